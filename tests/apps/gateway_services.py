@@ -132,12 +132,13 @@ class Services:
             method, f"/months/{MONTH}{path}", headers=self.token(role), **content
         )
 
-    def put_files(self, *, readings=None, contracts=None, tariffs=()) -> httpx.Response:
+    def put_files(self, *, readings=None, contracts=None, tariffs=(), checks=()) -> httpx.Response:
         readings = [self.world.simulated.wide_csv()] if readings is None else readings
         contracts = self.world.contracts_csv() if contracts is None else contracts
         parts = [("readings", ("any/../name.csv", data)) for data in readings]
         parts += [("contracts", ("contracts.csv", contracts))]
         parts += [("tariffs", ("own.toml", data)) for data in tariffs]
+        parts += [("checks", ("faces.csv", data)) for data in checks]
         return self.call("PUT", "/files", files=parts)
 
     def certificate(self, *rosters: str, key: Sm2PrivateKey | None = None, **changes) -> Signed:

@@ -361,6 +361,7 @@ def inputs(services):
         ({"contracts": b""}, 400, "contract.unreadable"),
         ({"tariffs": [b"tariff_id = 1"]}, 400, "tariff.missing-key"),
         ({"tariffs": [b"\xff\xfe"]}, 400, "tariff.unreadable"),
+        ({"checks": [b"meter_point_id,kwh\nm,1\n"]}, 400, "readings.columns"),
         ({"readings": []}, 400, "month.no-readings"),
     ],
 )

@@ -76,6 +76,7 @@ _operators = [Depends(require("operator"))]
 _readers = [Depends(require("operator", "billing"))]
 _billing = [Depends(require("billing"))]
 
+_PARTS: Final = ("readings", "contracts", "tariffs", "checks")
 _FORM: Final = {
     "requestBody": {
         "required": False,
@@ -87,6 +88,7 @@ _FORM: Final = {
                         "readings": FILE_LIST,
                         "contracts": {"type": "string", "format": "binary"},
                         "tariffs": FILE_LIST,
+                        "checks": FILE_LIST,
                     },
                 }
             }
@@ -101,23 +103,22 @@ def put_files(
 ) -> FilesKept:
     """Hand in a month's meter data files and own tariffs, in place of earlier ones.
 
+    Check files hold faces of registers, or totals of days, that readings are compared with.
     A contract file goes into the books, from the month's first day: whoever it leaves out holds
     nothing from then on.
     """
-    readings = form_files(form, "readings")
-    contracts = form_files(form, "contracts")
-    tariffs = form_files(form, "tariffs")
+    readings, contracts, tariffs, checks = (form_files(form, name) for name in _PARTS)
     is_other = not form and request.headers.get("content-length", "0") != "0"
-    if is_other or len(contracts) > 1 or set(form) - {"readings", "contracts", "tariffs"}:
+    if is_other or len(contracts) > 1 or set(form) - set(_PARTS):
         raise InvalidMessageError(
             "A month has files named readings, where sources sent no batches, one file named "
-            "contracts, where the books lack what it says, and files named tariffs.",
+            "contracts, where the books lack what it says, and files named tariffs and checks.",
             reason="message.month-files",
             remedy="Send them as multipart/form-data.",
         )
 
     def save() -> int:
-        files = HandedIn(readings, contracts[0] if contracts else None, tariffs)
+        files = HandedIn(readings, contracts[0] if contracts else None, tariffs, checks)
         at = service.clock()
         return save_files(service.zone, month, files=files, person=claims.subject, at=at)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from gridsecure.billing.rule_books import parse_book
+from gridsecure.billing.rule_books import parse_kept_book
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InputError
@@ -156,5 +156,5 @@ def _noted(note: ExceptionNoteRow) -> ExceptionNote:
 
 
 def _shown(text: str) -> ValidationRules:
-    version = parse_book(text).version
+    version = parse_kept_book(text).version
     return ValidationRules(digest=sm3_hex(text.encode()), version=version, text=text)

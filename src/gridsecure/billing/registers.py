@@ -17,6 +17,7 @@ energy fed in stays negative, so that the meter point is named and not billed.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -73,8 +74,6 @@ def registers_to_readings(
 ) -> RegisterResult:
     """Difference neighbouring register faces of each meter point.
 
-    Length: the steps of one walk over the faces, each on the frame of the one before.
-
     Args:
         faces: A readings frame whose `start` is the moment of reading and whose `energy_wh` is the
             register's face [Wh]. Missing faces are passed over.
@@ -87,47 +86,62 @@ def registers_to_readings(
     Raises:
         InvalidReadingsError: `readings.interval` when no interval length can be told.
     """
-    check_readings(faces)
-    minutes = interval_minutes(faces, known=known)
-    given = faces["quality"].to_numpy() != "missing"
-    codes, names = pd.factorize(faces["meter_point_id"], sort=True)
-    frame = pd.DataFrame(
-        {
-            "meter": codes[given],
-            "start": start_us(faces)[given],
-            "face_wh": faces["energy_wh"].to_numpy(np.int64)[given],
-            "rank": np.where(faces["quality"].to_numpy() == "actual", 0, 1)[given],
-            "minutes": minutes[given],
-        }
-    )
+    frame, found = _numbered(faces)
+    frame["minutes"] = interval_minutes(faces, known=known)[frame.pop("row")]
     zone = pd.DatetimeIndex(faces["start"]).tz
-    local = pd.DatetimeIndex(faces["start"]).tz_localize(None).as_unit("us").asi8[given]
-    found = _Found(names=np.asarray(names, dtype=object))
-    frame = _one_a_moment(frame.assign(local=local), found)
-    frame = _on_their_grid(frame, found)
-    frame = _fitting(frame, found)
-    table = _spread(frame, found)
+    frame = _on_their_grid(_one_a_moment(frame, found), found)
+    table = _spread(_fitting(frame, found), found)
     starts = pd.DatetimeIndex(table["start"].to_numpy().view("datetime64[us]")).tz_localize("UTC")
     readings = make_readings(
-        pd.Series(names.take(table["meter"].to_numpy()), dtype="str"),
+        pd.Series(found.names.take(table["meter"].to_numpy()), dtype="str"),
         start=starts.tz_convert(zone),
         energy_wh=table["energy_wh"].to_numpy(np.int64),
         quality=np.where(table["rank"] == 0, "actual", "estimated"),
         minutes=table["minutes"].to_numpy(np.int64),
     )
-    problems = sorted(found.problems, key=lambda one: (names[one[0]], one[1], one[2]))
-    return RegisterResult(
-        readings,
-        tuple(
-            ReadingProblem(
-                str(names[meter]),
-                pd.Timestamp(start * 1000, tz="UTC").tz_convert(zone),
-                rule,
-                detail,
-            )
-            for meter, start, rule, detail in problems
-        ),
+    return RegisterResult(readings, found.told(zone))
+
+
+def register_totals(faces: pd.DataFrame) -> RegisterResult:
+    """Energy from each good face to the next, however far apart they are.
+
+    Args:
+        faces: As for `registers_to_readings`.
+
+    Returns:
+        Readings without `minutes` and with `end`, the moment of the later face. Nothing stands
+        where the energy is unknown.
+    """
+    frame, found = _numbered(faces)
+    frame = _fitting(_one_a_moment(frame.drop(columns="row"), found), found)
+    zone = pd.DatetimeIndex(faces["start"]).tz
+    moments = pd.DatetimeIndex(frame["start"].to_numpy().view("datetime64[us]")).tz_localize("UTC")
+    (rows,) = np.nonzero(~frame["unknown"].to_numpy())
+    readings = make_readings(
+        pd.Series(found.names.take(frame["meter"].to_numpy()[rows]), dtype="str"),
+        start=moments[rows - 1].tz_convert(zone),
+        energy_wh=frame["gain_wh"].to_numpy(np.int64)[rows],
     )
+    return RegisterResult(readings.assign(end=moments[rows].tz_convert(zone)), found.told(zone))
+
+
+def _numbered(faces: pd.DataFrame) -> tuple[pd.DataFrame, _Found]:
+    """The faces that are given, with numbers for meter points, and where each stood."""
+    check_readings(faces)
+    (row,) = np.nonzero(faces["quality"].to_numpy() != "missing")
+    codes, names = pd.factorize(faces["meter_point_id"], sort=True)
+    starts = pd.DatetimeIndex(faces["start"])
+    frame = pd.DataFrame(
+        {
+            "meter": codes[row],
+            "start": start_us(faces)[row],
+            "face_wh": faces["energy_wh"].to_numpy(np.int64)[row],
+            "rank": np.where(faces["quality"].to_numpy() == "actual", 0, 1)[row],
+            "local": starts.tz_localize(None).as_unit("us").asi8[row],
+            "row": row,
+        }
+    )
+    return frame, _Found(names=np.asarray(names, dtype=object))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +156,19 @@ class _Found:
         self.problems.extend(
             (int(meter), int(start), rule, detail)
             for meter, start in zip(rows["meter"], rows["start"], strict=True)
+        )
+
+    def told(self, zone: dt.tzinfo | None) -> tuple[ReadingProblem, ...]:
+        """The problems by meter point and time, in local time."""
+        ordered = sorted(self.problems, key=lambda one: (self.names[one[0]], one[1], one[2]))
+        return tuple(
+            ReadingProblem(
+                str(self.names[meter]),
+                pd.Timestamp(start * 1000, tz="UTC").tz_convert(zone),
+                rule,
+                detail,
+            )
+            for meter, start, rule, detail in ordered
         )
 
 

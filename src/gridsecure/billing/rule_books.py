@@ -3,7 +3,8 @@
 A rule book is a TOML file with one table for each rule of `KINDS`. All of them have to be there: a
 rule that a file does not mention would otherwise hold by limits that nobody sees. What is otherwise
 for a class of contracts stands in `classes` of the rule. The packaged book gives what was done
-before books could be handed in.
+before books could be handed in. What a book says beside its rules: which meter points together are
+another one (`sum-check.children`), how gaps are estimated, and what a person may edit alone.
 
 Actions, from the mildest on:
 
@@ -33,6 +34,11 @@ _MOST_DOTS: Final = 64
 _CLASS: Final = re.compile(r"[\w][\w .-]{0,63}")
 _VERSION: Final = re.compile(r"[\w][\w.-]{0,31}")
 _ANY: Final = (OFF, FLAG, QUARANTINE, HOLD)
+_TOLD: Final = (OFF, FLAG, HOLD)
+_TOLERANCE: Final = {"tolerance_wh": (0, 1_000_000_000), "tolerance_percent": (0, 100)}
+
+REGISTER, DAILY_TOTAL, SUM_CHECK = "register", "daily-total", "sum-check"
+"""Rules that compare readings with what else is known of their sum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +61,15 @@ KINDS: Final[Mapping[str, RuleKind]] = {
     "spike": RuleKind(_ANY, {"factor": (2, 1_000_000), "floor_w": (0, 1_000_000_000)}),
     "height": RuleKind(_ANY, {"percent": (1, 10_000)}),
     "zero-run": RuleKind(_ANY, {"hours": (1, 744)}),
-    "time-drift": RuleKind((OFF, FLAG, HOLD), {"tolerance_s": (1, 149)}),
+    "time-drift": RuleKind(_TOLD, {"tolerance_s": (1, 149)}),
+    REGISTER: RuleKind(_TOLD, _TOLERANCE),
+    DAILY_TOTAL: RuleKind(_TOLD, _TOLERANCE),
+    SUM_CHECK: RuleKind(_TOLD, _TOLERANCE),
 }
 """Rule -> what a book may say of it."""
+
+_ADDED: Final = (REGISTER, DAILY_TOTAL, SUM_CHECK)
+"""Rules that books of before do not have."""
 
 PAST_METHODS: Final = ("previous-month", "last-year")
 """Methods of estimation that look into another month."""
@@ -70,6 +82,8 @@ _LONGEST_LINE_H: Final = 24
 _EDITS: Final = "edits"
 _EDIT_LIMITS: Final = ("alone_intervals", "alone_kwh")
 _MOST_ALONE: Final = 1_000_000_000
+_CHILDREN: Final = "children"
+_LONGEST_ID: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +134,14 @@ class RuleBook:
     Args:
         version: As its keeper names it.
         rules: Rule -> class, or "" for all others -> setting.
+        children: Meter point -> those that are measured again behind it, for `SUM_CHECK`.
     """
 
     version: str
     rules: Mapping[str, Mapping[str, Setting]]
     estimation: Estimation
     edits: EditLimits
+    children: Mapping[str, tuple[str, ...]]
 
     def setting(self, rule: str, customer_class: str = "") -> Setting:
         """A rule as it holds for a class."""
@@ -146,17 +162,37 @@ def parse_book(text: str) -> RuleBook:
     Raises:
         InputError: It is no TOML (`rules.syntax`), lacks a rule or has one that nobody knows
             (`rules.rule`), or says of one what it cannot mean (`rules.action`, `rules.limit`,
-            `rules.estimation`, `rules.edits`).
+            `rules.estimation`, `rules.edits`, `rules.children`).
     """
+    return _read_book(_read_document(text))
+
+
+def parse_kept_book(text: str) -> RuleBook:
+    """Read a book that was handed in earlier; rules that there were not yet are off.
+
+    Raises:
+        InputError: As `parse_book`.
+    """
+    document = _read_document(text)
+    for rule in _ADDED:
+        least = {limit: bounds[0] for limit, bounds in KINDS[rule].limits.items()}
+        document.setdefault(rule, {"action": OFF, **least})
+    return _read_book(document)
+
+
+def _read_document(text: str) -> dict[str, Any]:
     if len(text) > LARGEST_TEXT:
         raise _refusal(f"The rule book is longer than {LARGEST_TEXT:,} characters", "syntax")
     # The time to read a key rises with the square of its parts: one of a megabyte takes hours.
     if any(line.count(".") > _MOST_DOTS for line in text.split("\n")):
         raise _refusal(f"A line of the rule book has more than {_MOST_DOTS} dots", "syntax")
     try:
-        document = tomllib.loads(text)
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise _refusal(f"The rule book is not valid TOML ({error})", "syntax") from error
+
+
+def _read_book(document: dict[str, Any]) -> RuleBook:
     version = document.pop("version", None)
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
         raise _refusal('The rule book has no version, as version = "1"', "syntax")
@@ -167,8 +203,26 @@ def parse_book(text: str) -> RuleBook:
         raise _refusal(f"The rule book has {what}", "rule")
     estimation = _read_estimation(document.pop(_ESTIMATION))
     edits = _read_edits(document.pop(_EDITS))
+    children = _read_children(document[SUM_CHECK])
     rules = {name: _read_rule(name, table) for name, table in document.items()}
-    return RuleBook(version, rules, estimation, edits)
+    return RuleBook(version, rules, estimation, edits, children)
+
+
+def _read_children(table: object) -> dict[str, tuple[str, ...]]:
+    """Take the relations of meter points out of their rule's table."""
+    given = table.pop(_CHILDREN, {}) if isinstance(table, dict) else {}
+    if not isinstance(given, dict):
+        raise _refusal(f"{SUM_CHECK}.{_CHILDREN} is not a table", _CHILDREN)
+    children = {parent: _read_names(names) for parent, names in given.items()}
+    for parent, names in children.items():
+        if not names or not all(0 < len(one) <= _LONGEST_ID for one in (parent, *names)):
+            raise _refusal(
+                f"{SUM_CHECK}.{_CHILDREN} names a list of different meter points for each",
+                _CHILDREN,
+            )
+        if parent in names:
+            raise _refusal(f"{SUM_CHECK}.{_CHILDREN} has a meter point behind itself", _CHILDREN)
+    return children
 
 
 def _read_edits(table: object) -> EditLimits:

@@ -68,6 +68,7 @@ class MonthFiles:
         until_batch: The number of the last batch that could be among them.
         rules: Text of the rule book that its readings are validated by; empty where they are not.
         edits: Files of what persons put in place of readings, each over those before.
+        checks: Files of faces of registers and of totals of days, to compare readings with.
         waived: Meter points and rules of that book whose hold of a bill somebody waived.
         trace: Told where each reading comes from; None where nobody asks.
     """
@@ -86,6 +87,7 @@ class MonthFiles:
     rules: str = field(default_factory=default_text)
     waived: frozenset[tuple[str, str]] = frozenset()
     edits: tuple[Path, ...] = ()
+    checks: tuple[Path, ...] = ()
     trace: ReadingTrace | None = None
 
     def mark(self, readings: pd.DataFrame, *, not_held: int = 0) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from sqlmodel import Session, col, select
 
 from gridsecure.billing.readings import REGISTER_COLUMNS, join_readings
 from gridsecure.billing.registers import REGISTER
-from gridsecure.billing.rule_books import parse_book
+from gridsecure.billing.rule_books import parse_kept_book
 from gridsecure.errors import ConflictError, InputError, NotFoundError
 from gridsecure.gateway.batch_readings import meter_books, read_month_batches
 from gridsecure.gateway.books.as_of import contracts_as_of
@@ -269,7 +269,7 @@ def _check_place(zone: GatewayZone, month: str, readings: pd.DataFrame) -> None:
 
 def _exceeds(zone: GatewayZone, month: str, change: tuple[int, int]) -> bool:
     """Whether so many intervals, or so much energy [Wh], take a second person."""
-    limits = parse_book(rules_of(zone, month)).edits
+    limits = parse_kept_book(rules_of(zone, month)).edits
     intervals, energy_wh = change
     return intervals > limits.alone_intervals or energy_wh > limits.alone_kwh * _WH_PER_KWH
 

@@ -2,7 +2,8 @@
 
 One finding is a meter point and a rule, with how many intervals are concerned; never a reading.
 What is no work for anybody is left out: repeats of a reading, rows that say themselves that nothing
-was read, and gaps that were estimated within their limits. The month's report counts those.
+was read, gaps that were estimated within their limits, and totals that nothing was compared with.
+The month's report counts those.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import Final
 import pandas as pd
 
 from gridsecure.billing.readings import ReadingProblem
+from gridsecure.billing.sum_checks import NOT_COMPARED
 from gridsecure.billing.validation_rules import NEGATIVE, NET_METERED
 
 _NO_WORK: Final = frozenset(
     {
         *("duplicate", "superseded", "missing", "future", "outside-period"),
-        *("unknown-meter-point", NET_METERED),
+        *("unknown-meter-point", NET_METERED, NOT_COMPARED),
     }
 )
 _HELD: Final = "held"

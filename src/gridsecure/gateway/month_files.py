@@ -28,6 +28,7 @@ from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageE
 from gridsecure.gateway.books.as_of import contracts_as_of
 from gridsecure.gateway.books.imports import state_contracts
 from gridsecure.gateway.books.register import is_held_in, newest_revision
+from gridsecure.gateway.check_files import read_checks
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.edits import edit_files, find_edits
 from gridsecure.gateway.exceptions import find_waived
@@ -65,11 +66,13 @@ class HandedIn:
             sources sent batches of the month.
         contracts: A contract file; None where the books have what the month needs.
         tariffs: Tariff files beyond the catalogue's, or instead of them.
+        checks: Files of what is known of the sums of readings.
     """
 
     readings: Sequence[BinaryIO] = ()
     contracts: BinaryIO | None = None
     tariffs: Sequence[BinaryIO] = ()
+    checks: Sequence[BinaryIO] = ()
 
 
 def save_files(zone: GatewayZone, month: str, *, files: HandedIn, person: str, at: datetime) -> int:
@@ -88,8 +91,8 @@ def save_files(zone: GatewayZone, month: str, *, files: HandedIn, person: str, a
     Raises:
         ConflictError: The month's rosters are fixed (`conflict.month-files`), or the books were
             changed at the same time (`conflict.books`).
-        InputError: No readings, nobody in the books, or a contract or tariff file that cannot be
-            used; earlier files stay in force.
+        InputError: No readings, nobody in the books, or a file of contracts, a tariff or checks
+            that cannot be used; earlier files stay in force.
         StorageError: The disk could not take them; earlier files stay in force.
     """
     folder = month_folder(zone, month)
@@ -100,6 +103,10 @@ def save_files(zone: GatewayZone, month: str, *, files: HandedIn, person: str, a
         names = [f"readings-{number:04d}" for number in range(1, len(files.readings) + 1)]
         for name, source in zip(names, files.readings, strict=True):
             write_private(staging / name, _chunks(source), what=_WHAT)
+        checks = [f"checks-{number:04d}" for number in range(1, len(files.checks) + 1)]
+        for name, source in zip(checks, files.checks, strict=True):
+            write_private(staging / name, _chunks(source), what=_WHAT)
+            read_checks(staging / name, timezone=zone.timezone)  # refused now, not months later
         contracts = _read_contracts(files.contracts, staging)
         by_id = {}
         for number, source in enumerate(files.tariffs, start=1):
@@ -109,7 +116,12 @@ def save_files(zone: GatewayZone, month: str, *, files: HandedIn, person: str, a
         if contracts is not None:
             first = period.start.date()
             state_contracts(zone, contracts, valid_from=first, person=person, at=at)
-        pointer = {"folder": staging.name, "readings": names, "tariffs": by_id}
+        pointer = {
+            "folder": staging.name,
+            "readings": names,
+            "tariffs": by_id,
+            "checks": checks,
+        }
         text = json.dumps(pointer, sort_keys=True)
         write_private(folder / _POINTER, [text.encode()], what=_WHAT)
     return 0 if contracts is None else len(contracts)
@@ -196,6 +208,7 @@ def load_files(zone: GatewayZone, month: str) -> MonthFiles:
         rules=rules_of(zone, month, plan=plan),
         edits=edit_files(zone, find_edits(zone, month) if plan is None else plan.edits),
         waived=find_waived(zone, month) if plan is None else frozenset(plan.waived),
+        checks=tuple(source / name for name in pointer.get("checks", ())),
     )
 
 

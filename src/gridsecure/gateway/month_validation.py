@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gridsecure.billing.rule_books import RuleBook, parse_book
+from gridsecure.billing.rule_books import RuleBook, parse_kept_book
 from gridsecure.billing.rule_policies import ValidationPolicy
 from gridsecure.gateway.books.months import MonthContracts
+from gridsecure.gateway.check_files import check_sums
 from gridsecure.gateway.collection import (
     Collected,
     MonthFiles,
@@ -65,10 +66,16 @@ def validate_month(
         sources = files.trace.finish(sources)
     # 2. Validate.
     begin("validate")
-    book, months = parse_book(files.rules), files.months or files.folder.parent
+    book, months = parse_kept_book(files.rules), files.months or files.folder.parent
     past = find_profiles(months, period=period, rules=book.estimation)
     vouched = find_vouched(known, sources, timezone=timezone, period=period)
     policy = ValidationPolicy(book, books.contracts, files.waived, past, vouched)
     parts = books.parts(period)
-    collected = collect(sources, policy=policy, period=period, now=at, parts=parts)
+    collected = check_sums(
+        collect(sources, policy=policy, period=period, now=at, parts=parts),
+        files=known,
+        policy=policy,
+        period=period,
+        timezone=timezone,
+    )
     return ValidatedMonth(books, book, collected)
