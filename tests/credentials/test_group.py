@@ -106,6 +106,30 @@ def test_blinded_terms_add_up_and_never_repeat(curve, scalar):
     assert (one[0][0] + one[1][0] - scalar) % curve.order == 0
 
 
+@pytest.mark.parametrize("backend", available_backends())
+def test_secret_multiples_are_split_and_right(monkeypatch, backend):
+    """No secret scalar reaches the backend whole."""
+    group = Group(SM2, backend=group_on(SM2, backend=backend).backend)
+    group.prepare(SM2.generator)
+    other = PLAIN["SM2"].sum((7, SM2.generator))
+    wanted = [((5, 0), (SM2.generator, other)), ((SM2.order - 1,), (other,)), ((), (other,))]
+    seen = []
+    sums = group.sums
+
+    def noted(combinations):
+        seen.extend(scalar % SM2.order for terms in combinations for scalar, _ in terms)
+        return sums(combinations)
+
+    monkeypatch.setattr(Group, "sums", lambda _, combinations: noted(combinations))
+    found = group.multiply_all(wanted)
+    plain = PLAIN["SM2"]
+    assert found == [
+        [[plain.backend.sums([[(one, point)]])[0] for point in points] for one in scalars]
+        for scalars, points in wanted
+    ]
+    assert not {5, 0, SM2.order - 1} & set(seen)
+
+
 @pytest.mark.parametrize("curve", CURVES)
 @given(scalar=st.integers(1, 2**255))
 def test_encodings_round_trip(curve, scalar):

@@ -24,7 +24,7 @@ from gridsecure.credentials.issuance import (
 from gridsecure.credentials.opening import make_opening_share, opener_public_key, verify_share
 from gridsecure.credentials.presentations import Occasion, present, verify_presentation
 from gridsecure.credentials.revocation import Difference, blind_difference, verify_blinding
-from gridsecure.credentials.settlement import prove_settlement, verify_settlements
+from gridsecure.credentials.settlement import prove_settlements, verify_settlements
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import InvalidMessageError, SignatureError
 from tests.identity.identity_world import ANALYST, METER, SETTLE, UPLOAD, answered, keys, suite
@@ -182,9 +182,7 @@ def opener_key() -> Kind:
 def settlement() -> Kind:
     m1 = GROUP.random_scalar()
     enrolled = GROUP.multiply(SUITE.g, scalar=m1)
-    one, other = (
-        prove_settlement(m1, domain=SETTLE, challenge=bytes(32), suite=SUITE) for _ in range(2)
-    )
+    one, other = prove_settlements([m1] * 2, domain=SETTLE, challenge=bytes(32), suite=SUITE)
 
     def check(message: bytes) -> object:
         proofs = [(message, enrolled)]

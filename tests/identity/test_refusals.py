@@ -18,7 +18,7 @@ from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.issuer_keys import Context, IssuerPrivateKey, generate_issuer_key
 from gridsecure.credentials.log_details import REGISTERED
 from gridsecure.credentials.presentations import Domain, Occasion, present, verify_presentation
-from gridsecure.credentials.settlement import verify_settlements
+from gridsecure.credentials.settlement import prove_settlements, verify_settlements
 from gridsecure.credentials.uploads import Upload, sign_upload
 from gridsecure.crypto.sm2 import Sm2PublicKey, generate_private_key
 from gridsecure.crypto.sm3 import sm3_digest
@@ -98,7 +98,7 @@ def test_a_meter_point_enrols_registers_logs_in_uploads_and_settles(world, membe
     )
     for counter in (1, 2, 9):
         send(world, holder, token, counter=counter)
-    message = holder.settle(SETTLE, challenge=b"office")
+    (message,) = prove_settlements([holder.m1], domain=SETTLE, challenge=b"office", suite=suite())
     enrolled = suite().group.multiply(suite().g, scalar=holder.m1)
     proofs = [(message, enrolled)]
     assert verify_settlements(proofs, domain=SETTLE, challenge=b"office", suite=suite()) == [
@@ -491,7 +491,7 @@ def test_an_unknown_key_is_nobodys(world):
 @pytest.mark.parametrize("wrong", ["account", "domain", "challenge"])
 def test_a_settlement_proof_is_for_its_account_domain_and_challenge(wrong):
     one, two = new_holder(), new_holder()
-    message = one.settle(SETTLE, challenge=b"1")
+    (message,) = prove_settlements([one.m1], domain=SETTLE, challenge=b"1", suite=suite())
     owner = two if wrong == "account" else one
     with refused(SignatureError, "authenticity.settlement"):
         verify_settlements(

@@ -78,6 +78,43 @@ class Group:
         """Return scalar·point for a secret scalar."""
         return self.sum(*self.blind(scalar, point))
 
+    def multiply_all(
+        self, wanted: Sequence[tuple[Sequence[int], Sequence[Point]]]
+    ) -> list[list[list[Point]]]:
+        """Every scalar times every point of each pair, for secret scalars.
+
+        The scalars of a pair are split with one random share of all: none is multiplied whole, and
+        that share is multiplied once a point.
+
+        Args:
+            wanted: Pairs of scalars and points, as a holder's secret and nonce with its bases.
+
+        Returns:
+            By pair and scalar the multiples, in the order of the points.
+        """
+        shares = [self.random_scalar() for _ in wanted]
+        common = iter(
+            self.sums(
+                [
+                    [(own, base)]
+                    for own, (_, bases) in zip(shares, wanted, strict=True)
+                    for base in bases
+                ]
+            )
+        )
+        halves = [[next(common) for _ in bases] for _, bases in wanted]
+        found = iter(
+            self.sums(
+                [
+                    [(1, half), (scalar - own, base)]
+                    for own, of_pair, (scalars, bases) in zip(shares, halves, wanted, strict=True)
+                    for scalar in scalars
+                    for half, base in zip(of_pair, bases, strict=True)
+                ]
+            )
+        )
+        return [[[next(found) for _ in bases] for _ in scalars] for scalars, bases in wanted]
+
     def subtract(self, first: Point, *, second: Point) -> Point:
         """Return first - second."""
         return self.sum((1, first), (-1, second))

@@ -25,7 +25,6 @@ from gridsecure.credentials.issuance import (
 )
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present, subject
-from gridsecure.credentials.settlement import prove_settlement
 from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey, private_key_from_bytes
 from gridsecure.identity_messages import Facts
@@ -129,10 +128,6 @@ class Holder:
         """The signature that answers a login challenge."""
         text = login_text(self.name_in(domain), domain=domain, challenge=challenge)
         return self.key_in(domain).sign(text)
-
-    def settle(self, domain: Domain, *, challenge: bytes) -> bytes:
-        """Prove to the billing office which settlement pseudonym this account has."""
-        return prove_settlement(self.m1, domain=domain, challenge=challenge, suite=self.suite)
 
 
 def derive_secret(seed: bytes, *, name: str, suite: Suite) -> int:

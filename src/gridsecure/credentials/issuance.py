@@ -118,12 +118,14 @@ def request_credential(
     # Secrets and nonces are two sums with one random share of both: none is multiplied whole.
     halves = [group.random_scalar() for _ in witness]
     common = group.sum(*zip(halves, bases, strict=True))
-    commitment, of_nonces = (
-        group.sum(
-            (1, common),
-            *((one - half, base) for one, half, base in zip(ones, halves, bases, strict=True)),
-        )
-        for ones in (witness, nonces)
+    commitment, of_nonces = group.sums(
+        [
+            [
+                (1, common),
+                *((one - half, b) for one, half, b in zip(ones, halves, bases, strict=True)),
+            ]
+            for ones in (witness, nonces)
+        ]
     )
     proof = respond(
         _request_statement(suite, commitment, hidden=context.is_hidden),

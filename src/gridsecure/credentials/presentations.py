@@ -209,7 +209,7 @@ def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, sui
     bases = [domain.base(suite) for domain in occasion.domains]
     group.prepare(suite.g, keys.opening, *bases)
     own, *of_bases = group.sums([[(half, base)] for base in (suite.g, *bases)])
-    u, u_prime, w, e1, e2, *nyms = group.sums(
+    points = group.sums(
         [
             [(a, credential.u)],
             [(a, credential.u_prime)],
@@ -217,17 +217,15 @@ def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, sui
             [(e, suite.g)],
             [(1, own), (m1_rest, suite.g), (e, keys.opening)],
             *([(1, part), (m1_rest, base)] for part, base in zip(of_bases, bases, strict=True)),
-        ]
-    )
-    commitments = group.sums(
-        [
+            # and the commitments
             [(a * m1_nonce, credential.u)],
             [(e_nonce, suite.g)],
             [(1, own), (nonce_rest, suite.g), (e_nonce, keys.opening)],
             *([(1, part), (nonce_rest, base)] for part, base in zip(of_bases, bases, strict=True)),
         ]
     )
-    shown = (u, u_prime, w, e1, e2, *nyms)
+    count = _FIXED_POINTS + len(bases)
+    shown, commitments = tuple(points[:count]), points[count:]
     proof = respond(
         presentation_relation(shown, bases=bases, keys=keys, suite=suite),
         [m1, e],

@@ -19,26 +19,32 @@ from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.errors import SignatureError
 
 
-def prove_settlement(m1: int, *, domain: Domain, challenge: bytes, suite: Suite) -> bytes:
-    """The pseudonym and the proof that it is the enrolled key's, 224 bytes.
+def prove_settlements(
+    secrets: Sequence[int], *, domain: Domain, challenge: bytes, suite: Suite
+) -> list[bytes]:
+    """By holder its pseudonym and the proof that it is the enrolled key's, 224 bytes.
 
     Args:
-        m1: The holder's secret.
+        secrets: By holder its m1.
         challenge: The office's one-use challenge.
     """
-    group, base, nonce = suite.group, domain.base(suite), suite.group.random_scalar()
-    key, nym, *commitments = group.sums(
-        [group.blind(scalar, point) for scalar in (m1, nonce) for point in (suite.g, base)]
+    group, base, session = suite.group, domain.base(suite), _session(suite, domain, challenge)
+    nonces = [group.random_scalar() for _ in secrets]
+    multiples = group.multiply_all(
+        [((m1, nonce), (suite.g, base)) for m1, nonce in zip(secrets, nonces, strict=True)]
     )
-    proof = respond(
-        _one_secret(suite, key, base, nym),
-        [m1],
-        nonces=[nonce],
-        commitments=commitments,
-        suite=suite,
-        session=_session(suite, domain, challenge),
-    )
-    return group.encode_whole(nym) + proof
+    return [
+        group.encode_whole(nym)
+        + respond(
+            _one_secret(suite, key, base, nym),
+            [m1],
+            nonces=[nonce],
+            commitments=commitments,
+            suite=suite,
+            session=session,
+        )
+        for m1, nonce, ((key, nym), commitments) in zip(secrets, nonces, multiples, strict=True)
+    ]
 
 
 def verify_settlements(
@@ -47,7 +53,7 @@ def verify_settlements(
     """Check settlement proofs, all by one sum; return the pseudonyms' names, which bills are under.
 
     Args:
-        sent: What `prove_settlement` made, each with the account's enrolled key.
+        sent: What `prove_settlements` made, each with the account's enrolled key.
 
     Raises:
         InvalidMessageError: One is malformed.

@@ -7,6 +7,7 @@ which pseudonym anything was uploaded.
 
 from __future__ import annotations
 
+from gridsecure.credentials import settlement
 from gridsecure.credentials.seats import settlement_domain
 from gridsecure.errors import InvalidMessageError
 from gridsecure.gateway import outbox
@@ -51,9 +52,11 @@ def prove_settlements(zone: GatewayZone, month: str, *, challenge: bytes) -> dic
     ]
     agents, domain = agents_of(zone), settlement_domain(plan.start)
     agents.prepare(domain)
-    return {
-        names[subject]: agents.meter_point(names[subject]).holder.settle(
-            domain, challenge=challenge
-        )
-        for subject in billed
-    }
+    meter_points = [names[subject] for subject in billed]
+    proofs = settlement.prove_settlements(
+        [agents.meter_point(name).holder.m1 for name in meter_points],
+        domain=domain,
+        challenge=challenge,
+        suite=agents.suite,
+    )
+    return dict(zip(meter_points, proofs, strict=True))
