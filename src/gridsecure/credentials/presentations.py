@@ -44,6 +44,7 @@ from gridsecure.errors import GridSecureError, InvalidMessageError, SignatureErr
 
 _FIXED_POINTS: Final = 5
 _SCALARS: Final = 2
+_HALF_BITS: Final = 128
 MAX_DOMAINS: Final = 4
 MAX_PART_LETTERS: Final = 40
 _PARTS: Final = 3
@@ -203,29 +204,12 @@ def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, sui
     group, m1 = suite.group, credential.m1
     # Fresh for each presentation: a re-randomises the MAC, e the escrow. With one, two of them
     # could be told to be one holder's.
-    a, e, m1_nonce, e_nonce, half = (group.random_scalar() for _ in range(5))
-    # m1 and its nonce are multiplied in two shares, `half` and the rest, and never whole.
-    m1_rest, nonce_rest = m1 - half, m1_nonce - half
+    a, e, m1_nonce, e_nonce = (group.random_scalar() for _ in range(4))
     bases = [domain.base(suite) for domain in occasion.domains]
     group.prepare(suite.g, keys.opening, *bases)
-    own, *of_bases = group.sums([[(half, base)] for base in (suite.g, *bases)])
-    points = group.sums(
-        [
-            [(a, credential.u)],
-            [(a, credential.u_prime)],
-            [(a * m1, credential.u)],
-            [(e, suite.g)],
-            [(1, own), (m1_rest, suite.g), (e, keys.opening)],
-            *([(1, part), (m1_rest, base)] for part, base in zip(of_bases, bases, strict=True)),
-            # and the commitments
-            [(a * m1_nonce, credential.u)],
-            [(e_nonce, suite.g)],
-            [(1, own), (nonce_rest, suite.g), (e_nonce, keys.opening)],
-            *([(1, part), (nonce_rest, base)] for part, base in zip(of_bases, bases, strict=True)),
-        ]
+    shown, commitments = _points(
+        credential, (a, e, m1_nonce, e_nonce), bases=bases, opening=keys.opening, suite=suite
     )
-    count = _FIXED_POINTS + len(bases)
-    shown, commitments = tuple(points[:count]), points[count:]
     proof = respond(
         presentation_relation(shown, bases=bases, keys=keys, suite=suite),
         [m1, e],
@@ -235,6 +219,46 @@ def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, sui
         session=occasion.session(suite, keys),
     )
     return group.encode_whole(*shown) + proof
+
+
+def _points(
+    credential: Credential,
+    drawn: tuple[int, int, int, int],
+    *,
+    bases: list[Point],
+    opening: Point,
+    suite: Suite,
+) -> tuple[tuple[Point, ...], list[Point]]:
+    """What a presentation shows, and its commitments.
+
+    Args:
+        drawn: a, e, and the nonces of m1 and e.
+    """
+    (a, e, m1_nonce, e_nonce), u, group = drawn, credential.u, suite.group
+    # m1 and its nonce are multiplied in two shares, `half` and the rest, and never whole.
+    half = group.random_scalar()
+    far, own, *of_bases = group.sums(
+        [[(1 << _HALF_BITS, u)], *([(half, base)] for base in (suite.g, *bases))]
+    )
+    parts = list(zip(of_bases, bases, strict=True))
+
+    def of_u(scalar: int) -> list[Term]:
+        # By halves: the doublings up to the upper one are done once for three multiples of U.
+        high, low = divmod(scalar % group.order, 1 << _HALF_BITS)
+        return [(low, u), (high, far)]
+
+    def of_m1(scalar: int, e: int) -> list[list[Term]]:
+        rest = scalar - half
+        return [
+            [(e, suite.g)],
+            [(1, own), (rest, suite.g), (e, opening)],
+            *([(1, part), (rest, base)] for part, base in parts),
+        ]
+
+    shown = [of_u(a), [(a, credential.u_prime)], of_u(a * credential.m1), *of_m1(credential.m1, e)]
+    committed = [of_u(a * m1_nonce), *of_m1(m1_nonce, e_nonce)]
+    points = group.sums(shown + committed)
+    return tuple(points[: len(shown)]), points[len(shown) :]
 
 
 def verify_presentation(
