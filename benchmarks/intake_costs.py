@@ -24,7 +24,13 @@ import pyarrow.parquet as pq
 from benchmarks.figures import Figure
 from benchmarks.sizes import BenchSizes
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.gateway.ingestion.batches import BatchName, batch_folder, load_batch, take_in
+from gridsecure.gateway.ingestion.batches import (
+    Arrival,
+    BatchName,
+    batch_folder,
+    load_batch,
+    take_in,
+)
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
 from gridsecure.gateway.tables import SCHEMA
@@ -145,7 +151,7 @@ def _take_in(path: Path, folder: Path) -> dict[str, float]:
         for part in _parts(file):
             if body.add(part):
                 body.spill()
-        take_in(zone, body, source=source, name=BatchName("b", 1), at=_AT)
+        take_in(zone, body, arrival=Arrival(source, BatchName("b", 1), _AT))
     seconds = time.perf_counter() - begun
     growth = (_peak_kib() - before) * 1024
     receipt, _ = load_batch(zone, source="bench", batch_id="b")

@@ -193,7 +193,7 @@ def zone_in(folder):
 
 def test_a_month_is_read_from_the_groups_that_have_some_of_it(tmp_path, small_pieces):
     readings = table().sort_values("start", kind="stable")
-    counts, zone = batches._Counts(), zone_in(tmp_path)
+    counts, zone = batches._Counts(print), zone_in(tmp_path)
     with spooled(tmp_path, written(readings, "csv")) as body:
         at = datetime(2026, 8, 1, tzinfo=UTC)
         digest = batches._write(zone, body, source=source(), at=at, counts=counts)
@@ -213,7 +213,7 @@ def test_a_refused_or_killed_body_leaves_nothing(tmp_path, small_pieces):
     data = written(readings, "csv") + b"\n" * HELD_BYTES
     body = spooled(batches.batch_folder(zone), data)
     with pytest.raises(InvalidReadingsError):
-        batches._write(zone, body, source=source(), at=at, counts=batches._Counts())
+        batches._write(zone, body, source=source(), at=at, counts=batches._Counts(print))
     (kept,) = batches.batch_folder(zone).iterdir()
     assert (kept.read_bytes(), kept.stat().st_mode & 0o777) == (data, 0o600)
     assert sweep_drafts(tmp_path) == 1  # as the start after a kill does

@@ -47,6 +47,7 @@ COUNTS = {
     "month_plan": 1,
     "month_report": 1,
     "notice": 0,
+    "queued_batch": 0,
     "roster": 3,
     "rule_set": 0,
     "rule_trial": 0,

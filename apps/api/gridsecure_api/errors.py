@@ -28,6 +28,7 @@ from gridsecure.wire.problems import (
     BUSY,
     INTERNAL,
     LATER,
+    QUEUE_FULL,
     TOO_LARGE,
     Problem,
     ReadingsProblem,
@@ -37,8 +38,8 @@ from gridsecure.wire.problems import (
 
 _log = logging.getLogger(__name__)
 
-RETRY_AFTER: Final = {"Retry-After": "1"}
-"""When to ask again what was not done [s]: lanes empty that fast."""
+_RETRY_AFTER_S: Final = {QUEUE_FULL: 30}
+"""When to ask again what was not done [s]: lanes empty in one, a body is read in half a minute."""
 
 
 def error_response(error: GridSecureError) -> JSONResponse:
@@ -47,10 +48,17 @@ def error_response(error: GridSecureError) -> JSONResponse:
     if isinstance(error, AuthenticityError):
         _log.warning("refused: %s %s", type(error).__name__, error.reason)
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    if status == LATER:
+        headers = {"Retry-After": str(_RETRY_AFTER_S.get(error.reason, 1))}
+    return _response(problem_body(error), status, headers=headers)
+
+
+def problem_body(error: GridSecureError) -> Problem:
+    """What everybody outside reads of one of our errors, with the places of wrong readings."""
     problem = problem_of(error)
     if isinstance(error, InvalidReadingsError) and (places := _places(error)):
-        problem = ReadingsProblem(**problem.model_dump(), problems=places)
-    return _response(problem, status, headers=RETRY_AFTER if status == LATER else headers)
+        return ReadingsProblem(**problem.model_dump(), problems=places)
+    return problem
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from gridsecure.errors import InvalidMessageError
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import CorrectionFiles
 from gridsecure.gateway.correction_run import correct_month
+from gridsecure.gateway.ingestion.batch_queue import BatchQueue
 from gridsecure.gateway.month_files import HandedIn, load_files, save_files
 from gridsecure.gateway.months import Peers, Progress, process_month
 from gridsecure.gateway.reconciliation import seal_expected
@@ -45,6 +46,7 @@ from gridsecure_api.deps import Clock, require, utc_now
 from gridsecure_api.gateway_months import Correct, MonthWorker, Work
 from gridsecure_api.gateway_notices import Courier
 from gridsecure_api.gateway_peers import Connect, connect_over_http, open_peers, open_zone
+from gridsecure_api.gateway_queue import BatchReader
 from gridsecure_api.gateway_state import FILE_LIST, Form, GatewayService, Service, form_files
 from gridsecure_api.gateway_timetable import Conductor, Timetable
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
@@ -225,12 +227,16 @@ def create_gateway_app(
     months = MonthWorker(zone, *_work(zone, peers, clock, done=courier.wake))
     timetable = Timetable(zone, months, clock, settings.cut_off_days, settings.correction_days)
     conductor = Conductor(timetable)
+    queue = BatchQueue(zone, limit=settings.max_waiting_bytes)
+    reader = BatchReader(queue, clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         courier.start()
         conductor.start()
+        reader.start()
         yield
+        await to_thread.run_sync(reader.stop)
         conductor.stop()
         await to_thread.run_sync(courier.stop)
         zone.engine.dispose()
@@ -244,7 +250,9 @@ def create_gateway_app(
     )
     (office,) = key_registry(settings.billing_office_public_key).values()
     app.state.service = GatewayService(zone, months, timetable, office, clock)
-    app.state.intake = gateway_readings.Intake(zone, clock)
+    app.state.intake = gateway_readings.Intake(
+        zone, clock, queue, reader, settings.queued_body_bytes
+    )
     app.include_router(router)
     for room in _ROOMS:
         app.include_router(room.router)

@@ -7,6 +7,7 @@ person has to. It sees its own batches and nobody else's, and never a reading.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
@@ -15,9 +16,13 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import NotFoundError
+from gridsecure.gateway.ingestion.batch_queue import BatchQueue
 from gridsecure.gateway.ingestion.batches import (
+    REFUSED,
+    Arrival,
     BatchName,
     batch_folder,
     find_gaps,
@@ -33,20 +38,36 @@ from gridsecure.gateway.ingestion.sources import (
     list_sources,
     register_source,
 )
-from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
-from gridsecure.gateway.tables import BatchRow
+from gridsecure.gateway.ingestion.spooled_bodies import HELD_BYTES, SpooledBody
+from gridsecure.gateway.tables import BatchRow, QueuedBatchRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
 from gridsecure.store.pages import newest
-from gridsecure.wire.gateway import BatchStatus, NoticeStatus, SequenceGap, SourceRegistered
+from gridsecure.wire.gateway import (
+    BatchStatus,
+    NoticeStatus,
+    Refusal,
+    SequenceGap,
+    SourceRegistered,
+)
 from gridsecure.wire.problems import ReadingsProblem
 from gridsecure_api.deps import Clock, require
 from gridsecure_api.errors import too_large_error
-from gridsecure_api.lists import PAGED, Paging, answer_page, join_texts
+from gridsecure_api.gateway_queue import BatchReader
+from gridsecure_api.lists import (
+    KEPT_ANSWERS,
+    PAGED,
+    Paging,
+    answer_kept,
+    answer_page,
+    join_texts,
+)
+from gridsecure_api.serving import text_header
 from gridsecure_api.settings import PublicPoint, public_key
 
 MAX_BATCH_BYTES: Final = 2 << 30
 """Largest body of a batch, as it is sent [bytes]; the setting of all bodies may bound it more."""
+ACCEPTED: Final = 202
 MAX_GAPS: Final = 1000
 """Gaps of a sequence in one answer, the first ones."""
 
@@ -86,9 +107,30 @@ _FORMATS: Final[dict[str, dict[str, Any]]] = {
 """What a body may be; the examples are sent by a test."""
 _BODY: Final = {"requestBody": {"required": True, "content": _FORMATS}}
 
+_LOCATION: Final = {"Location": text_header("Where the batch stands, and its receipt.")}
+_TAKEN_IN: Final = {"description": "The batch is taken in.", "headers": _LOCATION}
+_WAITS: Final = {
+    "description": "The batch is safe on the disk and waits to be read.",
+    "model": BatchStatus,
+    "headers": _LOCATION | {"Preference-Applied": text_header("`respond-async` where it was.")},
+}
 _REFUSED: Final = {"description": "Nothing was taken in.", "model": ReadingsProblem}
 
 OPERATOR: Final = "operator"
+
+
+class BatchHeaders(BaseModel):
+    """How a source names a batch, and whether it wants to wait for the receipt (RFC 7240)."""
+
+    batch_id: str = Field(alias="Idempotency-Key", max_length=128)
+    sequence: int = Field(alias="Batch-Sequence", ge=1, le=2**53)
+    prefer: str = Field(default="", alias="Prefer", max_length=1000)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether it wants an answer before the body is read."""
+        wishes = re.split("[,;]", self.prefer)
+        return "respond-async" in (wish.strip().lower() for wish in wishes)
 
 
 class SourceDeclared(BaseModel):
@@ -106,10 +148,17 @@ class SourceDeclared(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What the routes work with; an application's `state.intake`."""
+    """What the routes work with; an application's `state.intake`.
+
+    Args:
+        queued_bytes: A body of more is answered before it is read [bytes].
+    """
 
     zone: GatewayZone
     clock: Clock
+    queue: BatchQueue
+    reader: BatchReader
+    queued_bytes: int
 
 
 def _intake(request: Request) -> Intake:
@@ -145,7 +194,10 @@ Sender = Annotated[Source, Depends(_find_sender)]
 
 async def _spool(request: Request, intake: In, _sender: Sender) -> AsyncIterator[SpooledBody]:
     """The body of a batch, as it comes, in bounded memory; removed once it was answered."""
-    with SpooledBody(batch_folder(intake.zone)) as body:
+    declared = int(request.headers.get("content-length", "0"))
+    if declared > HELD_BYTES:  # less needs no disk until it waits
+        intake.queue.share.check(declared)
+    with SpooledBody(batch_folder(intake.zone), share=intake.queue.share) as body:
         async for part in request.stream():
             if body.size + len(part) > MAX_BATCH_BYTES:
                 raise too_large_error()
@@ -184,24 +236,33 @@ def read_sources(intake: In) -> list[SourceRegistered]:
 @router.post(
     "/readings",
     openapi_extra=_BODY,
-    responses={"4XX": _REFUSED},
+    responses={200: _TAKEN_IN, 202: _WAITS, "4XX": _REFUSED},
 )
 def post_readings(
     source: Sender,
     intake: In,
     body: Annotated[SpooledBody, Depends(_spool)],
     response: Response,
-    batch_id: Annotated[str, Header(alias="Idempotency-Key", max_length=128)],
-    sequence: Annotated[int, Header(alias="Batch-Sequence", ge=1, le=2**53)],
+    sent: Annotated[BatchHeaders, Header()],
 ) -> BatchStatus:
     """Send a batch of readings. It is taken in whole, or not at all; repeating is harmless.
 
-    Answers with its receipt, the first one if it was taken in before.
+    Answers with its receipt, the first one if it was taken in before. A large body is answered once
+    it is safe on the disk (202), and so is one with `Prefer: respond-async`, and one behind another
+    of the source that waits; `Location` says where its receipt will be.
     """
-    name = BatchName(batch_id, sequence)
-    take_in(intake.zone, body, source=source, name=name, at=intake.clock())
-    response.headers["Location"] = f"/v1/sources/{source.name}/batches/{batch_id}"
-    return _status(intake.zone, source.name, batch_id)
+    arrival = Arrival(source, BatchName(sent.batch_id, sent.sequence), intake.clock())
+    response.headers["Location"] = f"/v1/sources/{source.name}/batches/{sent.batch_id}"
+    is_asked = sent.is_async
+    is_late = body.size > intake.queued_bytes or intake.queue.has_waiting(source.name)
+    if not (is_asked or is_late):
+        take_in(intake.zone, body, arrival=arrival)
+    elif intake.queue.add(body, arrival):
+        intake.reader.wake()
+        response.status_code = ACCEPTED
+    if is_asked:
+        response.headers["Preference-Applied"] = "respond-async"
+    return find_status(intake, source.name, sent.batch_id)
 
 
 @router.get(
@@ -221,10 +282,16 @@ def read_batches(name: str, request: Request, intake: In, asked: Paging) -> Resp
     )
 
 
-@router.get("/sources/{name}/batches/{batch_id}", dependencies=_visible)
-def read_batch(name: str, batch_id: str, intake: In) -> BatchStatus:
-    """A batch's receipt, and what became of the months it has readings of."""
-    return _status(intake.zone, name, batch_id)
+@router.get(
+    "/sources/{name}/batches/{batch_id}",
+    dependencies=_visible,
+    response_model=BatchStatus,
+    responses=KEPT_ANSWERS,
+)
+def read_batch(name: str, batch_id: str, request: Request, intake: In) -> Response:
+    """Where a batch stands: its receipt, and what became of the months it has readings of."""
+    text = find_status(intake, name, batch_id).model_dump_json()
+    return answer_kept(request, sm3_hex(text.encode()), lambda: text)
 
 
 @router.get("/sources/{name}/gaps", dependencies=_visible)
@@ -251,9 +318,31 @@ def read_notices(name: str, request: Request, intake: In, asked: Paging) -> Resp
     )
 
 
-def _status(zone: GatewayZone, source: str, batch_id: str) -> BatchStatus:
-    receipt, months = load_batch(zone, source=source, batch_id=batch_id)
-    return BatchStatus(receipt=receipt, months=months)
+def find_status(intake: Intake, source: str, batch_id: str) -> BatchStatus:
+    """Where a batch stands.
+
+    Raises:
+        NotFoundError: The source sent none of that id (`not-found.batch`).
+    """
+    # The queue first: a batch leaves it once it was taken in, and not before.
+    row = intake.queue.find(source, batch_id)
+    try:
+        receipt, months = load_batch(intake.zone, source=source, batch_id=batch_id)
+    except NotFoundError:
+        if row is None:
+            raise
+        return _unfinished(intake, row)
+    return BatchStatus(state="done", receipt=receipt, months=months)
+
+
+def _unfinished(intake: Intake, row: QueuedBatchRow) -> BatchStatus:
+    if row.state == REFUSED:
+        refusal = Refusal.model_validate_json(row.refusal)
+        return BatchStatus(state="refused", refusal=refusal, size=row.size)
+    at = intake.reader.progress(row)
+    if at is None:
+        return BatchStatus(state="waiting", size=row.size)
+    return BatchStatus(state="reading", size=row.size, pieces=at.pieces, readings=at.readings)
 
 
 def _registered(zone: GatewayZone, source: Source) -> SourceRegistered:

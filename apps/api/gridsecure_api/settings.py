@@ -282,6 +282,10 @@ class GatewaySettings(ZoneSettings):
             contracts are there; without, an operator begins every month.
         correction_days: Days that late readings are gathered for until the gateway corrects their
             month by itself; without, an operator begins every correction.
+        queued_body_bytes: A body of readings with more, as it is sent, is answered before it is
+            read [bytes].
+        max_waiting_bytes: What bodies of readings may take of the disk together, as they come and
+            while they wait [bytes]; no body with more is taken.
     """
 
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_GATEWAY_", extra="forbid", frozen=True)
@@ -299,6 +303,8 @@ class GatewaySettings(ZoneSettings):
     max_readings: int = Field(default=64_000_000, ge=1)
     cut_off_days: float | None = Field(default=None, ge=0, le=366)
     correction_days: float | None = Field(default=None, ge=0, le=366)
+    queued_body_bytes: int = Field(default=16 * MIB, ge=0)
+    max_waiting_bytes: int = Field(default=16384 * MIB, ge=1)
 
 
 class AuthoritySettings(ZoneSettings):

@@ -215,6 +215,40 @@ class BatchRow(SignedRow, table=True):
     has_faces: bool
 
 
+class QueuedBatchRow(Row, table=True):
+    """A batch whose body is here and was not read yet, or was read and refused.
+
+    Attributes:
+        id: The order in which they came.
+        size: Of the body [bytes].
+        file: Name of the body's file; a refused one has none.
+        declared: What its source declared when it came, as JSON.
+        state: waiting or refused.
+        attempts: How often it was begun by processes that were killed in the middle.
+        refusal: Why it was refused, as JSON; empty while it waits.
+    """
+
+    __tablename__ = "queued_batch"
+    __table_args__ = (
+        UniqueConstraint("source", "batch_id"),
+        Index("ix_queued_batch_sequence", "source", "sequence"),
+        Index("ix_queued_batch_state", "state", "at"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    source: str
+    batch_id: str
+    sequence: int = Field(sa_type=BigInteger)
+    body_digest: str
+    size: int = Field(sa_type=BigInteger)
+    file: str
+    declared: str
+    state: str
+    attempts: int
+    refusal: str
+    at: datetime = Field(sa_type=Moment)
+
+
 # --- the books
 
 CURRENT: Final = 2**31 - 1

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from gridsecure.messages import Signed
+from gridsecure.wire.problems import ReadingsProblem
 from gridsecure.wire.services import Answer, Count
 
 
@@ -375,15 +376,40 @@ class SourceRegistered(Answer):
     gateway_key: str
 
 
-class BatchStatus(Answer):
-    """A batch's receipt, a signed `BatchReceipt`, and what became of its months by now.
+class Refusal(ReadingsProblem):
+    """Why a batch was refused after it was answered, and which status that would have been."""
 
-    A month is `waiting` until its bills are fixed, then `billed`; `late` if they were fixed before
-    the batch came, and `corrected` once a correction took the late readings up.
+    status: int
+
+
+class BatchStatus(Answer):
+    """Where a batch stands.
+
+    One that is `waiting` or `reading` is on the gateway's disk and is not taken in yet: of `size`
+    bytes so many `pieces` were read, with so many `readings`. One that is `refused` has a refusal;
+    nothing of it was taken in. One that is `done` has a receipt, a signed `BatchReceipt`, and says
+    what became of its months by now: a month is `waiting` until its bills are fixed, then `billed`;
+    `late` if they were fixed before the batch came, and `corrected` once a correction took the
+    late readings up.
     """
 
-    receipt: Signed
-    months: dict[str, Literal["waiting", "billed", "late", "corrected"]]
+    state: Literal["waiting", "reading", "done", "refused"]
+    receipt: Signed | None = None
+    months: dict[str, Literal["waiting", "billed", "late", "corrected"]] = Field(
+        default_factory=dict
+    )
+    refusal: Refusal | None = None
+    size: Count = 0
+    pieces: Count = 0
+    readings: Count = 0
+
+    @model_validator(mode="after")
+    def _check_end(self) -> Self:
+        if (self.state == "done") != (self.receipt is not None):
+            raise ValueError("a batch has a receipt when it is done, and only then")
+        if (self.state == "refused") != (self.refusal is not None):
+            raise ValueError("a batch has a refusal when it is refused, and only then")
+        return self
 
 
 class SequenceGap(Answer):

@@ -21,26 +21,27 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, and_, col, func, or_, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from gridsecure.billing.readings import MINUTE_US, QUALITIES, moment_us, start_us
 from gridsecure.billing.registers import REGISTER
-from gridsecure.errors import InputError, NotFoundError
+from gridsecure.errors import ConflictError, InputError, NotFoundError
 from gridsecure.gateway.ingestion.bodies import read_body
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
 from gridsecure.gateway.ingestion.stored_faces import REACH
 from gridsecure.gateway.ingestion.stored_readings import RULE, ReadingsWriter, batch_file
 from gridsecure.gateway.month_plan import MonthPlan, corrected_until, find_plan
-from gridsecure.gateway.tables import BatchMonthRow, BatchRow
+from gridsecure.gateway.tables import BatchMonthRow, BatchRow, QueuedBatchRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import BatchReceipt, Signed, sign_message
 from gridsecure.periods import BillingPeriod
@@ -51,6 +52,10 @@ from gridsecure.store.rows import find, keep_once, load_row
 OUTSIDE_SCOPE: Final = "outside-scope"
 QUALITY_FLAG: Final = "quality-flag"
 FUTURE: Final = "future"
+
+WAITING: Final = "waiting"
+REFUSED: Final = "refused"
+"""States of a batch that was answered before it was read."""
 
 _BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _NEVER: Final = pd.Timestamp(0, tz="UTC")
@@ -89,25 +94,49 @@ class BatchName:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A batch as it came.
+
+    Args:
+        source: Whoever sent it, as it was declared then.
+        at: When it came; readings of intervals that had not ended then are rejected.
+    """
+
+    source: Source
+    name: BatchName
+    at: datetime
+
+
+_NamedRow = TypeVar("_NamedRow", BatchRow, QueuedBatchRow)
+
+NoteReadings = Callable[[int], None]
+"""Told how many readings of a batch were read, after every piece of its body."""
+
+
 def take_in(
-    zone: GatewayZone, body: SpooledBody, *, source: Source, name: BatchName, at: datetime
+    zone: GatewayZone,
+    body: SpooledBody,
+    *,
+    arrival: Arrival,
+    note: NoteReadings = lambda _readings: None,
 ) -> None:
     """Take in a batch of readings; one that was taken in before changes nothing.
 
     Args:
         body: As `read_body` takes it; it is finished here.
-        at: The present; readings of intervals that have not ended then are rejected.
 
     Raises:
         InputError: Its name is none (`batch.name`), or the body cannot be read, as `read_body`.
         ConflictError: Its id or its sequence is another batch's (`conflict.batch`).
         StorageError: The disk or the database could not take it; nothing is taken in.
     """
+    source, name, at = arrival.source, arrival.name, arrival.at
     name.check()
     digest = body.finish()
-    known = _find(zone, source.name, name)
+    known = find_taken_in(zone, arrival, digest)
     if known is None:
-        counts = _Counts()
+        counts = _Counts(note)
         file = _write(zone, body, source=source, at=at, counts=counts)
         receipt = BatchReceipt(
             source=source.name,
@@ -122,9 +151,45 @@ def take_in(
             months=_months(zone, counts.months),
             taken_in_at=at.isoformat(),
         )
-        _keep(zone, _row(zone, receipt, counts, at=at), receipt.months)
-    elif (known.batch_id, known.sequence, known.body_digest) != (*astuple(name), digest):
-        keep_once(zone.engine, _other(known, name, digest))
+        _keep(zone, _row(zone, receipt, counts, at=at), arrival, receipt.months)
+
+
+def find_taken_in(zone: GatewayZone, arrival: Arrival, digest: str) -> BatchRow | None:
+    """The same batch, if it was taken in before.
+
+    Args:
+        digest: Of its body.
+
+    Raises:
+        ConflictError: Its id or its sequence is another batch's, one that was taken in or one that
+            waits (`conflict.batch`).
+    """
+    with read_session(zone.engine) as session:
+        return check_name_is_free(session, arrival, digest)
+
+
+def check_name_is_free(session: Session, arrival: Arrival, digest: str) -> BatchRow | None:
+    """As `find_taken_in`, in a session."""
+    name = arrival.name
+    taken = session.exec(_named(BatchRow, arrival)).all()
+    waiting = _named(QueuedBatchRow, arrival).where(QueuedBatchRow.state == WAITING)
+    known = [*taken, *session.exec(waiting)]
+    same = (*astuple(name), digest)
+    if any((one.batch_id, one.sequence, one.body_digest) != same for one in known):
+        raise ConflictError(
+            "Another batch of the source has this id or this sequence.",
+            reason="conflict.batch",
+            remedy="Repeat a batch with the same body, or give a new one an id and a sequence of"
+            " its own.",
+        )
+    return next(iter(taken), None)
+
+
+def _named(table: type[_NamedRow], arrival: Arrival) -> SelectOfScalar[_NamedRow]:
+    """Rows of a source that have a batch's id or its sequence, each found by an index."""
+    of_source, name = table.source == arrival.source.name, arrival.name
+    same_id = and_(of_source, table.batch_id == name.batch_id)
+    return select(table).where(or_(same_id, and_(of_source, table.sequence == name.sequence)))
 
 
 @dataclass(slots=True)
@@ -132,12 +197,14 @@ class _Counts:
     """What a receipt says of a batch's readings.
 
     Args:
+        note: Told of them as they are counted.
         starts: First and last start of each part of them.
         accepted: The same of those that no rule rejects.
         months: That accepted readings lie in.
         has_faces: Whether they are faces of registers.
     """
 
+    note: NoteReadings
     readings: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     starts: list[pd.Timestamp] = field(default_factory=list)
@@ -159,6 +226,7 @@ class _Counts:
         if REGISTER in readings:
             self.has_faces = True
             self.months.update((accepted - _MOMENT).strftime("%Y-%m"))
+        self.note(self.readings)
 
 
 def _write(
@@ -173,23 +241,18 @@ def _write(
         return writer.keep()
 
 
-def _keep(zone: GatewayZone, row: BatchRow, months: Iterable[str]) -> None:
+def _keep(zone: GatewayZone, row: BatchRow, arrival: Arrival, months: Iterable[str]) -> None:
     """Keep a batch's row, and of which months it has readings."""
 
     def keep_months(session: Session) -> None:
+        # A body that came under this name in the meantime has the gateway's word that it will be
+        # read; this one has none yet.
+        check_name_is_free(session, arrival, row.body_digest)
         own = load_row(session, BatchRow, source=row.source, batch_id=row.batch_id)
         for month in months:
             session.add(BatchMonthRow(month=month, batch=own.id or 0))
 
     keep_once(zone.engine, row, also=keep_months)
-
-
-def _other(known: BatchRow, name: BatchName, digest: str) -> BatchRow:
-    """What was sent under a known batch's id or sequence, which `keep_once` refuses."""
-    fields = known.model_dump(exclude={"id"})
-    return BatchRow(
-        **fields | {"batch_id": name.batch_id, "sequence": name.sequence, "body_digest": digest}
-    )
 
 
 def _judged(readings: pd.DataFrame, source: Source, at: datetime) -> pd.DataFrame:
@@ -357,14 +420,6 @@ def batch_state(row: BatchRow, plan: MonthPlan | None, *, corrected: int) -> Bat
     if number <= plan.until_batch:
         return "billed"
     return "corrected" if number <= corrected else "late"
-
-
-def _find(zone: GatewayZone, source: str, name: BatchName) -> BatchRow | None:
-    """The batch that has this id, or else this sequence."""
-    with read_session(zone.engine) as session:
-        return find(session, BatchRow, source=source, batch_id=name.batch_id) or find(
-            session, BatchRow, source=source, sequence=name.sequence
-        )
 
 
 def batch_folder(zone: GatewayZone) -> Path:
