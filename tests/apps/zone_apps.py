@@ -157,7 +157,7 @@ def platform_app(folder: Path, **changes: object) -> FastAPI:
     return create_platform_app(platform_settings(folder, **changes), clock=TestClock())
 
 
-def gateway_app(folder: Path, *, clock: Clock | None = None) -> FastAPI:
+def gateway_app(folder: Path, *, clock: Clock | None = None, **told: int) -> FastAPI:
     keys = grid_keys()
     settings = GatewaySettings(
         folder=folder,
@@ -169,6 +169,7 @@ def gateway_app(folder: Path, *, clock: Clock | None = None) -> FastAPI:
         billing_office_public_key=point(keys.stranger),
         utility_public_key=point(identity_keys().staters["utility"]),
         regulator_public_key=point(identity_keys().staters["regulator"]),
+        **told,
     )
     return create_gateway_app(settings, clock=clock or TestClock())
 

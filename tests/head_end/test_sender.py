@@ -65,7 +65,7 @@ def test_a_receipt_that_is_not_the_gateways_or_of_another_body_is_refused(source
     honest = sender(sources).send(BODY, sequence=8, batch_id="forged")  # it was taken in
 
     def first_again(request: httpx.Request) -> httpx.Response:
-        answer = {"receipt": sender_receipt, "months": honest.months}
+        answer = {"state": "done", "receipt": sender_receipt, "months": honest.months}
         return httpx.Response(200, json=answer)
 
     sender_receipt = (

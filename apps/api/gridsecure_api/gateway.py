@@ -37,6 +37,7 @@ from gridsecure_api import (
     gateway_books,
     gateway_corrections,
     gateway_edits,
+    gateway_progress,
     gateway_readings,
     gateway_reconciliation,
     gateway_trials,
@@ -180,6 +181,7 @@ def prove_settlement(month: str, service: Service, wanted: ProofsWanted) -> Sett
 _ROOMS: Final = (
     gateway_corrections,
     gateway_readings,
+    gateway_progress,
     gateway_books,
     gateway_validation,
     gateway_edits,

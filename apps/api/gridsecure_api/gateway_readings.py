@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
 from anyio import to_thread
@@ -54,6 +54,7 @@ from gridsecure.wire.problems import ReadingsProblem
 from gridsecure_api.deps import Clock, require
 from gridsecure_api.errors import too_large_error
 from gridsecure_api.gateway_queue import BatchReader
+from gridsecure_api.lanes import Listeners
 from gridsecure_api.lists import (
     KEPT_ANSWERS,
     PAGED,
@@ -159,6 +160,7 @@ class Intake:
     queue: BatchQueue
     reader: BatchReader
     queued_bytes: int
+    listeners: Listeners = field(default_factory=Listeners)
 
 
 def _intake(request: Request) -> Intake:
@@ -207,7 +209,8 @@ async def _spool(request: Request, intake: In, _sender: Sender) -> AsyncIterator
 
 
 _operators = [Depends(require(OPERATOR))]
-_visible = [Depends(_admit)]
+visible = [Depends(_admit)]
+"""Admits an operator, and a source to what is its own."""
 
 
 @router.put("/sources/{name}", dependencies=_operators)
@@ -267,7 +270,7 @@ def post_readings(
 
 @router.get(
     "/sources/{name}/batches",
-    dependencies=_visible,
+    dependencies=visible,
     response_model=list[Signed],
     responses=PAGED,
 )
@@ -284,7 +287,7 @@ def read_batches(name: str, request: Request, intake: In, asked: Paging) -> Resp
 
 @router.get(
     "/sources/{name}/batches/{batch_id}",
-    dependencies=_visible,
+    dependencies=visible,
     response_model=BatchStatus,
     responses=KEPT_ANSWERS,
 )
@@ -294,7 +297,7 @@ def read_batch(name: str, batch_id: str, request: Request, intake: In) -> Respon
     return answer_kept(request, sm3_hex(text.encode()), lambda: text)
 
 
-@router.get("/sources/{name}/gaps", dependencies=_visible)
+@router.get("/sources/{name}/gaps", dependencies=visible)
 def read_gaps(name: str, intake: In) -> list[SequenceGap]:
     """Sequences that never came among the newest ten thousand; the first thousand gaps."""
     gaps = find_gaps(intake.zone, source=name, limit=MAX_GAPS)
@@ -303,7 +306,7 @@ def read_gaps(name: str, intake: In) -> list[SequenceGap]:
 
 @router.get(
     "/sources/{name}/notices",
-    dependencies=_visible,
+    dependencies=visible,
     response_model=list[NoticeStatus],
     responses=PAGED,
 )

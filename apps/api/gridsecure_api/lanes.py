@@ -9,7 +9,8 @@ would wait too long is told at once when to come again (503, `service.busy`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from gridsecure_api.errors import busy_error
@@ -25,6 +26,9 @@ WAITING: Final = 256
 
 PATIENCE_S: Final = 10.0
 """How long one may wait for a turn [s]."""
+
+LISTENERS: Final = 64
+"""Streams of events at once."""
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods of requests that read."""
@@ -98,3 +102,25 @@ class Turn:
         if self._leave is not None:
             self._leave()
             self._leave = None
+
+
+class Listeners:
+    """Streams of events, which have no turn: how many there are."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Count one for as long as the block lasts.
+
+        Raises:
+            GridSecureError: There are too many (`service.busy`).
+        """
+        if self._count >= LISTENERS:
+            raise busy_error()
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1

@@ -4,8 +4,9 @@
         became = sender.send(Path("2026-07-01.csv"), batch_id="2026-07-01", sequence=182)
 
 A batch may be sent again at any time: one that was taken in before is answered with its first
-receipt. So a lost connection and a busy gateway are waited for and tried again. Every receipt
-is checked under the gateway's key before it is returned; what is returned is evidence.
+receipt. So a lost connection and a busy gateway are waited for and tried again. A large batch is
+safe at the gateway before it is read; then its receipt is waited for. Every receipt is checked
+under the gateway's key before it is returned; what is returned is evidence.
 """
 
 from __future__ import annotations
@@ -21,17 +22,32 @@ from typing import Final
 import httpx
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
-from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import AuthenticityError, InputError, InvalidMessageError
+from gridsecure.crypto.sm3 import Sm3, sm3_hex
+from gridsecure.errors import (
+    AuthenticityError,
+    GridSecureError,
+    InputError,
+    InvalidMessageError,
+)
 from gridsecure.messages import BatchNotice, BatchReceipt, Signed, open_message
 from gridsecure.wire.client import Client
 from gridsecure.wire.connections import new_client
 from gridsecure.wire.gateway import BatchStatus, SequenceGap
+from gridsecure.wire.problems import error_of
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure.wire.words import PeopleWords
 
 TIMEOUT_S: Final = 120.0
-"""A large batch takes the gateway a while to check [s]."""
+"""A batch takes the gateway a while to check [s]."""
+
+LONGEST_WAIT_S: Final = 3600.0
+"""How long the receipt of a batch that waits at the gateway is waited for [s]."""
+
+_LONGEST_PAUSE_S: Final = 8.0
+_BLOCK: Final = 1 << 20
+
+Progress = Callable[[BatchStatus], None]
+"""Told where a batch stands that the gateway has still to read, at every look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +90,22 @@ class Sender:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = Client(gateway, PeopleWords("gateway"), pause=pause)
+        self._pause = pause
         self._path = f"/v1/sources/{source}"
         self._trusted = {gateway_key.thumbprint: gateway_key}
 
-    def send(self, readings: bytes | Path, *, sequence: int, batch_id: str = "") -> Became:
+    def send(
+        self,
+        readings: bytes | Path,
+        *,
+        sequence: int,
+        batch_id: str = "",
+        progress: Progress = lambda _status: None,
+    ) -> Became:
         """Send a batch, until it is taken in or refused.
 
         Args:
-            readings: In any format of the gateway; a file is read whole.
+            readings: In any format of the gateway; a file is sent as it is read.
             sequence: Its number among this source's batches, from 1.
             batch_id: Its id, the same whenever it is repeated; without one, its digest.
 
@@ -89,27 +113,33 @@ class Sender:
             InputError: The file cannot be read (`source.file`).
             AuthenticityError: The receipt is not the gateway's, or another batch's
                 (`source.receipt`).
-            GridSecureError: The gateway's refusal with its reason; nothing was taken in.
+            GridSecureError: The gateway's refusal with its reason, and nothing was taken in; or it
+                has not read the batch within an hour, and still will (`source.waiting`).
         """
-        body = _read(readings) if isinstance(readings, Path) else readings
-        digest = sm3_hex(body)
-        headers = {"Idempotency-Key": batch_id or digest, "Batch-Sequence": str(sequence)}
+        body = _File(readings) if isinstance(readings, Path) else readings
+        digest = body.digest() if isinstance(body, _File) else sm3_hex(body)
+        size = body.size() if isinstance(body, _File) else len(body)
+        headers = {
+            "Idempotency-Key": batch_id or digest,
+            "Batch-Sequence": str(sequence),
+            "Content-Length": str(size),
+        }
         answer = self._client.call("POST", "/v1/readings", content=body, headers=headers)
-        became = self._checked(self._client.read(answer, BatchStatus))
+        became = self._finish(answer, batch_id or digest, progress)
         if became.receipt.body_digest != digest:
             raise _not_its_receipt()
         return became
 
-    def find(self, batch_id: str) -> Became:
-        """What became of a batch.
+    def find(self, batch_id: str, *, progress: Progress = lambda _status: None) -> Became:
+        """What became of a batch; one that the gateway has still to read is waited for.
 
         Raises:
             NotFoundError: It was never taken in (`not-found.batch`).
             AuthenticityError: As for `send`.
-            GridSecureError: The gateway cannot be reached or refused.
+            GridSecureError: As for `send`, or the gateway cannot be reached.
         """
         answer = self._client.get(f"{self._path}/batches/{batch_id}")
-        return self._checked(self._client.read(answer, BatchStatus))
+        return self._finish(answer, batch_id, progress)
 
     def receipts(self) -> Iterator[BatchReceipt]:
         """Receipts of all batches, in the order in which they came, page by page.
@@ -129,7 +159,26 @@ class Sender:
         """
         return self._client.read(self._client.get(f"{self._path}/gaps"), list[SequenceGap])
 
-    def _checked(self, status: BatchStatus) -> Became:
+    def _finish(self, answer: httpx.Response, batch_id: str, progress: Progress) -> Became:
+        """What became of a batch, at its location once the gateway has read it."""
+        location = answer.headers.get("location", f"{self._path}/batches/{batch_id}")
+        if not location.startswith("/v1/"):  # no token goes anywhere else
+            raise self._client.words.malformed("Location")
+        status = self._client.read(answer, BatchStatus)
+        waited, pause = 0.0, 0.25
+        while status.state in {"waiting", "reading"}:
+            progress(status)
+            if waited >= LONGEST_WAIT_S:
+                raise _still_waiting()
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            waited += pause
+            self._pause(pause)
+            status = self._client.read(self._client.get(location), BatchStatus)
+        if status.refusal is not None:
+            refused = error_of(status.refusal.status, status.refusal.model_dump_json().encode())
+            raise refused or self._client.words.malformed("refusal")
+        if status.receipt is None:
+            raise self._client.words.malformed("receipt")
         return Became(self._receipt(status.receipt), dict(status.months))
 
     def _receipt(self, signed: Signed) -> BatchReceipt:
@@ -193,15 +242,49 @@ def read_point(digits: str) -> Sm2PublicKey:
         ) from error
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"The file {path.name!r} cannot be read: {error.strerror}.",
-            reason="source.file",
-            remedy="Check the path and the permissions.",
-        ) from error
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file that is read anew for every attempt, and never held whole."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            with self.path.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    yield block
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
+    def digest(self) -> str:
+        """Its digest [SM3, hex]."""
+        sm3 = Sm3()
+        for block in self:
+            sm3.update(block)
+        return sm3.hexdigest()
+
+    def size(self) -> int:
+        """Its size [bytes]."""
+        try:
+            return self.path.stat().st_size
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"The file {path.name!r} cannot be read: {error.strerror}.",
+        reason="source.file",
+        remedy="Check the path and the permissions.",
+    )
+
+
+def _still_waiting() -> GridSecureError:
+    return GridSecureError(
+        "The gateway has the batch and has not read it yet.",
+        reason="source.waiting",
+        remedy="Ask later what became of it. It is safe at the gateway.",
+    )
 
 
 def _not_its_receipt() -> AuthenticityError:

@@ -171,7 +171,7 @@ class BatchQueue:
             at: The present.
         """
         old = delete(QueuedBatchRow).where(
-            QueuedBatchRow.state == REFUSED, col(QueuedBatchRow.at) < at - _KEPT_REFUSALS
+            col(QueuedBatchRow.state) == REFUSED, col(QueuedBatchRow.at) < at - _KEPT_REFUSALS
         )
         changed = {"state": REFUSED, "refusal": refusal, "file": "", "at": at}
         with write_session(self._zone.engine) as session:

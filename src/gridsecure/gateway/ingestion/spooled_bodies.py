@@ -144,7 +144,8 @@ class SpooledBody:
             self._path = private_folder(self._folder) / f"{DRAFT}{secrets.token_hex(8)}"
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             self._file = os.fdopen(descriptor, "wb", buffering=0)
-        self._sm3.update(self._held)
+        if not self._digest:
+            self._sm3.update(self._held)
         view = memoryview(self._held)
         while view:
             view = view[self._file.write(view) :]
@@ -176,11 +177,12 @@ class SpooledBody:
         Raises:
             StorageError: As `spill`.
         """
+        self.finish()
         if self._file is None:
             self.spill()
-        self.finish()
-        if self._path is None:
-            raise AssertionError("what was spilled has a path")
+        if self._file is None or self._path is None:
+            raise AssertionError("what was spilled has a file")
+        self._file.close()
         with _disk_errors():
             descriptor = os.open(self._path, os.O_RDONLY)
             try:

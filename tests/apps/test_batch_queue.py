@@ -1,0 +1,319 @@
+"""Batches that are answered before they are read: kept, read in order, once, whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gridsecure.errors import StorageError
+from gridsecure.gateway.ingestion import batch_queue, batches, spooled_bodies, stored_readings
+from gridsecure_api import gateway_progress, lanes
+from tests.apps.queue_world import ASYNC, KEY, OTHER, Queueing, body
+from tests.apps.zone_apps import bearer, point
+
+ROOT = Path(__file__).resolve().parents[2]
+EVENTS = "/v1/sources/headend/batches/{}/events"
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = Queueing(tmp_path / "gateway", queued_body_bytes=100_000)
+    yield made
+    made.end()
+
+
+def test_a_batch_that_prefers_it_is_answered_before_it_is_read(world):
+    sent = world.send(body(1), batch="a", sequence=1, Prefer="wait=5; x, Respond-Async")
+    assert (sent.status_code, sent.json()["state"]) == (202, "waiting")
+    assert sent.headers["preference-applied"] == "respond-async"
+    location = sent.headers["location"]
+    assert location == "/v1/sources/headend/batches/a"
+    (kept,) = world.waiting_files()
+    assert (kept.read_bytes(), kept.stat().st_mode & 0o777) == (body(1), 0o600)
+    waits = world.get(location)
+    assert waits.json()["size"] == len(body(1))
+    tag = {"If-None-Match": waits.headers["etag"]}
+    assert world.get(location, **tag).status_code == 304
+    world.read()
+    done = world.get(location, **tag)
+    assert (done.status_code, done.json()["state"]) == (200, "done")
+    (receipt,) = world.receipts()
+    assert json.loads(done.json()["receipt"]["body"])["batch_id"] == receipt.batch_id == "a"
+    assert (receipt.readings, receipt.months) == (48, {"2026-07": "waiting"})
+    assert world.waiting_files() == []
+    again = world.send(body(1), batch="a", sequence=1, **ASYNC)
+    assert (again.status_code, again.headers["location"]) == (200, location)
+    assert again.json()["receipt"] == done.json()["receipt"]
+    assert world.waiting_files() == []
+
+
+def test_a_large_body_is_answered_before_it_is_read_and_a_small_one_is_not(world):
+    large = body(2, readings=4800)
+    assert len(large) > 100_000
+    assert world.send(body(1), batch="small", sequence=1).status_code == 200
+    sent = world.send(large, batch="large", sequence=2)
+    assert sent.status_code == 202
+    assert "preference-applied" not in sent.headers
+    world.read()
+    assert [one.readings for one in world.receipts()] == [48, 4800]
+
+
+def test_what_a_source_sends_behind_a_waiting_batch_waits_too(world):
+    assert world.send(body(1), batch="first", sequence=1, **ASYNC).status_code == 202
+    assert world.send(body(1), batch="theirs", sequence=1, key=OTHER).status_code == 200
+    later = body(1).replace(b"0.4", b"0.5")
+    assert world.send(later, batch="second", sequence=2).status_code == 202
+    world.end()
+    world.start()  # the order is kept over a restart
+    assert world.send(later, batch="third", sequence=3).status_code == 202
+    world.read()
+    assert [one.batch_id for one in world.receipts()] == ["first", "second", "third"]
+    assert world.send(later, batch="fourth", sequence=4).status_code == 200
+
+
+def test_a_repeat_waits_once_and_an_altered_one_is_refused_by_either_way(world):
+    first = world.send(body(1), batch="a", sequence=1, **ASYNC)
+    again = world.send(body(1), batch="a", sequence=1, **ASYNC)
+    assert (again.status_code, again.headers["location"]) == (202, first.headers["location"])
+    assert len(world.waiting_files()) == 1
+    for changed in (
+        {"data": body(2), "batch": "a", "sequence": 1},
+        {"data": body(1), "batch": "a", "sequence": 2},
+        {"data": body(1), "batch": "b", "sequence": 1},
+    ):
+        for wish in (ASYNC, {}):
+            refused = world.send(**changed, **wish)
+            assert (refused.status_code, refused.json()["reason"]) == (409, "conflict.batch")
+    world.read()
+    assert [one.batch_id for one in world.receipts()] == ["a"]
+
+
+def test_a_batch_at_once_does_not_take_the_name_of_one_that_came_while_it_was_read(
+    world, monkeypatch
+):
+    write = batches._write
+
+    def slow(*given, **more):
+        sent = world.send(body(2), batch="a", sequence=1, **ASYNC)
+        assert sent.status_code == 202
+        return write(*given, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batches, "_write", slow)
+        refused = world.send(body(1), batch="a", sequence=1)
+    assert refused.json()["reason"] == "conflict.batch"
+    world.read()
+    (receipt,) = world.receipts()
+    assert receipt.readings == 48
+    assert world.send(body(2), batch="a", sequence=1).status_code == 200
+
+
+def test_a_malformed_batch_says_where_at_its_location_and_may_be_sent_anew(world):
+    bad = body(1).replace(b"0.4", b"much", 1)
+    location = world.send(bad, batch="a", sequence=1, **ASYNC).headers["location"]
+    at_once = world.send(bad, batch="b", sequence=2, key=OTHER)
+    world.read()
+    refused = world.get(location).json()
+    assert refused["state"] == "refused"
+    assert refused["refusal"] == at_once.json() | {"status": at_once.status_code}
+    assert "line 2" in refused["refusal"]["problems"][0]
+    assert world.waiting_files() == []
+    assert world.send(body(1), batch="a", sequence=1, **ASYNC).status_code == 202
+    world.read()
+    assert world.status("a")["state"] == "done"
+
+
+def test_a_batch_is_read_as_its_source_was_declared_when_it_came(world):
+    lines = b"meter_point_id,start,kwh\n" + b"".join(
+        f"MP-1,2026-07-01 {hour:02}:00,0.4\n".encode() for hour in range(1, 4)
+    )
+    assert world.send(lines, batch="a", sequence=1, **ASYNC).status_code == 202
+    declared = {"public_key": point(KEY), "stamps": "end"}
+    operator = bearer("gateway", "operator")
+    world.client.put("/v1/sources/headend", json=declared, headers=operator)
+    world.read()
+    (receipt,) = world.receipts()
+    assert receipt.first == "2026-07-01T01:00:00+08:00"
+
+
+def full(*_args, **_kwargs):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("place", ["fsync", "sync_folder"])
+def test_a_full_disk_has_nothing_wait(world, monkeypatch, place):
+    where = spooled_bodies.os if place == "fsync" else spooled_bodies
+    with monkeypatch.context() as patch:
+        patch.setattr(where, place, full)
+        refused = world.send(body(1), batch="a", sequence=1, **ASYNC)
+    assert (refused.status_code, refused.json()["reason"]) == (507, "storage.failed")
+    assert world.waiting_files() == []
+    assert world.get("/v1/sources/headend/batches/a").status_code == 404
+    assert not world.queue.has_waiting("headend")
+    assert world.send(body(1), batch="a", sequence=1).status_code == 200
+
+
+def test_a_batch_that_cannot_be_stored_now_is_read_later_and_holds_up_its_source_alone(
+    world, monkeypatch
+):
+    world.send(body(1), batch="a", sequence=1, **ASYNC)
+    world.send(body(2), batch="b", sequence=2, **ASYNC)
+    world.send(body(3), batch="theirs", sequence=1, key=OTHER, **ASYNC)
+    keep, tries = stored_readings.ReadingsWriter.keep, []
+
+    def failing(writer):
+        tries.append(writer)
+        if len(tries) in {1, 3}:
+            full_disk = "The readings could not be written: No space left on device."
+            raise StorageError(full_disk)
+        return keep(writer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stored_readings.ReadingsWriter, "keep", failing)
+        world.read()
+    assert len(tries) == 5
+    assert [one.batch_id for one in world.receipts()] == ["a", "b"]
+    theirs = world.get("/v1/sources/other/batches/theirs", key=OTHER).json()
+    assert theirs["state"] == "done"
+
+
+def test_what_waits_is_bounded_and_says_when_to_come_again(tmp_path):
+    large = body(1, readings=48_000)
+    world = Queueing(tmp_path, max_waiting_bytes=len(large) + 10_000, queued_body_bytes=50_000)
+    assert world.send(large, batch="a", sequence=1).status_code == 202
+    parts = iter([large[:500_000], large[500_000:]])  # of a length that nobody declared
+    for data in (large, parts):
+        refused = world.send(data, batch="b", sequence=2)
+        assert (refused.status_code, refused.json()["reason"]) == (503, "storage.queue-full")
+        assert refused.headers["retry-after"] == "30"
+    assert world.send(body(9), batch="theirs", sequence=1, key=OTHER).status_code == 200
+    world.end()
+    world.start()  # what waits is counted again
+    assert world.send(large, batch="c", sequence=3).status_code == 503
+    world.read()
+    assert world.send(large, batch="c", sequence=3).status_code == 202
+    world.end()
+
+
+def test_a_body_whose_reading_ends_the_gateway_is_given_up(world, monkeypatch):
+    class Ended(BaseException):
+        """As if the process had gone."""
+
+    world.send(body(1), batch="a", sequence=1, **ASYNC)
+    (row,) = [world.queue.first()]
+
+    def end(*_args, **_kwargs):
+        raise Ended
+
+    for attempt in range(batch_queue.MOST_ATTEMPTS):
+        with monkeypatch.context() as patch:
+            patch.setattr(batch_queue, "take_in", end)
+            counted = world.queue._note_attempts
+            patch.setattr(
+                world.queue,
+                "_note_attempts",
+                lambda row, n, counted=counted: counted(row, n) if n > row.attempts else None,
+            )
+            with pytest.raises(Ended):
+                world.queue.read(row, note=print)
+        row = world.queue.first()
+        assert row.attempts == attempt + 1
+    world.read()
+    assert world.status("a")["refusal"]["reason"] == "readings.unreadable"
+
+
+def test_a_body_that_is_gone_or_altered_is_refused_and_never_taken_in(world):
+    world.send(body(1), batch="a", sequence=1, **ASYNC)
+    (kept,) = world.waiting_files()
+    kept.write_bytes(body(1).replace(b"0.4", b"9.9"))
+    world.send(body(2), batch="b", sequence=2, **ASYNC)
+    (gone,) = set(world.waiting_files()) - {kept}
+    gone.unlink()
+    world.read()
+    for batch in ("a", "b"):
+        assert world.status(batch)["refusal"]["reason"] == "storage.read"
+    assert world.receipts() == []
+
+
+def test_a_start_removes_bodies_that_no_row_names(world):
+    world.send(body(1), batch="a", sequence=1, **ASYNC)
+    (kept,) = world.waiting_files()
+    (kept.parent / "nobodys").write_bytes(b"x")
+    world.end()
+    world.start()
+    assert world.waiting_files() == [kept]
+
+
+def test_events_tell_how_far_a_batch_is_read_until_it_is_done(world, monkeypatch):
+    monkeypatch.setattr(gateway_progress, "LOOK_S", 0.001)
+    world.send(body(1), batch="a", sequence=1, **ASYNC)
+    steps = iter([1, 2, 3])
+    real = gateway_progress.find_status
+
+    def moving(*given):
+        status = real(*given)
+        if status.state == "done":
+            return status
+        pieces = next(steps, None)
+        if pieces is None:
+            world.read()
+            return real(*given)
+        return status.model_copy(update={"state": "reading", "pieces": pieces, "readings": pieces})
+
+    monkeypatch.setattr(gateway_progress, "find_status", moving)
+    answer = world.get(EVENTS.format("a"))
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = [one.split("\n") for one in answer.text.strip().split("\n\n")]
+    assert [one[0] for one in events] == ["event: reading"] * 3 + ["event: done"]
+    told = [json.loads(one[1].removeprefix("data: ")) for one in events]
+    assert [one["pieces"] for one in told] == [1, 2, 3, 0]
+    assert told[-1] == world.status("a")
+
+
+def test_a_stream_ends_after_its_time_and_there_are_so_many(world, monkeypatch):
+    world.send(body(1), batch="a", sequence=1, **ASYNC)
+    monkeypatch.setattr(gateway_progress, "LONGEST_S", 0.0)
+    assert world.get(EVENTS.format("a")).text.count("event: waiting") == 1
+    assert world.get(EVENTS.format("none")).status_code == 404
+    assert world.get(EVENTS.format("a"), key=OTHER).status_code == 404
+    monkeypatch.setattr(lanes, "LISTENERS", 0)
+    refused = world.get(EVENTS.format("a"))
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    monkeypatch.undo()
+    assert world.app.state.intake.listeners._count == 0
+
+
+def test_killed_at_any_moment_nothing_that_has_a_202_is_lost_or_counted_twice(tmp_path):
+    folder, sent = tmp_path / "gateway", set()
+    for round_, lines in enumerate((1, 4, 9)):
+        first = 1000 * round_ + 1
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tests.apps.queue_world", str(folder), str(first)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            for _ in range(lines):
+                sent.add(int(child.stdout.readline()))
+        finally:
+            child.kill()  # SIGKILL
+            rest, _ = child.communicate()
+        sent |= {int(line) for line in rest.splitlines()}
+    world = Queueing(folder)
+    world.read()
+    receipts = world.receipts()
+    taken_in = [one.sequence for one in receipts]
+    assert sent <= set(taken_in)
+    assert len(taken_in) == len(set(taken_in))
+    assert len(set(taken_in) - sent) <= 3  # one in each round whose answer was on its way
+    assert {one.readings for one in receipts} == {960}
+    files = {path.stem for path in (folder / "readings").glob("*.parquet")}
+    assert {one.readings_digest for one in receipts} <= files
+    assert world.waiting_files() == []
+    world.end()
