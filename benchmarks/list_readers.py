@@ -7,28 +7,22 @@ A connection asks again as soon as it is answered, so the time is that of a serv
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import Any, Final
 
-import httpx
 from sqlalchemy import Engine
 
 from benchmarks.figures import Figure
+from benchmarks.served import bench_token, peak_mb, serving
 from benchmarks.sizes import BenchSizes
 from gridsecure.compute import tables as platform_tables
-from gridsecure.credentials.access import ISSUER
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
-from gridsecure.crypto.tokens import TokenClaims, issue_token
 from gridsecure.key_authority.checker import tables as authority_tables
 from gridsecure.messages import Signed
 from gridsecure.store import evidence
@@ -49,12 +43,12 @@ def list_readers(*, sizes: BenchSizes) -> list[Figure]:
     for zone, path in _LISTS.items():
         with TemporaryDirectory() as folder, _serving(Path(folder), zone, key) as served:
             port, engine, pid = served
-            before = _peak_mb(pid)
+            before = peak_mb(pid)
             with _writing(engine):
                 taken, seconds = asyncio.run(
-                    _load(port, path, _token(key, zone), readers=sizes.readers)
+                    _load(port, path, bench_token(key, zone, role="billing"), readers=sizes.readers)
                 )
-            grown = _peak_mb(pid) - before
+            grown = peak_mb(pid) - before
         figures += _figures(zone, path, taken, seconds=seconds, grown=grown, readers=sizes.readers)
     return figures
 
@@ -76,9 +70,6 @@ def _figures(
 @contextmanager
 def _serving(folder: Path, zone: str, key: Sm2PrivateKey) -> Iterator[tuple[int, Engine, int]]:
     """A service with what it lists: its port, its database, and its process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     point = key.public_key.point.hex()
     told: dict[str, Any] = {"folder": folder, "identity_public_key": point}
     told |= {"billing_office_public_key": point}
@@ -87,30 +78,11 @@ def _serving(folder: Path, zone: str, key: Sm2PrivateKey) -> Iterator[tuple[int,
         told |= {"platform_public_key": point, "vault_socket": folder / "vault.sock"}
     else:
         told |= {"authority_public_key": point}
-    command = [sys.executable, "-m", "uvicorn", "--factory", f"gridsecure_api.{zone}:main_app"]
-    said = {f"GRIDSECURE_{zone}_{name}".upper(): str(value) for name, value in told.items()}
-    with subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"],
-        env=os.environ | said,
-    ) as service:
-        try:
-            _wait_ready(port, service)
-            engine = open_database(f"sqlite:///{folder / 'zone.db'}")
-            (_fill_authority if zone == "authority" else _fill_platform)(engine)
-            yield port, engine, service.pid
-            engine.dispose()
-        finally:
-            service.terminate()
-
-
-def _wait_ready(port: int, service: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _LONGEST_S
-    while time.monotonic() < deadline and service.poll() is None:
-        with suppress(httpx.HTTPError):
-            if httpx.get(f"http://127.0.0.1:{port}/health").is_success:
-                return
-        time.sleep(0.1)
-    raise AssertionError("the service did not start")
+    with serving(zone, told) as (port, pid):
+        engine = open_database(f"sqlite:///{folder / 'zone.db'}")
+        (_fill_authority if zone == "authority" else _fill_platform)(engine)
+        yield port, engine, pid
+        engine.dispose()
 
 
 def _fill_authority(engine: Engine) -> None:
@@ -139,13 +111,6 @@ def _fill_platform(engine: Engine) -> None:
                 reason="run.empty", at=datetime.now(UTC),
             )  # fmt: skip
             keep(session, row)
-
-
-def _token(key: Sm2PrivateKey, zone: str) -> str:
-    now = datetime.now(UTC)
-    until = now + timedelta(hours=1)
-    claims = TokenClaims("clerk", ("billing",), zone, ISSUER, now, until, "1")
-    return issue_token(claims, key=key)
 
 
 @contextmanager
@@ -202,9 +167,3 @@ async def _load(port: int, path: str, token: str, *, readers: int) -> tuple[list
     async with asyncio.timeout(_LONGEST_S):
         await asyncio.gather(*(read() for _ in range(readers)))
     return taken, time.perf_counter() - began
-
-
-def _peak_mb(pid: int) -> float:
-    """The most memory a process had [MB]."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM:"))

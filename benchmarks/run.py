@@ -19,6 +19,7 @@ from benchmarks.library_vectors import library_vectors
 from benchmarks.list_readers import list_readers
 from benchmarks.machine import describe_machine
 from benchmarks.peers import peers
+from benchmarks.receipt_waits import receipt_waits
 from benchmarks.sizes import BenchSizes
 from benchmarks.whole_run import whole_run
 from benchmarks.workers import speed_up
@@ -55,6 +56,8 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     figures += gateway_costs(keys, sizes=sizes)
     report(f"bodies of readings, {sizes.large_body:,} in the largest")
     figures += intake_costs(sizes=sizes)
+    report(f"receipts, {sizes.sources} sources at once")
+    figures += receipt_waits(sizes=sizes)
     report("one TenSEAL vector per meter")
     figures += library_vectors(sizes=sizes, platform=costs)
     report("OpenFHE and seal-python")

@@ -24,6 +24,8 @@ class BenchSizes:
         readers: Connections that read lists at once; none in a run that is to be short.
         jobs: Independent roster jobs for the worker processes.
         large_body: Readings of one body that a gateway takes in.
+        sources: That send batches of a day at once.
+        source_batches: Batches of each of them.
         repeats: A timing is the best of at most this many repetitions.
         seconds: No repetition of one timing begins after this time [s].
     """
@@ -41,6 +43,8 @@ class BenchSizes:
     readers: int
     jobs: int
     large_body: int
+    sources: int
+    source_batches: int
     repeats: int
     seconds: float
 
@@ -61,6 +65,8 @@ class BenchSizes:
             readers=200,
             jobs=24,
             large_body=10_000_000,
+            sources=100,
+            source_batches=20,
             repeats=9,
             seconds=6.0,
         )
@@ -82,6 +88,8 @@ class BenchSizes:
             readers=0,
             jobs=2,
             large_body=4_000,
+            sources=2,
+            source_batches=2,
             repeats=1,
             seconds=0.5,
         )

@@ -290,7 +290,7 @@ def test_a_stream_ends_after_its_time_and_there_are_so_many(world, monkeypatch):
 
 def test_killed_at_any_moment_nothing_that_has_a_202_is_lost_or_counted_twice(tmp_path):
     folder, sent = tmp_path / "gateway", set()
-    for round_, lines in enumerate((1, 4, 9)):
+    for round_, lines in enumerate((2, 9)):
         first = 1000 * round_ + 1
         child = subprocess.Popen(
             [sys.executable, "-m", "tests.apps.queue_world", str(folder), str(first)],
@@ -311,7 +311,7 @@ def test_killed_at_any_moment_nothing_that_has_a_202_is_lost_or_counted_twice(tm
     taken_in = [one.sequence for one in receipts]
     assert sent <= set(taken_in)
     assert len(taken_in) == len(set(taken_in))
-    assert len(set(taken_in) - sent) <= 3  # one in each round whose answer was on its way
+    assert len(set(taken_in) - sent) <= 2  # one in each round whose answer was on its way
     assert {one.readings for one in receipts} == {960}
     files = {path.stem for path in (folder / "readings").glob("*.parquet")}
     assert {one.readings_digest for one in receipts} <= files

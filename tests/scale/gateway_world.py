@@ -80,6 +80,9 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         fill(
             to, tables.BatchRow, n, **batch, **kept, first_at=AT, last_at=AT, has_faces=False, at=AT
         )
+        queued = {"source": "headend", "batch_id": name("later", n), "sequence": n + 1}
+        of_body = {"body_digest": "", "size": 1, "file": "", "declared": "{}", "attempts": 0}
+        fill(to, tables.QueuedBatchRow, n, **queued, **of_body, state="refused", refusal="", at=AT)
         book = {"month": literal("2025-") + name("month", n), "digest": name("rules", n)}
         fill(to, tables.RuleSetRow, n, **book, version="1", person="op", at=AT)
         fill(to, tables.BatchMonthRow, n, month="2025-01", batch=n + 1)
@@ -203,7 +206,12 @@ class GatewayMonth:
         sender = services.token("meter-data", subject=f"meter-data:{key.public_key.thumbprint}")
         named = sender | {"Idempotency-Key": "one", "Batch-Sequence": "1"}
         self.checked(ask.post("/v1/readings", content=BATCH, headers=named))
-        for path in ("batches", "batches/one", "gaps", "notices"):
+        later = sender | {"Idempotency-Key": "two", "Batch-Sequence": "2"}
+        self.checked(
+            ask.post("/v1/readings", content=BATCH, headers=later | {"Prefer": "respond-async"})
+        )
+        services.app.state.intake.reader.wait(60)
+        for path in ("batches", "batches/one", "batches/two/events", "gaps", "notices"):
             self.checked(ask.get(f"/v1/sources/meters/{path}", headers=sender))
         self.reconcile()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import anyio
 from anyio import to_thread
@@ -19,12 +19,27 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from gridsecure.errors import GridSecureError
 from gridsecure.wire.gateway import BatchStatus
+from gridsecure.wire.problems import LATER
 from gridsecure_api.gateway_readings import In, find_status, visible
+from gridsecure_api.serving import text_header
 
 LONGEST_S: Final = 60.0
 """How long a stream lasts at most [s]."""
 LOOK_S: Final = 0.5
 """From one look at a batch to the next [s]."""
+
+_PROBLEM: Final[dict[str, Any]] = {
+    "description": "No stream begins.",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+_RETRY: Final = {"Retry-After": text_header("In how many seconds to ask again.")}
+_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    "4XX": _PROBLEM,
+    LATER: _PROBLEM
+    | {"headers": {"Retry-After": text_header("In how many seconds to ask again.")}},
+    "5XX": _PROBLEM,
+}
+"""Errors are JSON here too, which the framework would have be events."""
 
 router = APIRouter(prefix="/v1", tags=["readings"])
 
@@ -39,6 +54,7 @@ async def _listen(name: str, batch_id: str, intake: In) -> AsyncIterator[BatchSt
     "/sources/{name}/batches/{batch_id}/events",
     dependencies=visible,
     response_class=EventSourceResponse,
+    responses=_PROBLEMS,
 )
 async def read_events(
     name: str, batch_id: str, intake: In, begun: Annotated[BatchStatus, Depends(_listen)]

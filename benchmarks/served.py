@@ -1,0 +1,75 @@
+"""A service as its users run it, in a process of its own, that a load comes to over loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from gridsecure.credentials.access import ISSUER
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.crypto.tokens import TokenClaims, issue_token
+
+_LONGEST_S: Final = 60.0
+
+
+@contextmanager
+def serving(zone: str, told: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
+    """A service of a zone; its port and its process.
+
+    Args:
+        told: Its settings.
+
+    Raises:
+        AssertionError: It did not start.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "--factory", f"gridsecure_api.{zone}:main_app"]
+    said = {f"GRIDSECURE_{zone}_{name}".upper(): str(value) for name, value in told.items()}
+    with subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"],
+        env=os.environ | said,
+    ) as service:
+        try:
+            _wait_ready(port, service)
+            yield port, service.pid
+        finally:
+            service.terminate()
+
+
+def _wait_ready(port: int, service: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _LONGEST_S
+    while time.monotonic() < deadline and service.poll() is None:
+        with suppress(httpx.HTTPError):
+            if httpx.get(f"http://127.0.0.1:{port}/health").is_success:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the service did not start")
+
+
+def bench_token(key: Sm2PrivateKey, zone: str, *, role: str, subject: str = "clerk") -> str:
+    """A token for a service, which lasts an hour.
+
+    Args:
+        key: Of the identity service, as the other one was told.
+    """
+    now = datetime.now(UTC)
+    until = now + timedelta(hours=1)
+    return issue_token(TokenClaims(subject, (role,), zone, ISSUER, now, until, "1"), key=key)
+
+
+def peak_mb(pid: int) -> float:
+    """The most memory a process had [MB]."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM:"))
