@@ -13,7 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gridsecure.crypto.sm2 import generate_private_key, private_key_from_bytes
-from gridsecure.messages import BatchNotice, sign_message
+from gridsecure.messages import BatchNotice, BatchReceipt, sign_message
+from gridsecure.wire.gateway import BatchStatus
 from gridsecure_api.deps import utc_now
 from gridsecure_api.identity import create_identity_app
 from gridsecure_api.settings import PersonEntry, ServiceEntry
@@ -24,6 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "readings.md").read_text(encoding="utf-8")
 DAY = "meter_point_id,start,kwh\n" + "".join(
     f"0902-1,2026-07-01 {hour:02}:00,0.4\n" for hour in range(1, 25)
+)
+MONTH = "meter_point_id,start,kwh\n" + "".join(
+    f"0902-1,2026-06-{1 + hour // 24:02} {1 + hour % 24:02}:00,0.4\n" for hour in range(24 * 30)
 )
 
 
@@ -40,13 +44,14 @@ def desk(tmp_path_factory):
     for name, key in keys.items():
         write_secret(folder / f"{name}.key", key.to_bytes())
     (folder / "2026-07-01.csv").write_text(DAY)
+    (folder / "2026-07.csv").write_text(MONTH)
     settings = identity_settings(
         folder / "identity",
         services=(ServiceEntry(role="meter-data", public_key=point(keys["headend"])),),
         people=(PersonEntry(name="op", roles=("operator",), public_key=point(keys["operator"])),),
     )
     identity = create_identity_app(settings, clock=utc_now)
-    gateway = gateway_app(folder / "gateway", clock=utc_now)
+    gateway = gateway_app(folder / "gateway", clock=utc_now, queued_body_bytes=10_000)
     theirs = private_key_from_bytes((folder / "gateway" / "signing.key").read_bytes())
     with served(identity) as identity_url, served(gateway) as gateway_url:
         meant = {
@@ -80,7 +85,7 @@ def run(desk, text: str, *command: str) -> str:
 
 
 def test_the_pages_examples_do_what_the_page_says(desk):
-    _, sent, by_http = shown("sh")
+    _, sent, by_http, _ = shown("sh")
     key, registered = desk[2]
     assert "is registered" in registered
     assert re.search(r"signed with the key 04[0-9a-f]{128}\.", registered)
@@ -89,11 +94,28 @@ def test_the_pages_examples_do_what_the_page_says(desk):
     answered = run(desk, by_http, "bash", "-euc")
     assert answered.count('"batch-receipt"') == 2  # of the repeated batch, and of its state
     assert '[{"first":1,"last":181}' in answered
-    program, _ = shown("python")
+    program, *_ = shown("python")
     told = run(desk, program, sys.executable, "-c")
     assert told.splitlines()[0] == "24 {} {'2026-07': 'waiting'}"
     assert "first=1" in told
     assert "last=181" in told
+
+
+def test_the_pages_examples_of_a_large_batch_follow_it_to_its_receipt(desk):
+    _, _, by_http, large = shown("sh")
+    told = run(desk, by_http.splitlines()[0] + "\n" + large, "bash", "-euc")
+    events, _, last = told.rpartition("\n\n")
+    assert events.rpartition("event: ")[2].startswith("done\n")
+    status = BatchStatus.model_validate_json(last)
+    assert status.receipt is not None
+    assert BatchReceipt.parse(status.receipt.body).readings == 720
+    first, again, _ = shown("python")
+    program = first.partition("with sender.connect")[0] + again.replace('2026-07"', 'other"')
+    program = program.replace("sequence=183", "sequence=184")
+    *states, readings = run(desk, program, sys.executable, "-c").splitlines()
+    assert readings == "720"
+    assert {one.split()[0] for one in states} <= {"waiting", "reading"}
+    assert states
 
 
 def test_the_pages_example_reads_a_notice(desk):
@@ -103,7 +125,7 @@ def test_the_pages_example_reads_a_notice(desk):
     )
     (desk[0] / "notice").write_text(sign_message(notice, key=theirs).model_dump_json())
     given = "from pathlib import Path\nbody = Path('notice').read_bytes()\n"
-    told = run(desk, given + shown("python")[1], sys.executable, "-c")
+    told = run(desk, given + shown("python")[2], sys.executable, "-c")
     assert told == "2026-07 {'d': 'billed'}\n"
 
 

@@ -6,8 +6,14 @@ import httpx
 import pytest
 
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.errors import AuthenticityError, InvalidReadingsError
-from gridsecure.head_end.sender import Sender
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import (
+    AuthenticityError,
+    GridSecureError,
+    InputError,
+    InvalidReadingsError,
+)
+from gridsecure.head_end.sender import LONGEST_WAIT_S, Sender
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from tests.apps.test_api_readings import HEADER, LINE, Sources
 from tests.cli.in_process import InProcess
@@ -37,9 +43,10 @@ class Failing(InProcess):
         return answer
 
 
-def sender(sources, *, lost=0, key=None, pauses=None):
+def sender(sources, *, lost=0, key=None, pauses=None, headers=None):
     auth = sources.senders["headend"].auth
-    http = httpx.Client(transport=Failing(sources.app, lost), base_url="http://gateway", auth=auth)
+    transport, url = Failing(sources.app, lost), "http://gateway"
+    http = httpx.Client(transport=transport, base_url=url, auth=auth, headers=headers)
     theirs = (key or sources.key).public_key
     pause = (pauses if pauses is not None else []).append
     return Sender(http, source="headend", gateway_key=theirs, pause=pause)
@@ -101,3 +108,48 @@ def test_an_identity_service_that_is_not_ready_is_asked_again(sources):
     sending = Sender(http, source="headend", gateway_key=key, pause=pauses.append)
     assert sending.send(BODY, sequence=20, batch_id="starting").receipt.readings == 2
     assert len(pauses) == 2
+
+
+def test_a_batch_that_waits_is_followed_to_its_receipt_or_its_refusal(sources, tmp_path):
+    reader = sources.app.state.intake.reader
+    reader.stop()
+    states: list[str] = []
+
+    def show(status):
+        states.append(status.state)
+        if len(states) == 2:
+            reader.start()
+            reader.wait(60)
+
+    file = tmp_path / "large.csv"
+    file.write_bytes(BODY)
+    slow = sender(sources, headers={"Prefer": "respond-async"})
+    became = slow.send(file, sequence=30, batch_id="waits", progress=show)
+    assert (became.receipt.batch_id, became.receipt.body_digest) == ("waits", sm3_hex(BODY))
+    assert states == ["waiting", "waiting"]
+    assert slow.find("waits") == became
+    reader.start()
+    with pytest.raises(InvalidReadingsError) as refused:
+        slow.send(BODY + b"MP-1,2026-07-01 01:00,eleven,actual\n", sequence=31, batch_id="bad")
+    assert "line 4" in str(refused.value.problems)
+    with pytest.raises(InvalidReadingsError):
+        slow.find("bad")
+
+
+def test_a_gateway_that_does_not_read_is_waited_for_and_not_for_ever(sources):
+    reader = sources.app.state.intake.reader
+    reader.stop()
+    pauses: list[float] = []
+    slow = sender(sources, pauses=pauses, headers={"Prefer": "respond-async"})
+    with pytest.raises(GridSecureError) as waiting:
+        slow.send(BODY, sequence=32, batch_id="never")
+    assert waiting.value.reason == "source.waiting"
+    assert LONGEST_WAIT_S <= sum(pauses) < LONGEST_WAIT_S + 10
+    reader.start()
+    assert slow.find("never").receipt.sequence == 32
+
+
+def test_a_file_that_cannot_be_read_is_said_so(sources, tmp_path):
+    with pytest.raises(InputError) as missing:
+        sender(sources).send(tmp_path / "none.csv", sequence=33)
+    assert missing.value.reason == "source.file"

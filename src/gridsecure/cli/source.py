@@ -29,6 +29,7 @@ with on_use():
 
 if TYPE_CHECKING:
     from gridsecure.messages import BatchReceipt
+    from gridsecure.wire.gateway import BatchStatus
 
 source_app = typer.Typer(
     help="Register meter-data systems, and send readings as one.", no_args_is_help=True
@@ -129,7 +130,7 @@ def send(  # noqa: PLR0913 - one parameter an option
         clock=online.utc_now,
         open_connection=online.open_connection,
     ) as sending:
-        became = sending.send(file, sequence=sequence, batch_id=batch)
+        became = sending.send(file, sequence=sequence, batch_id=batch, progress=_tell)
     document = {"receipt": became.receipt.model_dump(), "months": became.months}
     print_result(
         document, output, show=lambda console: _show(became.receipt, became.months, console)
@@ -172,6 +173,11 @@ def show(
             console.print(f"Notice of {notice['month']}: {notice['state']}")
 
     print_result(document, output, show=tell)
+
+
+def _tell(status: BatchStatus) -> None:
+    """How far a batch is read that the gateway has on its disk."""
+    Console(stderr=True).print(f"The batch is {status.state}: {status.readings:,} readings so far.")
 
 
 def _show(receipt: BatchReceipt, months: dict[str, str], console: Console) -> None:
