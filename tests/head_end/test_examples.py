@@ -85,7 +85,7 @@ def run(desk, text: str, *command: str) -> str:
 
 
 def test_the_pages_examples_do_what_the_page_says(desk):
-    _, sent, by_http, _ = shown("sh")
+    _, sent, by_http, *_ = shown("sh")
     key, registered = desk[2]
     assert "is registered" in registered
     assert re.search(r"signed with the key 04[0-9a-f]{128}\.", registered)
@@ -102,7 +102,8 @@ def test_the_pages_examples_do_what_the_page_says(desk):
 
 
 def test_the_pages_examples_of_a_large_batch_follow_it_to_its_receipt(desk):
-    _, _, by_http, large = shown("sh")
+    by_http = shown("sh")[2]
+    (large,) = [one for one in shown("sh") if "respond-async" in one]
     told = run(desk, by_http.splitlines()[0] + "\n" + large, "bash", "-euc")
     events, _, last = told.rpartition("\n\n")
     assert events.rpartition("event: ")[2].startswith("done\n")
