@@ -110,6 +110,23 @@ def test_late_batches_and_files_correct_a_month_version_by_version(finished):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_killed_correction_of_late_batches_is_resumed_by_asking_again(finished, monkeypatch):
+    late(finished, line(meter(finished), "9.000"), batch="late", sequence=1)
+
+    def kill(*_given: object, **_more: object) -> int:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "send", kill)
+        killed = corrected(finished)
+        assert killed["state"] == "interrupted"
+    finished.start()
+    again = corrected(finished)
+    assert (again["name"], again["state"]) == (killed["name"], "done")
+    assert finished.call("POST", "/corrections").json()["reason"] == "correction.nothing"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_correction_that_was_killed_is_finished_before_the_next(finished, monkeypatch):
     late(finished, line(meter(finished), "9.000"), batch="late", sequence=1)
 

@@ -164,6 +164,8 @@ def save_correction(
 ) -> CorrectionFiles:
     """Keep corrected files beside those of the month, with the late batches there are.
 
+    Where there is nothing new, an unfinished correction is what is meant.
+
     Args:
         month: YYYY-MM.
         readings: Files of late and corrected readings.
@@ -184,6 +186,9 @@ def save_correction(
         )
     batches = late_batches(zone, month)
     if not readings and not tariffs and batches[0] == batches[1]:
+        begun = unfinished_correction(zone, month)
+        if begun is not None:
+            return begun
         raise InputError(
             "No corrected file was sent, and no batch of this month came late.",
             reason="correction.nothing",

@@ -1,0 +1,296 @@
+"""Random sequences of faults at a gateway: nothing with a receipt is lost, nothing counts twice.
+
+A model beside the gateway remembers what has a receipt and which reading of each interval counts.
+After every step what came in adds up to what became of it, and once the month is billed, and after
+each correction, the energy of every meter point is the model's.
+"""
+
+from __future__ import annotations
+
+import errno
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gridsecure.gateway import outbox, preparation
+from gridsecure.gateway.ingestion import batches, stored_readings
+from gridsecure.gateway.month_plan import month_period
+from gridsecure.gateway.year_to_date import load_totals
+from gridsecure_api import gateway_readings
+from tests.apps.test_api_readings import REAL_PACKING
+from tests.apps.test_api_reconciliation import HEADER, Reconciled
+from tests.gateway.gateway_world import MONTH, Killed
+
+RANKS = ("missing", "estimated", "actual")
+BEFORE, MORE = 6, 3  # steps before the month is billed, and after every kind was taken once
+DAYS = 31
+
+Rows = dict[tuple[str, str], tuple[int, int]]
+"""Meter point and start -> rank of the quality, and energy [Wh]."""
+
+
+@dataclass
+class Model:
+    """What has a receipt, and what counts.
+
+    Args:
+        taken: Batches in the order in which they came.
+        version: What counts as the month was billed or corrected; None before.
+        counted: How many of the batches that takes up.
+    """
+
+    taken: list[Rows] = field(default_factory=list)
+    edits: list[Rows] = field(default_factory=list)
+    version: Rows | None = None
+    counted: int = 0
+
+    @property
+    def came_in(self) -> int:
+        return sum(len(rows) for rows in (*self.taken, *self.edits))
+
+    def bill(self) -> None:
+        """Let everything that came so far count, edits over what the month was billed from."""
+        is_first = self.version is None
+        version = dict(self.version or {})
+        for rows in self.taken[self.counted :]:
+            better = {key: one for key, one in rows.items() if one >= (version.get(key, one)[0],)}
+            version |= better
+        for rows in self.edits if is_first else ():
+            version |= rows
+        self.version, self.counted = version, len(self.taken)
+
+    def totals(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for (name, _), (_, wh) in (self.version or {}).items():
+            found[name] = found.get(name, 0) + wh
+        return found
+
+
+class Faults(Reconciled):
+    """A gateway to which everything happens that may happen to one."""
+
+    def __init__(self, folder, monkeypatch, seed: int) -> None:
+        super().__init__(folder)
+        self.monkeypatch, self.random = monkeypatch, np.random.default_rng(seed)
+        self.model, self.number, self.log = Model(), 0, [f"seed {seed}"]
+        self.readings = self.world.simulated.readings().astype({"meter_point_id": "str"})
+        self.period = month_period(MONTH, timezone="Asia/Shanghai")
+        for name in self.keys:
+            self.register(name, stamps="start")
+
+    # --- what is sent ----------------------------------------------------------------------------
+
+    def days(self, first: int, last: int) -> pd.DataFrame:
+        """Readings of whole days, from a number on and before another, 0 to 31."""
+        day = self.readings["start"].dt.day
+        return self.readings[(day > first) & (day <= last)]
+
+    def some(self) -> pd.DataFrame:
+        """Readings of some days or of one meter point, each a little other than before."""
+        first = int(self.random.integers(DAYS))
+        part = self.days(first, first + int(self.random.integers(1, 4)))
+        if self.random.random() < 0.3:
+            part = part[part["meter_point_id"] == self.random.choice(part["meter_point_id"])]
+        more = self.random.integers(0, 40, len(part))
+        quality = self.random.choice(["actual", "actual", "estimated"])
+        return part.assign(energy_wh=part["energy_wh"] + more, quality=str(quality))
+
+    @staticmethod
+    def text(readings: pd.DataFrame) -> str:
+        lines = (
+            f"{name},{start.isoformat()},{wh // 1000}.{wh % 1000:03d},{quality}\n"
+            for name, start, wh, quality in readings[
+                ["meter_point_id", "start", "energy_wh", "quality"]
+            ].itertuples(index=False)
+        )
+        return HEADER + "".join(lines)
+
+    def rows(self, readings: pd.DataFrame) -> Rows:
+        """The same for the model: what is of the month."""
+        start = readings["start"]
+        own = readings[(start >= self.period.start) & (start < self.period.end)]
+        return {
+            (name, at.isoformat()): (RANKS.index(quality), wh)
+            for name, at, wh, quality in own[
+                ["meter_point_id", "start", "energy_wh", "quality"]
+            ].itertuples(index=False)
+        }
+
+    def name(self) -> dict:
+        self.number += 1
+        by = str(self.random.choice(["headend", "other"]))
+        return {"batch": f"b{self.number}", "sequence": self.number, "by": by}
+
+    def take(self, readings: pd.DataFrame, named: dict | None = None) -> None:
+        """Send a batch that must be taken in."""
+        self.batch(self.text(readings).removeprefix(HEADER), **(named or self.name()))
+        self.model.taken.append(self.rows(readings))
+
+    # --- what happens ----------------------------------------------------------------------------
+
+    def send(self, *given, **more):
+        """Send as the service stands now, which may have been started again."""
+        by = more.get("by", "headend")
+        self.senders[by] = self.sender(by)
+        return super().send(*given, **more)
+
+    def send_some(self) -> None:
+        self.take(self.some())
+
+    def repeat_everything(self) -> None:
+        """A source sends its whole month again, in one batch of another id."""
+        self.take(self.readings.assign(quality="actual"))
+
+    def send_twice(self) -> None:
+        """The same batch again, and another one under its id."""
+        part, other, named = self.some(), self.some(), self.name()
+        self.take(part, named)
+        again = self.send(self.text(part).encode(), **named)
+        assert again.status_code == 200
+        if self.text(other) != self.text(part):
+            refused = self.send(self.text(other).encode(), **named)
+            assert (refused.status_code, refused.json()["reason"]) == (409, "conflict.batch")
+
+    def send_two_at_once(self) -> None:
+        """Two different batches of one id, at the same moment: one of them is taken in."""
+        named, parts = self.name(), (self.some(), self.days(0, 1), self.days(0, 1))
+        bodies = [self.text(part).encode() for part in parts]
+        self.senders[named["by"]] = self.sender(named["by"])
+        with ThreadPoolExecutor(len(parts)) as pool:
+            sends = [pool.submit(Reconciled.send, self, body, **named) for body in bodies]
+        codes = [one.result().status_code for one in sends]
+        assert set(codes) <= {200, 409}, codes
+        assert codes[1] == codes[2] != codes[0] or bodies[0] == bodies[1], codes
+        self.model.taken.append(self.rows(parts[codes.index(200)]))
+
+    def send_half_garbage(self) -> None:
+        """Half of the lines are none: the batch is refused whole, and sent again as it should."""
+        part, named = self.some(), self.name()
+        lines = self.text(part).splitlines(keepends=True)
+        for place in self.random.choice(np.arange(1, len(lines)), len(lines) // 2, replace=False):
+            lines[place] = str(
+                self.random.choice(["\x00\x01\n", "a,b\n", "MP-1,then,much,actual\n"])
+            )
+        refused = self.send("".join(lines).encode(), **named)
+        assert refused.status_code == 400, refused.text
+        self.take(part, named)
+
+    def send_an_hour_wrong(self) -> None:
+        """The clock of a source is an hour wrong; what leaves the month is not of it."""
+        part = self.some()
+        hours = int(self.random.choice([-1, 1]))
+        self.take(part.assign(start=part["start"] + pd.Timedelta(hours=hours)))
+
+    def fill_disk(self) -> None:
+        self._break(OSError(errno.ENOSPC, "No space left on device"), _WRITES)
+
+    def kill(self) -> None:
+        """The process ends anywhere, before a batch is taken in or before its receipt is sent."""
+        self._break(Killed(), (*_WRITES, (batches, "keep_once"), (gateway_readings, "_status")))
+
+    def _break(self, error: BaseException, places: tuple) -> None:
+        """What fails once is sent again to a service that was started again."""
+        part, named = self.some(), self.name()
+
+        def fail(*_given: object, **_more: object) -> None:
+            raise error
+
+        place = places[int(self.random.integers(len(places)))]
+        self.log[-1] += f" at {place[1]}"
+        with self.monkeypatch.context() as patched:
+            patched.setattr(*place, fail)
+            if isinstance(error, Killed):
+                with pytest.raises(Killed):
+                    self.send(self.text(part).encode(), **named)
+            else:
+                assert self.send(self.text(part).encode(), **named).status_code == 507
+        self.start()
+        self.take(part, named)
+
+    def edit(self) -> None:
+        """A person puts another reading in the place of one, where the month is open."""
+        part = self.some().iloc[:1].assign(quality="actual")
+        made = self.client.post(
+            "/v1/edits",
+            params={"month": MONTH, "reason": "read on site"},
+            content=self.text(part).encode(),
+            headers=self.token("operator"),
+        )
+        if self.model.version is not None:
+            assert made.json()["reason"] == "conflict.month-edits"
+            return
+        assert made.json()["state"] == "in-force", made.text
+        self.model.edits.append(self.rows(part))
+
+    # --- bills -----------------------------------------------------------------------------------
+
+    def bill(self, path: str) -> None:
+        """Process or correct the month; half of the times a first run is killed on its way out."""
+        if self.random.random() < 0.5:
+
+            def kill(*_given: object, **_more: object) -> int:
+                raise Killed
+
+            with self.monkeypatch.context() as patched:
+                patched.setattr(outbox, "send", kill)
+                self.call("POST", path)
+                self.worker.wait(60)
+            self.start()
+        started = self.call("POST", path)
+        assert started.status_code == 202, started.text
+        self.worker.wait(60)
+        stands = self.call("GET", "").json() if path == "/process" else self.corrections()[-1]
+        assert stands["state"] == "done", (stands, self.log)
+        self.model.bill()
+        self.check("billed")
+        assert load_totals(self.months / MONTH) == self.model.totals(), self.log
+
+    def corrections(self) -> list[dict]:
+        return self.call("GET", "/corrections").json()
+
+    def check(self, done: str) -> None:
+        """What came in is what the model has, and adds up."""
+        self.log.append(done)
+        total = self.told()["total"]
+        late = sum(len(rows) for rows in self.model.taken[self.model.counted :])
+        waiting = self.model.came_in if self.model.version is None else late
+        assert (total["came_in"], total["waiting"]) == (self.model.came_in, waiting), (
+            total,
+            self.log,
+        )
+
+
+_WRITES = ((stored_readings.os, "fsync"), (stored_readings, "sync_folder"))
+GARBAGE = ("\x00\x01\n", "a,b\n", "MP-1,then,much,actual\n")
+NAMES = (
+    *("send_some", "repeat_everything", "send_twice", "send_two_at_once", "send_half_garbage"),
+    *("send_an_hour_wrong", "fill_disk", "kill", "edit"),
+)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 12))]
+)
+def test_whatever_happens_every_reading_is_accounted_for(tmp_path, monkeypatch, seed):
+    monkeypatch.setattr(
+        preparation, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 3)
+    )
+    gateway = Faults(tmp_path, monkeypatch, seed)
+    cut = int(gateway.random.integers(1, DAYS))
+    for part in (gateway.days(0, cut), gateway.days(cut, DAYS)):
+        gateway.take(part.assign(quality="actual"))
+    steps = [*gateway.random.permutation(NAMES), *gateway.random.choice(NAMES, MORE)]
+    for path, own in (("/process", steps[:BEFORE]), ("/corrections", steps[BEFORE:])):
+        for step in own:
+            gateway.log.append(str(step))
+            getattr(gateway, step)()
+            gateway.check("then")
+        gateway.put_files(readings=[])
+        gateway.send_some()
+        gateway.bill(path)
+    gateway.close()
