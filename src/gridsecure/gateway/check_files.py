@@ -87,13 +87,12 @@ def read_checks(path: Path, *, timezone: str) -> pd.DataFrame:
     check_line_lengths(text)
     lines = check_field_counts(text, separator=separator)
     check_reading_count(lines - 1, packed=packed)
-    table = read_cells(text, separator=separator, columns=len(names))
-    table.columns = pd.Index(names)
+    table = read_cells(text, separator=separator, columns=names)
     are_faces = "register_kwh" in names
     energy_wh, missing = cells.read_energy(table, ["register_kwh" if are_faces else "kwh"])
     read = format_times.read_starts if are_faces else format_times.read_days
     checks = make_readings(
-        table["meter_point_id"].str.strip().reset_index(drop=True),
+        table["meter_point_id"].astype("str").str.strip().reset_index(drop=True),
         start=read(table, timezone),
         energy_wh=energy_wh,
     )

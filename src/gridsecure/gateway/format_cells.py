@@ -59,20 +59,19 @@ def read_energy(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Energy columns as Wh, row by row, and which cells hold no reading.
 
+    Args:
+        columns: Their names; a single one may hold categories, each of which is read once.
+
     Raises:
         InvalidReadingsError: `readings.energy` for the first kind of unreadable cell.
     """
-    energy_wh = np.empty(len(table) * len(columns), dtype=np.int64)
-    found = np.empty(len(energy_wh), dtype=np.uint8)
-    rows = max(1, _CELLS_AT_ONCE // len(columns))
-    for first in range(0, len(table), rows):
-        # As objects, cells take ten times their text: a few lines at a time.
-        texts = table[columns].iloc[first : first + rows].to_numpy(dtype=object).ravel()
-        part = slice(first * len(columns), first * len(columns) + len(texts))
-        energy = kwh_to_wh(texts)
-        energy_wh[part], found[part] = energy.energy_wh, energy.status
-    if (found == EnergyStatus.NOT_A_NUMBER).any():
-        _read_other_styles(table[columns], energy_wh, found)
+    coded = table[columns[0]]
+    if isinstance(coded.dtype, pd.CategoricalDtype):
+        energy_wh, found = _read_texts(pd.DataFrame({columns[0]: coded.cat.categories}))
+        codes = coded.cat.codes.to_numpy()
+        energy_wh, found = energy_wh[codes], found[codes]
+    else:
+        energy_wh, found = _read_texts(table[columns])
     for status in _RULES:
         wrong = np.flatnonzero(found == status)
         if len(wrong):
@@ -88,6 +87,23 @@ def read_energy(
                 remedy=remedy,
             )
     return energy_wh, found == EnergyStatus.MISSING
+
+
+def _read_texts(table: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Cells of text as Wh, row by row, and an `EnergyStatus` of each."""
+    columns = len(table.columns)
+    energy_wh = np.empty(len(table) * columns, dtype=np.int64)
+    found = np.empty(len(energy_wh), dtype=np.uint8)
+    rows = max(1, _CELLS_AT_ONCE // columns)
+    for first in range(0, len(table), rows):
+        # As objects, cells take ten times their text: a few lines at a time.
+        texts = table.iloc[first : first + rows].to_numpy(dtype=object).ravel()
+        part = slice(first * columns, first * columns + len(texts))
+        energy = kwh_to_wh(texts)
+        energy_wh[part], found[part] = energy.energy_wh, energy.status
+    if (found == EnergyStatus.NOT_A_NUMBER).any():
+        _read_other_styles(table, energy_wh, found)
+    return energy_wh, found
 
 
 def _read_other_styles(
@@ -184,8 +200,9 @@ def read_quality(table: pd.DataFrame, missing: NDArray[np.bool_], *, repeat: int
     them.
     """
     if "quality" in table.columns:
-        flags, names = pd.factorize(table["quality"].str.strip().str.lower())
-        texts = [quality_word(str(name)) for name in names]
+        flags, names = pd.factorize(table["quality"])
+        said = pd.Index(names, dtype="str").str.strip().str.lower()
+        texts = [quality_word(str(name)) for name in said]
     else:
         flags, texts = np.zeros(len(table), dtype=np.int64), ["actual"]
     which = np.where(missing, len(texts), np.repeat(flags, repeat))

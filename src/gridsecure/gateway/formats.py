@@ -55,7 +55,9 @@ from gridsecure.gateway.table_text import (
     check_reading_count,
     decode,
     load_bytes,
+    no_readings,
     read_cells,
+    without_blank_lines,
 )
 from gridsecure.gateway.value_kinds import (
     find_meaning,
@@ -160,27 +162,9 @@ def read_readings(
     defined = _read_defined(opened, meaning)
     if defined is not None:
         return defined
-    found = _read_table(text, packed=packed)
-    _check_units(found.cells)
-    asked = _tell_ends(found.cells, find_meaning(found.cells, meaning))
-    found = replace(found, join_meters=join_meters, differences=differences)
-    if CHANNEL not in found.cells:
-        return _read_channel(found, timezone, interval, asked)
-    taken, fed_in = split_channels(found.cells)
-    file = _read_channel(replace(found, cells=taken), timezone, interval, asked)
-    if fed_in.empty:
-        return file
-    # What a meter's register of energy taken showed as it was exchanged says nothing of this one.
-    other = replace(found, cells=fed_in, join_meters=_as_they_stand)
-    export = _read_channel(other, timezone, interval, asked)
-    if REGISTER in file.readings:
-        faces = pd.concat([file.readings, export.readings.assign(**{REGISTER: FED_IN})])
-        return replace(file, readings=faces.reset_index(drop=True))
-    return replace(
-        file,
-        readings=join_channels(file.readings, export.readings),
-        problems=(*file.problems, *export.problems),
-    )
+    table = _read_table(text, packed=packed)
+    found = replace(table, join_meters=join_meters, differences=differences)
+    return _read_cells(found, timezone, interval, meaning)
 
 
 def _read_defined(opened: _OpenFile, meaning: Meaning) -> ReadingsFile | None:
@@ -199,6 +183,53 @@ def _read_defined(opened: _OpenFile, meaning: Meaning) -> ReadingsFile | None:
             return _as_defined(document.readings, "meter-readings", text)
         return _read_faces(document, opened)
     return None
+
+
+def read_long_table(
+    cells: pd.DataFrame, *, timezone: str, interval: pd.Timedelta | None, meaning: Meaning
+) -> ReadingsFile:
+    """Read a table of the long layout whose cells are there already, and no text of a file.
+
+    Args:
+        cells: Categories of text, without blanks before it, under the names of the long layout;
+            an empty text where nothing is said. The index has the number that each row's line
+            would have in a file.
+        timezone: As `read_readings` has it, and so the others.
+
+    Returns:
+        The readings as `read_readings` gives them without `differences`.
+
+    Raises:
+        InvalidReadingsError: As `read_readings`.
+    """
+    table = _known(without_blank_lines(cells))
+    found = _Table(table, "utf-8", at_ends=False, differences=False)
+    return _read_cells(found, timezone, interval, meaning)
+
+
+def _read_cells(
+    found: _Table, timezone: str, interval: pd.Timedelta | None, meaning: Meaning
+) -> ReadingsFile:
+    """Read a table, one channel after the other."""
+    _check_units(found.cells)
+    asked = _tell_ends(found.cells, find_meaning(found.cells, meaning))
+    if CHANNEL not in found.cells:
+        return _read_channel(found, timezone, interval, asked)
+    taken, fed_in = split_channels(found.cells)
+    file = _read_channel(replace(found, cells=taken), timezone, interval, asked)
+    if fed_in.empty:
+        return file
+    # What a meter's register of energy taken showed as it was exchanged says nothing of this one.
+    other = replace(found, cells=fed_in, join_meters=_as_they_stand)
+    export = _read_channel(other, timezone, interval, asked)
+    if REGISTER in file.readings:
+        faces = pd.concat([file.readings, export.readings.assign(**{REGISTER: FED_IN})])
+        return replace(file, readings=faces.reset_index(drop=True))
+    return replace(
+        file,
+        readings=join_channels(file.readings, export.readings),
+        problems=(*file.problems, *export.problems),
+    )
 
 
 def _read_channel(
@@ -228,7 +259,8 @@ def _read_channel(
         readings = readings.assign(minutes=np.int64(0))
         readings[REGISTER] = TAKEN
     elif layout == "registers":
-        result = registers_to_readings(found.join_meters(readings), known=interval)
+        joined = found.join_meters(_with_texts(readings))
+        result = registers_to_readings(joined, known=interval)
         readings, problems = result.readings, (*problems, *result.problems)
     else:
         for name, column in _REGISTERS.items():
@@ -241,7 +273,7 @@ def _read_channel(
         if not is_wide and meaning.stamps is Stamps.END:
             readings = move_to_starts(readings, interval=UNKNOWN)
     return ReadingsFile(
-        readings,
+        _with_texts(readings),
         layout,
         usual_interval(readings["minutes"].to_numpy()),
         found.encoding,
@@ -250,6 +282,14 @@ def _read_channel(
         meaning=meaning,
         is_counted=layout == "registers" and "ratio" not in table.columns,
     )
+
+
+def _with_texts(readings: pd.DataFrame) -> pd.DataFrame:
+    """Readings with the names of meter points written out, as who reads files expects them."""
+    names = readings["meter_point_id"]
+    if not isinstance(names.dtype, pd.CategoricalDtype):
+        return readings
+    return readings.assign(meter_point_id=names.cat.categories.take(names.cat.codes.to_numpy()))
 
 
 def _tell_ends(table: pd.DataFrame, meaning: Meaning) -> Meaning:
@@ -390,12 +430,17 @@ def _parse(text: TableText, *, packed: int | None) -> _Table:
     lines = check_field_counts(text, separator=separator)
     points = sum(1 for name in names if _POINTS.fullmatch(name)) if set(names) >= _WIDE else 1
     check_reading_count((lines - 1) * points, packed=packed)
-    table = read_cells(text, separator=separator, columns=len(names))
-    table.columns = pd.Index(names)
+    table = read_cells(text, separator=separator, columns=names)
     _check_columns(table)
+    return _Table(_known(table), text.encoding, columns.at_ends)
+
+
+def _known(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without totals, every line of which is some meter point's."""
     # Exports of fixed width pad ids; a padded id is the same meter point.
-    table["meter_point_id"] = table["meter_point_id"].str.strip()
-    table = _without_totals(table)
+    table = _without_totals(table.assign(meter_point_id=_stripped(table["meter_point_id"])))
+    if table.empty:
+        raise no_readings()
     blank = np.flatnonzero((table["meter_point_id"] == "").to_numpy())
     if len(blank):
         raise InvalidReadingsError(
@@ -403,7 +448,13 @@ def _parse(text: TableText, *, packed: int | None) -> _Table:
             reason="readings.malformed",
             remedy="Every line needs the id of its meter point.",
         )
-    return _Table(table, text.encoding, columns.at_ends)
+    return table
+
+
+def _stripped(cells: pd.Series[str]) -> pd.Categorical:
+    """Categories without blanks around them, in their order."""
+    codes, names = pd.factorize(cells.cat.categories.str.strip(), sort=True)
+    return pd.Categorical.from_codes(codes[cells.cat.codes], names)
 
 
 def _without_totals(table: pd.DataFrame) -> pd.DataFrame:
@@ -412,7 +463,8 @@ def _without_totals(table: pd.DataFrame) -> pd.DataFrame:
     if not ids.isin(["", *_TOTALS]).any():
         return table
     when = table["date" if "date" in table else "start"].str.strip()
-    words = table["meter_point_id"].mask(table["meter_point_id"] == "", when)
+    named = table["meter_point_id"].astype("str")
+    words = named.mask(named == "", when)
     totals = words.str.lower().isin(_TOTALS) & ((when == "") | (when == words))
     return table[~totals] if totals.any() else table
 

@@ -13,13 +13,14 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import InvalidReadingsError
@@ -37,6 +38,11 @@ reading takes about 200 bytes of memory while it is read, however short its text
 FREE_READINGS: Final = 4_000_000
 READINGS_PER_BYTE: Final = 10
 """Readings for one compressed byte beyond the free ones: meter data hold 1 or 2, zeros 30."""
+
+REPEATED: Final = frozenset(
+    ("meter_point_id", "start", "date", "quality", "unit", "values", "stamps", "channel")
+)
+"""Columns whose texts stand on many lines."""
 
 _BLOCK: Final = 1 << 20
 _BLANK: Final = ord(" ")
@@ -76,12 +82,17 @@ class TableText:
         """
         end = self.data.find(b"\n", 0, MAX_LINE_BYTES + 1)
         if end < 0:
-            raise InvalidReadingsError(
-                "The file holds no readings.",
-                reason="readings.empty",
-                remedy="It needs a header line and at least one line of readings.",
-            )
+            raise no_readings()
         return self.data[:end].decode()
+
+
+def no_readings() -> InvalidReadingsError:
+    """A table without a line of readings (`readings.empty`)."""
+    return InvalidReadingsError(
+        "The file holds no readings.",
+        reason="readings.empty",
+        remedy="It needs a header line and at least one line of readings.",
+    )
 
 
 def load_bytes(source: bytes | Path) -> tuple[bytearray, int | None]:
@@ -169,7 +180,12 @@ def decode(data: bytearray) -> TableText:
         if b"\0" not in text and (b"\n" in text or not marked):
             # Blank lines at the end are harmless; elsewhere they are refused as malformed.
             return TableText(text.rstrip(b"\n"), encoding.removesuffix("-sig"))
-    raise InvalidReadingsError(
+    raise no_text()
+
+
+def no_text() -> InvalidReadingsError:
+    """Bytes that are text in no encoding that is read (`readings.encoding`)."""
+    return InvalidReadingsError(
         "The file is neither UTF-8 nor GB 18030 text.",
         reason="readings.encoding",
         remedy="Save it as CSV in UTF-8.",
@@ -305,11 +321,13 @@ def check_reading_count(count: int, *, packed: int | None) -> None:
         )
 
 
-def read_cells(text: TableText, *, separator: str, columns: int) -> pd.DataFrame:
+def read_cells(text: TableText, *, separator: str, columns: Sequence[str]) -> pd.DataFrame:
     """The lines as a table of text, indexed by their lines in the file; blank ones are left out.
 
     Args:
         text: The text, whose lines all have as many fields as the header.
+        columns: Their names. Those of `REPEATED` become categories: of a few texts each, which
+            are then looked at once and not once a line.
 
     Raises:
         InvalidReadingsError: `readings.malformed`.
@@ -318,23 +336,49 @@ def read_cells(text: TableText, *, separator: str, columns: int) -> pd.DataFrame
         with pd.read_csv(
             io.BytesIO(text.data),
             sep=separator,
+            names=list(columns),
+            header=0,
             dtype=str,
             na_filter=False,
             skipinitialspace=True,
             skip_blank_lines=False,
             index_col=False,
-            chunksize=max(1, _CELLS // columns),
+            chunksize=max(1, _CELLS // len(columns)),
         ) as parts:
-            table = pd.concat(parts, ignore_index=True)
+            table = _joined([_coded(part) for part in parts])
     except pd.errors.ParserError:
         # The parser's own message can quote the line, so it is not carried along.
         raise _malformed(None) from None
-    table.index += text.first_line + 1
+    table.index = pd.RangeIndex(text.first_line + 1, text.first_line + 1 + len(table))
+    return without_blank_lines(table)
+
+
+def _coded(part: pd.DataFrame) -> pd.DataFrame:
+    # Not by the parser, which makes numbers of categories that look like some.
+    return part.astype({name: "category" for name in part if name in REPEATED})
+
+
+def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Parts of a table put together; categories are those of all parts."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = {}
+    for name, kind in parts[0].dtypes.items():
+        own = [part[name] for part in parts]
+        is_coded = isinstance(kind, pd.CategoricalDtype)
+        columns[name] = union_categoricals(own) if is_coded else pd.concat(own, ignore_index=True)
+    return pd.DataFrame(columns)
+
+
+def without_blank_lines(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without lines on which nothing stands."""
     first = table.iloc[:, 0]
     unnamed = first.isna() | (first == "")
     if not unnamed.any():
         return table
-    cells = table[unnamed].fillna("")
+    cells = table[unnamed].astype(object).fillna("")
     said = cells.apply(lambda column: column.str.strip() != "").any(axis=1)
     kept: pd.DataFrame = table.drop(index=cells.index[~said])
+    for name in kept.select_dtypes("category"):
+        kept[name] = kept[name].cat.remove_unused_categories()
     return kept

@@ -22,9 +22,10 @@ from gridsecure.billing.readings import ReadingProblem
 from gridsecure.billing.registers import REGISTER
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.foreign_files import is_meter_readings
-from gridsecure.gateway.formats import ReadingsFile, read_readings
+from gridsecure.gateway.formats import ReadingsFile, read_long_table, read_readings
 from gridsecure.gateway.ingestion.body_pieces import BodyKind, Piece, cut_pieces, kind_of
 from gridsecure.gateway.ingestion.body_tables import (
+    HEADER_LINES,
     PARQUET,
     json_table,
     open_parquet,
@@ -108,8 +109,8 @@ def _read_whole(data: bytes, source: Source, *, packed: int | None) -> pd.DataFr
         check_reading_count(min(data.count(b","), MAX_READINGS), packed=packed)
     if data[:4] == PARQUET:
         opened = open_parquet(pa.BufferReader(data), size=len(data))
-        ((table, _),) = parquet_tables(opened, size=len(data), rows=None)
-        return _read_table(table, source)
+        (cells,) = parquet_tables(opened, size=len(data), rows=None)
+        return _read_table(cells, source)
     if data[:64].lstrip()[:1] in (b"{", b"[") and not is_meter_readings(
         data[:_HEAD_BYTES].decode(errors="ignore")
     ):
@@ -117,10 +118,10 @@ def _read_whole(data: bytes, source: Source, *, packed: int | None) -> pd.DataFr
     return _checked(_read(data, source, source.meaning), source)
 
 
-def _read_table(table: bytes, source: Source) -> pd.DataFrame:
-    piece = Piece(table, header_lines=1, before=0, is_table=True)
+def _read_table(cells: pd.DataFrame, source: Source) -> pd.DataFrame:
+    piece = Piece(cells, HEADER_LINES, before=0)
     try:
-        return _checked(_read(table, source, source.meaning), source)
+        return _checked(_read(cells, source, source.meaning), source)
     except InvalidReadingsError as error:
         raise _placed(error, piece) from error
 
@@ -131,19 +132,19 @@ def _read_parquet(body: SpooledBody, source: Source) -> Iterator[pd.DataFrame]:
         says_values = "values" in opened.schema_arrow.names
         if opened.metadata.num_rows <= _WHOLE_ROWS or source.stamps != "start":
             _check_whole(body)
-            for table, _ in parquet_tables(opened, size=body.size, rows=None):
-                yield _read_table(table, source)
+            for cells in parquet_tables(opened, size=body.size, rows=None):
+                yield _read_table(cells, source)
             return
         tables = parquet_tables(opened, size=body.size, rows=_ROWS)
         kind = BodyKind(says_values=says_values)
         yield from _read_pieces(_numbered(tables), body, source, kind)
 
 
-def _numbered(tables: Iterator[tuple[bytes, int]]) -> Iterator[Piece]:
+def _numbered(tables: Iterator[pd.DataFrame]) -> Iterator[Piece]:
     before = 0
-    for table, count in tables:
-        yield Piece(table, 1, before, is_table=True)
-        before += count
+    for cells in tables:
+        yield Piece(cells, HEADER_LINES, before)
+        before += len(cells)
 
 
 def _read_pieces(
@@ -173,14 +174,12 @@ def _read_pieces(
     risen.check()
 
 
-def _read(data: bytes, source: Source, meaning: Meaning) -> ReadingsFile:
-    return read_readings(
-        data,
-        timezone=source.timezone,
-        interval=source.interval,
-        meaning=meaning,
-        differences=False,
-    )
+def _read(data: bytes | pd.DataFrame, source: Source, meaning: Meaning) -> ReadingsFile:
+    """A table, with faces of registers as they stand."""
+    zone, interval = source.timezone, source.interval
+    if isinstance(data, pd.DataFrame):
+        return read_long_table(data, timezone=zone, interval=interval, meaning=meaning)
+    return read_readings(data, timezone=zone, interval=interval, meaning=meaning, differences=False)
 
 
 def _checked(found: ReadingsFile, source: Source) -> pd.DataFrame:
@@ -199,17 +198,18 @@ def _checked(found: ReadingsFile, source: Source) -> pd.DataFrame:
 
 def _placed(error: InvalidReadingsError, piece: Piece) -> InvalidReadingsError:
     """The same refusal with places of the body: its lines, or its readings where it has none."""
+    are_readings = isinstance(piece.data, pd.DataFrame)
 
     def place(found: re.Match[str]) -> str:
         number = int(found[2])
         if number > piece.header_lines:
             number += piece.before
-        if not piece.is_table:
+        if not are_readings:
             return f"{found[1]}ine {number}"
         return f"{'R' if found[1] == 'L' else 'r'}eading {number - piece.header_lines}"
 
     def named(text: str) -> str:
-        text = _LINES.sub(r"\1 readings", text) if piece.is_table else text
+        text = _LINES.sub(r"\1 readings", text) if are_readings else text
         return _LINE.sub(place, text)
 
     problems = [

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import pandas as pd
+
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files
 from gridsecure.gateway.channels import CHANNEL
 from gridsecure.gateway.column_names import name_columns
-from gridsecure.gateway.ingestion.body_tables import no_table, objects_table
+from gridsecure.gateway.ingestion.body_tables import HEADER_LINES, no_table, objects_table
 from gridsecure.gateway.ingestion.unfolding import UnfoldedBody
 from gridsecure.gateway.workbooks import SIGNATURE
 
@@ -38,16 +40,14 @@ class Piece:
     """A part of a body that is a table by itself.
 
     Args:
-        data: CSV with its header.
+        data: CSV with its header, or the cells of readings that stand on no lines.
         header_lines: Lines of it before its readings.
         before: Lines of readings, or readings, before it in the body.
-        is_table: Whether its lines are readings of something else.
     """
 
-    data: bytes
+    data: bytes | pd.DataFrame
     header_lines: int
     before: int
-    is_table: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def cut_pieces(text: UnfoldedBody, kind: BodyKind) -> Iterator[Piece]:
     text.read(len(kind.head))
     before, lines = 0, kind.head.count(b"\n")
     for part in _cut(text, b"", _line_end):
-        yield Piece(kind.head + part, lines, before, is_table=False)
+        yield Piece(kind.head + part, lines, before)
         before += part.count(b"\n")
 
 
@@ -121,11 +121,10 @@ def _json_pieces(text: UnfoldedBody, kind: BodyKind) -> Iterator[Piece]:
     names: frozenset[str] | None = None
     before = 0
     for part in _listed(text) if kind.is_list else _lines(text):
-        data, count = objects_table(part, first=before + 1, names=names)
-        if names is None:
-            names = frozenset(data.partition(b"\n")[0].decode().split(","))
-        yield Piece(data, 1, before, is_table=True)
-        before += count
+        cells = objects_table(part, first=before + 1, names=names)
+        names = frozenset(cells.columns)
+        yield Piece(cells, HEADER_LINES, before)
+        before += len(cells)
 
 
 def _lines(text: UnfoldedBody) -> Iterator[bytes]:

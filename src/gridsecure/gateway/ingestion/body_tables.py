@@ -1,4 +1,8 @@
-"""JSON and Parquet bodies as the text of a long table, so that every check of a file is theirs too.
+"""JSON and Parquet bodies as cells of a long table, so that every check of a file is theirs too.
+
+A column is its distinct values, each as the text that a file would have, and for every row which of
+them. So what a cell means is decided in one place, for files and bodies alike, and once a value: a
+month of moments is some thousand texts, whatever the meter points.
 
 A number stays the digits that were sent: none becomes a binary fraction. Only Parquet's
 floating-point columns are binary when they come; each is taken as the shortest decimal that stands
@@ -11,19 +15,27 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.ingestion.parquet_pages import measure_pages
 from gridsecure.gateway.ingestion.unfolding import bound_of, unfolds_too_far
-from gridsecure.gateway.table_text import MAX_READINGS, check_reading_count
+from gridsecure.gateway.table_text import (
+    MAX_LINE_BYTES,
+    MAX_READINGS,
+    check_reading_count,
+    no_text,
+)
 
 PARQUET: Final = b"PAR1"
-_ROWS_AT_ONCE: Final = 1 << 17
+HEADER_LINES: Final = 1
+"""Lines that a file would have before the first of the cells."""
 _NAMES: Final = frozenset(
     ("meter_point_id", "start", "kwh", "kvarh", "export_kwh", "quality", "unit", "values", "stamps")
 )
@@ -35,24 +47,21 @@ _DECODER: Final = json.JSONDecoder(parse_float=str, parse_int=str, parse_constan
 """Numbers are the texts that stand there."""
 
 
-def json_table(body: bytes) -> bytes:
-    """A JSON body as CSV.
+def json_table(body: bytes) -> pd.DataFrame:
+    """A JSON body as cells.
 
     Raises:
         InvalidReadingsError: It is no list of readings (`readings.body`).
     """
-    return _write(_objects(_parse(body), first=1))
+    return _cells(_objects(_parse(body), first=1))
 
 
-def objects_table(text: bytes, *, first: int, names: frozenset[str] | None) -> tuple[bytes, int]:
-    """Objects of a JSON list, without its brackets, as CSV.
+def objects_table(text: bytes, *, first: int, names: frozenset[str] | None) -> pd.DataFrame:
+    """Objects of a JSON list, without its brackets, as cells.
 
     Args:
         first: Number of the first of them.
         names: Columns that they have, or None for those that are found.
-
-    Returns:
-        The CSV, and how many they are.
 
     Raises:
         InvalidReadingsError: They are no readings, or have other columns (`readings.body`).
@@ -66,7 +75,7 @@ def objects_table(text: bytes, *, first: int, names: frozenset[str] | None) -> t
         raise no_table("Readings of a large body have all the same names, those of the first ones.")
     for name in sorted((names or frozenset()) - set(table.column_names)):
         table = table.append_column(name, pa.nulls(len(table), pa.string()))
-    return _write(table), len(readings)
+    return _cells(table)
 
 
 def _parse(body: bytes) -> list[Any]:
@@ -115,7 +124,7 @@ def _objects(readings: Sequence[Any], *, first: int) -> pa.Table:
             return pa.table(
                 {name: pa.array([one.get(name) for one in readings], pa.string()) for name in names}
             )
-    except (TypeError, AttributeError, pa.ArrowException):
+    except (TypeError, AttributeError, UnicodeEncodeError, pa.ArrowException):
         pass  # said below, with their numbers
     faulty = [number for number, one in enumerate(readings, start=first) if not _is_reading(one)]
     problems = [
@@ -178,8 +187,8 @@ def _measured(file: pa.NativeFile, metadata: pq.FileMetaData) -> int:
 
 def parquet_tables(
     opened: pq.ParquetFile, *, size: int, rows: int | None
-) -> Iterator[tuple[bytes, int]]:
-    """The rows of a Parquet body as CSV, so many at once, and how many they are.
+) -> Iterator[pd.DataFrame]:
+    """The rows of a Parquet body as cells, so many at once.
 
     Args:
         size: Of the body [bytes].
@@ -195,8 +204,7 @@ def parquet_tables(
             written += sum(_text_size(table[name]) for name in table.column_names)
             if written > bound_of(size):
                 raise unfolds_too_far()
-            texts = pa.table({name: _text(table[name], name) for name in table.column_names})
-            yield _write(texts), len(table)
+            yield _cells(table)
     except (pa.ArrowException, OSError) as error:
         raise _damaged() from error
 
@@ -218,38 +226,73 @@ def _text_size(column: pa.ChunkedArray) -> int:
     return sum(pc.sum(one).as_py() or 0 for one in lengths)
 
 
-def _text(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        for chunk in column.chunks:
-            if (pc.max(pc.utf8_length(chunk.dictionary.cast(pa.string()))).as_py() or 0) > (
-                _LONGEST_TEXT
-            ):
-                raise no_table(f"A text has more than {_LONGEST_TEXT} characters.")
+def _cells(table: pa.Table) -> pd.DataFrame:
+    """A table as `formats.read_long_table` takes it."""
+    columns = {name: _coded(table[name], name) for name in table.column_names}
+    for _, texts in columns.values():
+        if pc.any(pc.match_substring_regex(texts, _UNSAFE)).as_py():
+            raise no_table("A value holds a quotation mark, a separator or the end of a line.")
+    for _, texts in columns.values():
+        if pc.any(pc.match_substring(texts, "\0")).as_py():
+            raise no_text()
+    first = HEADER_LINES + 1
+    return pd.DataFrame(
+        {name: _categories(codes, texts) for name, (codes, texts) in columns.items()},
+        index=pd.RangeIndex(first, first + len(table)),
+    )
+
+
+def _coded(column: pa.ChunkedArray, name: str) -> tuple[NDArray[np.int64], pa.Array]:
+    """Which of the column's texts stands in each row, and the texts; each stands somewhere."""
+    longest = MAX_LINE_BYTES
+    if pa.types.is_dictionary(column.type):
+        column, longest = column.unify_dictionaries(), _LONGEST_TEXT
+    else:
+        column = column.dictionary_encode()
+    if not column.num_chunks:
+        return np.zeros(0, dtype=np.int64), pa.array([], pa.string())
+    values = column.chunk(column.num_chunks - 1).dictionary
+    none = len(values)
+    codes = np.concatenate(
+        [chunk.indices.fill_null(none).to_numpy().astype(np.int64) for chunk in column.chunks]
+    )
+    used = np.flatnonzero(np.bincount(codes, minlength=none + 1))
+    has_nulls = bool(len(used)) and used[-1] == none
+    texts = _text(values.take(pa.array(used[:-1] if has_nulls else used)), name)
+    if (pc.max(pc.utf8_length(texts)).as_py() or 0) > longest:
+        raise no_table(f"A text has more than {longest:,} characters.")
+    if has_nulls:
+        if pa.types.is_timestamp(values.type):
+            raise _broken_time()
+        texts = pa.concat_arrays([texts, pa.array([""])])
+    places = np.zeros(none + 1, dtype=np.int64)
+    places[used] = np.arange(len(used))
+    return places[codes], texts
+
+
+def _text(values: pa.Array, name: str) -> pa.Array:
+    """Values as the texts that a file would have."""
+    kind = values.type
     if pa.types.is_timestamp(kind):
-        whole = pc.floor_temporal(column, unit="second")
-        if column.null_count or not pc.all(pc.equal(whole, column)).as_py():
-            raise no_table("A time has fractions of a second, or is missing.")
+        whole = pc.floor_temporal(values, unit="second")
+        if not pc.all(pc.equal(whole, values)).as_py():
+            raise _broken_time()
         # Arrow writes a Z behind times of UTC, which the reader of times knows.
         return whole.cast(pa.timestamp("s", kind.tz and "UTC")).cast(pa.string())
     if pa.types.is_floating(kind) and name not in _ENERGIES:
         raise no_table("A column of names or times holds fractions.")
-    return column.cast(pa.string())
+    return values.cast(pa.string())
 
 
-def _write(table: pa.Table) -> bytes:
-    out = pa.BufferOutputStream()
-    out.write((",".join(table.column_names) + "\n").encode())
-    for name in table.column_names:
-        if pc.any(pc.match_substring_regex(table[name], _UNSAFE)).as_py():
-            raise no_table("A value holds a quotation mark, a separator or the end of a line.")
-    # Nothing needs quotes, and lines without any are read in a fraction of the time.
-    options = pa_csv.WriteOptions(
-        include_header=False, quoting_style="none", batch_size=_ROWS_AT_ONCE
-    )
-    pa_csv.write_csv(table, out, write_options=options)
-    written: bytes = out.getvalue().to_pybytes()
-    return written
+def _broken_time() -> InvalidReadingsError:
+    return no_table("A time has fractions of a second, or is missing.")
+
+
+def _categories(codes: NDArray[np.int64], texts: pa.Array) -> pd.Categorical:
+    """The same without blanks before the texts, as the parser of files leaves them out."""
+    again = pc.utf8_ltrim(texts, " ").dictionary_encode()
+    names = pd.Index(again.dictionary.to_pandas(), dtype="str")
+    return pd.Categorical.from_codes(again.indices.to_numpy()[codes], names)
 
 
 def no_table(message: str) -> InvalidReadingsError:
