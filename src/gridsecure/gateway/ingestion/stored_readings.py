@@ -17,6 +17,7 @@ from typing import BinaryIO, Final, Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -26,7 +27,9 @@ from gridsecure.billing.readings import (
     QUALITIES,
     REGISTER_COLUMNS,
     join_readings,
+    neighbour_steps,
     register_columns,
+    start_us,
 )
 from gridsecure.billing.registers import REGISTER
 from gridsecure.crypto.sm3 import Sm3
@@ -192,11 +195,18 @@ def best_readings(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     Args:
         parts: Readings frames, in the order in which they count.
     """
-    joined = join_readings(parts)
-    quality = joined["quality"].map({name: rank for rank, name in enumerate(QUALITIES[::-1])})
-    order = np.argsort(quality.to_numpy(np.int64), kind="stable")
-    kept = joined.iloc[order].drop_duplicates(["meter_point_id", "start"], keep="last")
-    return kept.sort_index().reset_index(drop=True)
+    joined = join_readings(parts).reset_index(drop=True)
+    codes, _ = pd.factorize(joined["meter_point_id"])
+    order, steps = neighbour_steps(codes.astype(np.int64), start_us(joined))
+    again = np.flatnonzero(steps == 0)
+    if not len(again):
+        return joined
+    # Only readings that have others of their interval are compared: most months have none.
+    several = joined.iloc[np.unique(order[[again, again + 1]])]
+    quality = several["quality"].map({name: rank for rank, name in enumerate(QUALITIES[::-1])})
+    ranked = several.iloc[np.argsort(quality.to_numpy(np.int64), kind="stable")]
+    worse = ranked.index[ranked.duplicated(["meter_point_id", "start"], keep="last")]
+    return joined.drop(index=worse).reset_index(drop=True)
 
 
 def read_edit(path: Path, *, period: BillingPeriod) -> pd.DataFrame:
@@ -307,10 +317,13 @@ def _groups(stored: pq.ParquetFile, period: BillingPeriod) -> list[int]:
 
 
 def _counting(stored: pq.ParquetFile, group: int, period: BillingPeriod) -> pd.DataFrame:
-    readings: pd.DataFrame = stored.read_row_group(group).to_pandas()
-    starts = readings["start"]
-    counts = (readings[RULE] == "") & (starts >= period.start) & (starts < period.end)
-    return readings.loc[counts].drop(columns=RULE).astype({"meter_point_id": "str"})
+    readings = stored.read_row_group(group)
+    starts, kind = readings["start"], readings["start"].type
+    counts = pc.equal(readings[RULE], "")
+    counts = pc.and_(counts, pc.greater_equal(starts, pa.scalar(period.start, kind)))
+    counts = pc.and_(counts, pc.less(starts, pa.scalar(period.end, kind)))
+    found: pd.DataFrame = readings.drop_columns([RULE]).filter(counts).to_pandas()
+    return found.astype({"meter_point_id": "str"})
 
 
 def _rows(path: Path, period: BillingPeriod) -> int:
