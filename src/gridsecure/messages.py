@@ -240,7 +240,8 @@ class UploadManifest(Message):
     """All columns of one roster and billing period, as first read or corrected.
 
     A correction names the signed upload it replaces, carries the next revision, and lists the slots
-    whose readings or prices changed, in order.
+    whose readings or prices changed, in order. A first upload lists the slots whose readings differ
+    from what was sealed of a day before.
     """
 
     kind: ClassVar[str] = "upload"
@@ -254,15 +255,18 @@ class UploadManifest(Message):
     revision: int = Field(default=FIRST_REVISION, ge=FIRST_REVISION)
     corrects: Digest | None = None
     corrected_slots: list[int] = Field(default=[], max_length=MAX_SLOTS)
+    changed_slots: list[int] = Field(default=[], max_length=MAX_SLOTS)
 
     @model_validator(mode="after")
     def _corrects_something_or_nothing(self) -> Self:
-        slots = self.corrected_slots
-        marks = {self.revision == FIRST_REVISION, self.corrects is None, not slots}
+        marks = {self.revision == FIRST_REVISION, self.corrects is None, not self.corrected_slots}
         if len(marks) != 1:
             raise ValueError("a correction has a later revision, what it corrects, and its slots")
-        if slots != sorted(set(slots)) or (slots and (slots[0] < 0 or slots[-1] >= MAX_SLOTS)):
-            raise ValueError("corrected slots are distinct, in order, and slots of a roster")
+        if self.corrected_slots and self.changed_slots:
+            raise ValueError("a correction is compared with what it corrects, and not with days")
+        for slots in (self.corrected_slots, self.changed_slots):
+            if slots != sorted(set(slots)) or (slots and (slots[0] < 0 or slots[-1] >= MAX_SLOTS)):
+                raise ValueError("slots are distinct, in order, and slots of a roster")
         return self
 
 

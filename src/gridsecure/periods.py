@@ -10,20 +10,23 @@ the month, with the readings of its own days (`gateway.books.months`).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gridsecure.errors import InvalidReadingsError
+from gridsecure.errors import InputError, InvalidReadingsError
 from gridsecure.month_texts import check_year
 
 Lengths = pd.Timedelta | npt.NDArray[np.int64]
 """One length for all intervals, or each one's own [minutes]."""
 
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NANOSECONDS_PER_MINUTE = 60_000_000_000
 
 
@@ -73,6 +76,51 @@ def billing_month(year: int, month: int, *, timezone: str) -> BillingPeriod:
     return BillingPeriod(
         start=datetime(year, month, 1, tzinfo=tzinfo),
         end=datetime(*following, 1, tzinfo=tzinfo),
+    )
+
+
+def local_day(text: str, *, timezone: str) -> BillingPeriod:
+    """Return a local calendar day as a period.
+
+    Args:
+        text: YYYY-MM-DD.
+        timezone: IANA name of the local time.
+
+    Raises:
+        InputError: Not a day (`day.format`), or a year without electricity bills (`month.year`).
+
+    >>> local_day("2025-12-31", timezone="Asia/Shanghai").end.isoformat()
+    '2026-01-01T00:00:00+08:00'
+    """
+    if _DAY.fullmatch(text) is None:
+        raise _no_day()
+    try:
+        day = date.fromisoformat(text)
+    except ValueError as error:
+        raise _no_day() from error
+    check_year(day.year)
+    tzinfo, following = ZoneInfo(timezone), day + timedelta(days=1)
+    return BillingPeriod(
+        *(datetime(d.year, d.month, d.day, tzinfo=tzinfo) for d in (day, following))
+    )
+
+
+def month_around(moment: datetime, *, timezone: str) -> BillingPeriod:
+    """The local calendar month that a moment lies in.
+
+    Args:
+        moment: Aware.
+        timezone: IANA name of the local time.
+    """
+    local = moment.astimezone(ZoneInfo(timezone))
+    return billing_month(local.year, local.month, timezone=timezone)
+
+
+def _no_day() -> InputError:
+    return InputError(
+        "This is not a day.",
+        reason="day.format",
+        remedy="Write year, month and day as in 2026-07-31.",
     )
 
 

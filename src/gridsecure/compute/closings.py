@@ -197,7 +197,7 @@ def _first_uploads(session: Session, start: str, end: str) -> list[UploadNamed]:
         UploadRow.start == start,
         UploadRow.end == end,
         UploadRow.state == COMMITTED,
-        UploadRow.first_start == start,
+        col(UploadRow.first_start).is_not(None),
     )
     rows = session.exec(of_month.order_by(col(UploadRow.id)))
     return [

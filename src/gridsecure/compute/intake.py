@@ -20,7 +20,7 @@ from typing import Final
 
 from gridsecure.compute.correction_uploads import COMMITTED, admit_correction, note_refusals
 from gridsecure.compute.key_sets import check_own_keys
-from gridsecure.compute.occupancy import keep_members
+from gridsecure.compute.occupancy import SeatsClaimed, keep_members
 from gridsecure.compute.received import as_signed, claim_sequence, keep_received
 from gridsecure.compute.seating import (
     check_year,
@@ -35,6 +35,7 @@ from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.messages import RosterManifest, Signed, UploadManifest, open_message
 from gridsecure.plans.correction_rules import is_correction
+from gridsecure.plans.sealed_days import check_sealed_day, compared_period, is_sealed_day
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import advance, find, load_row
@@ -96,7 +97,8 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
         ConflictError: The roster and period have another upload, or the upload it corrects has
             another correction (`correction.fork`).
         InputError: It is no correction of what it names (`correction.*`), of another year than its
-            roster (`identity.period`), or seats a revoked pseudonym (`identity.revoked`).
+            roster (`identity.period`), seats a revoked pseudonym (`identity.revoked`), or is of a
+            day and holds something else (`upload.day`).
     """
     with read_session(zone.engine) as session:
         seated = find_gateway(session, envelope.signer)
@@ -112,9 +114,12 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
             refuse_revoked(session, roster)
     if roster.gateway_id != manifest.gateway_id or manifest.gateway_id != envelope.signer:
         raise InputError("An upload names another gateway.", reason="upload.gateway")
-    tariff = parse_tariff(zone.objects.get(roster.tariff).decode())
+    timezone = parse_tariff(zone.objects.get(roster.tariff).decode()).timezone
     if not is_correction(manifest):  # nor does its period move
-        check_year(roster, manifest, timezone=tariff.timezone)
+        check_year(roster, manifest, timezone=timezone)
+    by_day = is_sealed_day(manifest)
+    if by_day:
+        check_sealed_day(manifest)
     with read_session(zone.engine) as session:
         check_own_keys(session, manifest.columns, gateway=manifest.gateway_id)
     with note_refusals(zone, envelope, manifest, at=at):
@@ -126,11 +131,13 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
             gateway_id=manifest.gateway_id,
             start=manifest.start,
             end=manifest.end,
-            first_start=None if is_correction(manifest) else manifest.start,
+            first_start=None if is_correction(manifest) else _first_start(manifest),
             corrects=manifest.corrects,
             state=PENDING,
         )
-        claims = None if is_correction(manifest) else (roster, manifest)
+        claims = None
+        if not is_correction(manifest):
+            claims = SeatsClaimed(roster, compared_period(manifest, timezone=timezone), by_day)
         keep_received(zone, row, name=row.digest, signer=envelope.signer, seats=claims)
     return read_upload_status(zone, envelope.digest)
 
@@ -225,6 +232,11 @@ def _registered(zone: PlatformZone, envelope: Signed) -> RosterManifest | None:
     with read_session(zone.engine) as session:
         found = find(session, RosterRow, roster_id=draft.roster_id, digest=envelope.digest)
     return None if found is None else _roster(found)
+
+
+def _first_start(manifest: UploadManifest) -> str:
+    """What tells a first upload from others of its roster; a month and its first day begin alike."""
+    return f"{manifest.start}/{manifest.end}" if is_sealed_day(manifest) else manifest.start
 
 
 def _manifest(found: UploadRow) -> UploadManifest:

@@ -1,38 +1,60 @@
 """Who sits where and when: each pseudonym in one roster at a time, and what is billed stays billed.
 
+What is sealed by day has rosters of its own for a month: somebody may move in, or be held back,
+before the month is billed. So days are compared with days, and months with months.
+
 The key authority refuses rosters that share a member. The platform refuses them as they come, or
 one gateway could keep everybody's release waiting with a roster that can never be taken back.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlmodel import Session, insert
 
-from gridsecure.compute.tables import BilledMembersRow, SeatRow
+from gridsecure.compute.tables import BilledMembersRow, DaySeatRow, SeatRow
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError
-from gridsecure.messages import RosterManifest, UploadManifest
+from gridsecure.messages import RosterManifest
+from gridsecure.periods import BillingPeriod
 from gridsecure.store.rows import find, find_many, keep
 
 
-def claim_seats(session: Session, roster: RosterManifest, manifest: UploadManifest) -> None:
+@dataclass(frozen=True, slots=True)
+class SeatsClaimed:
+    """The seats that an upload takes.
+
+    Args:
+        period: Its billing period, or the month of a day.
+        by_day: Whether it is a sealed day.
+    """
+
+    roster: RosterManifest
+    period: BillingPeriod
+    by_day: bool
+
+
+def claim_seats(session: Session, claimed: SeatsClaimed) -> None:
     """Seat a roster's members for the period of its first upload.
 
     Raises:
         ConflictError: Another roster with an upload of that time seats one of them
             (`conflict.seat`).
     """
-    start, end = map(datetime.fromisoformat, (manifest.start, manifest.end))
+    roster, period = claimed.roster, claimed.period
+    kind = DaySeatRow if claimed.by_day else SeatRow
+    if claimed.by_day and _is_seated(session, roster, period):
+        return  # since an earlier day of the month
     taken = find_many(
         session,
-        SeatRow,
+        kind,
         roster.pseudonyms,
-        SeatRow.domain == roster.domain,
-        SeatRow.roster_id != roster.roster_id,
-        SeatRow.start_at < end,
-        SeatRow.end_at > start,
+        kind.domain == roster.domain,
+        kind.roster_id != roster.roster_id,
+        kind.start_at < period.end,
+        kind.end_at > period.start,
         by="pseudonym",
     )
     if taken:
@@ -42,10 +64,16 @@ def claim_seats(session: Session, roster: RosterManifest, manifest: UploadManife
             remedy="Seat each meter point once; what is committed is corrected.",
         )
     # Plain values: to make thousands of rows takes longer than to insert them.
-    place: dict[str, object] = {"start_at": start, "end_at": end}
+    place: dict[str, object] = {"start_at": period.start, "end_at": period.end}
     place |= {"roster_id": roster.roster_id, "domain": roster.domain}
     seats = [{"pseudonym": name, **place} for name in roster.pseudonyms]
-    session.execute(insert(SeatRow), seats)
+    session.execute(insert(kind), seats)
+
+
+def _is_seated(session: Session, roster: RosterManifest, period: BillingPeriod) -> bool:
+    """Whether a roster's members sit in it by day in a month: all of them do, or none."""
+    own = {"roster_id": roster.roster_id, "start_at": period.start}
+    return find(session, DaySeatRow, pseudonym=roster.pseudonyms[0], **own) is not None
 
 
 def keep_members(session: Session, roster: RosterManifest, *, at: datetime) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from gridsecure.compute.occupancy import claim_seats
+from gridsecure.compute.occupancy import SeatsClaimed, claim_seats
 from gridsecure.compute.tables import SignedRow, UploadSequenceRow
 from gridsecure.compute.tallies import count
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError, StaleMessageError
-from gridsecure.messages import RosterManifest, Signed, UploadManifest
+from gridsecure.messages import Signed, UploadManifest
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.rows import keep, kind_of
@@ -35,19 +35,19 @@ def keep_received(
     *,
     name: str,
     signer: str,
-    seats: tuple[RosterManifest, UploadManifest] | None = None,
+    seats: SeatsClaimed | None = None,
 ) -> None:
     """Keep a verified message, the seats it takes, and its entry in the evidence log.
 
     Args:
         signer: Who signed it.
-        seats: The roster and upload whose seats it takes.
+        seats: The seats that it takes.
     """
     with write_session(zone.engine) as session:
         if keep(session, row):
             count(session, kind_of(type(row)))
             if seats is not None:
-                claim_seats(session, *seats)
+                claim_seats(session, seats)
             evidence.append(
                 session,
                 at=row.at,

@@ -61,6 +61,7 @@ from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.key_ring import revoked_key_set_error
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.plans.quantities import Family, find_family
+from gridsecure.plans.sealed_days import is_day
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, find_many, keep
@@ -164,9 +165,13 @@ def plan_run(zone: PlatformZone, order: RunOrder, *, at: datetime) -> PlannedRun
     Raises:
         NotFoundError: Nothing is committed for the period (`run.empty`), or as
             `closings.find_next_list`.
-        InputError: Rosters with different interval grids in one load curve.
+        InputError: Rosters with different interval grids in one load curve (`load-curve.grid`), or
+            no columns for one because their days were sealed (`load-curve.by-day`); or bills of a
+            day (`run.day`).
         KeyMismatchError: What there is is under revoked key sets (`keys.revoked`).
     """
+    if order.plan != "load-curve" and is_day(order.start, order.end):
+        raise _no_bills_of_days()
     closing, tariff, sources = _sources(zone, order)
     uploads = tuple(source.upload.digest for source in sources)
     stem = f"{order.plan}/{PLAN_VERSIONS[order.plan]}"
@@ -284,9 +289,11 @@ def check_committed(zone: PlatformZone, order: RunOrder) -> None:
     """Refuse an order that there are no data for.
 
     Raises:
-        NotFoundError: As `run_plan`.
+        NotFoundError, InputError: As `plan_run`.
     """
-    _sources(zone, order)
+    _, _, sources = _sources(zone, order)
+    if order.plan == "load-curve":
+        _days(sources)
 
 
 def find_signed_message(zone: PlatformZone, *, kind: str, digest: str) -> Signed:
@@ -354,6 +361,12 @@ def _days(sources: Sequence[_Source]) -> dict[str, tuple[str, ...]]:
         columns = UploadManifest.parse(source.upload.body).columns
         loads = (c for c in columns if find_family(c.quantity) is Family.INTERVALS)
         grids.add(tuple((c.quantity, c.start, c.end, c.intervals) for c in loads))
+    if () in grids:
+        raise InputError(
+            "A roster's intervals are not in its upload: its days were sealed one by one.",
+            reason="load-curve.by-day",
+            remedy="Close the days, and run load curves of days: gridsecure period close --day.",
+        )
     if len(grids) != 1:
         raise InputError(
             "The rosters divide days into different intervals.",
@@ -364,6 +377,14 @@ def _days(sources: Sequence[_Source]) -> dict[str, tuple[str, ...]]:
     for quantity, start, _end, _intervals in grids.pop():
         days[day_text(start)].append(quantity)
     return {day: tuple(quantities) for day, quantities in days.items()}
+
+
+def _no_bills_of_days() -> InputError:
+    return InputError(
+        "A day has load curves, and no bills.",
+        reason="run.day",
+        remedy="Run bills over the month: give its first and its last moment.",
+    )
 
 
 def _load_curve_job(

@@ -137,7 +137,7 @@ class UploadRow(SignedRow, table=True):
 
     Attributes:
         first_start: `start` again if this is a first upload, of which a roster has one for each
-            period; None for a correction.
+            period, and `end` behind it if that is a day; None for a correction.
         corrects: The upload this is the one correction of.
     """
 
@@ -158,10 +158,9 @@ class UploadRow(SignedRow, table=True):
     state: Literal["pending", "committed"] = Field(sa_type=AutoString)
 
 
-class SeatRow(Kept, Row, table=True):
+class Seat(Kept, Row):
     """Where a pseudonym sits in a period; the primary key finds all seats of a pseudonym."""
 
-    __tablename__ = "seat"
     SAME: ClassVar = ("pseudonym", "start_at", "roster_id", "end_at")
 
     pseudonym: str = Field(primary_key=True)
@@ -169,6 +168,18 @@ class SeatRow(Kept, Row, table=True):
     roster_id: str = Field(primary_key=True, foreign_key="roster.roster_id")
     end_at: datetime = Field(sa_type=Moment)
     domain: str
+
+
+class SeatRow(Seat, table=True):
+    """Where a pseudonym sits in a billing period."""
+
+    __tablename__ = "seat"
+
+
+class DaySeatRow(Seat, table=True):
+    """Where a pseudonym sits in the days that are sealed of a month."""
+
+    __tablename__ = "day_seat"
 
 
 class BilledMembersRow(Kept, Row, table=True):
@@ -390,5 +401,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0005"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0006"
 )

@@ -72,9 +72,11 @@ def roster_data(roster: RosterManifest, upload: UploadManifest) -> RosterData:
     """Pair a roster with its upload.
 
     Raises:
-        KeyMismatchError: The upload is for another roster or gateway (`upload.roster`).
+        KeyMismatchError: The upload is for another roster or gateway, or names a slot beyond the
+            roster (`upload.roster`).
     """
-    if (roster.roster_id, roster.gateway_id) != (upload.roster_id, upload.gateway_id):
+    is_beyond = bool(upload.changed_slots) and upload.changed_slots[-1] >= roster.slots
+    if (roster.roster_id, roster.gateway_id) != (upload.roster_id, upload.gateway_id) or is_beyond:
         raise KeyMismatchError("An upload belongs to another roster.", reason="upload.roster")
     return RosterData(roster, upload, {entry.quantity: entry for entry in upload.columns})
 

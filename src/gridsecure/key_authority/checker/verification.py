@@ -47,11 +47,14 @@ from gridsecure.plans.execution import (
 from gridsecure.plans.key_ring import KeyRing
 from gridsecure.plans.load_curve import CellLayout, lay_out_cells
 from gridsecure.plans.quantities import Family, find_family
+from gridsecure.plans.sealed_days import check_sealed_day, is_sealed_day
 from gridsecure.tariffs.tariff import parse_tariff
 
 LOAD_CURVE_PREFIX: Final = "load-curve/"
 """Begins the claim to a day of an upload's load curve."""
 CORRECTS_PREFIX: Final = "corrects/"
+DAY_BILLED: Final = "release.day"
+"""Why a transcript of bills over a day is refused."""
 SEED_PREFIX: Final = "seed/"
 """Begins the claim to a blinding seed."""
 
@@ -285,6 +288,10 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
             raise ReleaseRefusedError(
                 "A transcript uses an upload of another period.", reason="release.period"
             )
+        if is_sealed_day(uploaded):
+            if transcript.plan != "load-curve":
+                raise ReleaseRefusedError("A day has load curves, and no bills.", reason=DAY_BILLED)
+            check_sealed_day(uploaded)
         if is_correction(uploaded) != (transcript.plan == "rebill"):
             # A full new total, or a load curve of corrected readings, beside the old one would
             # show what was corrected.
