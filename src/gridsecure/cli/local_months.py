@@ -40,6 +40,7 @@ from gridsecure.gateway.preparation import Admit, Begin
 from gridsecure.gateway.private_files import private_folder
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.gateway.rosters import Roster
+from gridsecure.gateway.sealed_days import SealedMonth
 from gridsecure.gateway.year_to_date import keep_totals
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.identity_messages import Facts
@@ -122,13 +123,17 @@ class LocalMonth:
         tariff: Tariff,
         period: BillingPeriod,
         keys: Mapping[str, PublicKeySet],
-        load_curves: bool,
+        without: frozenset[str] | None,
     ) -> Iterator[PackedColumn]:
         """As `pack_settlements`; a file gives no load curves."""
-        if load_curves:
+        if without is not None:
             raise ValueError("load curves are not made of a file's settlements")
         settled = self._part(roster).settlements
         return pack_settlements(settled, roster=roster, tariff=tariff, period=period, keys=keys)
+
+    def changed_slots(self, _roster: Roster, _sealed: SealedMonth) -> tuple[int, ...]:
+        """None: no day was sealed."""
+        return ()
 
     def counts(self) -> dict[str, Any]:
         """Meter points; a file's readings are told of beside the bills."""

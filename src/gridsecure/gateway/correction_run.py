@@ -296,7 +296,7 @@ class _CorrectionRun:
             self.progress("encrypt", done, len(changed))
             roster, tariff = item.month.roster, item.month.tariff
             columns = admitted.columns(
-                roster, tariff=tariff, period=period, keys=keys, load_curves=False
+                roster, tariff=tariff, period=period, keys=keys, without=None
             )
             packed = outbox.Packed(
                 roster=roster.manifest,

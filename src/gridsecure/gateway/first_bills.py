@@ -28,6 +28,7 @@ from gridsecure.gateway.preparation import (
     RosterMonth,
     assign_rosters,
 )
+from gridsecure.gateway.sealed_days import find_sealed
 from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.periods import BillingPeriod
@@ -81,11 +82,16 @@ def encrypt_first_bills(
 ) -> None:
     """Put the first upload of each roster into the outbox, unless it is there."""
     start = period.start.isoformat()
+    sealed = find_sealed(zone, f"{period.start:%Y-%m}")
     keys = peers.key_sets(start)
     key = agents_of(zone).gateway().key_in(billing_domain(start))
     for item in rosters:
         columns = admitted.columns(
-            item.roster, tariff=item.tariff, period=period, keys=keys, load_curves=True
+            item.roster,
+            tariff=item.tariff,
+            period=period,
+            keys=keys,
+            without=sealed.days_of(item.roster),
         )
         packed = outbox.Packed(
             roster=item.roster.manifest,
@@ -93,6 +99,7 @@ def encrypt_first_bills(
             start=start,
             end=period.end.isoformat(),
             estimated_readings=item.estimated_readings,
+            changed_slots=admitted.changed_slots(item.roster, sealed),
         )
         outbox.put(zone, packed, key=key, at=at)
 
@@ -141,4 +148,5 @@ def seating_of(
     """Seating for a correction; one that is fixed seats the same rosters again."""
     refused: Mapping[str, str] = known.refused if known else {}
     settled = frozenset(known.added if known else ())
-    return Seating(zone, peers.identity, period.start.isoformat(), clock, refused, settled)
+    start, by_day = period.start.isoformat(), find_sealed(zone, f"{period.start:%Y-%m}").names
+    return Seating(zone, peers.identity, start, clock, refused, settled, by_day)

@@ -15,7 +15,7 @@ import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -36,8 +36,9 @@ from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
 from gridsecure.gateway.month_plan import find_plan, month_period
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.rule_sets import rules_of
+from gridsecure.gateway.sealed_days import day_folder
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.periods import BillingPeriod
+from gridsecure.periods import BillingPeriod, local_day
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 
 _CHUNK: Final = 1 << 20
@@ -183,7 +184,30 @@ def load_files(zone: GatewayZone, month: str) -> MonthFiles:
         NotFoundError: None were handed in (`month.unknown`).
         StorageError: The disk refuses to read them.
     """
-    pointer = require_files(zone, month)
+    return _load(zone, month, require_files(zone, month))
+
+
+def load_day_files(zone: GatewayZone, day: str) -> MonthFiles:
+    """What there is to seal a day of, which lies in a month that is not fixed: batches and edits.
+
+    Contracts are those of the month, and so are its own tariffs where any were handed in.
+
+    Args:
+        day: YYYY-MM-DD, local.
+
+    Raises:
+        InputError: Not a day (`day.format`, `month.year`).
+        StorageError: The disk refuses to read them.
+    """
+    period, folder = local_day(day, timezone=zone.timezone), day_folder(zone, day)
+    month = f"{period.start:%Y-%m}"
+    pointer = _pointer(month_folder(zone, month)) or {"folder": "", "tariffs": {}}
+    of_month = _load(zone, month, pointer | {"readings": []})
+    until = of_month.until_batch
+    return replace(of_month, folder=folder, batches=find_batches(zone, period, until=until))
+
+
+def _load(zone: GatewayZone, month: str, pointer: dict[str, Any]) -> MonthFiles:
     folder = month_folder(zone, month)
     source = folder / pointer["folder"]
     plan, period = find_plan(zone, month), month_period(month, timezone=zone.timezone)

@@ -59,6 +59,7 @@ from gridsecure.gateway.preparation import (
     assign_rosters,
     require_billed,
 )
+from gridsecure.gateway.sealed_days import find_sealed
 from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.upload import PlatformService
 from gridsecure.gateway.zone import GatewayZone
@@ -266,7 +267,8 @@ class _MonthRun:
         require_billed(admitted)
         start, identity = period.start.isoformat(), self.peers.identity
         refused = known.refused if known else {}
-        seating = Seating(zone, identity, start, self.clock, refused, settled)
+        by_day = find_sealed(zone, month).names
+        seating = Seating(zone, identity, start, self.clock, refused, settled, by_day)
         assigned = assign_rosters(
             seating,
             admitted,
@@ -304,10 +306,16 @@ class _MonthRun:
         rosters = assigned.rosters
         period = month_period(self.files.month, timezone=self.zone.timezone)
         admitted = assigned.admitted
-        days = admitted.days if self.load_curves else 0
+        sealed = find_sealed(self.zone, self.files.month)
+        without = [sealed.days_of(item.roster) if self.load_curves else None for item in rosters]
         total = sum(
-            packed_columns(item.roster, tariff=item.tariff, period=period, days=days)
-            for item in rosters
+            packed_columns(
+                item.roster,
+                tariff=item.tariff,
+                period=period,
+                days=0 if left_out is None else admitted.days - len(left_out),
+            )
+            for item, left_out in zip(rosters, without, strict=True)
         )
         done, start = 0, period.start.isoformat()
         key = agents_of(self.zone).gateway().key_in(billing_domain(start))
@@ -319,13 +327,9 @@ class _MonthRun:
                 done += 1
                 self.progress("encrypt", done, total)
 
-        for item in rosters:
+        for item, left_out in zip(rosters, without, strict=True):
             columns = admitted.columns(
-                item.roster,
-                tariff=item.tariff,
-                period=period,
-                keys=keys,
-                load_curves=self.load_curves,
+                item.roster, tariff=item.tariff, period=period, keys=keys, without=left_out
             )
             packed = outbox.Packed(
                 roster=item.roster.manifest,
@@ -333,6 +337,7 @@ class _MonthRun:
                 start=start,
                 end=period.end.isoformat(),
                 estimated_readings=item.estimated_readings,
+                changed_slots=admitted.changed_slots(item.roster, sealed) if left_out else (),
             )
             self.ahead.add(outbox.put(self.zone, packed, key=key, at=self.clock()))
 

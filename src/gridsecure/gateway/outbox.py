@@ -8,7 +8,7 @@ again. Per roster and month:
 3. after the platform committed, the record says so, and then the file is deleted.
 
 What goes out is named by its roster and month, for a roster may stay the same over the months of a
-year, and a correction by its revision besides.
+year, a sealed day by its roster and day, and a correction by its revision besides.
 
 A process killed before 2 leaves at most a file that the next attempt replaces; killed later, it
 finds the record and goes on from there.
@@ -53,6 +53,8 @@ from gridsecure.messages import (
     UploadManifest,
     sign_message,
 )
+from gridsecure.month_texts import day_text
+from gridsecure.plans.sealed_days import is_day
 from gridsecure.store import evidence, rows
 from gridsecure.store.database import read_session, write_session
 
@@ -90,7 +92,7 @@ class Outgoing:
     def name(self) -> str:
         """Its name in the outbox."""
         upload = self.upload
-        return upload_name(upload.roster_id, upload.start, upload.revision)
+        return _name(upload.roster_id, (upload.start, upload.end), upload.revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Packed:
         start: Start of the period, ISO 8601.
         end: Its end, exclusive.
         correction: What it corrects; None for a first upload.
+        changed_slots: Slots of a first upload whose readings differ from those sealed by day.
     """
 
     roster: RosterManifest
@@ -120,12 +123,13 @@ class Packed:
     end: str
     estimated_readings: int
     correction: Corrects | None = None
+    changed_slots: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
         """Its name in the outbox."""
         revision = self.correction.revision if self.correction else FIRST_REVISION
-        return upload_name(self.roster.roster_id, self.start, revision)
+        return _name(self.roster.roster_id, (self.start, self.end), revision)
 
 
 def upload_name(roster_id: str, start: str, revision: int) -> str:
@@ -136,6 +140,21 @@ def upload_name(roster_id: str, start: str, revision: int) -> str:
     """
     name = f"{roster_id}-{start[:_MONTH_LETTERS]}"
     return name if revision == FIRST_REVISION else f"{name}-{revision}"
+
+
+def sealed_name(roster_id: str, day: str) -> str:
+    """The name in the outbox of a roster's sealed day.
+
+    Args:
+        day: YYYY-MM-DD.
+    """
+    return f"{roster_id}-{day}"
+
+
+def _name(roster_id: str, span: tuple[str, str], revision: int) -> str:
+    if is_day(*span):
+        return sealed_name(roster_id, day_text(span[0]))
+    return upload_name(roster_id, span[0], revision)
 
 
 def put(zone: GatewayZone, packed: Packed, *, key: Sm2PrivateKey, at: datetime) -> Outgoing:
@@ -323,6 +342,7 @@ def _sign(
             sequence=sequence,
             estimated_readings=packed.estimated_readings,
             columns=entries,
+            changed_slots=list(packed.changed_slots),
             **_corrects(packed.correction),
         )
         manifest = sign_message(upload, key=key)

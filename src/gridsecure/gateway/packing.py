@@ -15,7 +15,7 @@ the sums are taken here, because the table of energies has them cheaply.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,7 @@ from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import INTERVAL, Parameters
 from gridsecure.messages import ColumnEntry
+from gridsecure.month_texts import day_text
 from gridsecure.periods import BillingPeriod
 from gridsecure.plans.execution import roster_contracts, roster_rules
 from gridsecure.plans.load_curve import day_quantity
@@ -88,15 +89,16 @@ def pack_energies(
     tariff: Tariff,
     period: BillingPeriod,
     keys: Mapping[str, PublicKeySet],
-    load_curves: bool = True,
+    without: Collection[str] | None = (),
 ) -> Iterator[PackedColumn]:
     """Encrypt a roster's month, column by column (so that memory stays small).
 
     Args:
         energies: Energies of at least the roster's meter points over the period.
         keys: Public key sets by parameter set name.
-        load_curves: Whether to add a column of intervals for each day, which load curves are summed
-            from, to those that bills are computed from.
+        without: Days that have no column of intervals, which load curves are summed from, beside
+            those that bills are computed from: they were sealed before [YYYY-MM-DD]. None: no day
+            has.
 
     Raises:
         InvalidReadingsError: A slot has no energies (`readings.incomplete`), or as
@@ -109,10 +111,41 @@ def pack_energies(
     settled = settle_energies(own, tariff=tariff, period=period, contracts=facts)
     for quantity in _settlement_quantities(settled, roster=roster, tariff=tariff, period=period):
         yield _encrypted(quantity, roster=roster, keys=keys)
-    if load_curves:
+    if without is not None:
         # The load curve has one grid for all rosters of a month; bills keep the meters' own.
         for quantity in _interval_quantities(own.on_grid(energies.grid), roster=roster):
-            yield _encrypted(quantity, roster=roster, keys=keys)
+            if day_text(quantity.start) not in without:
+                yield _encrypted(quantity, roster=roster, keys=keys)
+
+
+def pack_day(
+    energy_wh: NDArray[np.int64],
+    *,
+    roster: Roster,
+    period: BillingPeriod,
+    keys: Mapping[str, PublicKeySet],
+) -> PackedColumn:
+    """Encrypt the intervals of a roster's local day.
+
+    Args:
+        energy_wh: Energies [slots, intervals] in Wh, of intervals that divide the day.
+        period: The day.
+        keys: Public key sets by parameter set name.
+
+    Raises:
+        OutOfRangeError, NotFoundError: As `pack_energies`.
+    """
+    start, end = period.start.isoformat(), period.end.isoformat()
+    quantity = _Quantity(
+        day_quantity(day_text(start)),
+        INTERVAL,
+        _interval_high(roster),
+        start,
+        end,
+        np.ascontiguousarray(energy_wh.T).ravel(),
+        energy_wh.shape[1],
+    )
+    return _encrypted(quantity, roster=roster, keys=keys)
 
 
 def pack_settlements(
@@ -171,7 +204,7 @@ def _settlement_quantities(
 
 
 def _interval_quantities(energies: IntervalEnergies, *, roster: Roster) -> Iterator[_Quantity]:
-    high = max(interval_bound_wh(name) for name in set(roster.manifest.customer_classes))
+    high = _interval_high(roster)
     columns = np.ascontiguousarray(energies.energy_wh.T)
     days = energies.starts.normalize()
     for day in days.unique():
@@ -186,6 +219,10 @@ def _interval_quantities(energies: IntervalEnergies, *, roster: Roster) -> Itera
             columns[own].ravel(),
             len(own),
         )
+
+
+def _interval_high(roster: Roster) -> int:
+    return max(interval_bound_wh(name) for name in set(roster.manifest.customer_classes))
 
 
 def interval_bound_wh(customer_class: str) -> int:

@@ -40,6 +40,7 @@ from gridsecure.gateway.past_profiles import keep_profiles
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.reconciliation import oracle_path, write_oracle
 from gridsecure.gateway.rosters import Roster, build_rosters, remove_members
+from gridsecure.gateway.sealed_days import SealedMonth
 from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.year_to_date import keep_totals, year_before_wh
 from gridsecure.homomorphic.keys import PublicKeySet
@@ -102,9 +103,17 @@ class AdmittedMonth(Protocol):
         tariff: Tariff,
         period: BillingPeriod,
         keys: Mapping[str, PublicKeySet],
-        load_curves: bool,
+        without: frozenset[str] | None,
     ) -> Iterator[PackedColumn]:
-        """A roster's encrypted columns, those of its settlement first."""
+        """A roster's encrypted columns, those of its settlement first.
+
+        Args:
+            without: As `pack_energies`.
+        """
+        ...
+
+    def changed_slots(self, roster: Roster, sealed: SealedMonth, /) -> tuple[int, ...]:
+        """The slots of a roster whose readings are not those that were sealed by day."""
         ...
 
     def counts(self) -> dict[str, Any]:
@@ -186,7 +195,7 @@ class Admitted:
         tariff: Tariff,
         period: BillingPeriod,
         keys: Mapping[str, PublicKeySet],
-        load_curves: bool,
+        without: frozenset[str] | None,
     ) -> Iterator[PackedColumn]:
         """As `pack_energies`."""
         return pack_energies(
@@ -195,8 +204,12 @@ class Admitted:
             tariff=tariff,
             period=period,
             keys=keys,
-            load_curves=load_curves,
+            without=without,
         )
+
+    def changed_slots(self, roster: Roster, sealed: SealedMonth) -> tuple[int, ...]:
+        """As `SealedMonth.changed_slots`."""
+        return sealed.changed_slots(roster, self._energies())
 
     def counts(self) -> dict[str, Any]:
         """As `AdmittedMonth.counts`."""
@@ -277,7 +290,7 @@ def admit_month(
     """
     if at < period.end:
         raise _not_over(files.month)
-    tariffs = _parsed(files.tariffs, timezone=timezone)
+    tariffs = parse_tariffs(files.tariffs, timezone=timezone)
     # 1. and 2. Read and validate.
     month = validate_month(files, period=period, timezone=timezone, at=at, begin=begin)
     books, collected = month.books, month.collected
@@ -354,14 +367,9 @@ def assign_rosters(
     begin("rosters")
     objects = seating.zone.objects
     digests = {name: objects.put(text.encode()) for name, text in admitted.tariffs.items()}
-    drafts = build_rosters(
-        admission.leave_out(contradicted).billed,
-        members=enrolled.members,
-        tariffs=digests,
-        speaker=seating.speaker,
-        domain=seating.domain.text,
-    )
-    rosters, enrolled = _seated(drafts, enrolled, seating)
+    billed = admission.leave_out(contradicted).billed
+    drafts = draft_rosters(billed, enrolled=enrolled, tariffs=digests, seating=seating)
+    rosters, enrolled = seat_rosters(drafts, enrolled, seating)
     final = admitted.leave_out(enrolled.excluded)
     write_exceptions(final.admission, path=folder / "exceptions.csv")
     if not rosters:
@@ -374,9 +382,40 @@ def assign_rosters(
     return Assigned(final, months, enrolled.excluded)
 
 
-def _seated(
+def draft_rosters(
+    billed: pd.DataFrame, *, enrolled: Enrolled, tariffs: Mapping[str, str], seating: Seating
+) -> list[Roster]:
+    """Rosters without seats; who is sealed by day sits with nobody who is not.
+
+    Args:
+        billed: Contract rows of the meter points.
+        tariffs: Tariff id -> digest of the tariff's text.
+
+    Raises:
+        GridSecureError: As `build_rosters`.
+    """
+    by_day = billed["meter_point_id"].isin(seating.by_day)
+    return [
+        roster
+        for part in (billed[by_day], billed[~by_day])
+        for roster in build_rosters(
+            part,
+            members=enrolled.members,
+            tariffs=tariffs,
+            speaker=seating.speaker,
+            domain=seating.domain.text,
+        )
+    ]
+
+
+def seat_rosters(
     drafts: list[Roster], enrolled: Enrolled, seating: Seating
 ) -> tuple[list[Roster], Enrolled]:
+    """Rosters with their seats, without members that may not act.
+
+    Raises:
+        GridSecureError: As `Seating.seat`.
+    """
     while True:
         left = [remove_members(draft, enrolled.revoked) for draft in drafts]
         rosters, revoked = seating.seat([draft for draft in left if draft is not None])
@@ -418,7 +457,12 @@ def _nothing_billed() -> InputError:
     )
 
 
-def _parsed(texts: Mapping[str, str], *, timezone: str) -> dict[str, Tariff]:
+def parse_tariffs(texts: Mapping[str, str], *, timezone: str) -> dict[str, Tariff]:
+    """Tariffs by id, all for one time zone.
+
+    Raises:
+        InputError: A text is no sound tariff, or is for another time zone (`tariff.timezone`).
+    """
     tariffs = {name: parse_tariff(text) for name, text in texts.items()}
     for name, tariff in tariffs.items():
         if tariff.timezone != timezone:

@@ -43,6 +43,7 @@ class Seating:
         clock: Gives the time, aware.
         refused: Of a month that is fixed, whom the authority refused until then, and why.
         settled: Ids of rosters that stay as they are kept, without asking.
+        by_day: Meter points that are sealed by day in the month.
     """
 
     zone: GatewayZone
@@ -51,6 +52,7 @@ class Seating:
     clock: Callable[[], datetime]
     refused: Mapping[str, str] = field(default_factory=dict)
     settled: frozenset[str] = frozenset()
+    by_day: frozenset[str] = frozenset()
 
     @property
     def domain(self) -> Domain:

@@ -159,6 +159,21 @@ class UploadRow(SignedRow, table=True):
     state: str
 
 
+class SealedDayRow(DocumentRow, table=True):
+    """The plan of a day that is sealed, and the digest of what is sealed of it.
+
+    Attributes:
+        day: YYYY-MM-DD, local.
+        month: YYYY-MM.
+    """
+
+    __tablename__ = "sealed_day"
+    SAME: ClassVar = ("day", "digest")
+
+    day: str = Field(primary_key=True)
+    month: str = Field(index=True)
+
+
 # --- what comes in
 
 

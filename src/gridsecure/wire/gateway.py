@@ -66,6 +66,42 @@ class MonthStatus(Answer):
         return self
 
 
+class DayReport(Answer):
+    """What came of a day that was sealed.
+
+    `meters` are seated in its rosters; `silent` of them have no complete day, and no energy in it.
+    """
+
+    readings: Count
+    accepted: Count
+    estimated: Count
+    quarantined: Count
+    meters: Count
+    silent: Count
+    rosters: Count
+    intervals: Count
+    bytes: Count
+
+
+class DayStatus(Answer):
+    """Where a day stands, as `MonthStatus` says it of a month."""
+
+    day: str
+    state: Literal["waiting", "running", "interrupted", "failed", "sealed"]
+    stage: str = ""
+    done: Count = 0
+    of: Count = 0
+    report: DayReport | None = None
+    reason: str | None = None
+    message: str | None = None
+
+    @model_validator(mode="after")
+    def _check_report(self) -> Self:
+        if (self.state == "sealed") != (self.report is not None):
+            raise ValueError("a day has a report when it is sealed, and only then")
+        return self
+
+
 class ValidationRules(Answer):
     """A rule book: its text, the SM3 digest of it, and the version that its keeper gave it."""
 
