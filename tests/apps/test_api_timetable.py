@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 
 from gridsecure.gateway import outbox, preparation
-from gridsecure_api.gateway_timetable import Timetable
+from gridsecure_api.gateway_timetable import Due, Timetable
 from tests.apps.test_api_corrections import late, line, meter, months_of
 from tests.apps.test_api_readings import REAL_PACKING, Sources
 from tests.gateway.gateway_world import MONTH, Killed
@@ -31,7 +31,7 @@ def services(tmp_path, monkeypatch):
 
 def timetable(services, now: datetime, *, cut_off=None, gathered=None) -> Timetable:
     own = services.app.state.service
-    return Timetable(own.zone, own.worker, lambda: now, cut_off, gathered)
+    return Timetable(own.zone, own.worker, lambda: now, Due(cut_off, gathered, None))
 
 
 def begun(services, now: datetime, **days) -> dict:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Final
 
 from anyio import to_thread
@@ -19,14 +20,17 @@ from gridsecure.errors import InvalidMessageError
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import CorrectionFiles
 from gridsecure.gateway.correction_run import correct_month
+from gridsecure.gateway.day_sealing import seal_day
+from gridsecure.gateway.month_files import HandedIn, load_day_files, load_files, save_files
 from gridsecure.gateway.ingestion.batch_queue import BatchQueue
-from gridsecure.gateway.month_files import HandedIn, load_files, save_files
 from gridsecure.gateway.months import Peers, Progress, process_month
 from gridsecure.gateway.reconciliation import seal_expected
 from gridsecure.gateway.settlement_proofs import prove_settlements
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
 from gridsecure.wire.gateway import (
+    DayReport,
+    DayStatus,
     FilesKept,
     MonthOnBoard,
     MonthReport,
@@ -44,12 +48,12 @@ from gridsecure_api import (
     gateway_validation,
 )
 from gridsecure_api.deps import Clock, require, utc_now
-from gridsecure_api.gateway_months import Correct, MonthWorker, Work
+from gridsecure_api.gateway_months import Correct, MonthWorker, Seal, Work
 from gridsecure_api.gateway_notices import Courier
 from gridsecure_api.gateway_peers import Connect, connect_over_http, open_peers, open_zone
 from gridsecure_api.gateway_queue import BatchReader
 from gridsecure_api.gateway_state import FILE_LIST, Form, GatewayService, Service, form_files
-from gridsecure_api.gateway_timetable import Conductor, Timetable
+from gridsecure_api.gateway_timetable import Conductor, Due, Timetable
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, key_registry
 
@@ -191,10 +195,32 @@ _ROOMS: Final = (
 """What has routes besides the months."""
 
 
+@router.post("/days/{day}/seal", dependencies=_operators, status_code=202)
+def start_sealing(day: str, service: Service) -> DayStatus:
+    """Encrypt a local day of batches and upload it for load curves, or resume that.
+
+    A sealed day is never replaced. Bills still come with the month, from the best readings then.
+    """
+    service.worker.seal(day)
+    return service.worker.day(day)
+
+
+@router.get("/days/{day}", dependencies=_readers)
+def read_day(day: str, service: Service) -> DayStatus:
+    """Where a day stands, and its report once it is sealed. Counts only."""
+    return service.worker.day(day)
+
+
+@router.get("/months/{month}/days", dependencies=_readers)
+def read_days(month: str, service: Service) -> list[DayStatus]:
+    """Where the days of a month stand that somebody began to seal, in their order."""
+    return service.worker.days(month)
+
+
 def _work(
     zone: GatewayZone, peers: Peers, clock: Clock, *, done: Callable[[], None]
-) -> tuple[Work, Correct]:
-    """What processes and what corrects a month; either says when it is done."""
+) -> tuple[Work, Correct, Seal]:
+    """What processes and corrects a month, which say when they are done, and seals a day."""
 
     def process(files: MonthFiles, progress: Progress) -> MonthReport:
         report = process_month(zone, files=files, peers=peers, clock=clock, progress=progress)
@@ -212,7 +238,11 @@ def _work(
         )
         done()
 
-    return process, correct
+    def seal(day: str, progress: Progress) -> DayReport:
+        load = partial(load_day_files, zone, day)
+        return seal_day(zone, day, load=load, peers=peers, clock=clock, progress=progress)
+
+    return process, correct, seal
 
 
 def create_gateway_app(
@@ -227,7 +257,8 @@ def create_gateway_app(
     peers = open_peers(settings, zone=zone, connect=connect, clock=clock)
     courier = Courier(zone, clock)
     months = MonthWorker(zone, *_work(zone, peers, clock, done=courier.wake))
-    timetable = Timetable(zone, months, clock, settings.cut_off_days, settings.correction_days)
+    due = Due(settings.cut_off_days, settings.correction_days, settings.seal_hours)
+    timetable = Timetable(zone, months, clock, due)
     conductor = Conductor(timetable)
     queue = BatchQueue(zone, limit=settings.max_waiting_bytes)
     reader = BatchReader(queue, clock)

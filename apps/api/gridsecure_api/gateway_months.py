@@ -25,12 +25,15 @@ from gridsecure.gateway.correction_plan import (
     find_correction_report,
     list_corrections,
 )
+from gridsecure.gateway.day_sealing import is_sealed, report_day
 from gridsecure.gateway.month_files import load_files, month_folder, require_files
-from gridsecure.gateway.month_plan import find_plan, find_report
+from gridsecure.gateway.month_plan import find_plan, find_report, month_period
 from gridsecure.gateway.months import Progress
 from gridsecure.gateway.private_files import private_folder, write_private
+from gridsecure.gateway.sealed_days import begun_days, day_folder, find_day
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.wire.gateway import CorrectionCounts, CorrectionStatus, MonthStatus
+from gridsecure.periods import local_day
+from gridsecure.wire.gateway import CorrectionCounts, CorrectionStatus, DayStatus, MonthStatus
 from gridsecure.wire.problems import INTERNAL
 
 _log = logging.getLogger(__name__)
@@ -40,10 +43,11 @@ _FAILURE: Final = "failure.json"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is worked on: a month, or one of its corrections by name."""
+    """What is worked on: a month, one of its corrections by name, or one of its days."""
 
     month: str
     correction: str = ""
+    day: str = ""
 
 
 Work = Callable[[MonthFiles, Progress], object]
@@ -52,6 +56,9 @@ Work = Callable[[MonthFiles, Progress], object]
 
 Correct = Callable[[CorrectionFiles, Progress], object]
 """Corrects a month."""
+
+Seal = Callable[[str, Progress], object]
+"""Seals a day."""
 
 
 Looked = TypeVar("Looked")
@@ -63,12 +70,14 @@ class MonthWorker:
     Args:
         work: Processes one month.
         correct: Corrects one.
+        seal: Seals a day of one.
     """
 
-    def __init__(self, zone: GatewayZone, work: Work, correct: Correct) -> None:
+    def __init__(self, zone: GatewayZone, work: Work, correct: Correct, seal: Seal) -> None:
         self._zone = zone
         self._work = work
         self._correct = correct
+        self._seal = seal
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._at = self._wanted = Place("")
@@ -115,6 +124,47 @@ class MonthWorker:
                 self._at, self._step = Place(month, files.name), ("", 0, 0)
                 self._failure_path(self._at).unlink(missing_ok=True)
                 self._correct(files, self._note)
+
+    def seal(self, day: str) -> None:
+        """Begin or resume a day.
+
+        Raises:
+            InputError: Not a day (`day.format`).
+            ConflictError: A month or day is being worked on (`conflict.month-busy`).
+        """
+        at = _day_place(self._zone, day)
+        with self._lock:
+            self._refuse_while_busy()
+            self._begin(at, lambda: self._seal(day, self._note))
+
+    def day(self, day: str) -> DayStatus:
+        """Where a day stands.
+
+        Raises:
+            InputError: Not a day (`day.format`).
+        """
+        at = _day_place(self._zone, day)
+        step = self._step_of(at)
+        # Asked afterwards: a day that ends in between is sealed, and not cut off.
+        plan = find_day(self._zone, day)
+        if plan is not None and is_sealed(self._zone, plan):
+            return DayStatus(day=day, state="sealed", report=report_day(self._zone, plan))
+        if step is not None:
+            stage, done, of = step
+            return DayStatus(day=day, state="running", stage=stage, done=done, of=of)
+        failure = self._failure(at)
+        if failure is not None:
+            return DayStatus(day=day, state="failed", **failure)
+        return DayStatus(day=day, state="waiting" if plan is None else "interrupted")
+
+    def days(self, month: str) -> list[DayStatus]:
+        """Where the days of a month stand that were begun, in their order.
+
+        Raises:
+            InputError: Not a month.
+        """
+        month_period(month, timezone=self._zone.timezone)
+        return [self.day(day) for day in begun_days(self._zone, month)]
 
     def validate(self, month: str, work: Work) -> MonthStatus:
         """Begin to validate a month without processing it.
@@ -219,10 +269,10 @@ class MonthWorker:
             return None  # it was given up before anything was fixed
         return CorrectionStatus(name=at.correction, number=number, state="interrupted")
 
-    def failed_at(self, month: str, correction: str = "") -> datetime:
-        """When the last attempt at a month or a correction failed; long ago if it did not."""
+    def failed_at(self, month: str, correction: str = "", day: str = "") -> datetime:
+        """When the last attempt at a month or part of it failed; long ago if it did not."""
         try:
-            written = self._failure_path(Place(month, correction)).stat().st_mtime
+            written = self._failure_path(Place(month, correction, day)).stat().st_mtime
         except FileNotFoundError:
             written = 0
         return datetime.fromtimestamp(written, tz=UTC)
@@ -247,10 +297,10 @@ class MonthWorker:
         try:
             work()
         except GridSecureError as error:
-            _log.warning("month %s failed: %s", self._at.month, error.reason)
+            _log.warning("%s failed: %s", self._at.day or self._at.month, error.reason)
             self._fail(error.reason, f"{error.message} {error.remedy}".strip())
         except Exception as error:  # noqa: BLE001 - the thread's boundary: what is not ours says nothing
-            _log.error("month %s failed: %s", self._at.month, type(error).__name__)
+            _log.error("%s failed: %s", self._at.day or self._at.month, type(error).__name__)
             self._fail(INTERNAL.reason, INTERNAL.message)
 
     def _note(self, stage: str, done: int, of: int) -> None:
@@ -269,7 +319,7 @@ class MonthWorker:
         try:
             for at in dict.fromkeys((self._at, self._wanted)):
                 path = self._failure_path(at)
-                if at.correction:
+                if at.correction or at.day:
                     private_folder(path.parent.parent)
                     private_folder(path.parent)
                 write_private(path, [text.encode()], what="The failure")
@@ -285,6 +335,8 @@ class MonthWorker:
         return failure
 
     def _failure_path(self, at: Place) -> Path:
+        if at.day:
+            return day_folder(self._zone, at.day) / _FAILURE
         folder = month_folder(self._zone, at.month)
         return (folder / "corrections" / at.correction if at.correction else folder) / _FAILURE
 
@@ -293,9 +345,14 @@ class MonthWorker:
 
     def _refuse_while_busy(self) -> None:
         if self._is_busy() or self._taking_in:
-            month = self._taking_in or self._at.month
+            busy = self._taking_in or self._at.day or self._at.month
             raise ConflictError(
-                f"The month {month} is being processed.",
+                f"{busy} is being processed.",
                 reason="conflict.month-busy",
-                remedy="Wait until it is done; one month is processed at a time.",
+                remedy="Wait until it is done; one month or day is processed at a time.",
             )
+
+
+def _day_place(zone: GatewayZone, day: str) -> Place:
+    period = local_day(day, timezone=zone.timezone)
+    return Place(f"{period.start:%Y-%m}", day=day)

@@ -1,4 +1,6 @@
-"""The gateway's timetable: months are billed, and late readings corrected, when they are due.
+"""The gateway's timetable: days are sealed, months billed and late readings corrected when due.
+
+A day is due so many hours after its end, once a source sent readings of it.
 
 A month is due so many days after its end, once its contracts and tariffs are there; readings that
 come after are late. Late readings are gathered for so many days, from the first of them on, and
@@ -19,9 +21,10 @@ from zoneinfo import ZoneInfo
 
 from gridsecure.errors import ConflictError, GridSecureError, NotFoundError
 from gridsecure.gateway.correction_plan import late_batches, save_correction, unfinished_correction
-from gridsecure.gateway.ingestion.batches import taken_in_at
-from gridsecure.gateway.month_plan import is_done, month_period
+from gridsecure.gateway.ingestion.batches import find_batches, newest_batch, taken_in_at
+from gridsecure.gateway.month_plan import find_plan, is_done, month_period
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.periods import local_day
 from gridsecure.wire.gateway import MonthOnBoard
 from gridsecure_api.deps import Clock
 from gridsecure_api.gateway_months import MonthWorker
@@ -30,24 +33,44 @@ _log = logging.getLogger(__name__)
 
 MONTHS: Final = 24
 """Months that are looked after and shown, the last of them the current one."""
+_SEALED_BACK: Final = 7
+"""Days that are sealed by themselves: those of the last week."""
 _EVERY: Final = timedelta(minutes=1)
 _RETRY: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Timetable:
-    """When months are billed and corrected.
+class Due:
+    """When things are due; None for never by themselves.
 
     Args:
-        cut_off_days: Days from the end of a month until it is billed; None for never by itself.
-        correction_days: Days that late readings are gathered for; None for never by itself.
+        cut_off_days: Days from the end of a month until it is billed.
+        correction_days: Days that late readings are gathered for.
+        seal_hours: Hours from the end of a day until it is sealed.
+    """
+
+    cut_off_days: float | None
+    correction_days: float | None
+    seal_hours: float | None
+
+    @property
+    def is_never(self) -> bool:
+        """Whether nothing ever is."""
+        return (self.cut_off_days, self.correction_days, self.seal_hours) == (None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """When days are sealed, months billed and corrected.
+
+    Args:
+        due: When each is due.
     """
 
     zone: GatewayZone
     worker: MonthWorker
     clock: Clock
-    cut_off_days: float | None
-    correction_days: float | None
+    due: Due
 
     def board(self) -> list[MonthOnBoard]:
         """The months that something was handed in for, the newest first."""
@@ -56,9 +79,38 @@ class Timetable:
     def begin_due(self) -> None:
         """Begin the first thing that is due, unless a month is being worked on."""
         with suppress(ConflictError):  # a month is being worked on: the next look comes soon
+            if self._seal():
+                return
             for month in reversed(list(self._months())):
                 if self._begin(month):
                     return
+
+    def _seal(self) -> bool:
+        """Begin the earliest day that is due of the last ones; whether there was any."""
+        hours, now, zone = self.due.seal_hours, self.clock(), self.zone
+        if hours is None:
+            return False
+        today = now.astimezone(ZoneInfo(zone.timezone)).date()
+        for back in range(_SEALED_BACK, 0, -1):
+            day = (today - timedelta(days=back)).isoformat()
+            period = local_day(day, timezone=zone.timezone)
+            month = f"{period.start:%Y-%m}"
+            is_waiting = (
+                period.end + timedelta(hours=hours) <= now
+                and find_plan(zone, month) is None
+                and bool(find_batches(zone, period, until=newest_batch(zone)))
+            )
+            if is_waiting and self._begin_day(month, day, now):
+                return True
+        return False
+
+    def _begin_day(self, month: str, day: str, now: datetime) -> bool:
+        state = self.worker.day(day).state
+        failed = state == "failed" and now - self.worker.failed_at(month, day=day) < _RETRY
+        if failed or state in {"sealed", "running"}:
+            return False
+        self.worker.seal(day)
+        return True
 
     def _begin(self, month: str) -> bool:
         """Begin what is due of a month; whether there was anything."""
@@ -87,7 +139,7 @@ class Timetable:
                 status = self.worker.status(month)
             except NotFoundError:
                 return None
-            due = _after(period.end, self.cut_off_days)
+            due = _after(period.end, self.due.cut_off_days)
             return MonthOnBoard(
                 month=month,
                 state=status.state,
@@ -99,7 +151,7 @@ class Timetable:
         first = taken_in_at(zone, month, after=counted) if newest > counted else None
         if unfinished_correction(zone, month) is not None:
             first = period.end
-        due = None if first is None else _after(first, self.correction_days)
+        due = None if first is None else _after(first, self.due.correction_days)
         return MonthOnBoard(
             month=month,
             state="done",
@@ -133,8 +185,7 @@ class Conductor:
 
     def start(self) -> None:
         """Begin, where anything is ever due."""
-        wanted = (self._timetable.cut_off_days, self._timetable.correction_days)
-        if wanted != (None, None):
+        if not self._timetable.due.is_never:
             self._ended.clear()
             threading.Thread(target=self._run, name="timetable", daemon=True).start()
 

@@ -282,6 +282,8 @@ class GatewaySettings(ZoneSettings):
             contracts are there; without, an operator begins every month.
         correction_days: Days that late readings are gathered for until the gateway corrects their
             month by itself; without, an operator begins every correction.
+        seal_hours: Hours from the end of a day until the gateway seals it by itself, once a source
+            sent readings of it; without, an operator begins every day.
         queued_body_bytes: A body of readings with more, as it is sent, is answered before it is
             read [bytes].
         max_waiting_bytes: What bodies of readings may take of the disk together, as they come and
@@ -303,6 +305,7 @@ class GatewaySettings(ZoneSettings):
     max_readings: int = Field(default=64_000_000, ge=1)
     cut_off_days: float | None = Field(default=None, ge=0, le=366)
     correction_days: float | None = Field(default=None, ge=0, le=366)
+    seal_hours: float | None = Field(default=None, ge=0, le=144)
     queued_body_bytes: int = Field(default=16 * MIB, ge=0)
     max_waiting_bytes: int = Field(default=16384 * MIB, ge=1)
 

@@ -7,10 +7,9 @@ with the difference line by line.
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,6 +20,7 @@ from gridsecure.cli.office_options import AuthorityUrlOption, IdentityUrlOption,
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import PersonOption, TimezoneOption, month_span
+from gridsecure.cli.released_runs import release_run, show_outcomes, wait_for
 from gridsecure.cli.run_order import TIMEZONE
 from gridsecure.cli.source import GatewayOption
 from gridsecure.errors import GridSecureError, InputError
@@ -34,8 +34,6 @@ correction_app = typer.Typer(
 )
 
 MonthArgument = Annotated[str, typer.Argument(help="The month, as 2026-07.")]
-
-_EVERY_S: Final = 0.5
 
 
 @correction_app.command("start")
@@ -67,7 +65,7 @@ def start(  # noqa: PLR0913 - one parameter an option
         with online.person(identity, key=key, services={"gateway": gateway}) as call:
             path = f"/months/{month}/corrections"
             name = call("gateway", "POST", path, files=parts or None)["name"]
-            told = _wait(lambda: _named(call("gateway", "GET", path), name))
+            told = wait_for(lambda: _named(call("gateway", "GET", path), name))
     if told["state"] != "done":
         raise GridSecureError(
             told["message"] or "The correction did not come to its end.",
@@ -107,19 +105,9 @@ def release(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Have the corrections of a month computed and released, as a member of the billing staff."""
     order = {"plan": "rebill", "purpose": "billing"} | month_span(month, timezone)
-    services: dict[Any, str] = {"platform": platform, "authority": authority}
-    with online.person(identity, key=key, services=services) as call:
-        run_id = call("platform", "POST", "/runs", json=order)["run_id"]
-        run = _wait(lambda: call("platform", "GET", f"/runs/{run_id}"))
-        if run["state"] != "done":
-            raise GridSecureError(
-                run.get("message") or "The corrections could not be computed.",
-                reason=run.get("reason") or "correction.run",
-                remedy="Look at the run at the platform; nothing was released.",
-            )
-        outcomes = call("authority", "POST", "/release-rounds")
-    document = {"run": run_id, "outcomes": outcomes}
-    print_result(document, output, show=lambda console: _outcomes(outcomes, console))
+    services = {"platform": platform, "authority": authority}
+    document = release_run(identity, services, order, key=key)
+    print_result(document, output, show=lambda console: show_outcomes(document, console))
 
 
 def _opened(path: Path) -> Any:
@@ -131,13 +119,6 @@ def _opened(path: Path) -> Any:
             reason="correction.file",
             remedy="Check the path and the permissions.",
         ) from error
-
-
-def _wait(ask: Any) -> Any:
-    """Ask again until what is asked about no longer runs."""
-    while (told := ask())["state"] in {"running", "waiting", "queued"}:
-        time.sleep(_EVERY_S)
-    return told
 
 
 def _named(told: list[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -158,10 +139,3 @@ def _list(told: list[dict[str, Any]], console: Console) -> None:
         state = one["state"] if one["reason"] is None else f"{one['state']}: {one['reason']}"
         table.add_row(one["name"][:12], state, *numbers)
     console.print(table)
-
-
-def _outcomes(outcomes: list[dict[str, Any]], console: Console) -> None:
-    if not outcomes:
-        console.print("Nothing waited for a release.")
-    for one in outcomes:
-        console.print(" ".join(filter(None, (one["state"], one["release_id"], one["reason"]))))

@@ -12,6 +12,7 @@ from gridsecure.cli import ports
 from gridsecure.cli.analyst import analyst_app
 from gridsecure.cli.books import books_app
 from gridsecure.cli.correction import correction_app
+from gridsecure.cli.day import day_app
 from gridsecure.cli.edits import edits_app
 from gridsecure.cli.exceptions import exceptions_app
 from gridsecure.cli.explained import explain_errors, notes
@@ -57,6 +58,7 @@ app.add_typer(source_app, name="source")
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(books_app, name="books")
 app.add_typer(correction_app, name="correction")
+app.add_typer(day_app, name="day")
 app.add_typer(rules_app, name="rules")
 app.add_typer(exceptions_app, name="exceptions")
 app.add_typer(edits_app, name="edits")

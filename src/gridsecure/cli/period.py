@@ -1,4 +1,4 @@
-"""The commands of `gridsecure period`: what is open of a month, and closing it.
+"""The commands of `gridsecure period`: what is open of a month or day, and closing it.
 
 The billing office closes a month once its rosters are in: it signs the list of uploads that are
 billed and totalled together. What comes later is closed by a further list. Uploads that spoil the
@@ -7,6 +7,7 @@ others are left out by a new list, which takes the earlier one's place.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,10 @@ period_app = typer.Typer(
 
 PersonOption = Annotated[Path, typer.Option(help="Key that you sign in with.")]
 MonthOption = Annotated[str, typer.Option(help="The month, as 2026-07.")]
+ClosedMonthOption = Annotated[str, typer.Option("--month", help="The month, as 2026-07.")]
+ClosedDayOption = Annotated[
+    str, typer.Option("--day", help="A sealed day instead, as 2026-07-31, for its load curve.")
+]
 TimezoneOption = Annotated[str, typer.Option(help="Local time of the supply area.")]
 
 
@@ -43,11 +48,12 @@ def show(
     identity: IdentityUrlOption,
     platform: PlatformUrlOption,
     key: PersonOption,
-    month: MonthOption,
+    month: ClosedMonthOption = "",
+    day: ClosedDayOption = "",
     timezone: TimezoneOption = TIMEZONE,
 ) -> None:
-    """Show a month's closing lists, and the uploads that none of them names."""
-    span = month_span(month, timezone)
+    """Show a month's or day's closing lists, and the uploads that none of them names."""
+    span = period_span(month, day, timezone)
     with online.person(identity, key=key, services={"platform": platform}) as call:
         answer = call("platform", "GET", closing_lists.PATH, params=span)
     _show(answer, Console())
@@ -61,15 +67,16 @@ def close(  # noqa: PLR0913 - one parameter an option
     platform: PlatformUrlOption,
     key: PersonOption,
     office_key: Annotated[Path, typer.Option(help="The billing office's key; it signs the list.")],
-    month: MonthOption,
+    month: ClosedMonthOption = "",
+    day: ClosedDayOption = "",
     leave_out: Annotated[
         list[str] | None,
         typer.Option(help="An upload to leave out of the list in force; may be given again."),
     ] = None,
     timezone: TimezoneOption = TIMEZONE,
 ) -> None:
-    """Sign and hand in a month's next closing list."""
-    office, span = office_files.officer_key(office_key), month_span(month, timezone)
+    """Sign and hand in the next closing list of a month, or of a day that was sealed."""
+    office, span = office_files.officer_key(office_key), period_span(month, day, timezone)
     with online.person(identity, key=key, services={"platform": platform}) as call:
         count = closing_lists.close_month(
             call,
@@ -78,7 +85,8 @@ def close(  # noqa: PLR0913 - one parameter an option
             leave_out=leave_out or (),
             **span,
         )
-    Console().print(f"Closed {month} for {count} uploads. Bills and load curves can be run.")
+    runs = "Its load curve" if day else "Bills and load curves"
+    Console().print(f"Closed {month or day} for {count} uploads. {runs} can be run.")
 
 
 def _show(answer: dict[str, Any], console: Console) -> None:
@@ -95,14 +103,43 @@ def _show(answer: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
+def period_span(month: str, day: str, timezone: str) -> dict[str, str]:
+    """Start and end of a month or of a day, whichever is given.
+
+    Raises:
+        InputError: Both or neither (`period.one`), or as `month_span` and `day_span`.
+    """
+    if bool(month) == bool(day):
+        raise InputError(
+            "A period is either a month or a day.",
+            reason="period.one",
+            remedy="Give --month 2026-07, or --day 2026-07-31 for a sealed day's load curve.",
+        )
+    return month_span(month, timezone) if month else day_span(day, timezone)
+
+
 def month_span(month: str, timezone: str) -> dict[str, str]:
     """Start and end of a month, as the platform is asked for it.
 
     Raises:
         InputError: Not a month, or no time zone (`period.timezone`).
     """
+    number = month_texts.read_month(month)
+    return _span(lambda: periods.billing_month(*number, timezone=timezone))
+
+
+def day_span(day: str, timezone: str) -> dict[str, str]:
+    """Start and end of a local day, as the platform is asked for it.
+
+    Raises:
+        InputError: Not a day (`day.format`), or no time zone (`period.timezone`).
+    """
+    return _span(lambda: periods.local_day(day, timezone=timezone))
+
+
+def _span(find: Callable[[], periods.BillingPeriod]) -> dict[str, str]:
     try:
-        period = periods.billing_month(*month_texts.read_month(month), timezone=timezone)
+        period = find()
     except (ValueError, KeyError, OSError) as error:
         raise InputError(
             "The time zone cannot be read.",

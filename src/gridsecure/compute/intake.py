@@ -235,7 +235,7 @@ def _registered(zone: PlatformZone, envelope: Signed) -> RosterManifest | None:
 
 
 def _first_start(manifest: UploadManifest) -> str:
-    """What tells a first upload from others of its roster; a month and its first day begin alike."""
+    """What tells a roster's first uploads apart; a month and its first day begin alike."""
     return f"{manifest.start}/{manifest.end}" if is_sealed_day(manifest) else manifest.start
 
 

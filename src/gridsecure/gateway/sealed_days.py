@@ -92,6 +92,13 @@ def list_days(zone: GatewayZone, month: str) -> list[DayPlan]:
         return [_read_plan(row) for row in session.exec(days)]
 
 
+def begun_days(zone: GatewayZone, month: str) -> list[str]:
+    """The days of a month that are sealed, or that somebody tried to seal, in their order."""
+    folder = zone.folder / "months" / month / "days"
+    tried = {path.name for path in folder.glob("????-??-??")}
+    return sorted(tried | {plan.day for plan in list_days(zone, month)})
+
+
 def fix_day(zone: GatewayZone, plan: DayPlan, energies: DayEnergies, *, at: datetime) -> None:
     """Keep what is sealed of a day, and then its plan; the plan again changes nothing.
 
@@ -213,7 +220,8 @@ def day_folder(zone: GatewayZone, day: str) -> Path:
     """Where everything about a day lies.
 
     Raises:
-        InputError: Not a day (`day.format`, `month.year`); such a text never becomes part of a path.
+        InputError: Not a day (`day.format`, `month.year`); such a text never becomes part of a
+            path.
     """
     local_day(day, timezone=zone.timezone)
     return zone.folder / "months" / day[:_MONTH_LETTERS] / "days" / day
@@ -231,7 +239,8 @@ def _differs(
         on_grid = own.on_grid(step)
     except InvalidReadingsError:
         return np.ones(len(slots), dtype=bool)
-    within = (on_grid.starts >= period.start) & (on_grid.starts < period.end)
+    start, end = pd.Timestamp(period.start), pd.Timestamp(period.end)
+    within = (on_grid.starts >= start) & (on_grid.starts < end)
     found = on_grid.energy_wh[slots][:, within]
     differs: NDArray[np.bool_] = (found != sealed).any(axis=1)
     return differs
