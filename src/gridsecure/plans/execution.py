@@ -34,11 +34,17 @@ Load = Callable[[str], bytes]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RosterData:
-    """One roster's public facts and the columns uploaded for a period, by quantity."""
+    """One roster's public facts and the columns uploaded for a period, by quantity.
+
+    Args:
+        compared: The time within which what is told of it is compared with what else is told: its
+            period, or the month of a sealed day. None where nothing is told.
+    """
 
     roster: RosterManifest
     upload: UploadManifest
     columns: Mapping[str, ColumnEntry]
+    compared: BillingPeriod | None = None
 
     def entry(self, quantity: str) -> ColumnEntry:
         """The uploaded column of a quantity.

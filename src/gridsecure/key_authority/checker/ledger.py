@@ -7,9 +7,12 @@ lock another one out, and of two at once about the same upload one is certified.
 1. An upload's bills, and a day of its load curve, are released once (`release.repeated`); a day
    counts as released for the uploads that sit in a cell with a value.
 2. A pseudonym sits in one roster of its domain and time (`release.overlap`), so that nobody is
-   counted twice and no second roster differs from the first by one household.
+   counted twice and no second roster differs from the first by one household. Days that were sealed
+   have rosters of their own for a month.
 3. A cell is told of only if no combination of all that was ever told of its month is about fewer
    customers than the minimum (`cells.may_tell`); else it is withheld, and the rest is released.
+   A sealed day counts in its month. Where days and the month are told of, those whose readings
+   changed in between are one more set: the month less its days is about them.
 
 All three look at membership and never at values, so a refusal says nothing about a reading.
 
@@ -30,7 +33,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Final
+from typing import Final, Literal
 
 from sqlmodel import Session, col, insert, select
 
@@ -46,8 +49,17 @@ from gridsecure.key_authority.checker.tables import (
 )
 from gridsecure.key_authority.checker.verification import CORRECTS_PREFIX, SEED_PREFIX, Proven
 from gridsecure.messages import RosterManifest
-from gridsecure.plans.cells import CellSets, Member, Members, Place, may_tell
+from gridsecure.plans.cells import (
+    CellSets,
+    Member,
+    Members,
+    Place,
+    may_tell,
+    roster_members,
+    roster_places,
+)
 from gridsecure.plans.execution import RosterData
+from gridsecure.plans.sealed_days import is_sealed_day
 from gridsecure.store.rows import find_many, keep
 
 REPEATED: Final = "release.repeated"
@@ -56,6 +68,9 @@ _PORTION: Final = 500  # pseudonyms in one query; databases limit how many a sta
 
 Withheld = Mapping[Place, frozenset[str]]
 """By cell, the measures of which nothing is told."""
+
+Kind = Literal["month", "day", "changed"]
+"""Of what a set is, as `ToldSetRow` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +83,45 @@ class Period:
 
     @classmethod
     def of(cls, data: RosterData) -> Period:
-        """The period of an upload."""
-        start, end = map(datetime.fromisoformat, (data.upload.start, data.upload.end))
+        """The period of an upload; of a sealed day its month."""
+        if data.compared is None:
+            raise ValueError("what is told of is compared within some time")
+        start, end = data.compared.start, data.compared.end
         return cls(data.roster.domain, start.astimezone(UTC), end.astimezone(UTC))
 
     @property
     def text(self) -> str:
         """What the names of its sets begin with."""
         return f"{self.domain}/{self.start_at.isoformat()}/{self.end_at.isoformat()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What figures are of.
+
+    Args:
+        by_day: Of sealed days, and not of what the month was billed by.
+        changed: By cell, those whose readings of the month differ from what was sealed.
+    """
+
+    by_day: bool = False
+    changed: Mapping[Place, Members] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, datas: Iterable[RosterData]) -> Basis:
+        """What figures of some uploads of one period are of."""
+        found = list(datas)
+        changed: dict[Place, set[Member]] = defaultdict(set)
+        for data in found:
+            if data.upload.changed_slots:
+                places, members = roster_places(data.roster), roster_members(data.roster)
+                for slot in data.upload.changed_slots:
+                    changed[places[slot]].add(members[slot])
+        by_day = any(is_sealed_day(data.upload) for data in found)
+        return cls(by_day, {place: frozenset(some) for place, some in changed.items()})
+
+
+OF_MONTH: Final = Basis()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,12 +132,14 @@ class Giving:
         claims: Name of each thing released once -> its transcript.
         datas: Uploads by digest of which something is given out.
         told: By cell, the sets that something is told of.
+        basis: What its figures are of, and whose readings changed between days and the month.
     """
 
     claims: Mapping[str, str]
     datas: Mapping[str, RosterData]
     period: Period
     told: Mapping[Place, tuple[Members, ...]] = field(default_factory=dict)
+    basis: Basis = field(default_factory=lambda: OF_MONTH)
 
 
 def join_givings(givings: Iterable[Giving]) -> Giving:
@@ -113,6 +161,7 @@ def join_givings(givings: Iterable[Giving]) -> Giving:
         datas={digest: data for part in parts for digest, data in part.datas.items()},
         period=parts[0].period,
         told={place: tuple(sets) for place, sets in told.items()},
+        basis=parts[0].basis,
     )
 
 
@@ -156,10 +205,18 @@ def _bindings(part: Proven) -> Iterator[tuple[str, str]]:
 
 
 def find_withheld_cells(
-    session: Session, wanted: Mapping[Place, CellSets], *, period: Period
+    session: Session,
+    wanted: Mapping[Place, CellSets],
+    *,
+    period: Period,
+    basis: Basis = OF_MONTH,
 ) -> dict[Place, frozenset[str]]:
-    """The measures of each cell of which nothing may be told; cells that are not here have all."""
-    known = _told(session, period)
+    """The measures of each cell of which nothing may be told; cells that are not here have all.
+
+    Args:
+        basis: What its figures would be of.
+    """
+    known = _compared(session, period, basis)
     found = {place: sets.list_withheld(told=known.get(place, ())) for place, sets in wanted.items()}
     return {place: withheld for place, withheld in found.items() if withheld}
 
@@ -174,7 +231,7 @@ def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) ->
             asked again it is answered beside that one (`release.meanwhile`).
     """
     # Checked again here: the vault worked meanwhile, and another release may have been entered.
-    known = _told(session, giving.period)
+    known = _compared(session, giving.period, giving.basis)
     for place, sets in giving.told.items():
         if not may_tell(sets, told=known.get(place, ())):
             raise GridSecureError(
@@ -193,9 +250,12 @@ def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) ->
         check_overlap(session, giving.datas)
     for digest, data in giving.datas.items():
         _keep_cohort(session, digest, data, at=at)
-    for place, sets in giving.told.items():
-        for members in sets:
-            _keep_set(session, place, members, period=giving.period, at=at)
+    kind: Kind = "day" if giving.basis.by_day else "month"
+    kept = [(place, members, kind) for place, sets in giving.told.items() for members in sets]
+    # Also where nothing is told of the month: a later correction of it may be told.
+    kept += [(place, members, "changed") for place, members in giving.basis.changed.items()]
+    for place, members, what in kept:
+        _keep_set(session, (place, what), members, period=giving.period, at=at)
 
 
 def _keep(session: Session, row: ClaimRow | SeedRow) -> bool:
@@ -206,18 +266,46 @@ def _keep(session: Session, row: ClaimRow | SeedRow) -> bool:
 
 
 def _keep_cohort(session: Session, digest: str, data: RosterData, *, at: datetime) -> None:
-    period = Period.of(data)
+    period, name = Period.of(data), _cohort_name(digest, data)
     cohort = CohortRow(
-        upload=digest, domain=period.domain, start_at=period.start_at, end_at=period.end_at, at=at
+        upload=name,
+        by_day=is_sealed_day(data.upload),
+        domain=period.domain,
+        start_at=period.start_at,
+        end_at=period.end_at,
+        at=at,
     )
     if keep(session, cohort):
-        rows = [{"pseudonym": name, "upload": digest} for name in data.roster.pseudonyms]
+        rows = [{"pseudonym": pseudonym, "upload": name} for pseudonym in data.roster.pseudonyms]
         session.execute(insert(CohortMemberRow), rows)
 
 
-def _told(session: Session, period: Period) -> dict[Place, list[Members]]:
-    """By cell of a period, the sets of its members that anything was told of."""
-    sets: dict[Place, list[Members]] = defaultdict(list)
+def _cohort_name(digest: str, data: RosterData) -> str:
+    """What a cohort is kept under: the days of a month have one for each roster."""
+    if not is_sealed_day(data.upload):
+        return digest
+    return f"day/{data.roster.roster_id}/{Period.of(data).start_at.isoformat()}"
+
+
+def _compared(session: Session, period: Period, basis: Basis) -> dict[Place, list[Members]]:
+    """By cell of a period, the sets that figures of some basis have to be compared with.
+
+    Who changed between days and the month matters where both are told of, by then or now.
+    """
+    known = _told(session, period)
+    found: dict[Place, list[Members]] = {}
+    for place in known.keys() | basis.changed.keys():
+        sets = known.get(place, {})
+        found[place] = [*sets.get("month", ()), *sets.get("day", ())]
+        if basis.by_day or "day" in sets:
+            found[place] += sets.get("changed", [])
+            found[place] += [basis.changed[place]] if place in basis.changed else []
+    return found
+
+
+def _told(session: Session, period: Period) -> dict[Place, dict[str, list[Members]]]:
+    """By cell of a period and kind, the sets of its members that are kept."""
+    sets: dict[Place, dict[str, list[Members]]] = defaultdict(lambda: defaultdict(list))
     of_period = (
         col(ToldSetRow.domain) == period.domain,
         col(ToldSetRow.start_at) == period.start_at,
@@ -237,20 +325,28 @@ def _told(session: Session, period: Period) -> dict[Place, list[Members]]:
         # One text for each owner, however many members it has.
         members[told_set].append(Member(name, owners.setdefault(owner, owner), counts))
     for row in session.exec(select(ToldSetRow).where(*of_period)):
-        sets[row.zone, row.customer_class].append(frozenset(members.pop(row.name, ())))
+        named = frozenset(members.pop(row.name, ()))
+        sets[row.zone, row.customer_class][row.kind].append(named)
     return sets
 
 
 def _keep_set(
-    session: Session, place: Place, members: Members, *, period: Period, at: datetime
+    session: Session,
+    what: tuple[Place, Kind],
+    members: Members,
+    *,
+    period: Period,
+    at: datetime,
 ) -> None:
-    """Keep a set that was told of, under a name that says all of it."""
-    rows = sorted(members)
+    """Keep a set of a cell and kind, under a name that says all of it."""
+    (place, kind), rows = what, sorted(members)
     text = json.dumps({"zone": place[0], "customer_class": place[1], "members": rows})
     # Named by its content, so that a set that is told of twice is kept once.
-    name = sm3_hex(json.dumps([period.text, text]).encode())
+    said = [period.text, text] if kind == "month" else [period.text, text, kind]
+    name = sm3_hex(json.dumps(said).encode())
     told_set = ToldSetRow(
         name=name,
+        kind=kind,
         domain=period.domain,
         start_at=period.start_at,
         end_at=period.end_at,
@@ -286,11 +382,13 @@ def check_overlap(session: Session, datas: Mapping[str, RosterData]) -> None:
     check_counted_once(data.roster for data in datas.values())
     for digest, data in datas.items():
         period, names = Period.of(data), data.roster.pseudonyms
+        by_day = is_sealed_day(data.upload)
         others = (
             select(CohortMemberRow.upload)
             .join(CohortRow)
             .where(
-                col(CohortRow.upload) != digest,
+                col(CohortRow.upload) != _cohort_name(digest, data),
+                col(CohortRow.by_day) == by_day,
                 col(CohortRow.domain) == period.domain,
                 # Periods overlap where each begins before the other ends.
                 col(CohortRow.start_at) < period.end_at,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel
+from sqlmodel import AutoString, Field, SQLModel
 
 from gridsecure.store.rows import Kept, Moment, SignedKept
 from gridsecure.store.schema import Schema
@@ -180,12 +180,18 @@ class ClaimRow(Kept, Row, table=True):
 
 
 class CohortRow(Kept, Row, table=True):
-    """An upload of which something was told."""
+    """An upload of which something was told, or the roster of a month's sealed days.
+
+    Attributes:
+        upload: The upload's digest, or a name of the roster and month.
+        by_day: Whether it is the latter.
+    """
 
     __tablename__ = "cohort"
     SAME: ClassVar = ("upload",)
 
     upload: str = Field(primary_key=True)
+    by_day: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     domain: str
     start_at: datetime = Field(sa_type=Moment)
     end_at: datetime = Field(sa_type=Moment)
@@ -203,13 +209,22 @@ class CohortMemberRow(Kept, Row, table=True):
 
 
 class ToldSetRow(Kept, Row, table=True):
-    """A set of a cell's members that something was told of, named by what it says."""
+    """A set of a cell's members that something was told of, named by what it says.
+
+    Attributes:
+        kind: What was told: of the "month", or of a "day" that was sealed. Of a "changed" set
+            nothing was: its readings were others when the month was billed than when days were
+            sealed.
+    """
 
     __tablename__ = "told_set"
     __table_args__ = (Index("ix_told_set_period", "domain", "start_at", "end_at"),)
     SAME: ClassVar = ("name",)
 
     name: str = Field(primary_key=True)
+    kind: Literal["month", "day", "changed"] = Field(
+        default="month", sa_type=AutoString, sa_column_kwargs={"server_default": "month"}
+    )
     domain: str
     start_at: datetime = Field(sa_type=Moment)
     end_at: datetime = Field(sa_type=Moment)
@@ -276,5 +291,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0005"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0006"
 )

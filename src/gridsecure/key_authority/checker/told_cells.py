@@ -12,6 +12,7 @@ from datetime import datetime
 
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection
 from gridsecure.key_authority.checker.ledger import (
+    Basis,
     Giving,
     Period,
     Withheld,
@@ -76,7 +77,8 @@ def prepare_bills(
     )
     withheld, told = _looked_at(zone, parts, sets, at=at)
     claims = {name: part.digest for part in parts for name in part.claims}
-    return Prepared(Giving(claims, _datas(parts), _period(parts), told), withheld)
+    giving = Giving(claims, _datas(parts), _period(parts), told, _basis(parts))
+    return Prepared(giving, withheld)
 
 
 def prepare_load_curve(
@@ -119,7 +121,8 @@ def _look_at_curves(zone: AuthorityZone, part: Proven, *, at: datetime) -> Prepa
         for digest, data in _datas([part]).items()
         if not told.keys().isdisjoint(roster_places(data.roster))
     }
-    return Prepared(Giving({}, given, _period([part]), told), withheld, part.datas)
+    giving = Giving({}, given, _period([part]), told, _basis([part]))
+    return Prepared(giving, withheld, part.datas)
 
 
 def prepare_corrections(
@@ -168,7 +171,7 @@ def _looked_at(
     with read_session(zone.engine) as session:
         check_claims(session, parts)
         check_overlap(session, _datas(parts))
-        withheld = find_withheld_cells(session, sets, period=_period(parts))
+        withheld = find_withheld_cells(session, sets, period=_period(parts), basis=_basis(parts))
     with write_session(zone.engine) as session:
         bind(session, parts, at=at)
     return withheld, _told(sets, withheld)
@@ -185,6 +188,10 @@ def _datas(parts: Sequence[Proven]) -> dict[str, RosterData]:
         for part in parts
         for digest, data in zip(part.transcript.uploads, part.datas, strict=True)
     }
+
+
+def _basis(parts: Sequence[Proven]) -> Basis:
+    return Basis.of(_datas(parts).values())
 
 
 def _period(parts: Sequence[Proven]) -> Period:

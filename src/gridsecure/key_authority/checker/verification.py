@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -27,7 +27,7 @@ from gridsecure.key_authority.checker.reexecution import (
     LoadCurveCheck,
     Running,
 )
-from gridsecure.key_authority.checker.seating import prove_roster
+from gridsecure.key_authority.checker.seating import find_timezone, prove_roster
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import (
     Digest,
@@ -47,7 +47,7 @@ from gridsecure.plans.execution import (
 from gridsecure.plans.key_ring import KeyRing
 from gridsecure.plans.load_curve import CellLayout, lay_out_cells
 from gridsecure.plans.quantities import Family, find_family
-from gridsecure.plans.sealed_days import check_sealed_day, is_sealed_day
+from gridsecure.plans.sealed_days import check_sealed_day, compared_period, is_sealed_day
 from gridsecure.tariffs.tariff import parse_tariff
 
 LOAD_CURVE_PREFIX: Final = "load-curve/"
@@ -248,7 +248,7 @@ def _with_only(quantities: Sequence[str], data: RosterData) -> RosterData:
     """A roster's upload with the columns that a worker needs."""
     columns = {name: data.entry(name) for name in quantities}
     upload = data.upload.model_copy(update={"columns": list(columns.values())})
-    return RosterData(data.roster, upload, columns)
+    return replace(data, upload=upload, columns=columns)
 
 
 def _committed(seed: bytes | None, transcript: Transcript) -> bytes:
@@ -300,7 +300,9 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
                 reason="correction.plan",
                 remedy="Run bills and load curves over first uploads, and rebill corrections.",
             )
-        datas.append(roster_data(manifest, uploaded))
+        timezone = find_timezone(manifest.tariff, zone=zone, view=view)
+        compared = compared_period(uploaded, timezone=timezone)
+        datas.append(replace(roster_data(manifest, uploaded), compared=compared))
     return datas
 
 
