@@ -44,6 +44,7 @@ MONTH = ("2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00")
 COUNTS = {
     "billed_members": 3,
     "closing": 1,
+    "day_seat": 0,
     "deny_list": 0,
     "gateway": 1,
     "holder_pin": 14,

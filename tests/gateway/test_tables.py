@@ -52,6 +52,7 @@ COUNTS = {
     "rule_set": 0,
     "rule_trial": 0,
     "rule_trial_count": 0,
+    "sealed_day": 0,
     "source": 0,
     "upload": 3,
 }

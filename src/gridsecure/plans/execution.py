@@ -37,14 +37,13 @@ class RosterData:
     """One roster's public facts and the columns uploaded for a period, by quantity.
 
     Args:
-        compared: The time within which what is told of it is compared with what else is told: its
-            period, or the month of a sealed day. None where nothing is told.
+        month: The month of a sealed day, within which it is compared with what else is told.
     """
 
     roster: RosterManifest
     upload: UploadManifest
     columns: Mapping[str, ColumnEntry]
-    compared: BillingPeriod | None = None
+    month: BillingPeriod | None = None
 
     def entry(self, quantity: str) -> ColumnEntry:
         """The uploaded column of a quantity.

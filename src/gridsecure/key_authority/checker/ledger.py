@@ -84,9 +84,11 @@ class Period:
     @classmethod
     def of(cls, data: RosterData) -> Period:
         """The period of an upload; of a sealed day its month."""
-        if data.compared is None:
-            raise ValueError("what is told of is compared within some time")
-        start, end = data.compared.start, data.compared.end
+        start, end = map(datetime.fromisoformat, (data.upload.start, data.upload.end))
+        if is_sealed_day(data.upload):
+            if data.month is None:
+                raise ValueError("a sealed day is compared within its month")
+            start, end = data.month.start, data.month.end
         return cls(data.roster.domain, start.astimezone(UTC), end.astimezone(UTC))
 
     @property

@@ -300,9 +300,11 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
                 reason="correction.plan",
                 remedy="Run bills and load curves over first uploads, and rebill corrections.",
             )
-        timezone = find_timezone(manifest.tariff, zone=zone, view=view)
-        compared = compared_period(uploaded, timezone=timezone)
-        datas.append(replace(roster_data(manifest, uploaded), compared=compared))
+        data = roster_data(manifest, uploaded)
+        if is_sealed_day(uploaded):
+            timezone = find_timezone(manifest.tariff, zone=zone, view=view)
+            data = replace(data, month=compared_period(uploaded, timezone=timezone))
+        datas.append(data)
     return datas
 
 

@@ -8,7 +8,9 @@ revision, down_revision = "checker_0006", "checker_0005"
 
 def upgrade() -> None:
     """Whatever was told of before was told of months."""
-    by_day = sa.Column("by_day", sa.Boolean(), nullable=False, server_default=sa.false())
-    op.add_column("cohort", by_day)
-    kind = sa.Column("kind", sa.String(), nullable=False, server_default="month")
-    op.add_column("told_set", kind)
+    op.add_column(
+        "cohort", sa.Column("by_day", sa.Boolean(), nullable=False, server_default=sa.false())
+    )
+    op.add_column(
+        "told_set", sa.Column("kind", sa.String(), nullable=False, server_default="month")
+    )
