@@ -25,6 +25,7 @@ from gridsecure.store.database import open_database
 from tests.apps.gateway_services import Services
 from tests.apps.zone_apps import point
 from tests.gateway.gateway_world import MONTH
+from tests.gateway.reading_tables import long_table
 from tests.scale.filling import (
     AT,
     MONTHS,
@@ -103,6 +104,7 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         change = {"number": n + 1, "digest": name("change", n), "person": "op"}
         fill(to, tables.BooksRevisionRow, n, **change, **changes, at=AT)
         fill_validation(to, size)
+        fill_days(to, size)
         for place, (start, _) in enumerate(MONTHS):
             n = numbers(1, first=place)
             kept = {"month": start[:7], "digest": name("plan", n), "document": "{}", "at": AT}
@@ -113,6 +115,13 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         kept = {"digest": name("plan", n), "document": "{}", "at": AT}
         fill(to, tables.CorrectionPlanRow, n, **corrected, **kept, number=1, until_batch=0)
         fill_evidence(to, size.entries, "upload.committed", first=entries)
+
+
+def fill_days(to: Connection, size: Size) -> None:
+    """Days that were sealed in the years before."""
+    n = numbers(size.uploads)
+    kept = {"digest": name("day", n), "document": "{}", "at": AT}
+    fill(to, tables.SealedDayRow, n, day=name("day", n), month=literal("2025-07"), **kept)
 
 
 def fill_validation(to: Connection, size: Size) -> None:
@@ -164,6 +173,7 @@ class GatewayMonth:
 
     def __init__(self, services: Services, rows: dict[str, int]) -> None:
         self.services, self.rows, self.app = services, rows, services.app
+        self.sender: dict[str, str] = {}
 
     def run_month(self) -> None:
         """Every request of the gateway."""
@@ -172,6 +182,7 @@ class GatewayMonth:
         self.look_after_readings()
         services = self.services
         self.checked(services.put_files())
+        self.seal_day()
         ask, operator = services.client, services.token("operator")
         of_month = {"params": {"month": MONTH}, "headers": operator}
         tried = default_text().replace("factor = 30", "factor = 29").encode()
@@ -204,6 +215,7 @@ class GatewayMonth:
         self.checked(ask.put("/v1/sources/meters", json=declared, headers=operator))
         self.checked(ask.get("/v1/sources", headers=operator))
         sender = services.token("meter-data", subject=f"meter-data:{key.public_key.thumbprint}")
+        self.sender = sender
         named = sender | {"Idempotency-Key": "one", "Batch-Sequence": "1"}
         self.checked(ask.post("/v1/readings", content=BATCH, headers=named))
         later = sender | {"Idempotency-Key": "two", "Batch-Sequence": "2"}
@@ -220,6 +232,19 @@ class GatewayMonth:
         of_month = {"params": {"month": MONTH}, "headers": self.services.token("operator")}
         told = self.checked(self.services.client.get("/v1/reconciliation", **of_month)).json()
         assert told["adds_up"], told
+
+    def seal_day(self) -> None:
+        """A day of batches that goes out before its month."""
+        ask, operator = self.services.client, self.services.token("operator")
+        table = long_table(self.services.world)
+        day = table[table["start"].str.startswith(f"{MONTH}-01")].to_csv(index=False).encode()
+        named = self.sender | {"Idempotency-Key": "day", "Batch-Sequence": "2"}
+        self.checked(ask.post("/v1/readings", content=day, headers=named))
+        self.checked(ask.post(f"/days/{MONTH}-01/seal", headers=operator))
+        self.services.worker.wait(60)
+        told = self.checked(ask.get(f"/days/{MONTH}-01", headers=operator)).json()
+        assert told["state"] == "sealed", told
+        self.checked(ask.get(f"/months/{MONTH}/days", headers=operator))
 
     def keep_books(self) -> None:
         """What whoever keeps the books asks, beside all that they said before."""

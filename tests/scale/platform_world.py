@@ -112,6 +112,7 @@ def fill_platform(engine: Engine, size: Size, *, gateway: str, message: str) -> 
         seat = {"pseudonym": name("seat", n), "roster_id": name("id", n % rosters)}
         span = {"start_at": AT, "end_at": AT, "domain": "platform/billing/2025"}
         fill(to, tables.SeatRow, n, **seat, **span)
+        fill(to, tables.DaySeatRow, n, **seat, **span)
         n = numbers(size.entries)
         lies = {"stored_id": n % size.uploads + 1, "starts": 8, "size": 90}
         fill(to, tables.ExtentRow, n, digest=name("extent", n), **lies)

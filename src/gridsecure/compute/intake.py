@@ -114,12 +114,7 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
             refuse_revoked(session, roster)
     if roster.gateway_id != manifest.gateway_id or manifest.gateway_id != envelope.signer:
         raise InputError("An upload names another gateway.", reason="upload.gateway")
-    timezone = parse_tariff(zone.objects.get(roster.tariff).decode()).timezone
-    if not is_correction(manifest):  # nor does its period move
-        check_year(roster, manifest, timezone=timezone)
-    by_day = is_sealed_day(manifest)
-    if by_day:
-        check_sealed_day(manifest)
+    claims = _claimed_seats(zone, roster, manifest)
     with read_session(zone.engine) as session:
         check_own_keys(session, manifest.columns, gateway=manifest.gateway_id)
     with note_refusals(zone, envelope, manifest, at=at):
@@ -135,9 +130,6 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
             corrects=manifest.corrects,
             state=PENDING,
         )
-        claims = None
-        if not is_correction(manifest):
-            claims = SeatsClaimed(roster, compared_period(manifest, timezone=timezone), by_day)
         keep_received(zone, row, name=row.digest, signer=envelope.signer, seats=claims)
     return read_upload_status(zone, envelope.digest)
 
@@ -232,6 +224,20 @@ def _registered(zone: PlatformZone, envelope: Signed) -> RosterManifest | None:
     with read_session(zone.engine) as session:
         found = find(session, RosterRow, roster_id=draft.roster_id, digest=envelope.digest)
     return None if found is None else _roster(found)
+
+
+def _claimed_seats(
+    zone: PlatformZone, roster: RosterManifest, manifest: UploadManifest
+) -> SeatsClaimed | None:
+    """The seats that a first upload takes, whose period and content are sound."""
+    by_day = is_sealed_day(manifest)
+    if by_day:
+        check_sealed_day(manifest)
+    if is_correction(manifest):  # its period does not move, and it takes no seats
+        return None
+    timezone = parse_tariff(zone.objects.get(roster.tariff).decode()).timezone
+    check_year(roster, manifest, timezone=timezone)
+    return SeatsClaimed(roster, compared_period(manifest, timezone=timezone), by_day)
 
 
 def _first_start(manifest: UploadManifest) -> str:

@@ -303,20 +303,14 @@ class _MonthRun:
     def encrypt(self, assigned: Assigned, *, keys: Mapping[str, PublicKeySet]) -> None:
         """Step 6: every roster that is not signed yet goes into the outbox."""
         self.begin("encrypt")
-        rosters = assigned.rosters
+        admitted, rosters = assigned.admitted, assigned.rosters
         period = month_period(self.files.month, timezone=self.zone.timezone)
-        admitted = assigned.admitted
         sealed = find_sealed(self.zone, self.files.month)
         without = [sealed.days_of(item.roster) if self.load_curves else None for item in rosters]
-        total = sum(
-            packed_columns(
-                item.roster,
-                tariff=item.tariff,
-                period=period,
-                days=0 if left_out is None else admitted.days - len(left_out),
-            )
-            for item, left_out in zip(rosters, without, strict=True)
-        )
+        total = 0
+        for item, left_out in zip(rosters, without, strict=True):
+            days = 0 if left_out is None else admitted.days - len(left_out)
+            total += packed_columns(item.roster, tariff=item.tariff, period=period, days=days)
         done, start = 0, period.start.isoformat()
         key = agents_of(self.zone).gateway().key_in(billing_domain(start))
 

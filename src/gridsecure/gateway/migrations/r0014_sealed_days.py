@@ -5,7 +5,7 @@ from alembic import op
 
 from gridsecure.store.rows import Moment
 
-revision, down_revision = "gateway_0013", "gateway_0012"
+revision, down_revision = "gateway_0014", "gateway_0013"
 
 
 def upgrade() -> None:
