@@ -27,26 +27,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.rule_books import parse_book
-from gridsecure.billing.rule_policies import ValidationPolicy
 from gridsecure.credentials.seats import billing_domain
 from gridsecure.errors import ConflictError, InputError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.admission import contradict_books
 from gridsecure.gateway.agents import agents_of
-from gridsecure.gateway.books.months import MonthContracts, Window
-from gridsecure.gateway.collection import (
-    Collected,
-    MonthFiles,
-    collect,
-    find_vouched,
-    read_files,
-)
+from gridsecure.gateway.books.months import MonthContracts
+from gridsecure.gateway.collection import Collected, MonthFiles
 from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.month_plan import find_plan
+from gridsecure.gateway.month_validation import ValidatedMonth, validate_month
 from gridsecure.gateway.months import Peers, Progress
 from gridsecure.gateway.packing import interval_bound_wh, pack_day
-from gridsecure.gateway.past_profiles import find_profiles
 from gridsecure.gateway.preparation import draft_rosters, parse_tariffs, seat_rosters
 from gridsecure.gateway.roster_records import load_roster
 from gridsecure.gateway.rosters import Roster
@@ -137,11 +129,10 @@ class _DayRun:
         if find_plan(self.zone, month) is not None:
             raise _month_fixed(self.day)
         files = load()
-        books = files.contracts()
-        collected = self.collect(files, books, at=at)
-        energies = lay_out_energies(
-            collected.readings, period=self.period, parts=_within(books, self.period)
-        )
+        validated = self.validate(files, at=at)
+        books, collected = validated.books, validated.collected
+        parts = books.parts(self.period)
+        energies = lay_out_energies(collected.readings, period=self.period, parts=parts)
         laid = energies.on_grid(energies.grid)
         sealed = find_sealed(self.zone, month)
         rosters = sealed.rosters or self.seat(files, books, laid)
@@ -150,28 +141,22 @@ class _DayRun:
         fix_day(self.zone, plan, by_roster, at=self.clock())
         return plan
 
-    def collect(self, files: MonthFiles, books: MonthContracts, *, at: datetime) -> Collected:
+    def validate(self, files: MonthFiles, *, at: datetime) -> ValidatedMonth:
         """Steps 1 and 2: the day's readings, validated as those of a month are."""
-        self.progress("read", 0, 0)
         timezone = self.zone.timezone
-        known = replace(files, contracts=lambda: books)
         parse_tariffs(files.tariffs, timezone=timezone)
-        sources = [
-            replace(one, readings=books.name_holders(one.readings, timezone=timezone))
-            for one in read_files(known, timezone=timezone, period=self.period)
-        ]
-        if not sources or all(one.readings.empty for one in sources):
+        if not files.batches:
             raise _no_readings(self.day)
-        self.progress("validate", 0, 0)
-        book = parse_book(files.rules)
-        past = find_profiles(self.zone.folder / "months", period=self.period, rules=book.estimation)
-        vouched = find_vouched(known, sources, timezone=timezone, period=self.period)
-        policy = ValidationPolicy(book, books.contracts, files.waived, past, vouched)
-        parts = _within(books, self.period)
-        collected = collect(sources, policy=policy, period=self.period, now=at, parts=parts)
-        if collected.readings.empty:
+        found = validate_month(
+            replace(files, months=self.zone.folder / "months"),
+            period=self.period,
+            timezone=timezone,
+            at=at,
+            begin=lambda stage: self.progress(stage, 0, 0),
+        )
+        if found.collected.readings.empty:
             raise _no_readings(self.day)
-        return collected
+        return found
 
     def seat(
         self, files: MonthFiles, books: MonthContracts, energies: IntervalEnergies
@@ -273,20 +258,6 @@ class _DayRun:
 
     def _seating(self) -> Seating:
         return Seating(self.zone, self.peers.identity, self.period.start.isoformat(), self.clock)
-
-
-def _within(books: MonthContracts, period: BillingPeriod) -> dict[str, Window]:
-    """The time of each holder that has some of the day, and not all of it."""
-    clipped = {
-        name: (max(start, period.start), min(end, period.end))
-        for name, (start, end) in books.parts(period).items()
-    }
-    whole = (period.start, period.end)
-    return {
-        name: window
-        for name, window in clipped.items()
-        if window[0] < window[1] and window != whole
-    }
 
 
 def _with_all(energies: IntervalEnergies, names: pd.Series[str]) -> IntervalEnergies:

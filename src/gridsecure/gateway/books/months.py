@@ -80,13 +80,14 @@ class MonthContracts:
     objections: Mapping[str, str] = field(default_factory=dict)
 
     def parts(self, period: BillingPeriod) -> dict[str, Window]:
-        """The time of each holder that has less than the month."""
-        zone = period.start.tzinfo
+        """The time of each holder that has some of the month, or of a day in it, and not all."""
+        zone, whole = period.start.tzinfo, (period.start, period.end)
         found = {}
         for one in self.moved:
             start, end = (datetime(d.year, d.month, d.day, tzinfo=zone) for d in one.days)
-            if (start, end) != (period.start, period.end) and one.holder not in self.objections:
-                found[one.holder] = (start, end)
+            own = (max(start, period.start), min(end, period.end))
+            if own != whole and own[0] < own[1] and one.holder not in self.objections:
+                found[one.holder] = own
         return found
 
     def name_holders(self, readings: pd.DataFrame, *, timezone: str) -> pd.DataFrame:
