@@ -284,28 +284,33 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
             )
         uploaded = open_message(upload, expect=UploadManifest, trusted={upload.signer: gateway})
         check_facts(manifest)
-        if (uploaded.start, uploaded.end) != (transcript.start, transcript.end):
-            raise ReleaseRefusedError(
-                "A transcript uses an upload of another period.", reason="release.period"
-            )
-        if is_sealed_day(uploaded):
-            if transcript.plan != "load-curve":
-                raise ReleaseRefusedError("A day has load curves, and no bills.", reason=DAY_BILLED)
-            check_sealed_day(uploaded)
-        if is_correction(uploaded) != (transcript.plan == "rebill"):
-            # A full new total, or a load curve of corrected readings, beside the old one would
-            # show what was corrected.
-            raise ReleaseRefusedError(
-                "The request mixes corrections with first uploads.",
-                reason="correction.plan",
-                remedy="Run bills and load curves over first uploads, and rebill corrections.",
-            )
+        _check_upload(uploaded, transcript)
         data = roster_data(manifest, uploaded)
         if is_sealed_day(uploaded):
             timezone = find_timezone(manifest.tariff, zone=zone, view=view)
             data = replace(data, month=compared_period(uploaded, timezone=timezone))
         datas.append(data)
     return datas
+
+
+def _check_upload(uploaded: UploadManifest, transcript: Transcript) -> None:
+    """Refuse an upload that a transcript's plan is not about."""
+    if (uploaded.start, uploaded.end) != (transcript.start, transcript.end):
+        raise ReleaseRefusedError(
+            "A transcript uses an upload of another period.", reason="release.period"
+        )
+    if is_sealed_day(uploaded):
+        if transcript.plan != "load-curve":
+            raise ReleaseRefusedError("A day has load curves, and no bills.", reason=DAY_BILLED)
+        check_sealed_day(uploaded)
+    if is_correction(uploaded) != (transcript.plan == "rebill"):
+        # A full new total, or a load curve of corrected readings, beside the old one would
+        # show what was corrected.
+        raise ReleaseRefusedError(
+            "The request mixes corrections with first uploads.",
+            reason="correction.plan",
+            remedy="Run bills and load curves over first uploads, and rebill corrections.",
+        )
 
 
 def _check_period(start: str, end: str) -> None:
