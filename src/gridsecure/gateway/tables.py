@@ -600,5 +600,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0014"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0015"
 )

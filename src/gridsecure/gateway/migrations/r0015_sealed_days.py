@@ -5,7 +5,7 @@ from alembic import op
 
 from gridsecure.store.rows import Moment
 
-revision, down_revision = "gateway_0014", "gateway_0013"
+revision, down_revision = "gateway_0015", "gateway_0014"
 
 
 def upgrade() -> None:
