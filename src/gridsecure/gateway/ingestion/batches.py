@@ -262,8 +262,8 @@ def _judged(readings: pd.DataFrame, source: Source, at: datetime) -> pd.DataFram
     ends = start_us(readings) + readings["minutes"].to_numpy(np.int64) * MINUTE_US
     unknown = ~readings["quality"].isin(QUALITIES).to_numpy(bool)
     rules = {OUTSIDE_SCOPE: outside, QUALITY_FLAG: unknown, FUTURE: ends > moment_us(at)}
-    rule = np.select(list(rules.values()), list(rules), default="")
-    return readings.assign(**{RULE: rule})
+    which = np.select(list(rules.values()), np.arange(1, len(rules) + 1), default=0)
+    return readings.assign(**{RULE: pd.array(["", *rules], dtype="str").take(which)})
 
 
 def _row(zone: GatewayZone, receipt: BatchReceipt, counts: _Counts, *, at: datetime) -> BatchRow:
