@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.bill_costs import tier_costs, tou_costs
+from benchmarks.day_costs import day_costs
 from benchmarks.element_costs import element_costs
 from benchmarks.enrolment_costs import enrolment_costs
 from benchmarks.exact_bills import exact_bills
@@ -72,6 +73,8 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     report("worker processes")
     figures += speed_up(keys, sizes=sizes)
     if sizes.run_meters:
+        report(f"a sealed day of {sizes.run_meters:,} meter points")
+        figures += day_costs(sizes=sizes)
         report(f"whole run, {sizes.run_meters:,} simulated meter points")
         known = {figure.name: figure.value for figure in figures}
         run, table = whole_run(
