@@ -145,6 +145,7 @@ class SourceDeclared(BaseModel):
     timezone: str = Field(default="", max_length=64)
     webhook: str = Field(default="", max_length=2000)
     interval_minutes: int = Field(default=0, ge=0, le=1440)
+    formats: list[str] = Field(default=[], max_length=100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,15 +226,17 @@ def put_source(name: str, wanted: SourceDeclared, intake: In) -> SourceRegistere
         timezone=wanted.timezone,
         webhook=wanted.webhook,
         interval_minutes=wanted.interval_minutes,
+        formats=wanted.formats,
         at=intake.clock(),
     )
-    return _registered(intake.zone, source)
+    return _registered(intake.zone, source, list_sources(intake.zone))
 
 
 @router.get("/sources", dependencies=_operators)
 def read_sources(intake: In) -> list[SourceRegistered]:
     """All registered sources, by name."""
-    return [_registered(intake.zone, source) for source in list_sources(intake.zone)]
+    every = list_sources(intake.zone)
+    return [_registered(intake.zone, source, every) for source in every]
 
 
 @router.post(
@@ -348,7 +351,7 @@ def _unfinished(intake: Intake, row: QueuedBatchRow) -> BatchStatus:
     return BatchStatus(state="reading", size=row.size, pieces=at.pieces, readings=at.readings)
 
 
-def _registered(zone: GatewayZone, source: Source) -> SourceRegistered:
+def _registered(zone: GatewayZone, source: Source, every: list[Source]) -> SourceRegistered:
     return SourceRegistered(
         name=source.name,
         thumbprint=source.thumbprint,
@@ -357,5 +360,7 @@ def _registered(zone: GatewayZone, source: Source) -> SourceRegistered:
         timezone=source.timezone,
         webhook=source.webhook,
         interval_minutes=source.interval_minutes,
+        formats=list(source.formats),
+        overlaps=[one.name for one in every if one.name != source.name and one.overlaps(source)],
         gateway_key=zone.signing_key.public_key.point.hex(),
     )

@@ -40,6 +40,11 @@ GatewayOption = Annotated[
 ]
 SourceKeyOption = Annotated[Path, typer.Option(help="The source's SM2 key (32 bytes, mode 0600).")]
 
+FormatsOption = Annotated[
+    list[str] | None,
+    typer.Option("--format", help="A format that it sends; may be given again. Default: all."),
+]
+
 
 class StampsOption(StrEnum):
     """What a source says of its times."""
@@ -76,11 +81,13 @@ def register(  # noqa: PLR0913 - one parameter an option
         StampsOption, typer.Option(help="What its times are; look: as each batch shows.")
     ] = StampsOption.LOOK,
     timezone: Annotated[
-        str, typer.Option(help="Zone of its local times. Default: the gateway's.")
+        str,
+        typer.Option(help="Zone or fixed offset (+08:00) of its times. Default: the gateway's."),
     ] = "",
     interval: Annotated[
         int, typer.Option(min=0, help="Minutes of its intervals, for batches that show none.")
     ] = 0,
+    formats: FormatsOption = None,
     webhook: Annotated[
         str, typer.Option(help="Where it is told what became of its batches (https://…).")
     ] = "",
@@ -93,14 +100,11 @@ def register(  # noqa: PLR0913 - one parameter an option
         "timezone": timezone,
         "webhook": webhook,
         "interval_minutes": interval,
+        "formats": formats or [],
     }
     with online.person(identity, key=key, services={"gateway": gateway}) as call:
         source = call("gateway", "PUT", f"/v1/sources/{name}", json=body)
-    Console().print(
-        f"Source {source['name']} is registered; its local times are of {source['timezone']}.\n"
-        f"Its receipts are signed with the key {source['gateway_key']}.",
-        soft_wrap=True,
-    )
+    _tell_registered(source)
 
 
 @source_app.command("send")
@@ -178,6 +182,16 @@ def show(
 def _tell(status: BatchStatus) -> None:
     """How far a batch is read that the gateway has on its disk."""
     Console(stderr=True).print(f"The batch is {status.state}: {status.readings:,} readings so far.")
+
+
+def _tell_registered(source: dict[str, Any]) -> None:
+    Console().print(
+        f"Source {source['name']} is registered; its local times are of {source['timezone']}.\n"
+        f"Its receipts are signed with the key {source['gateway_key']}.",
+        soft_wrap=True,
+    )
+    for other in source["overlaps"]:
+        Console(stderr=True).print(f"Source {other} may send readings of the same meter points.")
 
 
 def _show(receipt: BatchReceipt, months: dict[str, str], console: Console) -> None:

@@ -10,6 +10,7 @@ import datetime as dt
 import re
 import unicodedata
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ _DAY_TEXT: Final = (
     r"|年(?P<month_zh>\d{1,2})月(?P<day_zh>\d{1,2})日|(?P<both>\d{4}))"
 )
 _OFFSET: Final = r" ?(?P<offset>Z|[+-]\d{2}(:?\d{2})?)?"
+_NUMERIC_OFFSET: Final = re.compile(r":\d{2}[\d.:]* ?[+-][\d:]+$|\d{4} ?[+-][\d:]+$")
 # Seconds may be 00.000, as interfaces write them.
 _MINUTE: Final = re.compile(
     _DAY_TEXT + r"[ T](?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}))?(?:\.0+)?" + _OFFSET
@@ -104,6 +106,42 @@ def stated_offsets(table: pd.DataFrame) -> frozenset[int | None]:
         offset = None if moment is None else moment.utcoffset()
         found.add(None if offset is None else offset // dt.timedelta(minutes=1))
     return frozenset(found)
+
+
+def refuse_other_offsets(table: pd.DataFrame, zone: str) -> None:
+    """Refuse times whose offset is not the one of a zone at that moment.
+
+    `Z` and seconds since 1970 name a moment and say nothing of the clock that it was read from (RFC
+    9557, section 2), so they contradict no zone. `+00:00` says that the clock shows UTC.
+
+    Raises:
+        InvalidReadingsError: `readings.offset`.
+    """
+    if "start" not in table:
+        return
+    which, texts = pd.factorize(table["start"])
+    of_zone = ZoneInfo(zone)
+    wrong = np.array([_has_other_offset(text, of_zone) for text in texts], dtype=bool)
+    rows = np.flatnonzero(wrong[which])
+    if len(rows):
+        raise refuse_lines(
+            table,
+            rows,
+            reason="readings.offset",
+            rule="offset",
+            detail=f"the time has another offset than {zone}, which was declared, has then",
+            remedy="Declare the zone or the fixed offset that the times are written in, or send"
+            " them with its offset, without any, or in UTC with a Z.",
+        )
+
+
+def _has_other_offset(written: Any, zone: ZoneInfo) -> bool:
+    if not _NUMERIC_OFFSET.search(unicodedata.normalize("NFKC", written).strip()):
+        return False
+    moment = _parse_moment(written)
+    if moment is None or moment.tzinfo is None or not is_in_years(moment):
+        return False
+    return moment.utcoffset() != moment.astimezone(zone).utcoffset()
 
 
 def writes_last_hour(table: pd.DataFrame) -> bool:
@@ -225,5 +263,6 @@ def _check_times(table: pd.DataFrame, rules: NDArray[np.int64]) -> None:
         remedy="Write the days of a wide file as 2026-07-01."
         if rule == "timestamp" and "date" in table
         else "Write local times as 2026-07-01 00:30, or with an offset as "
-        "2026-07-01 00:30+08:00 where the clock is changed.",
+        "2026-07-01 00:30+08:00 where the clock is changed. If their clock is never changed, name"
+        " its fixed offset as the zone, such as +08:00.",
     )

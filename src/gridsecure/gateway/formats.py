@@ -90,13 +90,24 @@ _REGISTERS = {"kvarh": "reactive_varh", "export_kwh": "export_wh"}
 _POINTS = re.compile(r"p([1-9][0-9]{0,2})")
 
 
+LAYOUT_NAMES: Final = (
+    "long",
+    "wide",
+    "registers",
+    "nem12",
+    "green-button",
+    "meter-readings",
+)
+"""Formats that are told apart, by the names that `ReadingsFile.layout` has."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadingsFile:
     """A file as read.
 
     Attributes:
         readings: A readings frame in the order of the file.
-        layout: `long`, `registers`, `wide`, `nem12`, `green-button` or `meter-readings`.
+        layout: One of `LAYOUT_NAMES`.
         interval: The most frequent interval length; each reading's own is in its `minutes`, from
             the distances of its meter point's readings (long) or the number of points (wide).
         encoding: `utf-8`, `utf-16`, `gb18030` or `xlsx`.
@@ -154,8 +165,8 @@ def read_readings(
         InvalidReadingsError: The file is unusable; `reason` names the first kind of fault found
             (`readings.file`, `.expansion`, `.too-large`, `.too-many`, `.format`, `.preamble`,
             `.empty`, `.encoding`, `.malformed`, `.columns`, `.daily`, `.unit`, `.timestamp`,
-            `.energy`, `.ratio`, `.interval`, `.values`, `.cumulative`, `.stamps`, `.channel`,
-            `.conflict`), `problems` lists up to 20 places.
+            `.offset`, `.energy`, `.ratio`, `.interval`, `.values`, `.cumulative`, `.stamps`,
+            `.channel`, `.conflict`), `problems` lists up to 20 places.
     """
     text, packed = _load_text(source)
     opened = _OpenFile(text, packed, timezone, interval, join_meters, differences)
@@ -212,6 +223,8 @@ def _read_cells(
 ) -> ReadingsFile:
     """Read a table, one channel after the other."""
     _check_units(found.cells)
+    if meaning.zone is not None:
+        format_times.refuse_other_offsets(found.cells, meaning.zone)
     asked = _tell_ends(found.cells, find_meaning(found.cells, meaning))
     if CHANNEL not in found.cells:
         return _read_channel(found, timezone, interval, asked)

@@ -28,10 +28,13 @@ class Meaning:
     Args:
         values: Energies of intervals, or faces of a cumulative register.
         stamps: Starts or ends of intervals.
+        zone: Zone of the clock that the times are read from [IANA name]. A time with another offset
+            than it has at that moment contradicts it.
     """
 
     values: Values | None = None
     stamps: Stamps | None = None
+    zone: str | None = None
 
 
 NOTHING_SAID: Final = Meaning()

@@ -183,6 +183,8 @@ class SourceRow(Row, table=True):
     Attributes:
         meter_points: Beginnings of meter point ids, one a line.
         interval_minutes: Length of its intervals; 0 where each batch shows it.
+        declares_zone: Whether its times may not contradict the zone.
+        formats: Those that it sends, one a line; empty for all.
         webhook: Address that notices go to; empty for none.
         at: Since when they go there.
     """
@@ -195,6 +197,8 @@ class SourceRow(Row, table=True):
     stamps: str
     timezone: str
     interval_minutes: int
+    declares_zone: bool
+    formats: str
     webhook: str
     at: datetime = Field(sa_type=Moment)
 
@@ -600,5 +604,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0015"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0016"
 )

@@ -399,7 +399,8 @@ class SettlementProofs(Answer):
 class SourceRegistered(Answer):
     """A meter-data system as the gateway knows it, by the thumbprint of its key.
 
-    `gateway_key` is the point of the public key that its receipts are signed with.
+    `gateway_key` is the point of the public key that its receipts are signed with. `overlaps` names
+    the sources that may send readings of the same meter points in the same formats.
     """
 
     name: str
@@ -409,6 +410,8 @@ class SourceRegistered(Answer):
     timezone: str
     webhook: str
     interval_minutes: int
+    formats: list[str]
+    overlaps: list[str]
     gateway_key: str
 
 

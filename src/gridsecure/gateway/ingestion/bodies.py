@@ -152,7 +152,8 @@ def _read_pieces(
 ) -> Iterator[pd.DataFrame]:
     """Readings of piece after piece, and at the end what all of them together tell."""
     stamps = Stamps.START if kind.needs_starts else source.meaning.stamps
-    meaning = Meaning(None if kind.says_values else Values.INTERVAL, stamps)
+    values = None if kind.says_values else Values.INTERVAL
+    meaning = Meaning(values, stamps, source.meaning.zone)
     risen, count = RisenValues(), 0
     for piece in pieces:
         try:
@@ -184,6 +185,12 @@ def _read(data: bytes | pd.DataFrame, source: Source, meaning: Meaning) -> Readi
 
 def _checked(found: ReadingsFile, source: Source) -> pd.DataFrame:
     """Its readings, unless they are none that a batch can hold; or its faces, with `COUNTED`."""
+    if source.formats and found.layout not in source.formats:
+        raise InvalidReadingsError(
+            f"The batch is of the format {found.layout}, which the source did not declare.",
+            reason="readings.undeclared",
+            remedy=f"Send {' or '.join(source.formats)}, or declare the format as well.",
+        )
     if found.layout == "registers":
         return found.readings.assign(**{COUNTED: found.is_counted})
     if source.stamps == "end" and (found.readings["minutes"] == 0).any():

@@ -4,6 +4,9 @@ A source is known by its SM2 key: the identity service gives a token to whoever 
 the role `meter-data`, and the gateway finds the source by the key's thumbprint. What it declares is
 declared once. Registering it again under its name replaces that; batches taken in before stay as
 they were read.
+
+Several sources may send readings of one meter point, as while one system takes over from another:
+which reading counts is told by its quality and by when it came, whoever sent it.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from sqlmodel import select
 from gridsecure.billing.interval_lengths import UNKNOWN
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import AccessDeniedError, ConflictError, InputError
-from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps
+from gridsecure.gateway.formats import LAYOUT_NAMES
+from gridsecure.gateway.meanings import Meaning, Stamps
 from gridsecure.gateway.tables import SourceRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store.database import read_session, write_session
@@ -32,6 +36,7 @@ ROLE: Final = "meter-data"
 """The role of a source's tokens."""
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_FIXED: Final = re.compile(r"([+-])(\d{2}):?00")
 _MOST_PREFIXES: Final = 1000
 _LONGEST_PREFIX: Final = 64
 _DAY_MINUTES: Final = 24 * 60
@@ -52,6 +57,9 @@ class Source:
         webhook: Address that notices go to; empty for none.
         interval_minutes: Length of its intervals, for meter points of which a batch has too few
             readings to show it; 0 where it declared none.
+        declares_zone: Whether the zone is its own word, which its times may not contradict, or the
+            gateway's for want of one.
+        formats: Of `LAYOUT_NAMES`, those that it sends; without any, all.
     """
 
     name: str
@@ -61,6 +69,8 @@ class Source:
     timezone: str
     webhook: str
     interval_minutes: int = 0
+    declares_zone: bool = False
+    formats: tuple[str, ...] = ()
 
     @property
     def interval(self) -> pd.Timedelta:
@@ -70,7 +80,20 @@ class Source:
     @property
     def meaning(self) -> Meaning:
         """What its times are taken for."""
-        return Meaning(stamps=Stamps(self.stamps)) if self.stamps else NOTHING_SAID
+        stamps = Stamps(self.stamps) if self.stamps else None
+        return Meaning(stamps=stamps, zone=self.timezone if self.declares_zone else None)
+
+    def overlaps(self, other: Source) -> bool:
+        """Whether both may send some reading of one meter point."""
+        if self.formats and other.formats and not {*self.formats}.intersection(other.formats):
+            return False
+        own, others = set(self.meter_points), set(other.meter_points)
+        return _has_beginning(own, others) or _has_beginning(others, own)
+
+
+def _has_beginning(ids: set[str], beginnings: set[str]) -> bool:
+    """Whether one of some texts begins with one of others."""
+    return any(one[:length] in beginnings for one in ids for length in range(len(one) + 1))
 
 
 def register_source(  # noqa: PLR0913 - what a source declares, part by part
@@ -83,19 +106,22 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
     timezone: str,
     webhook: str,
     interval_minutes: int,
+    formats: Sequence[str] = (),
     at: datetime,
 ) -> Source:
     """Enter a source, or replace what the one of that name declared.
 
     Args:
         name: Up to 64 small letters, digits and hyphens.
-        timezone: IANA name; empty for the gateway's own.
+        timezone: IANA name, or a fixed offset of whole hours, as `+08:00`; empty for the gateway's
+            own.
         webhook: Address that notices go to; empty for none.
         interval_minutes: Length of its intervals, a part of a day; 0 for none.
+        formats: Those that it sends; without any, all.
 
     Raises:
         InputError: A part of it cannot be (`source.name`, `source.scope`, `source.timezone`,
-            `source.webhook`, `source.interval`).
+            `source.webhook`, `source.interval`, `source.format`).
         ConflictError: Another source has this key (`conflict.source-key`).
     """
     scope = _checked_scope(meter_points)
@@ -103,7 +129,17 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
     _check_webhook(webhook)
     _check_interval(interval_minutes)
     local = _checked_zone(timezone or zone.timezone)
-    source = Source(name, key.thumbprint, scope, stamps, local, webhook, interval_minutes)
+    source = Source(
+        name,
+        key.thumbprint,
+        scope,
+        stamps,
+        local,
+        webhook,
+        interval_minutes,
+        declares_zone=bool(timezone),
+        formats=_checked_formats(formats),
+    )
     with write_session(zone.engine) as session:
         holder = find(session, SourceRow, thumbprint=key.thumbprint)
         if holder is not None and holder.name != name:
@@ -112,19 +148,24 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
                 reason="conflict.source-key",
                 remedy="Give each source a key of its own.",
             )
-        session.merge(
-            SourceRow(
-                name=name,
-                thumbprint=source.thumbprint,
-                meter_points="\n".join(scope),
-                stamps=stamps,
-                timezone=source.timezone,
-                webhook=webhook,
-                interval_minutes=interval_minutes,
-                at=_told_since(find(session, SourceRow, name=name), webhook, at=at),
-            )
-        )
+        since = _told_since(find(session, SourceRow, name=name), webhook, at=at)
+        session.merge(_row(source, since))
     return source
+
+
+def _row(source: Source, since: datetime) -> SourceRow:
+    return SourceRow(
+        name=source.name,
+        thumbprint=source.thumbprint,
+        meter_points="\n".join(source.meter_points),
+        stamps=source.stamps,
+        timezone=source.timezone,
+        webhook=source.webhook,
+        interval_minutes=source.interval_minutes,
+        declares_zone=source.declares_zone,
+        formats="\n".join(source.formats),
+        at=since,
+    )
 
 
 def _check_name(name: str) -> None:
@@ -150,14 +191,28 @@ def _checked_scope(meter_points: Sequence[str]) -> tuple[str, ...]:
     return scope
 
 
-def _checked_zone(name: str) -> str:
+def _checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
+    if not set(formats) <= set(LAYOUT_NAMES):
+        raise InputError(
+            "A format is none that is told apart here.",
+            reason="source.format",
+            remedy=f"Give some of {', '.join(LAYOUT_NAMES)}, or none for all.",
+        )
+    return tuple(name for name in LAYOUT_NAMES if name in formats)
+
+
+def _checked_zone(written: str) -> str:
+    offset = _FIXED.fullmatch(written)
+    # East of Greenwich is minus in these names, as in POSIX.
+    name = f"Etc/GMT{'-' if offset[1] == '+' else '+'}{int(offset[2])}" if offset else written
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
         raise InputError(
             "There is no time zone of that name.",
             reason="source.timezone",
-            remedy="Give an IANA name, such as Asia/Shanghai or Etc/GMT-8.",
+            remedy="Give an IANA name, such as Asia/Shanghai, or a fixed offset of whole hours,"
+            " such as +08:00.",
         ) from error
     return name
 
@@ -225,4 +280,6 @@ def _source(row: SourceRow) -> Source:
         row.timezone,
         row.webhook,
         row.interval_minutes,
+        declares_zone=row.declares_zone,
+        formats=tuple(row.formats.split("\n")) if row.formats else (),
     )

@@ -1,0 +1,143 @@
+"""What meter-data systems declare: a zone that times may not contradict, formats, shared scopes."""
+
+from __future__ import annotations
+
+import pytest
+
+from gridsecure.gateway.ingestion.batches import find_batches
+from gridsecure.gateway.ingestion.stored_readings import read_batches
+from gridsecure.gateway.month_plan import month_period
+from tests.apps.test_api_readings import Sources
+
+HEAD = "meter_point_id,start,kwh\n"
+NAMES = iter(range(1, 10_000))
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    made = Sources(tmp_path_factory.mktemp("declared"))
+    yield made
+    made.close()
+
+
+def sent(sources, *starts: str, by="headend", kwh="0.4", name="M", tail=""):
+    number = next(NAMES)
+    rows = "".join(f"{name},{start},{kwh}{tail}\n" for start in starts)
+    head = HEAD.replace("\n", ",quality\n") if tail else HEAD
+    return sources.send((head + rows).encode(), batch=f"z{number}", sequence=number, by=by)
+
+
+WINTER, SUMMER = ("2026-01-15", "2026-07-15")
+
+
+@pytest.mark.parametrize(
+    ("zone", "starts"),
+    [
+        ("Asia/Shanghai", ["2026-07-15T00:00+08:00", "2026-07-15T00:30+0800"]),
+        ("+08:00", ["2026-07-15 00:00 +08", "2026-07-15 00:30"]),
+        # A moment in UTC contradicts no clock, nor do seconds since 1970.
+        ("+08:00", ["2026-07-14T16:00Z", "2026-07-14T16:30:00.000Z"]),
+        ("+08:00", ["1784044800", "1784046600"]),
+        ("Europe/London", [f"{WINTER}T00:00+00:00", f"{SUMMER}T00:00+01:00"]),
+        ("-05:00", [f"{SUMMER}T00:00-05:00", f"{SUMMER}T00:30-05:00"]),
+    ],
+)
+def test_times_that_agree_with_the_declared_zone_are_read(sources, zone, starts):
+    assert sources.register("headend", timezone=zone, interval_minutes=30).status_code == 200
+    answer = sent(sources, *starts)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    ("zone", "starts", "line"),
+    [
+        ("+08:00", ["2026-07-15 00:00", "2026-07-15T00:30+09:00"], 3),
+        ("+08:00", ["2026-07-15T00:00+00:00", "2026-07-15T00:30+00:00"], 2),
+        ("Etc/GMT-8", ["202607150000+0700", "202607150030+0700"], 2),
+        # Standard time the whole year round, from a source of a zone that changes its clock.
+        ("Europe/London", [f"{WINTER}T00:00+00:00", f"{SUMMER}T00:00+00:00"], 3),
+        ("Europe/Berlin", [f"{SUMMER}T00:00+01:00", f"{SUMMER}T00:30+01:00"], 2),
+        ("UTC", [f"{SUMMER}T00:00+01:00", f"{SUMMER}T00:30+01:00"], 2),
+    ],
+)
+def test_an_offset_that_is_not_the_declared_one_then_is_refused(sources, zone, starts, line):
+    assert sources.register("headend", timezone=zone, interval_minutes=30).status_code == 200
+    refused = sent(sources, *starts)
+    assert (refused.status_code, refused.json()["reason"]) == (400, "readings.offset")
+    assert f"line {line}" in refused.text
+    assert "Declare the zone" in refused.text
+
+
+def test_a_fixed_clock_is_noticed_where_the_declared_one_is_changed(sources):
+    sources.register("headend", timezone="Europe/Berlin", interval_minutes=30)
+    refused = sent(sources, "2026-03-29 02:00", "2026-03-29 02:30")
+    assert refused.json()["reason"] == "readings.timestamp"
+    assert "+08:00" in refused.text
+    sources.register("headend", timezone="+01:00", interval_minutes=30)
+    taken = sent(sources, "2026-03-29 02:00", "2026-03-29 02:30")
+    assert sources.receipt(taken).first == "2026-03-29T09:00:00+08:00"
+
+
+def test_a_source_without_a_zone_of_its_own_may_write_any_offset(sources):
+    answer = sources.register("headend", interval_minutes=30)
+    assert answer.json()["timezone"] == "Asia/Shanghai"
+    assert sent(sources, "2026-07-15T00:00+09:00", "2026-07-15T00:30+09:00").status_code == 200
+
+
+@pytest.mark.parametrize("zone", ["+08:30", "+8", "Mars/North", "+15:00", "UTC+8"])
+def test_a_zone_that_is_none_is_refused(sources, zone):
+    refused = sources.register("headend", timezone=zone)
+    assert (refused.status_code, refused.json()["reason"]) == (400, "source.timezone")
+
+
+def test_a_format_that_was_not_declared_is_refused_by_its_name(sources):
+    sources.register("headend", formats=["registers", "wide"], interval_minutes=30)
+    refused = sent(sources, "2026-07-15T00:00", "2026-07-15T00:30")
+    assert (refused.status_code, refused.json()["reason"]) == (400, "readings.undeclared")
+    assert "format long" in refused.text
+    assert "wide or registers" in refused.text
+    faces = (HEAD.replace("kwh", "register_kwh") + "M,2026-07-15 00:00,1\n").encode()
+    number = next(NAMES)
+    assert sources.send(faces, batch=f"z{number}", sequence=number).status_code == 200
+    unknown = sources.register("headend", formats=["edifact"])
+    assert (unknown.status_code, unknown.json()["reason"]) == (400, "source.format")
+    sources.register("headend", interval_minutes=30)
+
+
+def test_sources_that_share_meter_points_are_named_and_one_reading_of_an_interval_counts(sources):
+    sources.register("headend", meter_points=["S-1"], formats=["long"], interval_minutes=30)
+    apart = sources.register("other", meter_points=["S-2"], interval_minutes=30).json()
+    assert apart["overlaps"] == []
+    narrower = sources.register("other", meter_points=["S-2", "S-12"]).json()
+    assert narrower["overlaps"] == ["headend"]
+    formats = sources.register("other", meter_points=["S-12"], formats=["nem12"]).json()
+    assert formats["overlaps"] == []
+    wider = sources.register("other", meter_points=[""], interval_minutes=30).json()
+    assert wider["overlaps"] == ["headend"]
+    headers = sources.token("operator")
+    listed = sources.client.get("/v1/sources", headers=headers).json()
+    assert {one["name"]: one["overlaps"] for one in listed} == {
+        "headend": ["other"],
+        "other": ["headend"],
+    }
+
+    at = "2026-07-20T00:00"
+    sent(sources, at, by="other", kwh="1", name="S-1", tail=",actual")
+    sent(sources, at, by="headend", kwh="2", name="S-1", tail=",actual")
+    sent(sources, at, by="other", kwh="3", name="S-1", tail=",estimated")
+    assert counting(sources, "S-1") == [2000]
+    sent(sources, at, by="other", kwh="4", name="S-1", tail=",actual")
+    assert counting(sources, "S-1") == [4000]
+    sources.register("headend", interval_minutes=30)
+
+
+def counting(sources, name: str) -> list[int]:
+    zone = sources.app.state.service.zone
+    july = month_period("2026-07", timezone=zone.timezone)
+    paths = [
+        path
+        for path in find_batches(zone, july, until=10_000)
+        if not path.name.endswith(".faces.parquet")
+    ]
+    readings = read_batches(paths, period=july)
+    return readings.loc[readings["meter_point_id"] == name, "energy_wh"].tolist()
