@@ -141,3 +141,27 @@ def counting(sources, name: str) -> list[int]:
     ]
     readings = read_batches(paths, period=july)
     return readings.loc[readings["meter_point_id"] == name, "energy_wh"].tolist()
+
+
+def test_exports_of_a_sources_only_meter_point_are_taken_in(sources):
+    sources.register("headend", meter_points=["1900"], timezone="Europe/London")
+    octopus = (
+        " Consumption (kwh), Start, End\n"
+        "0.579000, 2026-07-01T00:00:00+01:00, 2026-07-01T00:30:00+01:00\n"
+        "0.028000, 2026-07-01T00:30:00+01:00, 2026-07-01T01:00:00+01:00\n"
+    )
+    registers = (
+        "time,Import T1 kWh,Import T2 kWh,Export T1 kWh,Export T2 kWh\n"
+        "2026-07-02 00:00,8293.146,7210.113,1916.077,4181.422\n"
+    )
+    for body, count, months in ((octopus, 2, {"2026-07"}), (registers, 2, {"2026-07"})):
+        number = next(NAMES)
+        answer = sources.send(body.encode(), batch=f"z{number}", sequence=number)
+        receipt = sources.receipt(answer)
+        assert (receipt.readings, receipt.rejected, set(receipt.months)) == (count, {}, months)
+    # A source of several meter points has to name them.
+    sources.register("headend", meter_points=["1900", "1901"], timezone="Europe/London")
+    number = next(NAMES)
+    refused = sources.send(octopus.encode(), batch=f"z{number}", sequence=number)
+    assert (refused.status_code, refused.json()["reason"]) == (400, "readings.meter-point")
+    sources.register("headend", interval_minutes=30)

@@ -148,6 +148,21 @@ def test_what_leaves_a_doubt_is_billed_as_the_reader_says(
             assert code in {notice["code"] for notice in bill["notices"]}
 
 
+def test_an_export_that_names_no_meter_point_is_billed_as_the_one_that_is_named(
+    tmp_path: Path,
+) -> None:
+    hours = [f"2025-03-01T{at // 2:02}:{30 * (at % 2):02}:00+08:00" for at in range(48)]
+    rows = [f"0.250000, {start}, {end}" for start, end in pairwise(hours)]
+    path = tmp_path / "octopus.csv"
+    path.write_text("\n".join([" Consumption (kwh), Start, End", *rows, ""]), encoding="utf-8")
+    command = ["bill", "--readings", str(path), "--format", "json"]
+    command += ["--tariff", str(CASES / "register-rollover-five-digits" / "tariff.toml")]
+    refused = CliRunner().invoke(app, command)
+    assert (refused.exit_code, "readings.meter-point" in refused.stderr) == (1, True)
+    billed = totals(CliRunner().invoke(app, [*command, "--meter-point", "1900000000001"]))
+    assert billed == {"1900000000001": {"2025-03": Decimal("0.25") * len(rows) * Decimal("0.5")}}
+
+
 def test_where_a_meter_is_exchanged_its_last_interval_is_missing_and_said_so() -> None:
     """The reference bills the hour before the new meter's first face, which no face tells."""
     name = "register-meter-exchange"

@@ -83,6 +83,9 @@ ValuesOption = Annotated[
 StampsOption = Annotated[
     Stamps | None, typer.Option(help="What the times are, where they leave a doubt.")
 ]
+MeterPointOption = Annotated[
+    str, typer.Option(help="The meter point of a file that names none, as exports of one do.")
+]
 YearToDateOption = Annotated[
     list[str] | None,
     typer.Option(help="KWH or ID=KWH used since 1 January before the first month."),
@@ -124,13 +127,14 @@ def bill(  # noqa: PLR0913 - one parameter an option
     timezone: TimezoneOption = None,
     values: ValuesOption = None,
     stamps: StampsOption = None,
+    meter_point: MeterPointOption = "",
     year_to_date: YearToDateOption = None,
     meter: Annotated[list[str] | None, typer.Option(help="Bill only this meter point.")] = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Bill a readings file on ciphertext, through all parties in one process."""
     tariffs = bill_tariffs.TariffOptions(tuple(tariff or ()), timezone, what_if)
-    meaning, opening = Meaning(values, stamps), tuple(year_to_date or ())
+    meaning, opening = Meaning(values, stamps, None, meter_point), tuple(year_to_date or ())
     order = bill_room.BillOrder(readings, tariffs, contract, tuple(meter or ()), meaning, opening)
     _print_bills(bill_room.bill_file(order, report=_note), output)
 
@@ -152,13 +156,14 @@ def rebill(  # noqa: PLR0913 - one parameter an option
     timezone: TimezoneOption = None,
     values: ValuesOption = None,
     stamps: StampsOption = None,
+    meter_point: MeterPointOption = "",
     year_to_date: YearToDateOption = None,
     meter: Annotated[list[str] | None, typer.Option(help="Bill only this meter point.")] = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Bill a readings file on ciphertext, then cancel and rebill what was corrected."""
     tariffs = bill_tariffs.TariffOptions(tuple(tariff or ()), timezone, what_if)
-    meaning, opening = Meaning(values, stamps), tuple(year_to_date or ())
+    meaning, opening = Meaning(values, stamps, None, meter_point), tuple(year_to_date or ())
     first = bill_room.BillOrder(readings, tariffs, contract, tuple(meter or ()), meaning, opening)
     order = rebill_room.RebillOrder(first, corrected, corrected_tariff)
     _print_bills(rebill_room.rebill_file(order, report=_note), output)

@@ -89,6 +89,8 @@ def refuse_foreign_text(text: str) -> None:
         raise _foreign("a JSON document", _AS_CSV)
     if re.match(r'"?100"?,"?NEM13', head):
         raise _foreign("a NEM13 file of accumulated reads", f"Send NEM12. {_AS_CSV}")
+    if re.match(r'"?HDR"?,"?ICP', head):
+        raise _foreign("a consumption file of New Zealand's EIEP formats", _AS_CSV)
     if head.startswith(("UNA:", "UNA+", "UNB+")):
         raise _foreign("an EDIFACT message (MSCONS)", _AS_CSV)
 

@@ -48,6 +48,7 @@ from gridsecure.gateway.green_button import read_green_button
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
 from gridsecure.gateway.meter_readings import MeterReadings, read_meter_readings
 from gridsecure.gateway.nem12 import MARKET_MINUTES, read_nem12
+from gridsecure.gateway.public_exports import find_export, read_export
 from gridsecure.gateway.table_text import (
     TableText,
     check_field_counts,
@@ -61,6 +62,7 @@ from gridsecure.gateway.table_text import (
 )
 from gridsecure.gateway.value_kinds import (
     find_meaning,
+    meaning_of_intervals,
     move_to_starts,
     refuse_cumulative,
     refuse_ends,
@@ -68,6 +70,7 @@ from gridsecure.gateway.value_kinds import (
 from gridsecure.gateway.wide_days import POINT_MINUTES, WidePoints, lay_out_days
 from gridsecure.gateway.workbooks import SIGNATURE, read_workbook
 
+_ANYTHING: Final = Meaning(stamps=Stamps.END, meter_point_id="any")
 _SIGNATURE_BYTES: Final = 16
 _HEAD_BYTES: Final = 256 << 10
 
@@ -173,7 +176,7 @@ def read_readings(
     defined = _read_defined(opened, meaning)
     if defined is not None:
         return defined
-    table = _read_table(text, packed=packed)
+    table = _read_table(text, packed=packed, meaning=meaning, timezone=timezone)
     found = replace(table, join_meters=join_meters, differences=differences)
     return _read_cells(found, timezone, interval, meaning)
 
@@ -226,6 +229,8 @@ def _read_cells(
     if meaning.zone is not None:
         format_times.refuse_other_offsets(found.cells, meaning.zone)
     asked = _tell_ends(found.cells, find_meaning(found.cells, meaning))
+    if found.minutes:
+        asked = meaning_of_intervals(asked)
     if CHANNEL not in found.cells:
         return _read_channel(found, timezone, interval, asked)
     taken, fed_in = split_channels(found.cells)
@@ -266,6 +271,9 @@ def _read_channel(
     else:
         layout = "long"
         readings = _read_long(table, timezone, energy="register_kwh" if named else "kwh")
+        readings["start"] += found.delay
+        if found.minutes:
+            readings["minutes"] = np.int64(found.minutes)
     if named or meaning.values is Values.REGISTER:
         layout, lines = "registers", None
     if layout == "registers" and not found.differences:
@@ -341,7 +349,7 @@ def read_offsets(source: bytes | Path) -> frozenset[int | None]:
         return frozenset({MARKET_MINUTES})
     if foreign_files.is_document(text.head(_HEAD_BYTES)):
         return frozenset({0})
-    table = _read_table(text, packed=packed).cells
+    table = _read_table(text, packed=packed, meaning=_ANYTHING, timezone="UTC").cells
     return format_times.stated_offsets(table) if "start" in table else frozenset({None})
 
 
@@ -351,12 +359,16 @@ class _Table:
 
     Args:
         at_ends: As `ColumnNames` says.
+        minutes: Length of every interval, where its format fixes it.
+        delay: From the time that is written to the moment that a face was read.
         join_meters, differences: As `read_readings` has them.
     """
 
     cells: pd.DataFrame
     encoding: str
     at_ends: bool
+    minutes: int = 0
+    delay: pd.Timedelta = UNKNOWN
     join_meters: JoinMeters = _as_they_stand
     differences: bool = True
 
@@ -418,13 +430,18 @@ def _read_faces(document: MeterReadings, opened: _OpenFile) -> ReadingsFile:
     )
 
 
-def _read_table(text: TableText, *, packed: int | None) -> _Table:
+def _read_table(text: TableText, *, packed: int | None, meaning: Meaning, timezone: str) -> _Table:
     """The text as a table."""
     head = text.head(_HEAD_BYTES)
     foreign_files.refuse_foreign_text(head)
     check_line_lengths(text)
     text = text.without_preamble(foreign_files.preamble_lines(head))
-    return _parse(text, packed=packed)
+    export = find_export(foreign_files.cells_of(text.header()))
+    if export is None:
+        return _parse(text, packed=packed)
+    table = read_export(text, export, packed=packed, meaning=meaning, timezone=timezone)
+    delay = pd.Timedelta(minutes=export.delay)
+    return _Table(table, text.encoding, at_ends=False, minutes=export.minutes, delay=delay)
 
 
 def _to_text(data: bytearray) -> TableText:

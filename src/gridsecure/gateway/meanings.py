@@ -30,11 +30,13 @@ class Meaning:
         stamps: Starts or ends of intervals.
         zone: Zone of the clock that the times are read from [IANA name]. A time with another offset
             than it has at that moment contradicts it.
+        meter_point_id: The one whose readings they are, where a file is of one and names none.
     """
 
     values: Values | None = None
     stamps: Stamps | None = None
     zone: str | None = None
+    meter_point_id: str = ""
 
 
 NOTHING_SAID: Final = Meaning()

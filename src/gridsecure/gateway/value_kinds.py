@@ -53,6 +53,25 @@ def find_meaning(table: pd.DataFrame, asked: Meaning) -> Meaning:
     )
 
 
+def meaning_of_intervals(asked: Meaning) -> Meaning:
+    """The meaning of a format whose numbers are energies and whose times are starts.
+
+    Raises:
+        InvalidReadingsError: `readings.values` or `readings.stamps`: another one is asked for.
+    """
+    for name, said, own in (
+        ("values", asked.values, Values.INTERVAL),
+        ("stamps", asked.stamps, Stamps.START),
+    ):
+        if said not in (None, own):
+            raise InvalidReadingsError(
+                f"The file is of a format that fixes its {name} as {own}, and {said} is asked for.",
+                reason=f"readings.{name}",
+                remedy=f"Leave out the option --{name}, or declare no other of the source.",
+            )
+    return Meaning(Values.INTERVAL, Stamps.START)
+
+
 def _stated(
     table: pd.DataFrame, column: str, kinds: type[StrEnum], asked: StrEnum | None
 ) -> str | None:

@@ -20,6 +20,7 @@ from gridsecure.gateway.channels import CHANNEL
 from gridsecure.gateway.column_names import name_columns
 from gridsecure.gateway.ingestion.body_tables import HEADER_LINES, no_table, objects_table
 from gridsecure.gateway.ingestion.unfolding import UnfoldedBody
+from gridsecure.gateway.public_exports import find_export
 from gridsecure.gateway.workbooks import SIGNATURE
 
 PIECE_BYTES: Final = 4 << 20
@@ -88,7 +89,10 @@ def kind_of(first: bytes) -> BodyKind:
     lines = foreign_files.preamble_lines(text.replace("\r\n", "\n")) + 1
     head = b"".join(line + b"\n" for line in first[:_HEAD_BYTES].split(b"\n")[:lines])
     header = head.decode(errors="ignore").splitlines()[-1]
-    names = name_columns(foreign_files.cells_of(header.removeprefix("\ufeff"))).names
+    written = foreign_files.cells_of(header.removeprefix("\ufeff"))
+    if find_export(written) is not None:
+        return BodyKind(is_divisible=False)
+    names = name_columns(written).names
     return BodyKind(
         head,
         needs_starts=not {"date", "register_kwh"}.intersection(names),

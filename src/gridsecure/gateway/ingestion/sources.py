@@ -81,7 +81,10 @@ class Source:
     def meaning(self) -> Meaning:
         """What its times are taken for."""
         stamps = Stamps(self.stamps) if self.stamps else None
-        return Meaning(stamps=stamps, zone=self.timezone if self.declares_zone else None)
+        zone = self.timezone if self.declares_zone else None
+        # Files of one meter point often leave it out.
+        only = self.meter_points[0] if len(self.meter_points) == 1 else ""
+        return Meaning(stamps=stamps, zone=zone, meter_point_id=only)
 
     def overlaps(self, other: Source) -> bool:
         """Whether both may send some reading of one meter point."""
