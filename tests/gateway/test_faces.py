@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from gridsecure.billing.contracts import default_contracts
 from gridsecure.errors import StorageError
 from gridsecure.gateway.batch_readings import meter_books, overlay_batches, read_month_batches
 from gridsecure.gateway.books.months import MeterDays, MonthContracts
+from gridsecure.gateway.formats import read_readings
 from gridsecure.gateway.ingestion.bodies import read_body
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
@@ -26,6 +28,7 @@ from gridsecure.gateway.ingestion.stored_readings import (
 from gridsecure.gateway.month_plan import month_period
 
 ZONE = "Asia/Shanghai"
+CASES = Path(__file__).parents[1] / "data" / "cases"
 JULY = month_period("2026-07", timezone=ZONE)
 HOURS = pd.date_range("2026-06-29", "2026-08-03", freq="h", tz=ZONE)
 IN_JULY = (JULY.start <= HOURS) & (JULY.end > HOURS)
@@ -266,3 +269,35 @@ def test_an_altered_batch_of_faces_is_noticed_and_far_ones_are_not_counted(tmp_p
     with pytest.raises(StorageError) as refused:
         told([path])
     assert refused.value.reason == "storage.read"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "register-one-face-missing",
+        "register-rollover-five-digits",
+        "register-meter-exchange",
+        "run-register-gap",
+        "wide-24-register-faces",
+    ],
+)
+def test_a_case_of_the_field_by_batches_is_the_same_month_as_by_file(tmp_path, name):
+    text = (CASES / name / "readings.csv").read_text(encoding="utf-8")
+    head, *rows = text.splitlines()
+    if "register_kwh" not in head:
+        head, rows = f"{head},values", [f"{row},register" for row in rows]
+    march = month_period("2025-03", timezone=ZONE)
+    by_file = read_readings("\n".join([head, *rows, ""]).encode(), timezone=ZONE).readings
+    by_file = by_file[(by_file["start"] >= march.start) & (by_file["start"] < march.end)]
+    # Five batches, the last lines first; a wide line is a whole day of faces.
+    size = -(-len(rows) // 5)
+    parts = [rows[first : first + size] for first in range(0, len(rows), size)]
+    paths = [batch(tmp_path, "\n".join([head, *part, ""])) for part in reversed(parts)]
+    books = meter_books(MonthContracts(default_contracts([])), timezone=ZONE)
+    by_batches, _ = read_month_batches(paths, period=march, books=books)
+    key = ["meter_point_id", "start"]
+    found, wanted = (
+        frame.sort_values(key)[[*key, "energy_wh", "quality", "minutes"]].astype(str)
+        for frame in (by_batches, by_file)
+    )
+    assert found.to_numpy().tolist() == wanted.to_numpy().tolist()

@@ -221,8 +221,7 @@ def read_export(
     separator = separator_of(header)
     check_reading_count(check_field_counts(text, separator=separator) - 1, packed=packed)
     names = _keys(cells_of(header))
-    table = read_cells(text, separator=separator, columns=len(names))
-    table.columns = pd.Index(names)
+    table = read_cells(text, separator=separator, columns=names)
     table = table.assign(meter_point_id=_ids(table, export, meaning.meter_point_id))
     if export.asks_unit:
         _require_unit(table, export)
@@ -251,8 +250,8 @@ def _to_long(table: pd.DataFrame, export: Export) -> pd.DataFrame:
 def _ids(table: pd.DataFrame, export: Export, given: str) -> pd.Series[str]:
     """The meter point of each line."""
     written = next((name for name in ("meter_point_id", export.ids) if name and name in table), "")
-    if written and (not given or table[written].str.strip().nunique() > 1):
-        ids: pd.Series[str] = table[written]
+    ids: pd.Series[str] = table[written].str.strip() if written else pd.Series(dtype="str")
+    if ids.nunique() > 1 or (written and not given):
         return ids
     if not given:
         raise InvalidReadingsError(

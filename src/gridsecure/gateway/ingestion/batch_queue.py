@@ -219,7 +219,7 @@ def _row(arrival: Arrival, digest: str, *, size: int, file: str) -> QueuedBatchR
 
 def _arrival(row: QueuedBatchRow) -> Arrival:
     declared = json.loads(row.declared)
-    lists = {name: tuple(declared[name]) for name in ("meter_points", "formats")}
+    lists = {name: tuple(declared.get(name, ())) for name in ("meter_points", "formats")}
     source = Source(**declared | lists)
     return Arrival(source, BatchName(row.batch_id, row.sequence), row.at)
 
