@@ -190,26 +190,25 @@ class Faults(Reconciled):
 
     def kill(self) -> None:
         """The process ends anywhere, before a batch is taken in or before its receipt is sent."""
-        self._break(Killed(), (*_WRITES, (batches, "keep_once"), (gateway_readings, "_status")))
+        self._break(Killed(), (*_WRITES, (batches, "keep_once"), (gateway_readings, "find_status")))
 
     def _break(self, error: BaseException, places: tuple) -> None:
-        """What fails once is sent again to a service that was started again."""
-        part, named = self.some(), self.name()
+        """What fails once, at each place in turn, is sent again to a service that was started."""
 
         def fail(*_given: object, **_more: object) -> None:
             raise error
 
-        place = places[int(self.random.integers(len(places)))]
-        self.log[-1] += f" at {place[1]}"
-        with self.monkeypatch.context() as patched:
-            patched.setattr(*place, fail)
-            if isinstance(error, Killed):
-                with pytest.raises(Killed):
-                    self.send(self.text(part).encode(), **named)
-            else:
-                assert self.send(self.text(part).encode(), **named).status_code == 507
-        self.start()
-        self.take(part, named)
+        for place in places:
+            part, named = self.some(), self.name()
+            with self.monkeypatch.context() as patched:
+                patched.setattr(*place, fail)
+                if isinstance(error, Killed):
+                    with pytest.raises(Killed):
+                        self.send(self.text(part).encode(), **named)
+                else:
+                    assert self.send(self.text(part).encode(), **named).status_code == 507
+            self.start()
+            self.take(part, named)
 
     def edit(self) -> None:
         """A person puts another reading in the place of one, where the month is open."""
