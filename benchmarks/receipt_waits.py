@@ -18,14 +18,14 @@ from typing import Final
 import httpx
 
 from benchmarks.figures import Figure
-from benchmarks.served import bench_token, serving
+from benchmarks.served import bench_token, processor_s, serving
 from benchmarks.sizes import BenchSizes
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.gateway.ingestion.sources import ROLE
 
 MUST_MS: Final = 300.0
 TRY_MS: Final = 50.0
-_LONGEST_S: Final = 120.0
+_LONGEST_S: Final = 600.0
 _DAY: Final = tuple(
     f"2026-07-01T{quarter // 4:02}:{quarter % 4 * 15:02}:00+08:00" for quarter in range(96)
 )
@@ -41,10 +41,11 @@ def receipt_waits(*, sizes: BenchSizes) -> list[Figure]:
     told["regulator_public_key"] = generate_private_key().public_key.point.hex()
     with TemporaryDirectory() as folder:
         told["folder"] = str(Path(folder) / "gateway")
-        with serving("gateway", told) as (port, _):
+        with serving("gateway", told) as (port, pid):
             tokens = _register(port, key, sources=sizes.sources)
-            before = os.getloadavg()[0]
+            before, worked = os.getloadavg()[0], processor_s(pid)
             taken, seconds = asyncio.run(_load(port, tokens, batches=sizes.source_batches))
+            worked = processor_s(pid) - worked
     taken.sort()
     note = (
         f"{len(taken):,} batches of {len(_DAY)} readings, {len(tokens)} connections of loopback, "
@@ -60,6 +61,8 @@ def receipt_waits(*, sizes: BenchSizes) -> list[Figure]:
                taken[len(taken) // 2] * 1000),
         Figure("receipt_rate", "batches of 96 readings taken in", "per second",
                len(taken) / seconds),
+        Figure("receipt_processor", "processor time of a batch of 96 readings", "ms",
+               worked / len(taken) * 1000, note="of the gateway's process, its web server included"),
     ]  # fmt: skip
 
 
@@ -92,15 +95,14 @@ async def _load(port: int, tokens: list[str], *, batches: int) -> tuple[list[flo
             began = time.perf_counter()
             writer.write(asked)
             head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200"):
-                raise AssertionError(head + await reader.read(400))
-            (length,) = [
-                int(line.partition(b":")[2])
-                for line in head.split(b"\r\n")
-                if line.lower().startswith(b"content-length:")
-            ]
-            if b"batch-receipt" not in await reader.readexactly(length):
-                raise AssertionError("an answer holds no receipt")
+            while head.startswith(b"HTTP/1.1 503"):  # busy: as a source does, it comes again
+                await reader.readexactly(_number(head, b"content-length:"))
+                await asyncio.sleep(_number(head, b"retry-after:"))
+                writer.write(asked)
+                head = await reader.readuntil(b"\r\n\r\n")
+            answer = await reader.readexactly(_number(head, b"content-length:"))
+            if not head.startswith(b"HTTP/1.1 200") or b"batch-receipt" not in answer:
+                raise AssertionError(head + answer)
             taken.append(time.perf_counter() - began)
         writer.close()
         await writer.wait_closed()
@@ -109,6 +111,12 @@ async def _load(port: int, tokens: list[str], *, batches: int) -> tuple[list[flo
     async with asyncio.timeout(_LONGEST_S):
         await asyncio.gather(*(send(token, source) for source, token in enumerate(tokens)))
     return taken, time.perf_counter() - began
+
+
+def _number(head: bytes, name: bytes) -> int:
+    """A number in the head of an answer."""
+    (found,) = [line for line in head.split(b"\r\n") if line.lower().startswith(name)]
+    return int(found.partition(b":")[2])
 
 
 def _request(token: str, *, source: int, number: int) -> bytes:

@@ -73,3 +73,9 @@ def peak_mb(pid: int) -> float:
     """The most memory a process had [MB]."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("VmHWM:"))
+
+
+def processor_s(pid: int) -> float:
+    """The processor time that a process took so far [s]."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

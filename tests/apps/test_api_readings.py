@@ -391,7 +391,7 @@ def test_a_kill_between_file_and_row_leaves_nothing_taken_in(sources, monkeypatc
 
     before = kept_files(sources)
     with monkeypatch.context() as patch:
-        patch.setattr(batches, "keep_once", killed)
+        patch.setattr(batches, "_keep", killed)
         with pytest.raises(Killed):
             sources.send(body, batch="killed", sequence=700)
     assert sources.senders["headend"].get("/v1/sources/headend/batches/killed").status_code == 404

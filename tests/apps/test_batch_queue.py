@@ -164,17 +164,17 @@ def test_a_batch_that_cannot_be_stored_now_is_read_later_and_holds_up_its_source
     world.send(body(1), batch="a", sequence=1, **ASYNC)
     world.send(body(2), batch="b", sequence=2, **ASYNC)
     world.send(body(3), batch="theirs", sequence=1, key=OTHER, **ASYNC)
-    keep, tries = stored_readings.ReadingsWriter.keep, []
+    place, tries = stored_readings.ReadingsWriter.place, []
 
     def failing(writer):
         tries.append(writer)
         if len(tries) in {1, 3}:
             full_disk = "The readings could not be written: No space left on device."
             raise StorageError(full_disk)
-        return keep(writer)
+        return place(writer)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stored_readings.ReadingsWriter, "keep", failing)
+        patch.setattr(stored_readings.ReadingsWriter, "place", failing)
         world.read()
     assert len(tries) == 5
     assert [one.batch_id for one in world.receipts()] == ["a", "b"]

@@ -19,7 +19,7 @@ from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.ingestion import batches, bodies, body_pieces
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import HELD_BYTES, SpooledBody
-from gridsecure.gateway.ingestion.stored_readings import count_rows, read_batches
+from gridsecure.gateway.ingestion.stored_readings import ReadingsWriter, count_rows, read_batches
 from gridsecure.periods import billing_month
 from gridsecure.whole_files import sweep_drafts
 
@@ -191,12 +191,20 @@ def zone_in(folder):
     return SimpleNamespace(folder=folder, timezone=ZONE)
 
 
+def write(zone, body):
+    """Write a body's readings as `take_in` does; what was counted, and the file's digest."""
+    name = batches.BatchName("b", 1)
+    arrival = batches.Arrival(source(), name, datetime(2026, 8, 1, tzinfo=UTC))
+    with ReadingsWriter(batches.batch_folder(zone)) as writer:
+        counts = batches._write(zone, body, writer=writer, arrival=arrival, note=print)
+        return counts, writer.keep()
+
+
 def test_a_month_is_read_from_the_groups_that_have_some_of_it(tmp_path, small_pieces):
     readings = table().sort_values("start", kind="stable")
-    counts, zone = batches._Counts(print), zone_in(tmp_path)
+    zone = zone_in(tmp_path)
     with spooled(tmp_path, written(readings, "csv")) as body:
-        at = datetime(2026, 8, 1, tzinfo=UTC)
-        digest = batches._write(zone, body, source=source(), at=at, counts=counts)
+        counts, digest = write(zone, body)
     assert (counts.readings, counts.months) == (len(readings), {"2026-06", "2026-07"})
     path = batches.batch_folder(zone) / f"{digest}.parquet"
     july = billing_month(2026, 7, timezone=ZONE)
@@ -209,11 +217,10 @@ def test_a_refused_or_killed_body_leaves_nothing(tmp_path, small_pieces):
     readings = table()
     readings.loc[1100, "kwh"] = "much"
     zone = zone_in(tmp_path)
-    at = datetime(2026, 8, 1, tzinfo=UTC)
     data = written(readings, "csv") + b"\n" * HELD_BYTES
     body = spooled(batches.batch_folder(zone), data)
     with pytest.raises(InvalidReadingsError):
-        batches._write(zone, body, source=source(), at=at, counts=batches._Counts(print))
+        write(zone, body)
     (kept,) = batches.batch_folder(zone).iterdir()
     assert (kept.read_bytes(), kept.stat().st_mode & 0o777) == (data, 0o600)
     assert sweep_drafts(tmp_path) == 1  # as the start after a kill does

@@ -164,7 +164,7 @@ class Intake:
     listeners: Listeners = field(default_factory=Listeners)
 
 
-def _intake(request: Request) -> Intake:
+async def _intake(request: Request) -> Intake:
     intake: Intake = request.app.state.intake
     return intake
 
@@ -262,8 +262,9 @@ def post_readings(
     is_asked = sent.is_async
     is_late = body.size > intake.queued_bytes or intake.queue.has_waiting(source.name)
     if not (is_asked or is_late):
-        take_in(intake.zone, body, arrival=arrival)
-    elif intake.queue.add(body, arrival):
+        receipt, months = take_in(intake.zone, body, arrival=arrival)
+        return BatchStatus(state="done", receipt=receipt, months=dict(months))
+    if intake.queue.add(body, arrival):
         intake.reader.wake()
         response.status_code = ACCEPTED
     if is_asked:
@@ -338,7 +339,7 @@ def find_status(intake: Intake, source: str, batch_id: str) -> BatchStatus:
         if row is None:
             raise
         return _unfinished(intake, row)
-    return BatchStatus(state="done", receipt=receipt, months=months)
+    return BatchStatus(state="done", receipt=receipt, months=dict(months))
 
 
 def _unfinished(intake: Intake, row: QueuedBatchRow) -> BatchStatus:

@@ -12,8 +12,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from sqlalchemy import bindparam
 from sqlmodel import col, func, select
 
 from gridsecure.crypto.sm3 import sm3_hex
@@ -171,9 +172,16 @@ def load_plan(zone: GatewayZone, month: str) -> MonthPlan:
 
 
 def _plan_in_force(zone: GatewayZone, month: str) -> MonthPlanRow | None:
-    plans = select(MonthPlanRow).where(MonthPlanRow.month == month)
     with read_session(zone.engine) as session:
-        return session.exec(plans.order_by(col(MonthPlanRow.number).desc()).limit(1)).first()
+        return session.exec(_IN_FORCE, params={"month": month}).first()
+
+
+_IN_FORCE: Final = (
+    select(MonthPlanRow)
+    .where(col(MonthPlanRow.month) == bindparam("month"))
+    .order_by(col(MonthPlanRow.number).desc())
+    .limit(1)
+)
 
 
 def _keep(zone: GatewayZone, row: DocumentRow) -> None:

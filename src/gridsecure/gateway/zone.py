@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -20,6 +21,7 @@ from gridsecure.credentials.opening import Opener
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.gateway.collection import MAX_READINGS
 from gridsecure.store.objects import ObjectStore
+from gridsecure.store.shared_turns import SharedTurns
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class GatewayZone:
         seed: What the secrets of all its holders follow from [32 bytes].
         timezone: Local time of its meters.
         max_readings: Readings of a month that are held at once.
+        batch_turns: At which batches that come at once are committed together.
     """
 
     engine: Engine
@@ -57,6 +60,9 @@ class GatewayZone:
     seed: bytes = field(repr=False)
     timezone: str = "Asia/Shanghai"
     max_readings: int = MAX_READINGS
+    batch_turns: SharedTurns[Any, Any] = field(
+        default_factory=SharedTurns, repr=False, compare=False
+    )
 
     @property
     def service_id(self) -> str:

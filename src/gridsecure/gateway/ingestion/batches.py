@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -29,25 +29,32 @@ from typing import Final, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from sqlalchemy import bindparam
 from sqlmodel import Session, and_, col, func, or_, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from gridsecure.billing.readings import MINUTE_US, QUALITIES, moment_us, start_us
 from gridsecure.billing.registers import REGISTER
-from gridsecure.errors import ConflictError, InputError, NotFoundError
+from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
 from gridsecure.gateway.ingestion.bodies import read_body
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
 from gridsecure.gateway.ingestion.stored_faces import REACH
-from gridsecure.gateway.ingestion.stored_readings import RULE, ReadingsWriter, batch_file
+from gridsecure.gateway.ingestion.stored_readings import (
+    RULE,
+    ReadingsWriter,
+    batch_file,
+    sync_batches,
+)
 from gridsecure.gateway.month_plan import MonthPlan, corrected_until, find_plan
 from gridsecure.gateway.tables import BatchMonthRow, BatchRow, QueuedBatchRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import BatchReceipt, Signed, sign_message
 from gridsecure.periods import BillingPeriod
-from gridsecure.store.database import read_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, read_page
-from gridsecure.store.rows import find, keep_once, load_row
+from gridsecure.store.rows import find
 
 OUTSIDE_SCOPE: Final = "outside-scope"
 QUALITY_FLAG: Final = "quality-flag"
@@ -120,38 +127,30 @@ def take_in(
     *,
     arrival: Arrival,
     note: NoteReadings = lambda _readings: None,
-) -> None:
+) -> tuple[Signed, Mapping[str, BatchState]]:
     """Take in a batch of readings; one that was taken in before changes nothing.
 
     Args:
         body: As `read_body` takes it; it is finished here.
+
+    Returns:
+        As `load_batch`.
 
     Raises:
         InputError: Its name is none (`batch.name`), or the body cannot be read, as `read_body`.
         ConflictError: Its id or its sequence is another batch's (`conflict.batch`).
         StorageError: The disk or the database could not take it; nothing is taken in.
     """
-    source, name, at = arrival.source, arrival.name, arrival.at
-    name.check()
+    arrival.name.check()
     digest = body.finish()
-    known = find_taken_in(zone, arrival, digest)
-    if known is None:
-        counts = _Counts(note)
-        file = _write(zone, body, source=source, at=at, counts=counts)
-        receipt = BatchReceipt(
-            source=source.name,
-            batch_id=name.batch_id,
-            sequence=name.sequence,
-            body_digest=digest,
-            readings_digest=file,
-            readings=counts.readings,
-            rejected=dict(sorted(counts.rejected.items())),
-            first=min(counts.starts).isoformat(),
-            last=max(counts.starts).isoformat(),
-            months=_months(zone, counts.months),
-            taken_in_at=at.isoformat(),
-        )
-        _keep(zone, _row(zone, receipt, counts, at=at), arrival, receipt.months)
+    if find_taken_in(zone, arrival, digest) is None:
+        with ReadingsWriter(batch_folder(zone)) as writer:
+            counts = _write(zone, body, writer=writer, arrival=arrival, note=note)
+            receipt = _receipt(zone, arrival, counts, body=digest, file=writer.finish())
+            prepared = _Prepared(zone, writer, _row(zone, receipt, counts), arrival, receipt.months)
+            if zone.batch_turns.do(prepared, work=_keep_all):
+                return prepared.row.envelope, receipt.months
+    return load_batch(zone, source=arrival.source.name, batch_id=arrival.name.batch_id)
 
 
 def find_taken_in(zone: GatewayZone, arrival: Arrival, digest: str) -> BatchRow | None:
@@ -171,11 +170,11 @@ def find_taken_in(zone: GatewayZone, arrival: Arrival, digest: str) -> BatchRow 
 def check_name_is_free(session: Session, arrival: Arrival, digest: str) -> BatchRow | None:
     """As `find_taken_in`, in a session."""
     name = arrival.name
-    taken = session.exec(_named(BatchRow, arrival)).all()
-    waiting = _named(QueuedBatchRow, arrival).where(QueuedBatchRow.state == WAITING)
-    known = [*taken, *session.exec(waiting)]
+    wanted = {"source": arrival.source.name, "batch_id": name.batch_id, "sequence": name.sequence}
+    taken = session.exec(_TAKEN, params=wanted).all()
+    waiting = session.exec(_WAITING, params=wanted).all()
     same = (*astuple(name), digest)
-    if any((one.batch_id, one.sequence, one.body_digest) != same for one in known):
+    if any((one.batch_id, one.sequence, one.body_digest) != same for one in [*taken, *waiting]):
         raise ConflictError(
             "Another batch of the source has this id or this sequence.",
             reason="conflict.batch",
@@ -185,11 +184,19 @@ def check_name_is_free(session: Session, arrival: Arrival, digest: str) -> Batch
     return next(iter(taken), None)
 
 
-def _named(table: type[_NamedRow], arrival: Arrival) -> SelectOfScalar[_NamedRow]:
-    """Rows of a source that have a batch's id or its sequence, each found by an index."""
-    of_source, name = table.source == arrival.source.name, arrival.name
-    same_id = and_(of_source, table.batch_id == name.batch_id)
-    return select(table).where(or_(same_id, and_(of_source, table.sequence == name.sequence)))
+def _named(table: type[_NamedRow]) -> SelectOfScalar[_NamedRow]:
+    """Rows of a source that have a batch's id or its sequence, each found by an index.
+
+    Made once: to put a statement together costs more than to run it.
+    """
+    of_source = col(table.source) == bindparam("source")
+    same_id = and_(of_source, col(table.batch_id) == bindparam("batch_id"))
+    same_sequence = and_(of_source, col(table.sequence) == bindparam("sequence"))
+    return select(table).where(or_(same_id, same_sequence))
+
+
+_TAKEN: Final = _named(BatchRow)
+_WAITING: Final = _named(QueuedBatchRow).where(col(QueuedBatchRow.state) == WAITING)
 
 
 @dataclass(slots=True)
@@ -222,51 +229,121 @@ class _Counts:
         accepted = starts[counts].unique()
         if len(accepted):
             self.accepted += [accepted.min(), accepted.max()]
-            self.months.update(accepted.strftime("%Y-%m"))
+            self.months.update(_months_of(accepted))
         if REGISTER in readings:
             self.has_faces = True
-            self.months.update((accepted - _MOMENT).strftime("%Y-%m"))
+            self.months.update(_months_of(accepted - _MOMENT))
         self.note(self.readings)
 
 
+def _months_of(moments: pd.DatetimeIndex) -> set[str]:
+    """Local months that moments lie in."""
+    found = np.unique(moments.year.to_numpy(np.int64) * 12 + moments.month.to_numpy(np.int64) - 1)
+    return {f"{month // 12}-{month % 12 + 1:02d}" for month in found.tolist()}
+
+
 def _write(
-    zone: GatewayZone, body: SpooledBody, *, source: Source, at: datetime, counts: _Counts
-) -> str:
-    """Write a batch's readings and count them; the file's digest is its name."""
-    with ReadingsWriter(batch_folder(zone)) as writer:
-        for found in read_body(body, source=source, timezone=zone.timezone):
-            readings = _judged(found, source, at)
-            counts.add(readings)
-            writer.add(readings)
-        return writer.keep()
+    zone: GatewayZone,
+    body: SpooledBody,
+    *,
+    writer: ReadingsWriter,
+    arrival: Arrival,
+    note: NoteReadings,
+) -> _Counts:
+    """Write a batch's readings and count them."""
+    counts = _Counts(note)
+    for found in read_body(body, source=arrival.source, timezone=zone.timezone):
+        readings = _judged(found, arrival)
+        counts.add(readings)
+        writer.add(readings)
+    return counts
 
 
-def _keep(zone: GatewayZone, row: BatchRow, arrival: Arrival, months: Iterable[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A batch of which all is written, and nothing is on the disk for certain."""
+
+    zone: GatewayZone
+    writer: ReadingsWriter
+    row: BatchRow
+    arrival: Arrival
+    months: Iterable[str]
+
+
+def _keep_all(batches: Sequence[_Prepared]) -> list[bool | Exception]:
+    """Make batches durable and keep their rows, in one commit.
+
+    Returns:
+        Whether each is new, or why it was not kept.
+    """
+    outcomes: list[bool | Exception] = []
+    for batch in batches:
+        try:
+            batch.writer.place()
+            outcomes.append(True)
+        except StorageError as failed:
+            outcomes.append(failed)
+    zone = batches[0].zone
+    sync_batches(batch_folder(zone))
+    with write_session(zone.engine) as session:
+        for number, batch in enumerate(batches):
+            if outcomes[number] is True:
+                outcomes[number] = _keep(session, batch)
+    return outcomes
+
+
+def _keep(session: Session, batch: _Prepared) -> bool | Exception:
     """Keep a batch's row, and of which months it has readings."""
+    # Looked at again: a body that came under this name in the meantime has the gateway's word.
+    try:
+        if check_name_is_free(session, batch.arrival, batch.row.body_digest) is not None:
+            return False
+    except ConflictError as taken:
+        return taken
+    session.add(batch.row)
+    session.flush()
+    session.add_all(BatchMonthRow(month=month, batch=batch.row.id or 0) for month in batch.months)
+    return True
 
-    def keep_months(session: Session) -> None:
-        # A body that came under this name in the meantime has the gateway's word that it will be
-        # read; this one has none yet.
-        check_name_is_free(session, arrival, row.body_digest)
-        own = load_row(session, BatchRow, source=row.source, batch_id=row.batch_id)
-        for month in months:
-            session.add(BatchMonthRow(month=month, batch=own.id or 0))
 
-    keep_once(zone.engine, row, also=keep_months)
-
-
-def _judged(readings: pd.DataFrame, source: Source, at: datetime) -> pd.DataFrame:
+def _judged(readings: pd.DataFrame, arrival: Arrival) -> pd.DataFrame:
     """Readings with the rule that rejects each, or an empty text."""
-    names = readings["meter_point_id"].astype("str")
-    outside = ~names.str.startswith(source.meter_points).to_numpy(bool)
+    scope = arrival.source.meter_points
+    outside = _of_texts(readings["meter_point_id"], lambda name: not name.startswith(scope))
+    unknown = _of_texts(readings["quality"], lambda quality: quality not in QUALITIES)
     ends = start_us(readings) + readings["minutes"].to_numpy(np.int64) * MINUTE_US
-    unknown = ~readings["quality"].isin(QUALITIES).to_numpy(bool)
-    rules = {OUTSIDE_SCOPE: outside, QUALITY_FLAG: unknown, FUTURE: ends > moment_us(at)}
+    rules = {OUTSIDE_SCOPE: outside, QUALITY_FLAG: unknown, FUTURE: ends > moment_us(arrival.at)}
     which = np.select(list(rules.values()), np.arange(1, len(rules) + 1), default=0)
     return readings.assign(**{RULE: pd.array(["", *rules], dtype="str").take(which)})
 
 
-def _row(zone: GatewayZone, receipt: BatchReceipt, counts: _Counts, *, at: datetime) -> BatchRow:
+def _of_texts(texts: pd.Series[str], holds: Callable[[str], bool]) -> NDArray[np.bool_]:
+    """What holds of each text, asked once of each that there is."""
+    codes, distinct = pd.factorize(texts)
+    found: NDArray[np.bool_] = np.array([holds(str(one)) for one in distinct], dtype=bool)[codes]
+    return found
+
+
+def _receipt(
+    zone: GatewayZone, arrival: Arrival, counts: _Counts, *, body: str, file: str
+) -> BatchReceipt:
+    """What a batch's source is told; the digests are of its body and its readings' file."""
+    return BatchReceipt(
+        source=arrival.source.name,
+        batch_id=arrival.name.batch_id,
+        sequence=arrival.name.sequence,
+        body_digest=body,
+        readings_digest=file,
+        readings=counts.readings,
+        rejected=dict(sorted(counts.rejected.items())),
+        first=min(counts.starts).isoformat(),
+        last=max(counts.starts).isoformat(),
+        months=_months(zone, counts.months),
+        taken_in_at=arrival.at.isoformat(),
+    )
+
+
+def _row(zone: GatewayZone, receipt: BatchReceipt, counts: _Counts) -> BatchRow:
     # A batch without accepted readings is in no month.
     span = counts.accepted or [_NEVER]
     signed = sign_message(receipt, key=zone.signing_key)
@@ -281,7 +358,7 @@ def _row(zone: GatewayZone, receipt: BatchReceipt, counts: _Counts, *, at: datet
         has_faces=counts.has_faces,
         digest=signed.digest,
         message=signed.model_dump_json(),
-        at=at,
+        at=datetime.fromisoformat(receipt.taken_in_at),
     )
 
 
@@ -386,7 +463,7 @@ def find_gaps(zone: GatewayZone, *, source: str, limit: int) -> list[tuple[int, 
 
 def load_batch(
     zone: GatewayZone, *, source: str, batch_id: str
-) -> tuple[Signed, dict[str, BatchState]]:
+) -> tuple[Signed, Mapping[str, BatchState]]:
     """A batch's receipt, and what became of its months by now.
 
     Returns:

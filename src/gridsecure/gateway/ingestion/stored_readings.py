@@ -80,6 +80,7 @@ class ReadingsWriter:
         self._sink = pa.PythonFile(self._digesting, mode="w")
         self._writer: pq.ParquetWriter | None = None
         self._kind = ""
+        self._digest = ""
 
     def add(self, readings: pd.DataFrame) -> None:
         """Write a readings frame with `RULE`, or faces; all have the same columns.
@@ -93,14 +94,15 @@ class ReadingsWriter:
         schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
         zone = pa.timestamp("us", str(readings["start"].dt.tz))
         schema = schema.set(columns.index("start"), pa.field("start", zone))
-        table = pa.Table.from_pandas(readings[columns], schema=schema, preserve_index=False)
+        arrays = [pa.Array.from_pandas(readings[one.name], type=one.type) for one in schema]
+        table = pa.Table.from_arrays(arrays, schema=schema)
         with _disk_errors():
             if self._writer is None:
                 self._writer = pq.ParquetWriter(self._sink, schema, compression="zstd")
             self._writer.write_table(table)
 
-    def keep(self) -> str:
-        """Make it durable under its digest, which is returned [SM3, hex].
+    def finish(self) -> str:
+        """Write what is left, and return its digest, by which it is named [SM3, hex].
 
         Raises:
             StorageError: The disk refuses (`storage.failed`).
@@ -109,10 +111,29 @@ class ReadingsWriter:
             if self._writer is not None:
                 self._writer.close()
             self._file.flush()
+        self._digest = self._sm3.hexdigest()
+        return self._digest
+
+    def place(self) -> None:
+        """Put the finished file on the disk under its name; `sync_batches` makes the name last.
+
+        Raises:
+            StorageError: The disk refuses (`storage.failed`).
+        """
+        name = batch_file(self._digest, has_faces=bool(self._kind))
+        with _disk_errors():
             os.fsync(self._file.fileno())
-            digest = self._sm3.hexdigest()
-            self._draft.replace(self._draft.with_name(f"{digest}{self._kind}.parquet"))
-            sync_folder(self._draft.parent)
+            self._draft.replace(self._draft.with_name(name))
+
+    def keep(self) -> str:
+        """Make it durable under its digest, which is returned [SM3, hex].
+
+        Raises:
+            StorageError: The disk refuses (`storage.failed`).
+        """
+        digest = self.finish()
+        self.place()
+        sync_batches(self._draft.parent)
         return digest
 
     def __enter__(self) -> Self:
@@ -134,6 +155,16 @@ class ReadingsWriter:
         with suppress(OSError):
             self._file.close()
         self._draft.unlink(missing_ok=True)
+
+
+def sync_batches(folder: Path) -> None:
+    """Make names of files that were placed in a folder last.
+
+    Raises:
+        StorageError: The disk refuses (`storage.failed`).
+    """
+    with _disk_errors():
+        sync_folder(folder)
 
 
 @dataclass(slots=True)
