@@ -173,8 +173,9 @@ def check_name_is_free(session: Session, arrival: Arrival, digest: str) -> Batch
     wanted = {"source": arrival.source.name, "batch_id": name.batch_id, "sequence": name.sequence}
     taken = session.exec(_TAKEN, params=wanted).all()
     waiting = session.exec(_WAITING, params=wanted).all()
+    known: list[BatchRow | QueuedBatchRow] = [*taken, *waiting]
     same = (*astuple(name), digest)
-    if any((one.batch_id, one.sequence, one.body_digest) != same for one in [*taken, *waiting]):
+    if any((one.batch_id, one.sequence, one.body_digest) != same for one in known):
         raise ConflictError(
             "Another batch of the source has this id or this sequence.",
             reason="conflict.batch",
