@@ -190,7 +190,7 @@ class Faults(Reconciled):
 
     def kill(self) -> None:
         """The process ends anywhere, before a batch is taken in or before its receipt is sent."""
-        self._break(Killed(), (*_WRITES, (batches, "keep_once"), (gateway_readings, "find_status")))
+        self._break(Killed(), (*_WRITES, (batches, "_keep"), (gateway_readings, "BatchStatus")))
 
     def _break(self, error: BaseException, places: tuple) -> None:
         """What fails once, at each place in turn, is sent again to a service that was started."""

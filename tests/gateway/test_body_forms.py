@@ -22,6 +22,7 @@ from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.ingestion import batches
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
+from gridsecure.gateway.ingestion.stored_readings import ReadingsWriter
 
 ZONE = "Asia/Shanghai"
 AT = datetime(2026, 8, 1, tzinfo=UTC)
@@ -56,9 +57,13 @@ def taken_in(body: bytes, stamps: str = "start"):
             if spooled.add(body):
                 spooled.spill()
             spooled.finish()
-            counts = batches._Counts()
+            arrival = batches.Arrival(source, batches.BatchName("b", 1), AT)
             try:
-                file = batches._write(zone, spooled, source=source, at=AT, counts=counts)
+                with ReadingsWriter(zone.folder) as writer:
+                    counts = batches._write(
+                        zone, spooled, writer=writer, arrival=arrival, note=lambda _readings: None
+                    )
+                    file = writer.keep()
             except InvalidReadingsError as refused:
                 said = [refused.message, *map(str, refused.problems)]
                 return refused.reason, [as_readings(one) for one in said], refused.remedy
