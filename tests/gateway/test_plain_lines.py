@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -84,7 +86,10 @@ def test_anything_else_is_left_to_the_reader_of_all_forms(data):
     assert read_plain_lines(data, START) is None
 
 
-@pytest.mark.parametrize("stamps", ["", "end"])
-def test_nothing_is_read_of_a_source_whose_times_are_not_starts(stamps):
-    source = Source("headend", "t", ("",), stamps, ZONE, "")
-    assert read_plain_lines(HEADER + b"M,2026-07-01T00:00Z,1\n", source) is None
+@pytest.mark.parametrize(
+    "declared", [{"stamps": ""}, {"stamps": "end"}, {"declares_zone": True}, {"formats": ("wide",)}]
+)
+def test_nothing_is_read_of_a_source_that_declared_what_is_to_be_held_against_it(declared):
+    data = HEADER + b"M,2026-07-01T00:00Z,1\n"
+    assert read_plain_lines(data, replace(START, interval_minutes=15)) is not None
+    assert read_plain_lines(data, replace(START, interval_minutes=15, **declared)) is None

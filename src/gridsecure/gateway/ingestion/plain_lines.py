@@ -39,14 +39,21 @@ def read_plain_lines(data: bytes, source: Source) -> pd.DataFrame | None:
 
     Args:
         data: The body without compression.
-        source: One that declared that its stamps are starts; of others, nothing is read here.
+        source: One that declared that its stamps are starts, and neither zone nor formats; of
+            others, nothing is read here.
 
     Raises:
         InvalidReadingsError: As `formats.read_readings` (`readings.cumulative`,
             `readings.interval`).
     """
-    is_small = len(data) <= MOST_BYTES and source.stamps == "start"
-    if not is_small or not data.startswith(_HEADER) or not _LINES.fullmatch(data, len(_HEADER)):
+    # What a source declared of zone and formats is held against its bodies by the other reader.
+    is_open = source.stamps == "start" and not source.declares_zone and not source.formats
+    if (
+        len(data) > MOST_BYTES
+        or not is_open
+        or not data.startswith(_HEADER)
+        or not _LINES.fullmatch(data, len(_HEADER))
+    ):
         return None
     cells = data[len(_HEADER) : -1].decode("ascii").replace("\n", ",").split(",")
     moments = {text: _moment_us(text) for text in cells[1::_FIELDS]}
