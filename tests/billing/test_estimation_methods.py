@@ -138,13 +138,33 @@ def test_registers_are_estimated_where_the_book_says_so(registers):
     assert result.accepted["export_wh"].sum() == 3 * (HOURS - 2 * ("export" not in registers))
 
 
+@pytest.mark.parametrize(("registers", "each"), [([], 0), (["export"], 3)])
+def test_values_that_cannot_be_are_no_energy_fed_in(registers, each):
+    readings = counted().assign(export_wh=np.int64(3))
+    readings.loc[[10, 11], "export_wh"] = [-1, -500]
+    result = fill(readings.drop(index=[100]), "profile", registers=registers)
+    assert result.accepted["export_wh"].sum() == 3 * (HOURS - 3) + 3 * each
+    read = result.accepted["quality"] == "actual"
+    assert result.accepted.loc[read, "energy_wh"].sum() == counted()["energy_wh"].drop(100).sum()
+    told = {one.rule: (one.meter_point_id, one.intervals) for one in result.problems}
+    assert told["export-missing"] == ("M", 2)
+    assert result.held == {}
+
+
+def test_a_meter_point_whose_values_are_all_below_zero_has_no_such_register():
+    readings = counted().assign(reactive_varh=np.int64(-7))
+    result = fill(readings, "profile", registers=["reactive"])
+    assert set(result.accepted["reactive_varh"]) == {-1}
+    assert {one.rule for one in result.problems} == {"reactive-missing"}
+
+
 def test_a_register_that_a_meter_point_lacks_is_not_invented():
     with_it = counted().assign(reactive_varh=np.int64(7))
     without = with_it.assign(meter_point_id="N", reactive_varh=np.int64(-1))
     both = pd.concat([with_it, without], ignore_index=True).drop(index=[100, HOURS + 100])
     result = fill(both, "profile", registers=["reactive"])
     sums = result.accepted.groupby("meter_point_id")["reactive_varh"].sum()
-    assert sums.to_dict() == {"M": 7 * HOURS, "N": -(HOURS - 1)}
+    assert sums.to_dict() == {"M": 7 * HOURS, "N": -HOURS}
 
 
 @given(

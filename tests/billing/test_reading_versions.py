@@ -91,6 +91,18 @@ def test_a_register_in_one_version_only_is_refused(column: str, has_it: str) -> 
     assert refused.value.reason == "correction.register"
 
 
+def test_a_register_stays_where_later_readings_have_none_of_it() -> None:
+    below = frame({("A", STARTS[0]): 9, ("A", STARTS[1]): 9}).assign(export_wh=3)
+    above = frame({("A", STARTS[0]): 8, ("A", STARTS[2]): 8, ("B", STARTS[0]): 8})
+    laid = overlay_readings(below, later=above, keeps_registers=True)
+    ordered = laid.sort_values(["meter_point_id", "start"])
+    # What nobody knows is for validation to find.
+    assert ordered["energy_wh"].tolist() == [8, 9, 8, 8]
+    assert ordered["export_wh"].tolist() == [3, 3, -1, -1]
+    first = overlay_readings(above, later=below.assign(energy_wh=7), keeps_registers=True)
+    assert sorted(first["export_wh"]) == [-1, -1, 3, 3]
+
+
 def test_registers_are_overlaid_with_their_readings() -> None:
     below = frame({("A", STARTS[0]): 9, ("A", STARTS[1]): 9}).assign(reactive_varh=3)
     above = frame({("A", STARTS[1]): 8}).assign(reactive_varh=4)

@@ -301,3 +301,39 @@ def test_a_case_of_the_field_by_batches_is_the_same_month_as_by_file(tmp_path, n
         for frame in (by_batches, by_file)
     )
     assert found.to_numpy().tolist() == wanted.to_numpy().tolist()
+
+
+# --- registers beside energies
+
+
+def energies(folder, hours, *, kwh="0.5", fed_in: str | None = None):
+    """A batch of one meter's hours, with or without what it fed in."""
+    header = "meter_point_id,start,kwh" + ("" if fed_in is None else ",export_kwh")
+    tail = "" if fed_in is None else f",{fed_in}"
+    rows = [f"m,2026-07-01T{hour:02d}:00,{kwh}{tail}" for hour in hours]
+    return batch(folder, "\n".join([header, *rows, ""]), has_faces=False)
+
+
+def test_a_batch_without_a_register_takes_nothing_of_it_away(tmp_path):
+    with_it = energies(tmp_path, range(4), fed_in="0.2")
+    without = energies(tmp_path, range(1, 6), kwh="0.7")
+    for paths in ([with_it, without], [without, with_it]):
+        readings, _ = told(paths)
+        assert readings["export_wh"].tolist() == [200] * 4 + [-1] * 2
+    readings, _ = told([with_it, without])
+    assert readings["energy_wh"].tolist() == [500] + [700] * 5
+
+
+def test_a_late_batch_without_a_register_corrects_the_energy_beside_it(tmp_path):
+    with_it = energies(tmp_path, range(4), fed_in="0.2")
+    below, _ = told([with_it])
+    laid = overlay_batches(
+        below,
+        later=[energies(tmp_path, range(2, 6), kwh="0.7")],
+        earlier=[with_it],
+        period=JULY,
+        books=meter_books(MonthContracts(default_contracts(["m"])), timezone=ZONE),
+    )
+    laid = laid.sort_values("start")
+    assert laid["energy_wh"].tolist() == [500] * 2 + [700] * 4
+    assert laid["export_wh"].tolist() == [200] * 4 + [-1] * 2

@@ -114,6 +114,8 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "rule_superseded": ("已由质量更好的读数替代", "Replaced by a better reading"),
     "rule_duplicate": ("重复读数", "Repeated reading"),
     "rule_duplicate-conflict": ("同一时段读数不一致", "Readings disagree"),
+    "rule_export-missing": ("缺少上网电量", "Energy fed in that was not read"),
+    "rule_reactive-missing": ("缺少无功电量", "Reactive energy that was not read"),
     "rule_register": ("与表码示值不符", "Other than the register counted"),
     "rule_daily-total": ("与日电量不符", "Other than the day's total"),
     "rule_sum-check": ("与下级计量点之和不符", "Other than the meter points behind it"),

@@ -22,6 +22,7 @@ from gridsecure.billing.readings import (
     QUALITIES,
     REGISTER_COLUMNS,
     join_readings,
+    register_columns,
     start_us,
 )
 from gridsecure.errors import InvalidReadingsError
@@ -29,7 +30,9 @@ from gridsecure.errors import InvalidReadingsError
 _KEY = ["meter_point_id", "period_start"]
 
 
-def overlay_readings(readings: pd.DataFrame, *, later: pd.DataFrame) -> pd.DataFrame:
+def overlay_readings(
+    readings: pd.DataFrame, *, later: pd.DataFrame, keeps_registers: bool = False
+) -> pd.DataFrame:
     """Lay later readings over earlier ones.
 
     A few corrected readings do not show how long their intervals are: they are as long as what they
@@ -38,6 +41,7 @@ def overlay_readings(readings: pd.DataFrame, *, later: pd.DataFrame) -> pd.DataF
     Args:
         readings: A readings frame.
         later: Another one. Rows of it that contradict each other all stay, for validation to find.
+        keeps_registers: Whether what was read of a register stays where `later` has none of it.
 
     Returns:
         A readings frame with what `later` says of its intervals, and `readings` of the others, each
@@ -46,10 +50,14 @@ def overlay_readings(readings: pd.DataFrame, *, later: pd.DataFrame) -> pd.DataF
     Raises:
         InvalidReadingsError: A later reading lies between the intervals of the earlier ones, so
             it would be counted beside what it corrects (`correction.interval`); or only one of the
-            two has a meter point's reactive or export register (`correction.register`).
+            two has a meter point's reactive or export register, and they are not kept
+            (`correction.register`).
     """
-    for column in REGISTER_COLUMNS:
-        _check_register(readings, later, column=column)
+    if keeps_registers:
+        later = keep_registers(readings, later=later)
+    else:
+        for column in REGISTER_COLUMNS:
+            _check_register(readings, later, column=column)
     later = later.assign(minutes=interval_minutes(later, known=UNKNOWN))
     if readings.empty or later.empty:
         return later if readings.empty else readings
@@ -69,6 +77,35 @@ def overlay_readings(readings: pd.DataFrame, *, later: pd.DataFrame) -> pd.DataF
         if _clashing(kept, adopted) or (adopted.loc[alone, "minutes"] == UNKNOWN_MINUTES).any():
             raise other_interval_error()
     return join_readings([kept, adopted]) if len(kept) else adopted.reset_index(drop=True)
+
+
+def keep_registers(readings: pd.DataFrame, *, later: pd.DataFrame) -> pd.DataFrame:
+    """Later readings with what earlier ones say of registers that they lack.
+
+    Who sends energies taken need not know of the register beside them.
+
+    Args:
+        readings: A readings frame; of several rows of an interval the last one counts.
+        later: Another one.
+    """
+    for column in register_columns(readings):
+        has_one = readings[readings[column] != NO_REGISTER]
+        own = later[column] if column in later else pd.Series(NO_REGISTER, index=later.index)
+        lacks = (own == NO_REGISTER) & later["meter_point_id"].isin(_metered(readings, column))
+        (rows,) = np.nonzero(lacks.to_numpy(bool))
+        if not len(rows):
+            continue
+        known = pd.Series(has_one[column].to_numpy(np.int64), index=_places(has_one))
+        known = known[~known.index.duplicated(keep="last")]
+        values = own.to_numpy(np.int64).copy()
+        told = known.reindex(_places(later.iloc[rows]), fill_value=NO_REGISTER)
+        values[rows] = told.to_numpy(np.int64)
+        later = later.assign(**{column: values})
+    return later
+
+
+def _places(readings: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_arrays([readings["meter_point_id"].astype("str"), start_us(readings)])
 
 
 def outranking_readings(readings: pd.DataFrame, *, later: pd.DataFrame) -> pd.DataFrame:

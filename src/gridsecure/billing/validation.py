@@ -22,7 +22,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -36,14 +36,14 @@ from gridsecure.billing.readings import (
     COLUMNS,
     MINUTE_US,
     MINUTES_COLUMN,
-    REGISTER_COLUMNS,
     ReadingProblem,
     check_readings,
     neighbour_steps,
     register_columns,
     start_us,
 )
-from gridsecure.billing.rule_books import HOLD, REGISTERS, RuleBook
+from gridsecure.billing.register_values import RegisterValues, complete_registers
+from gridsecure.billing.rule_books import HOLD, RuleBook
 from gridsecure.billing.rule_policies import MeterRules, ValidationPolicy
 from gridsecure.billing.validation_rules import CheckedReadings, Finding, Mask
 
@@ -164,10 +164,13 @@ def validate_readings(
     problems += rules.report_problems(batch, rules.zero_consumption(batch, alive))
     problems += _absent(batch, alive, known_meters)
     gaps = methods.Gaps(batch, alive, missing, policy.past)
-    estimates = _estimates(readings, gaps, book=policy.book)
+    registers = list(complete_registers(readings, gaps, span=span, rules=policy.book.estimation))
+    for one in registers:
+        problems += rules.report_problems(batch, one.finding)
+    estimates = _estimates(readings, gaps, registers=registers, book=policy.book)
     # 4. Every input row goes to exactly one side.
     return ValidationResult(
-        accepted=_accepted(readings, gaps, estimates),
+        accepted=_accepted(_with_registers(readings, registers), gaps, estimates),
         quarantined=_quarantined(readings, findings, row=row, alive=alive),
         problems=tuple(problems),
         input_rows=len(readings),
@@ -309,19 +312,18 @@ def _absent(
     ]
 
 
-def _estimates(readings: pd.DataFrame, gaps: methods.Gaps, *, book: RuleBook) -> pd.DataFrame:
+def _with_registers(readings: pd.DataFrame, registers: list[RegisterValues]) -> pd.DataFrame:
+    changed = {one.column: one.values for one in registers if one.finding.rows.any()}
+    return readings.assign(**changed) if changed else readings
+
+
+def _estimates(
+    readings: pd.DataFrame, gaps: methods.Gaps, *, registers: list[RegisterValues], book: RuleBook
+) -> pd.DataFrame:
     """What fills the gaps, as rows of readings with the method of each."""
     batch, missing, rules_of_it = gaps.batch, gaps.missing, book.estimation
     energy = gaps.fill(batch.energy_wh, rules_of_it)
-    columns: dict[str, object] = {}
-    for register in register_columns(readings):
-        name = REGISTERS[REGISTER_COLUMNS.index(register)]
-        counted: object = 0  # nothing, unless the book has registers estimated too
-        if name in rules_of_it.registers:
-            # Profiles of other months hold energy alone.
-            own = replace(gaps, past={}).fill(readings[register].to_numpy(np.int64), rules_of_it)
-            counted = np.maximum(own.values, 0)
-        columns[register] = counted
+    columns: dict[str, object] = {one.column: one.filled for one in registers}
     if MINUTES_COLUMN in readings:
         columns[MINUTES_COLUMN] = missing.step_us // MINUTE_US
     return pd.DataFrame(

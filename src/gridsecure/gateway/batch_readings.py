@@ -86,7 +86,8 @@ def overlay_batches(
     sent, of_faces = _divided(later)
     if sent:
         read = read_batches(sent, period=period, mark=mark)
-        readings = overlay_readings(readings, later=outranking_readings(readings, later=read))
+        above = outranking_readings(readings, later=read)
+        readings = overlay_readings(readings, later=above, keeps_registers=True)
     if not of_faces:
         return readings
     sent_before, faces_before = _divided(earlier)
@@ -104,7 +105,8 @@ def overlay_batches(
         changed = _without_sent(changed, read_batches(every, period=period))
     told_again = outranking_readings(readings, later=changed[changed["quality"] != "missing"])
     unsaid = changed[changed["quality"] == "missing"]
-    return overlay_readings(readings, later=join_readings([told_again, unsaid]))
+    above = join_readings([told_again, unsaid])
+    return overlay_readings(readings, later=above, keeps_registers=True)
 
 
 def _divided(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import interval_minutes
+from gridsecure.billing.reading_versions import keep_registers
 from gridsecure.billing.readings import (
     COLUMNS,
     QUALITIES,
@@ -223,6 +224,8 @@ def read_batches(
 def best_readings(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Of each interval the reading of the best quality, and of equals the last one.
 
+    A register that it lacks is as another reading of the interval says.
+
     Args:
         parts: Readings frames, in the order in which they count.
     """
@@ -236,8 +239,11 @@ def best_readings(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     several = joined.iloc[np.unique(order[[again, again + 1]])]
     quality = several["quality"].map({name: rank for rank, name in enumerate(QUALITIES[::-1])})
     ranked = several.iloc[np.argsort(quality.to_numpy(np.int64), kind="stable")]
-    worse = ranked.index[ranked.duplicated(["meter_point_id", "start"], keep="last")]
-    return joined.drop(index=worse).reset_index(drop=True)
+    is_worse = ranked.duplicated(["meter_point_id", "start"], keep="last")
+    kept = keep_registers(ranked, later=ranked[~is_worse])
+    for column in register_columns(kept):
+        joined.loc[kept.index, column] = kept[column]
+    return joined.drop(index=ranked.index[is_worse]).reset_index(drop=True)
 
 
 def read_edit(path: Path, *, period: BillingPeriod) -> pd.DataFrame:
