@@ -43,6 +43,7 @@ from gridsecure.gateway.correction_plan import (
 from gridsecure.gateway.correction_run import correct_month
 from gridsecure.gateway.correction_versions import compute_expected_corrections
 from gridsecure.gateway.energies import IntervalEnergies
+from gridsecure.gateway.exceptions import Wanted, list_exceptions, load_exception
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.reconciliation import compute_expected_bills
@@ -57,6 +58,7 @@ from gridsecure.plans.quantities import Family, find_family
 from gridsecure.statement_checks import STATEMENTS_PURPOSE, bill_digests, check_statements
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import find_head, verify_chain
+from gridsecure.store.pages import PageAsked
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff, parse_tariff
 from tests.authority_simulator import Authority
 from tests.gateway.gateway_world import MONTH, GatewayWorld, Killed, finished_month, kill_at
@@ -433,6 +435,53 @@ def test_who_can_no_longer_be_billed_stops_the_correction(world):
     assert refusal.value.reason == "correction.unbillable"
     assert "1 meter points" in refusal.value.message
     assert list_corrections(world.zone, MONTH) == []
+
+
+def work_list(world) -> dict[tuple[str, str], str]:
+    with write_session(world.zone.engine) as session:
+        rows, _ = list_exceptions(session, PageAsked(), wanted=Wanted(month=MONTH))
+        return {(row.meter_point_id, row.rule): row.state for row in rows}
+
+
+def last_note(world, rule: str) -> str:
+    with write_session(world.zone.engine) as session:
+        rows, _ = list_exceptions(session, PageAsked(), wanted=Wanted(month=MONTH))
+        (number,) = [row.id for row in rows if row.rule == rule]
+    return load_exception(world.zone, number)[1][-1].text
+
+
+def test_what_a_correction_brings_is_on_the_work_list_and_what_it_settles_is_closed(world):
+    home = homes(world)[0]
+    spiked, put_right = (
+        corrected_csv((home, "2026-07-03 05:00", kwh), (home, "2026-07-03 06:00", 0.2))
+        for kwh in (80.0, 0.4)
+    )
+    before = work_list(world)
+    correct(world, saved(world, spiked))
+    assert work_list(world) == before | {(home, "spike"): "open"}
+    correct(world, saved(world, put_right))
+    assert work_list(world) == before | {(home, "spike"): "resolved"}
+    assert last_note(world, "spike") == "Correction 2: it is found no more."
+
+
+def test_a_correction_that_is_refused_leaves_the_work_list(world):
+    home, before = homes(world)[0], work_list(world)
+    hours = [f"2026-07-{day:02d} {hour:02d}:00" for day in range(1, 29) for hour in range(24)]
+    with pytest.raises(InputError):
+        correct(world, saved(world, corrected_csv(*((home, hour, -1.0) for hour in hours))))
+    assert work_list(world) == before
+
+
+def test_an_exception_of_who_was_left_out_is_closed_by_its_first_bill(short_world):
+    world, readings = short_world
+    home = homes(world)[0]
+    assert work_list(world)[home, "no-readings"] == "open"
+    files = saved(world, readings)
+    with pytest.raises(Killed):
+        correct(world, files, progress=kill_at("upload"))
+    world.restart()
+    correct(world, files)
+    assert work_list(world)[home, "no-readings"] == "resolved"
 
 
 @pytest.fixture

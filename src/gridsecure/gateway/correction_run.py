@@ -1,6 +1,7 @@
 """Correcting a month at the gateway: from late and corrected files to committed corrections.
 
 1. lay the corrected files over all files of the month before them, and validate the whole again;
+   the work list says what is found of it now;
 2. settle every roster as the plaintext oracle, and compare with the version before: slots that
    differ are corrected, and all slots of a roster whose tariff was replaced;
 3. fix the plan of the correction;
@@ -53,6 +54,7 @@ from gridsecure.gateway.correction_versions import (
     list_earlier_corrections,
     version_oracle,
 )
+from gridsecure.gateway.exceptions import record_found
 from gridsecure.gateway.first_bills import (
     assign_left_out,
     count_first_bills,
@@ -156,6 +158,7 @@ class _CorrectionRun:
         names = frozenset(admitted.admission.billed["meter_point_id"])
         assigned = self.assign(admitted, billed, known) if self.bill_left_out else None
         added = assigned.rosters if assigned else []
+        self.list_exceptions(admitted, assigned)
         plan = CorrectionPlan(
             number=1 + len(list_earlier_corrections(self.zone, self.correction)),
             files=self.correction,
@@ -221,6 +224,22 @@ class _CorrectionRun:
         )
         require_billed(admitted)
         return admitted
+
+    def list_exceptions(self, admitted: AdmittedMonth, assigned: Assigned | None) -> None:
+        """Bring the work list up to what is found of the corrected month.
+
+        Not before nothing refuses the correction: what is not corrected settles nothing.
+        """
+        final = admitted if assigned is None else admitted.leave_out(assigned.refused)
+        number = 1 + len(list_earlier_corrections(self.zone, self.correction))
+        record_found(
+            self.zone,
+            self.correction.month,
+            final.list_found(),
+            at=self.clock(),
+            is_final=assigned is not None,
+            occasion=f"Correction {number}",
+        )
 
     def tariffs(self) -> Mapping[str, str]:
         """Tariff id -> text: what each roster was billed with last, or what now replaces it."""

@@ -2,7 +2,7 @@
 
 An exception is a meter point of a month and a rule that found something. It is `open`, then
 `assigned` to an owner, then `resolved` or `waived`; each change is kept with who made it. The list
-is brought up to what was found whenever a month is validated:
+is brought up to what was found whenever a month is validated, for its bills or for a correction:
 
 - what is found for the first time is opened;
 - what is found no more, and nobody closed, is resolved by the gateway;
@@ -100,7 +100,13 @@ class Change:
 
 
 def record_found(
-    zone: GatewayZone, month: str, found: Iterable[Found], *, at: datetime, is_final: bool
+    zone: GatewayZone,
+    month: str,
+    found: Iterable[Found],
+    *,
+    at: datetime,
+    is_final: bool,
+    occasion: str = "Validated again",
 ) -> None:
     """Bring the list up to what was found of a month; the same again changes nothing.
 
@@ -108,6 +114,7 @@ def record_found(
         month: YYYY-MM.
         found: One for each meter point and rule.
         is_final: Whether the identity authority was asked too; else what it said before stays.
+        occasion: Why it was validated, as the notes say it.
 
     Raises:
         StorageError: The database could not take it.
@@ -120,7 +127,7 @@ def record_found(
             one = wanted.pop((row.meter_point_id, row.rule), None)
             if one is None and not is_final and row.rule.startswith(_OF_IDENTITY):
                 continue
-            said = _brought_up(row, one)
+            said = _brought_up(row, one, occasion)
             if said:
                 revision += 1
                 row.revision, row.changed_at = revision, at
@@ -131,21 +138,21 @@ def record_found(
             session.add(_opened(month, one, revision=revision, at=at))
 
 
-def _brought_up(row: ExceptionRow, found: Found | None) -> str:
+def _brought_up(row: ExceptionRow, found: Found | None, occasion: str) -> str:
     """Change a row to what is found of it now; what is to be said of that."""
     if found is None:
         if row.state in CLOSED:
             return ""
         row.state = RESOLVED
-        return "Validated again: it is found no more."
+        return f"{occasion}: it is found no more."
     before = (row.intervals, row.is_unbilled)
     row.first_at = found.first_at
     row.intervals, row.is_unbilled = found.intervals, found.is_unbilled
     if before[0] != found.intervals and row.state == RESOLVED:
         row.state, row.owner = OPEN, ""
-        return f"Found again, of {found.intervals} intervals."
+        return f"{occasion}: found again, of {found.intervals} intervals."
     if before != (found.intervals, found.is_unbilled):
-        return f"Validated again: {found.intervals} intervals, {before[0]} before."
+        return f"{occasion}: {found.intervals} intervals, {before[0]} before."
     return ""
 
 
