@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import pytest
@@ -16,7 +18,7 @@ from gridsecure.gateway.ingestion import notices
 from gridsecure.gateway.month_plan import MonthPlan, fix_plan, keep_report
 from gridsecure.gateway.tables import NoticeRow
 from gridsecure.head_end.sender import read_notice
-from gridsecure.store.database import read_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.wire.gateway import MonthReport
 from gridsecure_api.gateway_notices import Courier
 from tests.apps.office_services import served
@@ -220,3 +222,79 @@ def test_a_name_that_no_host_can_have_is_an_address_that_cannot_be_reached(zone,
         time.sleep(0.02)
     courier.stop()
     assert [row.state for row in rows(zone)] == ["waiting"]
+
+
+def again(zone, **changed) -> None:
+    """Have the source told, and a second notice made like its first."""
+    notices.announce_done(zone, at=NOW)
+    (row,) = rows(zone)
+    with write_session(zone.engine) as session:
+        session.add(NoticeRow(**(row.model_dump(exclude={"id"}) | changed)))
+
+
+@contextmanager
+def dripping(*, head: bytes = b""):
+    """A server on loopback that answers one byte in a while and never ends."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+
+        def drip(connection):
+            with connection, suppress(OSError):
+                connection.sendall(head)
+                while not ended.wait(0.05):
+                    connection.sendall(b"x")
+
+        def accept():
+            while not ended.is_set():
+                with suppress(TimeoutError):
+                    connection, _ = server.accept()
+                    threading.Thread(target=drip, args=(connection,), daemon=True).start()
+
+        acceptor = threading.Thread(target=accept, daemon=True)
+        acceptor.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}/notices"
+        finally:
+            ended.set()
+            acceptor.join(5)
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nX-Slow: "])
+def test_a_host_that_answers_byte_by_byte_keeps_no_other_source_waiting(zone, sources, head):
+    app, arrived = FastAPI(), threading.Event()
+
+    @app.post("/notices")
+    async def take(request: Request) -> Response:
+        read_notice(await request.body(), gateway_key=zone.signing_key.public_key)
+        arrived.set()
+        return Response()
+
+    again(zone, source="other")
+    with dripping(head=head) as slow, served(app) as url:
+        sources.register("headend", webhook=slow)
+        sources.register("other", webhook=f"{url}/notices")
+        courier = Courier(zone, sources.world.clock, deadline_s=6.0)
+        courier.start()
+        assert arrived.wait(20)
+        assert [row.attempts for row in rows(zone)] == [0, 0], "the slow one is waited for"
+        deadline = time.monotonic() + 20
+        while not rows(zone)[0].attempts:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        courier.stop()
+    states = {row.source: row.state for row in rows(zone)}
+    assert states == {"headend": "waiting", "other": "told"}
+
+
+def test_once_a_source_takes_none_its_others_are_put_off_with_it(zone, sources):
+    again(zone, occasion="another")
+    asked = []
+
+    def refuse(*given):
+        asked.append(given)
+        return False
+
+    notices.deliver_due(zone, post=refuse, now=NOW)
+    assert len(asked) == 1
+    assert [row.attempts for row in rows(zone)] == [1, 1]

@@ -1,29 +1,35 @@
 """The gateway's courier: sends notices to sources in a thread of its own, and sleeps in between.
 
 The addresses come from the operator. A redirect is not followed and an answer's body is not read,
-so that whoever stands behind an address can neither send the gateway elsewhere nor fill it.
+so that whoever stands behind an address can neither send the gateway elsewhere nor fill it. A
+delivery has one deadline from the first packet to the end of the answer's headers, because a host
+that answers byte by byte is never silent; all deliveries of a round to one address have another.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
 import httpx
 
 from gridsecure.errors import GridSecureError
-from gridsecure.gateway.ingestion.notices import announce_done, deliver_due
+from gridsecure.gateway.ingestion.notices import Post, announce_done, deliver_due
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.wire.connections import new_client
+from gridsecure.wire.connections import trusted_roots
 from gridsecure_api.deps import Clock
 
 _log = logging.getLogger(__name__)
 
 TIMEOUT_S: Final = 10.0
-"""Longest that a source's address is waited for [s]."""
+"""Longest that a delivery may take [s]."""
+ROUND_S: Final = 30.0
+"""Longest that an address may take before the rest of its deliveries is put off [s]."""
 _LONGEST_SLEEP: Final = timedelta(minutes=1)
 
 
@@ -31,7 +37,7 @@ class Courier:
     """Delivers what sources are to be told.
 
     Args:
-        connect: Opens the connection; closed at the end.
+        deadline_s: Longest that a delivery may take [s].
     """
 
     def __init__(
@@ -39,11 +45,11 @@ class Courier:
         zone: GatewayZone,
         clock: Clock,
         *,
-        connect: Callable[[], httpx.Client] = lambda: new_client(timeout=TIMEOUT_S),
+        deadline_s: float = TIMEOUT_S,
     ) -> None:
         self._zone = zone
         self._clock = clock
-        self._connect = connect
+        self._deadline_s = deadline_s
         self._wanted = threading.Event()
         self._is_stopped = False
         self._thread: threading.Thread | None = None
@@ -66,24 +72,27 @@ class Courier:
             self._thread.join(2 * TIMEOUT_S)
 
     def _run(self) -> None:
-        with self._connect() as http:
-            while not self._is_stopped:
-                self._wanted.wait(self._look(http).total_seconds())
-                self._wanted.clear()
+        while not self._is_stopped:
+            self._wanted.wait(self._look().total_seconds())
+            self._wanted.clear()
 
-    def _look(self, http: httpx.Client) -> timedelta:
-        """Send what is due; how long to sleep then."""
+    def _round(self) -> Post:
+        """Sends the notices of one round, each within its deadline."""
+        began: dict[str, float] = {}
 
         def post(address: str, body: bytes, headers: Mapping[str, str]) -> bool:
-            try:
-                with http.stream("POST", address, content=body, headers=headers) as answer:
-                    return answer.is_success
-            except (httpx.HTTPError, httpx.InvalidURL, UnicodeError):  # the last: no host's name
+            now = time.monotonic()
+            if self._is_stopped or now - began.setdefault(address, now) > ROUND_S:
                 return False
+            return asyncio.run(_post(address, body, headers, deadline_s=self._deadline_s))
 
+        return post
+
+    def _look(self) -> timedelta:
+        """Send what is due; how long to sleep then."""
         try:
             announce_done(self._zone, at=self._clock())
-            due = deliver_due(self._zone, post=post, now=self._clock())
+            due = deliver_due(self._zone, post=self._round(), now=self._clock())
         except GridSecureError as error:  # the database, for now
             _log.warning("notices wait: %s", error.reason)
             return _LONGEST_SLEEP
@@ -92,3 +101,20 @@ class Courier:
             return _LONGEST_SLEEP
         now = self._clock()
         return _LONGEST_SLEEP if due is None else min(max(due - now, timedelta(0)), _LONGEST_SLEEP)
+
+
+async def _post(
+    address: str, body: bytes, headers: Mapping[str, str], *, deadline_s: float
+) -> bool:
+    """Whether an address took a body within so many seconds, whatever it does meanwhile."""
+    client = httpx.AsyncClient(verify=trusted_roots(), follow_redirects=False, timeout=deadline_s)
+    try:
+        async with (
+            asyncio.timeout(deadline_s),
+            client,
+            client.stream("POST", address, content=body, headers=headers) as answer,
+        ):
+            return answer.is_success
+    # The last: no host's name.
+    except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, UnicodeError):
+        return False

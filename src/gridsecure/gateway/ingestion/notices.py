@@ -4,11 +4,15 @@ A notice is a row from the moment something happened until the source took it: a
 ended in between tells it after its next start, and a source that cannot be reached is tried again,
 less and less often, for five days. What it is told is read as the notice goes out, a thousand
 batches at a time, so a repeated notice says the same or what is newer.
+
+Sources are told side by side, so that one whose address is slow keeps no other waiting. Once it
+does not take a notice, its others of that round are put off with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -39,6 +43,7 @@ PAUSES: Final = tuple(
 
 _BATCHES: Final = 1000  # in one notice
 _AT_ONCE: Final = 100  # notices in one round
+_SIDE_BY_SIDE: Final = 32  # sources
 
 Post = Callable[[str, bytes, Mapping[str, str]], bool]
 """Sends a body with headers to an address; whether it was taken."""
@@ -105,6 +110,9 @@ def _announce(
 def deliver_due(zone: GatewayZone, *, post: Post, now: datetime) -> datetime | None:
     """Send every notice that is due, the longest waiting first.
 
+    Args:
+        post: Called from several threads, one a source.
+
     Returns:
         When to come again; None while no notice waits.
     """
@@ -118,14 +126,30 @@ def deliver_due(zone: GatewayZone, *, post: Post, now: datetime) -> datetime | N
                 select(SourceRow).where(col(SourceRow.name).in_({row.source for row in rows}))
             )
         }
+    by_source: dict[str, list[_Delivery]] = {}
     for row in rows:
-        _Delivery(zone, row, addresses.get(row.source, ""), now).run(post)
+        delivery = _Delivery(zone, row, addresses.get(row.source, ""), now)
+        by_source.setdefault(row.source, []).append(delivery)
+    with ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="notice") as pool:
+        for _ in pool.map(lambda own: _deliver(own, post), by_source.values()):
+            pass
     with read_session(zone.engine) as session:
         return session.exec(
             select(NoticeRow.due_at)
             .where(NoticeRow.state == "waiting")
             .order_by(col(NoticeRow.due_at))
         ).first()
+
+
+def _deliver(own: Sequence[_Delivery], post: Post) -> None:
+    """Send the notices of one source, until it does not take one."""
+    for delivery in own:
+        if not delivery.run(post):
+            post = _put_off
+
+
+def _put_off(_address: str, _body: bytes, _headers: Mapping[str, str]) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +161,17 @@ class _Delivery:
     address: str
     now: datetime
 
-    def run(self, post: Post) -> None:
-        """Send what is left of it; note how far that went."""
+    def run(self, post: Post) -> bool:
+        """Send what is left of it, and note how far that went; whether all of it was taken."""
         after: int | None = self.row.after
         while after is not None:
             states, following = self.read(after)
             if states and not (self.address and post(self.address, *self.write(states, after))):
                 self.note_failure(after)
-                return
+                return False
             after = following
         self.note(state="told")
+        return True
 
     def read(self, after: int) -> tuple[dict[str, str], int | None]:
         """States of the next batches by id, and the number of the last one if there are more."""
