@@ -271,7 +271,8 @@ def _read_channel(
     else:
         layout = "long"
         readings = _read_long(table, timezone, energy="register_kwh" if named else "kwh")
-        readings["start"] += found.delay
+        moved = readings["start"] + found.delay  # in nanoseconds
+        readings["start"] = moved.astype(readings["start"].dtype)
         if found.minutes:
             readings["minutes"] = np.int64(found.minutes)
     if named or meaning.values is Values.REGISTER:
