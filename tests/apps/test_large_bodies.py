@@ -202,6 +202,36 @@ def write(zone, body):
         return counts, writer.keep()
 
 
+def store(tmp_path, data: bytes, name: str):
+    zone = zone_in(tmp_path / name)
+    with spooled(tmp_path, data) as body:
+        _, digest = write(zone, body)
+    return batches.batch_folder(zone) / f"{digest}.parquet"
+
+
+def test_daily_values_stay_days_beside_batches_of_intervals(tmp_path):
+    days = pd.date_range("2026-07-01", periods=31).strftime("%Y/%m/%d").tolist()
+    matrix = f"CONS_NO,FLAG,{','.join(days)}\nDAILY,0{',2.5' * 31}\n".encode()
+    hours = table(meters=1).assign(start=pd.date_range("2026-07-01", periods=600, freq="h"))
+    paths = [
+        store(tmp_path, matrix, "days"),
+        store(tmp_path, hours.to_csv(index=False).encode(), "hours"),
+    ]
+    july = billing_month(2026, 7, timezone=ZONE)
+    for order in (paths, paths[::-1]):
+        found = read_batches(order, period=july).set_index("meter_point_id")
+        assert set(found.loc["DAILY", "minutes"]) == {1440}
+        assert set(found.loc["MP-0", "minutes"]) == {60}
+        assert found.loc["DAILY", "energy_wh"].sum() == 77_500
+
+
+def test_a_large_matrix_of_days_is_read_whole(tmp_path, small_pieces):
+    days = pd.date_range("2026-07-01", periods=31).strftime("%Y/%m/%d").tolist()
+    lines = "".join(f"M{number},0{',2.5' * 31}\n" for number in range(3))
+    (found,) = read(tmp_path, gzip.compress(f"CONS_NO,FLAG,{','.join(days)}\n{lines}".encode()))
+    assert len(found) == 93
+
+
 def test_a_month_is_read_from_the_groups_that_have_some_of_it(tmp_path, small_pieces):
     readings = table().sort_values("start", kind="stable")
     zone = zone_in(tmp_path)

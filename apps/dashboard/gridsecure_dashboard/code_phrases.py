@@ -66,8 +66,8 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "Held for part of the month, and a charge has no rule for that",
     ),
     "excluded_interval-length": (
-        "同一读数时段跨越两种电价",
-        "An interval spans two prices",
+        "读数时段（或仅有日电量的一天）跨越两种电价，或长于需量周期",
+        "An interval or a day spans two prices, or is too long for demand",
     ),
     "excluded_year-to-date": (
         "按年计算阶梯，但此前月份未在本节点处理",

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from gridsecure.billing.readings import DAY_MINUTES
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.periods import Lengths
 from gridsecure.tariffs.cells import ALL_MONTHS, MINUTES_PER_DAY
@@ -97,6 +98,14 @@ def find_straddling(
 
 def straddling_error(start: pd.Timestamp, minutes: int, *, whose: str = "") -> InvalidReadingsError:
     """The refusal of an interval whose parts have different prices."""
+    if minutes == DAY_MINUTES:
+        return InvalidReadingsError(
+            f"The energy of {start:%Y-%m-%d}{whose} is known for the whole day only, which has"
+            " several time-of-use periods of the tariff.",
+            reason="readings.daily",
+            remedy="Send intervals of 5, 10, 15, 30 or 60 minutes. Daily energies are billed where"
+            " one price applies all day.",
+        )
     return InvalidReadingsError(
         f"The {minutes}-minute interval{whose} from {start:%Y-%m-%d %H:%M} crosses the boundary "
         "between two time-of-use periods of the tariff.",

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gridsecure.billing.interval_lengths import interval_minutes
-from gridsecure.billing.readings import MINUTES_COLUMN, start_us
+from gridsecure.billing.readings import DAY_MINUTES, MINUTES_COLUMN, start_us
 from gridsecure.billing.rule_policies import ValidationPolicy
 from gridsecure.billing.validation_rules import Mask
 
@@ -50,5 +50,7 @@ def move_starts(readings: pd.DataFrame, policy: ValidationPolicy) -> tuple[pd.Da
     shifted = starts - pd.to_timedelta(np.where(moved, beside, 0), unit="us")
     fixed = readings.assign(start=pd.Series(shifted.as_unit(starts.unit), index=readings.index))
     if MINUTES_COLUMN in fixed:
-        fixed[MINUTES_COLUMN] = interval_minutes(fixed.drop(columns=MINUTES_COLUMN))
+        told = fixed[MINUTES_COLUMN] != DAY_MINUTES
+        unstated = fixed.loc[told].drop(columns=MINUTES_COLUMN)
+        fixed.loc[told, MINUTES_COLUMN] = interval_minutes(unstated)
     return fixed, moved

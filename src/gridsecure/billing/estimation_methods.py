@@ -260,14 +260,19 @@ def _time_key(
 ) -> NDArray[np.int64]:
     """One number for meter point, interval length and minute of the day."""
     minute = local_us % _DAY_US // MINUTE_US
-    return (meters * 61 + length_us // MINUTE_US) * _DAY + minute
+    return (meters * 61 + _length_key(length_us)) * _DAY + minute
+
+
+def _length_key(length_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Interval length as a number below 61; that of a day is 0, which no interval has."""
+    return length_us // MINUTE_US % _DAY
 
 
 def _day_key(length_us: NDArray[np.int64], local_us: NDArray[np.int64]) -> NDArray[np.int64]:
     """One number for weekend or not, interval length and minute of the day."""
     day, since_midnight_us = np.divmod(local_us, _DAY_US)
     is_weekend = ((day - _MONDAY) % 7 >= _SATURDAY).astype(np.int64)
-    key = (is_weekend * 61 + length_us // MINUTE_US) * _DAY + since_midnight_us // MINUTE_US
+    key = (is_weekend * 61 + _length_key(length_us)) * _DAY + since_midnight_us // MINUTE_US
     return np.asarray(key, dtype=np.int64)
 
 

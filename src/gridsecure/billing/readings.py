@@ -7,7 +7,8 @@ Invariants of a frame that passed `check_readings`:
 - `energy_wh` is exact: an int64 count of Wh, 0 where `quality` says `missing`,
 - `reactive_varh` and `export_wh`, where a file has those registers, are int64 beside it [varh, Wh],
 - `minutes`, where it stands, is the int64 length of the reading's own interval, one of
-  `INTERVAL_MINUTES` or 0 where it cannot be told; elsewhere `interval_lengths` tells it,
+  `INTERVAL_MINUTES`, `DAY_MINUTES` where only the energy of the whole day is known, or 0 where it
+  cannot be told; elsewhere `interval_lengths` tells it, and never a day,
 - `quality` is text; flags other than `QUALITIES` are kept for validation to quarantine.
 
 Text becomes such energies in `energy_text`. Whether a reading is plausible is decided in
@@ -36,6 +37,9 @@ QUALITIES: Final = ("actual", "estimated", "missing")
 
 # The lengths that divide an hour and that meters are in fact set to [minutes].
 INTERVAL_MINUTES: Final = (5, 10, 15, 30, 60)
+
+DAY_MINUTES: Final = 1440
+"""Length of a daily value, which has to be stated: midnights alone may be what is left of hours."""
 
 MINUTE_US: Final = 60_000_000
 

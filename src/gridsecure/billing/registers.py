@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import UNKNOWN_MINUTES, interval_minutes
 from gridsecure.billing.readings import (
+    DAY_MINUTES,
     INTERVAL_MINUTES,
     MINUTE_US,
     ReadingProblem,
@@ -87,7 +88,7 @@ def registers_to_readings(
         InvalidReadingsError: `readings.interval` when no interval length can be told.
     """
     frame, found = _numbered(faces)
-    frame["minutes"] = interval_minutes(faces, known=known)[frame.pop("row")]
+    frame["minutes"] = _lengths(faces, known)[frame.pop("row")]
     zone = pd.DatetimeIndex(faces["start"]).tz
     frame = _on_their_grid(_one_a_moment(frame, found), found)
     table = _spread(_fitting(frame, found), found)
@@ -142,6 +143,24 @@ def _numbered(faces: pd.DataFrame) -> tuple[pd.DataFrame, _Found]:
         }
     )
     return frame, _Found(names=np.asarray(names, dtype=object))
+
+
+def _lengths(faces: pd.DataFrame, known: pd.Timedelta | None) -> NDArray[np.int64]:
+    """The length of each face's interval [minutes].
+
+    A meter point whose faces all stand at midnights is read daily, unless it was said how long its
+    intervals are. Whatever else was lost in between, the energy of each day is known.
+    """
+    midnight = pd.DatetimeIndex(faces["start"]).tz_localize(None).as_unit("us").asi8 % _DAY_US == 0
+    given = (faces["quality"] != "missing").to_numpy(bool)
+    daily = pd.Series(midnight | ~given).groupby(faces["meter_point_id"].to_numpy(object))
+    is_daily = daily.transform("all").to_numpy(bool)
+    if not is_daily.any() or (known is not None and known):
+        return interval_minutes(faces, known=known)
+    minutes = np.full(len(faces), DAY_MINUTES, dtype=np.int64)
+    if not is_daily.all():
+        minutes[~is_daily] = interval_minutes(faces[~is_daily], known=known)
+    return minutes
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,8 @@ from gridsecure.billing.readings import (
 )
 
 Mask = NDArray[np.bool_]
+
+_HOUR_MINUTES: Final = 60
 
 NEGATIVE = "negative"
 NET_METERED = "net-metered"
@@ -301,11 +304,11 @@ def zero_run(batch: CheckedReadings, alive: Mask, *, minutes: NDArray[np.int64])
 
 
 def _power_w(batch: CheckedReadings, rows: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Mean power over each interval's own length [W]; every length divides the hour."""
-    lengths, hour_us = batch.length_us[rows], 60 * MINUTE_US
-    if len(lengths) and lengths.min() == lengths.max():
-        return batch.energy_wh[rows] * (hour_us // int(lengths[0]))
-    return batch.energy_wh[rows] * (hour_us // lengths)
+    """Mean power over each interval's own length, rounded down [W]."""
+    minutes = batch.length_us[rows] // MINUTE_US
+    if len(minutes) and minutes.min() == minutes.max() <= _HOUR_MINUTES:
+        return batch.energy_wh[rows] * (_HOUR_MINUTES // int(minutes[0]))
+    return batch.energy_wh[rows] * _HOUR_MINUTES // minutes
 
 
 def zero_consumption(batch: CheckedReadings, alive: Mask) -> Finding:

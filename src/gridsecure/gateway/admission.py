@@ -22,6 +22,7 @@ from gridsecure.billing.calendars import find_straddling
 from gridsecure.billing.charges import KINDS, Need, list_needs
 from gridsecure.billing.limits import OPEN_LIMIT_WH, counts_hours
 from gridsecure.billing.measures import find_across_prices
+from gridsecure.billing.readings import DAY_MINUTES
 from gridsecure.billing.rules import (
     EXPORT,
     REGISTER,
@@ -61,7 +62,8 @@ REASONS: Final = {
     " no rule divides",
     "tariff-not-valid": "its tariff, or the tariff's price series, does not cover the month",
     "register-missing": "its tariff bills reactive energy or feed-in, and its readings have none",
-    "interval-length": "an interval of its readings spans two prices of its tariff",
+    "interval-length": "an interval of its readings, or a day of which only the whole is known,"
+    " spans two prices of its tariff, or is too long for its demand",
     "year-to-date": "its tariff counts energy over the year, and an earlier month of that"
     " year was not processed here",
     "tier-limit": "a tier limit with its household quota, or its free quota, is not whole kWh, or"
@@ -78,6 +80,11 @@ REASONS: Final = {
     "identity.refused": "the identity authority refused it",
 }
 """Reason code -> what it says about a meter point; in order of precedence."""
+
+_BY_TARIFF: Final = (
+    *("tariff-not-valid", "tier-limit", "tier-energy", "part-month"),
+    *("register-missing", "year-to-date", "interval-length"),
+)
 
 _DIVISIBLE: Final = (TOTAL, REGISTER, EXPORT)
 """Lines that are the same for the days of a part as for a month: a price for each kWh of theirs."""
@@ -196,7 +203,7 @@ def contradict_books(
     """
     names = contracts["meter_point_id"]
     rows = energies.meter_point_ids.get_indexer(pd.Index(names))
-    peaks = energies.energy_wh.max(axis=1)[rows]
+    peaks = energies.on_grid(energies.grid).energy_wh.max(axis=1)[rows]
     found: dict[str, str] = {}
     both = zip(names, contracts["zone"], contracts["customer_class"], peaks, strict=True)
     for name, zone, customer_class, peak in both:
@@ -246,13 +253,7 @@ def _tariff_objections(
     rows: NDArray[np.intp],
     period: BillingPeriod,
 ) -> dict[str, Mask]:
-    masks = {
-        reason: np.zeros(len(contracts), dtype=bool)
-        for reason in (
-            *("tariff-not-valid", "tier-limit", "tier-energy", "part-month"),
-            *("register-missing", "year-to-date", "interval-length"),
-        )
-    }
+    masks = {reason: np.zeros(len(contracts), dtype=bool) for reason in _BY_TARIFF}
     none = np.zeros(len(contracts), dtype=np.int64)
     totals = none if energies is None else np.where(rows >= 0, energies.totals_wh[rows], 0)
     for tariff_id in set(contracts["tariff_id"]) & set(tariffs):
@@ -268,7 +269,10 @@ def _tariff_objections(
         masks["part-month"] |= own & any(rule.basis not in _DIVISIBLE for rule in rules)
         if energies is not None:
             masks["register-missing"] |= own & _without_register(rules, energies, rows)
-            masks["interval-length"] |= own & _across_prices(tariff, energies, rows)
+            too_long = _across_prices(tariff, energies, rows) | _without_demand(
+                rules, energies, rows
+            )
+            masks["interval-length"] |= own & too_long
             if tariff.tier_reset == YEAR:
                 masks["year-to-date"] |= own & _lacks(energies.year_before_wh, rows)
                 masks["tier-energy"] |= own & _beyond_a_year(energies, rows)
@@ -304,6 +308,17 @@ def _across_prices(tariff: Tariff, energies: IntervalEnergies, rows: NDArray[np.
     if price is not None:
         across |= find_across_prices(energies.starts, lengths, pd.Timedelta(price)).any(axis=1)
     found: Mask = (rows >= 0) & across[rows]
+    return found
+
+
+def _without_demand(
+    rules: tuple[LineRule, ...], energies: IntervalEnergies, rows: NDArray[np.intp]
+) -> Mask:
+    """Meter points of which only the energy of a day is known, where demand is billed."""
+    if Need.DEMAND not in list_needs(rules):
+        return np.zeros(len(rows), dtype=bool)
+    lengths = np.broadcast_to(energies.lengths, energies.energy_wh.shape)
+    found: Mask = (rows >= 0) & (lengths == DAY_MINUTES).any(axis=1)[rows]
     return found
 
 

@@ -18,6 +18,8 @@ from gridsecure.billing.readings import REGISTER_COLUMNS
 from gridsecure.errors import InvalidReadingsError
 
 CHANNEL: Final = "channel"
+FACES_FED_IN: Final = "register_export_kwh"
+"""Column with faces of the register of energy fed in, beside `register_kwh`."""
 _ENERGIES: Final = ("", "总", "电量", "总电量", "示值", "总示值")
 _TAKEN: Final = ("import", "1.8.0", "1-0:1.8.0", *(f"正向有功{word}" for word in _ENERGIES))
 _FED_IN: Final = ("export", "2.8.0", "1-0:2.8.0", *(f"反向有功{word}" for word in _ENERGIES))
@@ -25,11 +27,16 @@ _KEY: Final = ["meter_point_id", "start"]
 
 
 def split_channels(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The lines of energy taken and those of energy fed in, without the column.
+    """The lines of energy taken and those of energy fed in, without the column that says which.
+
+    A table without it has faces of both registers on each line.
 
     Raises:
         InvalidReadingsError: `readings.channel`: a line is neither, or none is of energy taken.
     """
+    if CHANNEL not in table:
+        of_taken = table.drop(columns=FACES_FED_IN)
+        return of_taken, of_taken.assign(register_kwh=table[FACES_FED_IN])
     said = table[CHANNEL].str.strip().str.lower()
     taken, fed_in = said.isin(_TAKEN), said.isin(_FED_IN)
     other = np.flatnonzero(~(taken | fed_in))

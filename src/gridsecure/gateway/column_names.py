@@ -1,8 +1,8 @@
-"""What the columns of the two layouts are called elsewhere.
+"""What the columns of tables are called elsewhere, and which of them nothing is read from.
 
 A name that can only mean one of our columns is read as it. A name that leaves open what is in the
 column (`usage` may be Wh, `time` may be the end of an interval) is refused, and the refusal says
-what it is probably meant to be. So are columns for each day, which hold no intervals.
+what it is probably meant to be.
 """
 
 from __future__ import annotations
@@ -16,18 +16,28 @@ from gridsecure.gateway.wide_days import POINT_MINUTES
 
 LAYOUTS: Final = (
     "meter_point_id,start,kwh[,kvarh][,export_kwh][,quality][,unit] or"
-    " meter_point_id,date,p1..pN[,quality][,ratio][,unit][,channel] with N 24, 48 or 96"
+    " meter_point_id,date,p1..pN[,quality][,ratio][,unit][,channel] with N 24, 48 or 96, or"
+    " meter_point_id,date,kwh for whole days"
 )
 QUOTABLE_NAME: Final = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w\u4e00-\u9fff ]{0,39}")
 """A first line of data instead of a header must not be quoted back: it holds readings."""
 
+
+def _registers(flow: str) -> str:
+    """Names of a register's total: those of DL/T 645-2007, of DL/T 698.45 and of exports."""
+    total = f"{flow}有功总电能"
+    short = f"{flow}有功总示值 {total}示值 {flow}有功电能示值_总 {flow}有功电能_总"
+    return f"{short} {total} 日冻结{total} 上1次_日冻结{total} 当前_{total}"
+
+
 # Names of public exports that mean nothing else, blanks and marks as underscores.
 _READ_NAMES: Final = {
     "meter_point_id": "户号 用户编号 用户号 计量点编号 测量点编号 nmi mpan cups cons_no",
-    "date": "日期 数据日期",
-    "start": "开始时间 interval_start start_time",
+    "date": "日期 数据日期 data_date",
+    "start": "开始时间 interval_start start_time 冻结时间 日冻结时间 数据冻结时间 上1次_日冻结时间",
     "kwh": "电量_kwh 用电量_kwh 电量_千瓦时 用电量_千瓦时 usage_kwh consumption_kwh energy_kwh",
-    "register_kwh": "示值 表码 正向有功总示值",
+    "register_kwh": f"示值 表码 pap_r 00010000 00100201 {_registers('正向')}",
+    "register_export_kwh": f"rap_r 00020000 00200201 {_registers('反向')}",
     "export_kwh": "反向电量_kwh 上网电量_kwh export_kwh",
     "quality": "质量 质量标志 quality_flag",
     "ratio": "综合倍率 倍率",
@@ -42,12 +52,23 @@ _OPEN_NAMES: Final = {
     "export_kwh": "反向电量 上网电量 export generation feed_in",
     "quality": "flag status",
 }
+# What exports hold beside, and no bill is computed from: whose it is and where, when it was read,
+# the registers of the meter's own hours (费率, 尖峰平谷), demand, reactive and combined registers.
+_PASSED_OVER: Final = re.compile(
+    r"序号|用户名称|户名|用户地址|用电地址|终端(地址|资产号|资产编号)|供电(单位|所)|台区(名称|编号)|线路(名称|编号)"
+    r"|[计测]量点名称|(抄表|采集|召测|采集成功)时间|(日冻结)?(正向|反向)有功.*([尖峰平谷]|费率_?\d{1,2}).*"
+    r"|(pap|rap)_r\d{1,2}|.*(无功|最大需量|组合有功).*|(prp|rrp|rp\d)_r\d{0,2}"
+)
+# A meter is one of several that a meter point may have had: its number is none of a meter point.
+_METERS: Final = re.compile(r"通信地址|表地址|电?表号|(电能?表)?资产(编)?号")
+_METER_POINTS: Final = ("计量点编号", "测量点编号")
 _READ: Final = {name: ours for ours, names in _READ_NAMES.items() for name in names.split()}
 _MEANT: Final = {name: ours for ours, names in _OPEN_NAMES.items() for name in names.split()}
 _OURS: Final = re.compile(
-    r"meter_point_id|start|kwh|kvarh|export_kwh|register_kwh|quality|unit|values|stamps|date|ratio|channel"
+    r"meter_point_id|start|kwh|kvarh|export_kwh|register_kwh|register_export_kwh|quality|unit|values|stamps|date|ratio|channel"
     r"|p[1-9][0-9]{0,2}"
 )
+_UNREAD: Final = "~"
 _DAY_MINUTES: Final = 1440
 _FEWEST_DAYS: Final = 2
 _DAY: Final = re.compile(r"\d{4}[-/.]?\d{1,2}[-/.]?\d{1,2}|\d{1,2}[/.]\d{1,2}[/.]\d{4}")
@@ -73,7 +94,7 @@ def name_columns(written: list[str]) -> ColumnNames:
     Columns named by the clock become p1 … pN where together they are the day's intervals, by their
     starts or by their ends.
     """
-    names = tuple(_known_name(name) for name in written)
+    names = _without_passed_over(written)
     times = [name for name in names if _TIME.fullmatch(name)]
     step = POINT_MINUTES.get(len(times), 0)
     clock = (_TIME.fullmatch(name) for name in times)
@@ -85,6 +106,32 @@ def name_columns(written: list[str]) -> ColumnNames:
         return ColumnNames(names)
     points = {name: f"p{number}" for number, name in enumerate(times, start=1)}
     return ColumnNames(tuple(points.get(name, name) for name in names), minutes != starts)
+
+
+def is_passed_over(name: str) -> bool:
+    """Whether a column is one that nothing is read from."""
+    return name.startswith(_UNREAD)
+
+
+def is_day(name: str) -> bool:
+    """Whether a column is named by a day."""
+    return _DAY.fullmatch(name) is not None
+
+
+def _without_passed_over(written: list[str]) -> tuple[str, ...]:
+    """Names of columns, those that are passed over by their places."""
+    names = [_known_name(name) for name in written]
+    ids = [place for place, name in enumerate(names) if name == "meter_point_id"]
+    exact = [place for place in ids if _key(written[place]) in _METER_POINTS]
+    for place, name in enumerate(written):
+        key = _key(name)
+        # An account (户号) may have several meter points; the meter point's own number counts.
+        is_less = len(exact) == 1 and place in ids and place not in exact
+        is_meter = bool(ids) and _METERS.fullmatch(key) is not None
+        known = names[place] in _READ.values() or _OURS.fullmatch(names[place]) is not None
+        if is_less or is_meter or (not known and _PASSED_OVER.fullmatch(key) is not None):
+            names[place] = f"{_UNREAD}{place + 1}"
+    return tuple(names)
 
 
 def _known_name(written: str) -> str:
@@ -101,13 +148,13 @@ def _key(name: str) -> str:
 
 def unknown_header(names: list[str]) -> InvalidReadingsError | None:
     """The refusal of a header whose columns are recognised as something else, or None."""
-    days = [name for name in names if _DAY.fullmatch(name)]
+    days = [name for name in names if is_day(name)]
     if len(days) >= _FEWEST_DAYS:
         return InvalidReadingsError(
-            f"The file has a column for each day ({len(days)} of them): these are daily energies.",
-            reason="readings.daily",
-            remedy="A bill by interval needs the readings of 5, 10, 15, 30 or 60 minutes; use"
-            f" {LAYOUTS}.",
+            f"The file has a column for each day ({len(days)} of them) and none that names the"
+            " meter point.",
+            reason="readings.columns",
+            remedy="Name it meter_point_id; beside it stand days, year first, and nothing else.",
         )
     renamed = [
         f"{name} is meant to be {_MEANT[key]}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,12 @@ from numpy.typing import NDArray
 from gridsecure.billing.calendars import label_intervals
 from gridsecure.billing.interval_lengths import interval_minutes
 from gridsecure.billing.measures import MINUTE, uniform_minutes
-from gridsecure.billing.readings import MINUTE_US, moment_us, start_us
+from gridsecure.billing.readings import DAY_MINUTES, MINUTE_US, moment_us, start_us
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.periods import BillingPeriod
 from gridsecure.tariffs.tariff import Tariff
+
+_HOUR: Final = 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +53,7 @@ class IntervalEnergies:
     reactive_varh: NDArray[np.int64] | None = None
     export_wh: NDArray[np.int64] | None = None
     year_before_wh: NDArray[np.int64] | None = None
-    minutes: NDArray[np.int8] | None = None
+    minutes: NDArray[np.int16] | None = None
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -61,19 +64,22 @@ class IntervalEnergies:
 
     @property
     def grid(self) -> pd.Timedelta:
-        """The shortest grid that every interval of every meter point lies within."""
+        """The shortest grid that every interval of every meter point lies within, but for days."""
         lengths = np.unique(self.lengths)
-        return pd.Timedelta(minutes=int(np.lcm.reduce(lengths[lengths > 0])))
+        within = lengths[(lengths > 0) & (lengths != DAY_MINUTES)]
+        return pd.Timedelta(minutes=int(np.lcm.reduce(within)) if len(within) else _HOUR)
 
     def on_grid(self, step: pd.Timedelta) -> IntervalEnergies:
-        """The same energies added up to a coarser grid, exactly.
+        """The same energies added up to a coarser grid, exactly; those of days divided equally.
 
         Args:
-            step: A multiple of every interval's length that divides the period.
+            step: A multiple of every interval's length that divides the period; of days a part.
 
         Raises:
             InvalidReadingsError: An interval reaches across the grid (`readings.incomplete`).
         """
+        if (self.lengths == DAY_MINUTES).any():
+            return self._with_days_divided(step).on_grid(step)
         if step == self.step and self.minutes is None:
             return self
         parts, rest = divmod(step, self.step)
@@ -85,6 +91,31 @@ class IntervalEnergies:
         energy_wh = self.energy_wh.reshape(len(self.energy_wh), -1, parts).sum(axis=2)
         starts = self.starts[::parts]
         return replace(self, starts=starts, step=step, energy_wh=energy_wh, minutes=None)
+
+    def _with_days_divided(self, step: pd.Timedelta) -> IntervalEnergies:
+        """The same with the energy of each whole day laid out evenly over its intervals [Wh]."""
+        fine = int(min(self.step, step) // MINUTE)
+        parts, own = int(self.step // MINUTE) // fine, DAY_MINUTES // fine
+        size = len(self.starts) * parts
+        energy_wh = np.zeros((len(self.energy_wh), size), dtype=np.int64)
+        energy_wh[:, ::parts] = self.energy_wh
+        lengths = np.zeros((len(self.energy_wh), size), dtype=np.int16)
+        lengths[:, ::parts] = self.lengths
+        rows, days = np.nonzero(lengths == DAY_MINUTES)
+        whole, rest = np.divmod(energy_wh[rows, days], own)
+        places = days[:, np.newaxis] + np.arange(own)
+        energy_wh[rows[:, np.newaxis], places] = whole[:, np.newaxis] + (
+            np.arange(own) < rest[:, np.newaxis]
+        )
+        lengths[rows[:, np.newaxis], places] = fine
+        starts = self.starts.repeat(parts)
+        if parts > 1:
+            starts += pd.to_timedelta(
+                np.tile(np.arange(parts), len(self.starts)) * fine, unit="min"
+            )
+        given = None if (lengths == fine).all() else lengths
+        step = pd.Timedelta(minutes=fine)
+        return replace(self, starts=starts, step=step, energy_wh=energy_wh, minutes=given)
 
     def of(self, meter_point_ids: Sequence[str]) -> IntervalEnergies:
         """The rows of some meter points, in the order given.
@@ -172,9 +203,9 @@ def lay_out_energies(
         raise _incomplete()
     energy_wh = np.zeros((len(names), size), dtype=np.int64)
     energy_wh[meters, column] = readings["energy_wh"].to_numpy(np.int64)
-    lengths: NDArray[np.int8] | None = None
+    lengths: NDArray[np.int16] | None = None
     if (minutes != step).any():
-        lengths = np.zeros((len(names), size), dtype=np.int8)
+        lengths = np.zeros((len(names), size), dtype=np.int16)
         lengths[meters, column] = minutes
     expected = begin + step_us * np.arange(size, dtype=np.int64)
     starts = pd.DatetimeIndex(expected.view("datetime64[us]")).tz_localize("UTC")

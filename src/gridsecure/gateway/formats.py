@@ -1,6 +1,6 @@
 """Meter data files to readings frames.
 
-Two layouts, told apart by their header:
+Layouts of tables, told apart by their header:
 
 - long: `meter_point_id,start,kwh[,kvarh][,export_kwh][,quality][,unit]`, one reading per line, with
   reactive energy and energy fed in where meters have those registers. A cumulative register face
@@ -9,7 +9,8 @@ Two layouts, told apart by their header:
   with N = 24, 48 or 96 energies per local day, or an hour more or less, for the days on which the
   clock is changed (`wide_days`); `ratio` (综合倍率) is the current x voltage transformer ratio that
   every energy of the line is multiplied by. The columns may be named by the clock instead:
-  00:15 … 24:00 by the ends of their intervals, 00:00 … 23:45 by their starts.
+  00:15 … 24:00 by the ends of their intervals, 00:00 … 23:45 by their starts;
+- daily: `meter_point_id,date,kwh`, or a column for each day (`daily_values`).
 
 Energies are kWh with up to three decimals and become exact Wh. Times are local to the zone given,
 or carry an offset of their own (long layout). Fields are separated by commas, semicolons or tabs.
@@ -42,8 +43,22 @@ from gridsecure.billing.registers import FED_IN, REGISTER, TAKEN, registers_to_r
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files, format_times
 from gridsecure.gateway import format_cells as cells
-from gridsecure.gateway.channels import CHANNEL, join_channels, split_channels
-from gridsecure.gateway.column_names import LAYOUTS, QUOTABLE_NAME, name_columns, unknown_header
+from gridsecure.gateway.channels import CHANNEL, FACES_FED_IN, join_channels, split_channels
+from gridsecure.gateway.column_names import (
+    LAYOUTS,
+    QUOTABLE_NAME,
+    is_day,
+    is_passed_over,
+    name_columns,
+    unknown_header,
+)
+from gridsecure.gateway.daily_values import (
+    is_daily,
+    is_matrix,
+    lines_of_days,
+    moments_of_faces,
+    read_energies,
+)
 from gridsecure.gateway.green_button import read_green_button
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
 from gridsecure.gateway.meter_readings import MeterReadings, read_meter_readings
@@ -87,6 +102,7 @@ _TOTALS: Final = (
 )
 _LONG = {"meter_point_id", "start"}
 _WIDE = {"meter_point_id", "date"}
+_VALUES = {"kwh", "register_kwh", "ratio"}
 _OPTIONAL = {"quality", "unit", "values", "stamps", CHANNEL}
 # Column of the file [kvarh, kWh] -> column of the frame [varh, Wh].
 _REGISTERS = {"kvarh": "reactive_varh", "export_kwh": "export_wh"}
@@ -96,6 +112,7 @@ _POINTS = re.compile(r"p([1-9][0-9]{0,2})")
 LAYOUT_NAMES: Final = (
     "long",
     "wide",
+    "daily",
     "registers",
     "nem12",
     "green-button",
@@ -231,9 +248,13 @@ def _read_cells(
     asked = _tell_ends(found.cells, find_meaning(found.cells, meaning))
     if found.minutes:
         asked = meaning_of_intervals(asked)
-    if CHANNEL not in found.cells:
+    table = found.cells
+    if is_daily(table) and ("register_kwh" in table or asked.values is Values.REGISTER):
+        table = moments_of_faces(table, asked.stamps)
+        found = replace(found, cells=table)
+    if CHANNEL not in table and FACES_FED_IN not in table:
         return _read_channel(found, timezone, interval, asked)
-    taken, fed_in = split_channels(found.cells)
+    taken, fed_in = split_channels(table)
     file = _read_channel(replace(found, cells=taken), timezone, interval, asked)
     if fed_in.empty:
         return file
@@ -250,6 +271,20 @@ def _read_cells(
     )
 
 
+def _read_days(
+    found: _Table, timezone: str, meaning: Meaning
+) -> tuple[str, pd.DataFrame, NDArray[np.int64], tuple[ReadingProblem, ...]]:
+    """Lines of days that hold a day's one energy, or all of its points."""
+    if is_daily(found.cells):
+        return "daily", *read_energies(found.cells, timezone)
+    faces = meaning.values is Values.REGISTER
+    readings, lines, problems = _read_wide(found.cells, timezone, are_faces=faces)
+    if faces and found.at_ends:
+        step = pd.to_timedelta(readings["minutes"], unit="min").astype("timedelta64[us]")
+        readings["start"] += step
+    return "wide", readings, lines, problems
+
+
 def _read_channel(
     found: _Table, timezone: str, interval: pd.Timedelta | None, meaning: Meaning
 ) -> ReadingsFile:
@@ -262,12 +297,7 @@ def _read_channel(
     problems: tuple[ReadingProblem, ...] = ()
     is_wide, named = set(table.columns) >= _WIDE, "register_kwh" in table.columns
     if is_wide:
-        layout = "wide"
-        faces = meaning.values is Values.REGISTER
-        readings, lines, problems = _read_wide(table, timezone, are_faces=faces)
-        if faces and found.at_ends:
-            step = pd.to_timedelta(readings["minutes"], unit="min").astype("timedelta64[us]")
-            readings["start"] += step
+        layout, readings, lines, problems = _read_days(found, timezone, meaning)
     else:
         layout = "long"
         readings = _read_long(table, timezone, energy="register_kwh" if named else "kwh")
@@ -286,7 +316,7 @@ def _read_channel(
         readings, problems = result.readings, (*problems, *result.problems)
     else:
         for name, column in _REGISTERS.items():
-            if name in table.columns:
+            if name in table.columns and not is_wide:
                 # An empty cell is a register that did not move.
                 readings[column], _ = cells.read_energy(table, [name])
         _refuse_doubts(table, readings, meaning)
@@ -459,9 +489,14 @@ def _parse(text: TableText, *, packed: int | None) -> _Table:
     names = columns.names
     _check_names(names)
     lines = check_field_counts(text, separator=separator)
-    points = sum(1 for name in names if _POINTS.fullmatch(name)) if set(names) >= _WIDE else 1
+    points = 1
+    if set(names) >= _WIDE or is_matrix(names):
+        points = max(sum(1 for name in names if _POINTS.fullmatch(name) or is_day(name)), 1)
     check_reading_count((lines - 1) * points, packed=packed)
     table = read_cells(text, separator=separator, columns=names)
+    table = table[[name for name in names if not is_passed_over(name)]]
+    if is_matrix(names):
+        table = lines_of_days(table, totals=_TOTALS)
     _check_columns(table)
     return _Table(_known(table), text.encoding, columns.at_ends)
 
@@ -514,14 +549,21 @@ def _check_names(known: Sequence[str]) -> None:
 def _check_columns(table: pd.DataFrame) -> None:
     names = list(table.columns)
     points = sorted(int(found[1]) for name in names if (found := _POINTS.fullmatch(name)))
-    if set(names) >= _WIDE:
+    if is_daily(names):
+        known = _WIDE | _OPTIONAL | _VALUES | set(_REGISTERS)
+        complete = ("kwh" in names) != ("register_kwh" in names)
+    elif set(names) >= _WIDE:
         known = _WIDE | _OPTIONAL | {"ratio"} | {f"p{number}" for number in points}
         complete = len(points) in POINT_MINUTES and points == list(range(1, len(points) + 1))
     else:
-        known = _LONG | _OPTIONAL | {"kwh", "register_kwh"}
+        known = _LONG | _OPTIONAL | _VALUES
         complete = set(names) >= _LONG and ("kwh" in names) != ("register_kwh" in names)
         # Beside another channel's lines, a column of energy fed in would say it twice.
-        known |= set(_REGISTERS) if "kwh" in names and CHANNEL not in names else set()
+        known |= set(_REGISTERS)
+    if "kwh" not in names or CHANNEL in names:
+        known -= set(_REGISTERS)
+    if "register_kwh" in names and CHANNEL not in names:
+        known |= {FACES_FED_IN}
     strange = [
         name if QUOTABLE_NAME.fullmatch(name) else f"number {position}"
         for position, name in enumerate(names, start=1)
@@ -559,6 +601,8 @@ def _check_units(table: pd.DataFrame) -> None:
 def _read_long(table: pd.DataFrame, timezone: str, *, energy: str) -> pd.DataFrame:
     starts = format_times.read_starts(table, timezone)
     energy_wh, missing = cells.read_energy(table, [energy])
+    if "ratio" in table.columns:
+        energy_wh = cells.apply_ratio(table, energy_wh, points=1)
     return cells.build_readings(
         table["meter_point_id"].reset_index(drop=True),
         start=starts,

@@ -70,6 +70,19 @@ class LaidOut:
     notes: tuple[tuple[int, str], ...]
 
 
+def day_minutes(begins: pd.DatetimeIndex) -> NDArray[np.int64]:
+    """How long each local day is [minutes].
+
+    Args:
+        begins: Starts of local days, aware.
+    """
+    ends = (begins.tz_localize(None).floor("D") + pd.Timedelta(days=1)).tz_localize(
+        begins.tz, nonexistent="shift_forward", ambiguous=np.ones(len(begins), dtype=bool)
+    )
+    minutes: NDArray[np.int64] = (ends.as_unit("us").asi8 - begins.as_unit("us").asi8) // _MINUTE_US
+    return minutes
+
+
 def lay_out_days(points: WidePoints, *, days: pd.DatetimeIndex) -> LaidOut:
     """Give every cell its interval.
 
@@ -79,10 +92,7 @@ def lay_out_days(points: WidePoints, *, days: pd.DatetimeIndex) -> LaidOut:
     zone, count = days.tz, points.energy_wh.shape[1]
     unique, which = np.unique(days.as_unit("us").asi8, return_inverse=True)
     begins = pd.DatetimeIndex(unique.view("datetime64[us]")).tz_localize("UTC").tz_convert(zone)
-    ends = (begins.tz_localize(None).floor("D") + pd.Timedelta(days=1)).tz_localize(
-        zone, nonexistent="shift_forward", ambiguous=np.ones(len(begins), dtype=bool)
-    )
-    length_minutes = (ends.as_unit("us").asi8 - unique) // _MINUTE_US
+    length_minutes = day_minutes(begins)
     parts = [
         _whole_days(points, days, np.flatnonzero(length_minutes[which] == _DAY_MINUTES), count)
     ]

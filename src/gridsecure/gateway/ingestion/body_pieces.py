@@ -16,8 +16,9 @@ import pandas as pd
 
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files
-from gridsecure.gateway.channels import CHANNEL
+from gridsecure.gateway.channels import CHANNEL, FACES_FED_IN
 from gridsecure.gateway.column_names import name_columns
+from gridsecure.gateway.daily_values import is_daily, is_matrix
 from gridsecure.gateway.ingestion.body_tables import HEADER_LINES, no_table, objects_table
 from gridsecure.gateway.ingestion.unfolding import UnfoldedBody
 from gridsecure.gateway.public_exports import find_export
@@ -97,7 +98,9 @@ def kind_of(first: bytes) -> BodyKind:
         head,
         needs_starts=not {"date", "register_kwh"}.intersection(names),
         says_values="values" in names,
-        is_divisible=CHANNEL not in names and b"\n" in first[len(head) :],
+        is_divisible=not {CHANNEL, FACES_FED_IN}.intersection(names)
+        and not (is_daily(names) or is_matrix(names))
+        and b"\n" in first[len(head) :],
     )
 
 

@@ -1,6 +1,7 @@
 """Readings of batches as they are kept: one Parquet file a batch, and a month of many put together.
 
-Lengths of intervals are not kept. A batch may be too short to show them; all batches together do.
+Lengths of intervals are not kept, but for daily values. A batch may be too short to show them; all
+batches together do.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from gridsecure.billing.interval_lengths import interval_minutes
+from gridsecure.billing.interval_lengths import UNKNOWN_MINUTES, interval_minutes
 from gridsecure.billing.reading_versions import keep_registers
 from gridsecure.billing.readings import (
     COLUMNS,
+    DAY_MINUTES,
+    MINUTES_COLUMN,
     QUALITIES,
     REGISTER_COLUMNS,
     join_readings,
@@ -46,9 +49,11 @@ COUNTED: Final = "is_counted"
 """The column that says whether faces are as registers show them, without a ratio."""
 
 _FACES: Final = ".faces"
-_TYPES: Final = {"energy_wh": pa.int64(), COUNTED: pa.bool_()} | dict.fromkeys(
-    REGISTER_COLUMNS, pa.int64()
-)
+_TYPES: Final = {
+    "energy_wh": pa.int64(),
+    MINUTES_COLUMN: pa.int64(),
+    COUNTED: pa.bool_(),
+} | dict.fromkeys(REGISTER_COLUMNS, pa.int64())
 _BLOCK: Final = 1 << 20
 
 Mark = Callable[[pd.DataFrame], pd.DataFrame]
@@ -91,7 +96,8 @@ class ReadingsWriter:
         """
         of_faces = [name for name in (REGISTER, COUNTED) if name in readings]
         self._kind = _FACES if of_faces else ""
-        columns = [*COLUMNS, *register_columns(readings), *of_faces, RULE]
+        days = _of_days(readings)
+        columns = [*COLUMNS, *register_columns(readings), *of_faces, *days, RULE]
         schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
         zone = pa.timestamp("us", str(readings["start"].dt.tz))
         schema = schema.set(columns.index("start"), pa.field("start", zone))
@@ -217,7 +223,11 @@ def read_batches(
     Raises:
         StorageError: A batch is gone or was altered (`storage.read`).
     """
-    kept = best_readings([mark(_load(path, period)) for path in paths])
+    parts = [mark(_load(path, period)) for path in paths]
+    if any(MINUTES_COLUMN in part for part in parts):
+        unstated = {MINUTES_COLUMN: np.int64(UNKNOWN_MINUTES)}
+        parts = [part if MINUTES_COLUMN in part else part.assign(**unstated) for part in parts]
+    kept = best_readings(parts)
     return kept.assign(minutes=_minutes(kept))
 
 
@@ -259,11 +269,26 @@ def read_edit(path: Path, *, period: BillingPeriod) -> pd.DataFrame:
 
 
 def _minutes(readings: pd.DataFrame) -> NDArray[np.int64]:
-    """Lengths as all readings together tell them; unknown where not one does."""
+    """Lengths as all readings together tell them; unknown where not one does.
+
+    What a batch of daily values states of its own readings stays.
+    """
+    if MINUTES_COLUMN in readings:
+        minutes = readings[MINUTES_COLUMN].to_numpy(np.int64).copy()
+        untold = minutes == UNKNOWN_MINUTES
+        if untold.any():
+            minutes[untold] = _minutes(readings.loc[untold].drop(columns=MINUTES_COLUMN))
+        return minutes
     try:
         return interval_minutes(readings)
     except InvalidReadingsError:
         return np.zeros(len(readings), dtype=np.int64)
+
+
+def _of_days(readings: pd.DataFrame) -> list[str]:
+    """The column with lengths, where some are days: no distance between readings tells those."""
+    is_told = MINUTES_COLUMN in readings and bool((readings[MINUTES_COLUMN] == DAY_MINUTES).any())
+    return [MINUTES_COLUMN] if is_told else []
 
 
 def batch_file(digest: str, *, has_faces: bool) -> str:
