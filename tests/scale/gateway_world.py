@@ -218,12 +218,12 @@ class GatewayMonth:
         self.sender = sender
         named = sender | {"Idempotency-Key": "one", "Batch-Sequence": "1"}
         self.checked(ask.post("/v1/readings", content=BATCH, headers=named))
-        later = sender | {"Idempotency-Key": "two", "Batch-Sequence": "2"}
+        later = sender | {"Idempotency-Key": "later", "Batch-Sequence": "9"}
         self.checked(
             ask.post("/v1/readings", content=BATCH, headers=later | {"Prefer": "respond-async"})
         )
         services.app.state.intake.reader.wait(60)
-        for path in ("batches", "batches/one", "batches/two/events", "gaps", "notices"):
+        for path in ("batches", "batches/one", "batches/later/events", "gaps", "notices"):
             self.checked(ask.get(f"/v1/sources/meters/{path}", headers=sender))
         self.reconcile()
 
