@@ -7,6 +7,10 @@ unknowns: what each meter point used in each interval, as first read and as corr
 row too, with coefficients of its own for each way of billing, and so are a preview's money and its
 count of changed bills, with coefficients that no other preview has.
 
+Of some rosters days are sealed, by rosters of their own, and told of before or after their month.
+Whoever changed after that has unknowns of its own for what was sealed; of everybody else both are
+the same. Who is held back from billing has sealed days and no month, and who joined no days.
+
 Meter points that have the same column in every row cannot be told apart, so a combination of rows
 that is zero outside some meter points is zero outside a union of such classes. Every union of fewer
 customers than the minimum is tried, for every owner of gateways with its own columns known: a
@@ -33,7 +37,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.checker import shadows, told_cells
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection
-from gridsecure.key_authority.checker.ledger import enter
+from gridsecure.key_authority.checker.ledger import Basis, enter
 from gridsecure.key_authority.checker.tables import SCHEMA, ReleaseRow
 from gridsecure.key_authority.checker.told_cells import (
     Prepared,
@@ -44,9 +48,11 @@ from gridsecure.key_authority.checker.told_cells import (
 from gridsecure.key_authority.checker.verification import Proven
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import ColumnEntry, RosterManifest, Transcript, UploadManifest
+from gridsecure.periods import billing_month
 from gridsecure.plans import cells
 from gridsecure.plans.cells import MINIMUM_MEMBERS, MONEY, NO_MEASURES, Member, Place
 from gridsecure.plans.execution import RosterData, roster_data
+from gridsecure.plans.sealed_days import is_sealed_day
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.rows import keep
 from gridsecure.store.schema import migrate
@@ -59,6 +65,10 @@ PLACES: list[Place] = [("futian", "household"), ("luohu", "household")]
 TEXTS = [catalogue_tariffs()[name].read_text(encoding="utf-8") for name in (FLAT, TIERS)]
 TARIFFS = {sm3_hex(text.encode()): text for text in TEXTS}
 START, END = "2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00"
+DOMAIN = "platform/billing/2026"
+JULY = billing_month(2026, 7, timezone="Asia/Shanghai")
+SEALED = -1
+"""The version of readings that were sealed and changed later; all other first readings are 0."""
 SEEDS = 40
 
 Unknown = tuple[str, int, int]
@@ -77,12 +87,51 @@ class Month:
     members: dict[str, Member] = field(default_factory=dict)
     uploads: list[Upload] = field(default_factory=list)
     billed: dict[str, RosterData] = field(default_factory=dict)
+    days: list[RosterData] = field(default_factory=list)
+    changed: set[str] = field(default_factory=set)
     prices: dict[object, list[int]] = field(default_factory=dict)
 
     def arrive(self, count: int = 0) -> Upload:
         """A roster of a random owner comes in: a plain one of some meter points, or any."""
+        plain = bool(count)
+        self._arrive(count)
+        if not plain and self.random.random() < 0.6:
+            slots = self.uploads[-1][1].roster.slots
+            some = (0, 0, 1, min(2, slots), slots // 2, slots - 1, slots)
+            changed = self.random.sample(range(slots), self.random.choice(some))
+            joined = self.random.choice((0, 0, 0, 1, slots // 2))
+            self.seal(changed=changed, joined=joined, held=self.random.choice((0, 0, 0, 1, 15)))
+        return self.uploads[-1]
+
+    def seal(self, *, changed: Sequence[int] = (), joined: int = 0, held: int = 0) -> RosterData:
+        """Say that days were sealed of the last roster, and whose readings changed since.
+
+        Args:
+            joined: So many of its last slots are not in the days.
+            held: So many others are, of its first slot's cell.
+        """
+        digest, data = self.uploads[-1]
+        roster = data.roster
+        slots = [*range(roster.slots - joined), *[0] * held]
+        if not slots:
+            return data
+        names = roster.pseudonyms[: roster.slots - joined]
+        names += [f"{roster.pseudonyms[0]}/held-{number}" for number in range(held)]
+        lists = ("zones", "customer_classes", "household_quota_wh", "contracted_va", "counted")
+        given = {name: [getattr(roster, name)[slot] for slot in slots] for name in lists}
+        own = {"roster_id": f"d{roster.roster_id[1:]}", "pseudonyms": names}
+        days = roster.model_copy(update=given | own)
+        seated = sorted(slot for slot in changed if slot < roster.slots - joined)
+        upload = data.upload.model_copy(update={"changed_slots": seated})
+        self.uploads[-1] = (digest, roster_data(roster, upload))
+        self.changed |= {roster.pseudonyms[slot] for slot in seated}
+        self.members |= {member.name: member for member in cells.roster_members(days)}
+        self.days.append(roster_data(days, upload_of(days)))
+        return self.days[-1]
+
+    def _arrive(self, count: int) -> None:
         random, number, plain = self.random, len(self.uploads), bool(count)
-        count = count or random.choice((1, 2, 14, 15, 16, 20, 30))
+        count = count or random.choice((1, 2, 14, 15, 16, 20, 30, 40))
         owner = random.choice(self.owners)
         quotas = [0] if plain else random.choice(([0], [0], [0, 100_000]))
         share = (1,) if plain else (1, 1, 0.8)
@@ -90,7 +139,7 @@ class Month:
         roster = RosterManifest(
             roster_id=f"{number:032x}",
             gateway_id=f"gateway-{number}",
-            domain="platform/billing/2026",
+            domain=DOMAIN,
             tariff=random.choice(sorted(TARIFFS)[: 1 if plain else None]),
             pseudonyms=[f"{number}-{slot}" for slot in range(count)],
             zones=[random.choice(PLACES)[0] if not plain and random.random() < 0.2 else "futian"]
@@ -103,7 +152,6 @@ class Month:
         )
         self.members |= {member.name: member for member in cells.roster_members(roster)}
         self.uploads.append((f"upload-{number}", roster_data(roster, upload_of(roster))))
-        return self.uploads[-1]
 
     def release_bills(self, company: Sequence[Upload] = ()) -> None:
         chosen = company or self._company(self.uploads)
@@ -129,6 +177,32 @@ class Month:
             values = [
                 (place, name, None, {(name, 0, day): 1})
                 for _, data in chosen
+                for place, name, _ in keyed(data)
+            ]
+            self._write(prepared, values)
+
+    def release_sealed_day(
+        self, company: Sequence[RosterData] = (), *, day: int | None = None
+    ) -> None:
+        """A day of some rosters as it was sealed, before their month is there or after."""
+        named = [(data.roster.roster_id, data) for data in self.days]
+        chosen = list(company) or [data for _, data in self._company(named)]
+        if not chosen:
+            return
+        day = self.random.randrange(DAYS) if day is None else day
+        start, end = (f"2026-07-{number + 1:02d}T00:00:00+08:00" for number in (day, day + 1))
+        sealed = [
+            (f"{data.roster.roster_id}-{day}", replace(data, upload=upload, month=JULY))
+            for data in chosen
+            for upload in [upload_of(data.roster, start=start, end=end)]
+        ]
+        claims = [f"load-curve/{digest}/{day}" for digest, _ in sealed]
+        part = proven("load-curve", sealed, claims=claims)
+        prepared = self._let_out(lambda: prepare_load_curve(self.zone, part, at=NOW))
+        if prepared is not None:
+            values = [
+                (place, name, None, {(name, SEALED if name in self.changed else 0, day): 1})
+                for data in chosen
                 for place, name, _ in keyed(data)
             ]
             self._write(prepared, values)
@@ -422,6 +496,8 @@ def fill(month: Month) -> None:
     steps = (
         month.release_bills,
         month.release_load_curve,
+        month.release_sealed_day,
+        month.release_sealed_day,
         month.release_correction,
         month.preview_tariff,
     )
@@ -552,10 +628,17 @@ def by_meter_points(members: Sequence[Member]) -> bool:
 
 
 ENOUGH, TELL, SETS = cells.is_enough, cells.may_tell, cells.cell_sets
+
+
+def _unchanged(datas: Iterable[RosterData]) -> Basis:
+    return Basis(by_day=any(is_sealed_day(data.upload) for data in datas))
+
+
 TAKEN_OUT: dict[str, tuple[object, str, object]] = {
     "owners": (cells, "is_enough", by_size),
     "customers": (cells, "is_enough", by_meter_points),
     "what was told before": (cells, "may_tell", lambda wanted, told: TELL(wanted, told=[])),
+    "who changed": (Basis, "of", staticmethod(_unchanged)),
     "parts of money": (
         told_cells,
         "cell_sets",

@@ -152,13 +152,16 @@ def prepare_corrections(
         )
     )
     proofs = [part.after for part in parts]
+    # A preview may come before the bills that it is about.
+    basis = Basis.of(part.before for part in parts)
     with read_session(zone.engine) as session:
         check_claims(session, proofs)
-        withheld = find_withheld_cells(session, sets, period=_period(proofs))
+        withheld = find_withheld_cells(session, sets, period=_period(proofs), basis=basis)
     with write_session(zone.engine) as session:
         bind(session, proofs, at=at)
     claims = {name: part.digest for part in proofs for name in part.claims}
-    return Prepared(Giving(claims, {}, _period(proofs), _told(sets, withheld)), withheld)
+    told = _told(sets, withheld)
+    return Prepared(Giving(claims, {}, _period(proofs), told, basis), withheld)
 
 
 def _looked_at(
