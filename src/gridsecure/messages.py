@@ -241,7 +241,8 @@ class UploadManifest(Message):
 
     A correction names the signed upload it replaces, carries the next revision, and lists the slots
     whose readings or prices changed, in order. A first upload lists the slots whose readings differ
-    from what was sealed of a day before.
+    from what was sealed of a day before; one of a sealed day those that have no energy in it,
+    because no complete day of theirs was there.
     """
 
     kind: ClassVar[str] = "upload"
@@ -256,6 +257,7 @@ class UploadManifest(Message):
     corrects: Digest | None = None
     corrected_slots: list[int] = Field(default=[], max_length=MAX_SLOTS)
     changed_slots: list[int] = Field(default=[], max_length=MAX_SLOTS)
+    silent_slots: list[int] = Field(default=[], max_length=MAX_SLOTS)
 
     @model_validator(mode="after")
     def _corrects_something_or_nothing(self) -> Self:
@@ -264,7 +266,7 @@ class UploadManifest(Message):
             raise ValueError("a correction has a later revision, what it corrects, and its slots")
         if self.corrected_slots and self.changed_slots:
             raise ValueError("a correction is compared with what it corrects, and not with days")
-        for slots in (self.corrected_slots, self.changed_slots):
+        for slots in (self.corrected_slots, self.changed_slots, self.silent_slots):
             if slots != sorted(set(slots)) or (slots and (slots[0] < 0 or slots[-1] >= MAX_SLOTS)):
                 raise ValueError("slots are distinct, in order, and slots of a roster")
         return self

@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 from sqlmodel import select
 
-from gridsecure.compute.tables import DaySeatRow, SeatRow
+from gridsecure.compute import seating
+from gridsecure.compute.tables import DaySeatRow, RosterRow, SeatRow
 from gridsecure.compute.tables import UploadRow as PlatformUploadRow
+from gridsecure.errors import InputError
 from gridsecure.gateway import day_sealing, outbox, preparation
 from gridsecure.gateway.sealed_days import find_day, load_sealed
-from gridsecure.messages import UploadManifest
+from gridsecure.messages import RosterManifest, UploadManifest
+from gridsecure.periods import local_day
 from gridsecure.plans.quantities import Family, find_family
 from gridsecure.store.database import read_session
 from gridsecure_api.gateway_timetable import Due, Timetable
@@ -137,6 +140,7 @@ def test_a_meter_point_without_a_complete_day_keeps_its_slot_without_energy(serv
     zone = zone_of(services)
     first, second = find_day(zone, DAY), find_day(zone, NEXT)
     assert set(first.rosters) == set(second.rosters)
+    assert sum(len(upload.silent_slots) for upload in uploads(services)) == 1
     idle = sum(
         int((energies.sum(axis=1) == 0).sum()) for energies in load_sealed(zone, NEXT).values()
     )
@@ -233,3 +237,49 @@ def test_who_is_not_sealed_by_day_sits_in_rosters_of_the_month_alone(services, m
     months = {item.roster_id for item in found if item.end.startswith("2026-08-01")}
     assert days < months
     assert len(months - days) == 1
+
+
+def test_a_revocation_within_the_month_stops_no_later_day(services, monkeypatch):
+    send(services, table_of(services, DAY, NEXT), 1)
+    hand_in_contracts(services)
+    assert sealed(services, DAY)["state"] == "sealed"
+    named = {name for upload in uploads(services) for name in members(services, upload)}
+    monkeypatch.setattr(seating, "list_denied_subjects", lambda _session: frozenset({min(named)}))
+    assert sealed(services, NEXT)["state"] == "sealed"
+
+
+def members(services, upload: UploadManifest) -> list[str]:
+    with read_session(services.platform.state.platform.zone.engine) as session:
+        row = session.exec(select(RosterRow).where(RosterRow.roster_id == upload.roster_id)).one()
+    return RosterManifest.parse(row.envelope.body).pseudonyms
+
+
+def test_a_roster_that_is_refused_holds_up_no_other(services, monkeypatch):
+    send(services, table_of(services, DAY), 1)
+    hand_in_contracts(services)
+    real, sent = outbox.send, []
+
+    def refuse_first(zone, outgoing, **rest):
+        sent.append(outgoing.name)
+        if len(sent) == 1:
+            raise InputError("It seats somebody revoked.", reason="identity.revoked")
+        return real(zone, outgoing, **rest)
+
+    monkeypatch.setattr(outbox, "send", refuse_first)
+    failed = sealed(services, DAY)
+    assert (failed["state"], failed["reason"]) == ("failed", "identity.revoked")
+    rosters = len(find_day(zone_of(services), DAY).rosters)
+    assert rosters > 1
+    assert len(uploads(services)) == rosters - 1
+    assert sealed(services, DAY)["state"] == "sealed"
+
+
+def test_a_day_without_a_beginning_at_midnight_is_not_sealed(services, monkeypatch):
+    """Where the clock moves at midnight, the day has no text that the platform takes."""
+    send(services, table_of(services, DAY), 1)
+    hand_in_contracts(services)
+    day = local_day("2026-04-24", timezone="Africa/Cairo")  # no 00:00 that day
+    monkeypatch.setattr(day_sealing, "local_day", lambda *_, **__: day)
+    refused = sealed(services, DAY)
+    assert (refused["state"], refused["reason"]) == ("failed", "identity.period")
+    assert find_day(zone_of(services), DAY) is None

@@ -18,7 +18,9 @@ from gridsecure.plans.execution import roster_data
 from gridsecure.plans.quantities import Family, find_family
 from gridsecure.store.database import read_session
 from tests.authority_simulator import SEED, Authority
+from tests.correction_simulator import CHEAPER
 from tests.grid_simulator import GridSimulator, GridUpload
+from tests.key_authority.test_shadows import installed, previewed
 
 FIRST = ("2026-07-01T00:00:00+08:00", "2026-07-02T00:00:00+08:00")
 SECOND = ("2026-07-02T00:00:00+08:00", "2026-07-03T00:00:00+08:00")
@@ -171,3 +173,37 @@ def test_days_and_months_may_have_rosters_of_their_own_but_one_each(authority, g
         with pytest.raises(ReleaseRefusedError) as refused:
             check(sealed_day(grid, home, span))
         assert refused.value.reason == "release.overlap"
+
+
+@pytest.mark.parametrize("order", ["day first", "preview first"])
+def test_a_preview_of_a_month_is_no_way_round(authority, grid, home, order):
+    one = month(grid, home, cell_slots(home)[:1])
+    authority.show(one)
+    shadow = authority.shadow_transcript(one, installed(grid, home, CHEAPER))
+    days = day_request(authority, sealed_day(grid, home))
+
+    def preview() -> bool:
+        cells = previewed(authority, authority.shadow_request([shadow]))
+        return any(cell.amount_fen is not None for cell in cells.values())
+
+    def day() -> bool:
+        return bool(told(answer(authority, days)))
+
+    first, second = (day, preview) if order == "day first" else (preview, day)
+    assert first()
+    assert not second()
+
+
+def test_a_second_version_of_a_day_is_told_of_nobody(authority, grid, home):
+    answer(authority, day_request(authority, sealed_day(grid, home)))
+    other = sealed_day(grid, home, estimated_readings=7)
+    refused = authority.answer(day_request(authority, other, seed=OTHER_SEED))
+    assert (refused.state, refused.reason) == (REFUSED, "release.repeated")
+
+
+def test_who_is_silent_hides_nobody(authority, grid, home):
+    inside = cell_slots(home)
+    few = sealed_day(grid, home, silent_slots=inside[: len(inside) - 14])
+    assert not told(answer(authority, day_request(authority, few)))
+    enough = sealed_day(grid, home, SECOND, silent_slots=inside[: len(inside) - 15])
+    assert told(answer(authority, day_request(authority, enough, seed=OTHER_SEED)))

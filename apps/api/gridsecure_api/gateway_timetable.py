@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -86,10 +87,14 @@ class Timetable:
                     return
 
     def _seal(self) -> bool:
-        """Begin the earliest day that is due of the last ones; whether there was any."""
+        """Begin the earliest day that is due of the last ones, or was cut off; whether any was."""
         hours, now, zone = self.due.seal_hours, self.clock(), self.zone
         if hours is None:
             return False
+        for month in islice(self._months(), 2):
+            for status in self.worker.days(month):
+                if status.state == "interrupted" and self._begin_day(month, status.day, now):
+                    return True
         today = now.astimezone(ZoneInfo(zone.timezone)).date()
         for back in range(_SEALED_BACK, 0, -1):
             day = (today - timedelta(days=back)).isoformat()

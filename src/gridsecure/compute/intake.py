@@ -20,7 +20,7 @@ from typing import Final
 
 from gridsecure.compute.correction_uploads import COMMITTED, admit_correction, note_refusals
 from gridsecure.compute.key_sets import check_own_keys
-from gridsecure.compute.occupancy import SeatsClaimed, keep_members
+from gridsecure.compute.occupancy import SeatsClaimed, is_seated_by_day, keep_members
 from gridsecure.compute.received import as_signed, claim_sequence, keep_received
 from gridsecure.compute.seating import (
     check_year,
@@ -110,12 +110,13 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
             # What was revoked since stays in.
             return UploadStatus(upload_id=envelope.digest, state=COMMITTED, missing=[])
         roster = _roster(load_row(session, RosterRow, roster_id=manifest.roster_id))
-        if not is_correction(manifest):  # a correction is pinned to members that are billed
-            refuse_revoked(session, roster)
     if roster.gateway_id != manifest.gateway_id or manifest.gateway_id != envelope.signer:
         raise InputError("An upload names another gateway.", reason="upload.gateway")
     claims = _claimed_seats(zone, roster, manifest)
     with read_session(zone.engine) as session:
+        # A correction is pinned to members that are billed, and a day to those of the days before.
+        if claims is not None and not is_seated_by_day(session, claims):
+            refuse_revoked(session, roster)
         check_own_keys(session, manifest.columns, gateway=manifest.gateway_id)
     with note_refusals(zone, envelope, manifest, at=at):
         admit_correction(zone, envelope, manifest, roster=roster)

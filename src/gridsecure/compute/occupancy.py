@@ -45,7 +45,7 @@ def claim_seats(session: Session, claimed: SeatsClaimed) -> None:
     """
     roster, period = claimed.roster, claimed.period
     kind = DaySeatRow if claimed.by_day else SeatRow
-    if claimed.by_day and _is_seated(session, roster, period):
+    if is_seated_by_day(session, claimed):
         return  # since an earlier day of the month
     taken = find_many(
         session,
@@ -70,10 +70,12 @@ def claim_seats(session: Session, claimed: SeatsClaimed) -> None:
     session.execute(insert(kind), seats)
 
 
-def _is_seated(session: Session, roster: RosterManifest, period: BillingPeriod) -> bool:
-    """Whether a roster's members sit in it by day in a month: all of them do, or none."""
-    own = {"roster_id": roster.roster_id, "start_at": period.start}
-    return find(session, DaySeatRow, pseudonym=roster.pseudonyms[0], **own) is not None
+def is_seated_by_day(session: Session, claimed: SeatsClaimed) -> bool:
+    """Whether the members of a sealed day sit there since an earlier day: all do, or none."""
+    if not claimed.by_day:
+        return False
+    own = {"roster_id": claimed.roster.roster_id, "start_at": claimed.period.start}
+    return find(session, DaySeatRow, pseudonym=claimed.roster.pseudonyms[0], **own) is not None
 
 
 def keep_members(session: Session, roster: RosterManifest, *, at: datetime) -> None:

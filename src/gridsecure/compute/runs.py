@@ -355,28 +355,29 @@ def _under_usable_keys(session: Session, pairs: Sequence[ReadUpload]) -> list[Re
 
 
 def _days(sources: Sequence[_Source]) -> dict[str, tuple[str, ...]]:
-    """Names of load columns by local day; all rosters must divide days alike."""
-    grids = set()
+    """Names of load columns by local day, of the days that all rosters have, divided alike."""
+    found: list[dict[str, list[tuple[object, ...]]]] = []
     for source in sources:
-        columns = UploadManifest.parse(source.upload.body).columns
-        loads = (c for c in columns if find_family(c.quantity) is Family.INTERVALS)
-        grids.add(tuple((c.quantity, c.start, c.end, c.intervals) for c in loads))
-    if () in grids:
+        of_day: dict[str, list[tuple[object, ...]]] = defaultdict(list)
+        for column in UploadManifest.parse(source.upload.body).columns:
+            if find_family(column.quantity) is Family.INTERVALS:
+                grid = (column.quantity, column.start, column.end, column.intervals)
+                of_day[day_text(column.start)].append(grid)
+        found.append(of_day)
+    shared = [day for day in found[0] if all(day in of_day for of_day in found)]
+    if not shared:
         raise InputError(
-            "A roster's intervals are not in its upload: its days were sealed one by one.",
+            "No day has the intervals of all rosters: days of some were sealed one by one.",
             reason="load-curve.by-day",
             remedy="Close the days, and run load curves of days: gridsecure period close --day.",
         )
-    if len(grids) != 1:
+    if any(of_day[day] != found[0][day] for of_day in found for day in shared):
         raise InputError(
             "The rosters divide days into different intervals.",
             reason="load-curve.grid",
             remedy="Bring all meter points to one interval length.",
         )
-    days: dict[str, list[str]] = defaultdict(list)
-    for quantity, start, _end, _intervals in grids.pop():
-        days[day_text(start)].append(quantity)
-    return {day: tuple(quantities) for day, quantities in days.items()}
+    return {day: tuple(str(quantity) for quantity, *_ in found[0][day]) for day in shared}
 
 
 def _no_bills_of_days() -> InputError:

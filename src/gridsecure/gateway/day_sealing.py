@@ -18,7 +18,7 @@ members of a load curve do not change from day to day, so that no two differ by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.credentials.seats import billing_domain
+from gridsecure.credentials.seats import billing_domain, check_period
 from gridsecure.errors import ConflictError, InputError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.admission import contradict_books
@@ -128,6 +128,8 @@ class _DayRun:
             raise _not_over(self.day)
         if find_plan(self.zone, month) is not None:
             raise _month_fixed(self.day)
+        span = (self.period.start.isoformat(), self.period.end.isoformat())
+        check_period(*span, timezone=self.zone.timezone)  # as the platform will
         files = load()
         validated = self.validate(files, at=at)
         books, collected = validated.books, validated.collected
@@ -136,8 +138,12 @@ class _DayRun:
         laid = energies.on_grid(energies.grid)
         sealed = find_sealed(self.zone, month)
         rosters = sealed.rosters or self.seat(files, books, laid)
-        by_roster = {one.manifest.roster_id: _by_slot(laid, one) for one in rosters}
-        plan = self.plan(collected, rosters, laid)
+        silent = {one.manifest.roster_id: _silent_slots(laid, one) for one in rosters}
+        by_roster = {
+            one.manifest.roster_id: _by_slot(laid, one, silent=silent[one.manifest.roster_id])
+            for one in rosters
+        }
+        plan = self.plan(collected, rosters, silent=silent, intervals=len(laid.starts))
         fix_day(self.zone, plan, by_roster, at=self.clock())
         return plan
 
@@ -188,22 +194,25 @@ class _DayRun:
         return tuple(rosters)
 
     def plan(
-        self, collected: Collected, rosters: tuple[Roster, ...], energies: IntervalEnergies
+        self,
+        collected: Collected,
+        rosters: tuple[Roster, ...],
+        *,
+        silent: Mapping[str, list[int]],
+        intervals: int,
     ) -> DayPlan:
         """What is fixed of the day."""
         readings = collected.readings
         estimated = readings.loc[readings["quality"] == "estimated", "meter_point_id"]
-        names = [name for one in rosters for name in one.meter_point_ids]
-        sealed = int(pd.Index(names).isin(energies.meter_point_ids).sum())
         counts: dict[str, Any] = {
             "readings": collected.input_rows,
             "accepted": collected.accepted_rows,
             "estimated": collected.estimated_rows,
             "quarantined": len(collected.quarantined),
-            "meters": len(names),
-            "silent": len(names) - sealed,
+            "meters": sum(one.manifest.slots for one in rosters),
+            "silent": sum(map(len, silent.values())),
             "rosters": len(rosters),
-            "intervals": len(energies.starts),
+            "intervals": intervals,
         }
         return DayPlan(
             day=self.day,
@@ -214,6 +223,7 @@ class _DayRun:
                 one.manifest.roster_id: int(estimated.isin(one.meter_point_ids).sum())
                 for one in rosters
             },
+            silent=silent,
             counts=counts,
         )
 
@@ -241,6 +251,7 @@ class _DayRun:
                 start=plan.start,
                 end=plan.end,
                 estimated_readings=plan.estimated[roster_id],
+                silent_slots=tuple(plan.silent[roster_id]),
             )
             outbox.put(self.zone, packed, key=key, at=self.clock())
             self.progress("encrypt", done, len(waiting))
@@ -249,12 +260,19 @@ class _DayRun:
         """Step 6: every roster until the platform committed it."""
         self.progress("upload", 0, len(plan.names))
         platform = self.peers.platform(plan.start)
+        refused: InputError | None = None
         for done, name in enumerate(plan.names, start=1):
             outgoing = outbox.load_outgoing(self.zone, name)
             if outgoing.state != outbox.COMMITTED:
-                outbox.send(self.zone, outgoing, platform=platform, clock=self.clock)
+                try:
+                    outbox.send(self.zone, outgoing, platform=platform, clock=self.clock)
+                except InputError as refusal:  # one roster's, such as of a revoked member
+                    refused = refusal
+                    continue
             outbox.drop_columns(self.zone, name)  # killed in between, it left them
             self.progress("upload", done, len(plan.names))
+        if refused is not None:
+            raise refused
 
     def _seating(self) -> Seating:
         return Seating(self.zone, self.peers.identity, self.period.start.isoformat(), self.clock)
@@ -269,12 +287,20 @@ def _with_all(energies: IntervalEnergies, names: pd.Series[str]) -> IntervalEner
     return IntervalEnergies(ids, energies.starts, energies.step, energy_wh)
 
 
-def _by_slot(energies: IntervalEnergies, roster: Roster) -> NDArray[np.int64]:
-    """A roster's energies [slots, intervals]: zero without a complete day, or beyond its bound."""
+def _silent_slots(energies: IntervalEnergies, roster: Roster) -> list[int]:
+    """The slots of a roster without a complete day, or with an interval beyond their bound."""
     rows = energies.meter_point_ids.get_indexer(pd.Index(roster.meter_point_ids))
-    found = np.where(rows[:, None] < 0, 0, energies.energy_wh[rows])
     bounds = np.array([interval_bound_wh(name) for name in roster.manifest.customer_classes])
-    found[found.max(axis=1) > bounds] = 0
+    is_silent = (rows < 0) | (energies.energy_wh[rows].max(axis=1) > bounds)
+    slots: list[int] = np.flatnonzero(is_silent).tolist()
+    return slots
+
+
+def _by_slot(energies: IntervalEnergies, roster: Roster, *, silent: list[int]) -> NDArray[np.int64]:
+    """A roster's energies [slots, intervals]; zero in the slots that are silent."""
+    rows = energies.meter_point_ids.get_indexer(pd.Index(roster.meter_point_ids))
+    found = energies.energy_wh[rows]
+    found[silent] = 0
     return found
 
 

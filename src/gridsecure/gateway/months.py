@@ -331,7 +331,7 @@ class _MonthRun:
                 start=start,
                 end=period.end.isoformat(),
                 estimated_readings=item.estimated_readings,
-                changed_slots=admitted.changed_slots(item.roster, sealed) if left_out else (),
+                changed_slots=admitted.changed_slots(item.roster, sealed) if sealed.plans else (),
             )
             self.ahead.add(outbox.put(self.zone, packed, key=key, at=self.clock()))
 

@@ -115,6 +115,7 @@ class Packed:
         end: Its end, exclusive.
         correction: What it corrects; None for a first upload.
         changed_slots: Slots of a first upload whose readings differ from those sealed by day.
+        silent_slots: Slots of a sealed day that have no complete day, and no energy in it.
     """
 
     roster: RosterManifest
@@ -124,6 +125,7 @@ class Packed:
     estimated_readings: int
     correction: Corrects | None = None
     changed_slots: tuple[int, ...] = ()
+    silent_slots: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -343,6 +345,7 @@ def _sign(
             estimated_readings=packed.estimated_readings,
             columns=entries,
             changed_slots=list(packed.changed_slots),
+            silent_slots=list(packed.silent_slots),
             **_corrects(packed.correction),
         )
         manifest = sign_message(upload, key=key)

@@ -53,6 +53,7 @@ class DayPlan:
         end: Its end, exclusive.
         rosters: Ids of its rosters.
         estimated: Roster id -> readings of its meter points that are estimates.
+        silent: Roster id -> slots without a complete day, or beyond the bound of their class.
         counts: The report as far as it is known.
     """
 
@@ -61,6 +62,7 @@ class DayPlan:
     end: str
     rosters: tuple[str, ...]
     estimated: Mapping[str, int]
+    silent: Mapping[str, list[int]]
     counts: Mapping[str, Any]
 
     @property

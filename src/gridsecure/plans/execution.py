@@ -80,7 +80,8 @@ def roster_data(roster: RosterManifest, upload: UploadManifest) -> RosterData:
         KeyMismatchError: The upload is for another roster or gateway, or names a slot beyond the
             roster (`upload.roster`).
     """
-    is_beyond = bool(upload.changed_slots) and upload.changed_slots[-1] >= roster.slots
+    named = [*upload.changed_slots[-1:], *upload.silent_slots[-1:]]
+    is_beyond = any(slot >= roster.slots for slot in named)
     if (roster.roster_id, roster.gateway_id) != (upload.roster_id, upload.gateway_id) or is_beyond:
         raise KeyMismatchError("An upload belongs to another roster.", reason="upload.roster")
     return RosterData(roster, upload, {entry.quantity: entry for entry in upload.columns})

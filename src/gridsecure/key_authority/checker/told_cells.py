@@ -6,6 +6,7 @@ fails there met another request at work.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,16 +23,19 @@ from gridsecure.key_authority.checker.ledger import (
     check_overlap,
     find_withheld_cells,
 )
-from gridsecure.key_authority.checker.verification import LOAD_CURVE_PREFIX, Proven
+from gridsecure.key_authority.checker.verification import LOAD_CURVE_PREFIX, Proven, curve_subject
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.compared_bills import list_corrected_rows
 from gridsecure.key_authority.control_totals import billed_rows
 from gridsecure.plans.cells import (
+    ALL_MEASURES,
     NO_MEASURES,
     CellSets,
+    Crowd,
     Members,
     Place,
     cell_sets,
+    is_enough,
     roster_members,
     roster_places,
 )
@@ -100,10 +104,11 @@ def prepare_load_curve(
         with write_session(zone.engine) as session:
             check_claims(session, [part])
             bind(session, [part], at=at)
+    given = {curve_subject(upload, data) for upload, data in before.giving.datas.items()}
     claims = {
         name: part.digest
         for name in part.claims
-        if not name.startswith(LOAD_CURVE_PREFIX) or name.split("/")[1] in before.giving.datas
+        if not name.startswith(LOAD_CURVE_PREFIX) or name.split("/")[1] in given
     }
     return replace(before, giving=replace(before.giving, claims=claims))
 
@@ -116,6 +121,9 @@ def _look_at_curves(zone: AuthorityZone, part: Proven, *, at: datetime) -> Prepa
         for place, member in zip(roster_places(roster), roster_members(roster), strict=True)
     )
     withheld, told = _looked_at(zone, [part], sets, at=at)
+    thin = _thin_places(part.datas)
+    withheld = {**withheld, **dict.fromkeys(thin & sets.keys(), ALL_MEASURES)}
+    told = {place: some for place, some in told.items() if place not in thin}
     given = {
         digest: data
         for digest, data in _datas([part]).items()
@@ -123,6 +131,19 @@ def _look_at_curves(zone: AuthorityZone, part: Proven, *, at: datetime) -> Prepa
     }
     giving = Giving({}, given, _period([part]), told, _basis([part]))
     return Prepared(giving, withheld, part.datas)
+
+
+def _thin_places(datas: Sequence[RosterData]) -> set[Place]:
+    """Cells of sealed days in which too few have any energy: who is silent hides nobody."""
+    heard: dict[Place, Crowd] = defaultdict(Crowd)
+    for data in datas:
+        silent = set(data.upload.silent_slots)
+        rows = zip(roster_places(data.roster), roster_members(data.roster), strict=True)
+        for slot, (place, member) in enumerate(rows):
+            crowd = heard[place]
+            if slot not in silent:
+                crowd.add(member)
+    return {place for place, crowd in heard.items() if not is_enough(crowd)}
 
 
 def prepare_corrections(

@@ -218,7 +218,10 @@ def _begin(
             _committed(seed, transcript),
         )
         running = zone.checks.begin(check, view=view, keys=keys)
-        claims = [f"{LOAD_CURVE_PREFIX}{upload}/{day}" for upload in transcript.uploads]
+        claims = [
+            f"{LOAD_CURVE_PREFIX}{curve_subject(upload, data)}/{day}"
+            for upload, data in zip(transcript.uploads, datas, strict=True)
+        ]
         # A seed that blinded two columns alike would show the vault their difference.
         claims.append(SEED_PREFIX + str(transcript.seed_commitment))
     return _Begun(transcript, envelope.digest, datas, tuple(claims), running)
@@ -291,6 +294,14 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
             data = replace(data, month=compared_period(uploaded, timezone=timezone))
         datas.append(data)
     return datas
+
+
+def curve_subject(upload: Digest, data: RosterData) -> str:
+    """What a day of load curves is claimed for: an upload, or the roster whose day was sealed.
+
+    A second upload of a sealed day is a second version of it, whatever it holds.
+    """
+    return data.roster.roster_id if is_sealed_day(data.upload) else upload
 
 
 def _check_upload(uploaded: UploadManifest, transcript: Transcript) -> None:
