@@ -196,7 +196,7 @@ class Month:
             for data in chosen
             for upload in [upload_of(data.roster, start=start, end=end)]
         ]
-        claims = [f"load-curve/{digest}/{day}" for digest, _ in sealed]
+        claims = [f"load-curve/{data.roster.roster_id}/{day}" for data in chosen]
         part = proven("load-curve", sealed, claims=claims)
         prepared = self._let_out(lambda: prepare_load_curve(self.zone, part, at=NOW))
         if prepared is not None:
