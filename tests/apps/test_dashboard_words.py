@@ -22,6 +22,7 @@ from streamlit.testing.v1 import AppTest
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.gateway.admission import REASONS
 from gridsecure.gateway.months import STAGES
+from gridsecure_dashboard import figures
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
 from gridsecure_dashboard.phrases import PHRASES
 from gridsecure_dashboard.wording import CHINESE, ENGLISH, LANGUAGES
@@ -350,3 +351,15 @@ def test_a_stray_text_is_found(told, line, found) -> None:
     assert check(AppTest.from_string(CLEAN).run(), told) > 3
     with pytest.raises(AssertionError, match=found):
         check(AppTest.from_string(CLEAN + line).run(), told)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "written"),
+    [
+        ("2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00", "2026-07"),
+        ("2026-07-31T00:00:00+08:00", "2026-08-01T00:00:00+08:00", "2026-07-31"),
+        ("soon", "later", "soon"),
+    ],
+)
+def test_a_period_is_written_as_its_month_or_its_day(start, end, written):
+    assert figures.period(start, end) == written

@@ -34,7 +34,7 @@ def choose_release(session: Session, *, plan: str | None, empty: str) -> Release
 def _label(item: ReleaseSummary) -> str:
     plan = say_or("plan", item.plan)
     released = figures.moment(item.released_at, zone=local_timezone())
-    return f"{figures.month(item.start)} | {plan} | {released}"
+    return f"{figures.period(item.start, item.end)} | {plan} | {released}"
 
 
 def show_source(release: Release) -> None:

@@ -67,3 +67,16 @@ def moment(text_or_moment: str | datetime, *, zone: tzinfo) -> str:
 def month(start: str | datetime) -> str:
     """The month a period starts in, as 2026-07."""
     return date(start)[:7]
+
+
+def period(start: str | datetime, end: str | datetime) -> str:
+    """A period as 2026-07, or as 2026-07-01 if it is one day.
+
+    >>> period("2026-07-01T00:00:00+08:00", "2026-07-02T00:00:00+08:00")
+    '2026-07-01'
+    """
+    try:
+        first, last = (datetime.fromisoformat(date(moment)) for moment in (start, end))
+    except ValueError:
+        return month(start)
+    return date(start) if (last - first).days == 1 else month(start)

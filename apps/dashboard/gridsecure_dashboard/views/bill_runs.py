@@ -263,7 +263,7 @@ def _releases(session: Session) -> None:
         {
             "release": [item.release_id for item in listed],
             "plan": [say_or("plan", item.plan) for item in listed],
-            "period": [figures.month(item.start) for item in listed],
+            "period": [figures.period(item.start, item.end) for item in listed],
             "released_at": [figures.moment(item.released_at, zone=zone) for item in listed],
             "values_listed": [item.cells for item in listed],
             "suppressed": [item.suppressed for item in listed],
