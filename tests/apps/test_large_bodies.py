@@ -177,6 +177,18 @@ def test_a_large_body_whose_stamps_nobody_declared_is_refused(tmp_path, small_pi
     assert refused.value.reason == "readings.too-large"
 
 
+def test_a_packed_body_that_unfolds_too_far_is_never_cut_off(tmp_path, monkeypatch):
+    text = written(table(), "csv")
+    monkeypatch.setattr(bodies, "WHOLE_BYTES", len(gzip.compress(text)))
+    monkeypatch.setattr(bodies, "_MOST_WHOLE_TEXT", len(text))
+    (whole,) = read(tmp_path, gzip.compress(text), stamps="")
+    assert len(whole) == len(table())
+    monkeypatch.setattr(bodies, "_MOST_WHOLE_TEXT", len(text) - len(text.splitlines()[-1]) - 1)
+    with pytest.raises(InvalidReadingsError) as refused:
+        read(tmp_path, gzip.compress(text), stamps="")
+    assert refused.value.reason == "readings.too-large"
+
+
 def test_values_that_rise_through_all_pieces_are_faces_of_a_register(tmp_path, small_pieces):
     readings = table(meters=2)
     readings["kwh"] = [f"{number}.000" for number in range(len(readings))]

@@ -83,6 +83,8 @@ def _read_text(body: SpooledBody, source: Source) -> Iterator[pd.DataFrame]:
         if len(first) > WHOLE_BYTES:
             _check_whole(body)
         data = first + text.read(_MOST_WHOLE_TEXT - len(first))
+        if text.read(1):  # it unfolds beyond: what was cut off must not be lost without a word
+            raise _too_large()
         yield _read_whole(data, source, packed=body.size if text.is_compressed else None)
 
 
@@ -93,13 +95,17 @@ def _is_divisible(kind: BodyKind, source: Source) -> bool:
 def _check_whole(body: SpooledBody) -> None:
     """Refuse a body that has to be read whole and is too large for that."""
     if body.size > WHOLE_BYTES:
-        raise InvalidReadingsError(
-            f"A body of more than {WHOLE_BYTES >> 20} MiB is read piece by piece, which this one"
-            " cannot be.",
-            reason="readings.too-large",
-            remedy="Send long tables from a source that declared that its stamps are starts, or"
-            " wide tables, without a column of channels; or several batches.",
-        )
+        raise _too_large()
+
+
+def _too_large() -> InvalidReadingsError:
+    return InvalidReadingsError(
+        f"A body of more than {WHOLE_BYTES >> 20} MiB is read piece by piece, which this one"
+        " cannot be.",
+        reason="readings.too-large",
+        remedy="Send long tables from a source that declared that its stamps are starts, or"
+        " wide tables, without a column of channels; or several batches.",
+    )
 
 
 def _read_whole(data: bytes, source: Source, *, packed: int | None) -> pd.DataFrame:
