@@ -58,9 +58,9 @@ def receipt_waits(*, sizes: BenchSizes) -> list[Figure]:
             note=note,
         ),
         Figure("receipt_median", "the same, half of them within", "ms",
-               taken[len(taken) // 2] * 1000),
+               taken[len(taken) // 2] * 1000, note="of the same receipts"),
         Figure("receipt_rate", "batches of 96 readings taken in", "per second",
-               len(taken) / seconds),
+               len(taken) / seconds, note="while all sources send"),
         Figure("receipt_processor", "processor time of a batch of 96 readings", "ms",
                worked / len(taken) * 1000, note="of the gateway's process"),
     ]  # fmt: skip
