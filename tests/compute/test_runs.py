@@ -320,16 +320,13 @@ def test_nothing_committed_is_nothing_to_run(grid, plan):
     assert refused.value.reason == "run.empty"
 
 
-@pytest.mark.parametrize("other", ["fewer days", "half-hours"])
-def test_a_load_curve_needs_one_grid_of_intervals(grid, other):
+def test_a_load_curve_needs_one_grid_of_intervals(grid):
+    """Days that one roster lacks are left out (`test_sealed_days`); the others divide alike."""
     second = grid.upload(grid.rosters[1], days=1)
-    if other == "fewer days":
-        second = grid.upload(grid.rosters[1], days=2)
-    else:
-        *settled, day = second.manifest.columns
-        halves = day.model_copy(update={"intervals": 2 * day.intervals})
-        manifest = second.manifest.model_copy(update={"columns": [*settled, halves]})
-        second = replace(second, manifest=manifest, message=grid.sign(manifest))
+    *settled, day = second.manifest.columns
+    halves = day.model_copy(update={"intervals": 2 * day.intervals})
+    manifest = second.manifest.model_copy(update={"columns": [*settled, halves]})
+    second = replace(second, manifest=manifest, message=grid.sign(manifest))
     grid.deliver(grid.upload(grid.rosters[0], days=1))
     grid.deliver(second)
     grid.close_month()
