@@ -20,6 +20,7 @@ _MOST_KEPT: Final = 100_000
 """Elements beside those that a reader takes, up to the next one that it takes around them."""
 _LONG_TAG: Final = re.compile(rb"<[^<]{2048}")
 _DECLARATION: Final = re.compile(rb"^\s*<\?xml[^>]*\?>")
+_REFUSED: Final = (b"<!DOCTYPE", b"<!ENTITY", b"\0")
 _EVENTS: Final = ("start", "end")
 
 Take = Callable[[ET.Element, str], bool]
@@ -36,7 +37,8 @@ def read_elements(data: bytes, take: Take) -> None:
         ValueError: The document is damaged, has a type definition, is too deep or holds too much
             that nobody takes; or as `take`.
     """
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data or _LONG_TAG.search(data):
+    # A zero byte would be UTF-16, in which a type definition is other bytes than are looked for.
+    if any(mark in data for mark in _REFUSED) or _LONG_TAG.search(data):
         raise ValueError
     try:
         # What makes XML dangerous needs a type definition, and there is none.
