@@ -12,6 +12,7 @@ from gridsecure.credentials import big_integers, libcrypto_points
 from gridsecure.credentials import group as group_module
 from gridsecure.credentials.curves import IDENTITY, P256, SM2, Point
 from gridsecure.credentials.group import Group, available_backends, group_on
+from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto import libcrypto
 from gridsecure.errors import GridSecureError, InvalidMessageError
 
@@ -162,6 +163,13 @@ def test_other_bytes_are_no_point(curve, data):
     assert refused.value.reason == "identity.point"
 
 
+def test_every_caller_gets_the_one_group_with_its_prepared_points():
+    group = sm2_suite().group
+    assert group_on() is group_on(SM2) is group_on(SM2, backend="auto") is group
+    if group.backend.name == "libcrypto":
+        assert group.generator in group.backend._prepared
+
+
 def test_identity_has_no_encoding():
     group = group_on(SM2)
     with pytest.raises(ValueError, match="identity"):
@@ -195,7 +203,7 @@ def test_auto_takes_what_is_there(monkeypatch):
     for gone, left in ((["libcrypto"], None), (["libcrypto", "gmpy2"], "python")):
         for name in gone:
             monkeypatch.setitem(group_module._MAKERS, name, unavailable)
-        found = group_on.__wrapped__(SM2)
+        found = group_module._group_on.__wrapped__(SM2, "auto")
         assert found.backend.name not in gone
         assert left is None or found.backend.name == left
         assert not set(available_backends()) & set(gone)

@@ -224,7 +224,6 @@ def _bad_point() -> InvalidMessageError:
     return InvalidMessageError("Bytes are not a point of the curve.", reason="identity.point")
 
 
-@cache
 def group_on(curve: Curve = SM2, *, backend: BackendName = "auto") -> Group:
     """Return the group of a curve; every caller gets the same one, with its prepared points.
 
@@ -235,6 +234,12 @@ def group_on(curve: Curve = SM2, *, backend: BackendName = "auto") -> Group:
         GridSecureError: The backend asked for is not there (`identity.backend.unavailable`).
         ValueError: No such backend.
     """
+    # A cache takes an argument left out and its default for two questions.
+    return _group_on(curve, backend)
+
+
+@cache
+def _group_on(curve: Curve, backend: BackendName) -> Group:
     if backend != "auto":
         if backend not in _MAKERS:
             raise ValueError("the backends are auto, libcrypto, gmpy2 and python")
