@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Final
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidMessageError
-from gridsecure.messages import Digest, Message
+from gridsecure.messages import FIRST_REVISION, Digest, Message
 
 STATEMENTS_PURPOSE: Final = "statements"
 """What the key authority seals bills to the office for."""
@@ -31,7 +31,23 @@ MAX_NAMED: Final = 20
 """Differing bills that are named."""
 
 Names = Mapping[str, Mapping[str, Any]]
-"""Roster id -> settlement pseudonym -> what is known of its bill."""
+"""Roster id -> settlement pseudonym -> the bill or correction as a public document."""
+Digests = Mapping[tuple[str, int], Mapping[str, Digest]]
+"""Roster id and version -> settlement pseudonym -> `bill_digest`."""
+
+
+class ExpectedVersion(Message):
+    """One version of a roster's bills.
+
+    Args:
+        version: 1 for first bills, and one more for each correction.
+        bills: Settlement pseudonym -> `bill_digest` of the bill or correction.
+    """
+
+    kind: ClassVar[str] = "expected-version"
+    roster_id: str
+    version: int
+    bills: dict[str, Digest]
 
 
 class ExpectedBills(Message):
@@ -39,12 +55,17 @@ class ExpectedBills(Message):
 
     Args:
         month: YYYY-MM.
-        rosters: Roster id -> settlement pseudonym -> `bill_digest` of the bill.
+        versions: What was released of its rosters, version by version.
     """
 
     kind: ClassVar[str] = "expected-bills"
     month: str
-    rosters: dict[str, dict[str, Digest]]
+    versions: list[ExpectedVersion]
+
+    @property
+    def digests(self) -> Digests:
+        """By roster and version."""
+        return {(item.roster_id, item.version): item.bills for item in self.versions}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +73,13 @@ class StatementCheck:
     """What the office found.
 
     Args:
-        bills: Bills in the statements.
-        mismatches: Bills that differ in anything, plus bills on one side only.
+        bills: Bills in the statements, `corrections` among them.
+        mismatches: Bills and corrections that differ in anything, plus those on one side only.
         differing: Settlement pseudonyms of the first `MAX_NAMED` of those, sorted.
     """
 
     bills: int
+    corrections: int
     lines: int
     mismatches: int
     differing: tuple[str, ...]
@@ -68,46 +90,63 @@ def bill_digest(document: Mapping[str, Any]) -> Digest:
     return sm3_hex(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
 
 
-def bill_digests(bills: Names) -> dict[str, dict[str, Digest]]:
-    """The digest of every bill, by roster and settlement pseudonym."""
-    return {
-        roster_id: {name: bill_digest(document) for name, document in meters.items()}
-        for roster_id, meters in bills.items()
-    }
+def bill_digests(*bills: Names) -> Digests:
+    """The digest of every bill and correction, by roster, version and settlement pseudonym.
+
+    Raises:
+        InvalidMessageError: A document's version is no number (`message.statement`).
+    """
+    digests: dict[tuple[str, int], dict[str, Digest]] = {}
+    for names in bills:
+        for roster_id, meters in names.items():
+            for name, document in meters.items():
+                own = digests.setdefault((roster_id, _version(document)), {})
+                own[name] = bill_digest(document)
+    return digests
 
 
-def check_statements(
-    expected: Mapping[str, Mapping[str, Digest]], *, statements: Sequence[bytes]
-) -> StatementCheck:
+def check_statements(expected: Digests, *, statements: Sequence[bytes]) -> StatementCheck:
     """Compare opened statements with the digests that gateways expect.
 
     Args:
         expected: From `ExpectedBills`, of all gateways together.
-        statements: Statement documents as JSON, one a roster.
+        statements: Statement documents as JSON, one a roster and version.
 
     Raises:
-        InvalidMessageError: A document is not a statement, or a roster comes twice
+        InvalidMessageError: A document is not a statement, or a roster's version comes twice
             (`message.statement`).
     """
-    given: dict[str, Mapping[str, Any]] = {}
+    found: dict[tuple[str, int], Mapping[str, Digest]] = {}
+    bills = []
     for data in statements:
         roster_id, meters = _statement(data)
-        if roster_id in given:
+        own = bill_digests({roster_id: meters})
+        if own.keys() & found.keys():
             raise _malformed("A roster's statements arrived twice.")
-        given[roster_id] = meters
-    found = bill_digests(given)
+        found |= own
+        bills += meters.values()
     differing = [
         name
-        for roster_id in expected.keys() | found.keys()
-        for name in _differing(expected.get(roster_id, {}), found.get(roster_id, {}))
+        for version in expected.keys() | found.keys()
+        for name in _differing(expected.get(version, {}), found.get(version, {}))
     ]
-    bills = [bill for meters in given.values() for bill in meters.values()]
     return StatementCheck(
         bills=len(bills),
+        corrections=sum(_version(bill) > FIRST_REVISION for bill in bills),
         lines=sum(len(period["lines"]) for bill in bills for period in bill.get("periods", ())),
         mismatches=len(differing),
-        differing=tuple(sorted(differing)[:MAX_NAMED]),
+        differing=tuple(sorted(set(differing))[:MAX_NAMED]),
     )
+
+
+def _version(document: Mapping[str, Any]) -> int:
+    """The version of a bill; a first bill does not say its own."""
+    match document:
+        case {"periods": [{"version": int(version)}, *_]}:
+            return version
+        case {"periods": [{"version": _}, *_]}:
+            raise _malformed("The version of a bill is not a number.")
+    return FIRST_REVISION
 
 
 def _differing(expected: Mapping[str, Digest], given: Mapping[str, Digest]) -> list[str]:

@@ -12,6 +12,7 @@ from gridsecure.gateway import outbox, preparation
 from gridsecure.gateway.correction_plan import list_corrections
 from gridsecure.gateway.correction_versions import compute_expected_corrections
 from gridsecure.gateway.month_files import load_files
+from gridsecure.statement_checks import bill_digests
 from tests.apps.test_api_readings import REAL_PACKING, Sources
 from tests.gateway.gateway_world import MONTH, Killed
 
@@ -209,3 +210,27 @@ def test_an_open_month_is_not_corrected(tmp_path):
     assert (refused.status_code, refused.json()["reason"]) == (409, "correction.month-open")
     assert services.call("GET", "/corrections").json() == []
     services.close()
+
+
+def test_the_office_is_told_the_versions_that_were_released_and_no_later_one(finished):
+    for sequence, kwh in enumerate(("9.000", "8.000", "7.000"), start=1):
+        late(finished, line(meter(finished), kwh), batch=f"late-{sequence}", sequence=sequence)
+        corrected(finished)
+    (roster,) = expected(finished, 0)
+    (name,) = expected(finished, 0)[roster]
+    first = finished.certificate(roster, release_id="1" * 32)
+
+    def rebill(number: int):
+        return finished.certificate(roster, plan="rebill", release_id=f"{number:032x}")
+
+    def told(*certificates) -> dict:
+        return dict(finished.told(*certificates).digests)
+
+    assert told(first).keys() == {(roster, 1)}
+    assert told(rebill(2)).keys() == {(roster, 2)}
+    assert told(rebill(2), rebill(2)).keys() == {(roster, 2)}, "one release, shown twice"
+    digests = told(first, rebill(2), rebill(3))
+    assert digests.keys() == {(roster, 1), (roster, 2), (roster, 3)}
+    assert digests[roster, 3] == bill_digests(expected(finished, 1))[roster, 3]
+    assert digests[roster, 2].keys() == digests[roster, 3].keys() == {name}
+    assert len(told(*(rebill(number) for number in range(9)))) == 3, "it knows of three"

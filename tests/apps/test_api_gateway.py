@@ -72,22 +72,23 @@ def test_a_month_goes_from_files_to_reconciled_statements(services):
     bills = compute_expected_bills(zone, load_files(zone, MONTH))
     told = services.told(services.certificate(*bills))
     assert told.month == MONTH
-    found = check_statements(told.rosters, statements=statements_of(bills))
+    found = check_statements(told.digests, statements=statements_of(bills))
     assert (found.bills, found.mismatches, found.differing) == (20, 0, ())
     roster = next(iter(bills.values()))
     name = min(roster)
     roster[name]["periods"][0]["total"] += "0"
-    altered = check_statements(told.rosters, statements=statements_of(bills))
+    altered = check_statements(told.digests, statements=statements_of(bills))
     assert (altered.mismatches, altered.differing) == (1, (name,))
 
     # Of what was not released nothing is told, whoever asks, and nobody else is believed.
     first, *_ = bills
-    assert services.told(services.certificate(first)).rosters.keys() == {first}
-    assert services.told().rosters == {}
-    assert services.told(services.certificate("roster of another gateway")).rosters == {}
+    assert services.told(services.certificate(first)).digests.keys() == {(first, 1)}
+    assert services.told().versions == []
+    assert services.told(services.certificate("roster of another gateway")).versions == []
     forged = services.certificate(*bills, key=generate_private_key())
     assert services.expect(forged).status_code == 401
-    for changes in ({"plan": "load-curve"}, {"plan": "rebill"}, {"start": told.month}):
+    assert services.told(services.certificate(*bills, plan="rebill")).versions == []
+    for changes in ({"plan": "load-curve"}, {"start": told.month}):
         other = services.certificate(*bills, **changes)
         assert services.expect(other).json()["reason"] == "message.certificate"
 

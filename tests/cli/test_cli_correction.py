@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from gridsecure.gateway.reconciliation import read_oracle
+from gridsecure.zone_keys import read_private_key
+
 PROGRAM = str(Path(sys.executable).parent / "gridsecure")
 ADDRESS = re.compile(r"API docs +(http://127\.0\.0\.1:\d+)/docs +\((\w+)\)")
 MONTH = "2026-07"
@@ -60,6 +63,44 @@ def run(services, person, *command: str) -> str:
     return done.stdout + done.stderr
 
 
+def compared(services, *more: str, month: str = MONTH) -> tuple[int, str]:
+    """`gridsecure period compare`, as the billing office; its exit code and what it printed."""
+    urls, home = services
+    done = subprocess.run(
+        [
+            *(PROGRAM, "period", "compare", f"--month={month}"),
+            *(f"--{name}={urls[name]}" for name in ("identity", "authority", "gateway")),
+            *(f"--{name}-key={public_key(home / name)}" for name in ("authority", "gateway")),
+            f"--key={home / 'people' / 'billing' / 'signing.key'}",
+            f"--office-key={home / 'billing-office' / 'signing.key'}",
+            *more,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | {"COLUMNS": "200"},
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def public_key(folder: Path) -> str:
+    return read_private_key(folder / "signing.key").public_key.point.hex()
+
+
+def spoil_correction(home: Path, name: str) -> None:
+    """Another settlement in the gateway's plaintext oracle of a correction, by one watt-hour."""
+    folder = home / "gateway" / "months" / MONTH / "corrections" / name / "oracle"
+    (path,) = folder.glob("*.csv")
+    corrected = read_oracle(path)
+    first = read_oracle(home / "gateway" / "months" / MONTH / "oracle" / path.name)
+    changed = (corrected["total_wh"] != first["total_wh"]).to_numpy()
+    assert changed.sum() == 1
+    for column in ("total_wh", "flat_wh"):
+        corrected.loc[changed, column] += 10_000
+    corrected.to_csv(path, index=False, lineterminator="\n")
+
+
 def needed(name: str) -> tuple[str, ...]:
     return ("platform", "authority") if name == "release" else ("gateway",)
 
@@ -78,6 +119,15 @@ def test_a_billed_month_is_corrected_computed_and_released(running, tmp_path):
     released = json.loads(run(running, "billing", "release", MONTH, "--format=json"))
     assert [one["state"] for one in released["outcomes"]] == ["released"]
     assert "run.empty" in run(running, "billing", "release", MONTH)
+    assert "period.gateways" in compared(running, "--gateway", "http://127.0.0.1:9")[1]
+    code, shown = compared(running)
+    assert (code, "17 bills of 2 releases, 1 of them corrections" in shown) == (0, True), shown
+    assert "period.nothing-released" in compared(running, month="2026-06")[1]
+    spoil_correction(home, told["name"])
+    code, shown = compared(running, "--format=json")
+    found = json.loads(shown)
+    assert (code, found["mismatches"], len(found["differing"])) == (1, 1, 1)
+
     late.write_text(late.read_text().replace(" 00:00", " 00:01"))
     refused = run(running, "operator", "start", MONTH, f"--readings={late}")
     assert "correction.interval" in refused

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
+from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 
@@ -44,18 +45,26 @@ from gridsecure.gateway.correction_run import correct_month
 from gridsecure.gateway.correction_versions import compute_expected_corrections
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.exceptions import Wanted, list_exceptions, load_exception
+from gridsecure.gateway.expected_bills import seal_expected
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.gateway.settlement_proofs import prove_settlements
 from gridsecure.gateway.year_to_date import year_before_wh
 from gridsecure.identity_messages import DenyList
-from gridsecure.key_authority.checker.answering import read_sealed_statements
+from gridsecure.key_authority.checker.answering import list_certificates, read_sealed_statements
 from gridsecure.key_authority.checker.bill_versions import bill_versions
-from gridsecure.messages import UploadManifest, sign_message
+from gridsecure.messages import Signed, UploadManifest, open_message, sign_message
 from gridsecure.periods import billing_month
 from gridsecure.plans.quantities import Family, find_family
-from gridsecure.statement_checks import STATEMENTS_PURPOSE, bill_digests, check_statements
+from gridsecure.statement_checks import (
+    EXPECTED_PURPOSE,
+    STATEMENTS_PURPOSE,
+    Digests,
+    ExpectedBills,
+    bill_digests,
+    check_statements,
+)
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import find_head, verify_chain
 from gridsecure.store.pages import PageAsked
@@ -641,7 +650,7 @@ def test_released_corrections_are_those_the_gateway_expects(world, tmp_path):
         world.grid, tmp_path / "authority", settlement=settlement, gateway=world.gateway_key
     )
     try:
-        released(world, authority, "bill")
+        opened = released(world, authority, "bill")
         rows = [(name, "2026-07-03 05:00", 2.5) for name in (homes(world)[0], shops(world)[0])]
         first = saved(world, corrected_csv(*rows))
         second = saved(world, tariffs=(CHEAPER_TEXT,))
@@ -650,10 +659,42 @@ def test_released_corrections_are_those_the_gateway_expects(world, tmp_path):
             statements = released(world, authority, "rebill")
             expected = compute_expected_corrections(world.zone, month, correction=files)
             found = check_statements(bill_digests(expected), statements=statements)
-            assert (found.bills, found.mismatches) == (count, 0)
+            assert (found.bills, found.corrections, found.mismatches) == (count, count, 0)
+            opened += statements
         assert [v.version.revision for v in bill_versions(authority.zone)] == [1, 1, 2, 2, 3]
+
+        # All of it as the billing office compares it, over every release of the month.
+        digests = told(world, list_certificates(authority.zone))
+        found = check_statements(digests, statements=opened)
+        both = 2 + len(homes(world))
+        assert (found.bills, found.corrections, found.mismatches) == (20 + both, both, 0)
+        for place in (0, -1):
+            wrong = json.loads(opened[place])
+            name, bill = max(wrong["meters"].items())
+            period = bill["periods"][0]
+            lines = period.get("adjustment", period)["lines"]
+            lines[0]["amount"] = str(Decimal(lines[0]["amount"]) + Decimal("0.01"))
+            altered = [*opened]
+            altered[place] = json.dumps(wrong).encode()
+            found = check_statements(digests, statements=altered)
+            assert (found.mismatches, found.differing) == (1, (name,))
     finally:
         authority.close()
+
+
+def told(world, certificates: Sequence[Signed]) -> Digests:
+    """What the gateway tells the billing office of releases."""
+    sealed = seal_expected(
+        world.zone,
+        load_files(world.zone, MONTH),
+        certificates=certificates,
+        office=OFFICE.public_key,
+        at=NOW,
+    )
+    text = open_from(sealed, private_key=OFFICE, purpose=EXPECTED_PURPOSE)
+    key = world.zone.signing_key.public_key
+    answer = open_message(Signed.parse(text), expect=ExpectedBills, trusted={key.thumbprint: key})
+    return answer.digests
 
 
 def released(world, authority: Authority, plan: str) -> list[bytes]:

@@ -117,6 +117,7 @@ def test_statements_that_no_gateway_expects_are_mismatches(expected):
         b'{"roster_id": "r", "meters": []}',
         b'{"roster_id": "r", "meters": {"name": 1}}',
         b'{"roster_id": "r", "meters": {}, "more": 1}',
+        b'{"roster_id": "r", "meters": {"name": {"periods": [{"version": "2"}]}}}',
     ],
 )
 def test_what_is_no_statement_is_refused(expected, document):
@@ -128,6 +129,23 @@ def test_what_is_no_statement_is_refused(expected, document):
 def test_a_roster_given_twice_is_refused(expected):
     with pytest.raises(InvalidMessageError):
         checked(expected, statements=[*documents(expected), documents(expected)[0]])
+
+
+def test_versions_of_one_roster_are_compared_each_with_its_own(expected):
+    roster = sorted(expected)[0]
+    name, bill = min(expected[roster].items())
+
+    def version(number: int) -> dict:
+        return {roster: {name: {"periods": [bill["periods"][0] | {"version": number}]}}}
+
+    digests = bill_digests(expected, version(2), version(3))
+    statements = [*documents(expected), *documents(version(3)), *documents(version(2))]
+    found = check_statements(digests, statements=statements)
+    assert (found.bills, found.corrections, found.mismatches) == (22, 2, 0)
+    unexpected = check_statements(bill_digests(expected, version(2)), statements=statements)
+    assert (unexpected.mismatches, unexpected.differing) == (1, (name,))
+    with pytest.raises(InvalidMessageError):
+        check_statements(digests, statements=[*statements, *documents(version(2))])
 
 
 def test_a_month_that_was_not_processed_has_no_oracle(tmp_path):

@@ -21,10 +21,10 @@ from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import CorrectionFiles
 from gridsecure.gateway.correction_run import correct_month
 from gridsecure.gateway.day_sealing import seal_day
+from gridsecure.gateway.expected_bills import seal_expected
 from gridsecure.gateway.ingestion.batch_queue import BatchQueue
 from gridsecure.gateway.month_files import HandedIn, load_day_files, load_files, save_files
 from gridsecure.gateway.months import Peers, Progress, process_month
-from gridsecure.gateway.reconciliation import seal_expected
 from gridsecure.gateway.settlement_proofs import prove_settlements
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
@@ -163,7 +163,11 @@ def expect_bills(
     service: Service,
     certificates: Annotated[list[Signed], Body(max_length=MAX_CERTIFICATES)],
 ) -> Response:
-    """Digests of the plaintext oracle's bills that were released, sealed to the billing office."""
+    """Digests of the plaintext oracle's bills and corrections, sealed to the billing office.
+
+    It answers for what the certificates say was released. A roster's corrections are released one
+    after the other, so the certificates of the earlier ones are sent as well.
+    """
     files = load_files(service.zone, month)
     sealed = seal_expected(
         service.zone,

@@ -1,13 +1,15 @@
-"""The commands of `gridsecure period`: what is open of a month or day, and closing it.
+"""The commands of `gridsecure period`: closing a month or day, and comparing what it was billed.
 
 The billing office closes a month once its rosters are in: it signs the list of uploads that are
 billed and totalled together. What comes later is closed by a further list. Uploads that spoil the
-others are left out by a new list, which takes the earlier one's place.
+others are left out by a new list, which takes the earlier one's place. Once bills or corrections
+are released, the office compares them with those that the gateways expect.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,15 +18,21 @@ from rich.console import Console
 from rich.table import Table
 
 from gridsecure.cli.explained import explain_errors
-from gridsecure.cli.office_options import IdentityUrlOption, PlatformUrlOption
+from gridsecure.cli.office_options import (
+    AuthorityUrlOption,
+    IdentityUrlOption,
+    PlatformUrlOption,
+    without_slash,
+)
 from gridsecure.cli.on_use import on_use
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.run_order import TIMEZONE
-from gridsecure.errors import InputError
+from gridsecure.errors import InputError, NotFoundError
 
 with on_use():
-    from gridsecure import messages, month_texts, periods
-    from gridsecure.cli import online
-    from gridsecure.offices import closing_lists
+    from gridsecure import messages, month_texts, periods, statement_checks
+    from gridsecure.cli import analyst, online
+    from gridsecure.offices import billing_office, closing_lists
     from gridsecure.offices import files as office_files
 
 
@@ -39,6 +47,10 @@ ClosedDayOption = Annotated[
     str, typer.Option("--day", help="A sealed day instead, as 2026-07-31, for its load curve.")
 ]
 TimezoneOption = Annotated[str, typer.Option(help="Local time of the supply area.")]
+
+
+def _without_slashes(urls: Sequence[str]) -> list[str]:
+    return [without_slash(url) for url in urls]
 
 
 @period_app.command("show")
@@ -87,6 +99,81 @@ def close(  # noqa: PLR0913 - one parameter an option
         )
     runs = "Its load curve" if day else "Bills and load curves"
     Console().print(f"Closed {month or day} for {count} uploads. {runs} can be run.")
+
+
+@period_app.command("compare")
+@explain_errors
+def compare(  # noqa: PLR0913 - one parameter an option
+    *,
+    identity: IdentityUrlOption,
+    authority: AuthorityUrlOption,
+    authority_key: Annotated[str, typer.Option(help="The key authority's key (130 digits).")],
+    gateway: Annotated[
+        list[str],
+        typer.Option(help="A gateway's address; again for each one.", callback=_without_slashes),
+    ],
+    gateway_key: Annotated[
+        list[str], typer.Option(help="Its key (130 digits), in the order of --gateway.")
+    ],
+    key: PersonOption,
+    office_key: Annotated[Path, typer.Option(help="The billing office's key; it opens bills.")],
+    month: MonthOption,
+    timezone: TimezoneOption = TIMEZONE,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Compare a month's released bills and corrections with what the gateways expect of them.
+
+    Each gateway bills its own readings in the clear and tells digests of what was released. Where a
+    bill or correction differs, or is on one side only, the exit code is 1.
+    """
+    points = [analyst.parse_point(text, option="--gateway-key") for text in gateway_key]
+    if len(points) != len(gateway):
+        raise InputError(
+            f"{len(gateway)} gateways were given, and {len(points)} keys of gateways.",
+            reason="period.gateways",
+            remedy="Give a --gateway-key for each --gateway, in the same order.",
+        )
+    start = month_span(month, timezone)["start"]
+    own = office_files.officer_key(office_key)
+    trusted = analyst.parse_point(authority_key, option="--authority-key")
+    with online.person(identity, key=key, services={"authority": authority}) as call:
+        office = billing_office.BillingOffice(call, own, trusted, points[0])
+        certificates = office.fetch_certificates(start=start)
+        if not certificates:
+            raise NotFoundError(
+                f"No bills of {month} were released.",
+                reason="period.nothing-released",
+                remedy="Have the month's bills released first, or check month and time zone.",
+            )
+        statements = office.open_statements(certificates)
+    expected: dict[tuple[str, int], Any] = {}
+    for url, point in zip(gateway, points, strict=True):
+        # Each gateway is signed in to anew: a token lasts five minutes, and billing may take them.
+        with online.person(identity, key=key, services={"gateway": url}) as call:
+            asked = replace(office, call=call, gateway=point)
+            expected |= asked.fetch_expected_digests(month, certificates)
+    found = statement_checks.check_statements(expected, statements=statements)
+    document = {"month": month, "releases": len(certificates), **asdict(found)}
+    print_result(document, output, show=lambda console: _show_check(document, console))
+    if found.mismatches:
+        raise typer.Exit(1)
+
+
+def _show_check(found: dict[str, Any], console: Console) -> None:
+    console.print(
+        f"{found['month']}: {found['bills']:,} bills of {found['releases']:,} releases,"
+        f" {found['corrections']:,} of them corrections, {found['lines']:,} lines."
+    )
+    if not found["mismatches"]:
+        console.print("All are as the gateways expect them.")
+        return
+    console.print(
+        f"{found['mismatches']:,} differ from what the gateways expect, or are on one side only."
+        " Issue none of them. Their settlement pseudonyms:",
+        soft_wrap=True,
+    )
+    for name in found["differing"]:
+        console.print(name, soft_wrap=True)
 
 
 def _show(answer: dict[str, Any], console: Console) -> None:

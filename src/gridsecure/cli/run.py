@@ -226,7 +226,7 @@ class Run:
             keys["gateway"],
         )
         accounts = office.prove_accounts(month=files.month, start=self._period["start"])
-        certificates = office.fetch_certificates()
+        certificates = office.fetch_certificates(start=self._period["start"])
         statements = office.open_statements(certificates)
         check_owners(statements, accounts)
         expected = office.fetch_expected_digests(files.month, certificates)

@@ -1,18 +1,14 @@
 """The plaintext oracle: the bills that the plaintext readings give, kept to check statements by.
 
 While the month is processed, the oracle settles the admitted readings itself (not from the columns
-that are encrypted) and keeps one private file of settlements per roster, by pseudonym. When the key
-authority has released bills, the billing office asks for the digests of the oracle's: by settlement
-pseudonym, signed, sealed to the office, of released rosters alone (`statement_checks` says why). No
-bill leaves the gateway, no statement comes to it, and the pseudonym that anything was uploaded
-under is not told.
+that are encrypted) and keeps one private file of settlements per roster, by pseudonym. Bills that
+are computed from it are told to nobody but as digests (`expected_bills`).
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +16,7 @@ import pandas as pd
 
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import Bills, compute_bills
-from gridsecure.crypto.envelope import seal_to
-from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.errors import InputError, NotFoundError
+from gridsecure.errors import NotFoundError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import map_settlement_names
 from gridsecure.gateway.collection import MonthFiles
@@ -31,15 +25,8 @@ from gridsecure.gateway.month_plan import load_plan
 from gridsecure.gateway.private_files import write_private
 from gridsecure.gateway.rosters import Roster
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.messages import (
-    ReleaseCertificate,
-    RosterManifest,
-    Signed,
-    open_message,
-    sign_message,
-)
+from gridsecure.messages import RosterManifest
 from gridsecure.plans.execution import billing_period, roster_contracts
-from gridsecure.statement_checks import EXPECTED_PURPOSE, ExpectedBills, bill_digests
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
 
 Document = Mapping[str, Any]
@@ -85,48 +72,6 @@ def compute_expected_bills(zone: GatewayZone, files: MonthFiles) -> dict[str, Do
         found = bills_to_json([bills], tariff=roster_tariff(zone, roster))["meters"]
         documents[roster_id] = rename_documents(found, settled)
     return documents
-
-
-def seal_expected(
-    zone: GatewayZone,
-    files: MonthFiles,
-    *,
-    certificates: Sequence[Signed],
-    office: Sm2PublicKey,
-    at: datetime,
-) -> bytes:
-    """Tell the billing office the digests of the oracle's bills, as far as bills were released.
-
-    Returns:
-        A signed `ExpectedBills`, sealed to the office.
-
-    Raises:
-        AuthenticityError: A certificate is not the key authority's.
-        InputError: A certificate releases no bills of this month (`message.certificate`).
-        NotFoundError: As `compute_expected_bills`.
-    """
-    plan = load_plan(zone, files.month)
-    released: set[str] = set()
-    for envelope in certificates:
-        certificate = open_message(envelope, expect=ReleaseCertificate, trusted=zone.authority)
-        released |= certificate.statements.keys()
-        said = (certificate.plan, certificate.start, certificate.end)
-        if said != ("bill", plan.start, plan.end):
-            raise InputError(
-                "A certificate does not release bills of this month.",
-                reason="message.certificate",
-                remedy="Send the certificates of the month's bill releases.",
-            )
-    bills = compute_expected_bills(zone, files)
-    known = {name: meters for name, meters in bills.items() if name in released}
-    told = ExpectedBills(month=files.month, rosters=bill_digests(known))
-    return seal_to(
-        sign_message(told, key=zone.signing_key).model_dump_json().encode(),
-        recipient=office,
-        purpose=EXPECTED_PURPOSE,
-        owner=files.month,
-        created_at=at,
-    )
 
 
 def rename_documents(meters: Document, names: Mapping[str, str]) -> Document:

@@ -22,7 +22,12 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, SignatureError
 from gridsecure.messages import ReleaseCertificate, Signed, open_message
 from gridsecure.offices.officers import Call
-from gridsecure.statement_checks import EXPECTED_PURPOSE, STATEMENTS_PURPOSE, ExpectedBills
+from gridsecure.statement_checks import (
+    EXPECTED_PURPOSE,
+    STATEMENTS_PURPOSE,
+    Digests,
+    ExpectedBills,
+)
 
 MAX_ACCOUNTS: Final = 4096
 """Accounts of one request."""
@@ -42,22 +47,26 @@ class BillingOffice:
     authority: Sm2PublicKey
     gateway: Sm2PublicKey
 
-    def fetch_certificates(self) -> dict[str, Signed]:
-        """Certificates of all bill releases, verified, by release id.
+    def fetch_certificates(self, *, start: str) -> dict[str, Signed]:
+        """Certificates of a month's releases of bills and corrections, verified, by release id.
+
+        Args:
+            start: The month's start, ISO 8601.
 
         Raises:
             AuthenticityError: One is not the key authority's.
         """
         found = {}
         for item in self.call("authority", "GET", "/releases"):
-            path = f"/releases/{item['release_id']}"
-            envelope = Signed.model_validate(self.call("authority", "GET", path))
-            if self._read(envelope).plan == "bill":
+            if item["plan"] in ("bill", "rebill") and item["start"] == start:
+                path = f"/releases/{item['release_id']}"
+                envelope = Signed.model_validate(self.call("authority", "GET", path))
+                self._read(envelope)
                 found[item["release_id"]] = envelope
         return found
 
     def open_statements(self, certificates: Mapping[str, Signed]) -> list[bytes]:
-        """The statements of releases, one document a roster.
+        """The statements of releases, one document a roster and version.
 
         Args:
             certificates: From `fetch_certificates`.
@@ -80,10 +89,8 @@ class BillingOffice:
                 statements.append(opened)
         return statements
 
-    def fetch_expected_digests(
-        self, month: str, certificates: Mapping[str, Signed]
-    ) -> dict[str, dict[str, str]]:
-        """What the gateway expects of bills: roster -> settlement name -> bill digest.
+    def fetch_expected_digests(self, month: str, certificates: Mapping[str, Signed]) -> Digests:
+        """What the gateway expects of bills and corrections, as far as they are its own.
 
         Args:
             month: YYYY-MM.
@@ -96,7 +103,7 @@ class BillingOffice:
         sealed = self.call("gateway", "POST", f"/months/{month}/expected-bills", json=shown)
         text = open_from(sealed, private_key=self.key, purpose=EXPECTED_PURPOSE)
         trusted = {self.gateway.thumbprint: self.gateway}
-        return open_message(Signed.parse(text), expect=ExpectedBills, trusted=trusted).rosters
+        return open_message(Signed.parse(text), expect=ExpectedBills, trusted=trusted).digests
 
     def prove_accounts(self, *, month: str, start: str) -> dict[str, str]:
         """Have every account prove its settlement pseudonym: settlement name -> meter point.
