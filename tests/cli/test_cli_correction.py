@@ -89,16 +89,17 @@ def public_key(folder: Path) -> str:
 
 
 def spoil_correction(home: Path, name: str) -> None:
-    """Another settlement in the gateway's plaintext oracle of a correction, by one watt-hour."""
-    folder = home / "gateway" / "months" / MONTH / "corrections" / name / "oracle"
-    (path,) = folder.glob("*.csv")
-    corrected = read_oracle(path)
-    first = read_oracle(home / "gateway" / "months" / MONTH / "oracle" / path.name)
-    changed = (corrected["total_wh"] != first["total_wh"]).to_numpy()
-    assert changed.sum() == 1
-    for column in ("total_wh", "flat_wh"):
-        corrected.loc[changed, column] += 10_000
-    corrected.to_csv(path, index=False, lineterminator="\n")
+    """Settle the corrected meter point otherwise in the gateway's plaintext oracle, by 10 kWh."""
+    month = home / "gateway" / "months" / MONTH
+    spoiled = 0
+    for path in (month / "corrections" / name / "oracle").glob("*.csv"):
+        corrected, first = read_oracle(path), read_oracle(month / "oracle" / path.name)
+        changed = (corrected["total_wh"] != first["total_wh"]).to_numpy()
+        energies = [name for name in corrected.columns if name.endswith("_wh")]
+        corrected.loc[changed, energies] += 10_000
+        corrected.to_csv(path, index=False, lineterminator="\n")
+        spoiled += changed.sum()
+    assert spoiled == 1
 
 
 def needed(name: str) -> tuple[str, ...]:
@@ -121,7 +122,7 @@ def test_a_billed_month_is_corrected_computed_and_released(running, tmp_path):
     assert "run.empty" in run(running, "billing", "release", MONTH)
     assert "period.gateways" in compared(running, "--gateway", "http://127.0.0.1:9")[1]
     code, shown = compared(running)
-    assert (code, "17 bills of 2 releases, 1 of them corrections" in shown) == (0, True), shown
+    assert (code, "2 releases, 1 of them corrections" in shown) == (0, True), shown
     assert "period.nothing-released" in compared(running, month="2026-06")[1]
     spoil_correction(home, told["name"])
     code, shown = compared(running, "--format=json")
