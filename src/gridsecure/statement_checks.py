@@ -117,7 +117,7 @@ def check_statements(expected: Digests, *, statements: Sequence[bytes]) -> State
             (`message.statement`).
     """
     found: dict[tuple[str, int], Mapping[str, Digest]] = {}
-    bills = []
+    bills: list[Mapping[str, Any]] = []
     for data in statements:
         roster_id, meters = _statement(data)
         own = bill_digests({roster_id: meters})
@@ -132,7 +132,7 @@ def check_statements(expected: Digests, *, statements: Sequence[bytes]) -> State
     ]
     return StatementCheck(
         bills=len(bills),
-        corrections=sum(_version(bill) > FIRST_REVISION for bill in bills),
+        corrections=sum(1 for bill in bills if _version(bill) > FIRST_REVISION),
         lines=sum(len(period["lines"]) for bill in bills for period in bill.get("periods", ())),
         mismatches=len(differing),
         differing=tuple(sorted(set(differing))[:MAX_NAMED]),
