@@ -27,7 +27,7 @@ from gridsecure.cli.office_options import (
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.run_order import TIMEZONE
-from gridsecure.errors import InputError, NotFoundError
+from gridsecure.errors import InputError
 
 with on_use():
     from gridsecure import messages, month_texts, periods, statement_checks
@@ -126,28 +126,15 @@ def compare(  # noqa: PLR0913 - one parameter an option
     Each gateway bills its own readings in the clear and tells digests of what was released. Where a
     bill or correction differs, or is on one side only, the exit code is 1.
     """
-    points = [analyst.parse_point(text, option="--gateway-key") for text in gateway_key]
-    if len(points) != len(gateway):
-        raise InputError(
-            f"{len(gateway)} gateways were given, and {len(points)} keys of gateways.",
-            reason="period.gateways",
-            remedy="Give a --gateway-key for each --gateway, in the same order.",
-        )
-    start = month_span(month, timezone)["start"]
     own = office_files.officer_key(office_key)
     trusted = analyst.parse_point(authority_key, option="--authority-key")
+    gateways = _gateways(gateway, gateway_key)
     with online.person(identity, key=key, services={"authority": authority}) as call:
-        office = billing_office.BillingOffice(call, own, trusted, points[0])
-        certificates = office.fetch_certificates(start=start)
-        if not certificates:
-            raise NotFoundError(
-                f"No bills of {month} were released.",
-                reason="period.nothing-released",
-                remedy="Have the month's bills released first, or check month and time zone.",
-            )
+        office = billing_office.BillingOffice(call, own, trusted, gateways[0][1])
+        certificates = office.fetch_certificates(start=month_span(month, timezone)["start"])
         statements = office.open_statements(certificates)
     expected: dict[tuple[str, int], Any] = {}
-    for url, point in zip(gateway, points, strict=True):
+    for url, point in gateways:
         # Each gateway is signed in to anew: a token lasts five minutes, and billing may take them.
         with online.person(identity, key=key, services={"gateway": url}) as call:
             asked = replace(office, call=call, gateway=point)
@@ -157,6 +144,18 @@ def compare(  # noqa: PLR0913 - one parameter an option
     print_result(document, output, show=lambda console: _show_check(document, console))
     if found.mismatches:
         raise typer.Exit(1)
+
+
+def _gateways(urls: Sequence[str], keys: Sequence[str]) -> list[tuple[str, Any]]:
+    """Gateways' addresses, each with its key."""
+    if len(urls) != len(keys):
+        raise InputError(
+            f"{len(urls)} gateways were given, and {len(keys)} keys of gateways.",
+            reason="period.gateways",
+            remedy="Give a --gateway-key for each --gateway, in the same order.",
+        )
+    points = [analyst.parse_point(text, option="--gateway-key") for text in keys]
+    return list(zip(urls, points, strict=True))
 
 
 def _show_check(found: dict[str, Any], console: Console) -> None:

@@ -19,7 +19,7 @@ from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import AuditBrokenError, SignatureError
+from gridsecure.errors import AuditBrokenError, NotFoundError, SignatureError
 from gridsecure.messages import ReleaseCertificate, Signed, open_message
 from gridsecure.offices.officers import Call
 from gridsecure.statement_checks import (
@@ -55,6 +55,7 @@ class BillingOffice:
 
         Raises:
             AuthenticityError: One is not the key authority's.
+            NotFoundError: There are none (`period.nothing-released`).
         """
         found = {}
         for item in self.call("authority", "GET", "/releases"):
@@ -63,6 +64,12 @@ class BillingOffice:
                 envelope = Signed.model_validate(self.call("authority", "GET", path))
                 self._read(envelope)
                 found[item["release_id"]] = envelope
+        if not found:
+            raise NotFoundError(
+                "No bills of this month were released.",
+                reason="period.nothing-released",
+                remedy="Have the month's bills released first, or check month and time zone.",
+            )
         return found
 
     def open_statements(self, certificates: Mapping[str, Signed]) -> list[bytes]:
