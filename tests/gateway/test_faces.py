@@ -16,18 +16,10 @@ from gridsecure.errors import StorageError
 from gridsecure.gateway.batch_readings import meter_books, overlay_batches, read_month_batches
 from gridsecure.gateway.books.months import MeterDays, MonthContracts
 from gridsecure.gateway.formats import read_readings
-from gridsecure.gateway.ingestion.bodies import read_body
-from gridsecure.gateway.ingestion.sources import Source
-from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
-from gridsecure.gateway.ingestion.stored_readings import (
-    RULE,
-    ReadingsWriter,
-    batch_file,
-    count_rows,
-)
+from gridsecure.gateway.ingestion.stored_readings import count_rows
 from gridsecure.gateway.month_plan import month_period
+from tests.gateway.stored_batches import ZONE, batch
 
-ZONE = "Asia/Shanghai"
 CASES = Path(__file__).parents[1] / "data" / "cases"
 JULY = month_period("2026-07", timezone=ZONE)
 HOURS = pd.date_range("2026-06-29", "2026-08-03", freq="h", tz=ZONE)
@@ -36,19 +28,6 @@ IN_JULY = (JULY.start <= HOURS) & (JULY.end > HOURS)
 USED = np.random.default_rng(3).integers(0, 1500, len(HOURS) - 1)
 FACES = 12_345_000 + np.concatenate([[0], np.cumsum(USED)])
 WANTED = USED[IN_JULY[:-1]].tolist()
-
-
-def batch(folder, text: str, *, has_faces: bool = True):
-    """The file of a batch, as the gateway keeps it."""
-    source = Source("headend", "t", ("",), "start", ZONE, "")
-    with SpooledBody(folder) as body, ReadingsWriter(folder) as writer:
-        body.add(text.encode())
-        body.finish()
-        for readings in read_body(body, source=source, timezone=ZONE):
-            writer.add(readings.assign(**{RULE: ""}))
-        path = folder / batch_file(writer.keep(), has_faces=has_faces)
-    assert path.exists()
-    return path
 
 
 def lines(rows, *, faces=FACES, name="m", tail="") -> list[str]:

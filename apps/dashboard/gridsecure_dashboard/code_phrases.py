@@ -111,6 +111,7 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "rule_interval-size": ("时段长度无法确定", "Interval length not known"),
     "rule_interval-change": ("时段长度改变", "Interval length changes"),
     "rule_two-intervals": ("同一时间有两种时段长度", "Two interval lengths"),
+    "rule_compared": ("日电量，仅用于核对", "A day's value beside intervals, compared with them"),
     "rule_superseded": ("已由质量更好的读数替代", "Replaced by a better reading"),
     "rule_duplicate": ("重复读数", "Repeated reading"),
     "rule_duplicate-conflict": ("同一时段读数不一致", "Readings disagree"),

@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.readings import (
+    DAY_MINUTES,
     INTERVAL_MINUTES,
     MINUTE_US,
     ReadingProblem,
@@ -37,6 +38,8 @@ UNKNOWN_MINUTES: Final = 0
 
 UNKNOWN: Final = pd.Timedelta(0)
 """Given as a known length, leaves a length that cannot be told unknown."""
+
+Numbers = NDArray[np.int64]
 
 _LENGTHS: Final = np.array(INTERVAL_MINUTES, dtype=np.int64)
 _SHORTEST_US: Final = INTERVAL_MINUTES[0] * MINUTE_US
@@ -97,6 +100,8 @@ def find_length_changes(readings: pd.DataFrame) -> tuple[ReadingProblem, ...]:
     codes, names = pd.factorize(readings["meter_point_id"], sort=True)
     meters, minutes = codes.astype(np.int64), interval_minutes(readings)
     order, _ = neighbour_steps(meters, start_us(readings))
+    if (minutes == DAY_MINUTES).any():
+        order = order[~find_day_totals(meters, start_us(readings), minutes)[order]]
     meters, minutes = meters[order], minutes[order]
     changed = np.flatnonzero((meters[1:] == meters[:-1]) & (minutes[1:] != minutes[:-1])) + 1
     starts = readings["start"].iloc[order[changed]]
@@ -118,6 +123,51 @@ def find_overlapping(
     order, steps = neighbour_steps(meters, starts_us)
     rows: NDArray[np.int64] = order[(steps > 0) & (steps < minutes[order] * MINUTE_US)]
     return rows
+
+
+def find_day_totals(meters: Numbers, starts_us: Numbers, minutes: Numbers) -> NDArray[np.bool_]:
+    """Values of whole days in which shorter readings of their meter point begin.
+
+    Args:
+        meters: Meter point number of each reading.
+        starts_us: Its start [µs].
+        minutes: Its length [minutes].
+    """
+    found: NDArray[np.bool_] = minutes == DAY_MINUTES
+    (days,) = np.nonzero(found)
+    # The others of meter points that have both are few or none.
+    has_days = np.bincount(meters[days], minlength=int(meters.max(initial=-1)) + 1) > 0
+    (others,) = np.nonzero(~found & has_days[meters])
+    first_us, own = starts_us[days], meters[days]
+    _, low, high = find_starts_within(
+        (own, first_us, first_us + DAY_MINUTES * MINUTE_US), of=(meters[others], starts_us[others])
+    )
+    found[days] = high > low
+    return found
+
+
+def find_starts_within(
+    intervals: tuple[Numbers, Numbers, Numbers], *, of: tuple[Numbers, Numbers]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Which readings of its meter point begin in each half-open interval.
+
+    Args:
+        intervals: Meter point number, start and end of each [µs].
+        of: Meter point number and start of each reading [µs].
+
+    Returns:
+        An order of the readings, and for each interval the bounds of its own in that order.
+    """
+    meters, starts_us, ends_us = intervals
+    # Moments by their order, so that meter point and moment are one number whatever the dates.
+    moments = np.unique(np.concatenate([starts_us, ends_us, of[1]]))
+    keys = of[0] * len(moments) + np.searchsorted(moments, of[1])
+    order = np.argsort(keys, kind="stable")
+    low, high = (
+        np.searchsorted(keys[order], meters * len(moments) + np.searchsorted(moments, edge_us))
+        for edge_us in (starts_us, ends_us)
+    )
+    return order, low, high
 
 
 def _most_frequent(numbers: NDArray[np.int64]) -> int:

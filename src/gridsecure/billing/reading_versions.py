@@ -18,6 +18,7 @@ from gridsecure.billing.interval_lengths import (
     interval_minutes,
 )
 from gridsecure.billing.readings import (
+    DAY_MINUTES,
     NO_REGISTER,
     QUALITIES,
     REGISTER_COLUMNS,
@@ -36,7 +37,8 @@ def overlay_readings(
     """Lay later readings over earlier ones.
 
     A few corrected readings do not show how long their intervals are: they are as long as what they
-    correct, or as the reading before them, unless only their own length leaves no overlap.
+    correct, or as the reading before them, unless only their own length leaves no overlap. Values
+    of whole days replace those of days, and stand beside shorter readings.
 
     Args:
         readings: A readings frame.
@@ -62,6 +64,28 @@ def overlay_readings(
     if readings.empty or later.empty:
         return later if readings.empty else readings
     readings = readings.assign(minutes=interval_minutes(readings))
+    totals = [_are_totals(one, other) for one, other in ((readings, later), (later, readings))]
+    if not any(mask.any() for mask in totals):
+        return _overlay(readings, later)
+    kinds = [(readings[own], later[above]) for own, above in (totals, [~mask for mask in totals])]
+    laid = [_overlay(*kind) if all(map(len, kind)) else join_readings(kind) for kind in kinds]
+    return join_readings(laid)
+
+
+def _are_totals(readings: pd.DataFrame, other: pd.DataFrame) -> NDArray[np.bool_]:
+    """Values of whole days of meter points that have shorter readings, in either version."""
+    is_day = (readings["minutes"] == DAY_MINUTES).to_numpy(bool)
+    if not is_day.any():
+        return is_day
+    both = pd.concat([one[["meter_point_id", "minutes"]] for one in (readings, other)])
+    is_shorter = (both["minutes"] != DAY_MINUTES) & (both["minutes"] != UNKNOWN_MINUTES)
+    names = both.loc[is_shorter, "meter_point_id"].unique()
+    found: NDArray[np.bool_] = is_day & readings["meter_point_id"].isin(names).to_numpy(bool)
+    return found
+
+
+def _overlay(readings: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
+    """Lay readings over earlier ones; both have rows, and their lengths."""
     taken = pd.MultiIndex.from_arrays([later["meter_point_id"], start_us(later)])
     own = pd.MultiIndex.from_arrays([readings["meter_point_id"], start_us(readings)])
     kept = readings[~own.isin(taken)]

@@ -52,7 +52,7 @@ Period = tuple[dt.datetime, dt.datetime]
 # Rows under these rules say nothing about when their meter point was read.
 _NO_SPAN = {
     *("unknown-meter-point", "quality-flag", "future", "outside-period", "misaligned"),
-    *("interval-size", rules.TWO_INTERVALS),
+    *("interval-size", rules.TWO_INTERVALS, rules.COMPARED),
 }
 
 METHOD_COLUMN = "method"
@@ -131,6 +131,7 @@ def validate_readings(
     own = policy.judge(batch.names)
     # 1. Rules on single rows and whole meter points, then rules that compare the survivors.
     findings = _row_findings(batch, now=now, period=period, known=known_meters)
+    findings.append(rules.day_totals(batch, ~_union(batch, findings)))
     findings.append(rules.two_intervals(batch, ~_union(batch, findings)))
     findings += rules.duplicates(batch, ~_union(batch, findings))
     whole = own.holds("negative")

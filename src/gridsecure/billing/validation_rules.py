@@ -21,8 +21,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.interval_lengths import interval_minutes
+from gridsecure.billing.interval_lengths import find_day_totals, interval_minutes
 from gridsecure.billing.readings import (
+    DAY_MINUTES,
     INTERVAL_MINUTES,
     MINUTE_US,
     QUALITIES,
@@ -40,6 +41,7 @@ NEGATIVE = "negative"
 NET_METERED = "net-metered"
 INCOMPLETE = "incomplete"
 TWO_INTERVALS = "two-intervals"
+COMPARED = "compared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,19 @@ def unknown_length(batch: CheckedReadings) -> Finding:
     lengths = ", ".join(str(minutes) for minutes in INTERVAL_MINUTES)
     detail = f"the meter point's readings are not {lengths} minutes apart"
     return Finding("interval-size", batch.length_us == 0, detail)
+
+
+def day_totals(batch: CheckedReadings, alive: Mask) -> Finding:
+    """Values of whole days in which shorter readings of the meter point begin.
+
+    The shorter ones say when it was used, so they count, and the day is their total.
+    """
+    mask = np.zeros(len(batch.meters), dtype=bool)
+    rows = np.flatnonzero(alive)
+    minutes = batch.length_us[rows] // MINUTE_US
+    if (minutes == DAY_MINUTES).any():
+        mask[rows] = find_day_totals(batch.meters[rows], batch.starts_us[rows], minutes)
+    return Finding(COMPARED, mask, "a day's value beside shorter readings, which count")
 
 
 def two_intervals(batch: CheckedReadings, alive: Mask) -> Finding:

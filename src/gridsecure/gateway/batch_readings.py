@@ -1,7 +1,8 @@
 """Readings of a month's batches: energies as they were sent, and energies between faces.
 
 Where both tell of one interval, the better quality counts, and of equals the energy that was sent:
-it is what the sender says, and the difference is what we conclude.
+it is what the sender says, and the difference is what we conclude. Faces whose times are others
+than those of the intervals are compared with them (`check_files`), and conclude nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +15,17 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from gridsecure.billing.interval_lengths import UNKNOWN_MINUTES, find_starts_within
 from gridsecure.billing.reading_versions import outranking_readings, overlay_readings
-from gridsecure.billing.readings import QUALITIES, ReadingProblem, join_readings, start_us
+from gridsecure.billing.readings import (
+    DAY_MINUTES,
+    MINUTE_US,
+    MINUTES_COLUMN,
+    QUALITIES,
+    ReadingProblem,
+    join_readings,
+    start_us,
+)
 from gridsecure.gateway.books.months import MonthContracts
 from gridsecure.gateway.ingestion.stored_faces import MeterBooks, face_energies, read_faces
 from gridsecure.gateway.ingestion.stored_readings import (
@@ -37,12 +47,18 @@ def meter_books(contracts: MonthContracts, *, timezone: str) -> MeterBooks:
 
 
 def read_month_batches(
-    paths: Sequence[Path], *, period: BillingPeriod, books: MeterBooks, mark: Mark = unmarked
+    paths: Sequence[Path],
+    *,
+    period: BillingPeriod,
+    books: MeterBooks,
+    mark: Mark = unmarked,
+    files: Sequence[pd.DataFrame] = (),
 ) -> tuple[pd.DataFrame, tuple[ReadingProblem, ...]]:
     """The readings of a period that batches tell, one an interval, with `minutes`.
 
     Args:
         paths: At least one, in the order in which the batches came.
+        files: Readings of files, beside which the batches count.
 
     Returns:
         The readings, and what was concluded from faces.
@@ -55,9 +71,9 @@ def read_month_batches(
     if not of_faces:
         return read_batches(sent, period=period, mark=mark), ()
     told, problems = face_energies(read_faces(of_faces, period=period), period=period, books=books)
-    if sent:
-        told = best_readings([told, read_batches(sent, period=period, mark=mark)])
-    return told, problems
+    readings = read_batches(sent, period=period, mark=mark) if sent else None
+    told = _without_intervals(told, [*files, *([] if readings is None else [readings])])
+    return told if readings is None else best_readings([told, readings]), problems
 
 
 def overlay_batches(
@@ -102,11 +118,50 @@ def overlay_batches(
         known, _ = face_energies(before, period=period, books=books)
     changed = _changed(known, told)
     if every := [*sent_before, *sent]:
-        changed = _without_sent(changed, read_batches(every, period=period))
+        energies = read_batches(every, period=period)
+        changed = _without_sent(_without_intervals(changed, [energies]), energies)
     told_again = outranking_readings(readings, later=changed[changed["quality"] != "missing"])
     unsaid = changed[changed["quality"] == "missing"]
     above = join_readings([told_again, unsaid])
     return overlay_readings(readings, later=above, keeps_registers=True)
+
+
+def _without_intervals(told: pd.DataFrame, sent: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Energies between faces without those in whose time energies of other intervals were sent.
+
+    Of an energy of the very same interval the better of the two counts. Of a day of which only the
+    whole was sent, the parts between faces stay.
+    """
+    own = _intervals_of(sent, told)
+    if own.empty:
+        return told
+    names = pd.concat([told["meter_point_id"].astype("str"), own["meter_point_id"]])
+    meters, others = np.split(pd.factorize(names)[0].astype(np.int64), [len(told)])
+    lengths, own_lengths = (one[MINUTES_COLUMN].to_numpy(np.int64) for one in (told, own))
+    starts_us, own_starts_us = start_us(told), start_us(own)
+    ends_us = starts_us + lengths * MINUTE_US
+    order, low, high = find_starts_within((meters, starts_us, ends_us), of=(others, own_starts_us))
+    others, own_starts_us, own_lengths = others[order], own_starts_us[order], own_lengths[order]
+    first, before = np.minimum(low, len(own) - 1), np.maximum(low, 1) - 1
+    is_same = (own_starts_us[first] == starts_us) & (high == low + 1)
+    is_same &= (own_lengths[first] == UNKNOWN_MINUTES) | (own_lengths[first] == lengths)
+    reaches_in = (low > 0) & (others[before] == meters)
+    reaches_in &= own_starts_us[before] + own_lengths[before] * MINUTE_US > starts_us
+    kept: pd.DataFrame = told[~(((high > low) & ~is_same) | reaches_in)]
+    return kept.reset_index(drop=True)
+
+
+def _intervals_of(sent: Sequence[pd.DataFrame], told: pd.DataFrame) -> pd.DataFrame:
+    """Intervals shorter than a day of which an energy was sent, of meter points with faces."""
+    names, parts = told["meter_point_id"].unique(), [told.iloc[:0]]
+    for one in sent:
+        own = one[one["meter_point_id"].isin(names) & (one["quality"] != "missing")]
+        own = own[own[MINUTES_COLUMN] != DAY_MINUTES]
+        parts.append(own.astype({"meter_point_id": "str"}))
+    moments = [one["start"].dt.tz_convert("UTC") for one in parts]
+    key = ["meter_point_id", "start", MINUTES_COLUMN]
+    found = [one.assign(start=at)[key] for one, at in zip(parts, moments, strict=True)]
+    return pd.concat(found, ignore_index=True).drop_duplicates()
 
 
 def _divided(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:

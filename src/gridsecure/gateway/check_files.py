@@ -5,13 +5,14 @@ Two layouts, told apart by their header:
 - faces: `meter_point_id,start,register_kwh`, what a register showed at moments, however far apart;
 - totals of days: `meter_point_id,date,kwh`.
 
-No reading is made of them. They are compared with the intervals of the month (`sum_checks`).
+No reading is made of them. They are compared with the intervals of the month (`sum_checks`), and so
+are faces and values of days that sources sent beside intervals.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -21,11 +22,19 @@ import numpy as np
 import pandas as pd
 
 from gridsecure.billing import sum_checks
-from gridsecure.billing.interval_lengths import UNKNOWN, interval_minutes
-from gridsecure.billing.readings import ReadingProblem, join_readings, make_readings
-from gridsecure.billing.registers import register_totals
+from gridsecure.billing.interval_lengths import UNKNOWN, find_starts_within, interval_minutes
+from gridsecure.billing.readings import (
+    DAY_MINUTES,
+    ReadingProblem,
+    join_readings,
+    make_readings,
+    start_us,
+)
+from gridsecure.billing.registers import REGISTER as OF_REGISTER
+from gridsecure.billing.registers import TAKEN, register_totals
 from gridsecure.billing.rule_books import DAILY_TOTAL, REGISTER, SUM_CHECK
 from gridsecure.billing.rule_policies import ValidationPolicy
+from gridsecure.billing.validation_rules import COMPARED
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import format_cells as cells
 from gridsecure.gateway import format_times
@@ -33,6 +42,8 @@ from gridsecure.gateway.books.months import MonthContracts
 from gridsecure.gateway.collection import Collected, MonthFiles
 from gridsecure.gateway.column_names import name_columns
 from gridsecure.gateway.foreign_files import cells_of, separator_of
+from gridsecure.gateway.ingestion.stored_faces import read_faces
+from gridsecure.gateway.ingestion.stored_readings import COUNTED, has_faces
 from gridsecure.gateway.table_text import (
     check_field_counts,
     check_line_lengths,
@@ -125,19 +136,21 @@ def check_sums(
     """
     book, books = policy.book, files.contracts()
     is_related = bool(book.children) and book.is_applied(SUM_CHECK)
+    meter_points = {one.holder: one.meter_point_id for one in books.moved}
     totals, told = tell_totals(files.checks, books, period=period, timezone=timezone)
     problems = Counter(collected.problems) + Counter(one.rule for one in told)
     collected = replace(collected, problems=dict(sorted(problems.items())))
-    totals = totals[totals["rule"].map(book.is_applied).astype(bool)]
-    if totals.empty and not is_related:
+    counted = tell_faces(files, books, period=period, timezone=timezone)
+    beside = _days_beside(collected.quarantined, meter_points)
+    every = [one for one in (totals, counted, beside) if len(one)]
+    named = {name for one in every for name in one["meter_point_id"].unique()}
+    if not every and not is_related:
         return collected
-    meter_points = {one.holder: one.meter_point_id for one in books.moved}
-    wanted = {*totals["meter_point_id"], *book.children, *sum(book.children.values(), ())}
-    counting = sum_checks.lay_side_by_side(
-        _of_points(collected, wanted, meter_points),
-        meter_points=meter_points,
-        zone=ZoneInfo(timezone),
-    )
+    wanted = {*named, *book.children, *sum(book.children.values(), ())}
+    own = _of_points(collected, wanted, meter_points)
+    totals = pd.concat([totals, beside, _of_others(counted, own, meter_points)], ignore_index=True)
+    totals = totals[totals["rule"].map(book.is_applied).astype(bool)]
+    counting = sum_checks.lay_side_by_side(own, meter_points=meter_points, zone=ZoneInfo(timezone))
     found = sum_checks.compare_totals(counting, totals, policy=policy)
     if is_related:
         found += sum_checks.compare_sums(counting, policy=policy)
@@ -189,11 +202,77 @@ def tell_totals(
             counted = register_totals(books.join_meters(totals, timezone=timezone))
             totals, rule = _multiplied(counted.readings, books, timezone=timezone), REGISTER
             problems += counted.problems
-        moments = {name: totals[name].dt.tz_convert("UTC") for name in ("start", "end")}
-        parts.append(totals.assign(**moments, rule=rule)[list(_NOTHING)])
-    every = pd.concat(parts, ignore_index=True)
-    inside = (every["start"] >= period.start) & (every["end"] <= period.end)
-    return every[inside].reset_index(drop=True), tuple(problems)
+        parts.append(_as_totals(totals, rule))
+    return _within(pd.concat(parts), period), tuple(problems)
+
+
+def _as_totals(totals: pd.DataFrame, rule: str) -> pd.DataFrame:
+    moments = {name: totals[name].dt.tz_convert("UTC") for name in ("start", "end")}
+    return totals.assign(**moments, rule=rule)[list(_NOTHING)]
+
+
+def _within(totals: pd.DataFrame, period: BillingPeriod) -> pd.DataFrame:
+    inside = (totals["start"] >= period.start) & (totals["end"] <= period.end)
+    found: pd.DataFrame = totals[inside].reset_index(drop=True)
+    return found
+
+
+def tell_faces(
+    files: MonthFiles, books: MonthContracts, *, period: BillingPeriod, timezone: str
+) -> pd.DataFrame:
+    """What registers counted whose faces came in batches, where others sent energies.
+
+    Returns:
+        As `tell_totals` has them. What is concluded from faces was told as they were read.
+
+    Raises:
+        StorageError: A batch is gone or was altered (`storage.read`).
+    """
+    every = [*files.batches, *(path for one in files.later for path in one.batches)]
+    paths = [path for path in every if has_faces(path)]
+    has_energies = bool(files.readings) or any(one.files for one in files.later)
+    if not paths or not (has_energies or len(paths) < len(every)):
+        return _NOTHING
+    faces = read_faces(paths, period=period)
+    faces = faces[faces[OF_REGISTER] == TAKEN].drop(columns=OF_REGISTER)
+    as_shown = faces.pop(COUNTED).to_numpy(bool)
+    counted = register_totals(books.join_meters(faces[as_shown], timezone=timezone)).readings
+    parts = [
+        _multiplied(counted, books, timezone=timezone),
+        register_totals(faces[~as_shown]).readings,
+    ]
+    return _within(pd.concat([_as_totals(one, REGISTER) for one in parts]), period)
+
+
+def _of_others(
+    totals: pd.DataFrame, readings: pd.DataFrame, meter_points: Mapping[str, str]
+) -> pd.DataFrame:
+    """Totals of faces without those that are the readings: of a meter point that sends faces alone.
+
+    Args:
+        readings: Those that count, under the names of holders.
+    """
+    if totals.empty or readings.empty:
+        return totals.iloc[:0]
+    points = readings["meter_point_id"].astype("str").replace(dict(meter_points))
+    names = pd.concat([totals["meter_point_id"].astype("str"), points])
+    meters, others = np.split(pd.factorize(names)[0].astype(np.int64), [len(totals)])
+    ends_us = start_us(totals.assign(start=totals["end"]))
+    order, low, high = find_starts_within(
+        (meters, start_us(totals), ends_us), of=(others, start_us(readings))
+    )
+    energies = readings["energy_wh"].to_numpy(np.int64)[order]
+    is_reading = energies[np.minimum(low, len(order) - 1)] == totals["energy_wh"].to_numpy()
+    found: pd.DataFrame = totals[(high > low + 1) | ((high == low + 1) & ~is_reading)]
+    return found
+
+
+def _days_beside(quarantined: pd.DataFrame, meter_points: Mapping[str, str]) -> pd.DataFrame:
+    """Values of days that stood beside shorter readings."""
+    days = quarantined[quarantined["reason"] == COMPARED]
+    names = days["meter_point_id"].astype("str").replace(dict(meter_points))
+    length = pd.Timedelta(minutes=DAY_MINUTES)
+    return _as_totals(days.assign(meter_point_id=names, end=days["start"] + length), DAILY_TOTAL)
 
 
 def _multiplied(totals: pd.DataFrame, books: MonthContracts, *, timezone: str) -> pd.DataFrame:

@@ -2,8 +2,9 @@
 
 How long an interval is belongs to the meter point and the day, so files of several lengths are
 validated as one: a meter point may go over to another length, in one file or from one to the next.
-One that has readings of two lengths for one time has two answers and is set aside, and so is one
-with readings below zero; both by name.
+A value of a whole day beside shorter readings is their total, to compare with. One that has other
+readings of two lengths for one time has two answers and is set aside, and so is one with readings
+below zero; both by name.
 """
 
 from __future__ import annotations
@@ -145,8 +146,8 @@ def read_files(files: MonthFiles, *, timezone: str, period: BillingPeriod) -> li
     """
     found = _read(files, files.readings, timezone=timezone)
     if files.batches:
-        held = sum(len(one.readings) for one in found)
-        found.append(_read_batches(files, timezone=timezone, period=period, held=held))
+        above = [one.readings for one in found]
+        found.append(_read_batches(files, above, timezone=timezone, period=period))
     if not files.later and not files.edits:
         return found
     below = reduce(_joined_files, found)
@@ -308,14 +309,18 @@ def _read_file(
 
 
 def _read_batches(
-    files: MonthFiles, *, timezone: str, period: BillingPeriod, held: int
+    files: MonthFiles, of_files: Sequence[pd.DataFrame], *, timezone: str, period: BillingPeriod
 ) -> ReadingsFile:
-    """What batches hold of the period, as one file."""
-    held += count_rows(files.batches, period=period)
+    """What batches hold of the period, as one file.
+
+    Args:
+        of_files: Readings of the files before them.
+    """
+    held = sum(map(len, of_files)) + count_rows(files.batches, period=period)
     _check_held(held, files, what="Readings files and batches hold")
     books = meter_books(files.contracts(), timezone=timezone)
     readings, problems = read_month_batches(
-        files.batches, period=period, books=books, mark=files.mark
+        files.batches, period=period, books=books, mark=files.mark, files=of_files
     )
     problems = (*problems, *find_length_changes(readings))
     interval = usual_interval(readings["minutes"].to_numpy())

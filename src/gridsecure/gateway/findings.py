@@ -17,12 +17,12 @@ import pandas as pd
 
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.billing.sum_checks import NOT_COMPARED
-from gridsecure.billing.validation_rules import NEGATIVE, NET_METERED
+from gridsecure.billing.validation_rules import COMPARED, NEGATIVE, NET_METERED
 
 _NO_WORK: Final = frozenset(
     {
         *("duplicate", "superseded", "missing", "future", "outside-period"),
-        *("unknown-meter-point", NET_METERED, NOT_COMPARED),
+        *("unknown-meter-point", NET_METERED, COMPARED, NOT_COMPARED),
     }
 )
 _HELD: Final = "held"

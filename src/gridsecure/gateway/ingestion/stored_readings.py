@@ -234,12 +234,22 @@ def read_batches(
 def best_readings(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Of each interval the reading of the best quality, and of equals the last one.
 
-    A register that it lacks is as another reading of the interval says.
+    A day is another interval than its first hour. A register that a reading lacks is as another
+    reading of the interval says.
 
     Args:
         parts: Readings frames, in the order in which they count.
     """
     joined = join_readings(parts).reset_index(drop=True)
+    if MINUTES_COLUMN in joined:
+        is_day = (joined[MINUTES_COLUMN] == DAY_MINUTES).to_numpy(bool)
+        if is_day.any() and not is_day.all():
+            parts = [joined[one].reset_index(drop=True) for one in (~is_day, is_day)]
+            return join_readings([_best_of_each(part) for part in parts])
+    return _best_of_each(joined)
+
+
+def _best_of_each(joined: pd.DataFrame) -> pd.DataFrame:
     codes, _ = pd.factorize(joined["meter_point_id"])
     order, steps = neighbour_steps(codes.astype(np.int64), start_us(joined))
     again = np.flatnonzero(steps == 0)
