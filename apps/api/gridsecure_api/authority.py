@@ -75,6 +75,7 @@ from gridsecure_api.lists import (
     answer_page,
     join_texts,
 )
+from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.serving import (
     FRAMES_BODY,
     OCTETS,
@@ -359,7 +360,9 @@ def create_authority_app(
 
 def main_app() -> FastAPI:
     """The key authority as the environment describes it, for `uvicorn --factory`."""
-    return create_authority_app(AuthoritySettings())
+    app = create_authority_app(AuthoritySettings())
+    settle_objects()
+    return app
 
 
 def answer_one(

@@ -54,6 +54,7 @@ from gridsecure_api.gateway_peers import Connect, connect_over_http, open_peers,
 from gridsecure_api.gateway_queue import BatchReader
 from gridsecure_api.gateway_state import FILE_LIST, Form, GatewayService, Service, form_files
 from gridsecure_api.gateway_timetable import Conductor, Due, Timetable
+from gridsecure_api.process_memory import keep_freed_pages, settle_objects
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, key_registry
 
@@ -298,4 +299,7 @@ def create_gateway_app(
 
 def main_app() -> FastAPI:
     """The gateway as the environment describes it, for `uvicorn --factory`."""
-    return create_gateway_app(GatewaySettings())
+    keep_freed_pages()
+    app = create_gateway_app(GatewaySettings())
+    settle_objects()
+    return app

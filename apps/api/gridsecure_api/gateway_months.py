@@ -35,6 +35,7 @@ from gridsecure.gateway.zone import GatewayZone
 from gridsecure.periods import local_day
 from gridsecure.wire.gateway import CorrectionCounts, CorrectionStatus, DayStatus, MonthStatus
 from gridsecure.wire.problems import INTERNAL
+from gridsecure_api.process_memory import return_freed_pages
 
 _log = logging.getLogger(__name__)
 
@@ -302,6 +303,8 @@ class MonthWorker:
         except Exception as error:  # noqa: BLE001 - the thread's boundary: what is not ours says nothing
             _log.error("%s failed: %s", self._at.day or self._at.month, type(error).__name__)
             self._fail(INTERNAL.reason, INTERNAL.message)
+        finally:
+            return_freed_pages()
 
     def _note(self, stage: str, done: int, of: int) -> None:
         self._step = (stage, done, of)

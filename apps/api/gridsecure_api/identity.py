@@ -25,6 +25,7 @@ from gridsecure_api import (
 )
 from gridsecure_api.deps import Clock, utc_now
 from gridsecure_api.identity_zone import IdentityZone, open_zone, signers
+from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.serving import ServiceDescription, new_app
 from gridsecure_api.settings import IdentitySettings
 
@@ -100,4 +101,6 @@ def create_identity_app(settings: IdentitySettings, *, clock: Clock = utc_now) -
 
 def main_app() -> FastAPI:
     """The identity service as the environment describes it, for `uvicorn --factory`."""
-    return create_identity_app(IdentitySettings())
+    app = create_identity_app(IdentitySettings())
+    settle_objects()
+    return app

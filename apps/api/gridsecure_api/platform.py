@@ -55,6 +55,7 @@ from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api import platform_queries
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.lists import PAGED, Paging, answer_page, join_texts
+from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.serving import (
     FRAMES_BODY,
     ServiceDescription,
@@ -453,7 +454,9 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
 
 def main_app() -> FastAPI:
     """The compute platform as the environment describes it, for `uvicorn --factory`."""
-    return create_platform_app(PlatformSettings())
+    app = create_platform_app(PlatformSettings())
+    settle_objects()
+    return app
 
 
 def platform_counts(zone: PlatformZone) -> dict[str, int]:

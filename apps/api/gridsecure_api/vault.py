@@ -20,6 +20,7 @@ from gridsecure.errors import GridSecureError, StorageError
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.key_authority.vault.service import hold_folder, keep_memory_private, listen, serve
 from gridsecure.zone_keys import load_secret, make_zone_folder
+from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.settings import VaultSettings, public_key
 
 KEK_BYTES: Final = 16
@@ -46,6 +47,7 @@ def serve_vault(settings: VaultSettings) -> None:
         own = os.geteuid()
         checker = own if settings.checker_uid is None else settings.checker_uid
         with listen(settings.socket, is_shared=checker != own) as door:
+            settle_objects()
             serve(vault, door, checker_uid=checker, file_seconds=settings.file_seconds)
 
 
