@@ -132,4 +132,4 @@ def test_a_billed_month_is_corrected_computed_and_released(running, tmp_path):
     late.write_text(late.read_text().replace(" 00:00", " 00:01"))
     refused = run(running, "operator", "start", MONTH, f"--readings={late}")
     assert "correction.interval" in refused
-    assert "correction.file" in run(running, "operator", "start", MONTH, "--readings=nothing.csv")
+    assert "form.file" in run(running, "operator", "start", MONTH, "--readings=nothing.csv")

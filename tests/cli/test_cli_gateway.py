@@ -1,4 +1,4 @@
-"""`gridsecure gateway reconcile` against real services: what adds up, and what does not."""
+"""`gridsecure gateway` against real services: files of a month, and whether readings add up."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from gridsecure.cli.main import app as command
 from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.gateway.month_files import load_files
 from tests.apps.zone_apps import point
 from tests.cli.gateway_desk import ADDRESSES, open_desk
 from tests.gateway.gateway_world import MONTH
@@ -37,9 +38,12 @@ def desk(tmp_path, monkeypatch):
     services.close()
 
 
+def invoke(*arguments):
+    return CliRunner(env={"COLUMNS": "200"}).invoke(command, ["gateway", *arguments])
+
+
 def reconcile(*arguments):
-    given = ["gateway", "reconcile", *arguments]
-    return CliRunner(env={"COLUMNS": "200"}).invoke(command, given)
+    return invoke("reconcile", *arguments)
 
 
 def test_months_are_reconciled_and_what_does_not_add_up_is_named(desk):
@@ -58,6 +62,27 @@ def test_months_are_reconciled_and_what_does_not_add_up_is_named(desk):
     document = json.loads(reconcile(MONTH, *operator, "--format", "json").stdout)
     (month,) = document["months"]
     assert [one["name"] for one in month["differing"]] == ["one"]
+
+
+def test_files_of_a_month_are_handed_in_and_a_wrong_one_changes_nothing(desk, tmp_path):
+    services, operator = desk
+    (faces, wrong, contracts) = (tmp_path / name for name in ("faces.csv", "no.csv", "books.csv"))
+    faces.write_text("meter_point_id,start,register_kwh\nMP-1,2026-07-01 00:00,1\n")
+    wrong.write_text("meter_point_id,start,kwh\nMP-1,2026-07-01 00:00,77.31\n")
+    contracts.write_bytes(services.world.contracts_csv())
+    given = ["--contracts", str(contracts), "--checks", str(faces)]
+    kept = invoke("files", MONTH, *given, *operator)
+    assert kept.exit_code == 0, kept.output
+    assert "0 of readings, 1 to compare them with; 20 contracts" in kept.output
+    zone = services.app.state.service.zone
+    (path,) = load_files(zone, MONTH).checks
+    assert path.read_text() == faces.read_text()
+    refused = invoke("files", MONTH, "--checks", str(faces), "--checks", str(wrong), *operator)
+    assert (refused.exit_code, "readings.columns" in refused.output) == (1, True)
+    assert "77.31" not in refused.output
+    assert load_files(zone, MONTH).checks == (path,)
+    gone = invoke("files", MONTH, "--checks", str(tmp_path / "gone"), *operator)
+    assert (gone.exit_code, "form.file" in gone.output) == (1, True)
 
 
 def test_a_month_without_readings_is_explained(desk):

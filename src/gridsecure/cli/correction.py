@@ -7,7 +7,6 @@ with the difference line by line.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.file_parts import open_parts
 from gridsecure.cli.office_options import AuthorityUrlOption, IdentityUrlOption, PlatformUrlOption
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
@@ -23,7 +23,7 @@ from gridsecure.cli.period import PersonOption, TimezoneOption, month_span
 from gridsecure.cli.released_runs import release_run, show_outcomes, wait_for
 from gridsecure.cli.run_order import TIMEZONE
 from gridsecure.cli.source import GatewayOption
-from gridsecure.errors import GridSecureError, InputError
+from gridsecure.errors import GridSecureError
 
 with on_use():
     from gridsecure.cli import online
@@ -56,16 +56,14 @@ def start(  # noqa: PLR0913 - one parameter an option
 
     Batches that came late are taken up with it, and are enough for it. The same again resumes it.
     """
-    with ExitStack() as open_files:
-        parts = [
-            (name, (path.name, open_files.enter_context(_opened(path))))
-            for name, paths in (("readings", readings), ("tariffs", tariff))
-            for path in paths or ()
-        ]
-        with online.person(identity, key=key, services={"gateway": gateway}) as call:
-            path = f"/months/{month}/corrections"
-            name = call("gateway", "POST", path, files=parts or None)["name"]
-            told = wait_for(lambda: _named(call("gateway", "GET", path), name))
+    handed_in = (("readings", readings), ("tariffs", tariff))
+    with (
+        open_parts(*handed_in) as parts,
+        online.person(identity, key=key, services={"gateway": gateway}) as call,
+    ):
+        path = f"/months/{month}/corrections"
+        name = call("gateway", "POST", path, files=parts)["name"]
+        told = wait_for(lambda: _named(call("gateway", "GET", path), name))
     if told["state"] != "done":
         raise GridSecureError(
             told["message"] or "The correction did not come to its end.",
@@ -108,17 +106,6 @@ def release(  # noqa: PLR0913 - one parameter an option
     services = {"platform": platform, "authority": authority}
     document = release_run(identity, services, order, key=key)
     print_result(document, output, show=lambda console: show_outcomes(document, console))
-
-
-def _opened(path: Path) -> Any:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise InputError(
-            f"The file {path.name!r} cannot be read: {error.strerror}.",
-            reason="correction.file",
-            remedy="Check the path and the permissions.",
-        ) from error
 
 
 def _named(told: list[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The commands of `gridsecure gateway`: whether every reading that came in is accounted for."""
+"""The commands of `gridsecure gateway`: what it is handed in, and what became of readings."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.file_parts import open_parts
 from gridsecure.cli.office_options import IdentityUrlOption
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
@@ -24,6 +26,50 @@ gateway_app = typer.Typer(help="Look after a gateway.", no_args_is_help=True)
 _STATES: Final = ("came_in", "billed", "estimated", "quarantined", "waiting")
 _TIMEOUT_S: Final = 3600.0  # a large month is read and validated again
 _KINDS: Final = {"files": "files of the month", "edits": "edits"}
+
+
+@gateway_app.command("files")
+@explain_errors
+def hand_in(  # noqa: PLR0913 - one parameter an option
+    month: Annotated[str, typer.Argument(help="The month, as 2026-07.")],
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    readings: Annotated[
+        list[Path] | None,
+        typer.Option(help="Readings of the month, where no source sent them; may be given again."),
+    ] = None,
+    checks: Annotated[
+        list[Path] | None,
+        typer.Option(help="Faces of registers or totals of days, to compare readings with."),
+    ] = None,
+    contracts: Annotated[
+        Path | None, typer.Option(help="Contracts that go into the books from the month's first.")
+    ] = None,
+    tariff: Annotated[
+        list[Path] | None, typer.Option(help="A tariff in place of the one with its id.")
+    ] = None,
+) -> None:
+    """Hand in files of a month as an operator, in place of all that was handed in for it before.
+
+    They can be handed in until the month's rosters are fixed. A file that cannot be used is refused
+    with the reason, and what was handed in before stays.
+    """
+    handed_in = (
+        ("readings", readings),
+        ("checks", checks),
+        ("contracts", [contracts] if contracts else None),
+        ("tariffs", tariff),
+    )
+    with (
+        open_parts(*handed_in) as parts,
+        online.person(identity, key=key, services={"gateway": gateway}) as call,
+    ):
+        asked = {"files": parts, "timeout": _TIMEOUT_S}
+        kept = call("gateway", "PUT", f"/months/{month}/files", **asked)
+    told = f"{kept['readings_files']:,} of readings, {len(checks or ()):,} to compare them with"
+    Console().print(f"{month}: files are kept: {told}; {kept['contracts']:,} contracts.")
 
 
 @gateway_app.command("reconcile")
