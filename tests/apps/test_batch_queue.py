@@ -6,6 +6,7 @@ import errno
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -317,3 +318,99 @@ def test_killed_at_any_moment_nothing_that_has_a_202_is_lost_or_counted_twice(tm
     assert {one.readings_digest for one in receipts} <= files
     assert world.waiting_files() == []
     world.end()
+
+
+# --- what an operator sees
+
+
+def waiting(world, *, state: str = "waiting", **asked) -> list[dict]:
+    found = world.client.get("/v1/waiting-batches", params={"state": state} | asked, **OPERATOR)
+    assert found.status_code == 200, found.text
+    return found.json()
+
+
+OPERATOR = {"headers": bearer("gateway", "operator")}
+
+
+def test_an_operator_sees_what_waits_in_order_page_by_page(world):
+    for number in (1, 2, 3):
+        key = OTHER if number == 2 else KEY
+        world.send(body(number), batch=f"b{number}", sequence=number, key=key, **ASYNC)
+    every = waiting(world)
+    assert [(one["source"], one["batch_id"]) for one in every] == [
+        ("headend", "b1"),
+        ("other", "b2"),
+        ("headend", "b3"),
+    ]
+    assert {(one["state"], one["reason"], one["attempts"]) for one in every} == {("waiting", "", 0)}
+    assert [one["size"] for one in every] == [len(body(number)) for number in (1, 2, 3)]
+    assert len({one["at"] for one in every}) == 1
+    page = world.client.get("/v1/waiting-batches?limit=2", **OPERATOR)
+    assert [one["batch_id"] for one in page.json()] == ["b1", "b2"]
+    following = page.headers["link"].partition(">")[0].removeprefix("<")
+    rest = world.client.get(f"/v1/waiting-batches{following}", **OPERATOR)
+    assert [one["batch_id"] for one in rest.json()] == ["b3"]
+    assert world.get("/v1/waiting-batches").status_code == 403
+    world.read()
+    assert waiting(world) == []
+
+
+def test_the_tag_of_what_waits_is_another_whenever_it_is(world):
+    def tag() -> str:
+        answer = world.client.get("/v1/waiting-batches", **OPERATOR)
+        known = {**OPERATOR["headers"], "If-None-Match": answer.headers["etag"]}
+        again = world.client.get("/v1/waiting-batches", headers=known)
+        assert again.status_code == 304
+        return answer.headers["etag"]
+
+    tags = [tag()]
+    for number in (1, 2):
+        world.send(body(number), batch=f"b{number}", sequence=number, **ASYNC)
+        tags.append(tag())
+    world.read()
+    tags.append(tag())
+    world.end()
+    world.start()
+    tags.append(tag())
+    assert len(set(tags)) == len(tags)
+
+
+def test_why_a_batch_waits_or_was_refused_is_told(world, monkeypatch):
+    def full(*_given, **_more):
+        raise StorageError("The disk is full.", reason="storage.failed", remedy="Free some.")
+
+    bad = body(2).replace(b"0.4", b"77.31x", 1)
+    world.send(body(1), batch="full", sequence=1, **ASYNC)
+    world.send(bad, batch="bad", sequence=1, key=OTHER, **ASYNC)
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_queue, "take_in", full)
+        world.reader.start()
+        deadline = time.monotonic() + 20
+        while not all(one["reason"] for one in waiting(world)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        reasons = {one["batch_id"]: one["reason"] for one in waiting(world)}
+        world.reader.stop()
+    assert reasons == {"full": "storage.failed", "bad": "storage.failed"}
+    world.read()
+    assert waiting(world) == []
+    (refused,) = waiting(world, state="refused")
+    assert (refused["batch_id"], refused["state"]) == ("bad", "refused")
+    assert refused["reason"] == "readings.energy"
+    assert "77.31" not in json.dumps(refused)
+
+
+def test_a_batch_that_is_being_read_says_how_far(world, monkeypatch):
+    seen = []
+    read = batch_queue.take_in
+
+    def watched(*given, note, **more):
+        def noted(readings: int) -> None:
+            note(readings)
+            seen.append(waiting(world)[0])
+
+        return read(*given, note=noted, **more)
+
+    monkeypatch.setattr(batch_queue, "take_in", watched)
+    world.send(body(1), batch="a", sequence=1, **ASYNC)
+    world.read()
+    assert [(one["state"], one["pieces"], one["readings"]) for one in seen] == [("reading", 1, 48)]

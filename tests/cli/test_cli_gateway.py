@@ -34,6 +34,7 @@ def desk(tmp_path, monkeypatch):
         headers=sender | named,
     )
     assert sent.status_code == 200, sent.text
+    services.sender = f"meter-data:{key.public_key.thumbprint}"
     yield services, ("--key", str(tmp_path / "operator.key"), *ADDRESSES)
     services.close()
 
@@ -83,6 +84,26 @@ def test_files_of_a_month_are_handed_in_and_a_wrong_one_changes_nothing(desk, tm
     assert load_files(zone, MONTH).checks == (path,)
     gone = invoke("files", MONTH, "--checks", str(tmp_path / "gone"), *operator)
     assert (gone.exit_code, "form.file" in gone.output) == (1, True)
+
+
+def test_batches_that_wait_and_were_refused_are_listed(desk):
+    services, operator = desk
+    reader = services.app.state.intake.reader
+    reader.stop()
+    named = {"Idempotency-Key": "two", "Batch-Sequence": "2", "Prefer": "respond-async"}
+    bad = b"meter_point_id,start,kwh\nMP-1,2026-07-01 00:30,77.31x\n"
+    sender = services.token("meter-data", subject=services.sender)
+    sent = services.client.post("/v1/readings", content=bad, headers=sender | named)
+    assert sent.status_code == 202, sent.text
+    (row,) = json.loads(invoke("waiting", *operator, "--format", "json").stdout)["batches"]
+    assert (row["source"], row["batch_id"], row["state"]) == ("headend", "two", "waiting")
+    assert "two" in invoke("waiting", *operator).output
+    reader.start()
+    reader.wait(60)
+    refused = invoke("waiting", "--refused", *operator)
+    assert "readings.energy" in refused.output
+    assert "77.31" not in refused.output
+    assert "two" not in invoke("waiting", *operator).output
 
 
 def test_a_month_without_readings_is_explained(desk):

@@ -48,6 +48,9 @@ PLAN = json.dumps(
     | {"refused": {}}
 )
 """What was fixed of a month years ago."""
+REFUSAL = json.dumps(
+    {"type": "", "reason": "readings.body", "message": "", "remedy": "", "status": 400}
+)
 COLUMNS = 3
 """Columns of a roster that are sent; how many there are does not matter here."""
 
@@ -83,7 +86,16 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         )
         queued = {"source": "headend", "batch_id": name("later", n), "sequence": n + 1}
         of_body = {"body_digest": "", "size": 1, "file": "", "declared": "{}", "attempts": 0}
-        fill(to, tables.QueuedBatchRow, n, **queued, **of_body, state="refused", refusal="", at=AT)
+        fill(
+            to,
+            tables.QueuedBatchRow,
+            n,
+            **queued,
+            **of_body,
+            state="refused",
+            refusal=REFUSAL,
+            at=AT,
+        )
         book = {"month": literal("2025-") + name("month", n), "digest": name("rules", n)}
         fill(to, tables.RuleSetRow, n, **book, version="1", person="op", at=AT)
         fill(to, tables.BatchMonthRow, n, month="2025-01", batch=n + 1)
@@ -225,6 +237,9 @@ class GatewayMonth:
         services.app.state.intake.reader.wait(60)
         for path in ("batches", "batches/one", "batches/later/events", "gaps", "notices"):
             self.checked(ask.get(f"/v1/sources/meters/{path}", headers=sender))
+        for state in ("waiting", "refused"):
+            asked = {"params": {"state": state}, "headers": operator}
+            self.checked(ask.get("/v1/waiting-batches", **asked))
         self.reconcile()
 
     def reconcile(self) -> None:

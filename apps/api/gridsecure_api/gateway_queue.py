@@ -18,7 +18,7 @@ from gridsecure.errors import GridSecureError
 from gridsecure.gateway.ingestion.batch_queue import BatchQueue, is_for_later
 from gridsecure.gateway.tables import QueuedBatchRow
 from gridsecure.wire.gateway import Refusal
-from gridsecure.wire.problems import status_of
+from gridsecure.wire.problems import INTERNAL, status_of
 from gridsecure_api.deps import Clock
 from gridsecure_api.errors import problem_body
 
@@ -59,6 +59,7 @@ class BatchReader:
         self._wanted = threading.Event()
         self._is_stopped = False
         self._at = Reading(0)
+        self._put_off: dict[str, str] = {}
 
     def wake(self) -> None:
         """Look at once: something waits, or may."""
@@ -89,6 +90,15 @@ class BatchReader:
         """How far a batch is read; None while it is not its turn."""
         at = self._at
         return at if at.row == row.id else None
+
+    def put_off(self, source: str) -> str:
+        """Reason code of why a source's batches are tried again later; empty where they are not."""
+        return self._put_off.get(source, "")
+
+    @property
+    def changes(self) -> tuple[object, ...]:
+        """Differs whenever this knows something else of what waits."""
+        return (self._at, *sorted(self._put_off.items()))
 
     def _run(self) -> None:
         later: dict[str, float] = {}
@@ -132,15 +142,28 @@ class BatchReader:
             return False
         except GridSecureError as error:
             if is_for_later(error):
-                _log.warning("a batch waits: %s", error.reason)
+                return self._leave(row, error.reason)
+            if not self._refuse(row, error):
                 return False
-            return self._refuse(row, error)
         except Exception as error:  # noqa: BLE001 - the thread's boundary: it looks again
             _log.error("a batch waits: %s", type(error).__name__)
+            self._note_put_off(row.source, INTERNAL.reason)
             return False
         finally:
             self._at = Reading(0)
+        self._note_put_off(row.source, "")
         return True
+
+    def _leave(self, row: QueuedBatchRow, reason: str) -> bool:
+        """Leave a batch for later: whether that is over, which it is not."""
+        _log.warning("a batch waits: %s", reason)
+        self._note_put_off(row.source, reason)
+        return False
+
+    def _note_put_off(self, source: str, reason: str) -> None:
+        # Another dictionary each time, because requests look at it meanwhile.
+        others = {name: known for name, known in self._put_off.items() if name != source}
+        self._put_off = others | ({source: reason} if reason else {})
 
     def _refuse(self, row: QueuedBatchRow, error: GridSecureError) -> bool:
         problem = problem_body(error).model_dump()
@@ -148,8 +171,7 @@ class BatchReader:
         try:
             self._queue.refuse(row, refusal, at=self._clock())
         except GridSecureError as failed:
-            _log.warning("a batch waits: %s", failed.reason)
-            return False
+            return self._leave(row, failed.reason)
         return True
 
     def _note(self, readings: int) -> None:

@@ -15,11 +15,12 @@ from typing import Annotated, Any, Final, Literal
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from sqlmodel import Session
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import NotFoundError
-from gridsecure.gateway.ingestion.batch_queue import BatchQueue
+from gridsecure.gateway.ingestion.batch_queue import BatchQueue, list_queued
 from gridsecure.gateway.ingestion.batches import (
     REFUSED,
     Arrival,
@@ -46,6 +47,7 @@ from gridsecure.store.pages import newest
 from gridsecure.wire.gateway import (
     BatchStatus,
     NoticeStatus,
+    QueuedBatch,
     Refusal,
     SequenceGap,
     SourceRegistered,
@@ -290,6 +292,36 @@ def read_batches(name: str, request: Request, intake: In, asked: Paging) -> Resp
 
 
 @router.get(
+    "/waiting-batches",
+    dependencies=_operators,
+    response_model=list[QueuedBatch],
+    responses=PAGED,
+)
+def read_waiting(
+    request: Request,
+    intake: In,
+    asked: Paging,
+    state: Literal["waiting", "refused"] = "waiting",
+) -> Response:
+    """Batches of all sources that were answered with 202 and wait, or were refused; page by page.
+
+    Those that wait are in the order in which they came, and one of them may be being read.
+    """
+
+    def read(session: Session) -> tuple[list[str], int | None]:
+        rows, after = list_queued(session, asked, state=state)
+        return [_queued(intake, row).model_dump_json() for row in rows], after
+
+    return answer_page(
+        request,
+        intake.zone.engine,
+        revision=lambda _session: (intake.queue.changes, intake.reader.changes),
+        read=read,
+        write=join_texts,
+    )
+
+
+@router.get(
     "/sources/{name}/batches/{batch_id}",
     dependencies=visible,
     response_model=BatchStatus,
@@ -350,6 +382,25 @@ def _unfinished(intake: Intake, row: QueuedBatchRow) -> BatchStatus:
     if at is None:
         return BatchStatus(state="waiting", size=row.size)
     return BatchStatus(state="reading", size=row.size, pieces=at.pieces, readings=at.readings)
+
+
+def _queued(intake: Intake, row: QueuedBatchRow) -> QueuedBatch:
+    status = _unfinished(intake, row)
+    if status.state == "done":
+        raise ValueError("what is taken in has left the queue")
+    reason = intake.reader.put_off(row.source)
+    return QueuedBatch(
+        source=row.source,
+        batch_id=row.batch_id,
+        sequence=row.sequence,
+        at=row.at.isoformat(),
+        size=row.size,
+        state=status.state,
+        reason=status.refusal.reason if status.refusal else reason,
+        attempts=row.attempts,
+        pieces=status.pieces,
+        readings=status.readings,
+    )
 
 
 def _registered(zone: GatewayZone, source: Source, every: list[Source]) -> SourceRegistered:

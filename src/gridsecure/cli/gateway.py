@@ -25,6 +25,7 @@ gateway_app = typer.Typer(help="Look after a gateway.", no_args_is_help=True)
 
 _STATES: Final = ("came_in", "billed", "estimated", "quarantined", "waiting")
 _TIMEOUT_S: Final = 3600.0  # a large month is read and validated again
+_MOST_LISTED: Final = 1000
 _KINDS: Final = {"files": "files of the month", "edits": "edits"}
 
 
@@ -70,6 +71,40 @@ def hand_in(  # noqa: PLR0913 - one parameter an option
         kept = call("gateway", "PUT", f"/months/{month}/files", **asked)
     told = f"{kept['readings_files']:,} of readings, {len(checks or ()):,} to compare them with"
     Console().print(f"{month}: files are kept: {told}; {kept['contracts']:,} contracts.")
+
+
+@gateway_app.command("waiting")
+@explain_errors
+def list_waiting(
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    refused: Annotated[
+        bool, typer.Option("--refused", help="Those of the last thirty days that were refused.")
+    ] = False,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """List large batches that wait to be read, as an operator: since when, how far, and why.
+
+    Those that wait are in the order in which they came; the first thousand are shown.
+    """
+    asked = {"state": "refused" if refused else "waiting", "limit": _MOST_LISTED}
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        found = call("gateway", "GET", "/v1/waiting-batches", params=asked)
+    print_result({"batches": found}, output, show=lambda console: _list_queued(found, console))
+
+
+def _list_queued(found: list[dict[str, Any]], console: Console) -> None:
+    table = Table("source", "batch", "since", "state")
+    for name in ("MB", "readings so far"):
+        table.add_column(name, justify="right")
+    table.add_column("reason")
+    for one in found:
+        place = (one["source"], one["batch_id"][:24], one["at"][:16], one["state"])
+        size = (f"{one['size'] / 1e6:,.1f}", f"{one['readings']:,}")
+        table.add_row(*place, *size, one["reason"])
+    console.print(table)
 
 
 @gateway_app.command("reconcile")

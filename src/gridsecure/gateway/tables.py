@@ -252,6 +252,7 @@ class QueuedBatchRow(Row, table=True):
         UniqueConstraint("source", "batch_id"),
         Index("ix_queued_batch_sequence", "source", "sequence"),
         Index("ix_queued_batch_state", "state", "at"),
+        Index("ix_queued_batch_order", "state", "id"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -604,5 +605,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0016"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0017"
 )

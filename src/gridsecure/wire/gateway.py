@@ -451,6 +451,27 @@ class BatchStatus(Answer):
         return self
 
 
+class QueuedBatch(Answer):
+    """A batch that was answered with 202 `at`, and is not taken in.
+
+    One that is `waiting` waits for its turn, unless a `reason` says why its source's batches were
+    put off and are tried again. One that is `reading` is as far as `BatchStatus` says. One that is
+    `refused` was so `at` that moment, for that reason; its place holds the whole refusal.
+    `attempts` counts how often the gateway's process ended while it read the body.
+    """
+
+    source: str
+    batch_id: str
+    sequence: int
+    at: str
+    size: Count
+    state: Literal["waiting", "reading", "refused"]
+    reason: str = ""
+    attempts: Count = 0
+    pieces: Count = 0
+    readings: Count = 0
+
+
 class SequenceGap(Answer):
     """Sequences of a source that never came, from the first to the last."""
 

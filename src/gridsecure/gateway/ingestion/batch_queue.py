@@ -17,7 +17,7 @@ import json
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -42,6 +42,7 @@ from gridsecure.gateway.ingestion.spooled_bodies import DiskShare, SpooledBody
 from gridsecure.gateway.tables import QueuedBatchRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store.database import read_session, write_session
+from gridsecure.store.pages import PageAsked, read_page
 from gridsecure.store.rows import find
 
 MOST_ATTEMPTS: Final = 5
@@ -55,6 +56,7 @@ class BatchQueue:
 
     Attributes:
         share: What bodies may take of the disk.
+        changes: Differs whenever another batch waits, or one waits no longer.
     """
 
     def __init__(self, zone: GatewayZone, *, limit: int) -> None:
@@ -74,6 +76,7 @@ class BatchQueue:
                 path.unlink(missing_ok=True)
         self._sources = Counter(row.source for row in rows)
         self.share = DiskShare(limit, taken=sum(row.size for row in rows))
+        self.changes = (secrets.token_hex(8), 0)
 
     def has_waiting(self, source: str) -> bool:
         """Whether a batch of a source waits."""
@@ -111,8 +114,7 @@ class BatchQueue:
                 session.flush()
             session.add(_row(arrival, digest, size=body.size, file=name))
         body.leave()
-        with self._lock:
-            self._sources[arrival.source.name] += 1
+        self._count(arrival.source.name, 1)
         return True
 
     def find(self, source: str, batch_id: str) -> QueuedBatchRow | None:
@@ -189,12 +191,30 @@ class BatchQueue:
     def _remove(self, row: QueuedBatchRow) -> None:
         (self._folder / row.file).unlink(missing_ok=True)
         self.share.give(row.size)
+        self._count(row.source, -1)
+
+    def _count(self, source: str, more: int) -> None:
+        """Count what waits of a source, once that is kept."""
         with self._lock:
-            self._sources[row.source] -= 1
+            self._sources[source] += more
+            self.changes = (self.changes[0], self.changes[1] + 1)
 
     @property
     def _folder(self) -> Path:
         return batch_folder(self._zone) / "queue"
+
+
+def list_queued(
+    session: Session, asked: PageAsked, *, state: str
+) -> tuple[Sequence[QueuedBatchRow], int | None]:
+    """Batches that wait, or that were refused, in the order in which they came, page by page.
+
+    Args:
+        state: `WAITING` or `REFUSED`.
+    """
+    found = select(QueuedBatchRow).where(QueuedBatchRow.state == state)
+    page = read_page(session, found, key=QueuedBatchRow.id, asked=asked)
+    return page.rows, page.after
 
 
 def _find(session: Session, source: str, batch_id: str) -> QueuedBatchRow | None:
