@@ -37,6 +37,15 @@ FactText = Annotated[str, AfterValidator(_checked_fact)]
 """A zone or customer class; empty where the books know none."""
 
 
+JOINT: Final = "~"
+"""Between a meter point's id and what tells one of its holders from another; in no id."""
+
+
+def meter_point_of(holder: str) -> str:
+    """The meter point's id in a holder's name."""
+    return holder.partition(JOINT)[0]
+
+
 class Facts(Message):
     """What the identity authority certifies of a holder, from its books and in the open.
 

@@ -170,6 +170,7 @@ class GatewayWorld:
         enrolled: Whether it begins with its meter points registered at the shared authority.
         authority: The identity authority; the shared one by default.
         load_curves: Whether months are sent with the columns of load curves.
+        own: The key and the seed of a gateway that is not the session's.
     """
 
     def __init__(
@@ -179,8 +180,10 @@ class GatewayWorld:
         enrolled: bool = True,
         authority: Authority | None = None,
         load_curves: bool = True,
+        own: tuple[Sm2PrivateKey, bytes] | None = None,
     ) -> None:
         self.grid = GridSimulator(folder / "platform")
+        self.service_key, self.seed = own or (self.grid.gateway_key, SEED)
         self.given: dict[tuple[str, str], tuple[Signed, list[bytes]]] = {}
         self.simulated: SimulatedMonth = simulate(METERS, month=MONTH, interval_minutes=60)
         self.folder = folder / "gateway"
@@ -215,10 +218,10 @@ class GatewayWorld:
             engine=engine,
             folder=self.folder,
             objects=open_objects(folder_url(self.folder / "objects")),
-            signing_key=self.grid.gateway_key,
+            signing_key=self.service_key,
             authority=registry(self.grid.authority_key),
             pinned=PinnedKeys(self.grid.identity_key.public_key, identity_keys().signers),
-            seed=SEED,
+            seed=self.seed,
         )
 
     def restart(self) -> None:
@@ -234,7 +237,7 @@ class GatewayWorld:
 
     def holder(self, name: str) -> Holder:
         """A holder of this gateway, made anew from its seed."""
-        m1 = derive_secret(SEED, name=name, suite=suite())
+        m1 = derive_secret(self.seed, name=name, suite=suite())
         return Holder(suite(), identity_keys().public, m1)
 
     def meter_point(self, meter_point_id: str) -> Holder:

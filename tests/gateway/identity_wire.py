@@ -28,7 +28,7 @@ from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import verify_token
 from gridsecure.errors import AccessDeniedError, GridSecureError
 from gridsecure.identity.access_tokens import give_token
-from gridsecure.identity.enrolments.books import read_by, write_books
+from gridsecure.identity.enrolments.books import find_days, read_by, write_books
 from gridsecure.identity.enrolments.issuer import CredentialRequest, Issued, Issuer
 from gridsecure.identity.enrolments.orders import SESSIONS
 from gridsecure.identity.enrolments.signed_logins import admit_login
@@ -129,6 +129,9 @@ class IdentityService:
         if path in ("/enrolments", "/enrolments/sessions"):
             sender = self._sender(request)
             return self._session(sender) if path.endswith("sessions") else self._enrol(body, sender)
+        if path == "/accounts/days":
+            names, sender = json.loads(body)["identities"], self._sender(request)
+            return {"days": find_days(self.authority.enrolments, names, gateway=sender)}
         if path == "/service-tokens":
             return self._service_token(Signed.parse(body))
         # what has a pseudonym in it comes without a name

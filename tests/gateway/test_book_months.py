@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from datetime import date, timedelta
 from io import BytesIO
 
@@ -14,19 +15,32 @@ from hypothesis import strategies as st
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.readings import as_categories
 from gridsecure.credentials.seats import billing_domain
-from gridsecure.errors import InputError
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.errors import ConflictError, InputError
 from gridsecure.gateway import preparation
 from gridsecure.gateway.books import imports
 from gridsecure.gateway.books.as_of import contracts_as_of
 from gridsecure.gateway.books.months import Holding, MonthContracts
 from gridsecure.gateway.books.register import newest_revision
+from gridsecure.gateway.correction_plan import save_correction
+from gridsecure.gateway.correction_run import correct_month
 from gridsecure.gateway.month_files import HandedIn, load_files, save_files
 from gridsecure.gateway.month_plan import find_plan, month_period
 from gridsecure.gateway.outbox import load_outgoing
 from gridsecure.gateway.reconciliation import compute_expected_bills, oracle_path, read_oracle
+from gridsecure.identity.enrolments.books import write_books
 from gridsecure.messages import RosterManifest
-from tests.gateway.gateway_world import MONTH, GatewayWorld, Killed, kill_at
+from tests.gateway.gateway_world import (
+    MONTH,
+    GatewayWorld,
+    Killed,
+    enrolled_records,
+    kill_at,
+    shared_authority,
+)
 from tests.gateway.test_packing import decrypted
+from tests.grid_simulator import NOW
+from tests.identity.identity_world import account_of
 
 JULY = month_period(MONTH, timezone="Asia/Shanghai")
 MOVES = "meter_point_id,valid_from,account,zone,customer_class,tariff_id\n"
@@ -79,8 +93,8 @@ def oracle_totals(world) -> dict[str, int]:
 
 def names(world):
     domain = billing_domain("2026")
-    own = homes(world)["meter_point_id"][0]
-    return [(name, domain) for name in (*world.simulated.meter_point_ids, f"{own}~B")]
+    movers = [f"{name}~B" for name in homes(world)["meter_point_id"][:2]]
+    return [(name, domain) for name in (*world.simulated.meter_point_ids, *movers)]
 
 
 def energy(world, name: str, first: str, end: str) -> int:
@@ -192,28 +206,154 @@ def test_a_month_is_billed_from_the_books_alone(world):
     assert world.process().billed_meters == 20
 
 
-def test_a_meter_point_that_moves_between_gateways_is_billed_by_each_for_its_days(world, tmp_path):
-    """Both are this gateway's key, under names that the authority's books list one by one."""
-    name = homes(world)["meter_point_id"][0]
-    change(world, f"meter_point_id,valid_to\n{name},2026-07-16\n")
-    world.process()
-    old = oracle_totals(world)[name]
-    (tmp_path / "new").mkdir()
-    other = GatewayWorld(tmp_path / "new", load_curves=False)
-    try:
-        row = homes(other).iloc[[0]].assign(meter_point_id=f"{name}~B")
-        other.list_contracts(row)
+# --- two gateways
+
+
+@dataclass
+class TwoGateways:
+    """Two gateways of one identity authority, and a home that moves from the old to the new one."""
+
+    old: GatewayWorld
+    new: GatewayWorld
+    name: str
+
+    @property
+    def mover(self) -> str:
+        """The home's name at the new gateway."""
+        return f"{self.name}~B"
+
+    def write(self, *accounts: tuple[GatewayWorld, str, str, str]) -> None:
+        """Write accounts into the utility's books: the gateway, the name, its days."""
+        row = homes(self.old).iloc[1]
+        written = [
+            account_of(
+                name,
+                gateway=world.service_key.public_key.thumbprint,
+                zone=row["zone"],
+                customer_class="household",
+                valid_from=start,
+                valid_to=end,
+            )
+            for world, name, start, end in accounts
+        ]
+        write_books(self.old.registry.enrolments, written, actor="operator", now=NOW)
+
+    def divide(self, day: str) -> None:
+        """Let the utility's books say on which day the home moves."""
+        self.write((self.old, self.name, "", day), (self.new, self.mover, day, ""))
+
+    def move_out(self, day: str) -> None:
+        change(self.old, f"meter_point_id,valid_to\n{self.name},{day}\n")
+
+    def hold(self, day: str, holder: str) -> None:
+        """Let the new gateway's own books hold the home from a day on, under a name."""
         header = "meter_point_id,valid_from,account,holder,zone,customer_class,tariff_id\n"
-        facts = f"{row['zone'].iloc[0]},household,flat"
-        change(other, f"{header}{name},2026-07-16,A,{name}~B,{facts}\n")
-        readings = HandedIn([BytesIO(other.simulated.wide_csv())])
-        save_files(other.zone, MONTH, files=readings, person="op", at=other.clock())
-        assert other.process().billed_meters == 1
-        new = oracle_totals(other)[f"{name}~B"]
-    finally:
-        other.close()
-    assert old + new == energy(world, name, "2026-07-01", "2026-08-01")
-    assert new == energy(world, name, "2026-07-16", "2026-08-01")
+        facts = f"{homes(self.old)['zone'].iloc[1]},household,flat"
+        change(self.new, f"{header}{self.name},{day},A,{holder},{facts}\n")
+        readings = HandedIn([BytesIO(self.new.simulated.wide_csv())])
+        save_files(self.new.zone, MONTH, files=readings, person="op", at=self.new.clock())
+
+
+@pytest.fixture
+def two(tmp_path):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+    enrolled_records()  # the authority that is copied has registered the old one's meter points
+    identity = shared_authority().copied(tmp_path / "identity")
+    key = generate_private_key()
+    identity.services[key.public_key.thumbprint] = key.public_key
+    old = GatewayWorld(tmp_path / "old", authority=identity, load_curves=False)
+    own = (key, b"seed of one more gateway's agent")
+    new = GatewayWorld(
+        tmp_path / "new", authority=identity, load_curves=False, enrolled=False, own=own
+    )
+    old.save()
+    yield TwoGateways(old, new, homes(old)["meter_point_id"][1])
+    for world in (old, new):
+        world.close()
+    identity.close()
+
+
+def test_a_meter_point_that_moves_between_gateways_is_billed_by_each_for_its_days(two):
+    two.divide("2026-07-16")
+    two.move_out("2026-07-16")
+    two.hold("2026-07-16", two.mover)
+    assert (two.old.process().excluded, two.new.process().billed_meters) == ({}, 1)
+    first, second = oracle_totals(two.old)[two.name], oracle_totals(two.new)[two.mover]
+    assert first + second == energy(two.old, two.name, "2026-07-01", "2026-08-01")
+    assert second == energy(two.old, two.name, "2026-07-16", "2026-08-01")
+
+
+def test_the_utilitys_books_give_no_day_of_a_meter_point_to_two_gateways(two):
+    for days in (("", ""), ("2026-07-16", ""), ("", "2026-01-02")):
+        with pytest.raises(ConflictError) as refused:
+            two.write((two.new, two.mover, *days))
+        assert refused.value.reason == "books.two-gateways"
+    two.divide("2026-07-16")
+    two.divide("2026-07-16")
+    for late in ((two.old, two.name, "", "2026-07-17"), (two.new, two.mover, "2026-07-15", "")):
+        with pytest.raises(ConflictError):
+            two.write(late)
+    # Names of one gateway are told apart by its own books.
+    two.write((two.new, f"{two.name}~C", "2026-07-16", ""))
+    two.divide("2026-07-10")
+
+
+def test_a_gateway_that_takes_another_ones_days_is_not_billed_for_any(two):
+    """The attack: it holds the home from a day on that the utility gives the other gateway."""
+    two.divide("2026-07-16")
+    two.hold("2026-07-15", two.mover)
+    with pytest.raises(InputError) as nobody:
+        two.new.process()
+    assert nobody.value.reason == "month.nothing-billed"
+    assert excluded(two.new) == strangers(two) | {two.mover: "identity.other-days"}
+    two.move_out("2026-07-16")
+    assert two.old.process().excluded == {}
+    assert oracle_totals(two.old)[two.name] == energy(two.old, two.name, "2026-07-01", "2026-07-16")
+
+
+def test_under_the_other_gateways_name_nobody_is_billed_either(two):
+    two.divide("2026-07-16")
+    two.hold("2026-07-16", two.name)
+    with pytest.raises(InputError):
+        two.new.process()
+    assert excluded(two.new) == strangers(two) | {two.name: "identity.unknown-account"}
+
+
+def test_a_gateway_that_keeps_a_meter_point_too_long_is_not_billed_for_it(two):
+    two.divide("2026-07-16")
+    assert two.old.process().excluded == {"identity.other-days": 1}
+    assert excluded(two.old) == {two.name: "identity.other-days"}
+    assert two.name not in oracle_totals(two.old)
+    # The month is fixed with the gateway's books. The way out: the home moves a month's end later,
+    # and what was left out gets its first bill with a correction, like any other.
+    two.divide("2026-08-01")
+    corrected = save_correction(
+        two.old.zone, MONTH, readings=[BytesIO(two.old.simulated.wide_csv())]
+    )
+    report = correct_month(
+        two.old.zone,
+        files=load_files(two.old.zone, MONTH),
+        correction=corrected,
+        peers=two.old.peers,
+        clock=two.old.clock,
+        progress=lambda *_step: None,
+    )
+    assert report.first_billed == 1
+
+
+def test_a_meter_point_that_the_books_move_away_is_billed_by_its_old_gateway_no_longer(two):
+    two.write((two.new, two.name, "", ""))
+    assert two.old.process().excluded == {"identity.other-days": 1}
+    assert excluded(two.old) == {two.name: "identity.other-days"}
+
+
+def strangers(two: TwoGateways) -> dict[str, str]:
+    """Whom the new gateway has readings of, and nothing in its books."""
+    names = [*two.new.simulated.meter_point_ids]
+    if excluded(two.new).get(two.name) != "no-contract":
+        names.remove(two.name)
+    return dict.fromkeys(names, "no-contract")
 
 
 def test_a_contract_file_names_meter_points_and_not_holders(world):

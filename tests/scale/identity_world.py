@@ -182,6 +182,8 @@ class IdentityWorld:
         registered(self.client, members)
         clerk = person_token(self.client, "clerk")
         self.post("/accounts/keys", {"identities": list(METERS)}, headers=clerk)
+        reader = service_token(self.client, grid_keys().gateway)
+        self.post("/accounts/days", {"identities": list(METERS)}, headers=reader)
         body = {"user": "lin", "password": PASSWORD, "audience": "platform"}
         self.post("/sign-in", body, headers={})
         return members

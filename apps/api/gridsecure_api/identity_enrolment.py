@@ -13,11 +13,11 @@ from pydantic import Field
 
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.identity.enrolments.accounts import Account
-from gridsecure.identity.enrolments.books import write_books, write_owners
+from gridsecure.identity.enrolments.books import find_days, write_books, write_owners
 from gridsecure.identity.enrolments.enrolled_keys import keys_of
 from gridsecure.identity.enrolments.orders import SESSIONS
 from gridsecure.identity_messages import FactText
-from gridsecure.wire.identity import Books, GatewayBooks, Keys, Session
+from gridsecure.wire.identity import AccountDays, Books, GatewayBooks, Keys, Session
 from gridsecure_api.deps import RawBody, require
 from gridsecure_api.identity_zone import Body, Zone
 from gridsecure_api.serving import binary
@@ -34,6 +34,7 @@ _SEALED: Final[dict[str, Any]] = {
 }
 
 Enroller = Annotated[TokenClaims, Depends(require("gateway", "analyst"))]
+Gateway = Annotated[TokenClaims, Depends(require("gateway"))]
 Operator = Annotated[TokenClaims, Depends(require("operator"))]
 Billing = Annotated[TokenClaims, Depends(require("billing"))]
 AccountId = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^/]+$")]
@@ -52,6 +53,8 @@ class AccountEntry(Body):
     customer_id: str = Field(min_length=1, max_length=256, repr=False)
     zone: FactText
     customer_class: FactText
+    valid_from: str = Field(default="", max_length=10)
+    valid_to: str = Field(default="", max_length=10)
 
 
 class GatewayEntry(Body):
@@ -61,8 +64,8 @@ class GatewayEntry(Body):
     owner: str = Field(max_length=256)
 
 
-class KeysWanted(Body):
-    """Whose keys."""
+class AccountsAsked(Body):
+    """Whose keys or days."""
 
     identities: list[AccountId] = Field(min_length=1, max_length=MAX_ACCOUNTS)
 
@@ -92,7 +95,11 @@ def put_books(
     zone: Zone,
     claims: Operator,
 ) -> Books:
-    """Write accounts, each in place of an earlier one of its meter point."""
+    """Write accounts, each in place of an earlier one of its name.
+
+    No day of a meter point is two gateways': an id before a `~` and names with more after it are
+    one meter point.
+    """
     entries = [Account(**entry.model_dump()) for entry in accounts]
     write_books(zone.enrolments, entries, actor=claims.subject, now=zone.clock())
     return Books(accounts=len(entries))
@@ -111,9 +118,16 @@ def put_gateways(
 
 
 @router.post("/accounts/keys")
-def read_keys(wanted: KeysWanted, zone: Zone, claims: Billing) -> Keys:
+def read_keys(wanted: AccountsAsked, zone: Zone, claims: Billing) -> Keys:
     """Enrolled keys of accounts, for checking whose a settlement pseudonym is."""
     found = keys_of(zone.enrolments, wanted.identities)
     detail = {"asked": len(wanted.identities), "found": len(found)}
     zone.note(actor=claims.subject, action="identity.keys-read", detail=detail)
     return Keys(keys=found)
+
+
+@router.post("/accounts/days")
+def read_days(wanted: AccountsAsked, zone: Zone, claims: Gateway) -> AccountDays:
+    """On which days accounts are the asking gateway's; those that are not are left out."""
+    gateway = claims.subject.removeprefix("gateway:")
+    return AccountDays(days=find_days(zone.enrolments, wanted.identities, gateway=gateway))

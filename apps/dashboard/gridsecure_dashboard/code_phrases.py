@@ -98,6 +98,10 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "Registered by another agent; alarm raised",
     ),
     "excluded_identity.other-key": ("登记所用密钥不同", "Registered under another secret"),
+    "excluded_identity.other-days": (
+        "台账中该计量点有几日归其他数据封装节点",
+        "Another gateway's on some of its days, by the utility's books",
+    ),
     "excluded_identity.refused": ("身份机构拒绝登记", "Refused by the identity authority"),
     # findings of validation
     "rule_unknown-meter-point": ("未知计量点", "Unknown meter point"),

@@ -52,6 +52,8 @@ OFFICES: Final = 2
 ACCOUNT_COLUMNS: Final = (
     "meter_point_id", "gateway", "name", "address", "customer_id", "zone", "customer_class",
 )  # fmt: skip
+DAY_COLUMNS: Final = ("valid_from", "valid_to")
+"""Columns of accounts that may be left out: the days on which the gateway has the meter point."""
 GATEWAY_COLUMNS: Final = ("gateway", "owner")
 MAX_ROWS: Final = 4096
 """Rows of one request. If one fails, the earlier ones are entered, and repeating is harmless."""
@@ -160,7 +162,7 @@ def books(
             remedy="Give --accounts, --gateways or both.",
         )
     wanted = [
-        ("/books", _rows(accounts, ACCOUNT_COLUMNS)),
+        ("/books", _rows(accounts, ACCOUNT_COLUMNS, DAY_COLUMNS)),
         ("/books/gateways", _rows(gateways, GATEWAY_COLUMNS)),
     ]
     with online.person(url, key=key, services={"identity": url}) as call:
@@ -172,8 +174,13 @@ def books(
     typer.echo(f"Entered {' and '.join(counts)}. Certified with the next credential of each.")
 
 
-def _rows(path: Path | None, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def _rows(
+    path: Path | None, columns: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> list[dict[str, str]]:
     """The rows of a file, whole before anything is sent; none without a file.
+
+    Args:
+        optional: Columns that the file may have besides.
 
     Raises:
         InputError: It cannot be read, lacks a column, is empty (`books.file`), or names something
@@ -187,7 +194,8 @@ def _rows(path: Path | None, columns: tuple[str, ...]) -> list[dict[str, str]]:
             missing = [name for name in columns if name not in (lines.fieldnames or ())]
             if missing:
                 raise _unreadable(path, f"it lacks the column {missing[0]}")
-            rows = [_row(line, columns, path, lines.line_num) for line in lines]
+            read = (*columns, *(name for name in optional if name in (lines.fieldnames or ())))
+            rows = [_row(line, read, path, lines.line_num) for line in lines]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _unreadable(path, "it is no readable CSV file in UTF-8") from error
     if not rows:

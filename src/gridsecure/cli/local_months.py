@@ -28,6 +28,7 @@ from gridsecure.crypto.envelope import open_from
 from gridsecure.errors import AuditBrokenError, GridSecureError, InputError
 from gridsecure.gateway.admission import Admission
 from gridsecure.gateway.agent_records import recall_members
+from gridsecure.gateway.books.months import HeldDays
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import save_correction
 from gridsecure.gateway.correction_run import correct_month
@@ -98,6 +99,11 @@ class LocalMonth:
     def days(self) -> int:
         """No day has a column: load curves are not made of a file."""
         return 0
+
+    @property
+    def held(self) -> HeldDays:
+        """Everybody is billed for the whole month."""
+        return HeldDays(self.period, {})
 
     def leave_out(self, refused: Mapping[str, str]) -> LocalMonth:
         """The same without some meter points."""

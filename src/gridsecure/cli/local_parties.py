@@ -44,7 +44,7 @@ from gridsecure.gateway.months import Peers
 from gridsecure.gateway.tables import SCHEMA as GATEWAY
 from gridsecure.gateway.zone import GatewayZone, PinnedKeys
 from gridsecure.identity.enrolments.accounts import Account
-from gridsecure.identity.enrolments.books import write_books
+from gridsecure.identity.enrolments.books import find_days, write_books
 from gridsecure.identity.enrolments.issuer import Issuer
 from gridsecure.identity.enrolments.orders import SESSIONS, EnrolmentDesk, Party
 from gridsecure.identity.enrolments.tables import SCHEMA as NAMES
@@ -98,6 +98,10 @@ class LocalIdentity:
     def enrol(self, order: bytes) -> bytes:
         """Carry an order out."""
         return self.desk.answer(order, bearer=self.sender.name, now=utc_now())
+
+    def account_days(self, names: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Days of the gateway's accounts."""
+        return find_days(self._enrolments, names, gateway=self.sender.key.thumbprint)
 
     def challenge(self) -> bytes:
         """A challenge."""

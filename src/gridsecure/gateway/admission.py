@@ -74,6 +74,8 @@ REASONS: Final = {
     "books.zone": "its contract file and the utility's books put it into different zones",
     "books.class": "its contract file and the utility's books give it different customer classes",
     "identity.unknown-account": "the utility's books do not have it under this gateway",
+    "identity.other-days": "the utility's books give its meter point to another gateway, or not to"
+    " this one, on a day that this one holds it",
     "identity.revoked": "its pseudonym was revoked",
     "identity.cloned": "another agent registered its pseudonym, and the alarm was raised",
     "identity.other-key": "the identity authority knows it under another secret than its agent's",

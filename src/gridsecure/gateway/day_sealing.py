@@ -175,6 +175,7 @@ class _DayRun:
         contracts = contracts[contracts["tariff_id"].isin(files.tariffs)].reset_index(drop=True)
         enrolled = seating.enrol(
             contracts["meter_point_id"].tolist(),
+            held=books.held(self.period),
             counted=lambda done, of: self.progress("enrol", done, of),
         )
         contracts = contracts[contracts["meter_point_id"].isin(enrolled.members)]

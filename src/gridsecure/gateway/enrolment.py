@@ -37,6 +37,7 @@ from gridsecure.messages import Signed, open_message
 from gridsecure.month_texts import year_text
 
 REVOKED: Final = "identity.revoked"
+OTHER_DAYS: Final = "identity.other-days"
 _MAX_LETTERS: Final = 256  # as `EnrolmentItem` takes
 _UNKNOWN: Final = "identity.unknown-account"
 _REFUSED: Final = "identity.refused"
@@ -150,6 +151,15 @@ class IdentityClient:
             known |= {name: s for name, s in found.items() if not isinstance(s, str)}
         members = {name: known[name] for name in meter_point_ids if name in known}
         return Enrolled(members, {name: _REASONS.get(r, _REFUSED) for name, r in refused.items()})
+
+    def account_days(self, meter_point_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """On which days meter points are this gateway's by the utility's books, as `AccountDays`.
+
+        Raises:
+            GridSecureError: The authority cannot be reached or believed.
+        """
+        asked = [name for name in meter_point_ids if len(name) <= _MAX_LETTERS]
+        return self._peer.account_days(asked)
 
     def join(self, start: str) -> str:
         """Enrol and register the gateway itself for a year, once; return its pseudonym.

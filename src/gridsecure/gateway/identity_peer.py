@@ -21,6 +21,7 @@ from gridsecure.messages import Signed
 from gridsecure.month_texts import read_moment
 from gridsecure.wire.client import service_client
 from gridsecure.wire.identity import (
+    AccountDays,
     Challenge,
     HolderToken,
     RegistrationList,
@@ -30,6 +31,8 @@ from gridsecure.wire.identity import (
     Statements,
 )
 
+MAX_ACCOUNTS: Final = 4096
+"""Accounts that are asked about at once."""
 SEALED: Final = "application/vnd.gridsecure.envelope"
 """Content type of a sealed envelope."""
 
@@ -90,6 +93,10 @@ class IdentityService(Protocol):
         """Send a sealed order and return the sealed answer."""
         ...
 
+    def account_days(self, names: Sequence[str], /) -> dict[str, tuple[str, str]]:
+        """First day and day after the last one, blank if open, of those that are the gateway's."""
+        ...
+
     def challenge(self) -> bytes:
         """A challenge, good for one use."""
         ...
@@ -141,6 +148,17 @@ class IdentityPeer:
     def enrol(self, order: bytes) -> bytes:
         """Send a sealed order and return the sealed answer."""
         return self._service.post("/enrolments", body=order, content_type=SEALED).content
+
+    def account_days(self, names: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """First day and day after the last one, blank if open, of those that are the gateway's."""
+        found: dict[str, tuple[str, str]] = {}
+        for start in range(0, len(names), MAX_ACCOUNTS):
+            asked = list(names[start : start + MAX_ACCOUNTS])
+            response = self._service.post("/accounts/days", json={"identities": asked})
+            found |= self._service.read(response, AccountDays).days
+        if not found.keys() <= set(names):
+            raise self.malformed()
+        return found
 
     def challenge(self) -> bytes:
         """A challenge, good for one use."""

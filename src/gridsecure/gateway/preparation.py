@@ -28,7 +28,7 @@ from gridsecure.gateway.admission import (
     contradict_books,
     write_exceptions,
 )
-from gridsecure.gateway.books.months import MonthContracts
+from gridsecure.gateway.books.months import HeldDays, MonthContracts
 from gridsecure.gateway.collection import Collected, MonthFiles
 from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.enrolment import Enrolled
@@ -77,6 +77,11 @@ class AdmittedMonth(Protocol):
     @property
     def days(self) -> int:
         """Days of interval columns after the settlement columns of each roster."""
+        ...
+
+    @property
+    def held(self) -> HeldDays:
+        """The days that each meter point is billed for."""
         ...
 
     def leave_out(self, refused: Mapping[str, str], /) -> Self:
@@ -149,12 +154,14 @@ class Admitted:
     Args:
         energies: Energies of at least those; None if there are none.
         tariffs: Text of each tariff in use, by tariff id.
+        held: The days that each is billed for.
     """
 
     admission: Admission
     energies: IntervalEnergies | None
     collected: Collected
     tariffs: Mapping[str, str]
+    held: HeldDays
 
     @property
     def days(self) -> int:
@@ -305,7 +312,8 @@ def admit_month(
     admission = admit(energies, seen=seen, contracts=contracts, tariffs=tariffs, period=period)
     write_exceptions(admission, path=files.folder / "exceptions.csv")
     in_use = set(admission.billed["tariff_id"])
-    return Admitted(admission, energies, collected, {n: files.tariffs[n] for n in in_use})
+    used = {name: files.tariffs[name] for name in in_use}
+    return Admitted(admission, energies, collected, used, books.held(period))
 
 
 def require_billed(admitted: AdmittedMonth) -> None:
@@ -358,7 +366,7 @@ def assign_rosters(
     # 4. Enrol.
     begin("enrol")
     wanted = admitted.admission.billed["meter_point_id"].tolist()
-    enrolled = seating.enrol(wanted, counted=counted)
+    enrolled = seating.enrol(wanted, held=admitted.held, counted=counted)
     facts = {name: member.facts for name, member in enrolled.members.items()}
     admission = admitted.admission.leave_out(enrolled.refused)
     contradicted = admitted.contradictions(admission.billed, facts)

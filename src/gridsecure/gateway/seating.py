@@ -22,9 +22,10 @@ from gridsecure.credentials.presentations import Domain
 from gridsecure.credentials.seats import billing_domain, delegation_text
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError
-from gridsecure.gateway.agent_records import recall_gateway
+from gridsecure.gateway.agent_records import recall_gateway, recall_members
 from gridsecure.gateway.agents import Agents, agents_of
-from gridsecure.gateway.enrolment import REVOKED, Enrolled, IdentityClient
+from gridsecure.gateway.books.months import HeldDays
+from gridsecure.gateway.enrolment import OTHER_DAYS, REVOKED, Enrolled, IdentityClient
 from gridsecure.gateway.enrolment_passes import Counted
 from gridsecure.gateway.roster_records import find_roster, keep_roster
 from gridsecure.gateway.rosters import Roster, Speaker
@@ -70,18 +71,25 @@ class Seating:
         own = recall_gateway(self.zone, year_text(self.start))
         return Speaker(self.gateway_id, "" if own is None else own.facts.owner)
 
-    def enrol(self, meter_point_ids: Sequence[str], *, counted: Counted) -> Enrolled:
+    def enrol(
+        self, meter_point_ids: Sequence[str], *, held: HeldDays, counted: Counted
+    ) -> Enrolled:
         """Enrol the gateway and the meter points.
 
+        A meter point that the utility's books give another gateway on a day of these is refused: it
+        would be billed for that day twice.
+
         Args:
+            held: The days that each is billed for.
             counted: Told how many are done.
 
         Raises:
             GridSecureError: As `IdentityClient.join` and `IdentityClient.enrol`.
         """
+        never = {name: r for name, r in self.refused.items() if r != REVOKED}
         if not self.settled:
             self.identity.join(self.start)
-        never = {name: r for name, r in self.refused.items() if r != REVOKED}
+            never = self._other_days(meter_point_ids, held) | never
         wanted = [name for name in meter_point_ids if name not in never]
         found = self.identity.enrol(wanted, start=self.start, counted=counted)
         revoked = frozenset(
@@ -127,6 +135,19 @@ class Seating:
                 _sign(self.zone, draft, (own, members), agents=self._agents, at=self.clock())
             )
         return made, revoked
+
+    def _other_days(self, meter_point_ids: Sequence[str], held: HeldDays) -> dict[str, str]:
+        """Meter points that are not this gateway's on all days that it holds them."""
+        own = self.identity.account_days(meter_point_ids)
+        known = recall_members(self.zone, year_text(self.start))
+        found: dict[str, str] = {}
+        for name in meter_point_ids:
+            if name not in own:
+                # Who never enrolled is told by the authority what is wrong.
+                found |= {name: OTHER_DAYS} if name in known else {}
+            elif not held.within(name, own[name]):
+                found[name] = OTHER_DAYS
+        return found
 
     @property
     def _agents(self) -> Agents:

@@ -283,12 +283,22 @@ def find_many(
         wanted: What else holds for them.
         by: The column; it has an index.
     """
-    found: dict[str, _Row] = {}
+    return {getattr(row, by): row for row in find_each(session, table, values, *wanted, by=by)}
+
+
+def find_each(
+    session: Session,
+    table: type[_Row],
+    values: Sequence[str],
+    *wanted: bool | ColumnElement[bool],
+    by: str,
+) -> Iterator[_Row]:
+    """As `find_many`, of a column that several rows may hold the same in."""
     for start in range(0, len(values), _PORTION):
         portion = getattr(table, by).in_(values[start : start + _PORTION])
-        for row in session.exec(select(table).where(portion, *wanted)):
-            found[getattr(row, by)] = row
-    return found
+        # As the database has them: `replace_all` changes rows that the session may have read.
+        found = select(table).where(portion, *wanted).execution_options(populate_existing=True)
+        yield from session.exec(found)
 
 
 def replace_all(

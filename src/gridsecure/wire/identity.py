@@ -63,6 +63,12 @@ class Keys(Answer):
     keys: dict[str, str]
 
 
+class AccountDays(Answer):
+    """First day and day after the last one, blank if open, of accounts that are the gateway's."""
+
+    days: dict[str, tuple[str, str]]
+
+
 class Statements(Answer):
     """What the utility and the regulator say of the keys."""
 

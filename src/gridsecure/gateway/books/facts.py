@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Final, Literal
 
+from gridsecure.identity_messages import JOINT
+
 OPEN: Final = date(9999, 12, 31)
 """The end of what is still so."""
 
@@ -34,9 +36,6 @@ NO_CONTRACT: Final[Mapping[str, Value]] = {
     **dict.fromkeys(CONTRACT_NUMBERS, 0),
 }
 """What holds of a contract that states nothing."""
-
-JOINT: Final = "~"
-"""Between a meter point's id and what tells one of its holders from another; in no id."""
 
 UNREAD: Final = -1
 """In place of a register face that nobody stated."""

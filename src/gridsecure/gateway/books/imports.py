@@ -20,7 +20,7 @@ import pandas as pd
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError, StorageError
-from gridsecure.gateway.books.facts import JOINT, KINDS, NO_CONTRACT, Fact, Kind, MeterPoint, Value
+from gridsecure.gateway.books.facts import KINDS, NO_CONTRACT, Fact, Kind, MeterPoint, Value
 from gridsecure.gateway.books.lines import LONGEST_ID, RefusedLine, read_lines
 from gridsecure.gateway.books.register import (
     Change,
@@ -35,6 +35,7 @@ from gridsecure.gateway.books.statements import Statement, apply_statement
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.tables import BooksRevisionRow
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.identity_messages import JOINT
 from gridsecure.month_texts import is_in_years
 
 MOST_HELD: Final = 16

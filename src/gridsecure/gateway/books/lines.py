@@ -19,8 +19,9 @@ from typing import Any, Final
 
 from gridsecure.billing.contracts import NUMBER_COLUMNS, NUMBER_PATTERN, YES_OR_NO
 from gridsecure.errors import InputError
-from gridsecure.gateway.books.facts import CONTRACT_TEXTS, JOINT, Value
+from gridsecure.gateway.books.facts import CONTRACT_TEXTS, Value
 from gridsecure.gateway.books.statements import Statement
+from gridsecure.identity_messages import JOINT
 from gridsecure.month_texts import MONTH_PATTERN, is_in_years
 
 MAX_BYTES: Final = 64 << 20

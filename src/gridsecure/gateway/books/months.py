@@ -31,6 +31,30 @@ Days = tuple[date, date]
 Window = tuple[datetime, datetime]
 """Two moments, the later one exclusive."""
 
+
+@dataclass(frozen=True, slots=True)
+class HeldDays:
+    """The days of a period that its holders are billed for.
+
+    Args:
+        parts: Those who have some of it -> their time; all others have the whole.
+    """
+
+    period: BillingPeriod
+    parts: Mapping[str, Window]
+
+    def within(self, holder: str, days: tuple[str, str]) -> bool:
+        """Whether a holder's days are among others.
+
+        Args:
+            days: First day and day after the last one, ISO 8601; empty where there is none.
+        """
+        start, end = self.parts.get(holder, (self.period.start, self.period.end))
+        first, after = days
+        begins = start.date().isoformat() >= first
+        return begins and (not after or end.date().isoformat() <= after)
+
+
 CHANGED: Final = "books.changed"
 TWICE: Final = "books.twice"
 
@@ -89,6 +113,10 @@ class MonthContracts:
             if own != whole and own[0] < own[1] and one.holder not in self.objections:
                 found[one.holder] = own
         return found
+
+    def held(self, period: BillingPeriod) -> HeldDays:
+        """The days that holders are billed for, of a month or of a day in it."""
+        return HeldDays(period, self.parts(period))
 
     def name_holders(self, readings: pd.DataFrame, *, timezone: str) -> pd.DataFrame:
         """Readings under the names of who held their meter points then.

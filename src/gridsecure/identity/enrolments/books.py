@@ -15,7 +15,14 @@ from sqlmodel import Session
 
 from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.identity.enrolments.accounts import Account, find_accounts, put_accounts, put_owners
+from gridsecure.errors import ConflictError
+from gridsecure.identity.enrolments.accounts import (
+    Account,
+    find_accounts,
+    find_colliding,
+    put_accounts,
+    put_owners,
+)
 from gridsecure.identity.enrolments.certifying import move_claims
 from gridsecure.identity.enrolments.enrolled_keys import identity_of
 from gridsecure.store.database import write_session
@@ -36,6 +43,8 @@ def write_books(engine: Engine, accounts: Sequence[Account], *, actor: str, now:
         now: The present, aware.
 
     Raises:
+        ConflictError: Two gateways would have one meter point on one day (`books.two-gateways`);
+            nothing was kept.
         StorageError: The database refuses; nothing was kept.
     """
     # In order of meter points: two operators at once then wait for each other, and not both ways.
@@ -46,8 +55,20 @@ def write_books(engine: Engine, accounts: Sequence[Account], *, actor: str, now:
     with write_session(engine) as session:
         before = find_accounts(session, sorted(latest))
         put_accounts(session, ordered)
+        _refuse_colliding(find_colliding(session, ordered))
         detail["counted_twice"] = move_claims(session, before, ordered, now=now)
         append(session, at=now, actor=actor, action=WRITTEN, detail=detail)
+
+
+def _refuse_colliding(found: Sequence[Account]) -> None:
+    if found:
+        raise ConflictError(
+            f"Another gateway has the meter point of {found[0].meter_point_id!r} on a day of this"
+            f" account ({len(found):,} such accounts); nothing was written.",
+            reason="books.two-gateways",
+            remedy="Give both accounts of the meter point days, so that the valid_to of one is no"
+            " later than the valid_from of the other, and write them together.",
+        )
 
 
 def write_owners(engine: Engine, owners: Mapping[str, str], *, actor: str, now: datetime) -> None:
@@ -94,6 +115,24 @@ def find_enrolled(engine: Engine, key: bytes) -> Enrolled:
     identity = identity_of(engine, key=key)
     with Session(engine) as session:
         return Enrolled(identity, find_accounts(session, [identity]).get(identity))
+
+
+def find_days(
+    engine: Engine, meter_point_ids: Sequence[str], *, gateway: str
+) -> dict[str, tuple[str, str]]:
+    """From which day until before which one a gateway has meter points, by the books.
+
+    Whoever the books have under another gateway is left out, and so is one that they have under two
+    on one day: books that were written before accounts had days may say so.
+
+    Args:
+        gateway: The gateway's thumbprint.
+    """
+    with Session(engine) as session:
+        found = find_accounts(session, meter_point_ids)
+        own = [one for one in found.values() if one.gateway == gateway]
+        unsure = {one.meter_point_id for one in find_colliding(session, own)}
+    return {one.meter_point_id: one.days for one in own if one.meter_point_id not in unsure}
 
 
 def read_by(engine: Engine, meter_point_ids: Sequence[str], *, gateway: str) -> set[str]:

@@ -131,17 +131,23 @@ class SessionRow(GivenOnce, Row, table=True):
 
 
 class AccountRow(Row, table=True):
-    """One account of the books, which may change: customers move, gateways are replaced."""
+    """One account of the books, which may change: customers move, gateways are replaced.
+
+    `site` is the meter point's own id; a holder's name has more. Days are ISO 8601, blank if open.
+    """
 
     __tablename__ = "account"
 
     meter_point_id: str = Field(primary_key=True)
+    site: str = Field(index=True)
     gateway: str
     name: str
     address: str
     customer_id: str
     zone: str
     customer_class: str
+    valid_from: str
+    valid_to: str
 
 
 class OwnerRow(Row, table=True):
@@ -154,7 +160,7 @@ class OwnerRow(Row, table=True):
 
 
 SCHEMA: Final = Schema(
-    head="enrolments_0001",
+    head="enrolments_0002",
     metadata=Row.metadata,
     scripts=Path(__file__).parent / "migrations",
 )
