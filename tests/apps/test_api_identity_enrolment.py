@@ -297,6 +297,26 @@ def test_the_billing_office_reads_keys_of_accounts(service):
     assert answer.status_code == 422
 
 
+def test_a_gateway_is_told_on_which_days_accounts_are_its_own(service):
+    other = generate_private_key().public_key
+    ends, begins = {"valid_to": "2026-07-16"}, {"valid_from": "2026-07-16"}
+    moved = [account("48") | ends, account("48~B", gateway=other) | begins]
+    assert put_books(service, [account("47"), *moved]).json() == {"accounts": 3}
+    body = {"identities": ["47", "48", "48~B", "nobody"]}
+    asked = service.post(
+        "/accounts/days", json=body, headers=service_token(service, grid_keys().gateway)
+    )
+    assert asked.json() == {"days": {"47": ["", ""], "48": ["", "2026-07-16"]}}
+    claimed = put_books(service, [account("48~B", gateway=other)])
+    assert (claimed.status_code, claimed.json()["reason"]) == (409, "books.two-gateways")
+    for days in ({"valid_from": "2026-07-32"}, {"valid_from": "20260716"}, begins | ends):
+        refused = put_books(service, [account("49") | days])
+        assert refused.json()["reason"] == "books.days"
+    for name in ("ops", "clerk", "lin"):
+        headers = person_token(service, name)
+        assert service.post("/accounts/days", json=body, headers=headers).status_code == 403
+
+
 # --- facts of the books --------------------------------------------------------------------------
 
 

@@ -399,6 +399,7 @@ def test_a_second_month_from_files_to_uploads_enrols_and_seats_nobody(shared):
     assert not set(august.names) & set(july.names)
     assert shared.identity.log == [
         "GET /identity-keys",
+        *["POST /service-tokens", "POST /accounts/days"],
         *["POST /registrations/list"] * 3,
         *["POST /challenges", "POST /logins"],
     ]

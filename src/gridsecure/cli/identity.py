@@ -166,7 +166,9 @@ def books(
         ("/books/gateways", _rows(gateways, GATEWAY_COLUMNS)),
     ]
     with online.person(url, key=key, services={"identity": url}) as call:
-        for path, rows in wanted:
+        for path, unordered in wanted:
+            # Accounts that end come first: another gateway's begin where they end.
+            rows = sorted(unordered, key=lambda row: not row.get("valid_to"))
             for start in range(0, len(rows), MAX_ROWS):
                 call("identity", "PUT", path, json=rows[start : start + MAX_ROWS])
     named = zip(("meter points", "gateways"), wanted, strict=True)
