@@ -298,7 +298,7 @@ def test_the_billing_office_reads_keys_of_accounts(service):
 
 
 def test_a_gateway_is_told_on_which_days_accounts_are_its_own(service):
-    other = generate_private_key().public_key
+    other = generate_private_key()
     ends, begins = {"valid_to": "2026-07-16"}, {"valid_from": "2026-07-16"}
     moved = [account("48") | ends, account("48~B", gateway=other) | begins]
     assert put_books(service, [account("47"), *moved]).json() == {"accounts": 3}

@@ -89,6 +89,7 @@ def fill_enrolments(engine: Engine, size: Size) -> None:
         counts = {"place": name("place", n), "meter_point_id": meter, "credential": credential}
         fill(to, names.CountedRow, n, **counts, **cell, period="2025", at=AT)
         books = {"meter_point_id": meter, "gateway": "ab" * 32, "customer_id": name("customer", n)}
+        books |= {"site": meter, "valid_from": "", "valid_to": ""}
         fill(to, names.AccountRow, n, **books, **cell, name="Lin", address="Harbour Road 1")
         n = numbers(size.uploads)
         fill(to, names.RekeyOrderRow, n, digest=name("rekey", n), orders="[]", at=AT)
