@@ -50,7 +50,7 @@ class BenchSizes:
 
     @classmethod
     def full(cls) -> Self:
-        """The sizes the published figures are for; six to ten minutes on two cores."""
+        """The sizes the published figures are for; seven to twelve minutes on two cores."""
         return cls(
             name="full",
             exact_meters=20_000,
@@ -63,7 +63,7 @@ class BenchSizes:
             run_meters=4_096,
             enrolled=512,
             readers=200,
-            jobs=24,
+            jobs=32,
             large_body=10_000_000,
             sources=100,
             source_batches=20,

@@ -4,6 +4,11 @@ The run is the product's own, through its processes. It writes a line as each st
 the processor time of every process below it is read, so a stage's share of a party is the
 difference of two readings. What a pool's finished workers used is counted with their parent. A
 stage of the gateway is told when the run asks the next time, a fifth of a second later at most.
+
+A second run, of few meter points, costs what there is whoever is billed: rings that are nearly
+empty, key sets that workers load, worker processes that start. Ten million meter points are
+computed from both: what a further meter point costs between the two, and the small run once more
+for each roster that is full.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from threading import Timer
 from typing import Final
 
 from benchmarks.figures import Figure
+from gridsecure.messages import MAX_SLOTS
 
 OFFICES: Final = "offices, analyst"
 """The run's own process: it acts for the billing office, the custodian, and an analyst."""
@@ -31,8 +37,10 @@ BEFORE: Final = "start"
 PREPARATION: Final = frozenset({BEFORE, "prepare meters", "start services"})
 """What a utility has: meters with readings, and services that run."""
 SUMMARY: Final = re.compile(r"([\d,]+) bills, ([\d,]+) mismatches")
+ROSTERS: Final = re.compile(r"(\d+) rosters")
 
 _LARGE, _CORES = 10_000_000, 64
+_FEW_METERS: Final = 40
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _STAGE: Final = re.compile(r"^\d\d:\d\d  (.+)$")
 _PARTS: Final = ("bill jobs", "load-curve jobs")
@@ -67,6 +75,23 @@ class WatchedRun:
         if self.code or found is None or found[2] != "0":
             raise AssertionError(f"the run failed: {self.output[-500:]}")
         return int(found[1].replace(",", ""))
+
+    @property
+    def rosters(self) -> int:
+        """How many rosters were billed.
+
+        Raises:
+            AssertionError: The run does not say.
+        """
+        found = ROSTERS.search(self.output)
+        if found is None:
+            raise AssertionError("the run tells no rosters")
+        return int(found[1])
+
+    @property
+    def month(self) -> float:
+        """Processor seconds of the month, without enrolment and what a utility has."""
+        return self.total(without=PREPARATION | ENROLMENT)
 
     def total(self, *, without: frozenset[str]) -> float:
         """Processor seconds of all stages but some."""
@@ -121,31 +146,36 @@ def whole_run(
         vector_micros: A bill by one TenSEAL vector in this run, the yardstick of machines.
         two_workers: How much faster two worker processes are than one.
     """
+    few, _ = _timed_run(_FEW_METERS)
+    watched, wall = _timed_run(meters)
+    speed = vector_micros / _YARDSTICK_MICROS
+    figures = [
+        *figures_of(watched, wall=wall, speed=speed),
+        figure_of_many(watched, few=few, two_workers=two_workers),
+    ]
+    return figures, tuple(stacked_table(watched, meters=watched.bills))
+
+
+def _timed_run(meters: int) -> tuple[WatchedRun, float]:
+    """A run of simulated meter points, and its time from start to end [s]."""
     started = time.monotonic()
     with TemporaryDirectory() as home:
         watched = watch_run(
             ["--meters", str(meters), "--home", home, "--no-serve"],
             environment={**os.environ, "COLUMNS": "200"},
         )
-    wall = time.monotonic() - started
-    figures = figures_of(
-        watched, wall=wall, speed=vector_micros / _YARDSTICK_MICROS, two_workers=two_workers
-    )
-    return figures, tuple(stacked_table(watched, meters=watched.bills))
+    return watched, time.monotonic() - started
 
 
-def figures_of(
-    watched: WatchedRun, *, wall: float, speed: float, two_workers: float
-) -> list[Figure]:
+def figures_of(watched: WatchedRun, *, wall: float, speed: float) -> list[Figure]:
     """The figures of a run.
 
     Args:
         wall: From start to end [s].
         speed: How many times as long this machine takes as the one where a run took 153 s.
-        two_workers: As in `whole_run`.
     """
     bills = watched.bills
-    month = watched.total(without=PREPARATION | ENROLMENT) / bills * 1e3
+    month = watched.month / bills * 1e3
     return [
         Figure(
             name="whole_run",
@@ -168,17 +198,36 @@ def figures_of(
             note="processor time of all processes, without preparing meters and starting services;"
             f" {month / speed:.1f} ms there",
         ),
-        Figure(
-            name="month_on_64_cores",
-            title="whole month for 10⁷ meter points on 64 cores, computed",
-            unit="min",
-            value=month / 1e3 * _LARGE / _CORES / (two_workers / 2) / 60,
-            must=20,
-            try_for=10,
-            note="the month above for each meter point, over cores that gain as two workers do; a"
-            " meter point costs no more among many (docs/scale.md)",
-        ),
     ]
+
+
+def figure_of_many(watched: WatchedRun, *, few: WatchedRun, two_workers: float) -> Figure:
+    """The figure of ten million meter points, from the slope between two runs.
+
+    Args:
+        few: A run of a few meter points, with as many rosters.
+        two_workers: As in `whole_run`.
+
+    Raises:
+        AssertionError: One of the runs has another number of rosters.
+    """
+    if few.rosters != watched.rosters:
+        raise AssertionError("the two runs have other rosters, so there is no slope")
+    further = (watched.month - few.month) / (watched.bills - few.bills)
+    share = few.month / few.rosters / MAX_SLOTS
+    cores = _CORES * two_workers / 2
+    return Figure(
+        name="month_on_64_cores",
+        title="whole month for 10⁷ meter points on 64 cores, computed",
+        unit="min",
+        value=(further + share) * _LARGE / cores / 60,
+        must=20,
+        try_for=10,
+        note=f"{further * 1e3:.2f} ms for a further meter point, from {few.bills:,} to"
+        f" {watched.bills:,} of them in {few.rosters} rosters, and {share * 1e3:.2f} ms of what the"
+        f" small run cost a roster, over {MAX_SLOTS:,} slots; cores gain as two workers do"
+        " (docs/scale.md)",
+    )
 
 
 def stacked_table(watched: WatchedRun, *, meters: int) -> list[str]:

@@ -35,7 +35,7 @@ from gridsecure.plans.quantities import TIER_TOTAL, TOTAL_QUANTITY
 from gridsecure.store.objects import ObjectStore, folder_url, open_objects
 from gridsecure.tariffs.tariff import catalogue_tariffs
 
-_MOST_ROUNDS: Final = 3
+_MOST_ROUNDS: Final = 5
 _WARM_JOBS: Final = 4
 
 
