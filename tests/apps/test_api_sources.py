@@ -78,13 +78,39 @@ def test_a_fixed_clock_is_noticed_where_the_declared_one_is_changed(sources):
     assert sources.receipt(taken).first == "2026-03-29T09:00:00+08:00"
 
 
+@pytest.mark.parametrize(
+    ("offset", "first"),
+    [
+        ("+05:30", "2026-07-15T02:30:00+08:00"),
+        ("+0545", "2026-07-15T02:15:00+08:00"),
+        ("+09:30", "2026-07-14T22:30:00+08:00"),
+        ("-03:30", "2026-07-15T11:30:00+08:00"),
+        ("-09:30", "2026-07-15T17:30:00+08:00"),
+    ],
+)
+def test_an_offset_of_half_and_quarter_hours_is_a_clock_like_others(sources, offset, first):
+    registered = sources.register("headend", timezone=offset, interval_minutes=30)
+    assert registered.json()["timezone"] == f"{offset[:3]}:{offset[-2:]}"
+    taken = sent(sources, "2026-07-15 00:00", f"2026-07-15T00:30{offset}")
+    assert sources.receipt(taken).first == first
+    number = next(NAMES)
+    day = f"meter_point_id,date,{','.join(f'{hour:02}:00' for hour in range(24))}\n"
+    wide = sources.send(
+        f"{day}A,2026-07-15{',1' * 24}\n".encode(), batch=f"z{number}", sequence=number
+    )
+    assert sources.receipt(wide).first == first
+    assert sent(sources, "2026-07-15T00:00+05:00").json()["reason"] == "readings.offset"
+
+
 def test_a_source_without_a_zone_of_its_own_may_write_any_offset(sources):
     answer = sources.register("headend", interval_minutes=30)
     assert answer.json()["timezone"] == "Asia/Shanghai"
     assert sent(sources, "2026-07-15T00:00+09:00", "2026-07-15T00:30+09:00").status_code == 200
 
 
-@pytest.mark.parametrize("zone", ["+08:30", "+8", "Mars/North", "+15:00", "UTC+8"])
+@pytest.mark.parametrize(
+    "zone", ["+08:60", "+14:30", "-12:15", "+8", "Mars/North", "+15:00", "UTC+8"]
+)
 def test_a_zone_that_is_none_is_refused(sources, zone):
     refused = sources.register("headend", timezone=zone)
     assert (refused.status_code, refused.json()["reason"]) == (400, "source.timezone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.errors import StorageError
+from gridsecure.errors import InvalidReadingsError, StorageError
 from gridsecure.gateway.batch_readings import meter_books, overlay_batches, read_month_batches
 from gridsecure.gateway.books.months import MeterDays, MonthContracts
 from gridsecure.gateway.formats import read_readings
@@ -280,6 +281,58 @@ def test_a_case_of_the_field_by_batches_is_the_same_month_as_by_file(tmp_path, n
         for frame in (by_batches, by_file)
     )
     assert found.to_numpy().tolist() == wanted.to_numpy().tolist()
+
+
+def as_json(text: str, *, lines: bool = False) -> str:
+    """A table of CSV as a list of objects, or as objects of lines."""
+    head, *rows = text.strip().splitlines()
+    readings = [dict(zip(head.split(","), row.split(","), strict=True)) for row in rows]
+    if lines:
+        return "".join(json.dumps(one) + "\n" for one in readings)
+    return json.dumps({"readings": readings})
+
+
+@pytest.mark.parametrize("of_lines", [True, False])
+def test_faces_in_json_are_those_of_csv_with_their_channels(tmp_path, of_lines):
+    export = FACES // 3
+    head = "meter_point_id,start,register_kwh"
+    alone = "\n".join([head, *lines(ALL)])
+    rows = [*lines(ALL, tail=",import"), *lines(ALL, faces=export, tail=",export")]
+    both = "\n".join([f"{head},channel", *rows])
+    beside = [
+        f"{line},{wh // 1000}.{wh % 1000:03d}" for line, wh in zip(lines(ALL), export, strict=True)
+    ]
+    wide = "\n".join([f"{head},register_export_kwh", *beside])
+    for text in (alone, both, wide):
+        in_json, _ = told([batch(tmp_path, as_json(text, lines=of_lines))])
+        in_csv, _ = told([batch(tmp_path, f"{text}\n")])
+        assert in_json.to_numpy().tolist() == in_csv.to_numpy().tolist()
+        assert in_json["energy_wh"].tolist() == WANTED
+        assert ("export_wh" in in_json) == (text != alone)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "said"),
+    [
+        ([{"register_kwh": "77.31", "kwh": 1}], "body", "either kwh or register_kwh"),
+        ([{"register_kwh": "77.31"}, {"kwh": 1}], "body", "energies and faces"),
+        ([{"quality": "actual"}], "body", "either kwh or register_kwh"),
+        ([{"register_kwh": "77.31", "channel": "reactive"}], "channel", "kvarh"),
+        ([{"register_kwh": "77.31", "channel": "export"}], "channel", "import"),
+        ([{"register_kwh": "77.31", "kvarh": 1}], "columns", "kvarh"),
+        ([{"register_kwh": 1, "channel": "import", "register_export_kwh": 2}], "columns", "export"),
+        ([{"kwh": 1, "register_export_kwh": "77.31"}], "columns", "register_export_kwh"),
+        ([{"register_kwh": "77.31x"}], "energy", "line 2"),
+    ],
+)
+def test_json_that_says_no_face_is_refused_with_a_way_out(tmp_path, given, reason, said):
+    own = {"meter_point_id": "m", "start": "2026-07-01 00:00"}
+    with pytest.raises(InvalidReadingsError) as refused:
+        batch(tmp_path, json.dumps([own | one for one in given]))
+    assert refused.value.reason == f"readings.{reason}"
+    text = f"{refused.value.message} {refused.value.remedy} {refused.value.problems}"
+    assert said in text or (said == "line 2" and "eading 1" in text)
+    assert "77.31" not in text
 
 
 # --- registers beside energies

@@ -82,7 +82,9 @@ def register(  # noqa: PLR0913 - one parameter an option
     ] = StampsOption.LOOK,
     timezone: Annotated[
         str,
-        typer.Option(help="Zone or fixed offset (+08:00) of its times. Default: the gateway's."),
+        typer.Option(
+            help="Zone or fixed offset (+08:00, +05:30) of its times. Default: the gateway's."
+        ),
     ] = "",
     interval: Annotated[
         int, typer.Option(min=0, help="Minutes of its intervals, for batches that show none.")

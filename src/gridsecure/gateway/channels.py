@@ -18,6 +18,8 @@ from gridsecure.billing.readings import REGISTER_COLUMNS
 from gridsecure.errors import InvalidReadingsError
 
 CHANNEL: Final = "channel"
+FACES: Final = "register_kwh"
+"""Column with faces of the register of energy taken."""
 FACES_FED_IN: Final = "register_export_kwh"
 """Column with faces of the register of energy fed in, beside `register_kwh`."""
 _ENERGIES: Final = ("", "总", "电量", "总电量", "示值", "总示值")

@@ -10,7 +10,6 @@ import datetime as dt
 import re
 import unicodedata
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -109,7 +108,7 @@ def stated_offsets(table: pd.DataFrame) -> frozenset[int | None]:
 
 
 def refuse_other_offsets(table: pd.DataFrame, zone: str) -> None:
-    """Refuse times whose offset is not the one of a zone at that moment.
+    """Refuse times whose offset is not the one of a zone, or the fixed offset, at that moment.
 
     `Z` and seconds since 1970 name a moment and say nothing of the clock that it was read from (RFC
     9557, section 2), so they contradict no zone. `+00:00` says that the clock shows UTC.
@@ -120,7 +119,7 @@ def refuse_other_offsets(table: pd.DataFrame, zone: str) -> None:
     if "start" not in table:
         return
     which, texts = pd.factorize(table["start"])
-    of_zone = ZoneInfo(zone)
+    of_zone = pd.Timestamp(0, tz=zone).tz
     wrong = np.array([_has_other_offset(text, of_zone) for text in texts], dtype=bool)
     rows = np.flatnonzero(wrong[which])
     if len(rows):
@@ -135,7 +134,7 @@ def refuse_other_offsets(table: pd.DataFrame, zone: str) -> None:
         )
 
 
-def _has_other_offset(written: Any, zone: ZoneInfo) -> bool:
+def _has_other_offset(written: Any, zone: dt.tzinfo | None) -> bool:
     if not _NUMERIC_OFFSET.search(unicodedata.normalize("NFKC", written).strip()):
         return False
     moment = _parse_moment(written)

@@ -233,6 +233,7 @@ def read_long_table(
     Raises:
         InvalidReadingsError: As `read_readings`.
     """
+    _check_columns(cells)
     table = _known(without_blank_lines(cells))
     found = _Table(table, "utf-8", at_ends=False, differences=False)
     return _read_cells(found, timezone, interval, meaning)
@@ -577,7 +578,7 @@ def _check_columns(table: pd.DataFrame) -> None:
             f"Unknown columns: {', '.join(strange)}." if strange else "Columns are missing."
         )
         raise InvalidReadingsError(
-            f"The header is not one of the known layouts. {found_text}",
+            f"The columns are not those of a known layout. {found_text}",
             reason="readings.columns",
             remedy=f"Name the columns {LAYOUTS}.",
         )

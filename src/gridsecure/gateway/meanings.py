@@ -28,8 +28,8 @@ class Meaning:
     Args:
         values: Energies of intervals, or faces of a cumulative register.
         stamps: Starts or ends of intervals.
-        zone: Zone of the clock that the times are read from [IANA name]. A time with another offset
-            than it has at that moment contradicts it.
+        zone: Zone of the clock that the times are read from [IANA name, or offset as `+05:30`]. A
+            time with another offset than it has at that moment contradicts it.
         meter_point_id: The one whose readings they are, where a file is of one and names none.
     """
 

@@ -23,7 +23,13 @@ from gridsecure.billing.registers import REGISTER
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.foreign_files import is_meter_readings
 from gridsecure.gateway.formats import ReadingsFile, read_long_table, read_readings
-from gridsecure.gateway.ingestion.body_pieces import BodyKind, Piece, cut_pieces, kind_of
+from gridsecure.gateway.ingestion.body_pieces import (
+    BodyKind,
+    Piece,
+    cut_pieces,
+    kind_of,
+    kind_of_columns,
+)
 from gridsecure.gateway.ingestion.body_tables import (
     HEADER_LINES,
     PARQUET,
@@ -139,14 +145,13 @@ def _read_table(cells: pd.DataFrame, source: Source) -> pd.DataFrame:
 def _read_parquet(body: SpooledBody, source: Source) -> Iterator[pd.DataFrame]:
     with body.open() as file:
         opened = open_parquet(file, size=body.size)
-        says_values = "values" in opened.schema_arrow.names
-        if opened.metadata.num_rows <= _WHOLE_ROWS or source.stamps != "start":
+        kind = kind_of_columns(opened.schema_arrow.names)
+        if opened.metadata.num_rows <= _WHOLE_ROWS or not _is_divisible(kind, source):
             _check_whole(body)
             for cells in parquet_tables(opened, size=body.size, rows=None):
                 yield _read_table(cells, source)
             return
         tables = parquet_tables(opened, size=body.size, rows=_ROWS)
-        kind = BodyKind(says_values=says_values)
         yield from _read_pieces(_numbered(tables), body, source, kind)
 
 

@@ -8,7 +8,7 @@ and be refused; no text of a reading holds a line break or a comma between brace
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ import pandas as pd
 
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files
-from gridsecure.gateway.channels import CHANNEL, FACES_FED_IN
+from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN
 from gridsecure.gateway.column_names import name_columns
 from gridsecure.gateway.daily_values import is_daily, is_matrix
 from gridsecure.gateway.ingestion.body_tables import HEADER_LINES, no_table, objects_table
@@ -32,6 +32,8 @@ _LONGEST_OBJECT: Final = 64 << 10
 _BLANKS: Final = 64
 _LIST: Final = re.compile(rb'\s*(\{\s*"readings"\s*:\s*)?\[\s*')
 _LIST_END: Final = re.compile(rb"\s*\]\s*(\}?)\s*\Z")
+_OF_CHANNELS: Final = frozenset((CHANNEL, FACES_FED_IN))
+"""Columns of which all lines together are needed: both channels are joined."""
 _MARKS: Final = (b"\xff\xfe", b"\xfe\xff", SIGNATURE)
 
 _Cut = Callable[[bytes], tuple[int, int] | None]
@@ -84,7 +86,13 @@ def kind_of(first: bytes) -> BodyKind:
     if foreign_files.is_nem12(text) or foreign_files.is_document(text):
         return BodyKind(is_divisible=False)
     if start[:1] in (b"{", b"["):
-        return BodyKind(is_json=True, is_list=_LIST.match(first[:_HEAD_BYTES]) is not None)
+        head = first[:_HEAD_BYTES]
+        return BodyKind(
+            is_json=True,
+            is_list=_LIST.match(head) is not None,
+            needs_starts=f'"{FACES}"'.encode() not in head,
+            is_divisible=not any(f'"{name}"'.encode() in head for name in _OF_CHANNELS),
+        )
     if first.startswith(_MARKS):
         return BodyKind(is_divisible=False)
     lines = foreign_files.preamble_lines(text.replace("\r\n", "\n")) + 1
@@ -96,11 +104,20 @@ def kind_of(first: bytes) -> BodyKind:
     names = name_columns(written).names
     return BodyKind(
         head,
-        needs_starts=not {"date", "register_kwh"}.intersection(names),
+        needs_starts=not {"date", FACES}.intersection(names),
         says_values="values" in names,
-        is_divisible=not {CHANNEL, FACES_FED_IN}.intersection(names)
+        is_divisible=not _OF_CHANNELS.intersection(names)
         and not (is_daily(names) or is_matrix(names))
         and b"\n" in first[len(head) :],
+    )
+
+
+def kind_of_columns(names: Sequence[str]) -> BodyKind:
+    """What a table with these columns is that stands on no lines."""
+    return BodyKind(
+        needs_starts=FACES not in names,
+        says_values="values" in names,
+        is_divisible=not _OF_CHANNELS.intersection(names),
     )
 
 

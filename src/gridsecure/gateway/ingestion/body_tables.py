@@ -12,7 +12,7 @@ for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN
 from gridsecure.gateway.ingestion.parquet_pages import measure_pages
 from gridsecure.gateway.ingestion.unfolding import bound_of, unfolds_too_far
 from gridsecure.gateway.table_text import (
@@ -36,12 +37,11 @@ from gridsecure.gateway.table_text import (
 PARQUET: Final = b"PAR1"
 HEADER_LINES: Final = 1
 """Lines that a file would have before the first of the cells."""
-_NAMES: Final = frozenset(
-    ("meter_point_id", "start", "kwh", "kvarh", "export_kwh", "quality", "unit", "values", "stamps")
+_ENERGIES: Final = frozenset(("kwh", "kvarh", "export_kwh", FACES, FACES_FED_IN))
+_NAMES: Final = _ENERGIES | frozenset(
+    ("meter_point_id", "start", CHANNEL, "quality", "unit", "values", "stamps")
 )
-_NEEDED: Final = frozenset(("meter_point_id", "start", "kwh"))
 _LONGEST_TEXT: Final = 256
-_ENERGIES: Final = frozenset(("kwh", "kvarh", "export_kwh"))
 _UNSAFE: Final = r'[",;\t\r\n]'
 _DECODER: Final = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 """Numbers are the texts that stand there."""
@@ -120,7 +120,7 @@ def _objects(readings: Sequence[Any], *, first: int) -> pa.Table:
         raise no_table(f"A batch holds 1 to {MAX_READINGS:,} readings.")
     try:
         names = sorted(set().union(*readings))
-        if set(names) <= _NAMES and all(one.keys() >= _NEEDED for one in readings):
+        if _are_columns(names) and all(_is_named(one.keys()) for one in readings):
             return pa.table(
                 {name: pa.array([one.get(name) for one in readings], pa.string()) for name in names}
             )
@@ -131,22 +131,38 @@ def _objects(readings: Sequence[Any], *, first: int) -> pa.Table:
         ReadingProblem("", None, "reading-shape", f"reading {number}: not as documented")
         for number in faulty[:20]
     ]
+    if not faulty and {"kwh", FACES} <= set().union(*readings):
+        raise InvalidReadingsError(
+            "The body holds energies and faces of registers.",
+            reason="readings.body",
+            remedy="Send readings with kwh in one batch, and those with register_kwh in another.",
+        )
     if not faulty:
         raise no_table("A text of the body is not Unicode.")
     raise InvalidReadingsError(
         f"{len(faulty):,} readings have the wrong shape; the first is number {faulty[0]}.",
         reason="readings.body",
         remedy=f"Each is an object with the names {', '.join(sorted(_NAMES))}, of which"
-        " meter_point_id, start and kwh must be there; values are texts or numbers.",
+        " meter_point_id, start and either kwh or register_kwh must be there; values are texts or"
+        " numbers.",
         problems=problems,
     )
+
+
+def _is_named(names: Set[str]) -> bool:
+    """Whether a reading says whose it is, when, and either an energy or a face."""
+    return "meter_point_id" in names and "start" in names and ("kwh" in names) != (FACES in names)
+
+
+def _are_columns(names: Collection[str]) -> bool:
+    return set(names) <= _NAMES and _is_named(set(names))
 
 
 def _is_reading(one: Any) -> bool:
     return (
         isinstance(one, dict)
         and one.keys() <= _NAMES
-        and one.keys() >= _NEEDED
+        and _is_named(one.keys())
         and all(value is None or isinstance(value, str) for value in one.values())
     )
 
@@ -164,7 +180,7 @@ def open_parquet(file: pa.NativeFile, *, size: int) -> pq.ParquetFile:
     try:
         about = pq.ParquetFile(file)
         names, kinds = about.schema_arrow.names, about.schema_arrow.types
-        if set(names) - _NAMES or not set(names) >= _NEEDED or len(set(names)) != len(names):
+        if not _are_columns(names) or len(set(names)) != len(names):
             raise no_table("The columns are not those of a long table.")
         if any(pa.types.is_nested(kind) for kind in kinds):
             raise no_table("A column holds lists or structures.")

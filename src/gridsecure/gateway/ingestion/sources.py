@@ -36,7 +36,9 @@ ROLE: Final = "meter-data"
 """The role of a source's tokens."""
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-_FIXED: Final = re.compile(r"([+-])(\d{2}):?00")
+_FIXED: Final = re.compile(r"([+-])(\d{2}):?([0-5]\d)")
+_EASTMOST_MINUTES: Final = 14 * 60
+_WESTMOST_MINUTES: Final = -12 * 60
 _MOST_PREFIXES: Final = 1000
 _LONGEST_PREFIX: Final = 64
 _DAY_MINUTES: Final = 24 * 60
@@ -53,7 +55,7 @@ class Source:
         thumbprint: Of its key.
         meter_points: Beginnings of the meter point ids that it may send; an empty text is all.
         stamps: Whether its times begin or end their intervals; empty, each body is looked at.
-        timezone: Zone of its local times [IANA name].
+        timezone: Zone of its local times [IANA name, or an offset as `+05:30`].
         webhook: Address that notices go to; empty for none.
         interval_minutes: Length of its intervals, for meter points of which a batch has too few
             readings to show it; 0 where it declared none.
@@ -116,7 +118,7 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
 
     Args:
         name: Up to 64 small letters, digits and hyphens.
-        timezone: IANA name, or a fixed offset of whole hours, as `+08:00`; empty for the gateway's
+        timezone: IANA name, or a fixed offset, as `+08:00` or `+05:30`; empty for the gateway's
             own.
         webhook: Address that notices go to; empty for none.
         interval_minutes: Length of its intervals, a part of a day; 0 for none.
@@ -205,17 +207,22 @@ def _checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
 
 
 def _checked_zone(written: str) -> str:
-    offset = _FIXED.fullmatch(written)
-    # East of Greenwich is minus in these names, as in POSIX.
-    name = f"Etc/GMT{'-' if offset[1] == '+' else '+'}{int(offset[2])}" if offset else written
+    offset, name = _FIXED.fullmatch(written), written
+    if offset:
+        sign, hours, minutes = offset[1], int(offset[2]), int(offset[3])
+        total = (60 * hours + minutes) * (1 if sign == "+" else -1)
+        if minutes and _WESTMOST_MINUTES <= total <= _EASTMOST_MINUTES:
+            return f"{sign}{hours:02}:{minutes:02}"
+        # East of Greenwich is minus in these names, as in POSIX.
+        name = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}" if not minutes else written
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
         raise InputError(
             "There is no time zone of that name.",
             reason="source.timezone",
-            remedy="Give an IANA name, such as Asia/Shanghai, or a fixed offset of whole hours,"
-            " such as +08:00.",
+            remedy="Give an IANA name, such as Asia/Shanghai, or a fixed offset, such as +08:00"
+            " or +05:30.",
         ) from error
     return name
 
