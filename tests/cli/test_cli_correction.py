@@ -65,10 +65,27 @@ def run(services, person, *command: str) -> str:
 
 def compared(services, *more: str, month: str = MONTH) -> tuple[int, str]:
     """`gridsecure period compare`, as the billing office; its exit code and what it printed."""
+    return office(services, "compare", *more, month=month)
+
+
+def statements_of(services, folder: Path, name: str) -> list[str]:
+    """The names of a customer's statements, made of what the billing office opened."""
+    bills, made = folder / "bills.json", folder / "made"
+    assert office(services, "bills", f"--output={bills}")[0] == 0
+    code, told = office(services, "bills", f"--output={bills}")
+    assert (code, "statement.exists" in told) == (1, True), told
+    assert bills.stat().st_mode & 0o077 == 0
+    command = [PROGRAM, "statement", f"--bill={bills}", f"--meter={name}", "--language=en"]
+    subprocess.run([*command, f"--output={made}"], check=True, timeout=120)
+    return sorted(path.name for path in made.iterdir())
+
+
+def office(services, command: str, *more: str, month: str = MONTH) -> tuple[int, str]:
+    """A command of `gridsecure period` as the billing office types it."""
     urls, home = services
     done = subprocess.run(
         [
-            *(PROGRAM, "period", "compare", f"--month={month}"),
+            *(PROGRAM, "period", command, f"--month={month}"),
             *(f"--{name}={urls[name]}" for name in ("identity", "authority", "gateway")),
             *(f"--{name}-key={public_key(home / name)}" for name in ("authority", "gateway")),
             f"--key={home / 'people' / 'billing' / 'signing.key'}",
@@ -124,6 +141,8 @@ def test_a_billed_month_is_corrected_computed_and_released(running, tmp_path):
     code, shown = compared(running)
     assert (code, "2 releases, 1 of them corrections" in shown) == (0, True), shown
     assert "period.nothing-released" in compared(running, month="2026-06")[1]
+    made = [f"statement-{name}-2026-07-v{version}-en.html" for version in (1, 2)]
+    assert statements_of(running, tmp_path, name) == made
     spoil_correction(home, told["name"])
     code, shown = compared(running, "--format=json")
     found = json.loads(shown)

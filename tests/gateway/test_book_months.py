@@ -28,6 +28,7 @@ from gridsecure.gateway.month_files import HandedIn, load_files, save_files
 from gridsecure.gateway.month_plan import find_plan, month_period
 from gridsecure.gateway.outbox import load_outgoing
 from gridsecure.gateway.reconciliation import compute_expected_bills, oracle_path, read_oracle
+from gridsecure.gateway.settlement_proofs import find_parts
 from gridsecure.identity.enrolments.books import write_books
 from gridsecure.messages import RosterManifest
 from tests.gateway.gateway_world import (
@@ -126,6 +127,9 @@ def test_who_moves_in_and_who_moves_out_are_billed_for_their_days(world, monkeyp
     totals = oracle_totals(world)
     assert totals[name] == energy(world, name, "2026-07-01", "2026-07-16")
     assert totals[mover] == energy(world, name, "2026-07-16", "2026-08-01")
+    # The billing office is told whose days are which, and nobody else's.
+    first, middle, last = (f"2026-{day}T00:00:00+08:00" for day in ("07-01", "07-16", "08-01"))
+    assert find_parts(world.zone, MONTH) == {name: (first, middle), mover: (middle, last)}
     # What is encrypted is what the oracle bills, slot by slot.
     checked = 0
     for roster, column in sealed:

@@ -16,6 +16,8 @@ from pathlib import Path
 from secrets import token_bytes
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gridsecure import frames
 from gridsecure.cli.home import create_home, make_vault_folders
@@ -39,6 +41,7 @@ from gridsecure.errors import (
 from gridsecure.homomorphic.parameters import INTERVAL, REGISTER
 from gridsecure.key_authority.checker.answering import FAILED, RELEASED
 from gridsecure.key_authority.checker.vault_client import VaultClient
+from gridsecure.key_authority.control_totals import CountedOnce
 from gridsecure.key_authority.door import WANTED, Line
 from gridsecure.key_authority.packages import (
     CheckedBills,
@@ -175,9 +178,25 @@ def test_a_meter_point_in_two_rosters_of_an_order(authority: Authority, order: O
     content, files = order
     twice = content.model_copy(update={"rosters": content.rosters * 2})
     envelope = sign_message(twice, key=authority.grid.authority_key)
+    kept: list[bytes] = []
+    # Nothing of the second one is asked for: it is refused before it would be decrypted.
     with pytest.raises(InvalidMessageError) as refused:
-        authority.vault.release_bills(envelope, files * 2, list[bytes]().append)
-    assert refused.value.reason == "vault.twice"
+        authority.vault.release_bills(envelope, [*files, files[0]], kept.append)
+    assert (refused.value.reason, len(kept)) == ("vault.twice", 1)
+
+
+@given(st.lists(st.lists(st.integers(0, 40), max_size=6), max_size=12))
+def test_a_meter_point_is_counted_once_in_whatever_roster_it_comes_again(rosters) -> None:
+    counted, known = CountedOnce(), set[int]()
+    for numbers in rosters:
+        names = [f"{number:064x}" for number in numbers]
+        if len(known) + len(numbers) == len(known | set(numbers)):
+            counted.count(names)
+            known |= set(numbers)
+            continue
+        with pytest.raises(InvalidMessageError) as refused:
+            counted.count(names)
+        assert refused.value.reason == "vault.twice"
 
 
 def test_a_column_under_another_name_than_its_label(authority: Authority, order: Order) -> None:

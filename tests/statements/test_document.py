@@ -386,3 +386,37 @@ def test_a_bill_that_does_not_add_up_is_not_explained(bill: Any, place: str) -> 
     with pytest.raises(InputError, match=f"does not add up at {place},") as caught:
         statement(bill)
     assert caught.value.reason == "statement.arithmetic"
+
+
+@pytest.mark.parametrize(
+    ("language", "days", "note"),
+    [
+        (Language.CHINESE, "2026年7月16日至2026年7月31日（含）", "只计入这些日期的电量"),
+        (Language.ENGLISH, "16 July 2026 to 31 July 2026 (inclusive)", "your days alone"),
+    ],
+)
+def test_who_moved_in_is_told_its_days(language, days, note):
+    own = {"start": "2026-07-16T00:00:00+08:00", "end": "2026-08-01T00:00:00+08:00"}
+    whole, part = (statement({**period(), **served}, language) for served in ({}, {"served": own}))
+    assert days in [fact.value for fact in part.facts]
+    assert days not in [fact.value for fact in whole.facts]
+    assert note in part.notes[0]
+    assert not any(note in text for text in whole.notes)
+    assert len(part.facts) == len(whole.facts) + 1
+
+
+@pytest.mark.parametrize(
+    "served",
+    [
+        {},
+        {"start": "2026-07-16T00:00:00+08:00"},
+        {"start": "2026-07-16T00:00:00+08:00", "end": "2026-07-16T00:00:00+08:00"},
+        {"start": "2026-06-30T00:00:00+08:00", "end": "2026-07-16T00:00:00+08:00"},
+        {"start": "2026-07-16T00:00:00+08:00", "end": "2026-08-02T00:00:00+08:00"},
+        "July",
+    ],
+)
+def test_days_that_are_no_part_of_the_period_are_refused(served):
+    with pytest.raises(InputError) as refused:
+        statement({**period(), "served": served}, Language.ENGLISH)
+    assert refused.value.reason == "statement.shape"

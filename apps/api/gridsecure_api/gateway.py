@@ -25,7 +25,7 @@ from gridsecure.gateway.expected_bills import seal_expected
 from gridsecure.gateway.ingestion.batch_queue import BatchQueue
 from gridsecure.gateway.month_files import HandedIn, load_day_files, load_files, save_files
 from gridsecure.gateway.months import Peers, Progress, process_month
-from gridsecure.gateway.settlement_proofs import prove_settlements
+from gridsecure.gateway.settlement_proofs import find_parts, prove_settlements
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
 from gridsecure.wire.gateway import (
@@ -182,9 +182,14 @@ def expect_bills(
 
 @router.post("/months/{month}/settlement-proofs", dependencies=_billing)
 def prove_settlement(month: str, service: Service, wanted: ProofsWanted) -> SettlementProofs:
-    """Prove to the billing office which settlement pseudonym each billed meter point has."""
+    """Prove to the billing office which settlement pseudonym each billed meter point has.
+
+    It is told of whoever moved in or out within the month for which days its bill is.
+    """
     proofs = prove_settlements(service.zone, month, challenge=bytes.fromhex(wanted.challenge))
-    return SettlementProofs(proofs={name: proof.hex() for name, proof in proofs.items()})
+    parts = {name: days for name, days in find_parts(service.zone, month).items() if name in proofs}
+    shown = {name: proof.hex() for name, proof in proofs.items()}
+    return SettlementProofs(proofs=shown, parts=parts)
 
 
 _ROOMS: Final = (

@@ -8,10 +8,11 @@ are released, the office compares them with those that the gateways expect.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -31,10 +32,14 @@ from gridsecure.errors import InputError
 
 with on_use():
     from gridsecure import messages, month_texts, periods, statement_checks
-    from gridsecure.cli import analyst, online
+    from gridsecure.cli import analyst, online, statement
     from gridsecure.offices import billing_office, closing_lists
     from gridsecure.offices import files as office_files
 
+
+if TYPE_CHECKING:
+    from gridsecure.identity_messages import Audience
+    from gridsecure.offices.billing_office import BillingOffice
 
 period_app = typer.Typer(
     help="Close a month: say which uploads are billed and totalled together.", no_args_is_help=True
@@ -51,6 +56,17 @@ TimezoneOption = Annotated[str, typer.Option(help="Local time of the supply area
 
 def _without_slashes(urls: Sequence[str]) -> list[str]:
     return [without_slash(url) for url in urls]
+
+
+AuthorityKeyOption = Annotated[str, typer.Option(help="The key authority's key (130 digits).")]
+GatewaysOption = Annotated[
+    list[str],
+    typer.Option(help="A gateway's address; again for each one.", callback=_without_slashes),
+]
+GatewayKeysOption = Annotated[
+    list[str], typer.Option(help="Its key (130 digits), in the order of --gateway.")
+]
+OpeningKeyOption = Annotated[Path, typer.Option(help="The billing office's key; it opens bills.")]
 
 
 @period_app.command("show")
@@ -107,16 +123,11 @@ def compare(  # noqa: PLR0913 - one parameter an option
     *,
     identity: IdentityUrlOption,
     authority: AuthorityUrlOption,
-    authority_key: Annotated[str, typer.Option(help="The key authority's key (130 digits).")],
-    gateway: Annotated[
-        list[str],
-        typer.Option(help="A gateway's address; again for each one.", callback=_without_slashes),
-    ],
-    gateway_key: Annotated[
-        list[str], typer.Option(help="Its key (130 digits), in the order of --gateway.")
-    ],
+    authority_key: AuthorityKeyOption,
+    gateway: GatewaysOption,
+    gateway_key: GatewayKeysOption,
     key: PersonOption,
-    office_key: Annotated[Path, typer.Option(help="The billing office's key; it opens bills.")],
+    office_key: OpeningKeyOption,
     month: MonthOption,
     timezone: TimezoneOption = TIMEZONE,
     output: FormatOption = OutputFormat.TABLE,
@@ -126,13 +137,12 @@ def compare(  # noqa: PLR0913 - one parameter an option
     Each gateway bills its own readings in the clear and tells digests of what was released. Where a
     bill or correction differs, or is on one side only, the exit code is 1.
     """
-    own = office_files.officer_key(office_key)
-    trusted = analyst.parse_point(authority_key, option="--authority-key")
     gateways = _gateways(gateway, gateway_key)
+    office = _office(office_key, authority_key, gateways)
     with online.person(identity, key=key, services={"authority": authority}) as call:
-        office = billing_office.BillingOffice(call, own, trusted, gateways[0][1])
-        certificates = office.fetch_certificates(start=month_span(month, timezone)["start"])
-        statements = office.open_statements(certificates)
+        opening = replace(office, call=call)
+        certificates = opening.fetch_certificates(start=month_span(month, timezone)["start"])
+        statements = opening.open_statements(certificates)
     expected: dict[tuple[str, int], Any] = {}
     for url, point in gateways:
         # Each gateway is signed in to anew: a token lasts five minutes, and billing may take them.
@@ -144,6 +154,59 @@ def compare(  # noqa: PLR0913 - one parameter an option
     print_result(document, output, show=lambda console: _show_check(document, console))
     if found.mismatches:
         raise typer.Exit(1)
+
+
+@period_app.command("bills")
+@explain_errors
+def bills(  # noqa: PLR0913 - one parameter an option
+    *,
+    identity: IdentityUrlOption,
+    authority: AuthorityUrlOption,
+    authority_key: AuthorityKeyOption,
+    gateway: GatewaysOption,
+    gateway_key: GatewayKeysOption,
+    key: PersonOption,
+    office_key: OpeningKeyOption,
+    month: MonthOption,
+    output: Annotated[Path, typer.Option(help="The bill file to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite it.")] = False,
+    timezone: TimezoneOption = TIMEZONE,
+) -> None:
+    """Open a month's released bills and corrections, and write them by meter point.
+
+    The file is what `gridsecure statement` makes customers' statements of. Whoever moved in or out
+    within the month finds its own days in its bill.
+    """
+    if not force:
+        statement.refuse_existing([output])
+    start = month_span(month, timezone)["start"]
+    gateways = _gateways(gateway, gateway_key)
+    office = _office(office_key, authority_key, gateways)
+    with online.person(identity, key=key, services={"authority": authority}) as call:
+        opening = replace(office, call=call)
+        statements = opening.open_statements(opening.fetch_certificates(start=start))
+    proven = billing_office.ProvenAccounts({}, {})
+    for url, point in gateways:
+        services: dict[Audience, str] = {"identity": identity, "gateway": url}
+        with online.person(identity, key=key, services=services) as call:
+            asked = replace(office, call=call, gateway=point)
+            own = asked.prove_accounts(month=month, start=start)
+        proven.names.update(own.names)
+        proven.parts.update(own.parts)
+    document = billing_office.assign_bills(statements, proven)
+    statement.write_whole(output, json.dumps(document, ensure_ascii=False).encode())
+    Console().print(f"Wrote the bills of {len(document['meters']):,} meter points to {output}.")
+
+
+def _office(key: Path, authority_key: str, gateways: Sequence[tuple[str, Any]]) -> BillingOffice:
+    """The billing office, which nobody has signed in for yet."""
+    own = office_files.officer_key(key)
+    trusted = analyst.parse_point(authority_key, option="--authority-key")
+    return billing_office.BillingOffice(_not_signed_in, own, trusted, gateways[0][1])
+
+
+def _not_signed_in(*_given: Any, **_more: Any) -> Any:
+    raise ValueError("an office calls nobody before it has signed in")
 
 
 def _gateways(urls: Sequence[str], keys: Sequence[str]) -> list[tuple[str, Any]]:

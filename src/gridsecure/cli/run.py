@@ -225,7 +225,8 @@ class Run:
             keys["authority"],
             keys["gateway"],
         )
-        accounts = office.prove_accounts(month=files.month, start=self._period["start"])
+        proven = office.prove_accounts(month=files.month, start=self._period["start"])
+        accounts = proven.names
         certificates = office.fetch_certificates(start=self._period["start"])
         statements = office.open_statements(certificates)
         check_owners(statements, accounts)

@@ -53,9 +53,9 @@ def write_statements(
     rendered = [render_statement(order, options=options) for order in orders]
     targets = _targets(job, rendered)
     if not job.force:
-        _refuse_existing(targets)
+        refuse_existing(targets)
     for target, statement in zip(targets, rendered, strict=True):
-        _write_whole(target, statement.content)
+        write_whole(target, statement.content)
         report(str(target))
     return targets
 
@@ -104,7 +104,12 @@ def _targets(job: StatementJob, rendered: Sequence[RenderedStatement]) -> tuple[
     return targets
 
 
-def _refuse_existing(targets: Sequence[Path]) -> None:
+def refuse_existing(targets: Sequence[Path]) -> None:
+    """Refuse to write over a file.
+
+    Raises:
+        ConflictError: One is there (`statement.exists`).
+    """
     there = [target for target in targets if os.path.lexists(target)]
     if there:
         raise ConflictError(
@@ -114,8 +119,12 @@ def _refuse_existing(targets: Sequence[Path]) -> None:
         )
 
 
-def _write_whole(target: Path, content: bytes) -> None:
-    """Write a file, readable by its owner only, that is there whole or not at all."""
+def write_whole(target: Path, content: bytes) -> None:
+    """Write a file, readable by its owner only, that is there whole or not at all.
+
+    Raises:
+        StorageError: The disk refuses (`statement.output`).
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_file(target, [content])

@@ -13,12 +13,31 @@ from gridsecure.errors import InvalidMessageError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.agents import agents_of
+from gridsecure.gateway.books.as_of import contracts_as_of
 from gridsecure.gateway.correction_plan import find_first_uploads
-from gridsecure.gateway.month_plan import load_plan
+from gridsecure.gateway.month_plan import load_plan, month_period
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.month_texts import year_text
 
 CHALLENGE_BYTES = 32
+
+
+def find_parts(zone: GatewayZone, month: str) -> dict[str, tuple[str, str]]:
+    """Start and end of the days that meter points were billed for which have a part of the month.
+
+    Args:
+        month: YYYY-MM.
+
+    Returns:
+        Meter point, by holder -> two moments, ISO 8601.
+
+    Raises:
+        NotFoundError: The month was not processed here.
+    """
+    plan, period = load_plan(zone, month), month_period(month, timezone=zone.timezone)
+    books = contracts_as_of(zone, period=period, revision=plan.books_revision)
+    found = books.parts(period).items()
+    return {name: (start.isoformat(), end.isoformat()) for name, (start, end) in found}
 
 
 def prove_settlements(zone: GatewayZone, month: str, *, challenge: bytes) -> dict[str, bytes]:

@@ -53,24 +53,18 @@ def total_cells(
     of their money are, is looked at here again.
 
     Args:
-        bills: By roster; taken one after the other, and not kept.
-
-    Raises:
-        InvalidMessageError: A meter point is in two rosters, so that its cell looks larger than it
-            is (`vault.twice`).
+        bills: By roster; taken one after the other, and not kept. No meter point is in two of them
+            (`CountedOnce`).
     """
     crowds: dict[Place, CellCrowds] = defaultdict(CellCrowds)
     sums = {measure: Counter[Place]() for measure in MEASURES}
-    names: list[NDArray[np.bytes_]] = []
     for roster, part in bills:
-        names.append(_packed(roster.pseudonyms))
         rows = billed_rows(roster, start=order.start, end=order.end, tariff=part.tariff)
         values = zip(part.energy_wh, part.bills.totals_fen, strict=True)
         for (place, member, key), (energy_wh, amount_fen) in zip(rows, values, strict=True):
             crowds[place].add(member, key)
             for measure, value in zip(MEASURES, (1, energy_wh, amount_fen), strict=True):
                 sums[measure][place] += int(value)
-    _check_counted_once(names)
     ordered = withheld_measures(order.withheld)
     found = {place: crowds[place].list_withheld() for place in sorted(crowds)}
     layout = [
@@ -101,13 +95,38 @@ def _packed(pseudonyms: Sequence[str]) -> NDArray[np.bytes_]:
         raise InvalidMessageError("A roster names what is no pseudonym.") from error
 
 
-def _check_counted_once(names: Sequence[NDArray[np.bytes_]]) -> None:
-    packed = np.concatenate([np.empty(0, dtype="S32"), *names])
-    packed.sort()
-    if (packed[1:] == packed[:-1]).any():
-        raise InvalidMessageError(
-            "An order has a meter point in two of its rosters.", reason="vault.twice"
-        )
+class CountedOnce:
+    """The meter points of an order, 32 bytes each, as its rosters come.
+
+    A meter point in two rosters would make its cell look larger than it is.
+    """
+
+    def __init__(self) -> None:
+        self._known: list[NDArray[np.bytes_]] = []
+
+    def count(self, pseudonyms: Sequence[str]) -> None:
+        """Count the members of a roster; to be asked before anything of it is decrypted.
+
+        Raises:
+            InvalidMessageError: One was counted before (`vault.twice`), or is no pseudonym.
+        """
+        new = np.sort(_packed(pseudonyms))
+        if (new[1:] == new[:-1]).any() or any(_shares(own, new) for own in self._known):
+            raise InvalidMessageError(
+                "An order has a meter point in two of its rosters.", reason="vault.twice"
+            )
+        self._known.append(new)
+        # Few arrays, each larger than the one after it: every name is merged a few times at most.
+        while len(self._known) > 1 and len(self._known[-2]) <= len(self._known[-1]):
+            merged = np.concatenate([self._known.pop(), self._known.pop()])
+            merged.sort(kind="stable")
+            self._known.append(merged)
+
+
+def _shares(known: NDArray[np.bytes_], new: NDArray[np.bytes_]) -> bool:
+    """Whether two sorted arrays share a name."""
+    places = np.minimum(np.searchsorted(known, new), len(known) - 1)
+    return bool(len(known)) and bool((known[places] == new).any())
 
 
 def billed_rows(

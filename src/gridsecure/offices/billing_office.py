@@ -11,7 +11,7 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from gridsecure.credentials.seats import settlement_domain
 from gridsecure.credentials.settlement import verify_settlements
@@ -20,7 +20,7 @@ from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, NotFoundError, SignatureError
-from gridsecure.messages import ReleaseCertificate, Signed, open_message
+from gridsecure.messages import FIRST_REVISION, ReleaseCertificate, Signed, open_message
 from gridsecure.offices.officers import Call
 from gridsecure.statement_checks import (
     EXPECTED_PURPOSE,
@@ -31,6 +31,20 @@ from gridsecure.statement_checks import (
 
 MAX_ACCOUNTS: Final = 4096
 """Accounts of one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenAccounts:
+    """Whose bills a month's are.
+
+    Args:
+        names: Settlement name -> meter point, by holder.
+        parts: Meter point -> start and end of the days that it is billed for, where it moved in or
+            out within the month.
+    """
+
+    names: dict[str, str]
+    parts: dict[str, tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +126,8 @@ class BillingOffice:
         trusted = {self.gateway.thumbprint: self.gateway}
         return open_message(Signed.parse(text), expect=ExpectedBills, trusted=trusted).digests
 
-    def prove_accounts(self, *, month: str, start: str) -> dict[str, str]:
-        """Have every account prove its settlement pseudonym: settlement name -> meter point.
+    def prove_accounts(self, *, month: str, start: str) -> ProvenAccounts:
+        """Have every account of the gateway prove its settlement pseudonym.
 
         Args:
             month: The month, YYYY-MM.
@@ -125,7 +139,8 @@ class BillingOffice:
         suite, domain, challenge = sm2_suite(), settlement_domain(start), secrets.token_bytes(32)
         suite.group.prepare(domain.base(suite))
         path, wanted = f"/months/{month}/settlement-proofs", {"challenge": challenge.hex()}
-        proofs = self.call("gateway", "POST", path, json=wanted)["proofs"]
+        answer = self.call("gateway", "POST", path, json=wanted)
+        proofs = answer["proofs"]
         keys = self._enrolled_keys(sorted(proofs))
         subjects = verify_settlements(
             [
@@ -136,7 +151,8 @@ class BillingOffice:
             challenge=challenge,
             suite=suite,
         )
-        return dict(zip(subjects, keys, strict=True))
+        parts = {name: (str(first), str(end)) for name, (first, end) in answer["parts"].items()}
+        return ProvenAccounts(dict(zip(subjects, keys, strict=True)), parts)
 
     def _enrolled_keys(self, names: Sequence[str]) -> dict[str, str]:
         keys: dict[str, str] = {}
@@ -148,6 +164,29 @@ class BillingOffice:
     def _read(self, envelope: Signed) -> ReleaseCertificate:
         trusted = {self.authority.thumbprint: self.authority}
         return open_message(envelope, expect=ReleaseCertificate, trusted=trusted)
+
+
+def assign_bills(statements: Sequence[bytes], accounts: ProvenAccounts) -> dict[str, Any]:
+    """A bill document by meter point, of statements that were opened.
+
+    Whoever moved in or out within the month is told its days (`served`): only the gateway and this
+    office know them.
+
+    Raises:
+        SignatureError: As `check_owners`.
+    """
+    check_owners(statements, accounts.names)
+    meters: dict[str, dict[str, Any]] = {}
+    for data in statements:
+        for subject, bill in json.loads(data)["meters"].items():
+            name = accounts.names[subject]
+            own = accounts.parts.get(name)
+            served = {} if own is None else {"served": {"start": own[0], "end": own[1]}}
+            periods = meters.setdefault(name, {"periods": []})["periods"]
+            periods += [{**period, **served} for period in bill["periods"]]
+    for bill in meters.values():
+        bill["periods"].sort(key=lambda period: period.get("version", FIRST_REVISION))
+    return {"meters": dict(sorted(meters.items()))}
 
 
 def check_owners(statements: Sequence[bytes], accounts: Mapping[str, str]) -> None:

@@ -133,6 +133,8 @@ class Bill:
     cancels: CancelledBill | None
     adjustment: Adjustment | None
     notices: tuple[BillNotice, ...] = ()
+    served: tuple[datetime, datetime] | None = None
+    """Start and end of the days that are the account's, where those are a part of the period."""
 
     @property
     def currency(self) -> str:
@@ -147,7 +149,12 @@ class Bill:
     @property
     def last_instant(self) -> datetime:
         """The last moment inside the period, whose day is the last day billed."""
-        return self.end - timedelta(microseconds=1)
+        return moment_before(self.end)
+
+
+def moment_before(end: datetime) -> datetime:
+    """The last moment before an end, whose day is the last one inside."""
+    return end - timedelta(microseconds=1)
 
 
 def read_bill(period: object) -> Bill:
@@ -175,7 +182,16 @@ def read_bill(period: object) -> Bill:
         cancels=cancels,
         adjustment=adjustment,
         notices=table.each("notices", _notice) if table.has("notices") else (),
+        served=table.optional("served", lambda value, at: _served(value, at, (start, end))),
     )
+
+
+def _served(value: object, at: str, period: tuple[datetime, datetime]) -> tuple[datetime, datetime]:
+    table = JsonTable.of(value, at)
+    start, end = table.moment("start"), table.moment("end")
+    if not period[0] <= start < end <= period[1]:
+        raise refusal(at, "is not a part of the period")
+    return start, end
 
 
 def _notice(table: JsonTable) -> BillNotice:

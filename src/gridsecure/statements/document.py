@@ -20,7 +20,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from gridsecure.statements.bill_document import Bill, BillLine, BillNotice, read_bill
+from gridsecure.statements.bill_document import (
+    Bill,
+    BillLine,
+    BillNotice,
+    moment_before,
+    read_bill,
+)
 from gridsecure.statements.checks import amounts_by_key, check_bill, percent_of
 from gridsecure.statements.explain import explain
 from gridsecure.statements.figures import (
@@ -128,6 +134,10 @@ def _facts(bill: Bill, addressee: Addressee, wording: Wording) -> tuple[Fact, ..
         ("issuer", issuer),
         ("billing_period", wording.say("period_dates", **dates)),
     ]
+    if bill.served:
+        start, end = bill.served
+        own = {"first": wording.date(start), "last": wording.date(moment_before(end))}
+        facts.append(("served_days", wording.say("period_dates", **own)))
     if bill.tariff:
         chinese = wording.language is Language.CHINESE
         name = bill.tariff.name_zh if chinese else bill.tariff.name_en
@@ -232,7 +242,8 @@ def _used_sources(bill: Bill) -> dict[str, SourceView]:
 
 
 def _notes(bill: Bill, wording: Wording) -> tuple[str, ...]:
-    keys = ["note_rounding"]
+    keys = ["note_served"] if bill.served else []
+    keys += ["note_rounding"]
     keys += ["note_base"] if any(line.base is not None for line in bill.lines) else []
     ways = {line.computed for line in bill.lines}
     keys += [f"note_{way}" for way in WAYS if way in ways]

@@ -45,6 +45,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "issuer_utility": ("供电企业", "Electricity utility"),
     "meter_point": ("计量点", "Meter point"),
     "billing_period": ("计费周期", "Billing period"),
+    "served_days": ("您的用电日期", "Your days in it"),
     "period_dates": ("{first}至{last}（含）", "{first} to {last} (inclusive)"),
     "tariff": ("电价表", "Tariff"),
     "tariff_version": ("电价表版本", "Tariff version"),
@@ -54,6 +55,11 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "replaces": (
         "第 {new} 版，替代已作废的第 {old} 版",
         "version {new}; replaces version {old}, which is cancelled",
+    ),
+    "note_served": (
+        "您在该计费周期内只有部分日期持有此计量点，账单只计入这些日期的电量。",
+        "You held this meter point for a part of the billing period. The bill counts the energy of "
+        "your days alone.",
     ),
     "not_stated": ("账单数据未载明", "not stated in the bill"),
     # the total

@@ -391,9 +391,14 @@ class Reconciliation(Answer):
 
 
 class SettlementProofs(Answer):
-    """Meter point -> proof in hexadecimal, as `credentials.settlement` checks it."""
+    """Meter point -> proof in hexadecimal, as `credentials.settlement` checks it.
+
+    `parts` has start and end, ISO 8601, of the days that those are billed for who moved in or out
+    within the month. Nobody else is told of them.
+    """
 
     proofs: dict[str, str]
+    parts: dict[str, tuple[str, str]]
 
 
 class SourceRegistered(Answer):

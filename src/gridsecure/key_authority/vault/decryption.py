@@ -50,7 +50,12 @@ from gridsecure.key_authority.compared_bills import (
     total_corrections,
     write_corrections,
 )
-from gridsecure.key_authority.control_totals import RosterBills, cells_of, total_cells
+from gridsecure.key_authority.control_totals import (
+    CountedOnce,
+    RosterBills,
+    cells_of,
+    total_cells,
+)
 from gridsecure.key_authority.filing import file_by_settlement_name
 from gridsecure.key_authority.packages import (
     CheckedBills,
@@ -175,15 +180,18 @@ class Vault:
         Raises:
             AuthenticityError: Not the checker's order, or another file than listed.
             CiphertextError: A file is not what the order says, or does not decrypt consistently.
-            InvalidMessageError: Too few files or too many, or as `total_cells`.
+            InvalidMessageError: Too few files or too many, or as `CountedOnce`: then nothing of
+                the roster that comes second is decrypted.
         """
         order = self._order(envelope, CheckedBills)
         remaining = _Files(files)
         names: list[str] = []
+        counted = CountedOnce()
 
         def made() -> Iterator[tuple[RosterManifest, RosterBills]]:
             for digest in order.rosters:
                 item = read_named(next(remaining), digest=digest, expect=CheckedRoster)
+                counted.count(item.roster.pseudonyms)
                 part = self._bills(order, item.roster, item.outputs, remaining)
                 bills = bills_to_json([part.bills], tariff=part.tariff)
                 keep(self._seal(order, item.roster, bills, item.names))
