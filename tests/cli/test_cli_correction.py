@@ -141,7 +141,7 @@ def test_a_billed_month_is_corrected_computed_and_released(running, tmp_path):
     code, shown = compared(running)
     assert (code, "2 releases, 1 of them corrections" in shown) == (0, True), shown
     assert "period.nothing-released" in compared(running, month="2026-06")[1]
-    made = [f"statement-{name}-2026-07-v{version}-en.html" for version in (1, 2)]
+    made = [f"statement-{name}-2026-07-{version}en.html" for version in ("", "v2-")]
     assert statements_of(running, tmp_path, name) == made
     spoil_correction(home, told["name"])
     code, shown = compared(running, "--format=json")
