@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridsecure.errors import InvalidReadingsError, StorageError
+from gridsecure.gateway import format_cells
 from gridsecure.gateway.formats import read_readings
 from gridsecure.gateway.preparation import write_quarantine
 
@@ -262,3 +263,29 @@ def test_a_cim_message_without_its_namespace_is_refused_by_its_name():
     assert refused.value.reason == "readings.format"
     assert refused.value.remedy
     assert "7731" not in str(refused.value)
+
+
+CELLS = st.one_of(
+    st.integers(-(10**12), 10**12).map(str),
+    st.decimals(-(10**6), 10**6, places=3).map(str),
+    st.sampled_from(["", "nan", "#N/A", "missing", " 1.5", "1.5 ", "-", "+1", "1.2.3", "1e3"]),
+    st.sampled_from(["１.5", "0.2500", "0.0000000000", "0.00000000001", "1234567890.1", "1.23456"]),
+    st.text("0123456789.+- ,eaN千", max_size=16),
+)
+
+
+@given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=12), st.integers(0, 3))
+def test_cells_are_read_alike_where_they_lie_and_as_objects(
+    rows: list[tuple[str, str, str]], first: int
+) -> None:
+    """Columns of Arrow's texts, in pieces and not from their beginning, and columns of objects."""
+    objects = pd.DataFrame(rows, columns=["p1", "p2", "p3"], dtype=object)
+    texts = pd.concat([objects.astype("str")] * 2, ignore_index=True).iloc[first:]
+    objects = pd.concat([objects] * 2, ignore_index=True).iloc[first:]
+    short = texts.map(lambda cell: len(cell.encode()) <= format_cells._SHORT).to_numpy().all()
+    assert (format_cells._characters(texts) is not None) == short
+    assert format_cells._characters(objects) is None
+    for found, expected in zip(
+        format_cells._read_texts(texts), format_cells._read_texts(objects), strict=True
+    ):
+        assert found.tolist() == expected.tolist()

@@ -74,7 +74,9 @@ def kwh_to_wh(text: NDArray[Any] | pd.Series[str]) -> EnergyText:
         if narrow.view(np.uint8)[_SHORT_BYTES - 1 :: _SHORT_BYTES].any():
             # One byte more than a legal cell may have, so that a cut-off cell is seen to be long.
             narrow = _as_bytes(cells[part], _CELL_BYTES + 1)
-        energy_wh[part], status[part] = _read_chunk(narrow)
+        characters = narrow.view(np.uint8).reshape(len(narrow), -1).T
+        read = read_characters(np.ascontiguousarray(characters))
+        energy_wh[part], status[part] = read.energy_wh, read.status
     return EnergyText(energy_wh, status)
 
 
@@ -87,10 +89,14 @@ def _as_bytes(cells: NDArray[np.object_], width: int) -> NDArray[np.bytes_]:
         return np.array(texts, dtype=f"S{width}")
 
 
-def _read_chunk(cells: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Walk the characters of all cells at once, one character position per step."""
-    count = len(cells)
-    characters = np.ascontiguousarray(cells.view(np.uint8).reshape(count, -1).T)
+def read_characters(characters: NDArray[np.uint8]) -> EnergyText:
+    """Read cells of kWh text as `kwh_to_wh` does, one character position of all cells per step.
+
+    Args:
+        characters: Characters [positions, cells], zero behind the end of a cell. A cell whose last
+            position is taken is no number, for there may have been more of it.
+    """
+    count = characters.shape[1]
     value = np.zeros(count, dtype=np.int64)
     digits = np.zeros(count, dtype=np.int8)
     decimals = np.zeros(count, dtype=np.int8)
@@ -120,9 +126,10 @@ def _read_chunk(cells: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[n
     status[inexact] = EnergyStatus.TOO_MANY_DECIMALS
     status[bad | (digits == 0)] = EnergyStatus.NOT_A_NUMBER
     odd = np.flatnonzero(status == EnergyStatus.NOT_A_NUMBER)
-    blank = (cells[odd] == b"") | np.isin(cells[odd], _MISSING_WORDS)
+    cells = np.ascontiguousarray(characters[:, odd].T).view(f"S{len(characters)}").ravel()
+    blank = (cells == b"") | np.isin(cells, _MISSING_WORDS)
     status[odd[blank]] = EnergyStatus.MISSING
     value *= 10 ** (KWH_DECIMALS - np.minimum(decimals, KWH_DECIMALS).astype(np.int64))
     np.negative(value, out=value, where=characters[0] == ord("-"))
     value[status != EnergyStatus.EXACT] = 0
-    return value, status
+    return EnergyText(value, status)

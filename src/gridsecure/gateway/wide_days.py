@@ -16,7 +16,7 @@ missing, with a note; so is one that fills columns which its day does not have.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -99,6 +99,8 @@ def lay_out_days(points: WidePoints, *, days: pd.DatetimeIndex) -> LaidOut:
     for line in np.flatnonzero(length_minutes[which] != _DAY_MINUTES):
         intervals = _Day(begins[which[line]], int(length_minutes[which[line]]), points.minutes)
         parts.append(intervals.lay_out(points, int(line)))
+    if len(parts) == 1:
+        return replace(parts[0], starts=parts[0].starts.tz_convert(zone))
     lines = np.concatenate([part.lines for part in parts])
     order = np.argsort(lines, kind="stable")
     starts_us = np.concatenate([part.starts.as_unit("us").asi8 for part in parts])[order]
