@@ -14,6 +14,7 @@ import pytest
 from gridsecure.errors import StorageError
 from gridsecure.gateway.ingestion import batch_queue, batches, spooled_bodies, stored_readings
 from gridsecure_api import gateway_progress, lanes
+from gridsecure_api.gateway_queue import Reading
 from tests.apps.queue_world import ASYNC, KEY, OTHER, Queueing, body
 from tests.apps.zone_apps import bearer, point
 
@@ -414,3 +415,24 @@ def test_a_batch_that_is_being_read_says_how_far(world, monkeypatch):
     world.send(body(1), batch="a", sequence=1, **ASYNC)
     world.read()
     assert [(one["state"], one["pieces"], one["readings"]) for one in seen] == [("reading", 1, 48)]
+
+
+def test_the_api_pages_examples_of_waiting_are_what_is_answered(world):
+    paths = world.client.get("/openapi.json").json()["paths"]
+    post, place = paths["/v1/readings"]["post"], "/v1/sources/{name}/batches/{batch_id}/events"
+    sent = post["requestBody"]["content"]["text/csv"]["examples"]["long"]["value"].encode()
+    shown = post["responses"]["202"]["content"]["application/json"]["example"]
+    answer = world.send(sent, batch="a", sequence=1, **ASYNC)
+    # A document of OpenAPI leaves out what is null.
+    said = {name: value for name, value in answer.json().items() if value is not None}
+    assert (answer.status_code, said) == (202, shown)
+    stream = paths[place]["get"]["responses"]["200"]["content"]["text/event-stream"]["example"]
+    first, second = (event for event in stream.split("\n\n") if event)
+    at = world.reader
+    at.progress = lambda _row: Reading(1, 1, 2)
+    assert [f"event: reading\ndata: {world.get(answer.headers['location']).text}"] == [second]
+    del at.progress
+    assert first == f"event: waiting\ndata: {world.get(answer.headers['location']).text}"
+    world.read()
+    told = world.get(EVENTS.format("a")).text
+    assert told.startswith("event: done\ndata: {")

@@ -153,7 +153,10 @@ def test_the_api_pages_examples_are_taken_in(desk):
             sent = {"content": value} if isinstance(value, str) else {"json": value}
             answer = http.post("/v1/readings", headers=headers, **sent)
             assert answer.status_code == 200, (form, answer.text)
-    assert number >= 1003
+            receipt = BatchReceipt.parse(answer.json()["receipt"]["body"])
+            assert receipt.readings > 0
+            assert receipt.rejected == {"outside-scope": receipt.readings}, (form, answer.text)
+    assert number >= 1008
 
 
 def test_the_api_page_asks_for_a_token_where_a_role_is_needed(tmp_path):

@@ -21,6 +21,7 @@ from gridsecure.errors import GridSecureError
 from gridsecure.wire.gateway import BatchStatus
 from gridsecure.wire.problems import LATER
 from gridsecure_api.gateway_readings import In, find_status, visible
+from gridsecure_api.reading_examples import EVENTS
 from gridsecure_api.serving import text_header
 
 LONGEST_S: Final = 60.0
@@ -54,7 +55,7 @@ async def _listen(name: str, batch_id: str, intake: In) -> AsyncIterator[BatchSt
     "/sources/{name}/batches/{batch_id}/events",
     dependencies=visible,
     response_class=EventSourceResponse,
-    responses=_PROBLEMS,
+    responses=_PROBLEMS | {200: {"content": {"text/event-stream": {"example": EVENTS}}}},
 )
 async def read_events(
     name: str, batch_id: str, intake: In, begun: Annotated[BatchStatus, Depends(_listen)]

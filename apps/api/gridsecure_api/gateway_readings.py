@@ -6,11 +6,10 @@ person has to. It sees its own batches and nobody else's, and never a reading.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -65,6 +64,7 @@ from gridsecure_api.lists import (
     answer_page,
     join_texts,
 )
+from gridsecure_api.reading_examples import BODY, WAITS
 from gridsecure_api.serving import text_header
 from gridsecure_api.settings import PublicPoint, public_key
 
@@ -74,47 +74,12 @@ ACCEPTED: Final = 202
 MAX_GAPS: Final = 1000
 """Gaps of a sequence in one answer, the first ones."""
 
-_READINGS: Final = [
-    {"meter_point_id": "MP-0001", "start": f"2026-07-01T00:{minute}+08:00", "kwh": kwh}
-    for minute, kwh in (("00", 0.412), ("30", 0.398))
-]
-_LONG: Final = "meter_point_id,start,kwh\n" + "".join(
-    f"{one['meter_point_id']},{one['start']},{one['kwh']}\n" for one in _READINGS
-)
-_WIDE: Final = (
-    "meter_point_id,date," + ",".join(f"{hour:02}:00" for hour in range(24)) + "\n"
-    "MP-0001,2026-07-01" + ",0.412" * 24 + "\n"
-)
-_FORMATS: Final[dict[str, dict[str, Any]]] = {
-    "text/csv": {
-        "schema": {"type": "string"},
-        "examples": {
-            "long": {"summary": "A reading a line", "value": _LONG},
-            "wide": {"summary": "A day a line", "value": _WIDE},
-        },
-    },
-    "application/json": {
-        "schema": {
-            "type": "object",
-            "required": ["readings"],
-            "properties": {"readings": {"type": "array", "items": {"type": "object"}}},
-        },
-        "examples": {"readings": {"value": {"readings": _READINGS}}},
-    },
-    "application/x-ndjson": {
-        "schema": {"type": "string"},
-        "examples": {"lines": {"value": "".join(json.dumps(one) + "\n" for one in _READINGS)}},
-    },
-    "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
-}
-"""What a body may be; the examples are sent by a test."""
-_BODY: Final = {"requestBody": {"required": True, "content": _FORMATS}}
-
 _LOCATION: Final = {"Location": text_header("Where the batch stands, and its receipt.")}
 _TAKEN_IN: Final = {"description": "The batch is taken in.", "headers": _LOCATION}
 _WAITS: Final = {
     "description": "The batch is safe on the disk and waits to be read.",
     "model": BatchStatus,
+    "content": {"application/json": {"example": WAITS}},
     "headers": _LOCATION | {"Preference-Applied": text_header("`respond-async` where it was.")},
 }
 _REFUSED: Final = {"description": "Nothing was taken in.", "model": ReadingsProblem}
@@ -243,7 +208,7 @@ def read_sources(intake: In) -> list[SourceRegistered]:
 
 @router.post(
     "/readings",
-    openapi_extra=_BODY,
+    openapi_extra=BODY,
     responses={200: _TAKEN_IN, 202: _WAITS, "4XX": _REFUSED},
 )
 def post_readings(
