@@ -102,6 +102,21 @@ def test_an_offset_of_half_and_quarter_hours_is_a_clock_like_others(sources, off
     assert sent(sources, "2026-07-15T00:00+05:00").json()["reason"] == "readings.offset"
 
 
+def test_a_source_declares_its_unit_once(sources):
+    bare = b"start,state\n2026-07-15 01:00,6913.045\n2026-07-15 02:00,6913.845\n"
+    own = {"meter_points": ["HOME-1"], "interval_minutes": 60}
+    assert sources.register("headend", **own).json()["unit"] == ""
+    number = next(NAMES)
+    named = {"batch": f"z{number}", "sequence": number}
+    refused = sources.send(bare, **named)
+    assert refused.json()["reason"] == "readings.unit"
+    assert "register the source" in refused.json()["remedy"]
+    assert sources.register("headend", **own, unit="kWh").json()["unit"] == "kWh"
+    assert sources.receipt(sources.send(bare, **named)).readings == 2
+    wrong = sources.register("headend", **own, unit="MWh")
+    assert (wrong.status_code, wrong.json()["reason"]) == (422, "message.invalid")
+
+
 def test_a_source_without_a_zone_of_its_own_may_write_any_offset(sources):
     answer = sources.register("headend", interval_minutes=30)
     assert answer.json()["timezone"] == "Asia/Shanghai"

@@ -185,6 +185,18 @@ def test_statistics_of_another_unit_or_of_none_are_refused():
     assert refusal(bare, meaning=Meaning()).reason == "readings.meter-point"
 
 
+def test_a_declared_unit_is_of_values_without_one_and_of_no_others():
+    said = Meaning(meter_point_id="A", unit="kWh")
+    bare = "\n".join(",".join(line.split(",")[2:]) for line in STATISTICS.splitlines())
+    assert read_readings(bare.encode(), meaning=said).readings["energy_wh"].tolist() == [751, 800]
+    blank = STATISTICS.replace("kWh", "")
+    assert len(read_readings(blank.encode(), meaning=said).readings) == 2
+    history = "\n".join(line.rpartition(",")[0] for line in HISTORY.splitlines())
+    assert len(read_readings(history.encode(), timezone="UTC", meaning=said).readings) == 3
+    for text in (STATISTICS, HISTORY):
+        assert refusal(text.replace("kWh", "Wh"), meaning=said).reason == "readings.unit"
+
+
 HISTORY = """\
 entity_id,state,last_changed,unit
 sensor.p1,100.000,2025-03-01T00:00:00.000Z,kWh

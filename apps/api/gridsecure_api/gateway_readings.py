@@ -113,6 +113,7 @@ class SourceDeclared(BaseModel):
     webhook: str = Field(default="", max_length=2000)
     interval_minutes: int = Field(default=0, ge=0, le=1440)
     formats: list[str] = Field(default=[], max_length=100)
+    unit: Literal["", "kWh"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,7 @@ def put_source(name: str, wanted: SourceDeclared, intake: In) -> SourceRegistere
         webhook=wanted.webhook,
         interval_minutes=wanted.interval_minutes,
         formats=wanted.formats,
+        unit=wanted.unit,
         at=intake.clock(),
     )
     return _registered(intake.zone, source, list_sources(intake.zone))
@@ -378,6 +380,7 @@ def _registered(zone: GatewayZone, source: Source, every: list[Source]) -> Sourc
         webhook=source.webhook,
         interval_minutes=source.interval_minutes,
         formats=list(source.formats),
+        unit=source.unit,
         overlaps=[one.name for one in every if one.name != source.name and one.overlaps(source)],
         gateway_key=zone.signing_key.public_key.point.hex(),
     )

@@ -46,6 +46,14 @@ FormatsOption = Annotated[
 ]
 
 
+UnitOption = Annotated[
+    str, typer.Option(help="Unit of values that stand without one in its exports: kWh.")
+]
+IntervalOption = Annotated[
+    int, typer.Option(min=0, help="Minutes of its intervals, for batches that show none.")
+]
+
+
 class StampsOption(StrEnum):
     """What a source says of its times."""
 
@@ -86,10 +94,9 @@ def register(  # noqa: PLR0913 - one parameter an option
             help="Zone or fixed offset (+08:00, +05:30) of its times. Default: the gateway's."
         ),
     ] = "",
-    interval: Annotated[
-        int, typer.Option(min=0, help="Minutes of its intervals, for batches that show none.")
-    ] = 0,
+    interval: IntervalOption = 0,
     formats: FormatsOption = None,
+    unit: UnitOption = "",
     webhook: Annotated[
         str, typer.Option(help="Where it is told what became of its batches (https://…).")
     ] = "",
@@ -103,6 +110,7 @@ def register(  # noqa: PLR0913 - one parameter an option
         "webhook": webhook,
         "interval_minutes": interval,
         "formats": formats or [],
+        "unit": unit,
     }
     with online.person(identity, key=key, services={"gateway": gateway}) as call:
         source = call("gateway", "PUT", f"/v1/sources/{name}", json=body)

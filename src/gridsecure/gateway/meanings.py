@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 
 class Values(StrEnum):
@@ -31,12 +31,14 @@ class Meaning:
         zone: Zone of the clock that the times are read from [IANA name, or offset as `+05:30`]. A
             time with another offset than it has at that moment contradicts it.
         meter_point_id: The one whose readings they are, where a file is of one and names none.
+        unit: Of values that stand without one in a format that leaves it open.
     """
 
     values: Values | None = None
     stamps: Stamps | None = None
     zone: str | None = None
     meter_point_id: str = ""
+    unit: Literal["", "kWh"] = ""
 
 
 NOTHING_SAID: Final = Meaning()

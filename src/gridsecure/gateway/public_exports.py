@@ -224,7 +224,7 @@ def read_export(
     table = read_cells(text, separator=separator, columns=names)
     table = table.assign(meter_point_id=_ids(table, export, meaning.meter_point_id))
     if export.asks_unit:
-        _require_unit(table, export)
+        table = _with_unit(table, export, meaning.unit)
     if export.time == "last_changed":
         return faces_of_states(table, stamps=meaning.stamps)
     if "end" in table:
@@ -263,14 +263,22 @@ def _ids(table: pd.DataFrame, export: Export, given: str) -> pd.Series[str]:
     return pd.Series(given, index=table.index, dtype="str")
 
 
-def _require_unit(table: pd.DataFrame, export: Export) -> None:
-    """Refuse what may be Wh, kWh or MWh, as energies of Home Assistant may."""
-    if "unit" not in table or (table["unit"].str.strip() == "").any():
+def _with_unit(table: pd.DataFrame, export: Export, declared: str) -> pd.DataFrame:
+    """A table that says the unit of every value: its own, or else the declared one.
+
+    Energies of Home Assistant may be Wh, kWh or MWh, and statistics leave the unit out.
+    """
+    written = table["unit"].astype("str").str.strip() if "unit" in table else ""
+    table = table.assign(unit=written)
+    table["unit"] = table["unit"].mask(table["unit"] == "", declared)
+    if (table["unit"] == "").any():
         raise InvalidReadingsError(
             f"The file is {export.what}, and does not say in which unit its values are.",
             reason="readings.unit",
-            remedy="Put a column unit beside the others that says kWh on every line.",
+            remedy="Put a column unit beside the others that says kWh on every line, or register"
+            " the source that sends it with the unit kWh.",
         )
+    return table
 
 
 def _check_ends(table: pd.DataFrame, minutes: int, *, timezone: str) -> None:

@@ -185,6 +185,7 @@ class SourceRow(Row, table=True):
         interval_minutes: Length of its intervals; 0 where each batch shows it.
         declares_zone: Whether its times may not contradict the zone.
         formats: Those that it sends, one a line; empty for all.
+        unit: Of values that stand without one; empty where it declared none.
         webhook: Address that notices go to; empty for none.
         at: Since when they go there.
     """
@@ -199,6 +200,7 @@ class SourceRow(Row, table=True):
     interval_minutes: int
     declares_zone: bool
     formats: str
+    unit: str
     webhook: str
     at: datetime = Field(sa_type=Moment)
 
@@ -605,5 +607,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0017"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0018"
 )

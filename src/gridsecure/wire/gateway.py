@@ -416,6 +416,7 @@ class SourceRegistered(Answer):
     webhook: str
     interval_minutes: int
     formats: list[str]
+    unit: str
     overlaps: list[str]
     gateway_key: str
 

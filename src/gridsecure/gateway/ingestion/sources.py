@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import pandas as pd
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from gridsecure.billing.interval_lengths import UNKNOWN
 from gridsecure.crypto.sm2 import Sm2PublicKey
@@ -62,6 +62,7 @@ class Source:
         declares_zone: Whether the zone is its own word, which its times may not contradict, or the
             gateway's for want of one.
         formats: Of `LAYOUT_NAMES`, those that it sends; without any, all.
+        unit: Of values that stand without one in exports that leave it open; empty for none.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Source:
     interval_minutes: int = 0
     declares_zone: bool = False
     formats: tuple[str, ...] = ()
+    unit: Literal["", "kWh"] = ""
 
     @property
     def interval(self) -> pd.Timedelta:
@@ -86,7 +88,7 @@ class Source:
         zone = self.timezone if self.declares_zone else None
         # Files of one meter point often leave it out.
         only = self.meter_points[0] if len(self.meter_points) == 1 else ""
-        return Meaning(stamps=stamps, zone=zone, meter_point_id=only)
+        return Meaning(stamps=stamps, zone=zone, meter_point_id=only, unit=self.unit)
 
     def overlaps(self, other: Source) -> bool:
         """Whether both may send some reading of one meter point."""
@@ -112,6 +114,7 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
     webhook: str,
     interval_minutes: int,
     formats: Sequence[str] = (),
+    unit: Literal["", "kWh"] = "",
     at: datetime,
 ) -> Source:
     """Enter a source, or replace what the one of that name declared.
@@ -123,6 +126,7 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
         webhook: Address that notices go to; empty for none.
         interval_minutes: Length of its intervals, a part of a day; 0 for none.
         formats: Those that it sends; without any, all.
+        unit: Of values that stand without one; empty where each file has to say it.
 
     Raises:
         InputError: A part of it cannot be (`source.name`, `source.scope`, `source.timezone`,
@@ -144,18 +148,23 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
         interval_minutes,
         declares_zone=bool(timezone),
         formats=_checked_formats(formats),
+        unit=unit,
     )
     with write_session(zone.engine) as session:
-        holder = find(session, SourceRow, thumbprint=key.thumbprint)
-        if holder is not None and holder.name != name:
-            raise ConflictError(
-                "Another source has this key.",
-                reason="conflict.source-key",
-                remedy="Give each source a key of its own.",
-            )
+        _check_key(session, source)
         since = _told_since(find(session, SourceRow, name=name), webhook, at=at)
         session.merge(_row(source, since))
     return source
+
+
+def _check_key(session: Session, source: Source) -> None:
+    holder = find(session, SourceRow, thumbprint=source.thumbprint)
+    if holder is not None and holder.name != source.name:
+        raise ConflictError(
+            "Another source has this key.",
+            reason="conflict.source-key",
+            remedy="Give each source a key of its own.",
+        )
 
 
 def _row(source: Source, since: datetime) -> SourceRow:
@@ -169,6 +178,7 @@ def _row(source: Source, since: datetime) -> SourceRow:
         interval_minutes=source.interval_minutes,
         declares_zone=source.declares_zone,
         formats="\n".join(source.formats),
+        unit=source.unit,
         at=since,
     )
 
@@ -292,4 +302,5 @@ def _source(row: SourceRow) -> Source:
         row.interval_minutes,
         declares_zone=row.declares_zone,
         formats=tuple(row.formats.split("\n")) if row.formats else (),
+        unit=row.unit,  # type: ignore[arg-type]
     )
