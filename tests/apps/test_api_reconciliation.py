@@ -281,6 +281,30 @@ def test_a_month_that_is_not_what_was_billed_does_not_add_up(gateway):
     assert (found["adds_up"], found["differing"], found["other_energy"]) == (False, [], 20)
 
 
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_file_that_lost_readings_since_it_came_is_named(gateway, is_done):
+    rows = gateway.world.simulated.wide_csv().splitlines(keepends=True)
+    gateway.put_files(readings=[b"".join(rows[:40]), rows[0] + b"".join(rows[40:])])
+    assert gateway.source("files")["came_in"] == 20 * 744
+    second = 24 * len(rows[40:])
+    (path,) = gateway.months.glob(f"{MONTH}/input-*/readings-0002")
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    if is_done:
+        assert gateway.processed()["state"] == "done"
+    assert differing(gateway) == [("2", second, second - 24, "")]
+
+
+def test_a_file_that_cannot_be_read_is_kept_and_the_month_says_why(gateway):
+    good = gateway.world.simulated.wide_csv()
+    gateway.put_files(readings=[good, b"no table of readings\n"])
+    failed = gateway.processed()
+    assert (failed["state"], failed["reason"] != "error") == ("failed", True)
+    gateway.put_files(readings=[good])
+    assert counts(gateway.source("files")) == (20 * 744, 0, 0, 0, 20 * 744)
+    assert gateway.processed()["state"] == "done"
+    assert counts(gateway.source("files")) == (20 * 744, 20 * 744, 0, 0, 0)
+
+
 @pytest.mark.parametrize(("role", "status"), [("billing", 200), ("meter-data", 403)])
 def test_who_may_ask(gateway, role, status):
     gateway.batch(long_table(gateway.world).iloc[:10], "day", 1)

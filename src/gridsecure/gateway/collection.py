@@ -72,6 +72,8 @@ class MonthFiles:
         checks: Files of faces of registers and of totals of days, to compare readings with.
         waived: Meter points and rules of that book whose hold of a bill somebody waived.
         trace: Told where each reading comes from; None where nobody asks.
+        came_in: How many readings each of `readings` held as it came; None of one that could not be
+            read then, and of none before this was counted.
     """
 
     month: str
@@ -90,6 +92,7 @@ class MonthFiles:
     edits: tuple[Path, ...] = ()
     checks: tuple[Path, ...] = ()
     trace: ReadingTrace | None = None
+    came_in: tuple[int | None, ...] = ()
 
     def mark(self, readings: pd.DataFrame, *, not_held: int = 0) -> pd.DataFrame:
         """Readings of one file, batch or edit, told where they come from if somebody asks.

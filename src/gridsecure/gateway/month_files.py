@@ -5,7 +5,7 @@
 
 A set is written into a folder of its own, and takes effect when `input.json` names it. Whatever a
 killed or refused attempt left is removed by the next one. Files have names given here, never those
-of the sender.
+of the sender. How many readings each file holds is counted as it comes (`reading_balance`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gridsecure.gateway.books.as_of import contracts_as_of
 from gridsecure.gateway.books.imports import state_contracts
 from gridsecure.gateway.books.register import is_held_in, newest_revision
 from gridsecure.gateway.check_files import read_checks
-from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.collection import MonthFiles, read_files
 from gridsecure.gateway.edits import edit_files, find_edits
 from gridsecure.gateway.exceptions import find_waived
 from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
@@ -117,15 +117,28 @@ def save_files(zone: GatewayZone, month: str, *, files: HandedIn, person: str, a
         if contracts is not None:
             first = period.start.date()
             state_contracts(zone, contracts, valid_from=first, person=person, at=at)
+        paths = [staging / name for name in names]
         pointer = {
             "folder": staging.name,
             "readings": names,
+            "came_in": [_count_readings(zone, month, path) for path in paths],
             "tariffs": by_id,
             "checks": checks,
         }
         text = json.dumps(pointer, sort_keys=True)
         write_private(folder / _POINTER, [text.encode()], what=_WHAT)
     return 0 if contracts is None else len(contracts)
+
+
+def _count_readings(zone: GatewayZone, month: str, path: Path) -> int | None:
+    """Readings of a file; None of one that cannot be read, which processing the month refuses."""
+    period = month_period(month, timezone=zone.timezone)
+    alone = MonthFiles(month, path.parent, (path,), {}, max_readings=zone.max_readings, rules="")
+    try:
+        (found,) = read_files(alone, timezone=zone.timezone, period=period)
+    except InputError:
+        return None
+    return len(found.readings)
 
 
 def _check_handed_in(zone: GatewayZone, month: str, files: HandedIn, period: BillingPeriod) -> None:
@@ -202,7 +215,7 @@ def load_day_files(zone: GatewayZone, day: str) -> MonthFiles:
     period, folder = local_day(day, timezone=zone.timezone), day_folder(zone, day)
     month = f"{period.start:%Y-%m}"
     pointer = _pointer(month_folder(zone, month)) or {"folder": "", "tariffs": {}}
-    of_month = _load(zone, month, pointer | {"readings": []})
+    of_month = _load(zone, month, pointer | {"readings": [], "came_in": []})
     until = of_month.until_batch
     return replace(of_month, folder=folder, batches=find_batches(zone, period, until=until))
 
@@ -233,6 +246,7 @@ def _load(zone: GatewayZone, month: str, pointer: dict[str, Any]) -> MonthFiles:
         edits=edit_files(zone, find_edits(zone, month) if plan is None else plan.edits),
         waived=find_waived(zone, month) if plan is None else frozenset(plan.waived),
         checks=tuple(source / name for name in pointer.get("checks", ())),
+        came_in=tuple(pointer.get("came_in", ())),
     )
 
 

@@ -145,15 +145,26 @@ def _handed_in(zone: GatewayZone, month: str, period: BillingPeriod) -> list[Tak
         return []
     bare = replace(files, batches=(), edits=())
     found = read_files(bare, timezone=zone.timezone, period=period)
-    taken = _files("files", "", files.readings)
+    taken = _files("files", "", files.readings, came_in=files.came_in)
     for one, file in zip(taken, found, strict=True):
-        one.came_in = one.held = len(file.readings)
+        one.held = len(file.readings)
+        one.came_in = one.came_in if one.is_counted else one.held
     return taken
 
 
-def _files(kind: TakenInKind, source: str, paths: Sequence[Path]) -> list[TakenIn]:
-    """Files in the order in which they were handed in, before any is read."""
-    return [TakenIn(kind, source, str(n), n, path) for n, path in enumerate(paths, start=1)]
+def _files(
+    kind: TakenInKind, source: str, paths: Sequence[Path], *, came_in: Sequence[int | None] = ()
+) -> list[TakenIn]:
+    """Files in the order in which they were handed in, before any is read.
+
+    Args:
+        came_in: How many readings each held as it came, as far as they were counted.
+    """
+    counts = came_in or [None] * len(paths)
+    return [
+        TakenIn(kind, source, str(n), n, path, came_in=count or 0, is_counted=count is not None)
+        for n, (path, count) in enumerate(zip(paths, counts, strict=True), start=1)
+    ]
 
 
 def _takes_up(correction: CorrectionPlan, batch: TakenIn) -> bool:
@@ -224,7 +235,8 @@ class _Version:
         """What counts in the order in which it is read, without faces, and the files to read."""
         first = [one for one in batches if one.number <= self.plan.until_batch]
         sent = [one for one in first if not one.has_faces]
-        order = [*_files("files", "", self.files.readings), *sent, *edits]
+        came_in = self.files.came_in
+        order = [*_files("files", "", self.files.readings, came_in=came_in), *sent, *edits]
         later = []
         for correction in self.corrections:
             own = [one for one in batches if _takes_up(correction, one)]
@@ -290,7 +302,7 @@ def _tell(order: list[TakenIn], trace: ReadingTrace, became: _Became) -> None:
     named = [became.name(one.keys) for one in trace.pieces]
     given_way = compare_pieces(became.readings, named, edits=is_edit)
     for taken, piece, gone in zip(order, trace.pieces, given_way, strict=True):
-        if taken.kind in ("files", "correction"):  # which nobody counted as they came
+        if not taken.is_counted:
             taken.came_in = len(piece.keys)
         taken.lost, taken.twice = gone.lost, gone.twice
         taken.became[QUARANTINED, _SUPERSEDED] += gone.superseded

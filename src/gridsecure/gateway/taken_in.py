@@ -43,6 +43,7 @@ class TakenIn:
         number: Of a batch or an edit, the order in which it came.
         path: Where its readings lie.
         came_in: Readings of the month, as counted when it came.
+        is_counted: Whether they were; of what was not, they are what is read of it.
         held: Readings of the month that lie there now.
         has_faces: Whether its readings are faces of registers.
         damage: Reason code of why they cannot be read; empty where they can.
@@ -57,6 +58,7 @@ class TakenIn:
     number: int
     path: Path
     came_in: int = 0
+    is_counted: bool = True
     held: int = 0
     has_faces: bool = False
     damage: str = ""
