@@ -293,10 +293,9 @@ def find_each(
     *wanted: bool | ColumnElement[bool],
     by: str,
 ) -> Iterator[_Row]:
-    """As `find_many`, of a column that several rows may hold the same in."""
+    """As `find_many`, where several rows may hold the same; read afresh after `replace_all`."""
     for start in range(0, len(values), _PORTION):
         portion = getattr(table, by).in_(values[start : start + _PORTION])
-        # As the database has them: `replace_all` changes rows that the session may have read.
         found = select(table).where(portion, *wanted).execution_options(populate_existing=True)
         yield from session.exec(found)
 
