@@ -22,8 +22,6 @@ is for `billing.validation`.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -40,22 +38,23 @@ from gridsecure.billing.interval_lengths import (
 )
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.billing.registers import FED_IN, REGISTER, TAKEN, registers_to_readings
-from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files, format_times
 from gridsecure.gateway import format_cells as cells
-from gridsecure.gateway.channels import CHANNEL, FACES_FED_IN, join_channels, split_channels
-from gridsecure.gateway.column_names import (
-    LAYOUTS,
-    QUOTABLE_NAME,
-    is_day,
-    is_passed_over,
-    name_columns,
-    unknown_header,
+from gridsecure.gateway.cell_tables import (
+    POINTS,
+    REGISTERS,
+    WIDE,
+    CellTable,
+    JoinMeters,
+    as_they_stand,
+    check_columns,
+    check_units,
+    known_lines,
+    parse_table,
 )
+from gridsecure.gateway.channels import CHANNEL, FACES_FED_IN, join_channels, split_channels
 from gridsecure.gateway.daily_values import (
     is_daily,
-    is_matrix,
-    lines_of_days,
     moments_of_faces,
     read_energies,
 )
@@ -66,13 +65,9 @@ from gridsecure.gateway.nem12 import MARKET_MINUTES, read_nem12
 from gridsecure.gateway.public_exports import find_export, read_export
 from gridsecure.gateway.table_text import (
     TableText,
-    check_field_counts,
     check_line_lengths,
-    check_reading_count,
     decode,
     load_bytes,
-    no_readings,
-    read_cells,
     without_blank_lines,
 )
 from gridsecure.gateway.value_kinds import (
@@ -88,26 +83,6 @@ from gridsecure.gateway.workbooks import SIGNATURE, read_workbook
 _ANYTHING: Final = Meaning(stamps=Stamps.END, meter_point_id="any")
 _SIGNATURE_BYTES: Final = 16
 _HEAD_BYTES: Final = 256 << 10
-
-_TOTALS: Final = (
-    "合计",
-    "总计",
-    "小计",
-    "总和",
-    "total",
-    "totals",
-    "subtotal",
-    "grand total",
-    "sum",
-)
-_LONG = {"meter_point_id", "start"}
-_WIDE = {"meter_point_id", "date"}
-_VALUES = {"kwh", "register_kwh", "ratio"}
-_OPTIONAL = {"quality", "unit", "values", "stamps", CHANNEL}
-# Column of the file [kvarh, kWh] -> column of the frame [varh, Wh].
-_REGISTERS = {"kvarh": "reactive_varh", "export_kwh": "export_wh"}
-_POINTS = re.compile(r"p([1-9][0-9]{0,2})")
-
 
 LAYOUT_NAMES: Final = (
     "long",
@@ -148,21 +123,13 @@ class ReadingsFile:
     is_counted: bool = False
 
 
-JoinMeters = Callable[[pd.DataFrame], pd.DataFrame]
-"""Faces of registers -> the faces of one register, where meters were exchanged."""
-
-
-def _as_they_stand(faces: pd.DataFrame) -> pd.DataFrame:
-    return faces
-
-
 def read_readings(
     source: bytes | Path,
     *,
     timezone: str = "Asia/Shanghai",
     interval: pd.Timedelta | None = None,
     meaning: Meaning = NOTHING_SAID,
-    join_meters: JoinMeters = _as_they_stand,
+    join_meters: JoinMeters = as_they_stand,
     differences: bool = True,
 ) -> ReadingsFile:
     """Read a meter data file.
@@ -233,17 +200,17 @@ def read_long_table(
     Raises:
         InvalidReadingsError: As `read_readings`.
     """
-    _check_columns(cells)
-    table = _known(without_blank_lines(cells))
-    found = _Table(table, "utf-8", at_ends=False, differences=False)
+    check_columns(cells)
+    table = known_lines(without_blank_lines(cells))
+    found = CellTable(table, "utf-8", at_ends=False, differences=False)
     return _read_cells(found, timezone, interval, meaning)
 
 
 def _read_cells(
-    found: _Table, timezone: str, interval: pd.Timedelta | None, meaning: Meaning
+    found: CellTable, timezone: str, interval: pd.Timedelta | None, meaning: Meaning
 ) -> ReadingsFile:
     """Read a table, one channel after the other."""
-    _check_units(found.cells)
+    check_units(found.cells)
     if meaning.zone is not None:
         format_times.refuse_other_offsets(found.cells, meaning.zone)
     asked = _tell_ends(found.cells, find_meaning(found.cells, meaning))
@@ -260,7 +227,7 @@ def _read_cells(
     if fed_in.empty:
         return file
     # What a meter's register of energy taken showed as it was exchanged says nothing of this one.
-    other = replace(found, cells=fed_in, join_meters=_as_they_stand)
+    other = replace(found, cells=fed_in, join_meters=as_they_stand)
     export = _read_channel(other, timezone, interval, asked)
     if REGISTER in file.readings:
         faces = pd.concat([file.readings, export.readings.assign(**{REGISTER: FED_IN})])
@@ -273,7 +240,7 @@ def _read_cells(
 
 
 def _read_days(
-    found: _Table, timezone: str, meaning: Meaning
+    found: CellTable, timezone: str, meaning: Meaning
 ) -> tuple[str, pd.DataFrame, NDArray[np.int64], tuple[ReadingProblem, ...]]:
     """Lines of days that hold a day's one energy, or all of its points."""
     if is_daily(found.cells):
@@ -287,7 +254,7 @@ def _read_days(
 
 
 def _read_channel(
-    found: _Table, timezone: str, interval: pd.Timedelta | None, meaning: Meaning
+    found: CellTable, timezone: str, interval: pd.Timedelta | None, meaning: Meaning
 ) -> ReadingsFile:
     """Read a table whose lines are all of one channel.
 
@@ -296,7 +263,7 @@ def _read_channel(
     table = found.cells
     lines: NDArray[np.int64] | None = table.index.to_numpy(np.int64)
     problems: tuple[ReadingProblem, ...] = ()
-    is_wide, named = set(table.columns) >= _WIDE, "register_kwh" in table.columns
+    is_wide, named = set(table.columns) >= WIDE, "register_kwh" in table.columns
     if is_wide:
         layout, readings, lines, problems = _read_days(found, timezone, meaning)
     else:
@@ -316,7 +283,7 @@ def _read_channel(
         result = registers_to_readings(joined, known=interval)
         readings, problems = result.readings, (*problems, *result.problems)
     else:
-        for name, column in _REGISTERS.items():
+        for name, column in REGISTERS.items():
             if name in table.columns and not is_wide:
                 # An empty cell is a register that did not move.
                 readings[column], _ = cells.read_energy(table, [name])
@@ -386,26 +353,6 @@ def read_offsets(source: bytes | Path) -> frozenset[int | None]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Table:
-    """A file as text in columns that are known, indexed by the lines of the file.
-
-    Args:
-        at_ends: As `ColumnNames` says.
-        minutes: Length of every interval, where its format fixes it.
-        delay: From the time that is written to the moment that a face was read.
-        join_meters, differences: As `read_readings` has them.
-    """
-
-    cells: pd.DataFrame
-    encoding: str
-    at_ends: bool
-    minutes: int = 0
-    delay: pd.Timedelta = UNKNOWN
-    join_meters: JoinMeters = _as_they_stand
-    differences: bool = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _OpenFile:
     """The text of a file, its size before it was decompressed, and what `read_readings` is given.
 
@@ -462,7 +409,9 @@ def _read_faces(document: MeterReadings, opened: _OpenFile) -> ReadingsFile:
     )
 
 
-def _read_table(text: TableText, *, packed: int | None, meaning: Meaning, timezone: str) -> _Table:
+def _read_table(
+    text: TableText, *, packed: int | None, meaning: Meaning, timezone: str
+) -> CellTable:
     """The text as a table."""
     head = text.head(_HEAD_BYTES)
     foreign_files.refuse_foreign_text(head)
@@ -470,10 +419,10 @@ def _read_table(text: TableText, *, packed: int | None, meaning: Meaning, timezo
     text = text.without_preamble(foreign_files.preamble_lines(head))
     export = find_export(foreign_files.cells_of(text.header()))
     if export is None:
-        return _parse(text, packed=packed)
+        return parse_table(text, packed=packed)
     table = read_export(text, export, packed=packed, meaning=meaning, timezone=timezone)
     delay = pd.Timedelta(minutes=export.delay)
-    return _Table(table, text.encoding, at_ends=False, minutes=export.minutes, delay=delay)
+    return CellTable(table, text.encoding, at_ends=False, minutes=export.minutes, delay=delay)
 
 
 def _to_text(data: bytearray) -> TableText:
@@ -481,122 +430,6 @@ def _to_text(data: bytearray) -> TableText:
         return read_workbook(bytes(data))
     foreign_files.refuse_foreign_bytes(bytes(data[:_SIGNATURE_BYTES]))
     return decode(data)
-
-
-def _parse(text: TableText, *, packed: int | None) -> _Table:
-    header = text.header()
-    separator = foreign_files.separator_of(header)
-    columns = name_columns(foreign_files.cells_of(header))
-    names = columns.names
-    _check_names(names)
-    lines = check_field_counts(text, separator=separator)
-    points = 1
-    if set(names) >= _WIDE or is_matrix(names):
-        points = max(sum(1 for name in names if _POINTS.fullmatch(name) or is_day(name)), 1)
-    check_reading_count((lines - 1) * points, packed=packed)
-    table = read_cells(text, separator=separator, columns=names)
-    table = table[[name for name in names if not is_passed_over(name)]]
-    if is_matrix(names):
-        table = lines_of_days(table, totals=_TOTALS)
-    _check_columns(table)
-    return _Table(_known(table), text.encoding, columns.at_ends)
-
-
-def _known(table: pd.DataFrame) -> pd.DataFrame:
-    """The table without totals, every line of which is some meter point's."""
-    # Exports of fixed width pad ids; a padded id is the same meter point.
-    table = _without_totals(table.assign(meter_point_id=_stripped(table["meter_point_id"])))
-    if table.empty:
-        raise no_readings()
-    blank = np.flatnonzero((table["meter_point_id"] == "").to_numpy())
-    if len(blank):
-        raise InvalidReadingsError(
-            f"Line {table.index[blank[0]]} has no meter_point_id.",
-            reason="readings.malformed",
-            remedy="Every line needs the id of its meter point.",
-        )
-    return table
-
-
-def _stripped(cells: pd.Series[str]) -> pd.Categorical:
-    """Categories without blanks around them, in their order."""
-    codes, names = pd.factorize(cells.cat.categories.str.strip(), sort=True)
-    return pd.Categorical.from_codes(codes[cells.cat.codes], names)
-
-
-def _without_totals(table: pd.DataFrame) -> pd.DataFrame:
-    """The table without lines that add up others: they have no time, and a word where an id is."""
-    ids = table["meter_point_id"].drop_duplicates().str.lower()
-    if not ids.isin(["", *_TOTALS]).any():
-        return table
-    when = table["date" if "date" in table else "start"].str.strip()
-    named = table["meter_point_id"].astype("str")
-    words = named.mask(named == "", when)
-    totals = words.str.lower().isin(_TOTALS) & ((when == "") | (when == words))
-    return table[~totals] if totals.any() else table
-
-
-def _check_names(known: Sequence[str]) -> None:
-    twice = [name for name in known if known.count(name) > 1]
-    if twice:
-        shown = repr(twice[0]) if QUOTABLE_NAME.fullmatch(twice[0]) else "one of its columns"
-        raise InvalidReadingsError(
-            f"The header names {shown} twice.",
-            reason="readings.columns",
-            remedy="Name each column once.",
-        )
-
-
-def _check_columns(table: pd.DataFrame) -> None:
-    names = list(table.columns)
-    points = sorted(int(found[1]) for name in names if (found := _POINTS.fullmatch(name)))
-    if is_daily(names):
-        known = _WIDE | _OPTIONAL | _VALUES | set(_REGISTERS)
-        complete = ("kwh" in names) != ("register_kwh" in names)
-    elif set(names) >= _WIDE:
-        known = _WIDE | _OPTIONAL | {"ratio"} | {f"p{number}" for number in points}
-        complete = len(points) in POINT_MINUTES and points == list(range(1, len(points) + 1))
-    else:
-        known = _LONG | _OPTIONAL | _VALUES
-        complete = set(names) >= _LONG and ("kwh" in names) != ("register_kwh" in names)
-        # Beside another channel's lines, a column of energy fed in would say it twice.
-        known |= set(_REGISTERS)
-    if "kwh" not in names or CHANNEL in names:
-        known -= set(_REGISTERS)
-    if "register_kwh" in names and CHANNEL not in names:
-        known |= {FACES_FED_IN}
-    strange = [
-        name if QUOTABLE_NAME.fullmatch(name) else f"number {position}"
-        for position, name in enumerate(names, start=1)
-        if name not in known
-    ]
-    if strange or not complete:
-        foreign = unknown_header(names)
-        if foreign is not None:
-            raise foreign
-        found_text = (
-            f"Unknown columns: {', '.join(strange)}." if strange else "Columns are missing."
-        )
-        raise InvalidReadingsError(
-            f"The columns are not those of a known layout. {found_text}",
-            reason="readings.columns",
-            remedy=f"Name the columns {LAYOUTS}.",
-        )
-
-
-def _check_units(table: pd.DataFrame) -> None:
-    if "unit" not in table.columns:
-        return
-    units = table["unit"].str.strip()
-    wrong = np.flatnonzero(units.str.lower() != "kwh")
-    if len(wrong):
-        kind = "mixes units" if units.nunique() > 1 else "is not in kWh"
-        raise InvalidReadingsError(
-            f"The file {kind}; the first other unit is on line {table.index[wrong[0]]}.",
-            reason="readings.unit",
-            remedy="Convert every reading to kWh; GridSecure never guesses a factor.",
-            problems=cells.line_problems(table, wrong, rule="unit-mismatch", detail="unit not kWh"),
-        )
 
 
 def _read_long(table: pd.DataFrame, timezone: str, *, energy: str) -> pd.DataFrame:
@@ -615,7 +448,7 @@ def _read_long(table: pd.DataFrame, timezone: str, *, energy: str) -> pd.DataFra
 def _read_wide(
     table: pd.DataFrame, timezone: str, *, are_faces: bool
 ) -> tuple[pd.DataFrame, NDArray[np.int64], tuple[ReadingProblem, ...]]:
-    count = sum(1 for name in table.columns if _POINTS.fullmatch(name))
+    count = sum(1 for name in table.columns if POINTS.fullmatch(name))
     days = format_times.read_days(table, timezone)
     energy_wh, missing = cells.read_energy(table, [f"p{number + 1}" for number in range(count)])
     if "ratio" in table.columns:

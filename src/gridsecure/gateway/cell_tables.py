@@ -1,0 +1,228 @@
+"""The text of a file as a table of the columns that are known, before any cell is understood.
+
+A table has lines of the file as its index, ids without the blanks around them, and neither totals
+nor columns that are passed over. What its columns are together is one of the layouts of `formats`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from gridsecure.billing.interval_lengths import UNKNOWN
+from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway import foreign_files
+from gridsecure.gateway import format_cells as cells
+from gridsecure.gateway.channels import CHANNEL, FACES_FED_IN
+from gridsecure.gateway.column_names import (
+    LAYOUTS,
+    QUOTABLE_NAME,
+    is_day,
+    is_passed_over,
+    name_columns,
+    unknown_header,
+)
+from gridsecure.gateway.daily_values import is_daily, is_matrix, lines_of_days
+from gridsecure.gateway.table_text import (
+    TableText,
+    check_field_counts,
+    check_reading_count,
+    no_readings,
+    read_cells,
+)
+from gridsecure.gateway.wide_days import POINT_MINUTES
+
+_TOTALS: Final = (
+    "合计",
+    "总计",
+    "小计",
+    "总和",
+    "total",
+    "totals",
+    "subtotal",
+    "grand total",
+    "sum",
+)
+_LONG = {"meter_point_id", "start"}
+WIDE: Final = {"meter_point_id", "date"}
+"""Columns of every table of days."""
+_VALUES = {"kwh", "register_kwh", "ratio"}
+_OPTIONAL = {"quality", "unit", "values", "stamps", CHANNEL}
+REGISTERS: Final = {"kvarh": "reactive_varh", "export_kwh": "export_wh"}
+"""Column of the file [kvarh, kWh] -> column of the frame [varh, Wh]."""
+POINTS: Final = re.compile(r"p([1-9][0-9]{0,2})")
+"""Columns of a wide line's energies, by number."""
+
+JoinMeters = Callable[[pd.DataFrame], pd.DataFrame]
+"""Faces of registers -> the faces of one register, where meters were exchanged."""
+
+
+def as_they_stand(faces: pd.DataFrame) -> pd.DataFrame:
+    """The same faces: no meter was exchanged."""
+    return faces
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellTable:
+    """A file as text in columns that are known, indexed by the lines of the file.
+
+    Args:
+        at_ends: As `ColumnNames` says.
+        minutes: Length of every interval, where its format fixes it.
+        delay: From the time that is written to the moment that a face was read.
+        join_meters, differences: As `read_readings` has them.
+    """
+
+    cells: pd.DataFrame
+    encoding: str
+    at_ends: bool
+    minutes: int = 0
+    delay: pd.Timedelta = UNKNOWN
+    join_meters: JoinMeters = as_they_stand
+    differences: bool = True
+
+
+def parse_table(text: TableText, *, packed: int | None) -> CellTable:
+    """The text of a file as a table of one of the layouts.
+
+    Args:
+        packed: The file's size before it was decompressed.
+
+    Raises:
+        InvalidReadingsError: It is none (`readings.columns`, `.malformed`, `.empty`, `.too-many`,
+            or the refusal of a format that is not read).
+    """
+    header = text.header()
+    separator = foreign_files.separator_of(header)
+    columns = name_columns(foreign_files.cells_of(header))
+    names = columns.names
+    _check_names(names)
+    lines = check_field_counts(text, separator=separator)
+    points = 1
+    if set(names) >= WIDE or is_matrix(names):
+        points = max(sum(1 for name in names if POINTS.fullmatch(name) or is_day(name)), 1)
+    check_reading_count((lines - 1) * points, packed=packed)
+    table = read_cells(text, separator=separator, columns=names)
+    table = table[[name for name in names if not is_passed_over(name)]]
+    if is_matrix(names):
+        table = lines_of_days(table, totals=_TOTALS)
+    check_columns(table)
+    return CellTable(known_lines(table), text.encoding, columns.at_ends)
+
+
+def known_lines(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without totals, every line of which is some meter point's.
+
+    Raises:
+        InvalidReadingsError: One is nobody's (`readings.malformed`), or none is left
+            (`readings.empty`).
+    """
+    # Exports of fixed width pad ids; a padded id is the same meter point.
+    table = _without_totals(table.assign(meter_point_id=_stripped(table["meter_point_id"])))
+    if table.empty:
+        raise no_readings()
+    blank = np.flatnonzero((table["meter_point_id"] == "").to_numpy())
+    if len(blank):
+        raise InvalidReadingsError(
+            f"Line {table.index[blank[0]]} has no meter_point_id.",
+            reason="readings.malformed",
+            remedy="Every line needs the id of its meter point.",
+        )
+    return table
+
+
+def _stripped(cells: pd.Series[str]) -> pd.Categorical:
+    """Categories without blanks around them, in their order."""
+    codes, names = pd.factorize(cells.cat.categories.str.strip(), sort=True)
+    return pd.Categorical.from_codes(codes[cells.cat.codes], names)
+
+
+def _without_totals(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without lines that add up others: they have no time, and a word where an id is."""
+    ids = table["meter_point_id"].drop_duplicates().str.lower()
+    if not ids.isin(["", *_TOTALS]).any():
+        return table
+    when = table["date" if "date" in table else "start"].str.strip()
+    named = table["meter_point_id"].astype("str")
+    words = named.mask(named == "", when)
+    totals = words.str.lower().isin(_TOTALS) & ((when == "") | (when == words))
+    return table[~totals] if totals.any() else table
+
+
+def _check_names(known: Sequence[str]) -> None:
+    twice = [name for name in known if known.count(name) > 1]
+    if twice:
+        shown = repr(twice[0]) if QUOTABLE_NAME.fullmatch(twice[0]) else "one of its columns"
+        raise InvalidReadingsError(
+            f"The header names {shown} twice.",
+            reason="readings.columns",
+            remedy="Name each column once.",
+        )
+
+
+def check_columns(table: pd.DataFrame) -> None:
+    """Refuse a table whose columns are no layout.
+
+    Raises:
+        InvalidReadingsError: They are not (`readings.columns`), or are those of a format that is
+            not read.
+    """
+    names = list(table.columns)
+    points = sorted(int(found[1]) for name in names if (found := POINTS.fullmatch(name)))
+    if is_daily(names):
+        known = WIDE | _OPTIONAL | _VALUES | set(REGISTERS)
+        complete = ("kwh" in names) != ("register_kwh" in names)
+    elif set(names) >= WIDE:
+        known = WIDE | _OPTIONAL | {"ratio"} | {f"p{number}" for number in points}
+        complete = len(points) in POINT_MINUTES and points == list(range(1, len(points) + 1))
+    else:
+        known = _LONG | _OPTIONAL | _VALUES
+        complete = set(names) >= _LONG and ("kwh" in names) != ("register_kwh" in names)
+        # Beside another channel's lines, a column of energy fed in would say it twice.
+        known |= set(REGISTERS)
+    if "kwh" not in names or CHANNEL in names:
+        known -= set(REGISTERS)
+    if "register_kwh" in names and CHANNEL not in names:
+        known |= {FACES_FED_IN}
+    strange = [
+        name if QUOTABLE_NAME.fullmatch(name) else f"number {position}"
+        for position, name in enumerate(names, start=1)
+        if name not in known
+    ]
+    if strange or not complete:
+        foreign = unknown_header(names)
+        if foreign is not None:
+            raise foreign
+        found_text = (
+            f"Unknown columns: {', '.join(strange)}." if strange else "Columns are missing."
+        )
+        raise InvalidReadingsError(
+            f"The columns are not those of a known layout. {found_text}",
+            reason="readings.columns",
+            remedy=f"Name the columns {LAYOUTS}.",
+        )
+
+
+def check_units(table: pd.DataFrame) -> None:
+    """Refuse a table that says of a line that it is not in kWh.
+
+    Raises:
+        InvalidReadingsError: `readings.unit`.
+    """
+    if "unit" not in table.columns:
+        return
+    units = table["unit"].str.strip()
+    wrong = np.flatnonzero(units.str.lower() != "kwh")
+    if len(wrong):
+        kind = "mixes units" if units.nunique() > 1 else "is not in kWh"
+        raise InvalidReadingsError(
+            f"The file {kind}; the first other unit is on line {table.index[wrong[0]]}.",
+            reason="readings.unit",
+            remedy="Convert every reading to kWh; GridSecure never guesses a factor.",
+            problems=cells.line_problems(table, wrong, rule="unit-mismatch", detail="unit not kWh"),
+        )
