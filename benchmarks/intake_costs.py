@@ -154,7 +154,7 @@ def _take_in(path: Path, folder: Path) -> dict[str, float]:
         take_in(zone, body, arrival=Arrival(source, BatchName("b", 1), _AT))
     seconds = time.perf_counter() - begun
     growth = (_peak_kib() - before) * 1024
-    receipt, _ = load_batch(zone, source="bench", batch_id="b")
+    receipt = load_batch(zone, source="bench", batch_id="b").receipt
     counted = BatchReceipt.parse(receipt.body)
     return {"seconds": seconds, "growth": growth, "readings": counted.readings}
 

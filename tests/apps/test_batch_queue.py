@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 
 from gridsecure.errors import StorageError
-from gridsecure.gateway.ingestion import batch_queue, batches, spooled_bodies, stored_readings
+from gridsecure.gateway.ingestion import (
+    batch_groups,
+    batch_queue,
+    batches,
+    spooled_bodies,
+    stored_readings,
+)
 from gridsecure_api import gateway_progress, lanes
 from gridsecure_api.gateway_queue import Reading
 from tests.apps.queue_world import ASYNC, KEY, OTHER, Queueing, body
@@ -95,10 +101,12 @@ def test_a_repeat_waits_once_and_an_altered_one_is_refused_by_either_way(world):
     assert [one.batch_id for one in world.receipts()] == ["a"]
 
 
+@pytest.mark.parametrize(("way", "offset"), [(batches, b""), (batch_groups, b"+08:00")])
 def test_a_batch_at_once_does_not_take_the_name_of_one_that_came_while_it_was_read(
-    world, monkeypatch
+    world, monkeypatch, way, offset
 ):
-    write = batches._write
+    """Of the form that is read with others, and of one that is read by itself."""
+    write = way._write
 
     def slow(*given, **more):
         sent = world.send(body(2), batch="a", sequence=1, **ASYNC)
@@ -106,8 +114,9 @@ def test_a_batch_at_once_does_not_take_the_name_of_one_that_came_while_it_was_re
         return write(*given, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(batches, "_write", slow)
-        refused = world.send(body(1), batch="a", sequence=1)
+        patch.setattr(way, "_write", slow)
+        sent = body(1).replace(b"+08:00", offset)
+        refused = world.send(sent, batch="a", sequence=1)
     assert refused.json()["reason"] == "conflict.batch"
     world.read()
     (receipt,) = world.receipts()

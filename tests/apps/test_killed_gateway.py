@@ -106,11 +106,15 @@ class KilledGateway:
 
 
 def body(number: int) -> bytes:
-    """A day of a meter point's quarter-hours, of every number another one."""
+    """A day of a meter point's quarter-hours, of every number another one.
+
+    Those of even numbers are of the form that is taken in together with others.
+    """
+    offset = "" if number % 2 else "+08:00"
     return (
         HEADER
         + "".join(
-            f"MP-{number},2026-07-01 {at // 4:02}:{at % 4 * 15:02},0.{number:03}\n"
+            f"MP-{number},2026-07-01 {at // 4:02}:{at % 4 * 15:02}{offset},0.{number:03}\n"
             for at in range(96)
         )
     ).encode()

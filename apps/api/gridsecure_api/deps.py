@@ -32,7 +32,12 @@ from gridsecure.errors import (
 )
 from gridsecure.wire.problems import LATER, REASONS_PATH
 from gridsecure_api.api_page import PAGE_PATHS
-from gridsecure_api.errors import error_response, internal_response, too_large_error
+from gridsecure_api.errors import (
+    error_response,
+    http_response,
+    internal_response,
+    too_large_error,
+)
 from gridsecure_api.lanes import READING, Lanes, Turn
 
 ALWAYS_PUBLIC: Final = PAGE_PATHS | {"/about", "/health", "/openapi.json"}
@@ -107,14 +112,18 @@ class AccessCheck:
         self, scope: Scope, receive: Receive, answer: _Answer, turn: Turn
     ) -> JSONResponse | None:
         try:
+            state = scope.setdefault("state", {})
+            state["turn"], state["lanes"] = turn, self._lanes
             if not self._is_public(scope["path"]):
-                scope.setdefault("state", {})["claims"] = self._claims(Headers(scope=scope))
+                state["claims"] = self._claims(Headers(scope=scope))
             body = _BoundedBody(scope, receive, limit=self._rules.max_body_bytes, turn=turn)
             if not body.is_coming or scope["method"] in READING:  # nobody may read that body
                 await turn.take()
             await self._app(scope, body, answer)
         except GridSecureError as error:
             return error_response(error)
+        except HTTPException as error:  # of a body that was read before the framework
+            return http_response(error)
         except Exception as error:  # noqa: BLE001 - the boundary: what is not ours says nothing
             return internal_response(error)
         return None

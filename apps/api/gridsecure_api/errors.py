@@ -147,7 +147,14 @@ def _place(problem: Mapping[str, Any]) -> str:
 
 
 def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
-    status = error.status_code if isinstance(error, HTTPException) else 500
+    if not isinstance(error, HTTPException):
+        return internal_response(error)
+    return http_response(error)
+
+
+def http_response(error: HTTPException) -> JSONResponse:
+    """The public answer to an error of the framework."""
+    status = error.status_code
     if status == 413:
         return error_response(too_large_error())
     if status == LATER:
@@ -157,5 +164,4 @@ def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
         405: "This address does not take this method.",
     }.get(status, "The request could not be read.")
     problem = Problem.of(f"http.{status}", message=message, remedy="See the API page at /docs.")
-    headers = error.headers if isinstance(error, HTTPException) else None
-    return _response(problem, status, headers=headers)
+    return _response(problem, status, headers=error.headers)

@@ -52,6 +52,7 @@ from gridsecure_api.gateway_months import Correct, MonthWorker, Seal, Work
 from gridsecure_api.gateway_notices import Courier
 from gridsecure_api.gateway_peers import Connect, connect_over_http, open_peers, open_zone
 from gridsecure_api.gateway_queue import BatchReader
+from gridsecure_api.gateway_small_batches import add_small_batches
 from gridsecure_api.gateway_state import FILE_LIST, Form, GatewayService, Service, form_files
 from gridsecure_api.gateway_timetable import Conductor, Due, Timetable
 from gridsecure_api.process_memory import keep_freed_pages, settle_objects
@@ -296,9 +297,9 @@ def create_gateway_app(
     app.state.intake = gateway_readings.Intake(
         zone, clock, queue, reader, settings.queued_body_bytes
     )
-    app.include_router(router)
-    for room in _ROOMS:
-        app.include_router(room.router)
+    add_small_batches(app)
+    for routes in (router, *(room.router for room in _ROOMS)):
+        app.include_router(routes)
     return app
 
 

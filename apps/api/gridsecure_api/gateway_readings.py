@@ -24,6 +24,7 @@ from gridsecure.gateway.ingestion.batches import (
     REFUSED,
     Arrival,
     BatchName,
+    TakenIn,
     batch_folder,
     find_gaps,
     list_batches,
@@ -227,12 +228,11 @@ def post_readings(
     of the source that waits; `Location` says where its receipt will be.
     """
     arrival = Arrival(source, BatchName(sent.batch_id, sent.sequence), intake.clock())
-    response.headers["Location"] = f"/v1/sources/{source.name}/batches/{sent.batch_id}"
+    response.headers["Location"] = batch_location(source.name, sent.batch_id)
     is_asked = sent.is_async
     is_late = body.size > intake.queued_bytes or intake.queue.has_waiting(source.name)
     if not (is_asked or is_late):
-        receipt, months = take_in(intake.zone, body, arrival=arrival)
-        return BatchStatus(state="done", receipt=receipt, months=dict(months))
+        return taken_in_status(take_in(intake.zone, body, arrival=arrival))
     if intake.queue.add(body, arrival):
         intake.reader.wake()
         response.status_code = ACCEPTED
@@ -333,12 +333,22 @@ def find_status(intake: Intake, source: str, batch_id: str) -> BatchStatus:
     # The queue first: a batch leaves it once it was taken in, and not before.
     row = intake.queue.find(source, batch_id)
     try:
-        receipt, months = load_batch(intake.zone, source=source, batch_id=batch_id)
+        taken = load_batch(intake.zone, source=source, batch_id=batch_id)
     except NotFoundError:
         if row is None:
             raise
         return _unfinished(intake, row)
-    return BatchStatus(state="done", receipt=receipt, months=dict(months))
+    return taken_in_status(taken)
+
+
+def taken_in_status(taken: TakenIn) -> BatchStatus:
+    """Where a batch stands that was taken in."""
+    return BatchStatus(state="done", receipt=taken.receipt, months=dict(taken.months))
+
+
+def batch_location(source: str, batch_id: str) -> str:
+    """Where it is asked how a batch stands."""
+    return f"/v1/sources/{source}/batches/{batch_id}"
 
 
 def _unfinished(intake: Intake, row: QueuedBatchRow) -> BatchStatus:

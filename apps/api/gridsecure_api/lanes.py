@@ -16,6 +16,8 @@ from typing import Final
 from gridsecure_api.errors import busy_error
 
 READS_AT_ONCE: Final = 6
+GATHERED_AT_ONCE: Final = 128
+"""Changes that are done together, in one thread and with one connection."""
 CHANGES_AT_ONCE: Final = 8
 PAGES_AT_ONCE: Final = 8
 """Fewer than the threads that answer, and without the pages, which ask no database, fewer than its
@@ -65,12 +67,18 @@ class Lane:
 
 
 class Lanes:
-    """The lanes of one service."""
+    """The lanes of one service.
+
+    Attributes:
+        changes: Of those that are done one by one.
+        gathered: Of those that are done together.
+    """
 
     def __init__(self) -> None:
         self._pages = Lane(PAGES_AT_ONCE)
         self._reads = Lane(READS_AT_ONCE)
-        self._changes = Lane(CHANGES_AT_ONCE)
+        self.changes = Lane(CHANGES_AT_ONCE)
+        self.gathered = Lane(GATHERED_AT_ONCE)
 
     def enter(self, method: str, *, is_page: bool) -> Turn:
         """A request's turn, still to be taken.
@@ -80,7 +88,7 @@ class Lanes:
         """
         if is_page:
             return Turn(self._pages.take)
-        return Turn(self._reads.take if method in READING else self._changes.take)
+        return Turn(self._reads.take if method in READING else self.changes.take)
 
 
 class Turn:
@@ -95,6 +103,14 @@ class Turn:
         """Wait for it, unless it is or was there already; raises as `Lane.take`."""
         if self._leave is None and not self._is_over:
             self._leave = await self._take()
+
+    async def move(self, lane: Lane) -> None:
+        """Take it in another lane, now if it was there already; raises as `Lane.take`."""
+        self._take = lane.take
+        if self._leave is not None:
+            self._leave()
+            self._leave = None
+            await self.take()
 
     def leave(self) -> None:
         """Let another request have its turn."""

@@ -13,6 +13,7 @@ ones; after `CHANGE_COST` lost in a row they are taken for hourly, and the chang
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -63,13 +64,32 @@ def interval_minutes(
     if "minutes" in readings:
         return readings["minutes"].to_numpy(np.int64)
     codes, _ = pd.factorize(readings["meter_point_id"])
-    meters, starts = codes.astype(np.int64), start_us(readings)
-    local = pd.DatetimeIndex(readings["start"]).tz_localize(None).as_unit("us").asi8
+
+    def local() -> NDArray[np.int64]:
+        return pd.DatetimeIndex(readings["start"]).tz_localize(None).as_unit("us").asi8
+
+    return tell_lengths(codes.astype(np.int64), start_us(readings), local=local, known=known)
+
+
+def tell_lengths(
+    meters: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    *,
+    local: Callable[[], NDArray[np.int64]],
+    known: pd.Timedelta | None,
+) -> NDArray[np.int64]:
+    """As `interval_minutes`, of columns.
+
+    Args:
+        meters: Meter point number per row, from 0.
+        starts: Interval start per row [µs since 1970-01-01 UTC].
+        local: Gives the same in local time; asked only where a meter point has several lengths.
+    """
     order, steps = neighbour_steps(meters, starts)
     # The last of several rows of one start carries the distance to the next start.
     distinct = np.flatnonzero(steps != 0)
     rows = order[distinct]
-    lengths = _by_meter(meters[rows], steps[distinct], local[rows])
+    lengths = _by_meter(meters[rows], steps[distinct], local=lambda: local()[rows])
     single = np.bincount(meters[rows], minlength=int(meters.max(initial=-1)) + 1) == 1
     told = lengths[lengths != UNKNOWN_MINUTES]
     if known is not None:
@@ -176,7 +196,10 @@ def _most_frequent(numbers: NDArray[np.int64]) -> int:
 
 
 def _by_meter(
-    meters: NDArray[np.int64], steps_us: NDArray[np.int64], local_us: NDArray[np.int64]
+    meters: NDArray[np.int64],
+    steps_us: NDArray[np.int64],
+    *,
+    local: Callable[[], NDArray[np.int64]],
 ) -> NDArray[np.int64]:
     """Lengths of rows sorted by meter point and start [minutes]."""
     size = int(meters.max(initial=-1)) + 1
@@ -189,6 +212,7 @@ def _by_meter(
     others = np.bincount(meters[(steps_us > 0) & (steps_us != lengths * MINUTE_US)], minlength=size)
     mixed = np.flatnonzero((others > CHANGE_COST) & (counts.max(axis=1) > 0))
     bounds = np.searchsorted(meters, [mixed, mixed + 1])
+    local_us = local() if len(mixed) else steps_us
     for meter, first, end in zip(mixed, *bounds, strict=True):
         lengths[first:end] = _cheapest(
             steps_us[first:end], local_us[first:end], lengths=_LENGTHS[counts[meter] > 0]

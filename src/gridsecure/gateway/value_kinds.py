@@ -14,8 +14,9 @@ options of the command that reads it. The choice is public and changes no number
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -105,15 +106,39 @@ def refuse_cumulative(readings: pd.DataFrame) -> None:
         InvalidReadingsError: `readings.cumulative`, naming the meter points.
     """
     codes, names = pd.factorize(readings["meter_point_id"])
-    starts, there = start_us(readings), (readings["quality"] != "missing").to_numpy()
-    order, _ = neighbour_steps(codes.astype(np.int64), starts)
+    there = (readings["quality"] != "missing").to_numpy()
+    columns = ("energy_wh", *register_columns(readings))
+    refuse_rising(
+        [np.where(there, readings[name].to_numpy(np.int64), 0) for name in columns],
+        meters=codes.astype(np.int64),
+        names=names,
+        starts=start_us(readings),
+    )
+
+
+def refuse_rising(
+    energies: Sequence[NDArray[np.int64]],
+    *,
+    meters: NDArray[np.int64],
+    names: Sequence[str] | pd.Index[Any],
+    starts: NDArray[np.int64],
+) -> None:
+    """As `refuse_cumulative`, of columns.
+
+    Args:
+        energies: One for each register; 0 where there is no reading [Wh, varh].
+        meters: Meter point number per row: its place among the names.
+        starts: Interval start per row [µs since 1970-01-01 UTC].
+    """
+    if len(starts) <= _FEWEST_RISES:
+        return
+    order, _ = neighbour_steps(meters, starts)
     # Most files are in this order as they stand, and nothing of theirs has to be copied.
     places = slice(None) if (order[1:] > order[:-1]).all() else order
-    meters, there, starts = codes[places], there[places], starts[places]
+    meters, starts = meters[places], starts[places]
     found: NDArray[np.intp] = np.empty(0, dtype=np.intp)
-    for column in ("energy_wh", *register_columns(readings)):
-        energy = readings[column].to_numpy(np.int64)[places]
-        rows = np.flatnonzero(there & (energy > 0))
+    for energy in (one[places] for one in energies):
+        rows = np.flatnonzero(energy > 0)
         found = _only_rising(meters[rows], energy[rows], starts[rows], size=len(names))
         if len(found):
             break
@@ -136,7 +161,7 @@ def refuse_cumulative(readings: pd.DataFrame) -> None:
 
 
 def _only_rising(
-    meters: NDArray[np.intp],
+    meters: NDArray[np.int64],
     energy: NDArray[np.int64],
     starts: NDArray[np.int64],
     *,

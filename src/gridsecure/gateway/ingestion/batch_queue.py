@@ -26,15 +26,15 @@ from typing import Final
 from sqlmodel import Session, col, delete, select, update
 
 from gridsecure.errors import GridSecureError, InvalidReadingsError, StorageError
+from gridsecure.gateway.ingestion.batch_rules import NoteReadings
 from gridsecure.gateway.ingestion.batches import (
     REFUSED,
     WAITING,
     Arrival,
     BatchName,
-    NoteReadings,
+    KnownNames,
     batch_folder,
-    check_name_is_free,
-    find_taken_in,
+    is_taken_in,
     take_in,
 )
 from gridsecure.gateway.ingestion.sources import Source
@@ -99,12 +99,12 @@ class BatchQueue:
         """
         arrival.name.check()
         digest = body.finish()
-        if find_taken_in(self._zone, arrival, digest) is not None:
+        if is_taken_in(self._zone, arrival, digest):
             return False
         name = secrets.token_hex(16)
         body.keep(self._folder / name)
         with write_session(self._zone.engine) as session:
-            if check_name_is_free(session, arrival, digest) is not None:
+            if KnownNames(session, [arrival]).check(arrival, digest):
                 return False
             known = _find(session, arrival.source.name, arrival.name.batch_id)
             if known is not None and known.state == WAITING:

@@ -20,23 +20,35 @@ counts before an estimated one, and of equals the one that came last.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from sqlalchemy import bindparam
-from sqlmodel import Session, and_, col, func, or_, select
-from sqlmodel.sql.expression import SelectOfScalar
+from sqlalchemy import BindParameter, bindparam, insert, tuple_
+from sqlmodel import Session, col, func, select
+from sqlmodel.sql.expression import Select
 
-from gridsecure.billing.readings import MINUTE_US, QUALITIES, moment_us, start_us
+from gridsecure.billing.readings import start_us
 from gridsecure.billing.registers import REGISTER
-from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
+from gridsecure.errors import (
+    ConflictError,
+    GridSecureError,
+    InputError,
+    NotFoundError,
+    StorageError,
+)
+from gridsecure.gateway.ingestion.batch_rules import (
+    RULES,
+    Counts,
+    NoteReadings,
+    ReadingColumns,
+    broken_rules,
+    local_moment,
+)
 from gridsecure.gateway.ingestion.bodies import read_body
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
@@ -56,17 +68,11 @@ from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, read_page
 from gridsecure.store.rows import find
 
-OUTSIDE_SCOPE: Final = "outside-scope"
-QUALITY_FLAG: Final = "quality-flag"
-FUTURE: Final = "future"
-
 WAITING: Final = "waiting"
 REFUSED: Final = "refused"
 """States of a batch that was answered before it was read."""
 
 _BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_NEVER: Final = pd.Timestamp(0, tz="UTC")
-_MOMENT: Final = pd.Timedelta(microseconds=1)
 _LOOKED_AT: Final = 10_000  # batches among which gaps are looked for
 _MOST_SEQUENCE: Final = 2**53  # what every JSON reader keeps exactly
 
@@ -115,10 +121,112 @@ class Arrival:
     at: datetime
 
 
-_NamedRow = TypeVar("_NamedRow", BatchRow, QueuedBatchRow)
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """A batch that was taken in.
 
-NoteReadings = Callable[[int], None]
-"""Told how many readings of a batch were read, after every piece of its body."""
+    Args:
+        source: Name of its source.
+        receipt: A signed `BatchReceipt`, the first one.
+        months: What became of each month that it has readings of, by now.
+    """
+
+    source: str
+    receipt: Signed
+    months: Mapping[str, BatchState]
+
+
+class KnownNames:
+    """Which ids and sequences of sources are other batches', as a session sees them."""
+
+    def __init__(self, session: Session, arrivals: Sequence[Arrival]) -> None:
+        """Look for what has the id or the sequence of one of some batches."""
+        self._known: dict[tuple[str, str | int], list[_Named]] = {}
+        ids: Any = sorted({(one.source.name, one.name.batch_id) for one in arrivals})
+        sequences: Any = sorted({(one.source.name, one.name.sequence) for one in arrivals})
+        for (of_ids, of_sequences), is_taken in ((_TAKEN, True), (_WAITING, False)):
+            rows = [
+                *session.exec(of_ids, params={"wanted": ids}),
+                *session.exec(of_sequences, params={"wanted": sequences}),
+            ]
+            for source, batch_id, sequence, digest in rows:
+                self._add(source, _Named(batch_id, sequence, digest, is_taken))
+
+    def check(self, arrival: Arrival, digest: str) -> bool:
+        """Whether the same batch was taken in before.
+
+        Args:
+            digest: Of its body.
+
+        Raises:
+            ConflictError: Its id or its sequence is another batch's, one that was taken in or one
+                that waits (`conflict.batch`).
+        """
+        source, name = arrival.source.name, arrival.name
+        of_id = self._known.get((source, name.batch_id), [])
+        known = [*of_id, *self._known.get((source, name.sequence), [])]
+        if any(one[:-1] != (*astuple(name), digest) for one in known):
+            raise ConflictError(
+                "Another batch of the source has this id or this sequence.",
+                reason="conflict.batch",
+                remedy="Repeat a batch with the same body, or give a new one an id and a sequence"
+                " of its own.",
+            )
+        return any(one.is_taken for one in known)
+
+    def take(self, arrival: Arrival, digest: str) -> bool | ConflictError:
+        """Have a batch hold its name from here on; False if it was taken in before."""
+        try:
+            if self.check(arrival, digest):
+                return False
+        except ConflictError as taken:
+            return taken
+        named = _Named(arrival.name.batch_id, arrival.name.sequence, digest, is_taken=True)
+        self._add(arrival.source.name, named)
+        return True
+
+    def _add(self, source: str, named: _Named) -> None:
+        for key in (named.batch_id, named.sequence):
+            self._known.setdefault((source, key), []).append(named)
+
+
+class _Named(NamedTuple):
+    """What has a name."""
+
+    batch_id: str
+    sequence: int
+    digest: str
+    is_taken: bool
+
+
+_Names = Select[str, str, int, str]
+
+
+def _named(table: type[BatchRow | QueuedBatchRow]) -> tuple[_Names, _Names]:
+    """Names of rows by their sources and ids, and by sources and sequences, found by an index.
+
+    Made once: to put a statement together costs more than to run it.
+    """
+    source, batch_id, sequence = col(table.source), col(table.batch_id), col(table.sequence)
+    names = select(source, batch_id, sequence, col(table.body_digest))
+    wanted: BindParameter[Any] = bindparam("wanted", expanding=True)
+    return (
+        names.where(tuple_(source, batch_id).in_(wanted)),
+        names.where(tuple_(source, sequence).in_(wanted)),
+    )
+
+
+_TAKEN: Final = _named(BatchRow)
+_QUEUED: Final = _named(QueuedBatchRow)
+_IS_WAITING: Final = col(QueuedBatchRow.state) == WAITING
+_WAITING: Final = (_QUEUED[0].where(_IS_WAITING), _QUEUED[1].where(_IS_WAITING))
+
+
+def is_taken_in(zone: GatewayZone, arrival: Arrival, digest: str) -> bool:
+    """As `KnownNames.check`, of one batch."""
+    with read_session(zone.engine) as session:
+        known = KnownNames(session, [arrival])
+    return known.check(arrival, digest)
 
 
 def take_in(
@@ -127,14 +235,11 @@ def take_in(
     *,
     arrival: Arrival,
     note: NoteReadings = lambda _readings: None,
-) -> tuple[Signed, Mapping[str, BatchState]]:
+) -> TakenIn:
     """Take in a batch of readings; one that was taken in before changes nothing.
 
     Args:
         body: As `read_body` takes it; it is finished here.
-
-    Returns:
-        As `load_batch`.
 
     Raises:
         InputError: Its name is none (`batch.name`), or the body cannot be read, as `read_body`.
@@ -143,104 +248,14 @@ def take_in(
     """
     arrival.name.check()
     digest = body.finish()
-    if find_taken_in(zone, arrival, digest) is None:
+    if not is_taken_in(zone, arrival, digest):
         with ReadingsWriter(batch_folder(zone)) as writer:
             counts = _write(zone, body, writer=writer, arrival=arrival, note=note)
-            receipt = _receipt(zone, arrival, counts, body=digest, file=writer.finish())
-            prepared = _Prepared(zone, writer, _row(zone, receipt, counts), arrival, receipt.months)
-            if zone.batch_turns.do(prepared, work=_keep_all):
-                return prepared.row.envelope, receipt.months
+            written = WrittenBatch(arrival, writer, counts, digest)
+            prepared = prepare_batch(zone, written, months=states_of(zone, counts.months))
+            if zone.batch_turns.do(prepared, work=keep_batches):
+                return prepared.taken_in
     return load_batch(zone, source=arrival.source.name, batch_id=arrival.name.batch_id)
-
-
-def find_taken_in(zone: GatewayZone, arrival: Arrival, digest: str) -> BatchRow | None:
-    """The same batch, if it was taken in before.
-
-    Args:
-        digest: Of its body.
-
-    Raises:
-        ConflictError: Its id or its sequence is another batch's, one that was taken in or one that
-            waits (`conflict.batch`).
-    """
-    with read_session(zone.engine) as session:
-        return check_name_is_free(session, arrival, digest)
-
-
-def check_name_is_free(session: Session, arrival: Arrival, digest: str) -> BatchRow | None:
-    """As `find_taken_in`, in a session."""
-    name = arrival.name
-    wanted = {"source": arrival.source.name, "batch_id": name.batch_id, "sequence": name.sequence}
-    taken = session.exec(_TAKEN, params=wanted).all()
-    waiting = session.exec(_WAITING, params=wanted).all()
-    known: list[BatchRow | QueuedBatchRow] = [*taken, *waiting]
-    same = (*astuple(name), digest)
-    if any((one.batch_id, one.sequence, one.body_digest) != same for one in known):
-        raise ConflictError(
-            "Another batch of the source has this id or this sequence.",
-            reason="conflict.batch",
-            remedy="Repeat a batch with the same body, or give a new one an id and a sequence of"
-            " its own.",
-        )
-    return next(iter(taken), None)
-
-
-def _named(table: type[_NamedRow]) -> SelectOfScalar[_NamedRow]:
-    """Rows of a source that have a batch's id or its sequence, each found by an index.
-
-    Made once: to put a statement together costs more than to run it.
-    """
-    of_source = col(table.source) == bindparam("source")
-    same_id = and_(of_source, col(table.batch_id) == bindparam("batch_id"))
-    same_sequence = and_(of_source, col(table.sequence) == bindparam("sequence"))
-    return select(table).where(or_(same_id, same_sequence))
-
-
-_TAKEN: Final = _named(BatchRow)
-_WAITING: Final = _named(QueuedBatchRow).where(col(QueuedBatchRow.state) == WAITING)
-
-
-@dataclass(slots=True)
-class _Counts:
-    """What a receipt says of a batch's readings.
-
-    Args:
-        note: Told of them as they are counted.
-        starts: First and last start of each part of them.
-        accepted: The same of those that no rule rejects.
-        months: That accepted readings lie in.
-        has_faces: Whether they are faces of registers.
-    """
-
-    note: NoteReadings
-    readings: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    starts: list[pd.Timestamp] = field(default_factory=list)
-    accepted: list[pd.Timestamp] = field(default_factory=list)
-    months: set[str] = field(default_factory=set)
-    has_faces: bool = False
-
-    def add(self, readings: pd.DataFrame) -> None:
-        """Count a part of the readings."""
-        starts = pd.DatetimeIndex(readings["start"])
-        counts = (readings[RULE] == "").to_numpy(bool)
-        self.readings += len(readings)
-        self.rejected.update(readings.loc[~counts, RULE])
-        self.starts += [starts.min(), starts.max()]
-        accepted = starts[counts].unique()
-        if len(accepted):
-            self.accepted += [accepted.min(), accepted.max()]
-            self.months.update(_months_of(accepted))
-        if REGISTER in readings:
-            self.has_faces = True
-            self.months.update(_months_of(accepted - _MOMENT))
-        self.note(self.readings)
-
-
-def _months_of(moments: pd.DatetimeIndex) -> set[str]:
-    """Local months that moments lie in."""
-    found = np.unique(moments.year.to_numpy(np.int64) * 12 + moments.month.to_numpy(np.int64) - 1)
-    return {f"{month // 12}-{month % 12 + 1:02d}" for month in found.tolist()}
 
 
 def _write(
@@ -250,122 +265,160 @@ def _write(
     writer: ReadingsWriter,
     arrival: Arrival,
     note: NoteReadings,
-) -> _Counts:
+) -> Counts:
     """Write a batch's readings and count them."""
-    counts = _Counts(note)
-    for found in read_body(body, source=arrival.source, timezone=zone.timezone):
-        readings = _judged(found, arrival)
-        counts.add(readings)
-        writer.add(readings)
+    counts = Counts(zone.timezone, note)
+    for readings in read_body(body, source=arrival.source, timezone=zone.timezone):
+        columns = _columns(readings)
+        broken = broken_rules(columns, scope=arrival.source.meter_points, at=arrival.at)
+        counts.add(columns.starts, broken, are_faces=REGISTER in readings)
+        writer.add(readings.assign(**{RULE: pd.array(RULES, dtype="str").take(broken)}))
     return counts
 
 
+def _columns(readings: pd.DataFrame) -> ReadingColumns:
+    meters, names = pd.factorize(readings["meter_point_id"])
+    qualities, flags = pd.factorize(readings["quality"])
+    minutes = readings["minutes"].to_numpy(np.int64)
+    return ReadingColumns(
+        names.tolist(), meters, flags.tolist(), qualities, start_us(readings), minutes
+    )
+
+
 @dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A batch of which all is written, and nothing is on the disk for certain."""
+class WrittenBatch:
+    """A batch whose readings are written to a draft.
+
+    Args:
+        body_digest: Of the body as it was sent.
+    """
+
+    arrival: Arrival
+    writer: ReadingsWriter
+    counts: Counts
+    body_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBatch:
+    """A batch of which all is written and signed, and nothing is on the disk for certain.
+
+    Args:
+        taken_in: What its source is told once it is.
+        row: Of its table, as values.
+    """
 
     zone: GatewayZone
-    writer: ReadingsWriter
-    row: BatchRow
-    arrival: Arrival
-    months: Iterable[str]
+    written: WrittenBatch
+    taken_in: TakenIn
+    row: Mapping[str, Any]
 
 
-def _keep_all(batches: Sequence[_Prepared]) -> list[bool | Exception]:
+def prepare_batch(
+    zone: GatewayZone, written: WrittenBatch, *, months: Mapping[str, BatchState]
+) -> PreparedBatch:
+    """Finish a batch's file, and sign its receipt.
+
+    Args:
+        months: What becomes of each month that it has readings of, as `states_of` says.
+
+    Raises:
+        StorageError: The disk refuses (`storage.failed`).
+    """
+    arrival, counts = written.arrival, written.counts
+    first, last = (
+        local_moment(edge, timezone=zone.timezone).isoformat()
+        for edge in (min(counts.starts), max(counts.starts))
+    )
+    receipt = BatchReceipt(
+        source=arrival.source.name,
+        batch_id=arrival.name.batch_id,
+        sequence=arrival.name.sequence,
+        body_digest=written.body_digest,
+        readings_digest=written.writer.finish(),
+        readings=counts.readings,
+        rejected=dict(sorted(counts.rejected.items())),
+        first=first,
+        last=last,
+        months={month: _as_sent(months[month]) for month in sorted(counts.months)},
+        taken_in_at=arrival.at.isoformat(),
+    )
+    signed = sign_message(receipt, key=zone.signing_key)
+    row = _row(zone, receipt, counts) | {
+        "digest": signed.digest,
+        "message": signed.model_dump_json(),
+    }
+    return PreparedBatch(zone, written, TakenIn(receipt.source, signed, receipt.months), row)
+
+
+def _as_sent(state: BatchState) -> Literal["waiting", "late"]:
+    return "waiting" if state == "waiting" else "late"
+
+
+def _row(zone: GatewayZone, receipt: BatchReceipt, counts: Counts) -> dict[str, Any]:
+    # A batch without accepted readings is in no month.
+    span = counts.accepted or [0]
+    named = ("source", "batch_id", "sequence", "body_digest", "readings_digest")
+    return {name: getattr(receipt, name) for name in named} | {
+        "first_at": local_moment(min(span), timezone=zone.timezone),
+        "last_at": local_moment(max(span), timezone=zone.timezone),
+        "has_faces": counts.has_faces,
+        "at": datetime.fromisoformat(receipt.taken_in_at),
+    }
+
+
+def keep_batches(batches: Sequence[PreparedBatch]) -> list[bool | GridSecureError]:
     """Make batches durable and keep their rows, in one commit.
 
     Returns:
         Whether each is new, or why it was not kept.
+
+    Raises:
+        StorageError: The disk or the database could not take any of them.
     """
-    outcomes: list[bool | Exception] = []
-    for batch in batches:
-        try:
-            batch.writer.place()
-            outcomes.append(True)
-        except StorageError as failed:
-            outcomes.append(failed)
+    outcomes: list[bool | GridSecureError] = [True] * len(batches)
+    # Names are given once all bytes are on the disk: each turn of the two would be a wait of its
+    # own for the file system's journal.
+    for step in (ReadingsWriter.sync, ReadingsWriter.place):
+        for number, batch in enumerate(batches):
+            try:
+                if outcomes[number] is True:
+                    step(batch.written.writer)
+            except StorageError as failed:
+                outcomes[number] = failed
     zone = batches[0].zone
     sync_batches(batch_folder(zone))
     with write_session(zone.engine) as session:
+        # Looked at again: a body that came under a name in the meantime has the gateway's word.
+        known = KnownNames(session, [batch.written.arrival for batch in batches])
         for number, batch in enumerate(batches):
             if outcomes[number] is True:
-                outcomes[number] = _keep(session, batch)
+                outcomes[number] = known.take(batch.written.arrival, batch.written.body_digest)
+        kept = [one for one, outcome in zip(batches, outcomes, strict=True) if outcome is True]
+        _keep(session, kept)
     return outcomes
 
 
-def _keep(session: Session, batch: _Prepared) -> bool | Exception:
-    """Keep a batch's row, and of which months it has readings."""
-    # Looked at again: a body that came under this name in the meantime has the gateway's word.
-    try:
-        if check_name_is_free(session, batch.arrival, batch.row.body_digest) is not None:
-            return False
-    except ConflictError as taken:
-        return taken
-    session.add(batch.row)
-    session.flush()
-    session.add_all(BatchMonthRow(month=month, batch=batch.row.id or 0) for month in batch.months)
-    return True
+def _keep(session: Session, batches: Sequence[PreparedBatch]) -> None:
+    """Keep batches' rows, and of which months they have readings."""
+    if not batches:
+        return
+    numbers = session.scalars(_INSERT, [batch.row for batch in batches]).all()
+    months = [
+        {"month": month, "batch": number}
+        for number, batch in zip(numbers, batches, strict=True)
+        for month in batch.taken_in.months
+    ]
+    if months:
+        session.execute(insert(BatchMonthRow), months)
 
 
-def _judged(readings: pd.DataFrame, arrival: Arrival) -> pd.DataFrame:
-    """Readings with the rule that rejects each, or an empty text."""
-    scope = arrival.source.meter_points
-    outside = _of_texts(readings["meter_point_id"], lambda name: not name.startswith(scope))
-    unknown = _of_texts(readings["quality"], lambda quality: quality not in QUALITIES)
-    ends = start_us(readings) + readings["minutes"].to_numpy(np.int64) * MINUTE_US
-    rules = {OUTSIDE_SCOPE: outside, QUALITY_FLAG: unknown, FUTURE: ends > moment_us(arrival.at)}
-    which = np.select(list(rules.values()), np.arange(1, len(rules) + 1), default=0)
-    return readings.assign(**{RULE: pd.array(["", *rules], dtype="str").take(which)})
+_INSERT: Final = insert(BatchRow).returning(col(BatchRow.id), sort_by_parameter_order=True)
 
 
-def _of_texts(texts: pd.Series[str], holds: Callable[[str], bool]) -> NDArray[np.bool_]:
-    """What holds of each text, asked once of each that there is."""
-    codes, distinct = pd.factorize(texts)
-    found: NDArray[np.bool_] = np.array([holds(str(one)) for one in distinct], dtype=bool)[codes]
-    return found
-
-
-def _receipt(
-    zone: GatewayZone, arrival: Arrival, counts: _Counts, *, body: str, file: str
-) -> BatchReceipt:
-    """What a batch's source is told; the digests are of its body and its readings' file."""
-    return BatchReceipt(
-        source=arrival.source.name,
-        batch_id=arrival.name.batch_id,
-        sequence=arrival.name.sequence,
-        body_digest=body,
-        readings_digest=file,
-        readings=counts.readings,
-        rejected=dict(sorted(counts.rejected.items())),
-        first=min(counts.starts).isoformat(),
-        last=max(counts.starts).isoformat(),
-        months=_months(zone, counts.months),
-        taken_in_at=arrival.at.isoformat(),
-    )
-
-
-def _row(zone: GatewayZone, receipt: BatchReceipt, counts: _Counts) -> BatchRow:
-    # A batch without accepted readings is in no month.
-    span = counts.accepted or [_NEVER]
-    signed = sign_message(receipt, key=zone.signing_key)
-    return BatchRow(
-        source=receipt.source,
-        batch_id=receipt.batch_id,
-        sequence=receipt.sequence,
-        body_digest=receipt.body_digest,
-        readings_digest=receipt.readings_digest,
-        first_at=min(span).to_pydatetime(),
-        last_at=max(span).to_pydatetime(),
-        has_faces=counts.has_faces,
-        digest=signed.digest,
-        message=signed.model_dump_json(),
-        at=datetime.fromisoformat(receipt.taken_in_at),
-    )
-
-
-def _months(zone: GatewayZone, months: Iterable[str]) -> dict[str, Literal["waiting", "late"]]:
-    """What becomes of the months that accepted readings lie in."""
-    return {m: "waiting" if find_plan(zone, m) is None else "late" for m in sorted(months)}
+def states_of(zone: GatewayZone, months: Iterable[str]) -> dict[str, BatchState]:
+    """What becomes of months that readings which come now lie in: they wait, or are late."""
+    return {month: "waiting" if find_plan(zone, month) is None else "late" for month in months}
 
 
 def newest_batch(zone: GatewayZone, *, month: str = "") -> int:
@@ -462,13 +515,8 @@ def find_gaps(zone: GatewayZone, *, source: str, limit: int) -> list[tuple[int, 
         return [(before + 1, sequence - 1) for before, sequence in session.execute(gaps)]
 
 
-def load_batch(
-    zone: GatewayZone, *, source: str, batch_id: str
-) -> tuple[Signed, Mapping[str, BatchState]]:
+def load_batch(zone: GatewayZone, *, source: str, batch_id: str) -> TakenIn:
     """A batch's receipt, and what became of its months by now.
-
-    Returns:
-        The receipt; what became of each month.
 
     Raises:
         NotFoundError: The source sent none of that id (`not-found.batch`).
@@ -482,7 +530,7 @@ def load_batch(
         month: batch_state(row, find_plan(zone, month), corrected=corrected_until(zone, month))
         for month in receipt.months
     }
-    return row.envelope, months
+    return TakenIn(source, row.envelope, months)
 
 
 def batch_state(row: BatchRow, plan: MonthPlan | None, *, corrected: int) -> BatchState:

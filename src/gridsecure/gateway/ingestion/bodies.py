@@ -37,7 +37,6 @@ from gridsecure.gateway.ingestion.body_tables import (
     open_parquet,
     parquet_tables,
 )
-from gridsecure.gateway.ingestion.plain_lines import read_plain_lines
 from gridsecure.gateway.ingestion.risen_values import RisenValues
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
@@ -120,9 +119,6 @@ def _read_whole(data: bytes, source: Source, *, packed: int | None) -> pd.DataFr
     check_reading_count(max(map(data.count, (b"\n", b"{"))), packed=None)
     if packed is not None:
         check_reading_count(min(data.count(b","), MAX_READINGS), packed=packed)
-    plain = read_plain_lines(data, source)
-    if plain is not None:
-        return plain
     if data[:4] == PARQUET:
         opened = open_parquet(pa.BufferReader(data), size=len(data))
         (cells,) = parquet_tables(opened, size=len(data), rows=None)

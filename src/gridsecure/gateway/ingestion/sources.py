@@ -12,7 +12,7 @@ which reading counts is told by its quality and by when it came, whoever sent it
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import pandas as pd
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from gridsecure.billing.interval_lengths import UNKNOWN
 from gridsecure.crypto.sm2 import Sm2PublicKey
@@ -283,11 +283,22 @@ def find_source(zone: GatewayZone, thumbprint: str) -> Source:
     Raises:
         AccessDeniedError: None is registered with it (`access.source`).
     """
+    found = find_sources(zone, [thumbprint]).get(thumbprint)
+    if found is None:
+        raise unknown_source()
+    return found
+
+
+def find_sources(zone: GatewayZone, thumbprints: Collection[str]) -> dict[str, Source]:
+    """The sources that have some keys, by thumbprint."""
+    own = select(SourceRow).where(col(SourceRow.thumbprint).in_(thumbprints))
     with read_session(zone.engine) as session:
-        row = find(session, SourceRow, thumbprint=thumbprint)
-    if row is None:
-        raise AccessDeniedError("No source has this key.", reason="access.source")
-    return _source(row)
+        return {row.thumbprint: _source(row) for row in session.exec(own)}
+
+
+def unknown_source() -> AccessDeniedError:
+    """A key that no source is registered with (`access.source`)."""
+    return AccessDeniedError("No source has this key.", reason="access.source")
 
 
 def _source(row: SourceRow) -> Source:

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -38,6 +39,7 @@ from gridsecure.billing.readings import (
 from gridsecure.billing.registers import REGISTER
 from gridsecure.crypto.sm3 import Sm3
 from gridsecure.errors import InvalidReadingsError, StorageError
+from gridsecure.gateway.ingestion.batch_rules import RULES, ReadingColumns
 from gridsecure.gateway.private_files import private_folder
 from gridsecure.periods import BillingPeriod
 from gridsecure.whole_files import DRAFT, sync_folder
@@ -97,15 +99,47 @@ class ReadingsWriter:
         of_faces = [name for name in (REGISTER, COUNTED) if name in readings]
         self._kind = _FACES if of_faces else ""
         days = _of_days(readings)
-        columns = [*COLUMNS, *register_columns(readings), *of_faces, *days, RULE]
-        schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
-        zone = pa.timestamp("us", str(readings["start"].dt.tz))
-        schema = schema.set(columns.index("start"), pa.field("start", zone))
+        columns = (*COLUMNS, *register_columns(readings), *of_faces, *days, RULE)
+        schema = _schema(columns, str(readings["start"].dt.tz))
         arrays = [pa.Array.from_pandas(readings[one.name], type=one.type) for one in schema]
-        table = pa.Table.from_arrays(arrays, schema=schema)
+        self._write(pa.Table.from_arrays(arrays, schema=schema))
+
+    def add_energies(
+        self,
+        readings: ReadingColumns,
+        *,
+        energy_wh: NDArray[np.int64],
+        broken: NDArray[np.int8],
+        timezone: str,
+    ) -> None:
+        """Write readings of energies alone, as `add` would.
+
+        Args:
+            energy_wh: Of each [Wh].
+            broken: Which of `RULES` rejects each.
+            timezone: What their starts are given in.
+
+        Raises:
+            StorageError: The disk refuses (`storage.failed`).
+        """
+        texts = (
+            pa.array(names, pa.string()).take(pa.array(codes))
+            for codes, names in (
+                (readings.meters, readings.names),
+                (readings.qualities, readings.flags),
+                (broken, RULES),
+            )
+        )
+        ids, qualities, rules = texts
+        schema = _schema((*COLUMNS, RULE), timezone)
+        starts = pa.array(readings.starts).view(schema.field("start").type)
+        columns = [ids, starts, pa.array(energy_wh), qualities, rules]
+        self._write(pa.Table.from_arrays(columns, schema=schema))
+
+    def _write(self, table: pa.Table) -> None:
         with _disk_errors():
             if self._writer is None:
-                self._writer = pq.ParquetWriter(self._sink, schema, compression="zstd")
+                self._writer = pq.ParquetWriter(self._sink, table.schema, compression="zstd")
             self._writer.write_table(table)
 
     def finish(self) -> str:
@@ -121,15 +155,23 @@ class ReadingsWriter:
         self._digest = self._sm3.hexdigest()
         return self._digest
 
+    def sync(self) -> None:
+        """Make the finished file's bytes durable.
+
+        Raises:
+            StorageError: The disk refuses (`storage.failed`).
+        """
+        with _disk_errors():
+            os.fsync(self._file.fileno())
+
     def place(self) -> None:
-        """Put the finished file on the disk under its name; `sync_batches` makes the name last.
+        """Give the file its name, once its bytes last; `sync_batches` makes the name last.
 
         Raises:
             StorageError: The disk refuses (`storage.failed`).
         """
         name = batch_file(self._digest, has_faces=bool(self._kind))
         with _disk_errors():
-            os.fsync(self._file.fileno())
             self._draft.replace(self._draft.with_name(name))
 
     def keep(self) -> str:
@@ -139,6 +181,7 @@ class ReadingsWriter:
             StorageError: The disk refuses (`storage.failed`).
         """
         digest = self.finish()
+        self.sync()
         self.place()
         sync_batches(self._draft.parent)
         return digest
@@ -162,6 +205,12 @@ class ReadingsWriter:
         with suppress(OSError):
             self._file.close()
         self._draft.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=64)
+def _schema(columns: tuple[str, ...], timezone: str) -> pa.Schema:
+    types = _TYPES | {"start": pa.timestamp("us", timezone)}
+    return pa.schema([(name, types.get(name, pa.string())) for name in columns])
 
 
 def sync_batches(folder: Path) -> None:

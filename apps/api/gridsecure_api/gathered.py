@@ -1,0 +1,77 @@
+"""Work that costs little more for many requests than for one, done for all that wait for it.
+
+One thread does it. While it is busy, requests that come wait, and hold no thread; its next turn is
+for all of them. Nobody waits for a clock: whoever comes to an idle thread is served at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+ItemT = TypeVar("ItemT")
+OutcomeT = TypeVar("OutcomeT")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wanted(Generic[ItemT, OutcomeT]):
+    """One request's item, and where its outcome is waited for."""
+
+    item: ItemT
+    outcome: asyncio.Future[OutcomeT]
+
+    def settle(self, outcome: OutcomeT | None, failed: BaseException | None) -> None:
+        """Tell what became of it, unless nobody waits any more."""
+        if self.outcome.done():
+            return
+        if failed is not None:
+            self.outcome.set_exception(failed)
+        else:
+            self.outcome.set_result(outcome)  # type: ignore[arg-type]
+
+
+class Gathered(Generic[ItemT, OutcomeT]):
+    """One sort of work.
+
+    Args:
+        work: Does it for several items; what becomes of each, in their order.
+    """
+
+    def __init__(self, work: Callable[[Sequence[ItemT]], Sequence[OutcomeT]]) -> None:
+        self._work = work
+        self._lock = threading.Lock()
+        self._waiting: list[_Wanted[ItemT, OutcomeT]] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="gathered")
+
+    async def do(self, item: ItemT) -> OutcomeT:
+        """Have it done for an item, and return what became of it.
+
+        Raises:
+            Exception: What the whole turn ended with.
+        """
+        outcome: asyncio.Future[OutcomeT] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            self._waiting.append(_Wanted(item, outcome))
+            is_first = len(self._waiting) == 1
+        if is_first:  # a turn is due already for whoever comes behind it
+            self._thread.submit(self._turn)
+        return await outcome
+
+    def _turn(self) -> None:
+        with self._lock:
+            group, self._waiting = self._waiting, []
+        outcomes: Sequence[OutcomeT | None] = [None] * len(group)
+        failed: BaseException | None = None
+        try:
+            # Whoever went away meanwhile is served, too: what it sent may have a receipt by now.
+            outcomes = self._work([one.item for one in group])
+        except BaseException as error:  # noqa: BLE001 - it ends the requests, and not the thread
+            failed = error
+        for one, outcome in zip(group, outcomes, strict=True):
+            with suppress(RuntimeError):  # its event loop ended, and with it whoever waited
+                one.outcome.get_loop().call_soon_threadsafe(one.settle, outcome, failed)

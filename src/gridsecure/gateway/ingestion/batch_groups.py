@@ -1,0 +1,199 @@
+"""Small batches that came at once, taken in together, each as if it had come alone.
+
+What costs the same for many as for one is done once: finding the sources, asking for names, the
+waits for the disk, the commit. Each body is read, judged, counted, written and signed for by
+itself, so that nothing of a batch depends on those beside it. A fault of one concerns that one
+alone; a fault of the commit concerns all that it was for, and nothing of them is kept.
+
+Only bodies of the plainest form are taken in here; what else came is given back for `take_in`. Of
+batches that share an id or a sequence the first one is done before the next one is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import GridSecureError, StorageError
+from gridsecure.gateway.ingestion.batch_rules import Counts, broken_rules
+from gridsecure.gateway.ingestion.batches import (
+    Arrival,
+    BatchName,
+    KnownNames,
+    PreparedBatch,
+    TakenIn,
+    WrittenBatch,
+    batch_folder,
+    keep_batches,
+    load_batch,
+    prepare_batch,
+    states_of,
+)
+from gridsecure.gateway.ingestion.plain_lines import read_plain_lines
+from gridsecure.gateway.ingestion.sources import Source, find_sources, unknown_source
+from gridsecure.gateway.ingestion.stored_readings import ReadingsWriter
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.store.database import read_session
+
+Outcome = TakenIn | Source | GridSecureError
+"""What became of a batch: it is taken in; it is its source's, and was left; or why it is not."""
+
+
+_Name = tuple[str, str | int]
+"""A source, and the id or the sequence of a batch of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmallBatch:
+    """A batch as it came, in memory.
+
+    Args:
+        thumbprint: Of its source's key.
+        at: When it came.
+    """
+
+    thumbprint: str
+    name: BatchName
+    at: datetime
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """A batch whose source is known.
+
+    Args:
+        digest: Of its body.
+    """
+
+    arrival: Arrival
+    body: bytes
+    digest: str
+
+    @property
+    def names(self) -> set[_Name]:
+        """Its id and its sequence, which it shares with no other batch."""
+        source, name = self.arrival.source.name, self.arrival.name
+        return {(source, name.batch_id), (source, name.sequence)}
+
+
+def take_in_together(
+    zone: GatewayZone, sent: Sequence[SmallBatch], *, has_waiting: Callable[[str], bool]
+) -> list[Outcome]:
+    """Take in batches, in the order in which they came.
+
+    Args:
+        has_waiting: Whether a batch of a source waits; those behind it are left.
+
+    Raises:
+        StorageError: The database could not be read; nothing was taken in.
+    """
+    sources = find_sources(zone, {one.thumbprint for one in sent})
+    outcomes: list[Outcome] = [sources.get(one.thumbprint) or unknown_source() for one in sent]
+    arrived = {
+        number: _Arrived(Arrival(source, one.name, one.at), one.body, sm3_hex(one.body))
+        for number, (one, source) in enumerate(zip(sent, outcomes, strict=True))
+        if isinstance(source, Source) and not has_waiting(source.name)
+    }
+    left: set[_Name] = set()
+    while arrived:
+        group = _without_namesakes(arrived)
+        found = _take_in(zone, [arrived[number] for number in group])
+        for number, outcome in zip(group, found, strict=True):
+            outcomes[number] = outcome
+            own = arrived.pop(number).names
+            if isinstance(outcome, Source):
+                left |= own
+        # Whoever has the name of one that was left comes behind it, and so is left, too.
+        for number, one in tuple(arrived.items()):
+            if one.names & left:
+                left |= arrived.pop(number).names
+    return outcomes
+
+
+def _without_namesakes(arrived: Mapping[int, _Arrived]) -> list[int]:
+    """The first batches of each name."""
+    taken: set[_Name] = set()
+    group = []
+    for number, one in arrived.items():
+        if not one.names & taken:
+            group.append(number)
+        taken |= one.names
+    return group
+
+
+def _take_in(zone: GatewayZone, group: Sequence[_Arrived]) -> list[Outcome]:
+    """Take in batches of different names."""
+    outcomes: dict[int, Outcome] = {}
+    written: dict[int, WrittenBatch] = {}
+    with read_session(zone.engine) as session:
+        known = KnownNames(session, [one.arrival for one in group])
+    with ExitStack() as drafts:
+        for number, one in enumerate(group):
+            try:
+                one.arrival.name.check()
+                if known.check(one.arrival, one.digest):
+                    outcomes[number] = _first_receipt(zone, one.arrival)
+                    continue
+                draft = drafts.enter_context(ReadingsWriter(batch_folder(zone)))
+                counts = _write(zone, one, writer=draft)
+            except GridSecureError as refused:
+                outcomes[number] = refused
+                continue
+            if counts is None:
+                outcomes[number] = one.arrival.source
+            else:
+                written[number] = WrittenBatch(one.arrival, draft, counts, one.digest)
+        outcomes |= _keep(zone, written)
+    return [outcomes[number] for number in range(len(group))]
+
+
+def _write(zone: GatewayZone, one: _Arrived, *, writer: ReadingsWriter) -> Counts | None:
+    """Write a batch's readings and count them; None if it is not of the plainest form."""
+    source = one.arrival.source
+    plain = read_plain_lines(one.body, source)
+    if plain is None:
+        return None
+    columns, counts = plain.columns, Counts(zone.timezone)
+    broken = broken_rules(columns, scope=source.meter_points, at=one.arrival.at)
+    counts.add(columns.starts, broken)
+    writer.add_energies(columns, energy_wh=plain.energy_wh, broken=broken, timezone=zone.timezone)
+    return counts
+
+
+def _keep(zone: GatewayZone, written: Mapping[int, WrittenBatch]) -> dict[int, Outcome]:
+    """Sign for batches and keep them."""
+    months = states_of(zone, set().union(*(one.counts.months for one in written.values())))
+    outcomes: dict[int, Outcome] = {}
+    prepared: dict[int, PreparedBatch] = {}
+    for number, one in written.items():
+        try:
+            prepared[number] = prepare_batch(zone, one, months=months)
+        except StorageError as failed:
+            outcomes[number] = failed
+    if not prepared:
+        return outcomes
+    kept: Sequence[bool | GridSecureError]
+    try:
+        kept = keep_batches(list(prepared.values()))
+    except StorageError as failed:
+        kept = [failed] * len(prepared)
+    for (number, batch), outcome in zip(prepared.items(), kept, strict=True):
+        if isinstance(outcome, GridSecureError):
+            outcomes[number] = outcome
+        elif outcome:
+            outcomes[number] = batch.taken_in
+        else:
+            outcomes[number] = _first_receipt(zone, batch.written.arrival)
+    return outcomes
+
+
+def _first_receipt(zone: GatewayZone, arrival: Arrival) -> TakenIn | GridSecureError:
+    """What the source of a batch that was taken in before is told."""
+    try:
+        return load_batch(zone, source=arrival.source.name, batch_id=arrival.name.batch_id)
+    except GridSecureError as failed:
+        return failed

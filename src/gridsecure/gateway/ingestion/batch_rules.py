@@ -1,0 +1,160 @@
+"""What is asked of every reading of a batch, and what a receipt says of all of them together.
+
+Asked of columns, so that a body of a day and one of a year are judged and counted by the same code:
+the one costs no frame, and the other no loop.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridsecure.billing.readings import MINUTE_US, QUALITIES, moment_us
+
+OUTSIDE_SCOPE: Final = "outside-scope"
+QUALITY_FLAG: Final = "quality-flag"
+FUTURE: Final = "future"
+
+RULES: Final = ("", OUTSIDE_SCOPE, QUALITY_FLAG, FUTURE)
+"""What rejects a reading: none, or the first of these that does."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+NoteReadings = Callable[[int], None]
+"""Told how many readings of a batch were read, after every piece of its body."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadingColumns:
+    """Readings of a batch, column by column.
+
+    Args:
+        names: Their meter points, each once.
+        meters: Which of them each reading is of.
+        flags: Their qualities, each once.
+        qualities: Which of them each reading has.
+        starts: When each interval starts [µs since 1970-01-01 UTC].
+        minutes: How long it is; 0 where that is unknown, and for faces.
+    """
+
+    names: Sequence[str]
+    meters: NDArray[np.int64]
+    flags: Sequence[str]
+    qualities: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    minutes: NDArray[np.int64]
+
+
+def broken_rules(
+    readings: ReadingColumns, *, scope: tuple[str, ...], at: datetime
+) -> NDArray[np.int8]:
+    """Which of `RULES` rejects each reading.
+
+    Args:
+        scope: Beginnings of the meter point ids that the source may send.
+        at: When the batch came.
+    """
+    outside = np.array([not name.startswith(scope) for name in readings.names], dtype=bool)
+    unknown = np.array([flag not in QUALITIES for flag in readings.flags], dtype=bool)
+    ends = readings.starts + readings.minutes * MINUTE_US
+    # Written from the last to the first, which stays.
+    broken = np.where(ends > moment_us(at), np.int8(RULES.index(FUTURE)), np.int8(0))
+    broken[unknown[readings.qualities]] = RULES.index(QUALITY_FLAG)
+    broken[outside[readings.meters]] = RULES.index(OUTSIDE_SCOPE)
+    return broken
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a receipt says of a batch's readings.
+
+    Args:
+        timezone: Of the gateway, whose months they are of.
+        note: Told of them as they are counted.
+        starts: First and last start of each part of them [µs since 1970-01-01 UTC].
+        accepted: The same of those that no rule rejects.
+        months: That accepted readings lie in.
+        has_faces: Whether they are faces of registers.
+    """
+
+    timezone: str
+    note: NoteReadings = lambda _readings: None
+    readings: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    starts: list[int] = field(default_factory=list)
+    accepted: list[int] = field(default_factory=list)
+    months: set[str] = field(default_factory=set)
+    has_faces: bool = False
+
+    def add(
+        self, starts: NDArray[np.int64], broken: NDArray[np.int8], *, are_faces: bool = False
+    ) -> None:
+        """Count a part of the readings.
+
+        Args:
+            starts: As `ReadingColumns` has them.
+            broken: As `broken_rules` gives it.
+        """
+        self.readings += len(starts)
+        counts = np.bincount(broken, minlength=len(RULES)).tolist()
+        self.rejected.update({name: n for name, n in zip(RULES, counts, strict=True) if name and n})
+        self.starts += [int(starts.min()), int(starts.max())]
+        accepted = starts[broken == 0] if any(counts[1:]) else starts
+        if len(accepted):
+            self.accepted += [int(accepted.min()), int(accepted.max())]
+            self.months.update(months_of(accepted, timezone=self.timezone))
+        if are_faces:
+            self.has_faces = True
+            # A face also tells of what was used before it.
+            self.months.update(months_of(accepted - 1, timezone=self.timezone))
+        self.note(self.readings)
+
+
+def local_moment(moment: int, *, timezone: str) -> datetime:
+    """A moment in local time.
+
+    Args:
+        moment: Since 1970-01-01 UTC [µs].
+    """
+    return (_EPOCH + timedelta(microseconds=moment)).astimezone(ZoneInfo(timezone))
+
+
+def months_of(moments: NDArray[np.int64], *, timezone: str) -> set[str]:
+    """Local months, YYYY-MM, that moments lie in.
+
+    Args:
+        moments: Since 1970-01-01 UTC [µs].
+    """
+    if not len(moments):
+        return set()
+    first, last = (_month_of(int(edge), timezone) for edge in (moments.min(), moments.max()))
+    if first == last:
+        return {_written(first)}
+    edges = [_month_start(month, timezone) for month in range(first + 1, last + 1)]
+    found = np.unique(np.searchsorted(np.array(edges), moments, side="right"))
+    return {_written(first + int(step)) for step in found}
+
+
+def _month_of(moment: int, timezone: str) -> int:
+    """The local month that a moment lies in, counted from January of the year 0."""
+    local = local_moment(moment, timezone=timezone)
+    return local.year * 12 + local.month - 1
+
+
+@lru_cache(maxsize=4096)
+def _month_start(month: int, timezone: str) -> int:
+    """When a month begins [µs since 1970-01-01 UTC]."""
+    start = datetime(month // 12, month % 12 + 1, 1, tzinfo=ZoneInfo(timezone))
+    return (start - _EPOCH) // timedelta(microseconds=1)
+
+
+def _written(month: int) -> str:
+    return f"{month // 12}-{month % 12 + 1:02d}"
