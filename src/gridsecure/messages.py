@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidMessageError, SignatureError, UnknownMeterError
+from gridsecure.month_texts import CALENDAR, LAST_CYCLE_DAY
 
 VERSION = 1
 MAX_SLOTS = 16384
@@ -171,6 +172,8 @@ class RosterManifest(Message):
     `owner` is who runs the gateway, by the identity authority's books; empty, it runs itself.
     Gateways of one owner count as one. `counted` says of each slot whether it is the one that
     counts for its customer in its zone and class; empty, every slot is.
+
+    `cycle_day` is the day of the month that its billing periods begin on.
     """
 
     kind: ClassVar[str] = "roster"
@@ -188,6 +191,7 @@ class RosterManifest(Message):
     large: bool = False
     owner: str = ""
     counted: list[bool] = []
+    cycle_day: int = Field(default=CALENDAR, ge=CALENDAR, le=LAST_CYCLE_DAY)
     seats: Digest = ""
 
     @model_validator(mode="after")

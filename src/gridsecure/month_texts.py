@@ -19,6 +19,11 @@ LAST_YEAR: Final = 2199
 MONTH_PATTERN: Final = r"(?:19[7-9][0-9]|2[01][0-9]{2})-(?:0[1-9]|1[0-2])"
 """A month of those years, YYYY-MM."""
 
+CALENDAR: Final = 1
+"""The day of the month on which the billing periods of a cycle of calendar months begin."""
+LAST_CYCLE_DAY: Final = 28
+"""Every month has it, so every month has a period that begins on it."""
+
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 

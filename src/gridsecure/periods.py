@@ -1,8 +1,9 @@
-"""Billing periods: half-open local months, and the month every interval belongs to.
+"""Billing periods: half-open local months of a cycle.
 
-Invariants: both ends are aware; `start < end`; an interval belongs to exactly one period, the one
-that holds all of it. A period spans local calendar months, so its length in hours changes where
-the clock changes, and its length in days is counted on the local calendar.
+Invariants: both ends are aware; `start < end`. A cycle begins its periods on one day of the month:
+the first, which makes calendar months, or a later one. A period has the name of the month that its
+last day lies in, in which its meters are read. Its length in hours changes where the clock changes,
+and its length in days is counted on the local calendar.
 
 Not handled here: tariffs that change mid-month. Who moves in or out within a month is billed over
 the month, with the readings of its own days (`gateway.books.months`).
@@ -12,22 +13,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
-
-from gridsecure.errors import InputError, InvalidReadingsError
-from gridsecure.month_texts import check_year
-
-Lengths = pd.Timedelta | npt.NDArray[np.int64]
-"""One length for all intervals, or each one's own [minutes]."""
+from gridsecure.errors import InputError
+from gridsecure.month_texts import CALENDAR, LAST_CYCLE_DAY, check_year, read_month
 
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_NANOSECONDS_PER_MINUTE = 60_000_000_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,27 +49,74 @@ class BillingPeriod:
         """Local calendar days in the period [days]."""
         return (self.end.date() - self.start.date()).days
 
+    @property
+    def month(self) -> tuple[int, int]:
+        """Year and number of the local month that its last day lies in."""
+        last = self.end - timedelta(microseconds=1)  # on the wall clock, whatever the offset
+        return last.year, last.month
 
-def billing_month(year: int, month: int, *, timezone: str) -> BillingPeriod:
-    """Return the local calendar month as a billing period.
+    @property
+    def name(self) -> str:
+        """That month, YYYY-MM: what people call the period.
+
+        >>> billing_month(2026, 8, timezone="Asia/Shanghai", cycle_day=16).name
+        '2026-08'
+        """
+        return "{:04d}-{:02d}".format(*self.month)
+
+
+def billing_month(
+    year: int, month: int, *, timezone: str, cycle_day: int = CALENDAR
+) -> BillingPeriod:
+    """Return the billing period of a month in a cycle.
 
     Args:
-        month: Calendar month, 1 to 12.
+        month: The calendar month that its last day lies in, 1 to 12.
         timezone: IANA name of the local time, as `Asia/Shanghai`.
+        cycle_day: Day of the month that the cycle's periods begin on, 1 to 28.
 
     Raises:
-        InputError: A year without electricity bills (`month.year`).
+        InputError: A year without electricity bills (`month.year`), or a day that not every month
+            has (`cycle.day`).
 
     >>> billing_month(2025, 12, timezone="Asia/Shanghai").end.isoformat()
     '2026-01-01T00:00:00+08:00'
+    >>> billing_month(2026, 1, timezone="Asia/Shanghai", cycle_day=16).start.isoformat()
+    '2025-12-16T00:00:00+08:00'
     """
     check_year(year)
+    check_cycle_day(cycle_day)
     tzinfo = ZoneInfo(timezone)
-    following = (year + month // 12, month % 12 + 1)
-    return BillingPeriod(
-        start=datetime(year, month, 1, tzinfo=tzinfo),
-        end=datetime(*following, 1, tzinfo=tzinfo),
+    # Months are counted from year 0; a period that begins later than the first began a month ago.
+    first = year * 12 + month - 1 - (cycle_day > CALENDAR)
+    start, end = (
+        datetime(number // 12, number % 12 + 1, cycle_day, tzinfo=tzinfo)
+        for number in (first, first + 1)
     )
+    return BillingPeriod(start, end)
+
+
+def month_period(month: str, *, timezone: str, cycle_day: int = CALENDAR) -> BillingPeriod:
+    """The billing period of a month written YYYY-MM, as `billing_month`.
+
+    Raises:
+        InputError: It is not a month (`month.format`), or as `billing_month`.
+    """
+    return billing_month(*read_month(month), timezone=timezone, cycle_day=cycle_day)
+
+
+def check_cycle_day(cycle_day: int) -> None:
+    """Refuse a day of the month that no cycle begins on.
+
+    Raises:
+        InputError: `cycle.day`.
+    """
+    if not CALENDAR <= cycle_day <= LAST_CYCLE_DAY:
+        raise InputError(
+            f"A billing cycle begins on day 1 to {LAST_CYCLE_DAY} of the month.",
+            reason="cycle.day",
+            remedy="Give the day that its periods begin on; 1 makes calendar months.",
+        )
 
 
 def local_day(text: str, *, timezone: str) -> BillingPeriod:
@@ -105,15 +145,40 @@ def local_day(text: str, *, timezone: str) -> BillingPeriod:
     )
 
 
-def month_around(moment: datetime, *, timezone: str) -> BillingPeriod:
-    """The local calendar month that a moment lies in.
+def month_around(moment: datetime, *, timezone: str, cycle_day: int = CALENDAR) -> BillingPeriod:
+    """The billing period of a cycle that a moment lies in.
 
     Args:
         moment: Aware.
         timezone: IANA name of the local time.
+        cycle_day: Day of the month that the cycle's periods begin on.
     """
     local = moment.astimezone(ZoneInfo(timezone))
-    return billing_month(local.year, local.month, timezone=timezone)
+    is_of_next = local.day >= cycle_day > CALENDAR  # named by the month that it ends in
+    number = local.year * 12 + local.month - 1 + is_of_next
+    return billing_month(number // 12, number % 12 + 1, timezone=timezone, cycle_day=cycle_day)
+
+
+def is_day(start: str, end: str) -> bool:
+    """Whether a period is one local day.
+
+    Args:
+        start: Its start, ISO 8601 with the local offset.
+        end: Its end, exclusive.
+
+    >>> is_day("2026-07-31T00:00:00+08:00", "2026-08-01T00:00:00+08:00")
+    True
+    >>> is_day("2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00")
+    False
+    """
+    try:
+        first, last = datetime.fromisoformat(start), datetime.fromisoformat(end)
+    except ValueError:
+        return False
+    if first.tzinfo is None or last.tzinfo is None:
+        return False
+    is_next = last.date() - first.date() == timedelta(days=1)
+    return is_next and first.time() == last.time() == time()
 
 
 def _no_day() -> InputError:
@@ -122,56 +187,3 @@ def _no_day() -> InputError:
         reason="day.format",
         remedy="Write year, month and day as in 2026-07-31.",
     )
-
-
-def assign_periods(
-    starts: pd.Series[pd.Timestamp], *, interval: Lengths, timezone: str
-) -> tuple[npt.NDArray[np.int64], tuple[BillingPeriod, ...]]:
-    """Find the local month that each interval lies in.
-
-    Args:
-        starts: Interval starts, aware.
-        interval: Length of the intervals, one for all or each one's own [minutes].
-        timezone: IANA name of the local time that months are counted in.
-
-    Returns:
-        For each interval the position of its period, and the periods in order of time.
-
-    Raises:
-        InvalidReadingsError: An interval lies in two months (`period.straddles-month`).
-        ValueError: Starts without a zone, or an interval that is not positive.
-    """
-    if isinstance(interval, pd.Timedelta):
-        length_ns = np.array(interval.as_unit("ns").value, dtype=np.int64)
-    else:
-        length_ns = interval * _NANOSECONDS_PER_MINUTE
-    if bool((length_ns <= 0).any()):
-        raise ValueError("an interval is longer than nothing")
-    instants = pd.DatetimeIndex(starts)
-    if instants.tz is None:
-        raise ValueError("interval starts must be aware")
-    # The same start recurs for every meter point, so months are found once per distinct start.
-    positions, distinct = pd.factorize(instants, use_na_sentinel=False)
-    local = pd.DatetimeIndex(distinct).tz_convert(timezone)
-    month_numbers = (local.year * 12 + local.month - 1).to_numpy(np.int64)
-    codes, months = pd.factorize(month_numbers, sort=True)
-    periods = tuple(
-        billing_month(int(number) // 12, int(number) % 12 + 1, timezone=timezone)
-        for number in months
-    )
-    period_ends = np.array([_nanoseconds(period.end) for period in periods], dtype=np.int64)
-    room_ns = period_ends[codes] - local.as_unit("ns").asi8
-    beyond = length_ns > room_ns[positions]
-    if bool(beyond.any()):
-        first = local[positions[beyond]][0]
-        raise InvalidReadingsError(
-            f"The interval from {first:%Y-%m-%d %H:%M:%S} begins in one local month and"
-            " ends in the next.",
-            reason="period.straddles-month",
-            remedy="Align the readings to local midnight at the turn of the month.",
-        )
-    return codes.astype(np.int64)[positions], periods
-
-
-def _nanoseconds(moment: datetime) -> int:
-    return int(pd.Timestamp(moment).as_unit("ns").value)

@@ -38,9 +38,10 @@ class Services:
     Args:
         folder: Where everything goes.
         met: Whether the gateway has the records of a year in which it enrolled everybody.
+        cycle_day: Day of the month that its billing periods begin on.
     """
 
-    def __init__(self, folder: Path, *, met: bool = True) -> None:
+    def __init__(self, folder: Path, *, met: bool = True, cycle_day: int = 1) -> None:
         self.world = GatewayWorld(folder)
         self.grid = self.world.grid
         self.folder = folder / "service"
@@ -55,6 +56,7 @@ class Services:
             authority_public_key=point(self.grid.authority_key),
             billing_office_public_key=point(OFFICE),
             max_body_bytes=4_000_000,
+            cycle_day=cycle_day,
         )
         if met:
             place_key(self.folder, self.grid.gateway_key)

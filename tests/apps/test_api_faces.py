@@ -12,7 +12,6 @@ from gridsecure.gateway import preparation
 from gridsecure.gateway.collection import read_files
 from gridsecure.gateway.correction_plan import find_readings, list_corrections
 from gridsecure.gateway.month_files import load_files
-from gridsecure.gateway.month_plan import month_period
 from tests.apps.test_api_corrections import corrected, months_of
 from tests.apps.test_api_readings import Sources
 from tests.gateway.gateway_world import MONTH
@@ -52,7 +51,7 @@ def table(faces: pd.DataFrame) -> bytes:
 def totals_now(services) -> dict[str, int]:
     """Energy of each meter point by the newest version of the month [Wh]."""
     zone = services.app.state.service.zone
-    period = month_period(MONTH, timezone=zone.timezone)
+    period = zone.period(MONTH)
     versions = [
         find_readings(zone, one.files, period=period) for one in list_corrections(zone, MONTH)
     ]

@@ -41,8 +41,8 @@ LINE = "MP-1,2026-07-01 00:00,0.412,actual\nMP-1,2026-07-01 00:30,0.398,estimate
 class Sources(Services):
     """The gateway's services, and two meter-data systems with keys of their own."""
 
-    def __init__(self, folder):
-        super().__init__(folder)
+    def __init__(self, folder, **settings):
+        super().__init__(folder, **settings)
         self.keys = {name: generate_private_key() for name in ("headend", "other")}
         self.identity.state.zone.close()
         services = [ServiceEntry(role="gateway", public_key=point(self.key))]

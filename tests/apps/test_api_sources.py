@@ -6,7 +6,7 @@ import pytest
 
 from gridsecure.gateway.ingestion.batches import find_batches
 from gridsecure.gateway.ingestion.stored_readings import read_batches
-from gridsecure.gateway.month_plan import month_period
+from gridsecure.periods import month_period
 from tests.apps.test_api_readings import Sources
 
 HEAD = "meter_point_id,start,kwh\n"

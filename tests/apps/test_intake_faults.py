@@ -18,8 +18,8 @@ import pytest
 
 from gridsecure.gateway import outbox, preparation
 from gridsecure.gateway.ingestion import batches, stored_readings
-from gridsecure.gateway.month_plan import month_period
 from gridsecure.gateway.year_to_date import load_totals
+from gridsecure.periods import month_period
 from gridsecure_api import gateway_readings
 from tests.apps.test_api_readings import REAL_PACKING
 from tests.apps.test_api_reconciliation import HEADER, Reconciled

@@ -7,12 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridsecure.billing.interval_periods import assign_periods
 from gridsecure.errors import InvalidReadingsError
-from gridsecure.periods import (
-    BillingPeriod,
-    assign_periods,
-    billing_month,
-)
+from gridsecure.periods import BillingPeriod, billing_month
 from tests.billing.bill_inputs import HOUR, SHANGHAI, readings_frame
 
 

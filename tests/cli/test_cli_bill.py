@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import bill_readings
-from gridsecure.billing.contracts import load_contracts
+from gridsecure.billing.contracts import default_contracts, load_contracts
 from gridsecure.cli.main import app
 from gridsecure.gateway.formats import read_readings
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
@@ -252,3 +252,48 @@ def test_whoever_bills_learns_what_nobody_confirmed_and_the_bill_does_not_say_it
     assert "UNCONFIRMED" not in result.stdout
     sure = bill(files, "--meter", "at-tier-1")
     assert "UNCONFIRMED" not in sure.stderr
+
+
+# --- cycles ------------------------------------------------------------------------------------
+
+CROSSING = """meter_point_id,start,kwh
+a,2025-12-15 23:00,1.25
+a,2025-12-16 00:00,200
+a,2025-12-31 23:00,199.999
+a,2026-01-01 00:00,0.001
+a,2026-01-15 23:00,0.5
+b,2026-01-03 11:00,7.125
+b,2026-01-03 12:00,1
+b,2026-01-16 00:00,9
+"""
+
+
+@pytest.mark.parametrize(
+    "tariff", ["shenzhen-residential-peak-valley", "shenzhen-commercial-four-period"]
+)
+def test_a_cycle_that_crosses_the_year_equals_the_oracle(tmp_path: Path, tariff: str) -> None:
+    """Tiers count 16 December to 15 January; keys and pseudonyms are of the year it begins in."""
+    (tmp_path / "readings.csv").write_text(CROSSING)
+    result = bill(tmp_path, "--cycle-day", "16", "--format", "json", tariff=tariff)
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    loaded = load_tariff(CATALOGUE[tariff])
+    file = read_readings(tmp_path / "readings.csv", timezone=loaded.timezone)
+    bills = bill_readings(
+        file.readings,
+        tariff=loaded,
+        contracts=default_contracts(["a", "b"]),
+        interval=file.interval,
+        cycle_day=16,
+    )
+    assert [found.period.name for found in bills] == ["2025-12", "2026-01", "2026-02"]
+    assert figures(document) == bills_to_json(bills, tariff=loaded)
+    spans = [(b["start"][:10], b["end"][:10]) for b in document["meters"]["a"]["periods"]]
+    assert spans == [("2025-11-16", "2025-12-16"), ("2025-12-16", "2026-01-16")]
+
+
+def test_a_cycle_begins_on_a_day_that_every_month_has(tmp_path: Path) -> None:
+    (tmp_path / "readings.csv").write_text(CROSSING)
+    result = bill(tmp_path, "--cycle-day", "30")
+    assert result.exit_code == 1
+    assert "cycle.day" in result.stderr

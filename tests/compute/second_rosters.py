@@ -11,8 +11,9 @@ from gridsecure.messages import RosterManifest, sign_message
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
 AUGUST = {"start": "2026-08-01T00:00:00+08:00", "end": "2026-09-01T00:00:00+08:00"}
-STRADDLING = {"start": "2026-07-31T00:00:00+08:00", "end": "2026-08-31T00:00:00+08:00"}
-"""A month that shares one day with July."""
+STRADDLING = {"start": "2026-07-28T00:00:00+08:00", "end": "2026-08-28T00:00:00+08:00"}
+"""A month that shares four days with July, of rosters whose periods begin on day 28."""
+STRADDLING_DAY = 28
 
 _BY_SLOT = (
     "pseudonyms", "zones", "customer_classes", "household_quota_wh", "contracted_va",
@@ -30,9 +31,9 @@ def part(roster: RosterManifest, slots: Iterable[int]) -> RosterManifest:
     return roster.model_copy(update=changes)
 
 
-def known(grid: GridSimulator, manifest: RosterManifest) -> Roster:
+def known(grid: GridSimulator, manifest: RosterManifest, *, cycle_day: int = 1) -> Roster:
     """A roster seated and registered at the platform."""
-    roster = Roster(grid.seated(manifest), ())
+    roster = Roster(grid.seated(manifest.model_copy(update={"cycle_day": cycle_day})), ())
     grid.register(roster)
     return roster
 

@@ -15,11 +15,24 @@ from gridsecure.compute import intake
 from gridsecure.compute.tables import BilledMembersRow, SeatRow, UploadRow
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import ConflictError, NotFoundError, StaleMessageError
+from gridsecure.errors import (
+    ConflictError,
+    InputError,
+    InvalidMessageError,
+    NotFoundError,
+    StaleMessageError,
+)
 from gridsecure.gateway.rosters import Roster
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import verify_chain
-from tests.compute.second_rosters import AUGUST, STRADDLING, known, part, upload_of
+from tests.compute.second_rosters import (
+    AUGUST,
+    STRADDLING,
+    STRADDLING_DAY,
+    known,
+    part,
+    upload_of,
+)
 from tests.correction_simulator import changed, correction
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, neighbours_keys
 
@@ -88,21 +101,49 @@ def kept(grid: GridSimulator) -> tuple[dict[str, list[dict[str, Any]]], int]:
 # --- refused -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "period",
-    [
-        {},
-        STRADDLING,
-        {"start": "2026-07-10T00:00:00+08:00", "end": "2026-07-12T00:00:00+08:00"},
-        {"start": "2026-06-01T00:00:00+08:00", "end": "2026-10-01T00:00:00+08:00"},
-        {"end": "2026-07-31T00:00:00+08:00"},
-    ],
-    ids=["same", "one-day", "inside", "around", "same-start"],
-)
-def test_a_second_roster_seats_nobody_for_a_time_that_is_taken(grid, first, second, period):
+def test_a_second_roster_seats_nobody_for_a_month_that_is_taken(grid, first, second):
     before = kept(grid)
-    refuse(grid, upload_of(grid, second, first, **period))
+    refuse(grid, upload_of(grid, second, first))
     assert kept(grid) == before
+
+
+@pytest.mark.parametrize(("cycle_day", "start", "end"), [
+    (28, "2026-06-28", "2026-07-28"), (2, "2026-07-02", "2026-08-02"),
+    (28, "2026-07-28", "2026-08-28"), (2, "2026-06-02", "2026-07-02"),
+])  # fmt: skip
+def test_another_cycle_seats_nobody_for_a_time_that_is_taken(grid, first, cycle_day, start, end):
+    other = known(grid, part(first.roster.manifest, [3, 30]), cycle_day=cycle_day)
+    before = kept(grid)
+    period = {"start": f"{start}T00:00:00+08:00", "end": f"{end}T00:00:00+08:00"}
+    refuse(grid, upload_of(grid, other, first, **period))
+    assert kept(grid) == before
+
+
+@pytest.mark.parametrize(("cycle_day", "start", "end"), [
+    (1, "2026-08-10", "2026-08-12"), (1, "2026-08-01", "2026-10-01"),
+    (1, "2026-08-01", "2026-08-31"), (1, "2026-08-16", "2026-09-16"),
+    (16, "2026-08-01", "2026-09-01"), (16, "2026-08-15", "2026-09-15"),
+    (16, "2026-08-16", "2026-09-01"),
+])  # fmt: skip
+def test_an_upload_is_of_a_month_of_its_rosters_cycle(grid, first, cycle_day, start, end):
+    """Anything else would be compared with neither days nor months."""
+    other = known(grid, part(first.roster.manifest, range(5)), cycle_day=cycle_day)
+    before = kept(grid)
+    period = {"start": f"{start}T00:00:00+08:00", "end": f"{end}T00:00:00+08:00"}
+    with pytest.raises(InvalidMessageError) as refused:
+        begin(grid, upload_of(grid, other, first, **period))
+    assert refused.value.reason == "identity.period"
+    assert kept(grid) == before
+
+
+def test_a_month_that_goes_on_into_the_next_year_is_of_the_one_it_begins_in(grid, first):
+    other = known(grid, part(first.roster.manifest, range(5)), cycle_day=16)
+    period = {"start": "2026-12-16T00:00:00+08:00", "end": "2027-01-16T00:00:00+08:00"}
+    assert begin(grid, upload_of(grid, other, first, **period)).state == "pending"
+    later = {"start": "2027-01-16T00:00:00+08:00", "end": "2027-02-16T00:00:00+08:00"}
+    with pytest.raises(InputError) as refused:
+        begin(grid, upload_of(grid, other, first, **later))
+    assert refused.value.reason == "identity.period"
 
 
 def test_one_shared_pseudonym_is_enough(grid, first):
@@ -153,8 +194,9 @@ def test_after_a_refusal_nothing_is_half_kept(grid, first, second, apart):
 def test_a_refused_roster_takes_no_seat_from_others(grid, first, second):
     """What it would have seated besides stays free for a roster that may have it."""
     shops = min(grid.rosters, key=lambda roster: roster.manifest.slots)
-    refuse(grid, upload_of(grid, second, first, **STRADDLING))
-    free = known(grid, part(shops.manifest, range(3)))
+    later = known(grid, part(first.roster.manifest, [3, 30]), cycle_day=STRADDLING_DAY)
+    refuse(grid, upload_of(grid, later, first, **STRADDLING))
+    free = known(grid, part(shops.manifest, range(3)), cycle_day=STRADDLING_DAY)
     assert begin(grid, upload_of(grid, free, first, **STRADDLING)).state == "pending"
     refuse(grid, upload_of(grid, shops, first))
     assert begin(grid, upload_of(grid, second, first, **AUGUST | {

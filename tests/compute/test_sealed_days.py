@@ -10,6 +10,7 @@ import pytest
 from gridsecure.compute import closings
 from gridsecure.compute.runs import plan_run
 from gridsecure.errors import ConflictError, InputError
+from gridsecure.gateway.rosters import Roster
 from gridsecure.plans.quantities import Family, find_family
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
@@ -72,3 +73,24 @@ def test_a_day_is_closed_and_run_alone_and_has_no_bills(grid):
     with pytest.raises(InputError) as refused:
         grid.deliver(grid.upload(roster, days=1, **span))
     assert refused.value.reason == "upload.day"
+
+
+def test_a_day_is_closed_once_for_each_cycle(grid):
+    span = {"start": FIRST[0], "end": FIRST[1]}
+    for number, cycle_day in enumerate((1, 16)):
+        manifest = grid.rosters[number].manifest.model_copy(update={"cycle_day": cycle_day})
+        roster = Roster(grid.seated(manifest), grid.rosters[number].meter_point_ids)
+        grid.register(roster)
+        loads = [c.entry for c in grid.packed(roster, days=1)][-1:]
+        grid.deliver(grid.upload(roster, days=1, columns=loads, **span))
+    zone = grid.platform_zone
+    found = closings.open_uploads(zone, **span)
+    assert [one.cycle_day for one in found] == [1, 16]
+    with pytest.raises(InputError) as refused:
+        closings.close_period(zone, grid.closing_list([u.upload for u in found], **span), at=NOW)
+    assert refused.value.reason == "closing.cycle"
+    for number, one in enumerate(found, start=1):
+        listed = grid.closing_list([one.upload], number=number, **span)
+        closings.close_period(zone, listed, at=NOW)
+    order = replace(grid.order("load-curve"), **span)
+    assert len(plan_run(zone, order, at=NOW).sources) == 1

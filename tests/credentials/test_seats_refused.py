@@ -363,6 +363,7 @@ FACTS: dict[str, object] = {
     "large": True,
     "owner": "0e" * 32,
     "counted": [False] * SLOTS,
+    "cycle_day": 16,
 }
 
 

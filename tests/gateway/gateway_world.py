@@ -51,7 +51,6 @@ from gridsecure.gateway.enrolment_passes import RANDOM
 from gridsecure.gateway.identity_peer import IdentityPeer
 from gridsecure.gateway.key_sets import KeySetClient, OwnKeySets
 from gridsecure.gateway.month_files import HandedIn, load_files, save_files
-from gridsecure.gateway.month_plan import month_period
 from gridsecure.gateway.months import Peers, process_month
 from gridsecure.gateway.packing import pack_energies
 from gridsecure.gateway.rosters import build_rosters
@@ -61,6 +60,7 @@ from gridsecure.gateway.upload import PlatformClient
 from gridsecure.gateway.zone import GatewayZone, PinnedKeys
 from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import KeyNotice, KeySetRequest, Signed, open_message
+from gridsecure.periods import month_period
 from gridsecure.simulator.synthetic_meters import SimulatedMonth, simulate
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import folder_url, open_objects

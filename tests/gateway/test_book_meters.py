@@ -13,7 +13,7 @@ from gridsecure.gateway.books.as_of import contracts_as_of
 from gridsecure.gateway.books.months import MeterDays, MonthContracts
 from gridsecure.gateway.books.register import newest_revision
 from gridsecure.gateway.collection import MonthFiles, read_files
-from gridsecure.gateway.month_plan import month_period
+from gridsecure.periods import month_period
 from tests.gateway.gateway_world import MONTH, GatewayWorld
 
 JULY = month_period(MONTH, timezone="Asia/Shanghai")

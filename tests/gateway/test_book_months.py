@@ -25,12 +25,13 @@ from gridsecure.gateway.books.register import newest_revision
 from gridsecure.gateway.correction_plan import save_correction
 from gridsecure.gateway.correction_run import correct_month
 from gridsecure.gateway.month_files import HandedIn, load_files, save_files
-from gridsecure.gateway.month_plan import find_plan, month_period
+from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.outbox import load_outgoing
 from gridsecure.gateway.reconciliation import compute_expected_bills, oracle_path, read_oracle
 from gridsecure.gateway.settlement_proofs import find_parts
 from gridsecure.identity.enrolments.books import write_books
 from gridsecure.messages import RosterManifest
+from gridsecure.periods import month_period
 from tests.gateway.gateway_world import (
     MONTH,
     GatewayWorld,

@@ -14,9 +14,9 @@ from gridsecure.gateway.books.months import MeterDays, MonthContracts
 from gridsecure.gateway.check_files import tell_totals
 from gridsecure.gateway.exceptions import Change, Wanted, change_exception, list_exceptions
 from gridsecure.gateway.month_files import HandedIn, load_files, save_files
-from gridsecure.gateway.month_plan import month_period
 from gridsecure.gateway.rule_sets import keep_rules
 from gridsecure.gateway.rule_trials import Trial, find_trial, try_rules
+from gridsecure.periods import month_period
 from gridsecure.store.database import read_session
 from gridsecure.store.pages import PageAsked
 from tests.billing.rule_inputs import book_text

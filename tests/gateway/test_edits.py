@@ -22,9 +22,10 @@ from gridsecure.gateway.collection import LaterReadings, find_vouched, read_file
 from gridsecure.gateway.edits import Author, confirm_readings, decide_edit, replace_readings
 from gridsecure.gateway.ingestion import stored_readings
 from gridsecure.gateway.month_files import load_files
-from gridsecure.gateway.month_plan import find_plan, month_period
+from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.gateway.rule_sets import keep_rules
+from gridsecure.periods import month_period
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session
 from tests.billing.rule_inputs import book_text
@@ -173,7 +174,7 @@ def test_what_comes_later_over_an_edit_is_judged_again(world):
     world.save(spiked(world))
     replace(world, line(home(world), "55.5"))
     files = load_files(world.zone, MONTH)
-    own = (world.zone.timezone, month_period(MONTH, timezone=world.zone.timezone))
+    own = world.zone.timezone(MONTH, timezone=world.zone.timezone)
     for text, vouched in ((line(home(world), "70"), 0), (line(home(world), "55.5"), 1)):
         path = world.folder / "later.csv"
         path.write_text(text)

@@ -18,7 +18,7 @@ from gridsecure.gateway.batch_readings import meter_books, overlay_batches, read
 from gridsecure.gateway.books.months import MeterDays, MonthContracts
 from gridsecure.gateway.formats import read_readings
 from gridsecure.gateway.ingestion.stored_readings import count_rows
-from gridsecure.gateway.month_plan import month_period
+from gridsecure.periods import month_period
 from tests.gateway.stored_batches import ZONE, batch
 
 CASES = Path(__file__).parents[1] / "data" / "cases"

@@ -12,7 +12,8 @@ from sqlmodel import col, select
 from gridsecure.compute.tables import UploadRow
 from gridsecure.errors import ConflictError, GridSecureError, InputError, StorageError
 from gridsecure.gateway import months, outbox
-from gridsecure.gateway.month_plan import find_plan, month_period
+from gridsecure.gateway.month_plan import find_plan
+from gridsecure.periods import month_period
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from tests.gateway.gateway_world import CONTRACTS_HEADER, MONTH, GatewayWorld, Killed, kill_at

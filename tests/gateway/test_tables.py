@@ -36,6 +36,7 @@ COUNTS = {
     "correction_plan": 0,
     "correction_report": 0,
     "credential": 13,
+    "cycle": 1,
     "edit": 0,
     "exception": 0,
     "exception_note": 0,

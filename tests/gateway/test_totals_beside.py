@@ -12,9 +12,9 @@ import pytest
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.gateway.books.months import MeterDays, MonthContracts
 from gridsecure.gateway.collection import LaterReadings, MonthFiles
-from gridsecure.gateway.month_plan import month_period
 from gridsecure.gateway.month_validation import ValidatedMonth, validate_month
 from gridsecure.gateway.reading_traces import ReadingTrace
+from gridsecure.periods import month_period
 from tests.gateway.stored_batches import ZONE, batch
 
 JULY = month_period("2026-07", timezone=ZONE)

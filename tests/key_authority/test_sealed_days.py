@@ -9,6 +9,7 @@ import pytest
 from sqlmodel import select
 
 from gridsecure.errors import ReleaseRefusedError
+from gridsecure.gateway.rosters import Roster
 from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.key_authority.checker.answering import REFUSED, RELEASED
 from gridsecure.key_authority.checker.ledger import check_overlap
@@ -207,3 +208,42 @@ def test_who_is_silent_hides_nobody(authority, grid, home):
     assert not told(answer(authority, day_request(authority, few)))
     enough = sealed_day(grid, home, SECOND, silent_slots=inside[: len(inside) - 15])
     assert told(answer(authority, day_request(authority, enough, seed=OTHER_SEED)))
+
+
+# --- cycles ------------------------------------------------------------------------------------
+
+
+def of_cycle(grid: GridSimulator, upload: GridUpload, cycle_day: int) -> GridUpload:
+    """The same meter points on a roster whose billing periods begin on another day."""
+    manifest = upload.roster.manifest.model_copy(update={"cycle_day": cycle_day})
+    roster = Roster(grid.seated(manifest), upload.roster.meter_point_ids)
+    grid.register(roster)
+    return replace(upload, roster=roster, manifest=roster.manifest)
+
+
+def test_days_of_two_cycles_are_not_told_together(authority, grid, uploads):
+    """The ledger compares within one period; the second's members would be compared with none."""
+    home, shops = uploads
+    days = [sealed_day(grid, home), sealed_day(grid, of_cycle(grid, shops, 16))]
+    refused = authority.answer(day_request(authority, *days))
+    assert (refused.state, refused.reason) == (REFUSED, "release.cycle")
+    assert told(answer(authority, day_request(authority, days[0], seed=OTHER_SEED)))
+
+
+def test_a_day_counts_in_the_period_of_its_rosters_cycle(authority, grid, home):
+    answer(authority, day_request(authority, sealed_day(grid, of_cycle(grid, home, 16))))
+    with read_session(authority.zone.engine) as session:
+        (cohort,) = session.exec(select(CohortRow)).all()
+        spans = [at.isoformat()[:16] for at in (cohort.start_at, cohort.end_at)]
+    assert spans == ["2026-06-15T16:00", "2026-07-15T16:00"]
+
+
+@pytest.mark.parametrize("cycle_day", [1, 16])
+def test_a_member_sits_in_one_cycle_at_a_time(authority, grid, home, cycle_day):
+    """The same homes' days, told in both cycles, would be compared apart."""
+    first, second = (
+        sealed_day(grid, of_cycle(grid, home, day)) for day in (cycle_day, 17 - cycle_day)
+    )
+    answer(authority, day_request(authority, first))
+    refused = authority.answer(day_request(authority, second, seed=OTHER_SEED))
+    assert (refused.state, refused.reason) == (REFUSED, "release.overlap")

@@ -27,12 +27,11 @@ from gridsecure.gateway.correction_plan import (
 )
 from gridsecure.gateway.day_sealing import is_sealed, report_day
 from gridsecure.gateway.month_files import load_files, month_folder, require_files
-from gridsecure.gateway.month_plan import find_plan, find_report, month_period
+from gridsecure.gateway.month_plan import find_plan, find_report
 from gridsecure.gateway.months import Progress
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.sealed_days import begun_days, day_folder, find_day
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.periods import local_day
 from gridsecure.wire.gateway import CorrectionCounts, CorrectionStatus, DayStatus, MonthStatus
 from gridsecure.wire.problems import INTERNAL
 from gridsecure_api.process_memory import return_freed_pages
@@ -164,7 +163,7 @@ class MonthWorker:
         Raises:
             InputError: Not a month.
         """
-        month_period(month, timezone=self._zone.timezone)
+        self._zone.period(month)
         return [self.day(day) for day in begun_days(self._zone, month)]
 
     def validate(self, month: str, work: Work) -> MonthStatus:
@@ -357,5 +356,4 @@ class MonthWorker:
 
 
 def _day_place(zone: GatewayZone, day: str) -> Place:
-    period = local_day(day, timezone=zone.timezone)
-    return Place(f"{period.start:%Y-%m}", day=day)
+    return Place(zone.month_of(day), day=day)

@@ -79,7 +79,7 @@ def open_zone(settings: GatewaySettings) -> GatewayZone:
     sweep_drafts(folder)
     engine = open_database(settings.database_url, connections=settings.connections)
     migrate(engine, SCHEMA)
-    return GatewayZone(
+    zone = GatewayZone(
         engine=engine,
         folder=folder,
         objects=open_objects(settings.objects_url),
@@ -95,7 +95,10 @@ def open_zone(settings: GatewaySettings) -> GatewayZone:
         max_readings=settings.max_readings,
         seed=_seed(settings),
         timezone=settings.timezone,
+        cycle_day=settings.cycle_day,
     )
+    zone.keep_cycle()
+    return zone
 
 
 def connect_over_http(url: str, auth: httpx.Auth | None) -> httpx.Client:

@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 from gridsecure.errors import ConflictError, GridSecureError, NotFoundError
 from gridsecure.gateway.correction_plan import late_batches, save_correction, unfinished_correction
 from gridsecure.gateway.ingestion.batches import find_batches, newest_batch, taken_in_at
-from gridsecure.gateway.month_plan import find_plan, is_done, month_period
+from gridsecure.gateway.month_plan import find_plan, is_done
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.periods import local_day
 from gridsecure.wire.gateway import MonthOnBoard
@@ -99,7 +99,7 @@ class Timetable:
         for back in range(_SEALED_BACK, 0, -1):
             day = (today - timedelta(days=back)).isoformat()
             period = local_day(day, timezone=zone.timezone)
-            month = f"{period.start:%Y-%m}"
+            month = zone.month_of(day)
             is_waiting = (
                 period.end + timedelta(hours=hours) <= now
                 and find_plan(zone, month) is None
@@ -138,7 +138,7 @@ class Timetable:
         return True
 
     def _shown(self, month: str) -> MonthOnBoard | None:
-        zone, period = self.zone, month_period(month, timezone=self.zone.timezone)
+        zone, period = self.zone, self.zone.period(month)
         if not is_done(zone, month):
             try:
                 status = self.worker.status(month)

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gridsecure.credentials.grants import MAX_LIMIT
 from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.month_texts import CALENDAR, LAST_CYCLE_DAY
 from gridsecure.store.connections import CONNECTIONS
 from gridsecure.store.objects import folder_url
 
@@ -275,6 +276,8 @@ class GatewaySettings(ZoneSettings):
         authority_public_key: Whose key sets are encrypted under.
         billing_office_public_key: Whom digests of the plaintext oracle's bills are sealed to.
         timezone: Local time of the meters [IANA name].
+        cycle_day: Day of the month that billing periods begin on, 1 to 28; it stays what it was at
+            the first start. 1 makes calendar months.
         max_body_bytes: Largest request body; a month's files come in one [bytes].
         max_readings: Readings of a month, of all files together; each takes about 200 bytes of
             memory at the least.
@@ -301,6 +304,7 @@ class GatewaySettings(ZoneSettings):
     authority_public_key: PublicPoint
     billing_office_public_key: PublicPoint
     timezone: str = "Asia/Shanghai"
+    cycle_day: int = Field(default=CALENDAR, ge=CALENDAR, le=LAST_CYCLE_DAY)
     max_body_bytes: int = Field(default=2048 * MIB, ge=1)
     max_readings: int = Field(default=64_000_000, ge=1)
     cut_off_days: float | None = Field(default=None, ge=0, le=366)

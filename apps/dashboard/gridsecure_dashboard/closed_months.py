@@ -44,6 +44,7 @@ def show_closing(session: Session, closing: MonthClosing, *, month: str) -> None
             identity=settings.identity_url,
             platform=settings.platform_url,
             timezone=settings.timezone,
+            cycle_day=settings.cycle_day,
         )
         st.code(command, language=None, wrap_lines=True)
     if st.button(say("refresh"), icon=":material/refresh:", key="refresh_closing"):

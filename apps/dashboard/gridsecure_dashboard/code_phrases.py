@@ -45,6 +45,10 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "excluded_quarantined": ("通过校验的读数过少", "Too few readings passed validation"),
     "excluded_tariff-unknown": ("没有合同所列的电价表", "No tariff file for its contract"),
     "excluded_tariff-not-valid": ("电价表在该月无效", "Its tariff does not cover the month"),
+    "excluded_cycle-month": (
+        "计费周期跨两个月，而电价表未说明按哪个月计价",
+        "Its period lies in two months that its tariff prices apart",
+    ),
     "excluded_register-missing": (
         "缺少电价表所需的无功或上网电量",
         "Reactive energy or feed-in is missing",

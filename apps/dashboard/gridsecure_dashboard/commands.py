@@ -12,7 +12,7 @@ from typing import Final
 SIGN_IN: Final = "gridsecure identity sign-in --key KEY_FILE"
 
 
-def close_month(month: str, *, identity: str, platform: str, timezone: str) -> str:
+def close_month(month: str, *, identity: str, platform: str, timezone: str, cycle_day: int) -> str:
     """Sign a month's next closing list with the billing office's key, and hand it in.
 
     Args:
@@ -20,11 +20,12 @@ def close_month(month: str, *, identity: str, platform: str, timezone: str) -> s
         identity: Base address of the identity service.
         platform: Base address of the compute platform.
         timezone: IANA name of the supply area's local time.
+        cycle_day: Day of the month that billing periods begin on.
     """
     return (
         f"gridsecure period close --month {quote(month)} --identity {quote(identity)} "
         f"--platform {quote(platform)} --timezone {quote(timezone)} "
-        "--key KEY_FILE --office-key OFFICE_KEY_FILE"
+        f"--cycle-day {cycle_day} --key KEY_FILE --office-key OFFICE_KEY_FILE"
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
+
+from gridsecure.analyst.runs import name_month
 
 NOTHING = "–"
 
@@ -64,19 +66,28 @@ def moment(text_or_moment: str | datetime, *, zone: tzinfo) -> str:
         return text_or_moment
 
 
-def month(start: str | datetime) -> str:
-    """The month a period starts in, as 2026-07."""
-    return date(start)[:7]
+def month(start: str, end: str) -> str:
+    """The month that a period has the name of, as 2026-07."""
+    try:
+        return name_month(start, end)
+    except ValueError:
+        return date(start)[:7]
 
 
-def period(start: str | datetime, end: str | datetime) -> str:
-    """A period as 2026-07, or as 2026-07-01 if it is one day.
+def period(start: str, end: str) -> str:
+    """A period as 2026-07, as 2026-07-01 if it is one day, or with its first and last day.
 
     >>> period("2026-07-01T00:00:00+08:00", "2026-07-02T00:00:00+08:00")
     '2026-07-01'
+    >>> period("2026-07-16T00:00:00+08:00", "2026-08-16T00:00:00+08:00")
+    '2026-08 (2026-07-16 – 2026-08-15)'
     """
     try:
         first, last = (datetime.fromisoformat(date(moment)) for moment in (start, end))
     except ValueError:
-        return month(start)
-    return date(start) if (last - first).days == 1 else month(start)
+        return month(start, end)
+    if (last - first).days == 1:
+        return date(start)
+    if first.day == last.day == 1:
+        return month(start, end)
+    return f"{month(start, end)} ({date(start)} – {last - timedelta(days=1):%Y-%m-%d})"

@@ -50,7 +50,7 @@ def fetch_releases(session: Session, *, plan: str, bounds: tuple[str, str]) -> t
 def _intake(session: Session, bounds: tuple[str, str], status: MonthStatus | None) -> Intake | None:
     if status is None and session.roles & access.ROLES[access.BILL_RUNS]:
         try:
-            status = access.open_client().month(session, month=figures.month(bounds[0]))
+            status = access.open_client().month(session, month=figures.month(*bounds))
         except NotFoundError:
             return None
     if status is None or status.report is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gridsecure.errors import InputError
@@ -20,6 +20,7 @@ class DashboardSettings(BaseSettings):
         gateway_url: Base address of the gateway.
         authority_key: The authority's SM2 public key, 130 hexadecimal digits.
         timezone: IANA name of the local time that billing months are counted in.
+        cycle_day: Day of the month that the gateway's billing periods begin on.
         timeout_seconds: How long a service may take to answer [s]; a release round repeats the
             whole computation before it answers, hence the long default.
     """
@@ -32,6 +33,7 @@ class DashboardSettings(BaseSettings):
     gateway_url: str
     authority_key: str
     timezone: str = "Asia/Shanghai"
+    cycle_day: int = Field(default=1, ge=1, le=28)
     timeout_seconds: float = 600.0
 
 

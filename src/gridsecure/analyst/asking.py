@@ -24,6 +24,7 @@ from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import InputError
 from gridsecure.identity_messages import person_login
+from gridsecure.month_texts import CALENDAR
 from gridsecure.wire.answers import fetch_body, read_object
 
 
@@ -83,19 +84,22 @@ class Asking:
     clock: Callable[[], datetime]
     pause: Callable[[QueryProgress], None]
 
-    def load_curve(self, wallet: Path, *, month: str, timezone: str) -> QueryAnswer:
+    def load_curve(
+        self, wallet: Path, *, month: str, timezone: str, cycle_day: int = CALENDAR
+    ) -> QueryAnswer:
         """Ask for a month's load curve and wait for it; go on where an earlier call gave up.
 
         Args:
             month: YYYY-MM.
             timezone: Local time that months are counted in [IANA name].
+            cycle_day: Day of the month that billing periods begin on.
 
         Raises:
             GridSecureError: Refused, or given up; the grant stays in the wallet and is good for
                 the same month until it expires.
         """
         reader = generate_private_key()
-        bounds = month_bounds(month, timezone=timezone)
+        bounds = month_bounds(month, timezone=timezone, cycle_day=cycle_day)
         query = load_curve_query(*bounds, reader=reader.public_key)
         with open_wallet(wallet, suite=sm2_suite()) as file:
             client = self._client(file)

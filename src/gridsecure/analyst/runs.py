@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from gridsecure.month_texts import read_month
-from gridsecure.periods import billing_month
+from gridsecure.month_texts import CALENDAR, read_month
+from gridsecure.periods import BillingPeriod, month_period
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,13 @@ def check_month(month: str) -> str:
     return month
 
 
-def month_bounds(month: str, *, timezone: str) -> tuple[str, str]:
-    """Return start and end of a local calendar month, ISO 8601 with offset.
+def month_bounds(month: str, *, timezone: str, cycle_day: int = CALENDAR) -> tuple[str, str]:
+    """Return start and end of a month's billing period, ISO 8601 with offset.
 
     Args:
         month: `YYYY-MM`.
         timezone: IANA name of the local time that months are counted in.
+        cycle_day: Day of the month that billing periods begin on.
 
     Raises:
         InputError: Not a month (`month.format`, `month.year`).
@@ -47,5 +49,17 @@ def month_bounds(month: str, *, timezone: str) -> tuple[str, str]:
     >>> month_bounds("2026-07", timezone="Asia/Shanghai")
     ('2026-07-01T00:00:00+08:00', '2026-08-01T00:00:00+08:00')
     """
-    period = billing_month(*read_month(month), timezone=timezone)
+    period = month_period(month, timezone=timezone, cycle_day=cycle_day)
     return period.start.isoformat(), period.end.isoformat()
+
+
+def name_month(start: str, end: str) -> str:
+    """The month that a billing period has the name of, YYYY-MM.
+
+    Raises:
+        ValueError: They are no times with an offset, or not in this order.
+
+    >>> name_month("2026-07-16T00:00:00+08:00", "2026-08-16T00:00:00+08:00")
+    '2026-08'
+    """
+    return BillingPeriod(*map(datetime.fromisoformat, (start, end))).name

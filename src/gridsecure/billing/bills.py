@@ -25,11 +25,13 @@ from gridsecure.billing.charges import (
     find_largest,
 )
 from gridsecure.billing.contracts import align_contracts
+from gridsecure.billing.interval_periods import assign_periods
 from gridsecure.billing.rules import MINIMUM, LineRule, line_rules, rate_units
 from gridsecure.billing.settlement_columns import INT64_MAX
 from gridsecure.billing.settlements import check_settlements, settle
 from gridsecure.errors import InputError
-from gridsecure.periods import BillingPeriod, assign_periods
+from gridsecure.month_texts import CALENDAR
+from gridsecure.periods import BillingPeriod
 from gridsecure.tariffs.tariff import Tariff
 
 
@@ -171,15 +173,27 @@ def compute_bills(
 
 
 def bill_readings(
-    readings: pd.DataFrame, *, tariff: Tariff, contracts: pd.DataFrame, interval: pd.Timedelta
+    readings: pd.DataFrame,
+    *,
+    tariff: Tariff,
+    contracts: pd.DataFrame,
+    interval: pd.Timedelta,
+    cycle_day: int = CALENDAR,
 ) -> tuple[Bills, ...]:
-    """Settle readings and compute the bills of every month they touch, in order of time.
+    """Settle readings and compute the bills of every period they touch, in order of time.
+
+    Args:
+        cycle_day: Day of the month that billing periods begin on.
 
     Raises:
         InputError: As `settle` and `compute_bills`.
     """
-    settlements = settle(readings, tariff=tariff, interval=interval, contracts=contracts)
-    _, periods = assign_periods(readings["start"], interval=interval, timezone=tariff.timezone)
+    settlements = settle(
+        readings, tariff=tariff, interval=interval, contracts=contracts, cycle_day=cycle_day
+    )
+    _, periods = assign_periods(
+        readings["start"], interval=interval, timezone=tariff.timezone, cycle_day=cycle_day
+    )
     return tuple(
         compute_bills(settlements, tariff=tariff, contracts=contracts, period=period)
         for period in periods

@@ -16,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from gridsecure.billing.interval_periods import Lengths, month_numbers
 from gridsecure.billing.readings import DAY_MINUTES
 from gridsecure.errors import InvalidReadingsError
-from gridsecure.periods import Lengths
+from gridsecure.month_texts import CALENDAR
 from gridsecure.tariffs.cells import ALL_MONTHS, MINUTES_PER_DAY
+from gridsecure.tariffs.header import LAST_DAY
 from gridsecure.tariffs.rows import WindowRow
 from gridsecure.tariffs.tariff import Tariff
 
@@ -35,6 +37,7 @@ def label_intervals(
     interval: Lengths,
     tariff: Tariff,
     demand: bool = False,
+    cycle_day: int = CALENDAR,
 ) -> pd.Series[str]:
     """Label each interval with its time-of-use period.
 
@@ -42,6 +45,8 @@ def label_intervals(
         starts: Interval starts, aware, on whole minutes.
         interval: Length of the intervals, whole minutes.
         demand: Whether to take the windows and periods of demand instead of those of energy.
+        cycle_day: Day of the month that billing periods begin on; where a tariff prices a period
+            by the month of its last day, so are its windows.
 
     Returns:
         A categorical series on the index of `starts`; categories are `tariff.tou_periods` (or
@@ -71,7 +76,7 @@ def label_intervals(
     else:
         longest = np.zeros(len(instants), dtype=np.int64)
         np.maximum.at(longest, positions, interval)
-    codes, straddles = _label_spans(instants, longest, tariff, demand=demand)
+    codes, straddles = _label_spans(instants, longest, tariff, demand=demand, cycle_day=cycle_day)
     if straddles.any():
         raise straddling_error(distinct[straddles][0], int(longest[straddles][0]))
     labels = pd.Categorical.from_codes(codes[positions], categories=pd.Index(periods))
@@ -79,20 +84,22 @@ def label_intervals(
 
 
 def find_straddling(
-    starts: pd.DatetimeIndex, *, minutes: int, tariff: Tariff
+    starts: pd.DatetimeIndex, *, minutes: int, tariff: Tariff, cycle_day: int = CALENDAR
 ) -> npt.NDArray[np.bool_]:
     """Which intervals of one length lie in two time-of-use periods, of energy or of demand.
 
     Args:
         starts: Interval starts, aware, on whole minutes.
         tariff: The tariff; without windows nothing straddles.
+        cycle_day: As of `label_intervals`.
     """
     instants = starts.as_unit("ns").asi8
     lengths = np.full(len(instants), minutes, dtype=np.int64)
     found = np.zeros(len(instants), dtype=bool)
     for demand, windows in ((False, tariff.windows), (True, tariff.demand_windows)):
         if windows:
-            found |= _label_spans(instants, lengths, tariff, demand=demand)[1]
+            spans = _label_spans(instants, lengths, tariff, demand=demand, cycle_day=cycle_day)
+            found |= spans[1]
     return found
 
 
@@ -121,6 +128,7 @@ def _label_spans(
     tariff: Tariff,
     *,
     demand: bool,
+    cycle_day: int,
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.bool_]]:
     """The label at each instant [ns], and whether it changes within so many minutes."""
     windows = tariff.demand_windows if demand else tariff.windows
@@ -128,20 +136,21 @@ def _label_spans(
     offsets = np.arange(int(lengths.max(initial=1)), dtype=np.int64)
     minutes = instants[:, np.newaxis] + offsets * NANOSECONDS_PER_MINUTE
     table = _label_table(tariff, windows, periods)
-    codes = _label_minutes(minutes.ravel(), tariff, table).reshape(minutes.shape)
+    priced_from = cycle_day if tariff.cycle_month == LAST_DAY else CALENDAR
+    codes = _label_minutes(minutes.ravel(), tariff, table, priced_from).reshape(minutes.shape)
     inside = offsets < lengths[:, np.newaxis]
     return codes[:, 0], (inside & (codes != codes[:, :1])).any(axis=1)
 
 
 def _label_minutes(
-    instants: npt.NDArray[np.int64], tariff: Tariff, table: npt.NDArray[np.int8]
+    instants: npt.NDArray[np.int64], tariff: Tariff, table: npt.NDArray[np.int8], cycle_day: int
 ) -> npt.NDArray[np.int8]:
-    """Look each instant [ns since 1970, UTC] up by local month, type of day and minute."""
+    """Look each instant [ns since 1970, UTC] up by its month, type of day and minute."""
     local = pd.DatetimeIndex(pd.to_datetime(instants, utc=True)).tz_convert(tariff.timezone)
     wall = local.tz_localize(None).as_unit("ns").asi8
     days, within_day = np.divmod(wall, NANOSECONDS_PER_DAY)
     day_types = _day_types(days, np.asarray(local.day_of_week), tariff)
-    months = np.asarray(local.month) - 1
+    months = month_numbers(local, cycle_day=cycle_day) % len(ALL_MONTHS)
     labels = table[months, day_types, within_day // NANOSECONDS_PER_MINUTE]
     return np.asarray(labels, dtype=np.int8)
 

@@ -98,7 +98,7 @@ def capacities_va(contracts: pd.DataFrame) -> Limits:
 
 
 def service_months(contracts: pd.DataFrame, *, year: int) -> npt.NDArray[np.int64]:
-    """Months of service of each meter point in a calendar year, its first month included.
+    """Months of service of each meter point in a year, its first month included.
 
     >>> frame = pd.DataFrame({"service_from": ["", "2012-07", "2011-03", "2013-01"]})
     >>> service_months(frame, year=2012).tolist()
@@ -128,7 +128,7 @@ def _own(
             period.days if rule.limit_unit == KWH_PER_DAY else 1
         )
         if rule.reset == YEAR:
-            months = service_months(contracts, year=period.start.year)
+            months = service_months(contracts, year=period.month[0])
             if (wh * months % MONTHS_PER_YEAR).any():
                 raise InputError(
                     "The tier limit for part of a year is not a whole number of Wh.",

@@ -101,7 +101,7 @@ def derive_measures(
     columns: dict[str, npt.NDArray[np.int64]] = {}
     needs = list_needs(rules)
     if Need.DEMAND in needs:
-        columns |= _demands(intervals, rules, tariff)
+        columns |= _demands(intervals, rules, tariff, period)
     if Need.ORDER in needs:
         frame = settled.assign(**columns)
         columns |= _splits(intervals, rules, tariff, frame, contracts, period)
@@ -111,7 +111,7 @@ def derive_measures(
 
 
 def _demands(
-    intervals: MonthIntervals, rules: Sequence[LineRule], tariff: Tariff
+    intervals: MonthIntervals, rules: Sequence[LineRule], tariff: Tariff, period: BillingPeriod
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Highest mean power of an interval, in the month and in each demand period [W]."""
     if (60 % np.maximum(intervals.minutes, 1)).any():
@@ -120,7 +120,11 @@ def _demands(
     demands = {demand_column(None): power_w.max(axis=1, initial=0)}
     if any(rule.basis == DEMAND and rule.tou_period is not None for rule in rules):
         labels = label_intervals(
-            pd.Series(intervals.starts), interval=intervals.longest, tariff=tariff, demand=True
+            pd.Series(intervals.starts),
+            interval=intervals.longest,
+            tariff=tariff,
+            demand=True,
+            cycle_day=period.start.day,
         )
         codes = labels.cat.codes.to_numpy()
         for number, name in enumerate(tariff.demand_periods):
@@ -138,7 +142,9 @@ def _splits(
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Fill the tiers interval by interval; an interval across a limit is divided there [Wh]."""
     starts = pd.Series(intervals.starts)
-    labels = label_intervals(starts, interval=intervals.longest, tariff=tariff)
+    labels = label_intervals(
+        starts, interval=intervals.longest, tariff=tariff, cycle_day=period.start.day
+    )
     codes = labels.cat.codes.to_numpy()
     size = len(settled)
     before = np.zeros(size, dtype=np.int64)
@@ -212,7 +218,7 @@ def carry_year(
     Args:
         totals_wh: Energy of each row [Wh].
         meters: Number of the meter point of each row.
-        years: Calendar year of each row.
+        years: Year of each row's period.
         opening_wh: Per meter point, energy of its first year before its first row [Wh].
     """
     before = np.zeros(len(totals_wh), dtype=np.int64)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from gridsecure.errors import InputError
+from gridsecure.month_texts import LAST_CYCLE_DAY
 from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.tariffs.consistency import CHRONOLOGICAL, MONTH, PER_PERIOD
+from gridsecure.tariffs.header import LAST_DAY
 from gridsecure.tariffs.pricing import (
     DISCOUNT_CHARGE,
     ENERGY_CHARGE,
@@ -93,11 +95,51 @@ def line_rules(tariff: Tariff, period: BillingPeriod) -> tuple[LineRule, ...]:
     A power-factor line comes after them and a minimum line last of all.
 
     Raises:
-        InputError: The period is not one local month (`period.not-a-month`), or not wholly
-            inside the tariff's validity (`tariff.not-valid`) or its price series
+        InputError: The period is not one month of a cycle (`period.not-a-month`), lies in two
+            months that the tariff prices apart (`tariff.cycle-month`), or is not wholly inside
+            the tariff's validity (`tariff.not-valid`) or its price series
             (`tariff.dynamic-range`).
     """
     month = _checked_month(tariff, period)
+    rules = _rules_of(tariff, period, month=month)
+    begun = period.start.month
+    if begun != month and tariff.cycle_month is None:
+        earlier = _rules_of(tariff, period, month=begun)
+        if not _are_alike(rules, earlier) or _hours(tariff, month) != _hours(tariff, begun):
+            raise _two_prices(tariff)
+    return rules
+
+
+def _are_alike(one: Sequence[LineRule], other: Sequence[LineRule]) -> bool:
+    """Whether two months have the same lines, wherever their figures come from."""
+    return [replace(rule, source="") for rule in one] == [
+        replace(rule, source="") for rule in other
+    ]
+
+
+def _hours(tariff: Tariff, month: int) -> frozenset[tuple[object, ...]]:
+    """The windows of a month, of energy and of demand."""
+    both = ((False, tariff.windows), (True, tariff.demand_windows))
+    return frozenset(
+        (demand, w.day_types, w.from_minute, w.to_minute, w.tou_period)
+        for demand, windows in both
+        for w in windows
+        if month in w.months
+    )
+
+
+def _two_prices(tariff: Tariff) -> InputError:
+    return InputError(
+        f"The billing period lies in two months that tariff {tariff.tariff_id!r} prices apart, and"
+        " the tariff does not say which of the two counts.",
+        reason="tariff.cycle-month",
+        remedy='Write cycle_month = "last-day" into the tariff if what is read in a month has that'
+        " month's prices, or bill by calendar month.",
+    )
+
+
+def _rules_of(tariff: Tariff, period: BillingPeriod, *, month: int) -> tuple[LineRule, ...]:
+    """The lines of a period by the rows of one month."""
     ladders = {(tier.tou_period, tier.tier): tier for tier in tariff.tiers if month in tier.months}
     rules: list[LineRule] = []
     minimum: list[LineRule] = []
@@ -114,24 +156,29 @@ def line_rules(tariff: Tariff, period: BillingPeriod) -> tuple[LineRule, ...]:
 
 def _checked_month(tariff: Tariff, period: BillingPeriod) -> int:
     zone = ZoneInfo(tariff.timezone)
-    first = period.start.astimezone(zone).date()
-    end = period.end.astimezone(zone).date()
-    if period != billing_month(first.year, first.month, timezone=tariff.timezone):
+    local = BillingPeriod(period.start.astimezone(zone), period.end.astimezone(zone))
+    first, end = local.start.date(), local.end.date()
+    if first.day > LAST_CYCLE_DAY or period != billing_month(
+        *local.month, timezone=tariff.timezone, cycle_day=first.day
+    ):
         raise InputError(
-            f"The billing period is not one calendar month in {tariff.timezone}.",
+            f"The billing period is not one month of a cycle in {tariff.timezone}.",
             reason="period.not-a-month",
-            remedy="Tiers and monthly charges are defined for whole local months.",
+            remedy="Tiers and monthly charges are defined for whole local months, which begin on"
+            f" day 1 to {LAST_CYCLE_DAY}.",
         )
+    if tariff.cycle_month == LAST_DAY:  # the edition counts that is in force in that month
+        first = date(*local.month, 1)
     if first < tariff.valid_from or (tariff.valid_to is not None and end > tariff.valid_to):
         until = "" if tariff.valid_to is None else f" and ends before {tariff.valid_to}"
         raise InputError(
-            f"Tariff {tariff.tariff_id!r} {tariff.version} does not cover all of {first:%Y-%m}: it"
+            f"Tariff {tariff.tariff_id!r} {tariff.version} does not cover all of {local.name}: it"
             f" is in force from {tariff.valid_from}{until}.",
             reason="tariff.not-valid",
             remedy="Bill the month with the edition that was in force. If prices change within "
             "the month, write a file that covers the whole month.",
         )
-    return first.month
+    return local.month[1]
 
 
 def _line_rules(

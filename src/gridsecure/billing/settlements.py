@@ -27,6 +27,7 @@ from gridsecure.billing.calendars import label_intervals
 from gridsecure.billing.charges import needs_intervals
 from gridsecure.billing.contracts import align_contracts, default_contracts
 from gridsecure.billing.interval_lengths import UNKNOWN_MINUTES, find_overlapping
+from gridsecure.billing.interval_periods import Lengths, assign_periods
 from gridsecure.billing.measures import (
     MonthIntervals,
     apply_ratchet,
@@ -49,7 +50,8 @@ from gridsecure.billing.settlement_columns import (
     register_column,
 )
 from gridsecure.errors import InputError, InvalidReadingsError
-from gridsecure.periods import BillingPeriod, Lengths, assign_periods
+from gridsecure.month_texts import CALENDAR
+from gridsecure.periods import BillingPeriod
 from gridsecure.tariffs.consistency import CHRONOLOGICAL, YEAR
 from gridsecure.tariffs.power_factor import power_factors
 from gridsecure.tariffs.pricing import FEED_IN_CHARGE
@@ -106,8 +108,9 @@ def settle(
     tariff: Tariff,
     interval: pd.Timedelta,
     contracts: pd.DataFrame | None = None,
+    cycle_day: int = CALENDAR,
 ) -> pd.DataFrame:
-    """Add readings up to settlements, one row per meter point and local month.
+    """Add readings up to settlements, one row per meter point and billing period.
 
     Length: one column of the settlement after the other.
 
@@ -117,6 +120,7 @@ def settle(
         interval: Interval length of readings that do not state their own (`minutes`).
         contracts: Contracts of at least these meter points, for tariffs whose settlement depends on
             them (energy of the year, limits in the order of time); defaults without them.
+        cycle_day: Day of the month that billing periods begin on.
 
     Returns:
         The settlement frame described at the top of this module.
@@ -131,7 +135,9 @@ def settle(
     energy_wh = readings["energy_wh"].to_numpy(np.int64)
     _check_readings(readings, meters=meters, energy_wh=energy_wh)
     lengths = _checked_lengths(readings, meters=meters, interval=interval)
-    months, periods = assign_periods(readings["start"], interval=lengths, timezone=tariff.timezone)
+    months, periods = assign_periods(
+        readings["start"], interval=lengths, timezone=tariff.timezone, cycle_day=cycle_day
+    )
     # One row per pair (period, meter point) that has readings, in that order.
     pairs = months * len(meter_point_ids) + meters
     row_of_reading, present = pd.factorize(pairs, sort=True)
@@ -146,7 +152,9 @@ def settle(
         }
     )
     if tariff.windows:
-        labels = label_intervals(readings["start"], interval=lengths, tariff=tariff)
+        labels = label_intervals(
+            readings["start"], interval=lengths, tariff=tariff, cycle_day=cycle_day
+        )
         width = len(tariff.tou_periods)
         cells = row_of_reading * width + labels.cat.codes.to_numpy(np.int64)
         registers = _add_up(energy_wh, cells, len(present) * width).reshape(len(present), width)
@@ -326,9 +334,14 @@ def _year_before(frame: pd.DataFrame, contracts: pd.DataFrame) -> npt.NDArray[np
     return carry_year(
         frame[TOTAL_COLUMN].to_numpy(np.int64),
         meters=meters.astype(np.int64),
-        years=frame["period_start"].dt.year.to_numpy(np.int64),
+        years=_last_days(frame).year.to_numpy(np.int64),
         opening_wh=facts["year_to_date_wh"].to_numpy(np.int64),
     )
+
+
+def _last_days(frame: pd.DataFrame) -> pd.DatetimeIndex:
+    """A moment of the last day of each row's period, whose month has its name."""
+    return pd.DatetimeIndex(frame["period_end"]) - pd.Timedelta(1, unit="ns")
 
 
 def _interval_measures(
@@ -366,8 +379,8 @@ def _ratchets(frame: pd.DataFrame, tariff: Tariff) -> dict[str, npt.NDArray[np.i
     if ratchet is None:
         return {}
     demand = frame[DEMAND_COLUMN].to_numpy(np.int64)
-    numbers = (frame["period_start"].dt.year * 12 + frame["period_start"].dt.month).to_numpy()
-    months = frame["period_start"].dt.month.to_numpy()
+    last = _last_days(frame)
+    numbers, months = (last.year * 12 + last.month).to_numpy(), last.month.to_numpy()
     meters, _ = pd.factorize(frame["meter_point_id"])
     counted = np.isin(months, ratchet.months)
     earlier = np.zeros(len(frame), dtype=np.int64)

@@ -16,8 +16,10 @@ from rich.table import Table
 from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.period import CycleDayOption
 from gridsecure.cli.run_order import TIMEZONE
 from gridsecure.errors import GridSecureError, InputError, InvalidMessageError, NotFoundError
+from gridsecure.month_texts import CALENDAR
 
 with on_use():
     from gridsecure import zone_keys
@@ -86,6 +88,7 @@ def ask(  # noqa: PLR0913 - one parameter an option
     authority_key: Annotated[str, typer.Option(help="The key authority's key (130 digits).")],
     month: Annotated[str, typer.Option(help="Month, YYYY-MM.")],
     timezone: Annotated[str, typer.Option(help="Local time of the meters.")] = TIMEZONE,
+    cycle_day: CycleDayOption = CALENDAR,
     wait: Annotated[int, typer.Option(min=0, help="Give up after so many seconds.")] = 600,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
@@ -98,7 +101,9 @@ def ask(  # noqa: PLR0913 - one parameter an option
             online.utc_now,
             patience(wait),
         )
-        answer = analyst_client.load_curve(wallet, month=month, timezone=timezone)
+        answer = analyst_client.load_curve(
+            wallet, month=month, timezone=timezone, cycle_day=cycle_day
+        )
     document = answer_to_json(answer)
     print_result(document, output, show=lambda console: show_answer(answer, console))
     notes.print(f"{answer.left} of {answer.limit} grants are left this month.")

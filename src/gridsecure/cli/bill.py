@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.contracts import align_contracts, default_contracts, load_contracts
+from gridsecure.billing.interval_periods import assign_periods, month_numbers
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.billing.settlements import settle
 from gridsecure.cli.bill_notices import BillNotices, notice
@@ -38,8 +39,8 @@ from gridsecure.cli.online import utc_now
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.gateway.formats import ReadingsFile, read_offsets, read_readings
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
-from gridsecure.month_texts import year_text
-from gridsecure.periods import BillingPeriod, assign_periods
+from gridsecure.month_texts import CALENDAR, year_text
+from gridsecure.periods import BillingPeriod, check_cycle_day
 from gridsecure.plans.quantities import MAX_TIER_WH
 
 
@@ -54,6 +55,7 @@ class BillOrder:
         meters: Meter points to bill; empty for all.
         meaning: What the values and times of the readings are, where they leave a doubt.
         year_to_date: Energies since 1 January before the first month, as KWH or ID=KWH.
+        cycle_day: Day of the month that billing periods begin on.
     """
 
     readings: Path
@@ -62,6 +64,7 @@ class BillOrder:
     meters: tuple[str, ...] = ()
     meaning: Meaning = NOTHING_SAID
     year_to_date: tuple[str, ...] = ()
+    cycle_day: int = CALENDAR
 
 
 def bill_file(order: BillOrder, *, report: Report) -> dict[str, Any]:
@@ -94,6 +97,7 @@ class PreparedBills:
         readings: What it says of the chosen meter points.
         timezone: The local time that all tariffs are in.
         known: All meter points that the file names, of those chosen.
+        cycle_day: Day of the month that the periods begin on.
     """
 
     parts: tuple[TariffPart, ...]
@@ -104,11 +108,12 @@ class PreparedBills:
     notices: BillNotices
     periods: tuple[BillingPeriod, ...]
     known: frozenset[str]
+    cycle_day: int
 
     def parties(self) -> AbstractContextManager[LocalParties]:
         """The parties that bill it, for as long as the block lasts."""
         years = sorted({year_text(period.start.isoformat()) for period in self.periods})
-        return local_parties(years=years, timezone=self.timezone)
+        return local_parties(years=years, timezone=self.timezone, cycle_day=self.cycle_day)
 
     def bill(self, local: LocalParties, period: BillingPeriod, *, report: Report) -> IssuedMonth:
         """Bill one of the months.
@@ -117,7 +122,7 @@ class PreparedBills:
             GridSecureError: As `bill_month`.
         """
         count = sum(len(part.settle(period)) for part in self.parts)
-        report(f"{period.start:%Y-%m}: {count} meter points, computed on ciphertext")
+        report(f"{period.name}: {count} meter points, computed on ciphertext")
         month = bill_month(local, self.parts, period=period, readings=self.file)
         bills = {
             name: self.notices.beside(name, bill, period=period)
@@ -131,7 +136,7 @@ class PreparedBills:
         start, end = month.period.start.isoformat(), month.period.end.isoformat()
         names = sorted(self.known.difference(month.bills))
         if names:
-            report(f"{month.period.start:%Y-%m}: {len(names)} meter points have no reading at all")
+            report(f"{month.period.name}: {len(names)} meter points have no reading at all")
         return [
             {"meter_point_id": name, "start": start, "end": end, "code": "no-readings"}
             for name in names
@@ -146,6 +151,7 @@ def prepare_bills(order: BillOrder, *, report: Report) -> PreparedBills:
     Raises:
         GridSecureError: A file cannot be read or settled.
     """
+    check_cycle_day(order.cycle_day)
     contracts = None if order.contract is None else read_contracts(order.contract)
     given = read_given_tariffs(order.tariffs, contracts)
     timezone, file, common = _readings(order, given, report)
@@ -160,13 +166,21 @@ def prepare_bills(order: BillOrder, *, report: Report) -> PreparedBills:
     _report_future(readings, file.interval, now, report)
     names = sorted(readings["meter_point_id"].unique())
     known = default_contracts(names) if contracts is None else contracts
-    own, large = _with_large(align_contracts(known, meter_point_ids=names), readings, report)
+    cycle_day = order.cycle_day
+    own = align_contracts(known, meter_point_ids=names)
+    own, large = _with_large(own, readings, report, cycle_day=cycle_day)
     own, opening = add_year_to_date(own, order.year_to_date)
     tariffs = import_given(given, file, timezone=timezone, report=report)
     billed = own.assign(tariff_id=assign_tariffs(own, tariffs, options=order.tariffs))
     report_doubts((tariffs[str(name)] for name in billed["tariff_id"].unique()), report)
     parts = tuple(
-        settle_part(readings, tariffs[str(name)], contracts=part, interval=file.interval)
+        settle_part(
+            readings,
+            tariffs[str(name)],
+            contracts=part,
+            interval=file.interval,
+            cycle_day=cycle_day,
+        )
         for name, part in billed.groupby("tariff_id", sort=True)
     )
     opening |= set() if order.contract is None else find_stated_opening(order.contract)
@@ -175,7 +189,9 @@ def prepare_bills(order: BillOrder, *, report: Report) -> PreparedBills:
         what_if = dict(zip(own["meter_point_id"], own["tariff_id"], strict=True))
         report(f"What-if: billed by {next(iter(tariffs))}, whatever the contracts say")
     lengths = readings["minutes"].to_numpy(np.int64)
-    _, periods = assign_periods(readings["start"], interval=lengths, timezone=timezone)
+    _, periods = assign_periods(
+        readings["start"], interval=lengths, timezone=timezone, cycle_day=cycle_day
+    )
     notices = BillNotices(
         readings=split_by_meter(readings),
         superseded=taken.superseded,
@@ -187,7 +203,15 @@ def prepare_bills(order: BillOrder, *, report: Report) -> PreparedBills:
     )
     everybody = frozenset(file.readings["meter_point_id"][chosen].unique())
     return PreparedBills(
-        parts, order.readings, readings, file.interval, timezone, notices, tuple(periods), everybody
+        parts,
+        order.readings,
+        readings,
+        file.interval,
+        timezone,
+        notices,
+        tuple(periods),
+        everybody,
+        cycle_day,
     )
 
 
@@ -222,6 +246,7 @@ def settle_part(
     *,
     contracts: pd.DataFrame,
     interval: pd.Timedelta,
+    cycle_day: int,
 ) -> TariffPart:
     """Settle the meter points of one tariff.
 
@@ -235,7 +260,11 @@ def settle_part(
     contracts = contracts.reset_index(drop=True)
     own = readings[readings["meter_point_id"].isin(contracts["meter_point_id"])]
     settlements = settle(
-        own.reset_index(drop=True), tariff=billed.tariff, interval=interval, contracts=contracts
+        own.reset_index(drop=True),
+        tariff=billed.tariff,
+        interval=interval,
+        contracts=contracts,
+        cycle_day=cycle_day,
     )
     return TariffPart(billed, contracts, settlements)
 
@@ -311,11 +340,11 @@ def _report_future(
 
 
 def _with_large(
-    contracts: pd.DataFrame, readings: pd.DataFrame, report: Report
+    contracts: pd.DataFrame, readings: pd.DataFrame, report: Report, *, cycle_day: int
 ) -> tuple[pd.DataFrame, list[str]]:
     """Say of meter points beyond a household's energy that they are large, as a contract would."""
-    local = readings["start"].dt.strftime("%Y-%m")
-    months = readings.groupby(["meter_point_id", local], observed=True)["energy_wh"].sum()
+    numbers = month_numbers(pd.DatetimeIndex(readings["start"]), cycle_day=cycle_day)
+    months = readings.groupby(["meter_point_id", numbers], observed=True)["energy_wh"].sum()
     beyond = set(months[months > MAX_TIER_WH].index.get_level_values(0))
     found = contracts["meter_point_id"].isin(beyond) & (contracts["large"] == "")
     if found.any():
@@ -330,6 +359,6 @@ def _report_gaps(bills: Mapping[str, Any], period: BillingPeriod, report: Report
     if short:
         missing = sum(read["missing"] for read in short)
         report(
-            f"{period.start:%Y-%m}: {len(short)} of {len(bills)} meter points lack readings"
+            f"{period.name}: {len(short)} of {len(bills)} meter points lack readings"
             f" ({missing} intervals in all); billed as read, nothing estimated"
         )

@@ -20,6 +20,8 @@ from gridsecure.tariffs.consistency import YEAR
 
 _COLUMN = "year_to_date_kwh"
 _SHOWN = 3
+_INSTANT = pd.Timedelta(1, unit="ns")
+"""Before the end of a period is its last day, whose month has its name."""
 
 
 def add_year_to_date(
@@ -87,7 +89,7 @@ def check_year_to_date(part: TariffPart, *, known: Collection[str]) -> dict[str,
     if part.billed.tariff.tier_reset != YEAR or part.settlements.empty:
         return {}
     _refuse_skipped_months(part)
-    first = part.settlements.groupby("meter_point_id")["period_start"].min()
+    first = part.settlements.groupby("meter_point_id")["period_end"].min() - _INSTANT
     facts = part.contracts.set_index("meter_point_id")
     months = first.dt.strftime("%Y-%m")
     begun = facts["service_from"].reindex(first.index)
@@ -110,15 +112,16 @@ def check_year_to_date(part: TariffPart, *, known: Collection[str]) -> dict[str,
 def _refuse_skipped_months(part: TariffPart) -> None:
     """A month without readings within a year would count as one without energy."""
     rows = part.settlements.sort_values(["meter_point_id", "period_start"])
-    numbers = rows["period_start"].dt.year * 12 + rows["period_start"].dt.month - 1
+    last = rows["period_end"] - _INSTANT
+    numbers = last.dt.year * 12 + last.dt.month - 1
     follows = rows["meter_point_id"] == rows["meter_point_id"].shift()
     # January begins anew, whatever came before it.
     skipped = rows[follows & (numbers.diff() > 1) & (numbers % 12 != 0)]
     if len(skipped):
-        name, start = skipped["meter_point_id"].iloc[0], skipped["period_start"].iloc[0]
+        name, end = skipped["meter_point_id"].iloc[0], skipped["period_end"].iloc[0]
         raise InputError(
             f"Tiers count from 1 January, and {name!r} has no readings of the month before"
-            f" {start:%Y-%m}.",
+            f" {end - _INSTANT:%Y-%m}.",
             reason="bill.year-to-date",
             remedy="Bill the later months from a file of their own, and say with --year-to-date"
             " what was used before them.",

@@ -19,11 +19,12 @@ from gridsecure.cli.file_parts import open_parts
 from gridsecure.cli.office_options import AuthorityUrlOption, IdentityUrlOption, PlatformUrlOption
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
-from gridsecure.cli.period import PersonOption, TimezoneOption, month_span
+from gridsecure.cli.period import CycleDayOption, PersonOption, TimezoneOption, month_span
 from gridsecure.cli.released_runs import release_run, show_outcomes, wait_for
 from gridsecure.cli.run_order import TIMEZONE
 from gridsecure.cli.source import GatewayOption
 from gridsecure.errors import GridSecureError
+from gridsecure.month_texts import CALENDAR
 
 with on_use():
     from gridsecure.cli import online
@@ -99,10 +100,11 @@ def release(  # noqa: PLR0913 - one parameter an option
     authority: AuthorityUrlOption,
     key: PersonOption,
     timezone: TimezoneOption = TIMEZONE,
+    cycle_day: CycleDayOption = CALENDAR,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Have the corrections of a month computed and released, as a member of the billing staff."""
-    order = {"plan": "rebill", "purpose": "billing"} | month_span(month, timezone)
+    order = {"plan": "rebill", "purpose": "billing"} | month_span(month, timezone, cycle_day)
     services = {"platform": platform, "authority": authority}
     document = release_run(identity, services, order, key=key)
     print_result(document, output, show=lambda console: show_outcomes(document, console))

@@ -205,7 +205,7 @@ def bill_month(
         GridSecureError: The tariff, contracts or settlements cannot be billed, or the release was
             refused.
     """
-    month = f"{period.start:%Y-%m}"
+    month = period.name
     named = {part.billed.tariff.tariff_id: part for part in parts}
     folder = month_folder(local.gateway, month)
     for made in (folder.parent.parent, folder.parent, folder):

@@ -62,7 +62,7 @@ from gridsecure.key_authority.checker.tables import SCHEMA as AUTHORITY
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import KeyNotice, Signed, sign_message
-from gridsecure.month_texts import year_text
+from gridsecure.month_texts import CALENDAR, year_text
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import Schema, migrate
@@ -265,12 +265,15 @@ class LocalParties:
 
 
 @contextmanager
-def local_parties(*, years: Sequence[str], timezone: str) -> Iterator[LocalParties]:
+def local_parties(
+    *, years: Sequence[str], timezone: str, cycle_day: int = CALENDAR
+) -> Iterator[LocalParties]:
     """Set the parties up with fresh keys; the folder is removed however the block ends.
 
     Args:
         years: Years of the months to bill, in which credentials are given.
         timezone: Local time of the meters.
+        cycle_day: Day of the month that billing periods begin on.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gridsecure-")))
@@ -278,7 +281,7 @@ def local_parties(*, years: Sequence[str], timezone: str) -> Iterator[LocalParti
         identity = setup.identity(tuple(years))
         platform = LocalPlatform(setup.platform())
         authority = setup.authority(identity.settlement)
-        gateway = setup.gateway(timezone)
+        gateway = setup.gateway(timezone, cycle_day)
         peers = _peers(gateway, identity, LocalKeySets(authority), platform)
         yield LocalParties(setup.office_key, identity, gateway, peers, platform, authority)
 
@@ -349,7 +352,7 @@ class _Setup:
             vault=Vault(folder, kek, self.authority_key.public_key, office),
         )
 
-    def gateway(self, timezone: str) -> GatewayZone:
+    def gateway(self, timezone: str, cycle_day: int) -> GatewayZone:
         """The gateway."""
         return GatewayZone(
             engine=self._database("gateway", GATEWAY),
@@ -360,6 +363,7 @@ class _Setup:
             pinned=PinnedKeys(self.identity_key.public_key, self._signers),
             seed=secrets.token_bytes(SEED_BYTES),
             timezone=timezone,
+            cycle_day=cycle_day,
         )
 
     @property

@@ -30,6 +30,7 @@ from gridsecure.cli.shadow import shadow_app
 from gridsecure.cli.source import source_app
 from gridsecure.cli.tariff import tariff_app
 from gridsecure.gateway.meanings import Meaning, Stamps, Values
+from gridsecure.month_texts import CALENDAR
 from gridsecure.statements.options import Format, RenderOptions
 from gridsecure.statements.wording import Language
 from gridsecure.version import VERSION
@@ -86,6 +87,10 @@ StampsOption = Annotated[
 MeterPointOption = Annotated[
     str, typer.Option(help="The meter point of a file that names none, as exports of one do.")
 ]
+CycleDayOption = Annotated[
+    int,
+    typer.Option(help="Day of the month that billing periods begin on; 1 makes calendar months."),
+]
 YearToDateOption = Annotated[
     list[str] | None,
     typer.Option(help="KWH or ID=KWH used since 1 January before the first month."),
@@ -129,13 +134,16 @@ def bill(  # noqa: PLR0913 - one parameter an option
     stamps: StampsOption = None,
     meter_point: MeterPointOption = "",
     year_to_date: YearToDateOption = None,
+    cycle_day: CycleDayOption = CALENDAR,
     meter: Annotated[list[str] | None, typer.Option(help="Bill only this meter point.")] = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Bill a readings file on ciphertext, through all parties in one process."""
     tariffs = bill_tariffs.TariffOptions(tuple(tariff or ()), timezone, what_if)
     meaning, opening = Meaning(values, stamps, None, meter_point), tuple(year_to_date or ())
-    order = bill_room.BillOrder(readings, tariffs, contract, tuple(meter or ()), meaning, opening)
+    order = bill_room.BillOrder(
+        readings, tariffs, contract, tuple(meter or ()), meaning, opening, cycle_day
+    )
     _print_bills(bill_room.bill_file(order, report=_note), output)
 
 
@@ -158,13 +166,16 @@ def rebill(  # noqa: PLR0913 - one parameter an option
     stamps: StampsOption = None,
     meter_point: MeterPointOption = "",
     year_to_date: YearToDateOption = None,
+    cycle_day: CycleDayOption = CALENDAR,
     meter: Annotated[list[str] | None, typer.Option(help="Bill only this meter point.")] = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Bill a readings file on ciphertext, then cancel and rebill what was corrected."""
     tariffs = bill_tariffs.TariffOptions(tuple(tariff or ()), timezone, what_if)
     meaning, opening = Meaning(values, stamps, None, meter_point), tuple(year_to_date or ())
-    first = bill_room.BillOrder(readings, tariffs, contract, tuple(meter or ()), meaning, opening)
+    first = bill_room.BillOrder(
+        readings, tariffs, contract, tuple(meter or ()), meaning, opening, cycle_day
+    )
     order = rebill_room.RebillOrder(first, corrected, corrected_tariff)
     _print_bills(rebill_room.rebill_file(order, report=_note), output)
 

@@ -29,6 +29,7 @@ from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.run_order import TIMEZONE
 from gridsecure.errors import InputError
+from gridsecure.month_texts import CALENDAR
 
 with on_use():
     from gridsecure import messages, month_texts, periods, statement_checks
@@ -51,6 +52,9 @@ ClosedMonthOption = Annotated[str, typer.Option("--month", help="The month, as 2
 ClosedDayOption = Annotated[
     str, typer.Option("--day", help="A sealed day instead, as 2026-07-31, for its load curve.")
 ]
+CycleDayOption = Annotated[
+    int, typer.Option(help="Day of the month that the gateway's billing periods begin on.")
+]
 TimezoneOption = Annotated[str, typer.Option(help="Local time of the supply area.")]
 
 
@@ -71,7 +75,7 @@ OpeningKeyOption = Annotated[Path, typer.Option(help="The billing office's key; 
 
 @period_app.command("show")
 @explain_errors
-def show(
+def show(  # noqa: PLR0913 - one parameter an option
     *,
     identity: IdentityUrlOption,
     platform: PlatformUrlOption,
@@ -79,9 +83,10 @@ def show(
     month: ClosedMonthOption = "",
     day: ClosedDayOption = "",
     timezone: TimezoneOption = TIMEZONE,
+    cycle_day: CycleDayOption = CALENDAR,
 ) -> None:
     """Show a month's or day's closing lists, and the uploads that none of them names."""
-    span = period_span(month, day, timezone)
+    span = period_span(month, day, timezone, cycle_day=cycle_day)
     with online.person(identity, key=key, services={"platform": platform}) as call:
         answer = call("platform", "GET", closing_lists.PATH, params=span)
     _show(answer, Console())
@@ -102,15 +107,18 @@ def close(  # noqa: PLR0913 - one parameter an option
         typer.Option(help="An upload to leave out of the list in force; may be given again."),
     ] = None,
     timezone: TimezoneOption = TIMEZONE,
+    cycle_day: CycleDayOption = CALENDAR,
 ) -> None:
     """Sign and hand in the next closing list of a month, or of a day that was sealed."""
-    office, span = office_files.officer_key(office_key), period_span(month, day, timezone)
+    office = office_files.officer_key(office_key)
+    span = period_span(month, day, timezone, cycle_day=cycle_day)
     with online.person(identity, key=key, services={"platform": platform}) as call:
         count = closing_lists.close_month(
             call,
             key=office,
             now=online.utc_now(),
             leave_out=leave_out or (),
+            cycle_day=cycle_day,
             **span,
         )
     runs = "Its load curve" if day else "Bills and load curves"
@@ -130,6 +138,7 @@ def compare(  # noqa: PLR0913 - one parameter an option
     office_key: OpeningKeyOption,
     month: MonthOption,
     timezone: TimezoneOption = TIMEZONE,
+    cycle_day: CycleDayOption = CALENDAR,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Compare a month's released bills and corrections with what the gateways expect of them.
@@ -141,7 +150,8 @@ def compare(  # noqa: PLR0913 - one parameter an option
     office = _office(office_key, authority_key, gateways)
     with online.person(identity, key=key, services={"authority": authority}) as call:
         opening = replace(office, call=call)
-        certificates = opening.fetch_certificates(start=month_span(month, timezone)["start"])
+        span = month_span(month, timezone, cycle_day)
+        certificates = opening.fetch_certificates(start=span["start"])
         statements = opening.open_statements(certificates)
     expected: dict[tuple[str, int], Any] = {}
     for url, point in gateways:
@@ -171,6 +181,7 @@ def bills(  # noqa: PLR0913 - one parameter an option
     output: Annotated[Path, typer.Option(help="The bill file to write.")],
     force: Annotated[bool, typer.Option("--force", help="Overwrite it.")] = False,
     timezone: TimezoneOption = TIMEZONE,
+    cycle_day: CycleDayOption = CALENDAR,
 ) -> None:
     """Open a month's released bills and corrections, and write them by meter point.
 
@@ -179,7 +190,7 @@ def bills(  # noqa: PLR0913 - one parameter an option
     """
     if not force:
         statement.refuse_existing([output])
-    start = month_span(month, timezone)["start"]
+    start = month_span(month, timezone, cycle_day)["start"]
     gateways = _gateways(gateway, gateway_key)
     office = _office(office_key, authority_key, gateways)
     with online.person(identity, key=key, services={"authority": authority}) as call:
@@ -252,7 +263,7 @@ def _show(answer: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def period_span(month: str, day: str, timezone: str) -> dict[str, str]:
+def period_span(month: str, day: str, timezone: str, *, cycle_day: int) -> dict[str, str]:
     """Start and end of a month or of a day, whichever is given.
 
     Raises:
@@ -264,17 +275,18 @@ def period_span(month: str, day: str, timezone: str) -> dict[str, str]:
             reason="period.one",
             remedy="Give --month 2026-07, or --day 2026-07-31 for a sealed day's load curve.",
         )
-    return month_span(month, timezone) if month else day_span(day, timezone)
+    return month_span(month, timezone, cycle_day) if month else day_span(day, timezone)
 
 
-def month_span(month: str, timezone: str) -> dict[str, str]:
-    """Start and end of a month, as the platform is asked for it.
+def month_span(month: str, timezone: str, cycle_day: int) -> dict[str, str]:
+    """Start and end of a month's billing period, as the platform is asked for it.
 
     Raises:
-        InputError: Not a month, or no time zone (`period.timezone`).
+        InputError: Not a month, no time zone (`period.timezone`), or a day that no cycle begins on
+            (`cycle.day`).
     """
-    number = month_texts.read_month(month)
-    return _span(lambda: periods.billing_month(*number, timezone=timezone))
+    month_texts.read_month(month)
+    return _span(lambda: periods.month_period(month, timezone=timezone, cycle_day=cycle_day))
 
 
 def day_span(day: str, timezone: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from gridsecure.billing.interval_lengths import UNKNOWN
+from gridsecure.billing.interval_periods import month_numbers
 from gridsecure.billing.reading_versions import overlay_readings
 from gridsecure.cli.bill import BillOrder, PreparedBills, prepare_bills, settle_part, split_by_meter
 from gridsecure.cli.bill_notices import BillNotices
@@ -81,7 +82,7 @@ def rebill_file(order: RebillOrder, *, report: Report) -> dict[str, Any]:
             month = first.bill(local, period, report=report)
             left_out += first.list_unbilled(month, report)
             corrections = rebill_month(local, month, later.parts, corrected=later.files)
-            report(f"{period.start:%Y-%m}: {len(corrections)} meter points corrected")
+            report(f"{period.name}: {len(corrections)} meter points corrected")
             for name, document in month.bills.items():
                 periods = [{**document, "version": FIRST_REVISION}]
                 if name in corrections:
@@ -112,7 +113,13 @@ def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Later:
         name = part.billed.tariff.tariff_id
         billed = replaced.get(name, part.billed)
         own = part.contracts.assign(tariff_id=billed.tariff.tariff_id)
-        parts[name] = settle_part(readings, billed, contracts=own, interval=first.interval)
+        parts[name] = settle_part(
+            readings,
+            billed,
+            contracts=own,
+            interval=first.interval,
+            cycle_day=first.cycle_day,
+        )
     _report_unbilled(first, readings, report)
     files = CorrectedFiles(order.corrected, tuple(billed.text for billed in replaced.values()))
     return _Later(parts, files, replace(first.notices, readings=split_by_meter(readings)))
@@ -120,7 +127,7 @@ def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Later:
 
 def _report_unbilled(first: PreparedBills, readings: pd.DataFrame, report: Report) -> None:
     """Say how much the corrected file knows that no bill was issued for."""
-    months = readings["start"].dt.strftime("%Y-%m")
+    months = month_numbers(pd.DatetimeIndex(readings["start"]), cycle_day=first.cycle_day)
     billed = sum(len(part.settlements) for part in first.parts)
     count = len(readings.groupby(["meter_point_id", months], observed=True).size()) - billed
     if count:

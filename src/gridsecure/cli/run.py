@@ -146,7 +146,8 @@ class Run:
         """As the billing office: what was uploaded is billed together."""
         call = partial(client.call, "billing")
         office = self._home.keys["billing-office"]
-        return close_month(call, key=office, now=utc_now(), **self._period)
+        start, end = self._period["start"], self._period["end"]
+        return close_month(call, key=office, now=utc_now(), start=start, end=end)
 
     def _gateway(self, client: ServicesClient, files: MeterFiles) -> None:
         """Hand the files to the gateway and follow its stages."""

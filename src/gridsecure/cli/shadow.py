@@ -7,7 +7,8 @@ much, as far as the rules of release allow.
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,9 +21,17 @@ from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.office_options import AuthorityUrlOption, IdentityUrlOption, PlatformUrlOption
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
-from gridsecure.cli.period import MonthOption, PersonOption, TimezoneOption, month_span
+from gridsecure.cli.period import (
+    CycleDayOption,
+    MonthOption,
+    PersonOption,
+    TimezoneOption,
+    month_span,
+)
 from gridsecure.cli.run_order import TIMEZONE
 from gridsecure.errors import InputError
+from gridsecure.month_texts import CALENDAR
+from gridsecure.periods import BillingPeriod
 
 with on_use():
     from gridsecure.analyst import releases
@@ -65,19 +74,19 @@ def order(  # noqa: PLR0913 - one parameter an option
         list[str] | None, typer.Option(help="Bill only this upload; may be given again.")
     ] = None,
     timezone: TimezoneOption = TIMEZONE,
+    cycle_day: CycleDayOption = CALENDAR,
 ) -> None:
     """Order a shadow run, which the next release round answers with a preview."""
-    if bool(tariff) == corrections or (corrections and (upload or instead_of or closing)):
-        raise _nothing_to_try()
-    span = month_span(month, timezone)
-    text, replaced = (_tariff_text(name, span["start"]) for name in (tariff, instead_of))
+    _check_order(corrections, tariff, others=bool(upload or instead_of or closing))
+    span = month_span(month, timezone, cycle_day)
+    texts = [_tariff_text(name, span) for name in (tariff, instead_of)]
     with online.person(identity, key=key, services={"platform": platform}) as call:
         run_id = shadow_orders.order_shadow_run(
             call,
             key=office_files.officer_key(office_key),
             now=online.utc_now(),
-            tariff=text,
-            instead_of=replaced,
+            tariff=texts[0],
+            instead_of=texts[1],
             uploads=upload or (),
             number=closing,
             **span,
@@ -111,19 +120,31 @@ def _nothing_to_try() -> InputError:
     )
 
 
-def _tariff_text(name: str | None, start: str) -> str:
-    """A tariff's text; none where it is not named."""
+def _check_order(corrections: bool, tariff: str | None, *, others: bool) -> None:
+    """Refuse an order of both, of neither, or of corrections with what tariffs are tried on."""
+    if bool(tariff) == corrections or (corrections and others):
+        raise _nothing_to_try()
+
+
+def _tariff_text(name: str | None, span: Mapping[str, str]) -> str:
+    """A tariff's text, of the edition of that month; none where it is not named."""
     if name is None:
         return ""
-    path = tariff_names.find_tariff(name, month=datetime.fromisoformat(start).date())
+    named = _period(span["start"], span["end"])
+    path = tariff_names.find_tariff(name, month=date(*named.month, 1))
     tariffs.load_tariff(path)  # what is no sound tariff is explained before anything is sent
     return path.read_text(encoding="utf-8")
+
+
+def _period(start: str, end: str) -> BillingPeriod:
+    return BillingPeriod(*map(datetime.fromisoformat, (start, end)))
 
 
 def _show(previews: list[ShadowPreview], console: Console) -> None:
     for preview in previews:
         tried = f"tariff {preview.tariff[:12]}" if preview.tariff else "corrections"
-        title = f"{preview.start[:7]}, {tried}, {preview.previewed_at[:16]}"
+        named = _period(preview.start, preview.end).name
+        title = f"{named}, {tried}, {preview.previewed_at[:16]}"
         table = Table("zone", "class", title=title)
         for column in ("bills", "would change", "energy [kWh]", "amount"):
             table.add_column(column, justify="right")

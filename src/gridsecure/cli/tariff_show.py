@@ -59,6 +59,8 @@ _PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "tier_reset": ("阶梯计算周期", "tiers count"),
     "month_reset": ("自然月", "a month"),
     "year_reset": ("自然年（自1月1日累计）", "a year, from 1 January"),
+    "cycle_month": ("跨月计费周期的电价", "prices of a period in two months"),
+    "last-day_month": ("按抄表月（周期末日所在月）", "those of its last day's month"),
     "vat_rate": ("价内增值税率", "tax inside prices"),
     "windows": ("分时时段 {month}", "Hours of {month}"),
     "demand_windows": ("需量时段 {month}", "Hours of demand, {month}"),
@@ -247,6 +249,7 @@ def _header(shown: TariffPage) -> Table:
     sourced = {
         "tier_convention": tariff.tier_convention,
         "tier_reset": say(f"{tariff.tier_reset}_reset") if tariff.tiers else None,
+        "cycle_month": say(f"{tariff.cycle_month}_month") if tariff.cycle_month else None,
         "vat_rate": None if tariff.vat_rate is None else plain(tariff.vat_rate),
     }
     for name, given in sourced.items():

@@ -49,7 +49,8 @@ def close_period(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Closi
     Raises:
         AuthenticityError: The billing office did not sign it.
         InvalidMessageError: It did, but it is no list.
-        InputError: An upload is not a committed first one of the month (`closing.upload`).
+        InputError: An upload is not a committed first one of the month (`closing.upload`), or they
+            are of different cycles (`closing.cycle`).
         ConflictError: Another list has its number, or it is not the next one (`closing.number`);
             an upload's bills were released with an earlier list (`closing.released`).
     """
@@ -161,12 +162,18 @@ def find_in_force(lists: Sequence[SignedClosing]) -> list[SignedClosing]:
 def _check_uploads(
     session: Session, content: ClosingList, *, known: Sequence[SignedClosing]
 ) -> None:
-    committed = {item.upload for item in _first_uploads(session, content.start, content.end)}
-    if not committed.issuperset(content.uploads):
+    committed = {item.upload: item for item in _first_uploads(session, content.start, content.end)}
+    if not committed.keys() >= set(content.uploads):
         raise InputError(
             "A closing list names something other than a committed first upload of its month.",
             reason="closing.upload",
             remedy="List the open uploads: gridsecure period show.",
+        )
+    if len({committed[name].cycle_day for name in content.uploads}) > 1:
+        raise InputError(
+            "A closing list of a day names rosters of different billing cycles.",
+            reason="closing.cycle",
+            remedy="Close the day once for each cycle: gridsecure period close --cycle-day.",
         )
     for item in known:
         shared = not set(content.uploads).isdisjoint(item.content.uploads)
@@ -199,10 +206,13 @@ def _first_uploads(session: Session, start: str, end: str) -> list[UploadNamed]:
         UploadRow.state == COMMITTED,
         col(UploadRow.first_start).is_not(None),
     )
-    rows = session.exec(of_month.order_by(col(UploadRow.id)))
+    with_cycle = of_month.add_columns(col(RosterRow.cycle_day))
+    rows = session.execute(with_cycle.order_by(col(UploadRow.id)))
     return [
-        UploadNamed(upload=digest, roster_id=roster, gateway_id=gateway, tariff=tariff)
-        for digest, roster, gateway, tariff in rows
+        UploadNamed(
+            upload=digest, roster_id=name, gateway_id=gateway, tariff=tariff, cycle_day=cycle_day
+        )
+        for digest, name, gateway, tariff, cycle_day in rows
     ]
 
 

@@ -80,6 +80,7 @@ def register_roster(
         roster_id=roster.roster_id,
         gateway_id=roster.gateway_id,
         tariff=roster.tariff,
+        cycle_day=roster.cycle_day,
     )
     keep_received(zone, row, name=roster.roster_id, signer=envelope.signer)
     return roster
@@ -238,7 +239,7 @@ def _claimed_seats(
         return None
     timezone = parse_tariff(zone.objects.get(roster.tariff).decode()).timezone
     check_year(roster, manifest, timezone=timezone)
-    return SeatsClaimed(roster, compared_period(manifest, timezone=timezone), by_day)
+    return SeatsClaimed(roster, compared_period(manifest, roster, timezone=timezone), by_day)
 
 
 def _first_start(manifest: UploadManifest) -> str:

@@ -57,11 +57,11 @@ from gridsecure.messages import (
     sign_message,
 )
 from gridsecure.month_texts import day_text
+from gridsecure.periods import is_day
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.key_ring import revoked_key_set_error
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.plans.quantities import Family, find_family
-from gridsecure.plans.sealed_days import is_day
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, find_many, keep

@@ -109,8 +109,10 @@ def check_year(roster: RosterManifest, manifest: UploadManifest, *, timezone: st
     Raises:
         InputError: It is, or its period is not told in local time (`identity.period`).
     """
-    check_period(manifest.start, manifest.end, timezone=timezone)
-    if roster.domain != billing_domain(manifest.start).text:
+    domain = check_period(
+        manifest.start, manifest.end, timezone=timezone, cycle_day=roster.cycle_day
+    )
+    if roster.domain != domain.text:
         raise InputError(
             "An upload and its roster's pseudonyms are for different years.",
             reason="identity.period",

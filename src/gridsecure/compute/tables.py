@@ -18,6 +18,7 @@ from sqlalchemy.orm import registry
 from sqlmodel import AutoString, Field, SQLModel
 
 from gridsecure.messages import RunKind
+from gridsecure.month_texts import CALENDAR
 from gridsecure.store.rows import Kept, Moment, SignedKept
 from gridsecure.store.schema import Schema
 
@@ -110,7 +111,7 @@ class KeyRevocationRow(SignedRow, table=True):
 
 
 class RosterRow(SignedRow, table=True):
-    """A roster as its gateway signed it, and the digest of its tariff."""
+    """A roster as its gateway signed it, the digest of its tariff, and its cycle's first day."""
 
     __tablename__ = "roster"
     SAME: ClassVar = ("roster_id", "digest")
@@ -118,6 +119,7 @@ class RosterRow(SignedRow, table=True):
     roster_id: str = Field(primary_key=True)
     gateway_id: str = Field(foreign_key="gateway.thumbprint")
     tariff: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    cycle_day: int = Field(default=CALENDAR, sa_column_kwargs={"server_default": "1"})
 
 
 class UploadSequenceRow(Kept, Row, table=True):
@@ -401,5 +403,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0006"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0007"
 )

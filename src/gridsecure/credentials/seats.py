@@ -33,6 +33,7 @@ from gridsecure.errors import EnvelopeError, InvalidMessageError, SignatureError
 from gridsecure.identity_messages import Facts, Registrations, RosterSeats
 from gridsecure.messages import RosterManifest, Signed, open_message, roster_name
 from gridsecure.month_texts import MONTH_PATTERN, read_moment, year_text
+from gridsecure.periods import is_day, month_around
 
 BILLING: Final = ("platform", "billing")
 """Platform and purpose of the domain that rosters are in."""
@@ -75,33 +76,39 @@ def settlement_domain(start: str) -> Domain:
     return Domain(*SETTLEMENT, year_text(start))
 
 
-def check_period(start: str, end: str, *, timezone: str) -> None:
-    """Refuse a period that could be told to be of another year.
+def check_period(start: str, end: str, *, timezone: str, cycle_day: int) -> Domain:
+    """Refuse a period that could be told to be of another year, or of another cycle.
 
-    The year of a pseudonym is read from the text, so a moment must have one text only.
+    The year of a pseudonym is read from the text, so a moment must have one text only. A period
+    that goes on into the next year is of the year that it begins in, and so are its days.
 
     Args:
-        start: Start of a billing period, ISO 8601.
+        start: Start of a billing period or of a day in one, ISO 8601.
         timezone: Of the tariff that is billed [IANA name].
+        cycle_day: Day of the month that the roster's billing periods begin on.
+
+    Returns:
+        The domain of the rosters of that time.
 
     Raises:
-        InvalidMessageError: Not in local time, or it goes on into the next year
+        InvalidMessageError: Not in local time, or neither a month of the cycle nor a day
             (`identity.period`).
     """
     tzinfo = ZoneInfo(timezone)
     begin, finish = read_moment(start), read_moment(end)
-    is_sound = False
     if begin is not None and finish is not None and begin < finish:
-        local = begin.astimezone(tzinfo)
-        told = (local.isoformat(), finish.astimezone(tzinfo).isoformat())
-        is_one_year = finish <= datetime(local.year + 1, 1, 1, tzinfo=tzinfo)
-        is_sound = told == (start, end) and is_one_year
-    if not is_sound:
-        raise InvalidMessageError(
-            "A billing period is not written in local time, or is not of one year.",
-            reason="identity.period",
-            remedy="Write start and end with the local offset of the tariff's time zone.",
-        )
+        told = tuple(moment.astimezone(tzinfo).isoformat() for moment in (begin, finish))
+        month = month_around(begin, timezone=timezone, cycle_day=cycle_day)
+        own = (month.start.isoformat(), month.end.isoformat())
+        if told == (start, end) and (told == own or is_day(start, end)):
+            return billing_domain(own[0])
+    raise InvalidMessageError(
+        "A billing period is not written in local time, or is neither a month of its roster's"
+        " cycle nor a day.",
+        reason="identity.period",
+        remedy="Write start and end with the local offset of the tariff's time zone. The roster"
+        " says on which day of the month its periods begin.",
+    )
 
 
 def check_facts(roster: RosterManifest) -> None:

@@ -61,6 +61,8 @@ REASONS: Final = {
     "part-month": "its account holds it for a part of the month, and its tariff has a charge that"
     " no rule divides",
     "tariff-not-valid": "its tariff, or the tariff's price series, does not cover the month",
+    "cycle-month": "its billing period lies in two months that its tariff prices apart, and the"
+    " tariff does not say which counts",
     "register-missing": "its tariff bills reactive energy or feed-in, and its readings have none",
     "interval-length": "an interval of its readings, or a day of which only the whole is known,"
     " spans two prices of its tariff, or is too long for its demand",
@@ -84,9 +86,16 @@ REASONS: Final = {
 """Reason code -> what it says about a meter point; in order of precedence."""
 
 _BY_TARIFF: Final = (
-    *("tariff-not-valid", "tier-limit", "tier-energy", "part-month"),
+    *("tariff-not-valid", "cycle-month", "tier-limit", "tier-energy", "part-month"),
     *("register-missing", "year-to-date", "interval-length"),
 )
+
+_NOT_VALID: Final = {
+    "tariff.not-valid": "tariff-not-valid",
+    "tariff.dynamic-range": "tariff-not-valid",
+    "tariff.cycle-month": "cycle-month",
+}
+"""Why a tariff has no lines for a period -> the reason a meter point is left out for."""
 
 _DIVISIBLE: Final = (TOTAL, REGISTER, EXPORT)
 """Lines that are the same for the days of a part as for a month: a price for each kWh of theirs."""
@@ -264,17 +273,15 @@ def _tariff_objections(
         try:
             rules = line_rules(tariff, period)
         except InputError as error:
-            if error.reason not in ("tariff.not-valid", "tariff.dynamic-range"):
+            if error.reason not in _NOT_VALID:
                 raise
-            masks["tariff-not-valid"] |= own
+            masks[_NOT_VALID[error.reason]] |= own
             continue
         masks["part-month"] |= own & any(rule.basis not in _DIVISIBLE for rule in rules)
         if energies is not None:
             masks["register-missing"] |= own & _without_register(rules, energies, rows)
-            too_long = _across_prices(tariff, energies, rows) | _without_demand(
-                rules, energies, rows
-            )
-            masks["interval-length"] |= own & too_long
+            across = _across_prices(tariff, energies, rows, cycle_day=period.start.day)
+            masks["interval-length"] |= own & (across | _without_demand(rules, energies, rows))
             if tariff.tier_reset == YEAR:
                 masks["year-to-date"] |= own & _lacks(energies.year_before_wh, rows)
                 masks["tier-energy"] |= own & _beyond_a_year(energies, rows)
@@ -299,12 +306,16 @@ def _without_register(
     return missing
 
 
-def _across_prices(tariff: Tariff, energies: IntervalEnergies, rows: NDArray[np.intp]) -> Mask:
+def _across_prices(
+    tariff: Tariff, energies: IntervalEnergies, rows: NDArray[np.intp], *, cycle_day: int
+) -> Mask:
     """Meter points with an interval whose parts the tariff prices apart: nobody can divide it."""
     across = np.zeros(len(energies.meter_point_ids), dtype=bool)
     lengths = np.broadcast_to(energies.lengths, energies.energy_wh.shape)
     for minutes in np.unique(energies.lengths[energies.lengths > 0]):
-        straddles = find_straddling(energies.starts, minutes=int(minutes), tariff=tariff)
+        straddles = find_straddling(
+            energies.starts, minutes=int(minutes), tariff=tariff, cycle_day=cycle_day
+        )
         across |= (lengths[:, straddles] == minutes).any(axis=1)
     price = interval_length(tariff)
     if price is not None:

@@ -62,7 +62,6 @@ from gridsecure.gateway.first_bills import (
     seating_of,
     send_first_bills,
 )
-from gridsecure.gateway.month_plan import month_period
 from gridsecure.gateway.months import Peers, Progress
 from gridsecure.gateway.preparation import (
     Admit,
@@ -76,7 +75,6 @@ from gridsecure.gateway.rosters import Roster, change_tariff
 from gridsecure.gateway.seating import reseat_roster
 from gridsecure.gateway.year_to_date import adopt_totals
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.month_texts import year_text
 from gridsecure.periods import BillingPeriod
 from gridsecure.tariffs.tariff import parse_tariff
 
@@ -193,7 +191,7 @@ class _CorrectionRun:
     @property
     def period(self) -> BillingPeriod:
         """The month."""
-        return month_period(self.correction.month, timezone=self.zone.timezone)
+        return self.zone.period(self.correction.month)
 
     def admit_month(self, at: datetime) -> AdmittedMonth:
         """Step 1: the whole month, read and validated with all later files."""
@@ -255,7 +253,7 @@ class _CorrectionRun:
     def compare(self, admitted: AdmittedMonth) -> tuple[list[ChangedRoster], frozenset[str]]:
         """Step 2: rosters with corrected slots, and the meter points that have a bill."""
         billed = admitted.admission.billed
-        known = recall_members(self.zone, year_text(self.correction.month))
+        known = recall_members(self.zone, self.zone.year_of(self.correction.month))
         meters = {known[name].billing: name for name in billed["meter_point_id"] if name in known}
         latest = find_heads(self.zone, self.files, before=self.correction)
         seated = {name for head in latest for name in head.roster.pseudonyms}
@@ -333,7 +331,7 @@ class _CorrectionRun:
         """Step 5: tariffs, then every roster until the platform committed it."""
         outgoing = [outbox.load_outgoing(self.zone, item.name) for item in plan.rosters]
         waiting = [item for item in outgoing if item.state != outbox.COMMITTED]
-        platform, sent_bytes = self.peers.platform(self.correction.month), 0
+        platform, sent_bytes = self.peers.platform(self.period.start.isoformat()), 0
         for done, item in enumerate(waiting):
             self.progress("upload", done, len(waiting))
             sent_bytes += outbox.send(self.zone, item, platform=platform, clock=self.clock)

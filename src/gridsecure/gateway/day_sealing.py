@@ -123,13 +123,14 @@ class _DayRun:
 
     def prepare(self, load: Callable[[], MonthFiles]) -> DayPlan:
         """Steps 1 to 4."""
-        at, month = self.clock(), f"{self.period.start:%Y-%m}"
+        at, month = self.clock(), self.zone.month_of(self.day)
         if at < self.period.end:
             raise _not_over(self.day)
         if find_plan(self.zone, month) is not None:
             raise _month_fixed(self.day)
         span = (self.period.start.isoformat(), self.period.end.isoformat())
-        check_period(*span, timezone=self.zone.timezone)  # as the platform will
+        zone = self.zone
+        check_period(*span, timezone=zone.timezone, cycle_day=zone.cycle_day)  # as the platform
         files = load()
         validated = self.validate(files, at=at)
         books, collected = validated.books, validated.collected
@@ -238,8 +239,8 @@ class _DayRun:
         ]
         if not waiting:
             return
-        keys = self.peers.key_sets(plan.start)
-        key = agents_of(self.zone).gateway().key_in(billing_domain(plan.start))
+        keys = self.peers.key_sets(self.begun)
+        key = agents_of(self.zone).gateway().key_in(billing_domain(self.begun))
         energies = load_sealed(self.zone, self.day)
         for done, roster_id in enumerate(waiting, start=1):
             manifest = RosterManifest.parse(load_roster(self.zone, roster_id).body)
@@ -260,7 +261,7 @@ class _DayRun:
     def upload(self, plan: DayPlan) -> None:
         """Step 6: every roster until the platform committed it."""
         self.progress("upload", 0, len(plan.names))
-        platform = self.peers.platform(plan.start)
+        platform = self.peers.platform(self.begun)
         refused: InputError | None = None
         for done, name in enumerate(plan.names, start=1):
             outgoing = outbox.load_outgoing(self.zone, name)
@@ -275,8 +276,13 @@ class _DayRun:
         if refused is not None:
             raise refused
 
+    @property
+    def begun(self) -> str:
+        """Start of the month that the day is of; its pseudonyms and keys are of that year."""
+        return self.zone.period_around(self.period.start).start.isoformat()
+
     def _seating(self) -> Seating:
-        return Seating(self.zone, self.peers.identity, self.period.start.isoformat(), self.clock)
+        return Seating(self.zone, self.peers.identity, self.begun, self.clock)
 
 
 def _with_all(energies: IntervalEnergies, names: pd.Series[str]) -> IntervalEnergies:

@@ -41,7 +41,7 @@ from gridsecure.gateway.ingestion.stored_readings import (
     ReadingsWriter,
     read_edit,
 )
-from gridsecure.gateway.month_plan import find_plan, month_period
+from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.rule_sets import rules_of
 from gridsecure.gateway.tables import EditRow
 from gridsecure.gateway.zone import GatewayZone
@@ -144,7 +144,7 @@ def confirm_readings(
         StorageError: The disk or the database could not take it; nothing is kept.
     """
     author.check()
-    month_period(month, timezone=zone.timezone)
+    zone.period(month)
     lines = _set_aside(zone.folder / "months" / month / "quarantine.csv", meter_point_id, span)
     readings = _read(zone, "\n".join(lines).encode())
     _check_place(zone, month, readings)
@@ -251,7 +251,7 @@ def _keep(
 
 def _check_place(zone: GatewayZone, month: str, readings: pd.DataFrame) -> None:
     """Refuse readings of several meter points, or outside the month."""
-    period = month_period(month, timezone=zone.timezone)
+    period = zone.period(month)
     starts = pd.DatetimeIndex(readings["start"])
     if readings["meter_point_id"].nunique() != 1:
         raise InputError(
@@ -294,7 +294,7 @@ def _lone_change(
     Returns:
         Intervals, and energy by which they differ, added and taken away alike [Wh].
     """
-    period = month_period(month, timezone=zone.timezone)
+    period = zone.period(month)
     name = str(readings["meter_point_id"].iloc[0])
     alone = select(EditRow.readings_digest).where(
         EditRow.month == month,
@@ -326,7 +326,7 @@ def _read_without(
     zone: GatewayZone, month: str, files: MonthFiles | None, name: str
 ) -> pd.DataFrame:
     """Readings of a meter point, or of who holds it, as they stand without edits."""
-    period = month_period(month, timezone=zone.timezone)
+    period = zone.period(month)
     with _READING:
         if files is None:
             batches = find_batches(zone, period, until=newest_batch(zone))

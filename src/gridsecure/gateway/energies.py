@@ -22,6 +22,7 @@ from gridsecure.billing.interval_lengths import interval_minutes
 from gridsecure.billing.measures import MINUTE, uniform_minutes
 from gridsecure.billing.readings import DAY_MINUTES, MINUTE_US, moment_us, start_us
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.month_texts import CALENDAR
 from gridsecure.periods import BillingPeriod
 from gridsecure.tariffs.tariff import Tariff
 
@@ -138,7 +139,9 @@ class IntervalEnergies:
         totals: NDArray[np.int64] = self.energy_wh.sum(axis=1)
         return totals
 
-    def registers_wh(self, tariff: Tariff) -> dict[str, NDArray[np.int64]]:
+    def registers_wh(
+        self, tariff: Tariff, *, cycle_day: int = CALENDAR
+    ) -> dict[str, NDArray[np.int64]]:
         """Energy of each meter point by time-of-use period of a tariff [Wh].
 
         Raises:
@@ -147,7 +150,9 @@ class IntervalEnergies:
         if not tariff.windows:
             return {}
         longest = np.broadcast_to(self.lengths, self.energy_wh.shape).max(axis=0, initial=0)
-        labels = label_intervals(pd.Series(self.starts), interval=longest, tariff=tariff)
+        labels = label_intervals(
+            pd.Series(self.starts), interval=longest, tariff=tariff, cycle_day=cycle_day
+        )
         codes = labels.cat.codes.to_numpy()
         return {
             tou_period: self.energy_wh[:, codes == number].sum(axis=1)

@@ -82,7 +82,7 @@ def encrypt_first_bills(
 ) -> None:
     """Put the first upload of each roster into the outbox, unless it is there."""
     start = period.start.isoformat()
-    sealed = find_sealed(zone, f"{period.start:%Y-%m}")
+    sealed = find_sealed(zone, period.name)
     keys = peers.key_sets(start)
     key = agents_of(zone).gateway().key_in(billing_domain(start))
     for item in rosters:
@@ -148,5 +148,5 @@ def seating_of(
     """Seating for a correction; one that is fixed seats the same rosters again."""
     refused: Mapping[str, str] = known.refused if known else {}
     settled = frozenset(known.added if known else ())
-    start, by_day = period.start.isoformat(), find_sealed(zone, f"{period.start:%Y-%m}").names
+    start, by_day = period.start.isoformat(), find_sealed(zone, period.name).names
     return Seating(zone, peers.identity, start, clock, refused, settled, by_day)

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -33,7 +33,7 @@ from gridsecure.gateway.collection import MonthFiles, read_files
 from gridsecure.gateway.edits import edit_files, find_edits
 from gridsecure.gateway.exceptions import find_waived
 from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
-from gridsecure.gateway.month_plan import find_plan, month_period
+from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.rule_sets import rules_of
 from gridsecure.gateway.sealed_days import day_folder
@@ -54,7 +54,7 @@ def month_folder(zone: GatewayZone, month: str) -> Path:
         InputError: Not a month (`month.format`, `month.year`); such a text never becomes part of
             a path.
     """
-    month_period(month, timezone=zone.timezone)
+    zone.period(month)
     return zone.folder / "months" / month
 
 
@@ -97,7 +97,7 @@ def save_files(zone: GatewayZone, month: str, *, files: HandedIn, person: str, a
         StorageError: The disk could not take them; earlier files stay in force.
     """
     folder = month_folder(zone, month)
-    period = month_period(month, timezone=zone.timezone)
+    period = zone.period(month)
     _check_handed_in(zone, month, files, period)
     private_folder(folder)
     with _staged(folder) as staging:
@@ -132,7 +132,7 @@ def save_files(zone: GatewayZone, month: str, *, files: HandedIn, person: str, a
 
 def _count_readings(zone: GatewayZone, month: str, path: Path) -> int | None:
     """Readings of a file; None of one that cannot be read, which processing the month refuses."""
-    period = month_period(month, timezone=zone.timezone)
+    period = zone.period(month)
     alone = MonthFiles(month, path.parent, (path,), {}, max_readings=zone.max_readings, rules="")
     try:
         (found,) = read_files(alone, timezone=zone.timezone, period=period)
@@ -213,7 +213,7 @@ def load_day_files(zone: GatewayZone, day: str) -> MonthFiles:
         StorageError: The disk refuses to read them.
     """
     period, folder = local_day(day, timezone=zone.timezone), day_folder(zone, day)
-    month = f"{period.start:%Y-%m}"
+    month = zone.month_of(day)
     pointer = _pointer(month_folder(zone, month)) or {"folder": "", "tariffs": {}}
     of_month = _load(zone, month, pointer | {"readings": [], "came_in": []})
     until = of_month.until_batch
@@ -223,11 +223,11 @@ def load_day_files(zone: GatewayZone, day: str) -> MonthFiles:
 def _load(zone: GatewayZone, month: str, pointer: dict[str, Any]) -> MonthFiles:
     folder = month_folder(zone, month)
     source = folder / pointer["folder"]
-    plan, period = find_plan(zone, month), month_period(month, timezone=zone.timezone)
+    plan, period = find_plan(zone, month), zone.period(month)
     until = newest_batch(zone) if plan is None else plan.until_batch
     revision = newest_revision(zone) if plan is None else plan.books_revision
-    first = period.start.date()
-    paths = catalogue_tariffs(first) | {n: source / file for n, file in pointer["tariffs"].items()}
+    editions = catalogue_tariffs(date(*period.month, 1))
+    paths = editions | {n: source / file for n, file in pointer["tariffs"].items()}
     try:
         tariffs = {name: path.read_text(encoding="utf-8") for name, path in paths.items()}
     except OSError as error:

@@ -28,8 +28,6 @@ from gridsecure.gateway.tables import (
 )
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import FIRST_REVISION
-from gridsecure.month_texts import read_month
-from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, keep
 from gridsecure.wire.gateway import MonthReport
@@ -72,15 +70,6 @@ class MonthPlan:
     def names(self) -> tuple[str, ...]:
         """The names in the outbox of what goes out first."""
         return tuple(upload_name(name, self.start, FIRST_REVISION) for name in self.rosters)
-
-
-def month_period(month: str, *, timezone: str) -> BillingPeriod:
-    """The billing period of a month written YYYY-MM.
-
-    Raises:
-        InputError: It is not a month (`month.format`, `month.year`).
-    """
-    return billing_month(*read_month(month), timezone=timezone)
 
 
 def find_plan(zone: GatewayZone, month: str) -> MonthPlan | None:

@@ -67,7 +67,7 @@ def validate_month(
     # 2. Validate.
     begin("validate")
     book, months = parse_kept_book(files.rules), files.months or files.folder.parent
-    past = find_profiles(months, period=period, rules=book.estimation)
+    past = find_profiles(months, month=files.month, rules=book.estimation)
     vouched = find_vouched(known, sources, timezone=timezone, period=period)
     policy = ValidationPolicy(book, books.contracts, files.waived, past, vouched)
     parts = books.parts(period)

@@ -46,7 +46,6 @@ from gridsecure.gateway.month_plan import (
     find_report,
     fix_plan,
     keep_report,
-    month_period,
     replace_plan,
 )
 from gridsecure.gateway.outbox import COMMITTED, Outgoing
@@ -258,7 +257,7 @@ class _MonthRun:
     ) -> tuple[MonthPlan, Assigned]:
         """Steps 1 to 5."""
         month, zone = self.files.month, self.zone
-        period = month_period(month, timezone=zone.timezone)
+        period = zone.period(month)
         at = self.clock() if known is None else datetime.fromisoformat(known.validated_at)
         admitted = self.admit(
             self.files, period=period, timezone=zone.timezone, at=at, begin=self.begin
@@ -304,7 +303,7 @@ class _MonthRun:
         """Step 6: every roster that is not signed yet goes into the outbox."""
         self.begin("encrypt")
         admitted, rosters = assigned.admitted, assigned.rosters
-        period = month_period(self.files.month, timezone=self.zone.timezone)
+        period = self.zone.period(self.files.month)
         sealed = find_sealed(self.zone, self.files.month)
         without = [sealed.days_of(item.roster) if self.load_curves else None for item in rosters]
         total = 0

@@ -54,7 +54,7 @@ from gridsecure.messages import (
     sign_message,
 )
 from gridsecure.month_texts import day_text
-from gridsecure.plans.sealed_days import is_day
+from gridsecure.periods import is_day
 from gridsecure.store import evidence, rows
 from gridsecure.store.database import read_session, write_session
 

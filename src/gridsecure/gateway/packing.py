@@ -283,9 +283,10 @@ def settle_energies(
             (`settlement.…-missing`), or as `derive_measures`.
     """
     rules = line_rules(tariff, period)
+    registers = energies.registers_wh(tariff, cycle_day=period.start.day)
     total = energies.totals_wh
     columns: dict[str, NDArray[np.int64]] = {TOTAL_COLUMN: total}
-    for tou_period, energy_wh in energies.registers_wh(tariff).items():
+    for tou_period, energy_wh in registers.items():
         columns[register_column(tou_period)] = energy_wh
     if tariff.tier_reset == YEAR:
         columns[YEAR_BEFORE_COLUMN] = _given(energies.year_before_wh, "year")

@@ -17,7 +17,7 @@ from gridsecure.billing.estimation_methods import PROFILE_COLUMNS, make_profile
 from gridsecure.billing.rule_books import PAST_METHODS, Estimation
 from gridsecure.errors import StorageError
 from gridsecure.gateway.private_files import write_private
-from gridsecure.periods import BillingPeriod
+from gridsecure.month_texts import read_month
 
 _FILE: Final = "profiles.parquet"
 _MONTHS: Final = 12
@@ -40,25 +40,24 @@ def keep_profiles(folder: Path, readings: pd.DataFrame, rules: Estimation) -> No
     write_private(folder / _FILE, [out.getvalue()], what="The month's profiles")
 
 
-def find_profiles(
-    months: Path, *, period: BillingPeriod, rules: Estimation
-) -> dict[str, pd.DataFrame]:
+def find_profiles(months: Path, *, month: str, rules: Estimation) -> dict[str, pd.DataFrame]:
     """Method -> profiles of the month that it looks into, where they were kept.
 
     Args:
         months: The folder that holds a folder for every month.
-        period: The month that is estimated.
+        month: The month that is estimated, or that the day is of, YYYY-MM.
 
     Raises:
         StorageError: Profiles are there and cannot be read (`storage.read`).
     """
-    number = period.start.year * _MONTHS + period.start.month - 1
+    year, named = read_month(month)
+    number = year * _MONTHS + named - 1
     places = dict(zip(PAST_METHODS, (number - 1, number - _MONTHS), strict=True))
     found: dict[str, pd.DataFrame] = {}
     for method in PAST_METHODS:
         if method in rules.order:
-            year, month = divmod(places[method], _MONTHS)
-            profiles = _load(months / f"{year:04d}-{month + 1:02d}" / _FILE)
+            past_year, past_month = divmod(places[method], _MONTHS)
+            profiles = _load(months / f"{past_year:04d}-{past_month + 1:02d}" / _FILE)
             if profiles is not None:
                 found[method] = profiles
     return found

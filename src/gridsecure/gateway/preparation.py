@@ -187,7 +187,13 @@ class Admitted:
             meter_point_id=roster.meter_point_ids, year_to_date_wh=0 if before is None else before
         )
         interval = self.collected.interval
-        return settle(self._readings(roster), tariff=tariff, interval=interval, contracts=contracts)
+        return settle(
+            self._readings(roster),
+            tariff=tariff,
+            interval=interval,
+            contracts=contracts,
+            cycle_day=roster.manifest.cycle_day,
+        )
 
     def count_estimated(self, roster: Roster) -> int:
         """As `AdmittedMonth.count_estimated`."""

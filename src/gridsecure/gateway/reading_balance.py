@@ -43,7 +43,7 @@ from gridsecure.gateway.correction_plan import (
 from gridsecure.gateway.ingestion.stored_faces import latest_faces
 from gridsecure.gateway.ingestion.stored_readings import read_stored_faces
 from gridsecure.gateway.month_files import load_files
-from gridsecure.gateway.month_plan import MonthPlan, find_plan, is_done, month_period
+from gridsecure.gateway.month_plan import MonthPlan, find_plan, is_done
 from gridsecure.gateway.month_validation import ValidatedMonth, validate_month
 from gridsecure.gateway.reading_traces import CONCLUDED, ORIGIN, ReadingTrace, compare_pieces
 from gridsecure.gateway.taken_in import (
@@ -56,7 +56,6 @@ from gridsecure.gateway.taken_in import (
 )
 from gridsecure.gateway.year_to_date import load_totals
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.month_texts import year_text
 from gridsecure.periods import BillingPeriod
 from gridsecure.wire.gateway import TakenInKind
 
@@ -103,7 +102,7 @@ def balance_readings(zone: GatewayZone, month: str) -> ReadingBalance:
         AuditBrokenError: A corrected file was altered (`audit.version`).
         StorageError: The disk refuses to read what is kept of the month.
     """
-    period = month_period(month, timezone=zone.timezone)
+    period = zone.period(month)
     # Plans are asked first: a batch that comes in between is late and not lost.
     plan, done = find_plan(zone, month), is_done(zone, month)
     corrections = list_corrections(zone, month)
@@ -276,7 +275,7 @@ class _Version:
 
     def _billed_names(self) -> set[str]:
         """Meter points, by holder, that have a bill of the month."""
-        known = recall_members(self.zone, year_text(self.files.month))
+        known = recall_members(self.zone, self.zone.year_of(self.files.month))
         names = {member.billing: name for name, member in known.items()}
         uploads = find_first_uploads(self.zone, self.files.month).values()
         rosters = (outbox.load_outgoing(self.zone, name).seated for name, _ in uploads)

@@ -21,6 +21,7 @@ from gridsecure.credentials.seats import counted_slots
 from gridsecure.errors import InputError, UnknownMeterError
 from gridsecure.gateway.agent_records import Member
 from gridsecure.messages import MAX_SLOTS, RosterManifest, roster_name
+from gridsecure.month_texts import CALENDAR
 
 _BY_SLOT: Final = (
     *("pseudonyms", "zones", "customer_classes"),
@@ -37,10 +38,12 @@ class Speaker:
     Args:
         gateway_id: Thumbprint of its signing key.
         owner: Who runs it, as the identity authority certified; empty, it runs itself.
+        cycle_day: Day of the month that its billing periods begin on.
     """
 
     gateway_id: str
     owner: str
+    cycle_day: int = CALENDAR
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,6 +156,7 @@ def _draft(members: pd.DataFrame, tariff: str, speaker: Speaker, domain: str) ->
         roster_id="",
         gateway_id=speaker.gateway_id,
         owner=speaker.owner,
+        cycle_day=speaker.cycle_day,
         domain=domain,
         tariff=tariff,
         pseudonyms=members["pseudonym"].tolist(),

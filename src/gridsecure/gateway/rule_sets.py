@@ -14,7 +14,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from gridsecure.billing.rule_books import RuleBook, default_text, parse_book
 from gridsecure.errors import ConflictError
-from gridsecure.gateway.month_plan import MonthPlan, find_plan, month_period
+from gridsecure.gateway.month_plan import MonthPlan, find_plan
 from gridsecure.gateway.tables import RuleSetRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store.database import read_session, write_session
@@ -40,7 +40,7 @@ def keep_rules(
     """
     book = parse_book(text)
     if month:
-        month_period(month, timezone=zone.timezone)
+        zone.period(month)
         if find_plan(zone, month) is not None:
             raise ConflictError(
                 f"The rosters of {month} are fixed, and with them the rules of its readings.",

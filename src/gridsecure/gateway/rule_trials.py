@@ -20,7 +20,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.exceptions import record_found
-from gridsecure.gateway.month_plan import find_plan, month_period
+from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.months import Progress
 from gridsecure.gateway.preparation import Admitted, admit_month
 from gridsecure.gateway.private_files import private_folder
@@ -154,7 +154,7 @@ def _admitted(
 ) -> Admitted:
     return admit_month(
         files,
-        period=month_period(files.month, timezone=zone.timezone),
+        period=zone.period(files.month),
         timezone=zone.timezone,
         at=at,
         begin=lambda stage: progress(stage, 0, 0),

@@ -31,12 +31,10 @@ from gridsecure.gateway.rosters import Roster
 from gridsecure.gateway.tables import SealedDayRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import RosterManifest
-from gridsecure.month_texts import year_text
-from gridsecure.periods import BillingPeriod, local_day
+from gridsecure.periods import BillingPeriod
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, keep
 
-_MONTH_LETTERS: Final = len("2026-07")
 _WHAT: Final = "The energies of a sealed day"
 
 DayEnergies = Mapping[str, NDArray[np.int64]]
@@ -64,11 +62,6 @@ class DayPlan:
     estimated: Mapping[str, int]
     silent: Mapping[str, list[int]]
     counts: Mapping[str, Any]
-
-    @property
-    def month(self) -> str:
-        """The month that it lies in."""
-        return self.day[:_MONTH_LETTERS]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,7 +110,7 @@ def fix_day(zone: GatewayZone, plan: DayPlan, energies: DayEnergies, *, at: date
     document = json.dumps(asdict(plan) | {"energies": sm3_hex(data)}, sort_keys=True)
     row = SealedDayRow(
         day=plan.day,
-        month=plan.month,
+        month=zone.month_of(plan.day),
         digest=sm3_hex(document.encode()),
         document=document,
         at=at,
@@ -209,7 +202,7 @@ def find_sealed(zone: GatewayZone, month: str) -> SealedMonth:
     manifests = [RosterManifest.parse(load_roster(zone, name).body) for name in ids]
     names: dict[str, str] = {}
     if manifests:
-        members = recall_members(zone, year_text(month))
+        members = recall_members(zone, zone.year_of(month))
         names = {member.billing: name for name, member in members.items()}
     rosters = tuple(
         Roster(manifest, tuple(names[subject] for subject in manifest.pseudonyms))
@@ -225,8 +218,7 @@ def day_folder(zone: GatewayZone, day: str) -> Path:
         InputError: Not a day (`day.format`, `month.year`); such a text never becomes part of a
             path.
     """
-    local_day(day, timezone=zone.timezone)
-    return zone.folder / "months" / day[:_MONTH_LETTERS] / "days" / day
+    return zone.folder / "months" / zone.month_of(day) / "days" / day
 
 
 def _differs(

@@ -69,7 +69,8 @@ class Seating:
     def speaker(self) -> Speaker:
         """The gateway as its rosters name it, once it is registered."""
         own = recall_gateway(self.zone, year_text(self.start))
-        return Speaker(self.gateway_id, "" if own is None else own.facts.owner)
+        owner = "" if own is None else own.facts.owner
+        return Speaker(self.gateway_id, owner, self.zone.cycle_day)
 
     def enrol(
         self, meter_point_ids: Sequence[str], *, held: HeldDays, counted: Counted

@@ -15,7 +15,7 @@ from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.books.as_of import contracts_as_of
 from gridsecure.gateway.correction_plan import find_first_uploads
-from gridsecure.gateway.month_plan import load_plan, month_period
+from gridsecure.gateway.month_plan import load_plan
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.month_texts import year_text
 
@@ -34,7 +34,7 @@ def find_parts(zone: GatewayZone, month: str) -> dict[str, tuple[str, str]]:
     Raises:
         NotFoundError: The month was not processed here.
     """
-    plan, period = load_plan(zone, month), month_period(month, timezone=zone.timezone)
+    plan, period = load_plan(zone, month), zone.period(month)
     books = contracts_as_of(zone, period=period, revision=plan.books_revision)
     found = books.parts(period).items()
     return {name: (start.isoformat(), end.isoformat()) for name, (start, end) in found}

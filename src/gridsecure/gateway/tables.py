@@ -58,6 +58,19 @@ class DocumentRow(Kept, Row):
     at: datetime = Field(sa_type=Moment)
 
 
+# --- its billing periods
+
+
+class CycleRow(Kept, Row, table=True):
+    """The day of the month that the billing periods begin on; there is one row."""
+
+    __tablename__ = "cycle"
+    SAME: ClassVar = ("number", "cycle_day")
+
+    number: int = Field(default=1, primary_key=True)
+    cycle_day: int
+
+
 # --- who is registered
 
 
@@ -607,5 +620,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0018"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0019"
 )

@@ -79,7 +79,7 @@ def load_totals(folder: Path) -> dict[str, int]:
 def year_before_wh(
     months: Path, *, energies: IntervalEnergies, contracts: pd.DataFrame, period: BillingPeriod
 ) -> NDArray[np.int64]:
-    """Energy of each meter point since 1 January before the period [Wh], or `UNKNOWN`.
+    """Energy of each meter point since the year began, before the period [Wh], or `UNKNOWN`.
 
     Args:
         months: The folder that holds a folder for every month.
@@ -89,7 +89,7 @@ def year_before_wh(
     Raises:
         StorageError: An earlier month's file is there and cannot be read.
     """
-    year, month = period.start.year, period.start.month
+    year, month = period.month
     recorded = {n: load_totals(months / f"{year}-{n:02d}") for n in range(1, month)}
     facts = contracts.set_index("meter_point_id")
     opening = facts["year_to_date_wh"].to_dict()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,13 @@ from sqlalchemy import Engine
 
 from gridsecure.credentials.opening import Opener
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.errors import ConflictError
 from gridsecure.gateway.collection import MAX_READINGS
+from gridsecure.gateway.tables import CycleRow
+from gridsecure.month_texts import CALENDAR, year_text
+from gridsecure.periods import BillingPeriod, check_cycle_day, local_day, month_around, month_period
 from gridsecure.store.objects import ObjectStore
+from gridsecure.store.rows import keep_once
 from gridsecure.store.shared_turns import SharedTurns
 
 
@@ -47,6 +53,7 @@ class GatewayZone:
         authority: The key authority's key by thumbprint.
         seed: What the secrets of all its holders follow from [32 bytes].
         timezone: Local time of its meters.
+        cycle_day: Day of the month that its billing periods begin on; a gateway has one cycle.
         max_readings: Readings of a month that are held at once.
         batch_turns: At which batches that come at once are committed together.
     """
@@ -59,10 +66,59 @@ class GatewayZone:
     pinned: PinnedKeys
     seed: bytes = field(repr=False)
     timezone: str = "Asia/Shanghai"
+    cycle_day: int = CALENDAR
     max_readings: int = MAX_READINGS
     batch_turns: SharedTurns[Any, Any] = field(
         default_factory=SharedTurns, repr=False, compare=False
     )
+
+    def period(self, month: str) -> BillingPeriod:
+        """The billing period of a month written YYYY-MM.
+
+        Raises:
+            InputError: It is not a month (`month.format`, `month.year`).
+        """
+        return month_period(month, timezone=self.timezone, cycle_day=self.cycle_day)
+
+    def period_around(self, moment: datetime) -> BillingPeriod:
+        """The billing period that a moment lies in."""
+        return month_around(moment, timezone=self.timezone, cycle_day=self.cycle_day)
+
+    def month_of(self, day: str) -> str:
+        """The month whose billing period holds a local day, YYYY-MM.
+
+        Args:
+            day: YYYY-MM-DD.
+
+        Raises:
+            InputError: Not a day (`day.format`, `month.year`).
+        """
+        return self.period_around(local_day(day, timezone=self.timezone).start).name
+
+    def year_of(self, month: str) -> str:
+        """The year of the pseudonyms that a month is billed under: the one it begins in."""
+        return year_text(self.period(month).start.isoformat())
+
+    def keep_cycle(self) -> None:
+        """Keep the day that its billing periods begin on, for good.
+
+        Readings, plans and bills are of its periods, so another day would tear them.
+
+        Raises:
+            InputError: No cycle begins on that day (`cycle.day`).
+            ConflictError: It had another one (`conflict.cycle`).
+            StorageError: The database could not take it.
+        """
+        check_cycle_day(self.cycle_day)
+        try:
+            keep_once(self.engine, CycleRow(cycle_day=self.cycle_day))
+        except ConflictError as error:
+            raise ConflictError(
+                "The billing periods of this gateway begin on another day of the month.",
+                reason="conflict.cycle",
+                remedy="Give the day it was set up with. Another cycle needs another gateway, to"
+                " which meter points move when their period ends.",
+            ) from error
 
     @property
     def service_id(self) -> str:

@@ -9,12 +9,13 @@ from typing import Any, Final
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.messages import ClosingList, Signed, sign_message
+from gridsecure.month_texts import CALENDAR
 from gridsecure.offices.officers import Call
 
 PATH: Final = "/closing-lists"
 
 
-def close_month(
+def close_month(  # noqa: PLR0913 - what is closed, and two choices
     call: Call,
     *,
     key: Sm2PrivateKey,
@@ -22,6 +23,7 @@ def close_month(
     end: str,
     now: datetime,
     leave_out: Collection[str] = (),
+    cycle_day: int = CALENDAR,
 ) -> int:
     """Sign and hand in a month's next list: all that is open, or a list in force less some uploads.
 
@@ -30,6 +32,8 @@ def close_month(
         start: Start of the month, ISO 8601.
         now: The present, aware.
         leave_out: Uploads that the list in force which names them is signed anew without.
+        cycle_day: Day of the month that the billing periods of what is closed begin on; rosters of
+            several cycles may have uploads of one day, which are totalled apart.
 
     Returns:
         How many uploads the list names.
@@ -44,10 +48,10 @@ def close_month(
     if leave_out:
         uploads = _remaining(answer, set(leave_out))
     else:
-        uploads = [item["upload"] for item in answer["open"]]
+        uploads = [one["upload"] for one in answer["open"] if one["cycle_day"] == cycle_day]
     if not uploads:
         raise NotFoundError(
-            "No committed upload of this month is open.",
+            "No committed upload of this month and cycle is open.",
             reason="period.nothing-open",
             remedy="Wait for the gateways' uploads. Uploads that are already closed can be run.",
         )

@@ -236,6 +236,6 @@ def money_keys(roster: RosterManifest, *, tariff: Tariff, period: BillingPeriod)
 
 def _months(first: Sequence[str], period: BillingPeriod) -> list[int]:
     months: list[int] = service_months(
-        pd.DataFrame({"service_from": list(first)}), year=period.start.year
+        pd.DataFrame({"service_from": list(first)}), year=period.month[0]
     ).tolist()
     return months

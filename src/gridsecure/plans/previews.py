@@ -140,6 +140,7 @@ def _settled_by(tariff: Tariff) -> dict[str, object]:
     ratchet, dynamic = tariff.ratchet, tariff.dynamic
     return {
         "time zone": tariff.timezone,
+        "month of a cycle": tariff.cycle_month,
         "time-of-use windows": windows,
         "demand windows": demand,
         "day types": days if windows or demand else (),

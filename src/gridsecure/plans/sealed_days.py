@@ -7,35 +7,13 @@ which has no columns of the days that were sealed.
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import datetime
 
 from gridsecure.errors import InputError
-from gridsecure.messages import UploadManifest
+from gridsecure.messages import RosterManifest, UploadManifest
 from gridsecure.month_texts import day_text
-from gridsecure.periods import BillingPeriod, month_around
+from gridsecure.periods import BillingPeriod, is_day, month_around
 from gridsecure.plans.load_curve import day_quantity
-
-
-def is_day(start: str, end: str) -> bool:
-    """Whether a period is one local day.
-
-    Args:
-        start: Its start, ISO 8601 with the local offset.
-        end: Its end, exclusive.
-
-    >>> is_day("2026-07-31T00:00:00+08:00", "2026-08-01T00:00:00+08:00")
-    True
-    >>> is_day("2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00")
-    False
-    """
-    try:
-        first, last = datetime.fromisoformat(start), datetime.fromisoformat(end)
-    except ValueError:
-        return False
-    if first.tzinfo is None or last.tzinfo is None:
-        return False
-    is_next = last.date() - first.date() == timedelta(days=1)
-    return is_next and first.time() == last.time() == time()
 
 
 def is_sealed_day(upload: UploadManifest) -> bool:
@@ -59,12 +37,14 @@ def check_sealed_day(upload: UploadManifest) -> None:
         )
 
 
-def compared_period(upload: UploadManifest, *, timezone: str) -> BillingPeriod:
+def compared_period(
+    upload: UploadManifest, roster: RosterManifest, *, timezone: str
+) -> BillingPeriod:
     """The time in which what is told of an upload is compared: a day counts in its month.
 
     Args:
         timezone: Local time of the roster's tariff.
     """
     start, end = map(datetime.fromisoformat, (upload.start, upload.end))
-    month = month_around(start, timezone=timezone)
+    month = month_around(start, timezone=timezone, cycle_day=roster.cycle_day)
     return month if is_sealed_day(upload) else BillingPeriod(start, end)

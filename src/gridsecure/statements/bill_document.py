@@ -143,8 +143,8 @@ class Bill:
 
     @property
     def month(self) -> str:
-        """The month the period starts in, YYYY-MM."""
-        return f"{self.start.year:04d}-{self.start.month:02d}"
+        """The month that the period's last day lies in, YYYY-MM."""
+        return f"{self.last_instant.year:04d}-{self.last_instant.month:02d}"
 
     @property
     def last_instant(self) -> datetime:

@@ -26,7 +26,7 @@ from gridsecure.tariffs.urdb.rows import plain
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
 _HEADER = (
     "tariff_id", "version", "name_en", "name_zh", "city", "timezone", "valid_from", "valid_to",
-    "currency", "tier_convention", "tier_reset", "vat_rate", "day_types",
+    "currency", "tier_convention", "tier_reset", "cycle_month", "vat_rate", "day_types",
 )  # fmt: skip
 MonthCells = dict[str, dict[int, str]]
 

@@ -15,6 +15,8 @@ from gridsecure.tariffs.sources import FIGURE_SOURCES
 # Currencies whose bills round to a hundredth.
 CURRENCIES = ("CNY", "USD", "EUR", "GBP")
 HEADER = "header"
+LAST_DAY = "last-day"
+"""A billing period that lies in two months has the prices of the one that its last day lies in."""
 Element = TypeVar("Element")
 
 
@@ -44,6 +46,14 @@ def read_reset(document: Mapping[str, Any]) -> str:
     return reset
 
 
+def read_cycle_month(document: Mapping[str, Any]) -> str | None:
+    """Read whose prices a period in two months has, or None where the tariff does not say."""
+    said = optional_cell(document, "cycle_month", read_text)
+    if said not in (None, LAST_DAY):
+        raise refusal(HEADER, f"cycle_month is {LAST_DAY!r}, or is left out", "cycle-month")
+    return said
+
+
 def read_vat(document: Mapping[str, Any]) -> Decimal | None:
     """Read the share of value-added tax that every price contains, or None."""
     if "vat_rate" not in document:
@@ -69,6 +79,7 @@ def check_header(document: Mapping[str, Any]) -> None:
                 "valid_to",
                 "tier_convention",
                 "tier_reset",
+                "cycle_month",
                 "vat_rate",
                 "day_types",
                 "windows",

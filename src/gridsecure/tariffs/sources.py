@@ -22,6 +22,7 @@ FIGURES = (
     "days",
     "tier_convention",
     "tier_reset",
+    "cycle_month",
     "vat_rate",
 )
 UNCONFIRMED = "unconfirmed"

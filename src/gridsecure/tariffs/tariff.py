@@ -41,6 +41,7 @@ from gridsecure.tariffs.header import (
     check_header,
     optional_cell,
     optional_table,
+    read_cycle_month,
     read_reset,
     read_timezone,
     read_validity,
@@ -93,6 +94,8 @@ class Tariff:
         currency: What rates are in; bills round to its hundredth.
         tier_convention: How tiers and time-of-use combine, or None.
         tier_reset: Whether tiers count a `month` or a calendar `year`.
+        cycle_month: `last-day` where a period that lies in two months has the prices of the one
+            that its last day lies in, or None: such a period is billed only where both are alike.
         vat_rate: Value-added tax contained in every price, as 0.13, or None.
         day_types: Every type of day the windows tell apart; the first two are the ordinary ones.
         sources: Where the figures come from.
@@ -118,6 +121,7 @@ class Tariff:
     currency: str
     tier_convention: str | None
     tier_reset: str
+    cycle_month: str | None
     vat_rate: Decimal | None
     day_types: tuple[str, ...]
     sources: tuple[SourceRow, ...]
@@ -273,6 +277,7 @@ def _read_document(document: Mapping[str, Any]) -> Tariff:
         currency=currency,
         tier_convention=optional_cell(document, "tier_convention", read_text),
         tier_reset=read_reset(document),
+        cycle_month=read_cycle_month(document),
         vat_rate=read_vat(document),
         day_types=day_types,
         sources=tuple(read_source(table, row=row) for row, table in tables["sources"]),

@@ -63,13 +63,15 @@ class ObjectsReceived(Answer):
 class UploadNamed(Answer):
     """A committed first upload of a month, by the digest of its manifest.
 
-    `tariff` is the digest of the tariff that its roster is billed by.
+    `tariff` is the digest of the tariff that its roster is billed by, and `cycle_day` the day of
+    the month that its billing periods begin on.
     """
 
     upload: str
     roster_id: str
     gateway_id: str
     tariff: str
+    cycle_day: int
 
 
 class ClosingLists(Answer):

@@ -52,7 +52,8 @@ def show() -> None:
         every = access.open_client().runs(session)
         runs = _published(every)
         month = _choose_month(runs)
-        bounds = month_bounds(month, timezone=load_settings().timezone)
+        set_up = load_settings()
+        bounds = month_bounds(month, timezone=set_up.timezone, cycle_day=set_up.cycle_day)
         status = _gateway(session, month)
         runs = tuple(run for run in runs if run.start == bounds[0])
         st.subheader(f"2 · {say('close_month')}")
@@ -76,7 +77,7 @@ def _choose_month(runs: Sequence[RunStatus]) -> str:
     for _ in range(_MONTHS_OFFERED):
         first = (first - timedelta(days=1)).replace(day=1)
         recent.append(first.strftime("%Y-%m"))
-    with_runs = sorted({figures.month(run.start) for run in runs}, reverse=True)
+    with_runs = sorted({figures.month(run.start, run.end) for run in runs}, reverse=True)
     offered = list(dict.fromkeys([*with_runs, *recent]))
     chosen: str | None = st.selectbox(
         say("month"), offered, accept_new_options=True, help=tell("month_help"), key="month"

@@ -157,7 +157,7 @@ def _write(zone: GatewayZone, one: _Arrived, *, writer: ReadingsWriter) -> Count
     plain = read_plain_lines(one.body, source)
     if plain is None:
         return None
-    columns, counts = plain.columns, Counts(zone.timezone)
+    columns, counts = plain.columns, Counts(zone.timezone, zone.cycle_day)
     broken = broken_rules(columns, scope=source.meter_points, at=one.arrival.at)
     counts.add(columns.starts, broken)
     writer.add_energies(columns, energy_wh=plain.energy_wh, broken=broken, timezone=zone.timezone)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridsecure.billing.readings import MINUTE_US, QUALITIES, moment_us
+from gridsecure.periods import billing_month, month_around
 
 OUTSIDE_SCOPE: Final = "outside-scope"
 QUALITY_FLAG: Final = "quality-flag"
@@ -78,6 +79,7 @@ class Counts:
 
     Args:
         timezone: Of the gateway, whose months they are of.
+        cycle_day: Day of the month that its billing periods begin on.
         note: Told of them as they are counted.
         starts: First and last start of each part of them [µs since 1970-01-01 UTC].
         accepted: The same of those that no rule rejects.
@@ -86,6 +88,7 @@ class Counts:
     """
 
     timezone: str
+    cycle_day: int
     note: NoteReadings = lambda _readings: None
     readings: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
@@ -110,12 +113,15 @@ class Counts:
         accepted = starts[broken == 0] if any(counts[1:]) else starts
         if len(accepted):
             self.accepted += [int(accepted.min()), int(accepted.max())]
-            self.months.update(months_of(accepted, timezone=self.timezone))
+            self.months.update(self._months_of(accepted))
         if are_faces:
             self.has_faces = True
             # A face also tells of what was used before it.
-            self.months.update(months_of(accepted - 1, timezone=self.timezone))
+            self.months.update(self._months_of(accepted - 1))
         self.note(self.readings)
+
+    def _months_of(self, moments: NDArray[np.int64]) -> set[str]:
+        return months_of(moments, timezone=self.timezone, cycle_day=self.cycle_day)
 
 
 def local_moment(moment: int, *, timezone: str) -> datetime:
@@ -127,32 +133,37 @@ def local_moment(moment: int, *, timezone: str) -> datetime:
     return (_EPOCH + timedelta(microseconds=moment)).astimezone(ZoneInfo(timezone))
 
 
-def months_of(moments: NDArray[np.int64], *, timezone: str) -> set[str]:
-    """Local months, YYYY-MM, that moments lie in.
+def months_of(moments: NDArray[np.int64], *, timezone: str, cycle_day: int) -> set[str]:
+    """Months, YYYY-MM, whose billing periods moments lie in.
 
     Args:
         moments: Since 1970-01-01 UTC [µs].
+        cycle_day: Day of the month that billing periods begin on.
     """
     if not len(moments):
         return set()
-    first, last = (_month_of(int(edge), timezone) for edge in (moments.min(), moments.max()))
+    first, last = (
+        _month_of(int(edge), timezone, cycle_day) for edge in (moments.min(), moments.max())
+    )
     if first == last:
         return {_written(first)}
-    edges = [_month_start(month, timezone) for month in range(first + 1, last + 1)]
+    edges = [_month_start(month, timezone, cycle_day) for month in range(first + 1, last + 1)]
     found = np.unique(np.searchsorted(np.array(edges), moments, side="right"))
     return {_written(first + int(step)) for step in found}
 
 
-def _month_of(moment: int, timezone: str) -> int:
-    """The local month that a moment lies in, counted from January of the year 0."""
+def _month_of(moment: int, timezone: str, cycle_day: int) -> int:
+    """The month whose period a moment lies in, counted from January of the year 0."""
     local = local_moment(moment, timezone=timezone)
-    return local.year * 12 + local.month - 1
+    year, month = month_around(local, timezone=timezone, cycle_day=cycle_day).month
+    return year * 12 + month - 1
 
 
 @lru_cache(maxsize=4096)
-def _month_start(month: int, timezone: str) -> int:
-    """When a month begins [µs since 1970-01-01 UTC]."""
-    start = datetime(month // 12, month % 12 + 1, 1, tzinfo=ZoneInfo(timezone))
+def _month_start(month: int, timezone: str, cycle_day: int) -> int:
+    """When a month's period begins [µs since 1970-01-01 UTC]."""
+    year, number = month // 12, month % 12 + 1
+    start = billing_month(year, number, timezone=timezone, cycle_day=cycle_day).start
     return (start - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -267,7 +267,7 @@ def _write(
     note: NoteReadings,
 ) -> Counts:
     """Write a batch's readings and count them."""
-    counts = Counts(zone.timezone, note)
+    counts = Counts(zone.timezone, zone.cycle_day, note)
     for readings in read_body(body, source=arrival.source, timezone=zone.timezone):
         columns = _columns(readings)
         broken = broken_rules(columns, scope=arrival.source.meter_points, at=arrival.at)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gridsecure.credentials.seats import billing_domain, check_period, verify_seats
+from gridsecure.credentials.seats import check_period, verify_seats
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
@@ -55,8 +55,9 @@ def prove_roster(
     envelope = fetch_message(view, "roster", digest)
     key = _find_gateway(envelope, zone=zone, view=view)
     roster = open_message(envelope, expect=RosterManifest, trusted={key.thumbprint: key})
-    check_period(*period, timezone=find_timezone(roster.tariff, zone=zone, view=view))
-    if roster.domain != billing_domain(period[0]).text:
+    timezone = find_timezone(roster.tariff, zone=zone, view=view)
+    domain = check_period(*period, timezone=timezone, cycle_day=roster.cycle_day)
+    if roster.domain != domain.text:
         # In another domain a household has another pseudonym, and could be counted twice.
         raise ReleaseRefusedError(
             "A roster is not in the billing domain of its year.",

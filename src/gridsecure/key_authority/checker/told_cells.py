@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection
 from gridsecure.key_authority.checker.ledger import (
     Basis,
@@ -219,4 +220,18 @@ def _basis(parts: Sequence[Proven]) -> Basis:
 
 
 def _period(parts: Sequence[Proven]) -> Period:
-    return Period.of(parts[0].datas[0])
+    """The one period that all of it is of.
+
+    Raises:
+        ReleaseRefusedError: Days of rosters whose months begin on different days
+            (`release.cycle`): the ledger compares what is told within one period.
+    """
+    periods = {Period.of(data) for part in parts for data in part.datas}
+    if len(periods) != 1:
+        raise ReleaseRefusedError(
+            "The request is about rosters of different billing cycles.",
+            reason="release.cycle",
+            remedy="Close and run them apart, one list a cycle: gridsecure period close"
+            " --cycle-day.",
+        )
+    return periods.pop()

@@ -291,7 +291,7 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
         data = roster_data(manifest, uploaded)
         if is_sealed_day(uploaded):
             timezone = find_timezone(manifest.tariff, zone=zone, view=view)
-            data = replace(data, month=compared_period(uploaded, timezone=timezone))
+            data = replace(data, month=compared_period(uploaded, manifest, timezone=timezone))
         datas.append(data)
     return datas
 
