@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 
@@ -16,6 +17,8 @@ from gridsecure.compute.tables import UploadRow as PlatformUploadRow
 from gridsecure.errors import InputError
 from gridsecure.gateway import day_sealing, outbox, preparation
 from gridsecure.gateway.sealed_days import find_day, load_sealed
+from gridsecure.identity.enrolments.accounts import find_accounts
+from gridsecure.identity.enrolments.books import write_books
 from gridsecure.messages import RosterManifest, UploadManifest
 from gridsecure.periods import local_day
 from gridsecure.plans.quantities import Family, find_family
@@ -24,6 +27,7 @@ from gridsecure_api.gateway_timetable import Due, Timetable
 from tests.apps.test_api_readings import REAL_PACKING, Sources, written
 from tests.gateway.gateway_world import MONTH, Killed
 from tests.gateway.reading_tables import long_table
+from tests.grid_simulator import NOW
 
 DAY, NEXT = "2026-07-01", "2026-07-02"
 
@@ -76,6 +80,19 @@ def seats(services, table) -> int:
 
 def zone_of(services):
     return services.app.state.service.zone
+
+
+def test_no_day_is_sealed_for_who_is_another_gateways_later_in_the_month(services):
+    send(services, table_of(services, DAY), 1)
+    hand_in_contracts(services)
+    books, name = (
+        services.identity.state.zone.enrolments,
+        services.world.simulated.meter_point_ids[0],
+    )
+    with read_session(books) as session:
+        account = find_accounts(session, [name])[name]
+    write_books(books, [replace(account, valid_to="2026-07-16")], actor="ops", now=NOW)
+    assert sealed(services, DAY)["report"]["meters"] == 19
 
 
 def test_a_day_goes_out_alone_and_the_month_without_it(services):

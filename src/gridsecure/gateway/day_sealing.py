@@ -32,10 +32,11 @@ from gridsecure.errors import ConflictError, InputError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.admission import contradict_books
 from gridsecure.gateway.agents import agents_of
-from gridsecure.gateway.books.months import MonthContracts
+from gridsecure.gateway.books.as_of import contracts_as_of
+from gridsecure.gateway.books.months import HeldDays, MonthContracts
 from gridsecure.gateway.collection import Collected, MonthFiles
 from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
-from gridsecure.gateway.month_plan import find_plan
+from gridsecure.gateway.month_plan import find_plan, month_period
 from gridsecure.gateway.month_validation import ValidatedMonth, validate_month
 from gridsecure.gateway.months import Peers, Progress
 from gridsecure.gateway.packing import interval_bound_wh, pack_day
@@ -176,7 +177,7 @@ class _DayRun:
         contracts = contracts[contracts["tariff_id"].isin(files.tariffs)].reset_index(drop=True)
         enrolled = seating.enrol(
             contracts["meter_point_id"].tolist(),
-            held=books.held(self.period),
+            held=self.held(files),
             counted=lambda done, of: self.progress("enrol", done, of),
         )
         contracts = contracts[contracts["meter_point_id"].isin(enrolled.members)]
@@ -194,6 +195,12 @@ class _DayRun:
         if not rosters:
             raise _no_readings(self.day)
         return tuple(rosters)
+
+    def held(self, files: MonthFiles) -> HeldDays:
+        """The days of the month that holders are sealed for, of which this is the first."""
+        month = month_period(f"{self.period.start:%Y-%m}", timezone=self.zone.timezone)
+        revision = files.books_revision
+        return contracts_as_of(self.zone, period=month, revision=revision).held(month)
 
     def plan(
         self,
