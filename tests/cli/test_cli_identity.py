@@ -8,6 +8,7 @@ from base64 import urlsafe_b64decode
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from sqlmodel import Session
 
 from gridsecure.credentials.opening import OPENERS
@@ -341,6 +342,30 @@ def test_an_operator_enters_the_books_from_files(offices, tmp_path):
     assert kept["4403001"].address == "1, Harbour Road"
     assert (kept["4403002"].zone, kept["4403002"].customer_class) == ("futian", "shop")
     refused(offices.run("utility", "books", *files), "authenticity.refused")
+
+
+def test_a_meter_point_that_moves_between_gateways_has_its_days_in_the_file(offices, tmp_path):
+    path, other = tmp_path / "accounts.csv", "cd" * 32
+    header = (
+        "meter_point_id,gateway,name,address,customer_id,zone,customer_class,valid_from,valid_to"
+    )
+    new = f"4403001~B,{other},Lin,,C1,futian,household,2026-07-16,"
+
+    def entered(end: str) -> Result:
+        old = f"4403001,{GATEWAY},Lin,,C1,futian,household,,{end}"
+        path.write_text("\n".join([header, new, old, ""]))
+        return offices.run("ops", "books", "--accounts", str(path))
+
+    refused(entered("2026-07-17"), "books.two-gateways")
+    refused(entered(""), "books.two-gateways")
+    refused(entered("16.07.2026"), "books.days")
+    assert entered("2026-07-16").exit_code == 0
+    with Session(offices.world.issuer.engine) as session:
+        kept = find_accounts(session, ["4403001", "4403001~B"])
+    assert (kept["4403001"].days, kept["4403001~B"].days) == (
+        ("", "2026-07-16"),
+        ("2026-07-16", ""),
+    )
 
 
 @pytest.mark.parametrize(
