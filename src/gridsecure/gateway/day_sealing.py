@@ -36,7 +36,7 @@ from gridsecure.gateway.books.as_of import contracts_as_of
 from gridsecure.gateway.books.months import HeldDays, MonthContracts
 from gridsecure.gateway.collection import Collected, MonthFiles
 from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
-from gridsecure.gateway.month_plan import find_plan, month_period
+from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.month_validation import ValidatedMonth, validate_month
 from gridsecure.gateway.months import Peers, Progress
 from gridsecure.gateway.packing import interval_bound_wh, pack_day
@@ -198,7 +198,7 @@ class _DayRun:
 
     def held(self, files: MonthFiles) -> HeldDays:
         """The days of the month that holders are sealed for, of which this is the first."""
-        month = month_period(f"{self.period.start:%Y-%m}", timezone=self.zone.timezone)
+        month = self.zone.period_around(self.period.start)
         revision = files.books_revision
         return contracts_as_of(self.zone, period=month, revision=revision).held(month)
 
