@@ -37,7 +37,7 @@ async def send(gathered, held, first, *others):
 
 def test_what_comes_while_a_turn_lasts_is_done_in_the_next_one():
     held = Held()
-    gathered = Gathered(held)
+    gathered = Gathered(held, turns=1)
 
     async def ask():
         tasks = await send(gathered, held, 1, 2, 3, 4)
@@ -50,7 +50,7 @@ def test_what_comes_while_a_turn_lasts_is_done_in_the_next_one():
 
 def test_a_fault_ends_its_turn_and_not_the_next_one():
     held = Held()
-    gathered = Gathered(held)
+    gathered = Gathered(held, turns=1)
 
     async def ask():
         tasks = await send(gathered, held, 1, 13, 3)
@@ -65,7 +65,7 @@ def test_a_fault_ends_its_turn_and_not_the_next_one():
 
 def test_who_goes_away_takes_nobody_with_them():
     held = Held()
-    gathered = Gathered(held)
+    gathered = Gathered(held, turns=1)
 
     async def ask():
         tasks = await send(gathered, held, 1, 2, 3)
@@ -79,3 +79,18 @@ def test_who_goes_away_takes_nobody_with_them():
 
     assert asyncio.run(ask()) == (30, 40)
     assert [item for turn in held.turns for item in turn] == [1, 2, 3, 4]
+
+
+def test_a_second_turn_begins_while_the_first_one_waits():
+    held = Held()
+    gathered = Gathered(held, turns=2)
+
+    async def ask():
+        tasks = await send(gathered, held, 1, 2, 3, 4)
+        begun = [list(turn) for turn in held.turns]
+        held.let.set()
+        return begun, await asyncio.gather(*tasks)
+
+    begun, outcomes = asyncio.run(ask())
+    assert (len(begun), outcomes) == (2, [10, 20, 30, 40])
+    assert sorted(item for turn in held.turns for item in turn) == [1, 2, 3, 4]

@@ -121,6 +121,21 @@ def test_batches_that_come_while_one_is_taken_in_share_the_next_turn(groups):
     assert [one.readings for one in world.receipts()] == [48] * 24
 
 
+def test_one_name_at_once_is_taken_in_once_whoever_is_first(groups):
+    world, sizes = groups
+
+    def send(number):
+        return world.send(body(number), batch="one", sequence=1)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(send, [1, 2] * 8))
+    taken = [one for one in answers if one.status_code == 200]
+    assert {one.status_code for one in answers} == {200, 409}
+    assert len(taken) == 8
+    assert len({one.json()["receipt"]["signature"] for one in taken}) == 1
+    assert (len(world.receipts()), sum(sizes)) == (1, 16)
+
+
 def test_small_batches_wait_for_no_other_change_and_what_is_left_of_them_does(world, monkeypatch):
     """With no turn left for other changes."""
     monkeypatch.setattr(lanes, "CHANGES_AT_ONCE", 0)

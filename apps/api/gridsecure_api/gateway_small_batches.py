@@ -25,6 +25,7 @@ from gridsecure.gateway.ingestion.plain_lines import MOST_BYTES
 from gridsecure.gateway.ingestion.sources import ROLE
 from gridsecure_api.gateway_readings import Intake, batch_location, taken_in_status
 from gridsecure_api.gathered import Gathered
+from gridsecure_api.lanes import TURNS_AT_ONCE
 
 PATH: Final = "/v1/readings"
 _LONGEST_NUMBER: Final = 16
@@ -43,7 +44,7 @@ class SmallBatches:
         self._intake = intake
         self._most_bytes = min(MOST_BYTES, intake.queued_bytes)
         work = partial(take_in_together, intake.zone, has_waiting=intake.queue.has_waiting)
-        self._gathered: Gathered[SmallBatch, Outcome] = Gathered(work)
+        self._gathered: Gathered[SmallBatch, Outcome] = Gathered(work, turns=TURNS_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""

@@ -1,7 +1,8 @@
 """Work that costs little more for many requests than for one, done for all that wait for it.
 
-One thread does it. While it is busy, requests that come wait, and hold no thread; its next turn is
-for all of them. Nobody waits for a clock: whoever comes to an idle thread is served at once.
+A few threads do it, each a turn for all that wait when it begins. While they are busy, requests
+that come wait, and hold no thread. Nobody waits for a clock: whoever comes to an idle thread is
+served at once. With more than one, a turn computes while another waits for the disk.
 """
 
 from __future__ import annotations
@@ -40,13 +41,16 @@ class Gathered(Generic[ItemT, OutcomeT]):
 
     Args:
         work: Does it for several items; what becomes of each, in their order.
+        turns: That are done at once.
     """
 
-    def __init__(self, work: Callable[[Sequence[ItemT]], Sequence[OutcomeT]]) -> None:
+    def __init__(
+        self, work: Callable[[Sequence[ItemT]], Sequence[OutcomeT]], *, turns: int
+    ) -> None:
         self._work = work
         self._lock = threading.Lock()
         self._waiting: list[_Wanted[ItemT, OutcomeT]] = []
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="gathered")
+        self._threads = ThreadPoolExecutor(turns, thread_name_prefix="gathered")
 
     async def do(self, item: ItemT) -> OutcomeT:
         """Have it done for an item, and return what became of it.
@@ -59,7 +63,7 @@ class Gathered(Generic[ItemT, OutcomeT]):
             self._waiting.append(_Wanted(item, outcome))
             is_first = len(self._waiting) == 1
         if is_first:  # a turn is due already for whoever comes behind it
-            self._thread.submit(self._turn)
+            self._threads.submit(self._turn)
         return await outcome
 
     def _turn(self) -> None:

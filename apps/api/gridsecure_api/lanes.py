@@ -17,11 +17,12 @@ from gridsecure_api.errors import busy_error
 
 READS_AT_ONCE: Final = 6
 GATHERED_AT_ONCE: Final = 128
-"""Changes that are done together, in one thread and with one connection."""
+TURNS_AT_ONCE: Final = 2
+"""Changes that are done together, and turns of them: each takes one thread and one connection."""
 CHANGES_AT_ONCE: Final = 8
 PAGES_AT_ONCE: Final = 8
-"""Fewer than the threads that answer, and without the pages, which ask no database, fewer than its
-connections unless a setting lowers those: whoever has a turn waits for neither."""
+"""Fewer than the threads that answer, and without the pages, which ask no database, no more than
+its connections unless a setting lowers those: whoever has a turn waits for neither."""
 
 WAITING: Final = 256
 """How many may wait in a lane."""
