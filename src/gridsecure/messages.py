@@ -217,8 +217,12 @@ class RosterManifest(Message):
 
 
 def roster_name(roster: RosterManifest) -> str:
-    """The id of a roster: digest of all it says but the id itself and the seats, 32 digits."""
-    return sm3_hex(roster.model_dump_json(exclude={"roster_id", "seats"}).encode())[:32]
+    """The id of a roster: digest of all it says but the id itself and the seats, 32 digits.
+
+    Of a calendar month the cycle is left out: rosters of before there were cycles keep their names.
+    """
+    unnamed = {"roster_id", "seats"} | ({"cycle_day"} if roster.cycle_day == CALENDAR else set())
+    return sm3_hex(roster.model_dump_json(exclude=unnamed).encode())[:32]
 
 
 class ColumnEntry(Message):

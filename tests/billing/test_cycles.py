@@ -20,11 +20,13 @@ from gridsecure.errors import InputError, InvalidTariffError
 from gridsecure.periods import BillingPeriod, billing_month, month_around
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
 from tests.billing.bill_inputs import HOUR, SHANGHAI, catalogue_text, readings_frame
+from tests.plans.element_tariffs import BUSINESSES
 
 SEASONS = catalogue_text("shenzhen-residential-tiers")
 PEAK_VALLEY = catalogue_text("shenzhen-residential-peak-valley")
 SHARP = catalogue_text("shenzhen-commercial-four-period")
 FIRST_HALF, SECOND_HALF = [*range(1, 7)], [*range(7, 13)]
+SHANGHAI_TIERS = catalogue_text("shanghai-residential-tiers")
 DAYS = st.integers(1, 28)
 
 
@@ -86,6 +88,28 @@ def test_a_period_in_two_months_alike_needs_no_rule():
 def test_a_period_in_two_months_priced_apart_is_not_billed_by_guess(text, month):
     with pytest.raises(InputError) as refused:
         line_rules(parse_tariff(text), period(month, 16))
+    assert refused.value.reason == "tariff.cycle-month"
+
+
+def test_energy_of_december_counts_in_no_years_tiers_by_guess():
+    tariff = parse_tariff(SHANGHAI_TIERS)
+    assert line_rules(tariff, period("2026-02", 16))
+    with pytest.raises(InputError) as refused:
+        line_rules(tariff, period("2026-01", 16))
+    assert refused.value.reason == "tariff.cycle-month"
+
+
+@pytest.mark.parametrize(("month", "is_billed"), [
+    ("2026-06", False), ("2026-07", True), ("2026-09", False), ("2026-10", True),
+])  # fmt: skip
+def test_demand_of_two_months_counts_for_a_ratchet_only_where_both_do(month, is_billed):
+    months = 'percent = "0.80"\nmonths = [6, 7, 8]'
+    tariff = parse_tariff(BUSINESSES["ratchet"].replace('percent = "0.80"', months))
+    if is_billed:
+        assert line_rules(tariff, period(month, 16))
+        return
+    with pytest.raises(InputError) as refused:
+        line_rules(tariff, period(month, 16))
     assert refused.value.reason == "tariff.cycle-month"
 
 
@@ -209,8 +233,7 @@ def test_windows_are_those_of_the_last_days_month(month, is_sharp):
 
 def test_a_year_of_tiers_begins_with_the_period_of_january():
     """What is read in January counts for the new year, though most of it was used in the old."""
-    text = catalogue_text("shanghai-residential-tiers")
-    tariff = parse_tariff(text)
+    tariff = of_last_day(SHANGHAI_TIERS)
     assert tariff.tier_reset == "year"
     readings = readings_frame([
         ("A", "2025-12-10T00:00", 100_000), ("A", "2025-12-20T00:00", 20_000),

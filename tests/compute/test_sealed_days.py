@@ -94,3 +94,18 @@ def test_a_day_is_closed_once_for_each_cycle(grid):
         closings.close_period(zone, listed, at=NOW)
     order = replace(grid.order("load-curve"), **span)
     assert len(plan_run(zone, order, at=NOW).sources) == 1
+
+
+@pytest.mark.parametrize("order", [0, 1], ids=["days-first", "bills-first"])
+def test_days_of_one_cycle_and_bills_of_another_do_not_seat_the_same(grid, order):
+    own = grid.rosters[0]
+    manifest = own.manifest.model_copy(update={"cycle_day": 16})
+    other = Roster(grid.seated(manifest), own.meter_point_ids)
+    grid.register(other)
+    loads = [c.entry for c in grid.packed(other, days=1)][-1:]
+    day = grid.upload(other, days=1, columns=loads, start=FIRST[0], end=FIRST[1])
+    uploads = [day, days_of(grid, 0, days=1)]
+    grid.deliver(uploads[order])
+    with pytest.raises(ConflictError) as refused:
+        grid.deliver(uploads[1 - order])
+    assert refused.value.reason == "conflict.seat"

@@ -6,6 +6,7 @@ send instead of the genuine roster and seats.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -436,3 +437,13 @@ def test_a_holder_key_that_is_none_is_refused() -> None:
     )
     with pytest.raises((AuthenticityError, InvalidMessageError)):
         Sent(holders=sign_message(said, key=cast().identity)).checked()
+
+
+def test_a_roster_of_before_there_were_cycles_keeps_its_name() -> None:
+    """Months that wait and corrections of old ones name it so."""
+    text = draft().model_dump(mode="json")
+    named = {key: value for key, value in text.items() if key not in ("roster_id", "seats")}
+    named.pop("cycle_day")
+    old = json.dumps(named, ensure_ascii=False, separators=(",", ":"))
+    assert roster_name(draft()) == sm3_hex(old.encode())[:32]
+    assert roster_name(draft(cycle_day=2)) != roster_name(draft())

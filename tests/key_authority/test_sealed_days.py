@@ -247,3 +247,17 @@ def test_a_member_sits_in_one_cycle_at_a_time(authority, grid, home, cycle_day):
     answer(authority, day_request(authority, first))
     refused = authority.answer(day_request(authority, second, seed=OTHER_SEED))
     assert (refused.state, refused.reason) == (REFUSED, "release.overlap")
+
+
+@pytest.mark.parametrize("order", [0, 1], ids=["days-first", "bills-first"])
+def test_days_of_one_cycle_and_bills_of_another_are_not_both_told(authority, grid, home, order):
+    """Days less bills would be about whoever is in one of the two rosters alone."""
+    day, other = sealed_day(grid, of_cycle(grid, home, 16)), month(grid, home)
+    requests = [
+        lambda: day_request(authority, day, seed=OTHER_SEED),
+        lambda: bill_request(authority, other),
+    ]
+    first, second = (requests[(order + n) % 2] for n in range(2))
+    answer(authority, first())
+    refused = authority.answer(second())
+    assert (refused.state, refused.reason) == (REFUSED, "release.overlap")

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from gridsecure.errors import InputError
 from gridsecure.month_texts import LAST_CYCLE_DAY
 from gridsecure.periods import BillingPeriod, billing_month
-from gridsecure.tariffs.consistency import CHRONOLOGICAL, MONTH, PER_PERIOD
+from gridsecure.tariffs.consistency import CHRONOLOGICAL, MONTH, PER_PERIOD, YEAR
 from gridsecure.tariffs.header import LAST_DAY
 from gridsecure.tariffs.pricing import (
     DISCOUNT_CHARGE,
@@ -105,9 +105,17 @@ def line_rules(tariff: Tariff, period: BillingPeriod) -> tuple[LineRule, ...]:
     begun = period.start.month
     if begun != month and tariff.cycle_month is None:
         earlier = _rules_of(tariff, period, month=begun)
-        if not _are_alike(rules, earlier) or _hours(tariff, month) != _hours(tariff, begun):
+        if not _are_alike(rules, earlier) or not _count_alike(tariff, begun, month):
             raise _two_prices(tariff)
     return rules
+
+
+def _count_alike(tariff: Tariff, begun: int, month: int) -> bool:
+    """Whether intervals and demand count alike in two months: hours, a ratchet, a year of tiers."""
+    ratchet = tariff.ratchet.months if tariff.ratchet else ()
+    is_new_year = tariff.tier_reset == YEAR and month < begun
+    same_hours = _hours(tariff, month) == _hours(tariff, begun)
+    return same_hours and (begun in ratchet) == (month in ratchet) and not is_new_year
 
 
 def _are_alike(one: Sequence[LineRule], other: Sequence[LineRule]) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlmodel import Session, insert
 
@@ -20,6 +21,11 @@ from gridsecure.errors import ConflictError
 from gridsecure.messages import RosterManifest
 from gridsecure.periods import BillingPeriod
 from gridsecure.store.rows import find, find_many, keep
+
+_OTHER: Final[dict[type[SeatRow] | type[DaySeatRow], type[SeatRow] | type[DaySeatRow]]] = {
+    SeatRow: DaySeatRow,
+    DaySeatRow: SeatRow,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +53,7 @@ def claim_seats(session: Session, claimed: SeatsClaimed) -> None:
     kind = DaySeatRow if claimed.by_day else SeatRow
     if is_seated_by_day(session, claimed):
         return  # since an earlier day of the month
-    taken = find_many(
-        session,
-        kind,
-        roster.pseudonyms,
-        kind.domain == roster.domain,
-        kind.roster_id != roster.roster_id,
-        kind.start_at < period.end,
-        kind.end_at > period.start,
-        by="pseudonym",
-    )
-    if taken:
+    if _find_taken(session, claimed, kind) or _find_taken(session, claimed, _OTHER[kind]):
         raise ConflictError(
             "A pseudonym of the roster sits in another one at that time.",
             reason="conflict.seat",
@@ -68,6 +64,22 @@ def claim_seats(session: Session, claimed: SeatsClaimed) -> None:
     place |= {"roster_id": roster.roster_id, "domain": roster.domain}
     seats = [{"pseudonym": name, **place} for name in roster.pseudonyms]
     session.execute(insert(kind), seats)
+
+
+def _find_taken(
+    session: Session, claimed: SeatsClaimed, kind: type[SeatRow] | type[DaySeatRow]
+) -> bool:
+    """Whether another roster has one of the seats.
+
+    A month and the days of the same month may have different rosters; of another cycle, neither.
+    """
+    roster, period = claimed.roster, claimed.period
+    others = [kind.domain == roster.domain, kind.start_at < period.end, kind.end_at > period.start]
+    if kind is (DaySeatRow if claimed.by_day else SeatRow):
+        others.append(kind.roster_id != roster.roster_id)
+    else:
+        others.append((kind.start_at != period.start) | (kind.end_at != period.end))
+    return bool(find_many(session, kind, roster.pseudonyms, *others, by="pseudonym"))
 
 
 def is_seated_by_day(session: Session, claimed: SeatsClaimed) -> bool:

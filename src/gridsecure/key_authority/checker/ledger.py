@@ -390,7 +390,10 @@ def check_overlap(session: Session, datas: Mapping[str, RosterData]) -> None:
             .join(CohortRow)
             .where(
                 col(CohortRow.upload) != _cohort_name(digest, data),
-                col(CohortRow.by_day) == by_day,
+                # Days and bills of one period may have different members: their sets are compared.
+                (col(CohortRow.by_day) == by_day)
+                | (col(CohortRow.start_at) != period.start_at)
+                | (col(CohortRow.end_at) != period.end_at),
                 col(CohortRow.domain) == period.domain,
                 # Periods overlap where each begins before the other ends.
                 col(CohortRow.start_at) < period.end_at,
