@@ -16,6 +16,7 @@ from gridsecure.analyst.asking import Asking, QueryAnswer, enrol_analyst
 from gridsecure.analyst.enrolment import IdentityService
 from gridsecure.analyst.grants import QueryAddresses, QueryClient, wallet_of
 from gridsecure.analyst.releases import pin_authority
+from gridsecure.analyst.runs import month_bounds
 from gridsecure.analyst.wallets import KeptWallet, make_wallet, open_wallet
 from gridsecure.credentials.access import check_query
 from gridsecure.credentials.grants import Quota
@@ -533,7 +534,8 @@ def asking(desk: Desk) -> Asking:
 
 
 def ask(desk: Desk, month: str = "2026-07") -> QueryAnswer:
-    return asking(desk).load_curve(desk.path, month=month, timezone="Asia/Shanghai")
+    start, end = month_bounds(month, timezone="Asia/Shanghai")
+    return asking(desk).load_curve(desk.path, start=start, end=end)
 
 
 def test_a_command_that_gave_up_goes_on_with_its_grant_and_reader(enrolled):

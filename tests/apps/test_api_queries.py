@@ -23,6 +23,7 @@ from gridsecure.analyst.queries import Grant, QueryProgress
 from gridsecure.analyst.releases import pin_authority
 from gridsecure.cli import analyst, online
 from gridsecure.cli.main import app as command
+from gridsecure.compute import closings
 from gridsecure.compute.tables import ReleaseRequestRow, RequestUploadRow, RunRow
 from gridsecure.credentials.queries import RESULT_PURPOSE, parse_query
 from gridsecure.crypto.envelope import open_from
@@ -230,7 +231,8 @@ def ask_arguments(world: World, *more: str) -> list[str]:
     return [
         "ask", "--identity-url", URLS["identity"], "--platform-url", URLS["platform"],
         "--authority-url", URLS["authority"], "--authority-key", point(grid_keys().authority),
-        "--wallet", str(world.folder / "wallet.json"), "--month", "2026-07", *more,
+        "--wallet", str(world.folder / "wallet.json"),
+        *(() if "--day" in more else ("--month", "2026-07")), *more,
     ]  # fmt: skip
 
 
@@ -256,6 +258,24 @@ def test_an_analyst_enrols_asks_and_reads_and_nobody_learns_who(world, cli):
     assert_anonymous(world.services.sent[named:])
     anonymous = {request.url.path.split("/")[1] for request in world.services.sent[named:]}
     assert anonymous == {"grants", "queries", "query-results"}
+
+
+def test_an_analyst_asks_for_a_sealed_day(world, cli):
+    grid = world.grid
+    span = {"start": "2026-07-03T00:00:00+08:00", "end": "2026-07-04T00:00:00+08:00"}
+    for roster in grid.rosters:
+        packed = [column.entry for column in grid.packed(roster, days=3)]
+        grid.deliver(grid.upload(roster, days=3, columns=packed[-1:], **span))
+    opened = [one.upload for one in closings.open_uploads(grid.platform_zone, **span)]
+    closings.close_period(grid.platform_zone, grid.closing_list(opened, **span), at=NOW)
+    cli(*enrol_arguments(world))
+    asked = ask_arguments(world, "--day", "2026-07-03", "--format", "json")
+    answer = json.loads(cli(*asked).stdout)
+    assert {cell["start"][:10] for cell in answer["cells"]} == {"2026-07-03"}
+    assert [cell for cell in answer["cells"] if cell["value"] is not None]
+    assert answer["grants_left"] == LIMIT - 1
+    both = cli(*ask_arguments(world, "--day", "2026-07-03", "--month", "2026-07"), status=1)
+    assert "period.one" in both.output
 
 
 def _members(grid: GridSimulator, cell: dict) -> list[str]:

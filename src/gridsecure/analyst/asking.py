@@ -16,7 +16,6 @@ from gridsecure.analyst.enrolment import Analyst, Enroller, IdentityService
 from gridsecure.analyst.grants import QueryAddresses, QueryClient, wallet_of
 from gridsecure.analyst.queries import Grant, QueryProgress
 from gridsecure.analyst.releases import PinnedAuthority, Release
-from gridsecure.analyst.runs import month_bounds
 from gridsecure.analyst.wallets import WalletFile, open_wallet
 from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.queries import Query, load_curve_query
@@ -24,7 +23,6 @@ from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import InputError
 from gridsecure.identity_messages import person_login
-from gridsecure.month_texts import CALENDAR
 from gridsecure.wire.answers import fetch_body, read_object
 
 
@@ -84,23 +82,19 @@ class Asking:
     clock: Callable[[], datetime]
     pause: Callable[[QueryProgress], None]
 
-    def load_curve(
-        self, wallet: Path, *, month: str, timezone: str, cycle_day: int = CALENDAR
-    ) -> QueryAnswer:
-        """Ask for a month's load curve and wait for it; go on where an earlier call gave up.
+    def load_curve(self, wallet: Path, *, start: str, end: str) -> QueryAnswer:
+        """Ask for a load curve and wait for it; go on where an earlier call gave up.
 
         Args:
-            month: YYYY-MM.
-            timezone: Local time that months are counted in [IANA name].
-            cycle_day: Day of the month that billing periods begin on.
+            start: Start of the month or sealed day, ISO 8601 with the local offset.
+            end: Its end, exclusive.
 
         Raises:
             GridSecureError: Refused, or given up; the grant stays in the wallet and is good for
-                the same month until it expires.
+                the same period until it expires.
         """
         reader = generate_private_key()
-        bounds = month_bounds(month, timezone=timezone, cycle_day=cycle_day)
-        query = load_curve_query(*bounds, reader=reader.public_key)
+        query = load_curve_query(start, end, reader=reader.public_key)
         with open_wallet(wallet, suite=sm2_suite()) as file:
             client = self._client(file)
             grant = self._grant(file, client, (query, reader))

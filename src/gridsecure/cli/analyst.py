@@ -16,7 +16,13 @@ from rich.table import Table
 from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
-from gridsecure.cli.period import CycleDayOption
+from gridsecure.cli.period import (
+    ClosedDayOption,
+    ClosedMonthOption,
+    CycleDayOption,
+    TimezoneOption,
+    period_span,
+)
 from gridsecure.cli.run_order import TIMEZONE
 from gridsecure.errors import GridSecureError, InputError, InvalidMessageError, NotFoundError
 from gridsecure.month_texts import CALENDAR
@@ -86,13 +92,15 @@ def ask(  # noqa: PLR0913 - one parameter an option
     platform_url: Annotated[str, typer.Option(help="Address of the compute platform.")],
     authority_url: Annotated[str, typer.Option(help="Address of the key authority.")],
     authority_key: Annotated[str, typer.Option(help="The key authority's key (130 digits).")],
-    month: Annotated[str, typer.Option(help="Month, YYYY-MM.")],
-    timezone: Annotated[str, typer.Option(help="Local time of the meters.")] = TIMEZONE,
+    month: ClosedMonthOption = "",
+    day: ClosedDayOption = "",
+    timezone: TimezoneOption = TIMEZONE,
     cycle_day: CycleDayOption = CALENDAR,
     wait: Annotated[int, typer.Option(min=0, help="Give up after so many seconds.")] = 600,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Ask for a month's load curve and wait until it is released. It takes one grant."""
+    """Ask for the load curve of a month or sealed day, and wait for it. It takes one grant."""
+    span = period_span(month, day, timezone, cycle_day=cycle_day)
     with online.open_connection() as http:
         analyst_client = asking.Asking(
             http,
@@ -101,9 +109,7 @@ def ask(  # noqa: PLR0913 - one parameter an option
             online.utc_now,
             patience(wait),
         )
-        answer = analyst_client.load_curve(
-            wallet, month=month, timezone=timezone, cycle_day=cycle_day
-        )
+        answer = analyst_client.load_curve(wallet, **span)
     document = answer_to_json(answer)
     print_result(document, output, show=lambda console: show_answer(answer, console))
     notes.print(f"{answer.left} of {answer.limit} grants are left this month.")

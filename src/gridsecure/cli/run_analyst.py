@@ -13,6 +13,7 @@ from gridsecure.analyst.enrolment import IdentityService
 from gridsecure.analyst.grants import QueryAddresses
 from gridsecure.analyst.queries import QueryProgress
 from gridsecure.analyst.releases import pin_authority
+from gridsecure.analyst.runs import month_bounds
 from gridsecure.cli.home import OFFICES, Home
 from gridsecure.cli.online import open_connection, utc_now
 from gridsecure.cli.run_order import TIMEZONE
@@ -105,6 +106,5 @@ class RunAnalyst:
         authority = pin_authority(home.point("authority"))
         with open_connection() as http:
             asking = Asking(http, addresses, authority, utc_now, pause)
-            return asking.load_curve(
-                home.person(NAME) / WALLET, month=self.month, timezone=TIMEZONE
-            )
+            start, end = month_bounds(self.month, timezone=TIMEZONE)
+            return asking.load_curve(home.person(NAME) / WALLET, start=start, end=end)

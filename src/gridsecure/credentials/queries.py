@@ -53,7 +53,7 @@ class Query(Message):
 
 
 def load_curve_query(start: str, end: str, *, reader: Sm2PublicKey) -> Query:
-    """Ask for the load curve of a billing period.
+    """Ask for the load curve of a billing period, or of a sealed day.
 
     Args:
         start: Start of the period, ISO 8601 with offset.
