@@ -450,6 +450,7 @@ from gridsecure_api.platform import main_app
 if __name__ == "__main__":
     app = main_app()
     {more}
+    gc.unfreeze()  # what was there at the start is set aside from collections
     kinds = sorted({{type(thing).__name__ for thing in gc.get_objects()}})
     print(json.dumps({{"modules": sorted(sys.modules), "kinds": kinds}}))
 """

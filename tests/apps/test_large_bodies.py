@@ -200,7 +200,7 @@ def test_values_that_rise_through_all_pieces_are_faces_of_a_register(tmp_path, s
 
 
 def zone_in(folder):
-    return SimpleNamespace(folder=folder, timezone=ZONE)
+    return SimpleNamespace(folder=folder, timezone=ZONE, cycle_day=1)
 
 
 def write(zone, body):

@@ -61,10 +61,13 @@ def test_what_cannot_be_sealed_is_explained(desk, day, reason):
 
 
 def test_a_period_is_a_month_or_a_day():
-    told = period_span("", DAY, "Asia/Shanghai")
+    told = period_span("", DAY, "Asia/Shanghai", cycle_day=1)
     assert told == {"start": f"{DAY}T00:00:00+08:00", "end": f"{MONTH}-02T00:00:00+08:00"}
-    assert period_span(MONTH, "", "Asia/Shanghai")["end"] == "2026-08-01T00:00:00+08:00"
+    month = period_span(MONTH, "", "Asia/Shanghai", cycle_day=1)
+    assert month["end"] == "2026-08-01T00:00:00+08:00"
+    of_cycle = period_span(MONTH, "", "Asia/Shanghai", cycle_day=16)
+    assert of_cycle["end"] == "2026-07-16T00:00:00+08:00"
     for month, day in (("", ""), (MONTH, DAY)):
         with pytest.raises(InputError) as refused:
-            period_span(month, day, "Asia/Shanghai")
+            period_span(month, day, "Asia/Shanghai", cycle_day=1)
         assert refused.value.reason == "period.one"

@@ -52,7 +52,7 @@ def taken_in(body: bytes, stamps: str = "start"):
     """What a receipt would say of a body, or its refusal with readings in place of lines."""
     source = Source("headend", "t", ("MP", "0", "1", "户"), stamps, ZONE, "")
     with tempfile.TemporaryDirectory() as folder:
-        zone = SimpleNamespace(folder=Path(folder), timezone=ZONE)
+        zone = SimpleNamespace(folder=Path(folder), timezone=ZONE, cycle_day=1)
         with SpooledBody(Path(folder)) as spooled:
             if spooled.add(body):
                 spooled.spill()

@@ -174,7 +174,7 @@ def test_what_comes_later_over_an_edit_is_judged_again(world):
     world.save(spiked(world))
     replace(world, line(home(world), "55.5"))
     files = load_files(world.zone, MONTH)
-    own = world.zone.timezone(MONTH, timezone=world.zone.timezone)
+    own = (world.zone.timezone, world.zone.period(MONTH))
     for text, vouched in ((line(home(world), "70"), 0), (line(home(world), "55.5"), 1)):
         path = world.folder / "later.csv"
         path.write_text(text)
