@@ -134,15 +134,20 @@ def test_billing_reads_certificates_and_statements(world: SimpleNamespace, relea
         assert document["meters"]
 
 
-def test_a_regulator_gets_a_signed_copy_without_values(
-    world: SimpleNamespace, released: str
+@pytest.mark.parametrize(("query", "role"), [
+    ("", "regulator"), ("?values=true", "regulator"), ("?values=false", "billing"),
+])  # fmt: skip
+def test_a_regulator_and_who_asks_for_it_get_a_signed_copy_without_values(
+    world: SimpleNamespace, released: str, query: str, role: str
 ) -> None:
-    envelope = Signed.model_validate(get(world, f"/releases/{released}", "regulator").json())
+    """Gateways are shown the one that the billing office asks for."""
+    envelope = Signed.model_validate(get(world, f"/releases/{released}{query}", role).json())
     certificate = open_message(
         envelope, expect=ReleaseCertificate, trusted=registry(world.grid.authority_key)
     )
     assert certificate.cells
     assert all(cell.value is None for cell in certificate.cells)
+    assert certificate.statements
     assert get(world, f"/statements/{released}/x", "regulator").status_code == 403
 
 

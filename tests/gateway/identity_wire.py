@@ -28,7 +28,7 @@ from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import verify_token
 from gridsecure.errors import AccessDeniedError, GridSecureError
 from gridsecure.identity.access_tokens import give_token
-from gridsecure.identity.enrolments.books import find_days, read_by, write_books
+from gridsecure.identity.enrolments.books import find_days, write_books
 from gridsecure.identity.enrolments.issuer import CredentialRequest, Issued, Issuer
 from gridsecure.identity.enrolments.orders import SESSIONS
 from gridsecure.identity.enrolments.signed_logins import admit_login
@@ -185,7 +185,7 @@ class IdentityService:
         names = [item.identity for item in order.items]
         known = {sender}
         if order.role == "meter-point":
-            known = read_by(self.authority.enrolments, names, gateway=sender)
+            known = set(find_days(self.authority.enrolments, names, gateway=sender))
         service = mine.public_key.thumbprint
         requests = [
             CredentialRequest(

@@ -267,6 +267,26 @@ def test_a_fault_of_the_disk_at_one_batch_concerns_that_one_alone(gateway, monke
     assert isinstance(together(gateway.zone, [batch("good", 2)])[0], TakenIn)
 
 
+def test_whatever_one_body_breaks_it_is_left_to_its_route_and_the_others_are_taken_in(
+    gateway, monkeypatch
+):
+    gateway.begin()
+    read = batch_groups.read_plain_lines
+    sent = [batch("good"), batch("other", 2), batch("good", 3)]
+
+    def breaking(body, source):
+        if body == sent[1].body:
+            raise RuntimeError
+        return read(body, source)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(batch_groups, "read_plain_lines", breaking)
+        found = together(gateway.zone, sent)
+    assert [type(one) for one in found] == [TakenIn, Source, TakenIn]
+    assert gateway.ids() == ["n1", "n3"]
+    assert not list(batch_folder(gateway.zone).glob(".draft-*"))
+
+
 def test_a_fault_of_the_commit_concerns_all_it_was_for_and_keeps_nothing(gateway, monkeypatch):
     gateway.begin()
     together(gateway.zone, [batch("good")])

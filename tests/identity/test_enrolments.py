@@ -19,8 +19,8 @@ from gridsecure.errors import (
     StaleMessageError,
 )
 from gridsecure.identity.access_tokens import give_token
-from gridsecure.identity.enrolments.accounts import Account, find_accounts
-from gridsecure.identity.enrolments.books import WRITTEN, read_by, write_books
+from gridsecure.identity.enrolments.accounts import Account, find_accounts, put_accounts
+from gridsecure.identity.enrolments.books import WRITTEN, find_days, write_books
 from gridsecure.identity.enrolments.enrolled_keys import identity_of, keys_of
 from gridsecure.identity.enrolments.issuer import ENROLLED, CredentialRequest, Issued
 from gridsecure.identity.enrolments.orders import SESSIONS
@@ -36,6 +36,7 @@ from gridsecure.identity.one_use import OneUse
 from gridsecure.identity.registrations.token_service import GivenGrant
 from gridsecure.identity_messages import PersonLogin, person_login, service_login
 from gridsecure.messages import sign_message
+from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow
 from tests.grid_simulator import grid_keys, registry
 from tests.identity.identity_world import (
@@ -159,12 +160,24 @@ def account(meter: str, gateway: str = "a", **changes) -> Account:
 
 def test_books_are_written_over_and_say_who_reads_what(books):
     write_books(books, [account("44"), account("45")], actor="ops", now=NOW)
-    assert read_by(books, ["44", "45", "46"], gateway="a") == {"44", "45"}
+    assert find_days(books, ["44", "45", "46"], gateway="a").keys() == {"44", "45"}
     write_books(books, [account("45", "b", name="Li Na")], actor="ops", now=NOW)
-    assert read_by(books, ["44", "45"], gateway="a") == {"44"}
-    assert read_by(books, ["44", "45"], gateway="b") == {"45"}
+    assert find_days(books, ["44", "45"], gateway="a").keys() == {"44"}
+    assert find_days(books, ["44", "45"], gateway="b").keys() == {"45"}
     with Session(books) as session:
         assert find_accounts(session, ["45"])["45"].name == "Li Na"
+
+
+def test_books_of_before_accounts_had_days_let_neither_of_two_gateways_enrol(books):
+    """Nothing refused them then: both would bill the meter point, each under a name of its own."""
+    with write_session(books) as session:
+        put_accounts(session, [account("44"), account("44~B", "b"), account("45")])
+    assert find_days(books, ["44", "45"], gateway="a").keys() == {"45"}
+    assert find_days(books, ["44~B"], gateway="b") == {}
+    divided = [account("44", valid_to="2026-07-16"), account("44~B", "b", valid_from="2026-07-16")]
+    write_books(books, divided, actor="ops", now=NOW)
+    assert find_days(books, ["44"], gateway="a").keys() == {"44"}
+    assert find_days(books, ["44~B"], gateway="b").keys() == {"44~B"}
 
 
 def test_the_evidence_of_books_names_no_customer(books):
@@ -179,7 +192,7 @@ def test_the_evidence_of_books_names_no_customer(books):
 def test_many_books_are_read_in_portions(books):
     names = [f"{number:05d}" for number in range(1201)]
     write_books(books, [account(name) for name in names], actor="ops", now=NOW)
-    assert read_by(books, names, gateway="a") == set(names)
+    assert find_days(books, names, gateway="a").keys() == set(names)
 
 
 # --- values that are good once -------------------------------------------------------------------

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import SignatureError
-from gridsecure.offices.billing_office import ProvenAccounts, assign_bills
+from gridsecure.offices.billing_office import BillingOffice, ProvenAccounts, assign_bills
 
 DAYS = ("2026-07-16T00:00:00+08:00", "2026-08-01T00:00:00+08:00")
 PROVEN = ProvenAccounts({"one": "MP-1", "two": "MP-2~B"}, {"MP-2~B": DAYS})
@@ -39,3 +40,12 @@ def test_a_bill_that_nobody_proved_is_refused():
     with pytest.raises(SignatureError) as refused:
         assign_bills([document(three={"total": "1.00"})], PROVEN)
     assert refused.value.reason == "authenticity.settlement"
+
+
+def test_a_gateway_says_nothing_of_an_account_that_it_proved_nothing_for():
+    """Or one gateway would change the days that another's customer reads on a bill."""
+    answer = {"proofs": {}, "parts": {"MP-1": list(DAYS)}}
+    key = generate_private_key()
+    office = BillingOffice(lambda *_sent, **_more: answer, key, key.public_key, key.public_key)
+    found = office.prove_accounts(month="2026-07", start="2026-07-01T00:00:00+08:00")
+    assert found == ProvenAccounts({}, {})

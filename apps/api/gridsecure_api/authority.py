@@ -19,7 +19,7 @@ from threading import Lock
 from typing import Annotated, Any, Final
 
 import httpx
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -245,13 +245,19 @@ def list_releases(request: Request, state: State, _reader: Reader, asked: Paging
 @router.get(
     "/releases/{release_id}", tags=["releases"], response_model=Signed, responses=KEPT_ANSWERS
 )
-def read_release(release_id: str, request: Request, state: State, reader: Reader) -> Any:
+def read_release(
+    release_id: str,
+    request: Request,
+    state: State,
+    reader: Reader,
+    values: Annotated[bool, Query(description="Whether to tell what was released.")] = True,
+) -> Any:
     """A signed certificate.
 
-    A regulator gets a copy of it with every value blank, signed as such by the authority: which
-    cells were released, from what and under which rule, and no figure.
+    A regulator, or whoever asks for no values, gets a copy of it with every value blank, signed as
+    such by the authority: which cells were released, from what and under which rule, and no figure.
     """
-    if set(reader.roles) & {"billing", "analyst"}:
+    if values and set(reader.roles) & {"billing", "analyst"}:
         return answer_kept(
             request,
             release_lists.find_digest(state.zone, release_id),

@@ -143,6 +143,8 @@ def _take_in(zone: GatewayZone, group: Sequence[_Arrived]) -> list[Outcome]:
             except GridSecureError as refused:
                 outcomes[number] = refused
                 continue
+            except Exception:  # noqa: BLE001 - whatever one body breaks, the others are taken in
+                counts = None  # its route meets the same, and answers for it alone
             if counts is None:
                 outcomes[number] = one.arrival.source
             else:

@@ -122,8 +122,9 @@ def find_days(
 ) -> dict[str, tuple[str, str]]:
     """From which day until before which one a gateway has meter points, by the books.
 
-    Whoever the books have under another gateway is left out, and so is one that they have under two
-    on one day: books that were written before accounts had days may say so.
+    Those alone may it enrol. Whoever the books have under another gateway is left out, and so is
+    one that they have under two on one day: books that were written before accounts had days may
+    say so.
 
     Args:
         gateway: The gateway's thumbprint.
@@ -133,14 +134,3 @@ def find_days(
         own = [one for one in found.values() if one.gateway == gateway]
         unsure = {one.meter_point_id for one in find_colliding(session, own)}
     return {one.meter_point_id: one.days for one in own if one.meter_point_id not in unsure}
-
-
-def read_by(engine: Engine, meter_point_ids: Sequence[str], *, gateway: str) -> set[str]:
-    """Those meter points that a gateway reads, by the books.
-
-    Args:
-        gateway: The gateway's thumbprint.
-    """
-    with Session(engine) as session:
-        found = find_accounts(session, meter_point_ids)
-    return {name for name, account in found.items() if account.gateway == gateway}

@@ -29,7 +29,7 @@ from gridsecure.errors import (
     InputError,
     InvalidMessageError,
 )
-from gridsecure.identity.enrolments.books import read_by
+from gridsecure.identity.enrolments.books import find_days
 from gridsecure.identity.enrolments.certifying import UNKNOWN_ACCOUNT
 from gridsecure.identity.enrolments.issuer import CredentialRequest, Issued, Issuer
 from gridsecure.identity.enrolments.tables import SessionRow
@@ -156,7 +156,7 @@ class EnrolmentDesk:
         thumbprint = sender.key.thumbprint
         if order.role == "meter-point":
             asked = [item.identity for item in order.items]
-            return read_by(self.issuer.engine, asked, gateway=thumbprint)
+            return set(find_days(self.issuer.engine, asked, gateway=thumbprint))
         return {thumbprint if order.role == "gateway" else sender.name}
 
     def _request(
