@@ -640,16 +640,7 @@ def test_a_version_that_is_gone_is_an_error_with_a_way_out(world):
 def test_released_corrections_are_those_the_gateway_expects(world, tmp_path):
     """Gateway, platform, checker, vault, billing office, and back to the gateway's oracle."""
     month = load_files(world.zone, MONTH)
-    filed = world.settlement_names()
-    names = {subject: filed[name] for name, subject in world.identity_names().items()}
-
-    def settlement(_domain: str, subjects: Sequence[str]) -> list[str]:
-        return [names[subject] for subject in subjects]
-
-    authority = Authority(
-        world.grid, tmp_path / "authority", settlement=settlement, gateway=world.gateway_key
-    )
-    try:
+    with closing(authority_of(world, tmp_path)) as authority:
         opened = released(world, authority, "bill")
         rows = [(name, "2026-07-03 05:00", 2.5) for name in (homes(world)[0], shops(world)[0])]
         first = saved(world, corrected_csv(*rows))
@@ -678,8 +669,19 @@ def test_released_corrections_are_those_the_gateway_expects(world, tmp_path):
             altered[place] = json.dumps(wrong).encode()
             found = check_statements(digests, statements=altered)
             assert (found.mismatches, found.differing) == (1, (name,))
-    finally:
-        authority.close()
+
+
+def authority_of(world, folder: Path) -> Authority:
+    """A key authority that files the world's bills under the names its agents prove."""
+    filed = world.settlement_names()
+    names = {subject: filed[name] for name, subject in world.identity_names().items()}
+
+    def settlement(_domain: str, subjects: Sequence[str]) -> list[str]:
+        return [names[subject] for subject in subjects]
+
+    return Authority(
+        world.grid, folder / "authority", settlement=settlement, gateway=world.gateway_key
+    )
 
 
 def told(world, certificates: Sequence[Signed]) -> Digests:

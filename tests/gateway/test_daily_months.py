@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import closing
 from io import BytesIO
 
 import pandas as pd
@@ -20,9 +20,8 @@ from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.key_authority.checker.answering import list_certificates
 from gridsecure.statement_checks import check_statements
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
-from tests.authority_simulator import Authority
 from tests.gateway.gateway_world import MONTH, GatewayWorld
-from tests.gateway.test_corrections import homes, released, shops, told
+from tests.gateway.test_corrections import authority_of, homes, released, shops, told
 
 ZONE = "Asia/Shanghai"
 DAYS = pd.date_range(f"{MONTH}-01", periods=31, tz=ZONE)
@@ -95,22 +94,11 @@ def test_days_are_billed_from_batch_to_statement_and_add_up(world, tmp_path):
     assert report.excluded == {"interval-length": len(shops(world))}
     assert (report.readings, report.estimated) == (31 * 20, 0)
 
-    filed = world.settlement_names()
-    names = {subject: filed[name] for name, subject in world.identity_names().items()}
-
-    def settlement(_domain: str, subjects: Sequence[str]) -> list[str]:
-        return [names[subject] for subject in subjects]
-
-    authority = Authority(
-        world.grid, tmp_path / "authority", settlement=settlement, gateway=world.gateway_key
-    )
-    try:
+    with closing(authority_of(world, tmp_path)) as authority:
         statements = released(world, authority, "bill")
         digests = told(world, list_certificates(authority.zone))
         found = check_statements(digests, statements=statements)
         assert (found.bills, found.mismatches) == (len(homes(world)), 0)
-    finally:
-        authority.close()
     expected = compute_expected_bills(world.zone, load_files(world.zone, MONTH))
     stated = {name: bill for meters in expected.values() for name, bill in meters.items()}
     assert stated == oracle(world, energies)
