@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 import pytest
 
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.formats import read_readings
+from gridsecure.gateway.ingestion.risen_values import RisenValues
 from gridsecure.gateway.meanings import Meaning, Stamps, Values
+from gridsecure.gateway.value_kinds import refuse_cumulative
 
 HOURS = pd.date_range("2025-03-01", periods=24 * 31, freq="h")
 
@@ -137,3 +141,52 @@ def test_starts_are_taken_as_starts() -> None:
     energies = [0.2 + 0.01 * (number % 7) for number in range(len(HOURS))]
     for starts in (HOURS, HOURS + pd.Timedelta(hours=7)):
         assert len(read_readings(long_file(energies, starts=starts)).readings) == len(HOURS)
+
+
+def a_table(draw: random.Random) -> pd.DataFrame:
+    """Loads, faces and exchanged registers, some sparse, in an order that exports have."""
+    parts = []
+    for meter in range(draw.randint(1, 4)):
+        starts = HOURS[: draw.randint(1, 200)].tz_localize("UTC")
+        values = pd.Series([draw.randint(0, 9) for _ in starts])
+        if draw.random() < 0.7:
+            values = (values + draw.randint(0, 1)).cumsum()
+            values[len(values) // 2 :] -= draw.choice([0, values[len(values) // 2]])
+        parts.append(
+            pd.DataFrame(
+                {
+                    "meter_point_id": f"M{meter}",
+                    "start": starts,
+                    "energy_wh": values,
+                    "quality": [draw.choice(["actual"] * 9 + ["missing"]) for _ in starts],
+                }
+            )
+        )
+    table = pd.concat(parts, ignore_index=True)
+    order = draw.choice(["by meter", "by time", "latest first"])
+    if order != "by meter":
+        table = table.sort_values(
+            "start", ascending=order == "by time", kind="stable", ignore_index=True
+        )
+    return table
+
+
+def told(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except InvalidReadingsError as error:
+        return error.message
+    return ""
+
+
+def test_pieces_tell_of_faces_what_one_table_tells() -> None:
+    draw = random.Random(12)  # noqa: S311 - tables, no secret
+    answers = set()
+    for _ in range(150):
+        table, risen, size = a_table(draw), RisenValues(), draw.randint(3, 80)
+        whole = told(partial(refuse_cumulative, table))
+        for first in range(0, len(table), size):
+            risen.add(table.iloc[first : first + size].reset_index(drop=True))
+        assert told(risen.check) == whole
+        answers.add(whole)
+    assert len(answers) > 5

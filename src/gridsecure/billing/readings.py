@@ -43,6 +43,9 @@ DAY_MINUTES: Final = 1440
 
 MINUTE_US: Final = 60_000_000
 
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND: Final = dt.timedelta(microseconds=1)
+
 
 @dataclass(frozen=True, slots=True)
 class ReadingProblem:
@@ -187,7 +190,7 @@ def start_us(readings: pd.DataFrame) -> NDArray[np.int64]:
 
 def moment_us(moment: dt.datetime) -> int:
     """An aware moment as whole microseconds since 1970-01-01 UTC."""
-    return (pd.Timestamp(moment) - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(microseconds=1)
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def neighbour_steps(

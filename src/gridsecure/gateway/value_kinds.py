@@ -37,6 +37,15 @@ _RISES_PER_FALL: Final = 200
 """A register may start again or be exchanged, and a zero face may stand among the others."""
 _DAY: Final = pd.Timedelta(days=1)
 _SPARSE: Final = pd.Timedelta(hours=2)
+RUN: Final = np.dtype(
+    [
+        (name, np.int64)
+        for name in ("rises", "falls", "low", "high", "first", "last", "opening", "closing")
+    ]
+)
+"""A meter point's readings other than zero in order of time: how often the value rises and falls
+from one to the next; its least and its greatest; when the first and the last interval start [µs
+since 1970-01-01 UTC]; and the values there [Wh, varh]."""
 _SHOWN: Final = 3
 
 
@@ -136,12 +145,57 @@ def refuse_rising(
     # Most files are in this order as they stand, and nothing of theirs has to be copied.
     places = slice(None) if (order[1:] > order[:-1]).all() else order
     meters, starts = meters[places], starts[places]
-    found: NDArray[np.intp] = np.empty(0, dtype=np.intp)
     for energy in (one[places] for one in energies):
-        rows = np.flatnonzero(energy > 0)
-        found = _only_rising(meters[rows], energy[rows], starts[rows], size=len(names))
-        if len(found):
-            break
+        refuse_rising_runs(*runs_of(meters, starts, energy), names=names)
+
+
+def runs_of(
+    meters: NDArray[np.int64], starts: NDArray[np.int64], energy: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+    """The meter points that have readings other than zero, in order, and a `RUN` of each.
+
+    Args:
+        meters: Meter point number per row; rows are sorted by meter point and start.
+        starts: As `refuse_rising` has them.
+        energy: Of one register, as there.
+    """
+    rows = np.flatnonzero(energy > 0)
+    meters, starts, energy = meters[rows], starts[rows], energy[rows]
+    same = meters[1:] == meters[:-1]
+    begins = np.flatnonzero(np.append(np.ones(min(len(rows), 1), dtype=bool), ~same))
+    runs = np.zeros(len(begins), dtype=RUN)
+    if len(begins):
+        ends = np.append(begins[1:], len(rows)) - 1
+        for name, steps in (
+            ("rises", same & (energy[1:] > energy[:-1])),
+            ("falls", same & (energy[1:] < energy[:-1])),
+        ):
+            before = np.append(0, np.cumsum(steps))
+            runs[name] = before[ends] - before[begins]
+        runs["low"] = np.minimum.reduceat(energy, begins)
+        runs["high"] = np.maximum.reduceat(energy, begins)
+        runs["first"], runs["last"] = starts[begins], starts[ends]
+        runs["opening"], runs["closing"] = energy[begins], energy[ends]
+    return meters[begins], runs
+
+
+def refuse_rising_runs(
+    meters: NDArray[np.int64], runs: NDArray[np.void], *, names: Sequence[str] | pd.Index[Any]
+) -> None:
+    """Refuse runs whose values rise from reading to reading, but for a few falls.
+
+    Within a single day the load itself may rise; then a face is told by what it counted before.
+
+    Args:
+        meters: Place of each run's meter point among the names.
+        runs: A `RUN` of each.
+
+    Raises:
+        InvalidReadingsError: `readings.cumulative`, naming the meter points.
+    """
+    is_rising = runs["rises"] >= np.maximum(_FEWEST_RISES, runs["falls"] * _RISES_PER_FALL)
+    is_longer = runs["last"] - runs["first"] > _DAY // pd.Timedelta(microseconds=1)
+    found = meters[is_rising & (is_longer | (runs["low"] > runs["high"] - runs["low"]))]
     if not len(found):
         return
     shown = ", ".join(repr(str(names[meter])) for meter in found[:_SHOWN])
@@ -158,30 +212,6 @@ def refuse_rising(
             for meter in found[:20]
         ),
     )
-
-
-def _only_rising(
-    meters: NDArray[np.int64],
-    energy: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    *,
-    size: int,
-) -> NDArray[np.intp]:
-    """Meter points whose values rise from reading to reading, but for a few falls.
-
-    Within a single day the load itself may rise; then a face is told by what it counted before.
-    """
-    same = meters[1:] == meters[:-1]
-    rises = np.bincount(meters[1:][same & (energy[1:] > energy[:-1])], minlength=size)
-    falls = np.bincount(meters[1:][same & (energy[1:] < energy[:-1])], minlength=size)
-    rising = np.flatnonzero((rises >= _FEWEST_RISES) & (falls * _RISES_PER_FALL <= rises))
-    kept = []
-    for meter in rising:
-        own = slice(*np.searchsorted(meters, [meter, meter + 1]))
-        values, days = energy[own], np.ptp(starts[own]) > _DAY // pd.Timedelta(microseconds=1)
-        if days or values.min() > np.ptp(values):
-            kept.append(meter)
-    return np.array(kept, dtype=np.intp)
 
 
 def refuse_ends(starts: pd.DatetimeIndex, *, last_hour: bool) -> None:

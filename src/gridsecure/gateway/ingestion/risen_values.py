@@ -1,23 +1,24 @@
 """Whether the readings of a large body rise like the faces of a register, asked of all at once.
 
-A few bytes are kept of each reading, and meter points are looked at some at a time.
+A few numbers are kept of each meter point: how its values went so far, and where they ended. Pieces
+that follow each other in time, or come latest first, are told as one table would be. Of pieces that
+lie across each other in time, the steps within each are counted.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.readings import register_columns, start_us
-from gridsecure.gateway.value_kinds import refuse_cumulative
+from gridsecure.billing.readings import neighbour_steps, register_columns, start_us
+from gridsecure.gateway.value_kinds import RUN, refuse_rising_runs, runs_of
 
-_AT_ONCE: Final = 1 << 19
-_SECOND_US: Final = 1_000_000
-
-_Numbers = NDArray[np.signedinteger[Any]]
+_NOTHING: Final = np.zeros(1, dtype=RUN)
+_NOTHING["low"] = _NOTHING["first"] = np.iinfo(np.int64).max
+_NOTHING["high"] = _NOTHING["last"] = np.iinfo(np.int64).min
 
 
 class RisenValues:
@@ -26,22 +27,22 @@ class RisenValues:
     def __init__(self) -> None:
         """Begin with none."""
         self._codes: dict[str, int] = {}
-        self._kept: dict[str, list[_Numbers]] = {}
+        self._runs: dict[str, NDArray[np.void]] = {}
 
     def add(self, readings: pd.DataFrame) -> None:
-        """Keep what the question needs of a readings frame; all have the same columns."""
+        """Keep what the question needs of a readings frame."""
         own, names = pd.factorize(readings["meter_point_id"])
         known = [self._codes.setdefault(str(name), len(self._codes)) for name in names]
-        there = (readings["quality"] != "missing").to_numpy(bool)
-        columns = {
-            "meter": np.array(known, dtype=np.int64)[own],
-            "start": start_us(readings) // _SECOND_US,
-        } | {
-            name: np.where(there, readings[name].to_numpy(np.int64), 0)
-            for name in ("energy_wh", *register_columns(readings))
-        }
-        for name, column in columns.items():
-            self._kept.setdefault(name, []).append(_narrowed(column))
+        codes = np.array(known, dtype=np.int64)
+        order, _ = neighbour_steps(own.astype(np.int64), start_us(readings))
+        starts, there = start_us(readings)[order], (readings["quality"] != "missing").to_numpy(bool)
+        for name in ("energy_wh", *register_columns(readings)):
+            energy = np.where(there, readings[name].to_numpy(np.int64), 0)[order]
+            meters, runs = runs_of(own[order], starts, energy)
+            kept = self._runs.get(name, _NOTHING[:0])
+            kept = np.concatenate([kept, np.repeat(_NOTHING, len(self._codes) - len(kept))])
+            kept[codes[meters]] = _joined(kept[codes[meters]], runs)
+            self._runs[name] = kept
 
     def check(self) -> None:
         """Refuse energies that look like faces of a register.
@@ -49,38 +50,25 @@ class RisenValues:
         Raises:
             InvalidReadingsError: `readings.cumulative`, naming meter points.
         """
-        columns: dict[str, _Numbers] = {}
-        for name in list(self._kept):
-            columns[name] = np.concatenate(self._kept.pop(name))
-        if not columns:
-            return
-        meters = columns.pop("meter")
-        names = np.array(list(self._codes), dtype=object)
-        ends = np.cumsum(np.bincount(meters, minlength=len(names)))
-        first = 0
-        while first < len(names):
-            before = ends[first - 1] if first else 0
-            last = max(first + 1, int(np.searchsorted(ends, before + _AT_ONCE, side="right")))
-            rows = np.flatnonzero((meters >= first) & (meters < last))
-            refuse_cumulative(_frame(names[meters[rows]], {n: c[rows] for n, c in columns.items()}))
-            first = last
+        for runs in self._runs.values():
+            refuse_rising_runs(np.arange(len(runs)), runs, names=list(self._codes))
 
 
-def _frame(names: NDArray[np.object_], rows: dict[str, _Numbers]) -> pd.DataFrame:
-    starts = rows.pop("start").astype(np.int64) * _SECOND_US
-    return pd.DataFrame(
-        {
-            "meter_point_id": names,
-            "start": pd.DatetimeIndex(starts.view("M8[us]"), tz="UTC"),
-            "quality": "actual",
-        }
-        | {name: column.astype(np.int64) for name, column in rows.items()}
-    )
-
-
-def _narrowed(numbers: NDArray[np.int64]) -> _Numbers:
-    """The same numbers in half the bytes, where they fit."""
-    limits = np.iinfo(np.int32)
-    if len(numbers) and (numbers.min() < limits.min or numbers.max() > limits.max):
-        return numbers
-    return numbers.astype(np.int32)
+def _joined(kept: NDArray[np.void], more: NDArray[np.void]) -> NDArray[np.void]:
+    """Runs of the same meter points as one each."""
+    both = np.zeros(len(kept), dtype=RUN)
+    begins, ends = more["first"] < kept["first"], more["last"] >= kept["last"]
+    follows, precedes = more["first"] >= kept["last"], more["last"] < kept["first"]
+    before = np.where(precedes, more["closing"], kept["closing"])
+    after = np.where(precedes, kept["opening"], more["opening"])
+    is_step = (follows | precedes) & (kept["first"] <= kept["last"])
+    step = is_step * np.sign(after - before)
+    both["rises"] = kept["rises"] + more["rises"] + (step > 0)
+    both["falls"] = kept["falls"] + more["falls"] + (step < 0)
+    both["low"] = np.minimum(kept["low"], more["low"])
+    both["high"] = np.maximum(kept["high"], more["high"])
+    both["first"] = np.minimum(kept["first"], more["first"])
+    both["last"] = np.maximum(kept["last"], more["last"])
+    both["opening"] = np.where(begins, more["opening"], kept["opening"])
+    both["closing"] = np.where(ends, more["closing"], kept["closing"])
+    return both
