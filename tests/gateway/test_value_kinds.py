@@ -182,7 +182,7 @@ def told(check: Callable[[], None]) -> str:
 def test_pieces_tell_of_faces_what_one_table_tells() -> None:
     draw = random.Random(12)  # noqa: S311 - tables, no secret
     answers = set()
-    for _ in range(150):
+    for _ in range(40):
         table, risen, size = a_table(draw), RisenValues(), draw.randint(3, 80)
         whole = told(partial(refuse_cumulative, table))
         for first in range(0, len(table), size):
