@@ -17,7 +17,6 @@ Actions, from the mildest on:
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -25,12 +24,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from gridsecure.errors import InputError
+from gridsecure.toml_documents import read_document
 
 OFF, FLAG, QUARANTINE, HOLD = "off", "flag", "quarantine", "hold"
-LARGEST_TEXT: Final = 1 << 20
-"""Characters of a rule book."""
-_MOST_DOTS: Final = 64
-
 _CLASS: Final = re.compile(r"[\w][\w .-]{0,63}")
 _VERSION: Final = re.compile(r"[\w][\w.-]{0,31}")
 _ANY: Final = (OFF, FLAG, QUARANTINE, HOLD)
@@ -181,15 +177,7 @@ def parse_kept_book(text: str) -> RuleBook:
 
 
 def _read_document(text: str) -> dict[str, Any]:
-    if len(text) > LARGEST_TEXT:
-        raise _refusal(f"The rule book is longer than {LARGEST_TEXT:,} characters", "syntax")
-    # The time to read a key rises with the square of its parts: one of a megabyte takes hours.
-    if any(line.count(".") > _MOST_DOTS for line in text.split("\n")):
-        raise _refusal(f"A line of the rule book has more than {_MOST_DOTS} dots", "syntax")
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _refusal(f"The rule book is not valid TOML ({error})", "syntax") from error
+    return read_document(text, name="rule book", refuse=lambda why: _refusal(why, "syntax"))
 
 
 def _read_book(document: dict[str, Any]) -> RuleBook:

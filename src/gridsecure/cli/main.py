@@ -24,6 +24,7 @@ from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import period_app
 from gridsecure.cli.plan import plan_app
+from gridsecure.cli.policy import policy_app
 from gridsecure.cli.rules import rules_app
 from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from gridsecure.cli.shadow import shadow_app
@@ -61,6 +62,7 @@ app.add_typer(books_app, name="books")
 app.add_typer(correction_app, name="correction")
 app.add_typer(day_app, name="day")
 app.add_typer(rules_app, name="rules")
+app.add_typer(policy_app, name="policy")
 app.add_typer(exceptions_app, name="exceptions")
 app.add_typer(edits_app, name="edits")
 app.add_typer(objects_app, name="objects")

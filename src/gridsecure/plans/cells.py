@@ -14,7 +14,7 @@ one. Owners who share what they know without the identity authority knowing it d
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Final, NamedTuple
@@ -55,9 +55,29 @@ class Member(NamedTuple):
 
 Members = frozenset[Member]
 MEASURES: Final = ("bills", "energy_wh", "amount_fen")
+ENERGY: Final = "energy_wh"
 MONEY: Final = "amount_fen"
 ALL_MEASURES: Final = frozenset(MEASURES)
+OTHER_CLASSES: Final = "*"
+"""Stands for every customer class that is not named."""
 NO_MEASURES: Final[frozenset[str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Minima:
+    """Fewest customers that a number may be about.
+
+    Args:
+        by_class: Customer class, or `OTHER_CLASSES` -> measure -> fewest customers. What is not in
+            it may not be told at all.
+    """
+
+    by_class: Mapping[str, Mapping[str, int]]
+
+    def of(self, place: Place) -> Mapping[str, int]:
+        """By measure, those of a cell."""
+        found = self.by_class.get(place[1])
+        return self.by_class.get(OTHER_CLASSES, {}) if found is None else found
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,3 +19,9 @@ STAFF_PURPOSES: Final[Mapping[PlanName, frozenset[str]]] = {
     "rebill": frozenset({"billing"}),
 }
 """What staff may order each plan for."""
+
+PREVIEW: Final = "preview"
+"""What a shadow run tells; nobody may order a plan for it."""
+
+PURPOSES: Final = tuple(sorted({PREVIEW, RESEARCH}.union(*STAFF_PURPOSES.values())))
+"""All there are."""

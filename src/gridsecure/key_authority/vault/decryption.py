@@ -23,7 +23,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,14 +91,13 @@ from gridsecure.messages import (
     open_message,
 )
 from gridsecure.plans.bills import plan_bill
+from gridsecure.plans.cells import ENERGY
 from gridsecure.plans.execution import billing_period, roster_contracts, roster_rules
 from gridsecure.plans.key_ring import MAX_OPEN, foreign_key_set_error
 from gridsecure.plans.load_curve import CellLayout, interval_times, lay_out_cells, total_day
 from gridsecure.plans.recombination import recombine_outputs
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
-
-ENERGY: Final = "energy_wh"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,104 @@
+"""What a policy decides about a request, and how two policies differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+from gridsecure.plans.cells import ENERGY, MEASURES, OTHER_CLASSES, Minima
+from gridsecure.plans.purposes import PREVIEW, RESEARCH, STAFF_PURPOSES
+from gridsecure.policy.language import Policy, Resolution, Role, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a policy looks at in a request, besides measure and customer class."""
+
+    role: Role
+    purpose: str
+    resolution: Resolution
+
+
+class Case(NamedTuple):
+    """One question to a policy."""
+
+    measure: str
+    resolution: Resolution
+    customer_class: str
+    role: str
+    purpose: str
+
+
+class Change(NamedTuple):
+    """What two policies decide otherwise.
+
+    Args:
+        before: Fewest customers; None where it is refused.
+        after: Likewise.
+    """
+
+    case: Case
+    before: int | None
+    after: int | None
+
+    @property
+    def is_looser(self) -> bool:
+        """Whether the second policy permits more."""
+        if self.before is None or self.after is None:
+            return self.before is None
+        return self.after < self.before
+
+
+def decide(policy: Policy, case: Case) -> Rule | None:
+    """The rule that decides a case; None where no rule permits it."""
+    return policy.find_rule(
+        case.measure,
+        grade=policy.grades[case.resolution],
+        group=policy.find_group(case.customer_class),
+        role=case.role,
+        purpose=case.purpose,
+    )
+
+
+def find_minima(policy: Policy, asked: Asked) -> Minima:
+    """The fewest customers by class and measure that a request may be told of."""
+    by_class = {}
+    for name in dict.fromkeys((*policy.classes, OTHER_CLASSES)):
+        rules = {
+            measure: decide(
+                policy, Case(measure, asked.resolution, name, asked.role, asked.purpose)
+            )
+            for measure in MEASURES
+        }
+        by_class[name] = {m: rule.minimum for m, rule in rules.items() if rule is not None}
+    return Minima(by_class)
+
+
+def compare_policies(before: Policy, after: Policy) -> list[Change]:
+    """Every case that two policies decide otherwise."""
+    classes = sorted({*before.classes, *after.classes, OTHER_CLASSES})
+    changes = []
+    for case in list_cases(classes):
+        old, new = (decide(policy, case) for policy in (before, after))
+        change = Change(case, old.minimum if old else None, new.minimum if new else None)
+        if change.before != change.after:
+            changes.append(change)
+    return changes
+
+
+def list_cases(classes: Iterable[str]) -> Iterator[Case]:
+    """Every question that a request can ask of a policy, for some customer classes."""
+    monthly = [("staff", purpose) for purpose in sorted({*STAFF_PURPOSES["bill"], PREVIEW})]
+    curves = [("staff", purpose) for purpose in sorted(STAFF_PURPOSES["load-curve"])]
+    curves.append(("analyst", RESEARCH))
+    asked: list[tuple[Resolution, Sequence[str], list[tuple[str, str]]]] = [
+        ("monthly", MEASURES, monthly),
+        ("daily", (ENERGY,), curves),
+        ("interval", (ENERGY,), curves),
+    ]
+    for name in classes:
+        for resolution, measures, askers in asked:
+            for measure, (role, purpose) in product(measures, askers):
+                yield Case(measure, resolution, name, role, purpose)

@@ -1,0 +1,59 @@
+"""The policies that ship, by name."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from gridsecure.errors import InputError
+from gridsecure.policy.language import Policy, parse_policy
+
+STRICT: Final = "strict"
+UNIFORM: Final = "uniform-15"
+"""15 customers for everything that the services release."""
+
+_FOLDER: Final = Path(__file__).with_name("packs")
+
+
+def list_packs() -> list[str]:
+    """Their names."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+@cache
+def load_pack(name: str) -> Policy:
+    """A policy that ships.
+
+    Raises:
+        InputError: There is none of this name (`policy.pack`).
+    """
+    if name not in list_packs():
+        raise InputError(
+            f"No policy of the name {name!r} ships.",
+            reason="policy.pack",
+            remedy="Name one of those that `gridsecure policy list` prints, or a file.",
+        )
+    return parse_policy((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def load_policy(named: str) -> Policy:
+    """A policy that ships, by its name, or one of a file that ends in `.toml`.
+
+    Raises:
+        InputError: There is none of the name (`policy.pack`), the file cannot be read
+            (`policy.file`), or as `parse_policy`.
+    """
+    if not named.endswith(".toml"):
+        return load_pack(named)
+    path = Path(named)
+    try:
+        # Byte for byte as written: other line ends would be another digest.
+        text = path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"The policy {path.name!r} cannot be read as UTF-8.",
+            reason="policy.file",
+            remedy="Check the path, the permissions and the encoding.",
+        ) from error
+    return parse_policy(text)

@@ -1,0 +1,50 @@
+"""`gridsecure policy`: what ships, what a file says, and how two differ."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from gridsecure.cli.main import app as command
+from gridsecure.policy.packs import list_packs, load_pack
+
+
+def run(*arguments):
+    return CliRunner(env={"COLUMNS": "200"}).invoke(command, ["policy", *arguments])
+
+
+def test_the_policies_that_ship_are_listed_and_shown():
+    listed = json.loads(run("list", "--format", "json").stdout)["policies"]
+    assert [row["name"] for row in listed] == list_packs()
+    assert run("show", "strict", "--text").stdout == load_pack("strict").text
+    shown = run("show", "strict").stdout
+    assert "residential: at least 100 customers" in shown
+    assert load_pack("strict").digest in shown
+    assert "DEMONSTRATION ONLY" in run("show", "small-demonstration").stdout
+
+
+def test_a_file_is_checked_before_it_is_used(tmp_path):
+    own = tmp_path / "own.toml"
+    own.write_text(load_pack("strict").text)
+    assert load_pack("strict").digest in run("check", str(own)).stdout
+    own.write_text(own.read_text().replace("minimum = 100", "minimum = 100\napprovals = 2", 1))
+    refused = run("check", str(own))
+    assert (refused.exit_code, "policy.unenforced" in refused.output) == (1, True)
+    missing = run("check", str(tmp_path / "none.toml"))
+    assert (missing.exit_code, "policy.file" in missing.output) == (1, True)
+
+
+@pytest.mark.parametrize(("pair", "looser"), [(("uniform-15", "strict"), 0), (("strict",) * 2, 0)])
+def test_two_policies_are_compared_case_by_case(pair, looser):
+    changes = json.loads(run("diff", *pair, "--format", "json").stdout)["changes"]
+    back = json.loads(run("diff", *pair[::-1], "--format", "json").stdout)["changes"]
+    assert sum(one["is_looser"] for one in changes) == looser
+    assert sum(one["is_looser"] for one in back) == len(changes)
+    if not changes:
+        assert "decide every case alike" in run("diff", *pair).stdout
+        return
+    home = [one for one in changes if one["customer_class"] == "household"]
+    assert {(one["before"], one["after"]) for one in home} == {(15, 100)}
+    assert f"0 cases are looser, {len(changes)} stricter." in run("diff", *pair).stdout

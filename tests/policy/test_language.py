@@ -1,0 +1,154 @@
+"""What a release policy may say, and what is refused of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from gridsecure.errors import InputError
+from gridsecure.plans.cells import MEASURES
+from gridsecure.plans.purposes import PURPOSES
+from gridsecure.policy.decisions import Asked, Case, compare_policies, decide, find_minima
+from gridsecure.policy.language import UNENFORCED, parse_policy
+from gridsecure.policy.packs import list_packs, load_pack, load_policy
+
+STRICT = load_pack("strict").text
+HOME, FACTORY = ("futian", "household"), ("futian", "factory")
+
+
+def changed(*pairs: tuple[str, str], text: str = STRICT) -> str:
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return text
+
+
+def refused(text: str) -> str:
+    with pytest.raises(InputError) as caught:
+        parse_policy(text)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("name", list_packs())
+def test_every_pack_says_what_it_rests_on(name):
+    policy = load_pack(name)
+    assert policy.name == name
+    assert all(rule.sources for rule in policy.rules)
+    assert {source for rule in policy.rules for source in rule.sources} == policy.sources.keys()
+
+
+def test_the_strict_pack_tells_of_a_hundred_homes_or_fifteen_others():
+    minima = find_minima(load_pack("strict"), Asked("staff", "billing", "monthly"))
+    assert minima.of(HOME) == dict.fromkeys(MEASURES, 100)
+    assert minima.of(FACTORY) == dict.fromkeys(MEASURES, 15)
+    # Who is in no class that is named counts as residential.
+    assert minima.of(("futian", "school")) == dict.fromkeys(MEASURES, 100)
+
+
+def test_what_no_rule_permits_is_refused():
+    research = find_minima(load_pack("strict"), Asked("analyst", "research", "interval"))
+    assert research.of(HOME) == {"energy_wh": 100}
+    none = find_minima(load_pack("strict"), Asked("analyst", "billing", "monthly"))
+    assert none.of(HOME) == {}
+    unnamed = changed(('["household", "*"]', '["household"]'))
+    policy = parse_policy(unnamed)
+    assert find_minima(policy, Asked("staff", "billing", "monthly")).of(("a", "school")) == {}
+
+
+def test_of_several_rules_the_strictest_decides_in_any_order():
+    for order in ((15, 40), (40, 15)):
+        text = changed(
+            ("minimum = 100", f"minimum = {order[0]}"),
+            ('classes = ["non-residential"]', 'classes = ["residential", "non-residential"]'),
+            ("minimum = 15", f"minimum = {order[1]}"),
+        )
+        rule = decide(
+            parse_policy(text), Case(MEASURES[0], "daily", "household", "staff", "billing")
+        )
+        assert rule is not None
+        assert rule.minimum == 40
+
+
+def test_a_finer_resolution_raised_to_a_grade_is_held_to_its_rules_at_once():
+    text = changed(
+        ("grades = [1, 2, 3]", "grades = [1, 2]"),
+        ("[[rules]]", '[[rules]]\nname = "curves"\nmeasures = ["energy_wh"]\ngrades = [3]\n'
+         'classes = ["residential"]\nroles = ["staff"]\npurposes = ["operations"]\nminimum = 500\n'
+         'sources = ["cpuc-e-5105"]\n\n[[rules]]'),
+    )  # fmt: skip
+    before = parse_policy(text)
+    after = parse_policy(changed(("daily = 2", "daily = 3"), text=text))
+    daily = Asked("staff", "operations", "daily")
+    assert find_minima(before, daily).of(HOME)["energy_wh"] == 100
+    assert find_minima(after, daily).of(HOME)["energy_wh"] == 500
+    changes = compare_policies(before, after)
+    assert changes
+    assert not any(one.is_looser for one in changes)
+    assert all(one.is_looser for one in compare_policies(after, before))
+
+
+@pytest.mark.parametrize("term", UNENFORCED)
+@pytest.mark.parametrize("at", ["[[rules]]\n", 'name = "strict"\n'])
+def test_a_term_that_nothing_enforces_is_refused(term, at):
+    where = f"{at}{term} = 1\n"
+    assert refused(changed((at, where))) == "policy.unenforced"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "reason"),
+    [
+        ([("minimum = 100", "minimum = 1")], "policy.value"),
+        ([("minimum = 100", "minimum = true")], "policy.value"),
+        ([("minimum = 100", "minimum = 100.0")], "policy.value"),
+        ([("minimum = 15", "minimum = 14")], "policy.value"),  # previews among its purposes
+        ([("minimum = 100", "minimun = 100")], "policy.term"),
+        ([("minimum = 100\n", "")], "policy.syntax"),
+        ([('"billing", "operations"', '"billing", "curiosity"')], "policy.value"),
+        ([('roles = ["staff"]', "roles = []")], "policy.value"),
+        ([('roles = ["staff"]', 'roles = ["staff", "staff"]')], "policy.value"),
+        ([('roles = ["staff"]', 'roles = [["staff"]]')], "policy.value"),
+        ([("grades = [1, 2, 3]", "grades = [true]")], "policy.value"),
+        ([('classes = ["residential"]', 'classes = ["household"]')], "policy.value"),
+        ([('["cpuc-d-14-05-016", "cpuc-e-5105"]', '["hearsay"]')], "policy.value"),
+        ([('["cpuc-d-14-05-016", "cpuc-e-5105"]', "[]")], "policy.value"),
+        ([('name = "non-residential"', 'name = "residential"')], "policy.value"),
+        ([('"shop", "factory"', '"shop", "household"')], "policy.value"),
+        ([("version = 1", "version = 0")], "policy.value"),
+        ([("2026-01-01T00:00:00+00:00", "2026-01-01")], "policy.value"),
+        ([("2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00")], "policy.value"),
+        ([("2026-01-01T00:00:00+00:00", "9999-01-01T00:00:00+00:00")], "policy.value"),
+        ([("daily = 2", "daily = 4")], "policy.grades"),
+        ([("grades = [1, 2, 3]", "grades = [3]")], "policy.grades"),
+        ([("[grades]", "[grades")], "policy.syntax"),
+        ([("monthly = 1\n", "")], "policy.syntax"),
+        ([("[[sources]]", "[[rules]]"), ("[[sources]]", "[[rules]]")], "policy.syntax"),
+    ],
+)  # fmt: skip
+def test_a_policy_that_says_something_else_is_refused_by_name(pairs, reason):
+    assert refused(changed(*pairs)) == reason
+
+
+def test_a_higher_grade_is_never_permitted_more():
+    looser = changed(
+        ("grades = [1, 2, 3]", "grades = [1]"),
+        ("[[rules]]", '[[rules]]\nname = "curves"\nmeasures = ["energy_wh"]\ngrades = [2, 3]\n'
+         'classes = ["residential"]\nroles = ["staff"]\npurposes = ["operations"]\nminimum = 99\n'
+         'sources = ["cpuc-e-5105"]\n\n[[rules]]'),
+    )  # fmt: skip
+    assert refused(looser) == "policy.grades"
+
+
+def test_a_policy_is_known_by_its_bytes(tmp_path):
+    path = tmp_path / "own.toml"
+    path.write_bytes(STRICT.encode())
+    assert load_policy(str(path)).digest == load_pack("strict").digest
+    path.write_bytes(STRICT.replace("\n", "\r\n").encode())
+    assert load_policy(str(path)).digest != load_pack("strict").digest
+    path.write_bytes(b"\xff")
+    for named, reason in ((str(path), "policy.file"), ("stricter", "policy.pack")):
+        with pytest.raises(InputError) as caught:
+            load_policy(named)
+        assert caught.value.reason == reason
+
+
+def test_every_purpose_can_be_written():
+    assert set(PURPOSES) == {"billing", "operations", "preview", "research", "tariff-design"}
