@@ -14,8 +14,7 @@ from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 
 with on_use():
-    from gridsecure.policy import decisions, packs
-    from gridsecure.policy.language import Policy
+    from gridsecure.policy import decisions, language, packs
 
 policy_app = typer.Typer(help="Show, check and compare release policies.", no_args_is_help=True)
 
@@ -73,7 +72,7 @@ def diff(
     print_result({"changes": rows}, output, show=lambda console: _show_changes(rows, console))
 
 
-def _head(policy: Policy) -> dict[str, Any]:
+def _head(policy: language.Policy) -> dict[str, Any]:
     return {
         "name": policy.name,
         "version": policy.version,
@@ -83,7 +82,7 @@ def _head(policy: Policy) -> dict[str, Any]:
     }
 
 
-def _document(policy: Policy) -> dict[str, Any]:
+def _document(policy: language.Policy) -> dict[str, Any]:
     return _head(policy) | {
         "grades": dict(policy.grades),
         "class_groups": {name: sorted(group) for name, group in policy.class_groups.items()},
