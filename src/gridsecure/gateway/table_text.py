@@ -20,6 +20,9 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as csv_of_arrow
 from pandas.api.types import union_categoricals
 
 from gridsecure.billing.readings import ReadingProblem
@@ -332,9 +335,65 @@ def read_cells(text: TableText, *, separator: str, columns: Sequence[str]) -> pd
     Raises:
         InvalidReadingsError: `readings.malformed`.
     """
+    table = _plain_cells(text.data, separator, columns)
+    if table is None:
+        table = _parsed_cells(text.data, separator, columns)
+    table.index = pd.RangeIndex(text.first_line + 1, text.first_line + 1 + len(table))
+    return without_blank_lines(table)
+
+
+def _plain_cells(data: bytes, separator: str, columns: Sequence[str]) -> pd.DataFrame | None:
+    """The table of a text that needs cutting alone, in a third of the time; None of any other.
+
+    That is one without quotes, spaces that belong to no cell, and blank lines: no cell becomes an
+    object of its own.
+    """
+    if any(mark in data for mark in (b'"', b"\n ", f"{separator} ".encode())):
+        return None
+    text, repeated = pa.large_string(), pa.dictionary(pa.int32(), pa.large_string())
+    try:
+        table = csv_of_arrow.read_csv(
+            pa.BufferReader(data),
+            csv_of_arrow.ReadOptions(
+                use_threads=False, block_size=_BLOCK, skip_rows=1, column_names=list(columns)
+            ),
+            csv_of_arrow.ParseOptions(
+                delimiter=separator, quote_char=False, ignore_empty_lines=False
+            ),
+            csv_of_arrow.ConvertOptions(
+                check_utf8=False,  # it was decoded, and encoded here
+                column_types={one: repeated if one in REPEATED else text for one in columns},
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None  # the other parser knows what a blank line is, and what is malformed
+    return pd.DataFrame(
+        {
+            name: _categorical(column) if name in REPEATED else pd.array(column, dtype="str")
+            for name, column in zip(columns, table.combine_chunks().columns, strict=True)
+        }
+    )
+
+
+def _categorical(column: pa.ChunkedArray) -> pd.Categorical:
+    """A column of few texts, which are in order."""
+    coded = column.unify_dictionaries().combine_chunks()
+    order = pc.array_sort_indices(coded.dictionary).to_numpy()
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    texts = pd.Index(coded.dictionary.take(order), dtype="str")
+    return pd.Categorical.from_codes(places[coded.indices.to_numpy()], categories=texts)
+
+
+def _parsed_cells(data: bytes, separator: str, columns: Sequence[str]) -> pd.DataFrame:
+    """The table of any text.
+
+    Raises:
+        InvalidReadingsError: `readings.malformed`.
+    """
     try:
         with pd.read_csv(
-            io.BytesIO(text.data),
+            io.BytesIO(data),
             sep=separator,
             names=list(columns),
             header=0,
@@ -345,12 +404,10 @@ def read_cells(text: TableText, *, separator: str, columns: Sequence[str]) -> pd
             index_col=False,
             chunksize=max(1, _CELLS // len(columns)),
         ) as parts:
-            table = _joined([_coded(part) for part in parts])
+            return _joined([_coded(part) for part in parts])
     except pd.errors.ParserError:
         # The parser's own message can quote the line, so it is not carried along.
         raise _malformed(None) from None
-    table.index = pd.RangeIndex(text.first_line + 1, text.first_line + 1 + len(table))
-    return without_blank_lines(table)
 
 
 def _coded(part: pd.DataFrame) -> pd.DataFrame:
