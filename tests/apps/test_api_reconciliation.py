@@ -204,9 +204,14 @@ def test_what_a_killed_month_or_correction_had_waits_until_it_is_done(gateway, m
     gateway.batch(late, "late", 2)
     with monkeypatch.context() as patched:
         patched.setattr(outbox, "send", kill)
-        gateway.call("POST", "/corrections")
+        text = HEADER + late.replace("00:00", "01:00")
+        gateway.call("POST", "/corrections", files=[("readings", ("r.csv", text.encode()))])
         gateway.worker.wait(60)
     assert gateway.source("headend")["reasons"]["waiting"] == {"correction-unfinished": 1}
+    assert gateway.source("correction")["reasons"]["waiting"] == {"correction-unfinished": 1}
+    (path,) = (gateway.months / MONTH / "versions").glob("*")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert differing(gateway) == [("1", 0, 0, "audit.version")]
 
 
 def differing(gateway) -> list[tuple]:
@@ -282,16 +287,25 @@ def test_a_month_that_is_not_what_was_billed_does_not_add_up(gateway):
 
 
 @pytest.mark.parametrize("is_done", [False, True])
-def test_a_file_that_lost_readings_since_it_came_is_named(gateway, is_done):
+def test_a_file_that_is_not_what_came_is_named_and_never_billed(gateway, is_done):
     rows = gateway.world.simulated.wide_csv().splitlines(keepends=True)
     gateway.put_files(readings=[b"".join(rows[:40]), rows[0] + b"".join(rows[40:])])
     assert gateway.source("files")["came_in"] == 20 * 744
-    second = 24 * len(rows[40:])
-    (path,) = gateway.months.glob(f"{MONTH}/input-*/readings-0002")
-    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
     if is_done:
         assert gateway.processed()["state"] == "done"
-    assert differing(gateway) == [("2", second, second - 24, "")]
+    (path,) = gateway.months.glob(f"{MONTH}/input-*/readings-0002")
+    whole = path.read_bytes()
+    path.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+    assert differing(gateway) == [("2", 0, 0, "storage.read")]
+    assert gateway.reconcile().json()["total"]["came_in"] == 24 * len(rows[1:40])
+    if not is_done:
+        failed = gateway.processed()
+        assert (failed["state"], failed["reason"]) == ("failed", "storage.read")
+        path.unlink()
+        assert differing(gateway) == [("2", 0, 0, "storage.read")]
+    path.write_bytes(whole)
+    assert gateway.processed()["state"] == "done"
+    assert counts(gateway.source("files")) == (20 * 744, 20 * 744, 0, 0, 0)
 
 
 def test_a_file_that_cannot_be_read_is_kept_and_the_month_says_why(gateway):

@@ -9,6 +9,7 @@ below zero; both by name.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from gridsecure.billing.readings import ReadingProblem, as_categories, join_read
 from gridsecure.billing.rule_books import default_text
 from gridsecure.billing.rule_policies import ValidationPolicy
 from gridsecure.billing.validation import ValidationResult, validate_readings
-from gridsecure.errors import InputError, InvalidReadingsError
+from gridsecure.errors import InputError, InvalidReadingsError, StorageError
 from gridsecure.gateway.batch_readings import meter_books, overlay_batches, read_month_batches
 from gridsecure.gateway.books.months import MonthContracts, Window, no_contracts
 from gridsecure.gateway.formats import ReadingsFile, read_readings
@@ -72,8 +73,8 @@ class MonthFiles:
         checks: Files of faces of registers and of totals of days, to compare readings with.
         waived: Meter points and rules of that book whose hold of a bill somebody waived.
         trace: Told where each reading comes from; None where nobody asks.
-        came_in: How many readings each of `readings` held as it came; None of one that could not be
-            read then, and of none before this was counted.
+        digests: Of each of `readings` as it came [SHA-256, hex]; none of files that are nobody
+            else's, and of those that came before they were taken.
     """
 
     month: str
@@ -92,7 +93,7 @@ class MonthFiles:
     edits: tuple[Path, ...] = ()
     checks: tuple[Path, ...] = ()
     trace: ReadingTrace | None = None
-    came_in: tuple[int | None, ...] = ()
+    digests: tuple[str, ...] = ()
 
     def mark(self, readings: pd.DataFrame, *, not_held: int = 0) -> pd.DataFrame:
         """Readings of one file, batch or edit, told where they come from if somebody asks.
@@ -146,7 +147,10 @@ def read_files(files: MonthFiles, *, timezone: str, period: BillingPeriod) -> li
         InvalidReadingsError: A file is unusable as a whole; the message says which, by its place
             in the list. Or a later file has other intervals than what it corrects
             (`correction.interval`), or all files hold too many readings (`month.too-many`).
+        StorageError: A file is gone, or is not the one that came (`storage.read`).
     """
+    for number, (path, digest) in enumerate(zip(files.readings, files.digests, strict=False), 1):
+        check_as_it_came(path, digest, what=f"Readings file {number} of {len(files.readings)}")
     found = _read(files, files.readings, timezone=timezone)
     if files.batches:
         above = [one.readings for one in found]
@@ -161,6 +165,44 @@ def read_files(files: MonthFiles, *, timezone: str, period: BillingPeriod) -> li
         below = _overlaid(below, later, files, earlier=earlier, timezone=timezone, period=period)
         earlier += later.batches
     return [below]
+
+
+def read_later_files(
+    files: MonthFiles, paths: Sequence[Path], *, timezone: str
+) -> list[ReadingsFile]:
+    """Read files of late and corrected readings by themselves, before they are laid over a month.
+
+    Raises:
+        InvalidReadingsError: As `read_files`.
+    """
+    return _read(files, paths, timezone=timezone, interval=UNKNOWN)
+
+
+def check_as_it_came(path: Path, digest: str, *, what: str) -> None:
+    """Require that a file is what came.
+
+    SHA-256, because it finds damage only: who may write the file may write its digest, and the
+    large files of a month are digested by the processor ten times as fast as by SM3.
+
+    Args:
+        digest: Of the file as it came [SHA-256, hex].
+        what: Which file that is, for the message.
+
+    Raises:
+        StorageError: It is not, or is gone (`storage.read`).
+    """
+    try:
+        with path.open("rb") as file:
+            is_same = hashlib.file_digest(file, "sha256").hexdigest() == digest
+    except OSError:
+        is_same = False
+    if not is_same:
+        raise StorageError(
+            f"{what} is gone, or is not the one that was handed in.",
+            reason="storage.read",
+            remedy="Restore the gateway's folder from its backup, or hand the month's files in"
+            " again while its rosters are not fixed.",
+        )
 
 
 def _overlaid(

@@ -215,6 +215,11 @@ def late_batches(zone: GatewayZone, month: str) -> tuple[int, int]:
     return counted, max(newest_batch(zone, month=month), counted)
 
 
+def version_path(zone: GatewayZone, month: str, digest: str) -> Path:
+    """Where a corrected file was kept."""
+    return month_folder(zone, month) / "versions" / digest
+
+
 def locate_version(zone: GatewayZone, month: str, digest: str) -> Path:
     """Where a corrected file lies, after its bytes were compared with its name.
 
@@ -222,7 +227,7 @@ def locate_version(zone: GatewayZone, month: str, digest: str) -> Path:
         AuditBrokenError: It is not what was handed in (`audit.version`).
         StorageError: It cannot be read.
     """
-    path = month_folder(zone, month) / "versions" / digest
+    path = version_path(zone, month, digest)
     if file_digest(path) != digest:
         raise AuditBrokenError(
             "A stored version of the readings was altered.",

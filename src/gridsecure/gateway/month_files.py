@@ -5,11 +5,13 @@
 
 A set is written into a folder of its own, and takes effect when `input.json` names it. Whatever a
 killed or refused attempt left is removed by the next one. Files have names given here, never those
-of the sender. How many readings each file holds is counted as it comes (`reading_balance`).
+of the sender. Each readings file is digested as it comes, and read only while it is what came: so
+what is read of it later is what came in.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import shutil
@@ -29,7 +31,7 @@ from gridsecure.gateway.books.as_of import contracts_as_of
 from gridsecure.gateway.books.imports import state_contracts
 from gridsecure.gateway.books.register import is_held_in, newest_revision
 from gridsecure.gateway.check_files import read_checks
-from gridsecure.gateway.collection import MonthFiles, read_files
+from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.edits import edit_files, find_edits
 from gridsecure.gateway.exceptions import find_waived
 from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
@@ -102,8 +104,10 @@ def save_files(zone: GatewayZone, month: str, *, files: HandedIn, person: str, a
     private_folder(folder)
     with _staged(folder) as staging:
         names = [f"readings-{number:04d}" for number in range(1, len(files.readings) + 1)]
-        for name, source in zip(names, files.readings, strict=True):
-            write_private(staging / name, _chunks(source), what=_WHAT)
+        digests = [
+            _write_digested(staging / name, source)
+            for name, source in zip(names, files.readings, strict=True)
+        ]
         checks = [f"checks-{number:04d}" for number in range(1, len(files.checks) + 1)]
         for name, source in zip(checks, files.checks, strict=True):
             write_private(staging / name, _chunks(source), what=_WHAT)
@@ -117,11 +121,10 @@ def save_files(zone: GatewayZone, month: str, *, files: HandedIn, person: str, a
         if contracts is not None:
             first = period.start.date()
             state_contracts(zone, contracts, valid_from=first, person=person, at=at)
-        paths = [staging / name for name in names]
         pointer = {
             "folder": staging.name,
             "readings": names,
-            "came_in": [_count_readings(zone, month, path) for path in paths],
+            "digests": digests,
             "tariffs": by_id,
             "checks": checks,
         }
@@ -130,15 +133,17 @@ def save_files(zone: GatewayZone, month: str, *, files: HandedIn, person: str, a
     return 0 if contracts is None else len(contracts)
 
 
-def _count_readings(zone: GatewayZone, month: str, path: Path) -> int | None:
-    """Readings of a file; None of one that cannot be read, which processing the month refuses."""
-    period = zone.period(month)
-    alone = MonthFiles(month, path.parent, (path,), {}, max_readings=zone.max_readings, rules="")
-    try:
-        (found,) = read_files(alone, timezone=zone.timezone, period=period)
-    except InputError:
-        return None
-    return len(found.readings)
+def _write_digested(path: Path, source: BinaryIO) -> str:
+    """Keep a file, and return its digest [SHA-256, hex]."""
+    digest = hashlib.sha256()
+
+    def parts() -> Iterator[bytes]:
+        for part in _chunks(source):
+            digest.update(part)
+            yield part
+
+    write_private(path, parts(), what=_WHAT)
+    return digest.hexdigest()
 
 
 def _check_handed_in(zone: GatewayZone, month: str, files: HandedIn, period: BillingPeriod) -> None:
@@ -215,7 +220,7 @@ def load_day_files(zone: GatewayZone, day: str) -> MonthFiles:
     period, folder = local_day(day, timezone=zone.timezone), day_folder(zone, day)
     month = zone.month_of(day)
     pointer = _pointer(month_folder(zone, month)) or {"folder": "", "tariffs": {}}
-    of_month = _load(zone, month, pointer | {"readings": [], "came_in": []})
+    of_month = _load(zone, month, pointer | {"readings": [], "digests": []})
     until = of_month.until_batch
     return replace(of_month, folder=folder, batches=find_batches(zone, period, until=until))
 
@@ -246,7 +251,7 @@ def _load(zone: GatewayZone, month: str, pointer: dict[str, Any]) -> MonthFiles:
         edits=edit_files(zone, find_edits(zone, month) if plan is None else plan.edits),
         waived=find_waived(zone, month) if plan is None else frozenset(plan.waived),
         checks=tuple(source / name for name in pointer.get("checks", ())),
-        came_in=tuple(pointer.get("came_in", ())),
+        digests=tuple(pointer.get("digests", ())),
     )
 
 

@@ -10,8 +10,8 @@ that came in is then one of these:
   (`superseded`, `edited`), or its meter point has no bill;
 - waiting: it came late, and no correction took it up yet.
 
-What came in was counted as it came (`taken_in`). So the numbers differ where something was lost or
-counted twice in between, and whatever they differ in is named.
+What came in was counted or digested as it came (`taken_in`). So the numbers differ where something
+was lost or counted twice in between, and whatever they differ in is named.
 """
 
 from __future__ import annotations
@@ -28,10 +28,17 @@ import numpy as np
 import pandas as pd
 
 from gridsecure.billing.readings import INTERVAL_MINUTES, MINUTE_US, start_us
-from gridsecure.errors import NotFoundError, StorageError
+from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import recall_members
-from gridsecure.gateway.collection import Collected, LaterReadings, MonthFiles, read_files
+from gridsecure.gateway.collection import (
+    Collected,
+    LaterReadings,
+    MonthFiles,
+    check_as_it_came,
+    read_files,
+    read_later_files,
+)
 from gridsecure.gateway.correction_plan import (
     CorrectionPlan,
     find_correction_report,
@@ -39,7 +46,9 @@ from gridsecure.gateway.correction_plan import (
     list_corrections,
     locate_version,
     make_correction_folder,
+    version_path,
 )
+from gridsecure.gateway.formats import ReadingsFile
 from gridsecure.gateway.ingestion.stored_faces import latest_faces
 from gridsecure.gateway.ingestion.stored_readings import read_stored_faces
 from gridsecure.gateway.month_files import load_files
@@ -99,7 +108,6 @@ def balance_readings(zone: GatewayZone, month: str) -> ReadingBalance:
     Raises:
         NotFoundError: Nothing came in (`month.no-readings`).
         InputError: A file that was handed in cannot be read.
-        AuditBrokenError: A corrected file was altered (`audit.version`).
         StorageError: The disk refuses to read what is kept of the month.
     """
     period = zone.period(month)
@@ -121,6 +129,7 @@ def balance_readings(zone: GatewayZone, month: str) -> ReadingBalance:
         is_fixed = any(_takes_up(correction, one) for correction in corrections)
         one.wait("correction-unfinished" if is_fixed else "late")
     own = version.balance([one for one in batches if version.counts(one)], edits)
+    late += [file for one in corrections if one not in finished for file in version.waiting(one)]
     return _checked(replace(own, taken_in=[*own.taken_in, *late, *other_edits]), month)
 
 
@@ -142,28 +151,51 @@ def _handed_in(zone: GatewayZone, month: str, period: BillingPeriod) -> list[Tak
         files = load_files(zone, month)
     except NotFoundError:  # nothing but batches, so far
         return []
-    bare = replace(files, batches=(), edits=())
-    found = read_files(bare, timezone=zone.timezone, period=period)
-    taken = _files("files", "", files.readings, came_in=files.came_in)
-    for one, file in zip(taken, found, strict=True):
-        one.held = len(file.readings)
-        one.came_in = one.came_in if one.is_counted else one.held
+    taken = _month_files(files)
+    sound = [one for one in taken if not one.damage]
+    paths = tuple(one.path for one in sound)
+    bare = replace(files, readings=paths, digests=(), batches=(), edits=())
+    _hold(sound, read_files(bare, timezone=zone.timezone, period=period))
     return taken
 
 
-def _files(
-    kind: TakenInKind, source: str, paths: Sequence[Path], *, came_in: Sequence[int | None] = ()
-) -> list[TakenIn]:
-    """Files in the order in which they were handed in, before any is read.
+def _hold(taken: Sequence[TakenIn], found: Sequence[ReadingsFile]) -> None:
+    """Say of files what they hold."""
+    for one, file in zip(taken, found, strict=True):
+        one.held = one.came_in = len(file.readings)
 
-    Args:
-        came_in: How many readings each held as it came, as far as they were counted.
-    """
-    counts = came_in or [None] * len(paths)
-    return [
-        TakenIn(kind, source, str(n), n, path, came_in=count or 0, is_counted=count is not None)
-        for n, (path, count) in enumerate(zip(paths, counts, strict=True), start=1)
-    ]
+
+def _month_files(files: MonthFiles) -> list[TakenIn]:
+    """The files that were handed in for a month, before any is read. Damaged ones say so."""
+    taken = [_file("files", "", n, path) for n, path in enumerate(files.readings, start=1)]
+    for one, digest in zip(taken, files.digests, strict=False):
+        try:
+            check_as_it_came(one.path, digest, what="A file")
+        except StorageError as error:
+            one.damage = error.reason
+    return taken
+
+
+def _correction_files(zone: GatewayZone, correction: CorrectionPlan) -> list[TakenIn]:
+    """As `_month_files`, of a correction."""
+    month, source = correction.files.month, str(correction.number)
+    taken = []
+    for number, digest in enumerate(correction.files.readings, start=1):
+        one = _file("correction", source, number, version_path(zone, month, digest))
+        try:
+            locate_version(zone, month, digest)
+        except (AuditBrokenError, StorageError) as error:
+            one.damage = error.reason
+        taken.append(one)
+    return taken
+
+
+def _file(kind: TakenInKind, source: str, number: int, path: Path) -> TakenIn:
+    return TakenIn(kind, source, str(number), number, path, is_counted=False)
+
+
+def _sound_paths(taken: Sequence[TakenIn]) -> tuple[Path, ...]:
+    return tuple(one.path for one in taken if not one.damage)
 
 
 def _takes_up(correction: CorrectionPlan, batch: TakenIn) -> bool:
@@ -201,8 +233,9 @@ class _Version:
         """What became of what counts in it."""
         # Without what is damaged, so that it is named and the others are still told.
         sound = [one for one in batches if not one.damage]
-        damaged = [one for one in (*batches, *edits) if one.damage]
         order, files = self._read_order(sound, edits=[one for one in edits if not one.damage])
+        damaged = [one for one in (*batches, *edits, *order) if one.damage]
+        order = [one for one in order if not one.damage]
         if not (files.readings or files.batches):
             return ReadingBalance([*order, *damaged])
         trace = ReadingTrace()
@@ -231,26 +264,38 @@ class _Version:
     def _read_order(
         self, batches: Sequence[TakenIn], *, edits: Sequence[TakenIn]
     ) -> tuple[list[TakenIn], MonthFiles]:
-        """What counts in the order in which it is read, without faces, and the files to read."""
+        """What counts in the order in which it is read, without faces, and the files to read.
+
+        Damaged files are in the order, and not among those to read.
+        """
         first = [one for one in batches if one.number <= self.plan.until_batch]
-        sent = [one for one in first if not one.has_faces]
-        came_in = self.files.came_in
-        order = [*_files("files", "", self.files.readings, came_in=came_in), *sent, *edits]
+        handed_in = _month_files(self.files)
+        order = [*handed_in, *(one for one in first if not one.has_faces), *edits]
         later = []
         for correction in self.corrections:
             own = [one for one in batches if _takes_up(correction, one)]
-            month, names = correction.files.month, correction.files.readings
-            paths = [locate_version(self.zone, month, name) for name in names]
-            sent = [one for one in own if not one.has_faces]
-            order += [*sent, *_files("correction", str(correction.number), paths)]
-            later.append(LaterReadings(tuple(paths), tuple(one.path for one in own)))
+            corrected = _correction_files(self.zone, correction)
+            order += [*(one for one in own if not one.has_faces), *corrected]
+            later.append(LaterReadings(_sound_paths(corrected), _sound_paths(own)))
         files = replace(
             self.files,
-            batches=tuple(one.path for one in first),
-            edits=tuple(one.path for one in edits),
+            readings=_sound_paths(handed_in),
+            digests=(),  # they were compared
+            batches=_sound_paths(first),
+            edits=_sound_paths(edits),
             later=tuple(later),
         )
         return order, files
+
+    def waiting(self, correction: CorrectionPlan) -> list[TakenIn]:
+        """Files of a correction that is not done."""
+        taken = _correction_files(self.zone, correction)
+        sound = [one for one in taken if not one.damage]
+        paths = [one.path for one in sound]
+        _hold(sound, read_later_files(self.files, paths, timezone=self.zone.timezone))
+        for one in taken:
+            one.wait("correction-unfinished")
+        return taken
 
     def _became(self, trace: ReadingTrace, month: ValidatedMonth) -> _Became:
         """What became of every reading that was validated."""

@@ -43,7 +43,8 @@ class TakenIn:
         number: Of a batch or an edit, the order in which it came.
         path: Where its readings lie.
         came_in: Readings of the month, as counted when it came.
-        is_counted: Whether they were; of what was not, they are what is read of it.
+        is_counted: Whether they were. A file is not: its bytes were digested as it came, and what
+            is read of the same bytes is what came in.
         held: Readings of the month that lie there now.
         has_faces: Whether its readings are faces of registers.
         damage: Reason code of why they cannot be read; empty where they can.
