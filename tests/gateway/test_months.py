@@ -16,7 +16,14 @@ from gridsecure.gateway.month_plan import find_plan
 from gridsecure.periods import month_period
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
-from tests.gateway.gateway_world import CONTRACTS_HEADER, MONTH, GatewayWorld, Killed, kill_at
+from tests.gateway.gateway_world import (
+    CONTRACTS_HEADER,
+    MONTH,
+    GatewayWorld,
+    Killed,
+    forget_digests,
+    kill_at,
+)
 
 FIRST, COLUMNS = 1, 6
 """Columns of the first roster's bills, and of both rosters'."""
@@ -213,6 +220,10 @@ def test_changed_rosters_after_fixing_are_refused(world):
     gone = world.simulated.meter_point_ids[0].encode()
     lines = readings.read_bytes().splitlines(keepends=True)
     readings.write_bytes(b"".join(line for line in lines if not line.startswith(gone)))
+    with pytest.raises(StorageError) as damaged:
+        world.process()
+    assert damaged.value.reason == "storage.read"
+    forget_digests(world.folder / "months" / MONTH)
     with pytest.raises(ConflictError) as refusal:
         world.process()
     assert refusal.value.reason == "conflict.month-plan"

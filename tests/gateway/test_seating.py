@@ -44,6 +44,7 @@ from tests.gateway.gateway_world import (
     GatewayWorld,
     Killed,
     enrolled_records,
+    forget_digests,
     kill_at,
     shared_authority,
 )
@@ -350,6 +351,7 @@ def test_files_changed_meanwhile_do_not_take_a_committed_roster_away(world):
     gone = meters(world, first)[0].encode()
     lines = readings.read_bytes().splitlines()
     readings.write_bytes(b"\n".join(line for line in lines if not line.startswith(gone + b",")))
+    forget_digests(world.folder / "months" / MONTH)
     with pytest.raises(ConflictError) as refusal:
         world.process()
     assert refusal.value.reason == "conflict.month-plan"
