@@ -119,7 +119,7 @@ class OfficeServices:
 
     def _searches(self) -> httpx.Response:
         if self.searches is None:
-            body = {"reason": "http.405", "message": "This address does not take this method."}
+            body = {"reason": "http.405", "detail": "This address does not take this method."}
             return httpx.Response(405, json=body)
         return httpx.Response(200, json=self.searches)
 
@@ -194,7 +194,7 @@ class OfficeServices:
 
 REFUSED = {
     "reason": "authenticity.refused",
-    "message": "The request could not be trusted.",
+    "detail": "The request could not be trusted.",
     "remedy": "Sign in again.",
 }
 
@@ -213,4 +213,4 @@ def refused() -> httpx.Response:
 
 
 def not_found(reason: str) -> httpx.Response:
-    return httpx.Response(404, json={"reason": reason, "message": "Not there.", "remedy": ""})
+    return httpx.Response(404, json={"reason": reason, "detail": "Not there.", "remedy": ""})

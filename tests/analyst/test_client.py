@@ -307,7 +307,7 @@ def client_through(handle, services: ZoneServices | None = None) -> ReleaseClien
 )
 def test_a_refusal_keeps_its_class_and_reason(services, status, reason, kind) -> None:
     session = session_of(services, "billing")
-    body = {"reason": reason, "message": "What happened.", "remedy": "What to do."}
+    body = {"reason": reason, "detail": "What happened.", "remedy": "What to do."}
     client = client_through(lambda _: httpx.Response(status, json=body))
     with pytest.raises(GridSecureError) as caught:
         client.runs(session)

@@ -501,7 +501,7 @@ def test_an_answer_that_will_not_come_is_not_waited_for(enrolled, granted, said,
 
 
 def conflict() -> httpx.Response:
-    return httpx.Response(409, json={"reason": "conflict.asked", "message": "m", "remedy": "r"})
+    return httpx.Response(409, json={"reason": "conflict.asked", "detail": "m", "remedy": "r"})
 
 
 def test_what_was_released_for_the_query_is_read_where_it_was_asked_before(enrolled, granted):

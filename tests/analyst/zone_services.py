@@ -284,7 +284,7 @@ class ZoneServices:
 
 
 def refusal(status: int, reason: str) -> httpx.Response:
-    body = {"reason": reason, "message": "Refused.", "remedy": ""}
+    body = {"reason": reason, "detail": "Refused.", "remedy": ""}
     return httpx.Response(status, json=body)
 
 

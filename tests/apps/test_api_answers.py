@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from gridsecure.wire.problems import Problem
+from gridsecure.wire.problems import PROBLEM_TYPE, Problem
 from tests.apps.zone_apps import all_services
 
 ZONES = ("identity", "gateway", "platform", "authority")
@@ -79,9 +79,9 @@ def test_every_route_answers_errors_as_problems(documents, zone):
         assert set(bad) == {"4XX", "503", "5XX"}, name
         assert set(bad["503"]["headers"]) == {"Retry-After"}, name
         for status, answer in bad.items():
-            schema = answer["content"]["application/json"]["schema"]
+            ((form, said),) = answer["content"].items()
             kind = "ReadingsProblem" if (name, status) == READINGS else "Problem"
-            assert schema == {"$ref": NAMED + kind}, name
+            assert (form, said) == (PROBLEM_TYPE, {"schema": {"$ref": NAMED + kind}}), name
 
 
 READINGS = ("post /v1/readings", "4XX")

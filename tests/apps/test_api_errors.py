@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 
 import pytest
 from fastapi import Depends, FastAPI
@@ -13,7 +14,7 @@ from gridsecure import errors
 from gridsecure.errors import AuthenticityError, GridSecureError
 from gridsecure.wire.problems import (
     INTERNAL,
-    REFUSED,
+    PROBLEM_TYPE,
     STATUS,
     Problem,
     error_of,
@@ -23,7 +24,7 @@ from gridsecure.wire.problems import (
 from gridsecure_api import deps
 from gridsecure_api.errors import error_response
 from gridsecure_api.serving import ServiceDescription, new_app
-from tests.apps.zone_apps import TestClock, bearer, platform_app
+from tests.apps.zone_apps import TestClock, bearer, platform_app, refused_body
 from tests.grid_simulator import grid_keys
 
 EXPECTED = {
@@ -99,13 +100,16 @@ def test_every_error_of_the_tree_has_its_status_and_body(kind):
     error = kind("What happened.", reason="some.reason", remedy="What to do.")
     answer = client_of(error).get("/raise")
     assert answer.status_code == EXPECTED[kind] == status_of(error)
+    assert answer.headers["content-type"] == PROBLEM_TYPE
     if issubclass(kind, AuthenticityError):
-        assert answer.json() == REFUSED.model_dump()
+        assert answer.json() == refused_body(answer.status_code)
     else:
         assert answer.json() == {
             "type": "/reasons/some.reason",
+            "title": HTTPStatus(answer.status_code).phrase,
+            "status": answer.status_code,
+            "detail": "What happened.",
             "reason": "some.reason",
-            "message": "What happened.",
             "remedy": "What to do.",
         }
 
@@ -194,7 +198,7 @@ def test_a_request_of_the_wrong_shape_is_named_but_not_repeated(shapes, path, co
     answer = shapes.post(path, content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code in {400, 422}
     assert set(answer.json()) == set(Problem.model_fields)
-    assert named in answer.json()["message"]
+    assert named in answer.json()["detail"]
     assert SECRET not in answer.text
 
 
@@ -205,7 +209,7 @@ def test_an_unknown_fields_name_is_not_repeated(tmp_path):
         answer = client.post("/runs", json={**order, SECRET: 1})
     assert answer.status_code == 422
     assert answer.json()["reason"] == "message.invalid"
-    assert "unknown field" in answer.json()["message"]
+    assert "unknown field" in answer.json()["detail"]
     assert SECRET not in answer.text
 
 

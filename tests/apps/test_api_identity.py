@@ -36,12 +36,18 @@ from gridsecure.identity_messages import ServiceLogin, person_login, service_log
 from gridsecure.messages import KeyNotice, sign_message
 from gridsecure.store.database import write_session
 from gridsecure.store.evidence import EvidenceRow, verify_chain
-from gridsecure.wire.problems import REFUSED
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.identity import create_identity_app
 from gridsecure_api.identity_zone import ISSUER_KEY, load_issuer_key
 from gridsecure_api.settings import IdentitySettings, PersonEntry, ServiceEntry, UserEntry
-from tests.apps.zone_apps import TestClock, bearer, identity_app, identity_settings, point
+from tests.apps.zone_apps import (
+    TestClock,
+    bearer,
+    identity_app,
+    identity_settings,
+    point,
+    refused_body,
+)
 from tests.grid_simulator import NOW, grid_keys
 from tests.identity.identity_world import keys as identity_keys
 from tests.identity.identity_world import suite as identity_suite
@@ -125,7 +131,7 @@ def test_a_person_signs_in_for_one_service(service):
 def test_a_wrong_name_and_a_wrong_password_read_alike(service, caplog, user, password):
     with caplog.at_level(logging.DEBUG):
         answer = sign_in(service, user=user, password=password)
-    assert (answer.status_code, answer.json()) == (401, REFUSED.model_dump())
+    assert (answer.status_code, answer.json()) == (401, refused_body(401))
     assert password not in caplog.text
 
 
@@ -149,7 +155,7 @@ def test_failures_lock_a_name_until_the_window_is_over(service, clock):
     for _ in range(ALLOWED_FAILURES):
         assert sign_in(service, password="wrong").status_code == 401
     answer = sign_in(service)
-    assert (answer.status_code, answer.json()) == (401, REFUSED.model_dump())
+    assert (answer.status_code, answer.json()) == (401, refused_body(401))
     clock.advance(minutes=5)
     assert sign_in(service).status_code == 200
     actions = [row.action for row in evidence_rows(service)]
@@ -241,7 +247,7 @@ def test_a_registered_service_gets_a_token_for_five_minutes(service):
 def test_a_login_counts_once_also_after_a_restart(service, tmp_path, users, clock):
     envelope = service_login(audience="platform", key=KEYS.gateway, now=NOW)
     assert log_in(service, envelope).status_code == 200
-    assert log_in(service, envelope).json() == REFUSED.model_dump()
+    assert log_in(service, envelope).json() == refused_body(401)
     with TestClient(identity_app(tmp_path / "identity", users=users, clock=clock)) as restarted:
         assert log_in(restarted, envelope).status_code == 401
 
@@ -260,7 +266,7 @@ def test_a_login_is_good_for_a_minute_either_way(service, away):
     inside = service_login(audience="platform", key=KEYS.gateway, now=NOW + away)
     outside = service_login(audience="platform", key=KEYS.gateway, now=NOW + away * 61 / 60)
     assert log_in(service, inside).status_code == 200
-    assert log_in(service, outside).json() == REFUSED.model_dump()
+    assert log_in(service, outside).json() == refused_body(401)
 
 
 @pytest.mark.parametrize("issued_at", ["yesterday", "2026-08-03T09:00:00", ""])
@@ -288,7 +294,7 @@ def test_logins_of_strangers_and_of_another_kind_are_refused_alike(service):
     other_kind = sign_message(notice, key=KEYS.gateway)
     for envelope in (strange, pretending, changed, other_kind):
         answer = log_in(service, envelope)
-        assert (answer.status_code, answer.json()) == (401, REFUSED.model_dump())
+        assert (answer.status_code, answer.json()) == (401, refused_body(401))
 
 
 def test_a_service_key_is_registered_once(tmp_path):
@@ -331,9 +337,9 @@ def test_a_person_gets_a_token_for_each_service_asked_for(service):
 def test_a_persons_login_counts_once_also_after_a_restart(service, tmp_path, users, clock):
     envelope = person_login(["identity"], key=identity_keys().people["lin"], now=NOW)
     assert log_person_in(service, envelope).status_code == 200
-    assert log_person_in(service, envelope).json() == REFUSED.model_dump()
+    assert log_person_in(service, envelope).json() == refused_body(401)
     with TestClient(identity_app(tmp_path / "identity", users=users, clock=clock)) as restarted:
-        assert log_person_in(restarted, envelope).json() == REFUSED.model_dump()
+        assert log_person_in(restarted, envelope).json() == refused_body(401)
 
 
 def test_people_and_services_do_not_pass_for_each_other(service, clock):
@@ -347,7 +353,7 @@ def test_people_and_services_do_not_pass_for_each_other(service, clock):
     for envelope in wrong:
         for send in (log_in, log_person_in):
             answer = send(service, envelope)
-            assert (answer.status_code, answer.json()) == (401, REFUSED.model_dump())
+            assert (answer.status_code, answer.json()) == (401, refused_body(401))
 
 
 # --- starting ------------------------------------------------------------------------------------

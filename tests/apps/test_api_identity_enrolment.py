@@ -15,7 +15,6 @@ from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.identity.enrolments.issuer import ENROLLED
 from gridsecure.messages import sign_message
 from gridsecure.store.evidence import EvidenceRow, verify_chain
-from gridsecure.wire.problems import REFUSED
 from tests.apps.identity_peers import (
     Ordering,
     account,
@@ -24,7 +23,7 @@ from tests.apps.identity_peers import (
     person_token,
     service_token,
 )
-from tests.apps.zone_apps import TestClock, bearer, identity_app
+from tests.apps.zone_apps import TestClock, bearer, identity_app, refused_body
 from tests.grid_simulator import grid_keys
 from tests.identity.identity_world import keys, new_holder, suite
 
@@ -117,7 +116,7 @@ def test_an_analyst_enrols_once_a_period_and_under_no_other_name(service):
 
 
 def refused(response, status: int = 401) -> bool:
-    return (response.status_code, response.json()) == (status, REFUSED.model_dump())
+    return (response.status_code, response.json()) == (status, refused_body(status))
 
 
 def prepared(ordering: Ordering, *identities: str):

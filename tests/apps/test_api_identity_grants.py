@@ -11,9 +11,8 @@ from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import verify_token
-from gridsecure.wire.problems import REFUSED
 from tests.apps.identity_peers import Ordering, enrolled, person_token
-from tests.apps.zone_apps import TestClock, identity_app
+from tests.apps.zone_apps import TestClock, identity_app, refused_body
 from tests.grid_simulator import NOW, grid_keys
 from tests.identity.identity_world import keys, new_holder, suite
 
@@ -86,21 +85,21 @@ def test_a_grant_is_used_once_also_after_a_restart(service, wallet, tmp_path, cl
     _, message = ask(wallet)
     assert grant(service, message).status_code == 200
     again = grant(service, message)
-    assert (again.status_code, again.json()) == (401, REFUSED.model_dump())
+    assert (again.status_code, again.json()) == (401, refused_body(401))
     _, other = ask(wallet, b"another query")
-    assert grant(service, other, b"another query").json() == REFUSED.model_dump()
+    assert grant(service, other, b"another query").json() == refused_body(401)
     app = identity_app(tmp_path / "identity", clock=clock, grants_per_epoch=4)
     with TestClient(app) as restarted:
-        assert grant(restarted, message).json() == REFUSED.model_dump()
+        assert grant(restarted, message).json() == refused_body(401)
 
 
 def test_a_grant_is_for_its_digest_audience_and_month(service, wallet, clock):
     _, message = ask(wallet)
-    assert grant(service, message, b"another query").json() == REFUSED.model_dump()
+    assert grant(service, message, b"another query").json() == refused_body(401)
     _, elsewhere = ask(wallet, audience="authority")
-    assert grant(service, elsewhere).json() == REFUSED.model_dump()
+    assert grant(service, elsewhere).json() == refused_body(401)
     clock.advance(days=31)
-    assert grant(service, message).json() == REFUSED.model_dump()
+    assert grant(service, message).json() == refused_body(401)
 
 
 def test_four_grants_a_month_and_no_fifth(service, wallet):

@@ -17,7 +17,6 @@ from gridsecure.identity.registrations import revoking
 from gridsecure.identity_messages import DenyList, Registrations, SettlementNames
 from gridsecure.messages import Signed, open_message
 from gridsecure.store.evidence import EvidenceRow, verify_chain
-from gridsecure.wire.problems import REFUSED
 from tests.apps.identity_peers import (
     account,
     challenge,
@@ -30,7 +29,7 @@ from tests.apps.identity_peers import (
     registered,
     service_token,
 )
-from tests.apps.zone_apps import TestClock, identity_app
+from tests.apps.zone_apps import TestClock, identity_app, refused_body
 from tests.grid_simulator import NOW, grid_keys, registry
 from tests.identity.identity_world import (
     BILLING,
@@ -175,10 +174,10 @@ def test_a_challenge_is_good_once_and_for_two_minutes(service, members, clock):
     body = presented(members, challenge=challenge(service))
     post(service, "/registrations", body)
     for replayed in (body, body | {"challenge": STRANGER}):
-        assert post(service, "/registrations", replayed, 401) == REFUSED.model_dump()
+        assert post(service, "/registrations", replayed, 401) == refused_body(401)
     late = presented(members, challenge=challenge(service))
     clock.advance(minutes=2)
-    assert post(service, "/registrations", late, 401) == REFUSED.model_dump()
+    assert post(service, "/registrations", late, 401) == refused_body(401)
 
 
 def test_a_replayed_presentation_is_refused(service, members):
@@ -242,7 +241,7 @@ def test_unknown_and_revoked_pseudonyms_read_alike_everywhere(service, members, 
     never = new_holder()
     answers = [logged_in(service, holder, BILLING) for holder in (members[0][0], never)]
     assert answers[0].status_code == answers[1].status_code == 403
-    assert answers[0].json() == answers[1].json() == REFUSED.model_dump()
+    assert answers[0].json() == answers[1].json() == refused_body(403)
     assert answers[0].headers.keys() == answers[1].headers.keys()
     said, refused = listing(service, [never.name_in(BILLING), pseudonyms[0]])
     assert (said, refused) == (None, [never.name_in(BILLING), pseudonyms[0]])
@@ -251,17 +250,15 @@ def test_unknown_and_revoked_pseudonyms_read_alike_everywhere(service, members, 
 def test_a_log_in_is_for_its_domain_key_and_challenge(service, members, pseudonyms):
     holder, other = members[0][0], members[1][0]
     assert logged_in(service, holder, BILLING).status_code == 200
-    assert logged_in(service, holder, SETTLEMENT).json() == REFUSED.model_dump()
-    assert logged_in(service, holder, NEXT_BILLING).json() == REFUSED.model_dump()
+    assert logged_in(service, holder, SETTLEMENT).json() == refused_body(403)
+    assert logged_in(service, holder, NEXT_BILLING).json() == refused_body(403)
     stolen = login_body(other, BILLING, challenge=challenge(service))
-    assert (
-        post(service, "/logins", stolen | {"subject": pseudonyms[0]}, 401) == REFUSED.model_dump()
-    )
+    assert post(service, "/logins", stolen | {"subject": pseudonyms[0]}, 401) == refused_body(401)
     body = login_body(holder, BILLING, challenge=challenge(service))
     post(service, "/logins", body)
-    assert post(service, "/logins", body, 401) == REFUSED.model_dump()
+    assert post(service, "/logins", body, 401) == refused_body(401)
     body = login_body(holder, BILLING, challenge=challenge(service))
-    assert post(service, "/logins", body | {"domain": SETTLEMENT.text}, 403) == REFUSED.model_dump()
+    assert post(service, "/logins", body | {"domain": SETTLEMENT.text}, 403) == refused_body(403)
 
 
 @pytest.mark.parametrize(
@@ -320,8 +317,8 @@ def test_settlement_names_are_for_the_authority_alone(service, members, pseudony
         service_token(service, KEYS.gateway),
         *(person_token(service, name) for name in ("ops", "clerk", "lin", "inspector")),
     ):
-        assert post(service, "/settlement-names", body, 403, headers=others) == REFUSED.model_dump()
-    assert post(service, "/settlement-names", body, 401) == REFUSED.model_dump()
+        assert post(service, "/settlement-names", body, 403, headers=others) == refused_body(403)
+    assert post(service, "/settlement-names", body, 401) == refused_body(401)
     unknown = body | {"subjects": [*pseudonyms, STRANGER]}
     answer = post(service, "/settlement-names", unknown, 404, headers=headers)
     assert answer["reason"] == "not-found.settlement"

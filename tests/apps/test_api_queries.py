@@ -33,7 +33,6 @@ from gridsecure.errors import EnvelopeError
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.store.database import write_session
 from gridsecure.wire.client import service_client
-from gridsecure.wire.problems import REFUSED
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import AuthoritySettings
@@ -44,6 +43,7 @@ from tests.apps.zone_apps import (
     place_key,
     platform_settings,
     point,
+    refused_body,
 )
 from tests.authority_simulator import ask_for_key_sets
 from tests.cli.in_process import InProcess, client_of
@@ -354,7 +354,7 @@ def test_the_same_request_is_the_same_run_and_another_is_refused(world):
     assert world.ask(grant).json() == first.json()
 
     another = world.ask(grant, authority=world.grant().authority)
-    assert (another.status_code, another.json()) == (401, REFUSED.model_dump())
+    assert (another.status_code, another.json()) == (401, refused_body(401))
     second = world.ask(world.grant())
     assert (second.status_code, second.json()["reason"]) == (409, "conflict.asked")
     assert "another period" in second.json()["remedy"]
@@ -401,7 +401,7 @@ def test_a_run_that_was_interrupted_goes_on_with_the_same_grant(world):
 )
 def test_bearers_without_a_grant_for_it_start_nothing(resting, changes, status):
     answer = resting.ask(resting.grant(**changes))
-    assert (answer.status_code, answer.json()) == (status, REFUSED.model_dump())
+    assert (answer.status_code, answer.json()) == (status, refused_body(status))
     assert resting.platform.get("/runs", headers=BILLING).json() == []
 
 

@@ -19,7 +19,6 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.store.database import write_session
 from gridsecure.wire.client import service_client
-from gridsecure.wire.problems import REFUSED
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import AuthoritySettings
@@ -30,6 +29,7 @@ from tests.apps.zone_apps import (
     place_key,
     platform_settings,
     point,
+    refused_body,
 )
 from tests.authority_simulator import settlement
 from tests.cli.in_process import client_of
@@ -195,7 +195,7 @@ def test_a_query_is_refused_alike(name: str, shared: SimpleNamespace) -> None:
     asked = Asked(query_of(shared.grid))
     change(asked)
     answer = asked.send(shared.platform)
-    assert (answer.status_code, answer.json()) == (status, REFUSED.model_dump())
+    assert (answer.status_code, answer.json()) == (status, refused_body(status))
     assert nothing_was_taken(shared)
 
 
@@ -205,7 +205,7 @@ def test_tricks_with_an_algorithm(name: str, place: str, shared: SimpleNamespace
     asked = Asked(query_of(shared.grid))
     setattr(asked, place, TRICKS[name](getattr(asked, place)))
     answer = asked.send(shared.platform)
-    assert (answer.status_code, answer.json()) == (401, REFUSED.model_dump())
+    assert (answer.status_code, answer.json()) == (401, refused_body(401))
     assert nothing_was_taken(shared)
 
 
@@ -265,7 +265,7 @@ def test_a_query_is_looked_at_by_whoever_has_its_grant(shared: SimpleNamespace) 
     other = grant_token(other_query(query).text, audience="platform")
     for headers in ({"Authorization": f"Bearer {other}"}, BILLING):
         answer = shared.platform.get(f"/queries/{digest}", headers=headers)
-        assert (answer.status_code, answer.json()) == (403, REFUSED.model_dump())
+        assert (answer.status_code, answer.json()) == (403, refused_body(403))
 
 
 def test_a_result_is_asked_for_with_the_authoritys_token_for_the_very_query(
@@ -289,4 +289,4 @@ def test_a_result_is_asked_for_with_the_authoritys_token_for_the_very_query(
         (bearer("authority", "analyst")["Authorization"].removeprefix("Bearer "), 403),
     ):
         found = answer(token)
-        assert (found.status_code, found.json()) == (status, REFUSED.model_dump())
+        assert (found.status_code, found.json()) == (status, refused_body(status))

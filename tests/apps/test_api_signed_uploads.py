@@ -36,7 +36,6 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.identity_messages import DenyList
 from gridsecure.messages import sign_message
 from gridsecure.store.database import write_session
-from gridsecure.wire.problems import REFUSED
 from gridsecure_api.platform import create_platform_app
 from tests.apps.zone_apps import (
     GATEWAY,
@@ -45,6 +44,7 @@ from tests.apps.zone_apps import (
     gateway_auth,
     holder_token,
     platform_settings,
+    refused_body,
 )
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 
@@ -137,7 +137,7 @@ def kept(platform: TestClient, column: Any) -> list[Any]:
 
 
 def is_refused(answer: httpx.Response, *, status: int = 401) -> bool:
-    return (answer.status_code, answer.json()) == (status, REFUSED.model_dump())
+    return (answer.status_code, answer.json()) == (status, refused_body(status))
 
 
 def test_what_is_signed_is_taken_in(platform: TestClient, good: Request) -> None:
@@ -554,7 +554,7 @@ def test_a_gateway_is_told_that_a_seat_was_revoked_so_that_it_builds_anew(
     deny(filled, *grid.rosters[0].manifest.pseudonyms[:2])
     answer = filled.post("/uploads", json=upload.message.model_dump(), auth=GATEWAY)
     assert (answer.status_code, answer.json()["reason"]) == (400, "identity.revoked")
-    assert "2 pseudonyms" in answer.json()["message"]
+    assert "2 pseudonyms" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("role", ["operator", "custodian", "regulator", "authority"])

@@ -24,9 +24,8 @@ from gridsecure.offices.log_checks import registration_entries
 from gridsecure.offices.shares import check_search, search_answer, share_for
 from gridsecure.store.evidence import EvidenceEntry
 from gridsecure.store.log_entries import read_entry
-from gridsecure.wire.problems import REFUSED
 from tests.apps.warrant_app import warrant_app
-from tests.apps.zone_apps import TestClock, bearer
+from tests.apps.zone_apps import TestClock, bearer, refused_body
 from tests.identity.identity_world import (
     BILLING,
     NOW,
@@ -141,7 +140,7 @@ def test_no_other_role_comes_in(service, method, path):
     for roles in (*alone, OTHERS, ("custodian", "regulator"), *mixed):
         answer = service.request(method, path, headers=token(*roles), json={})
         # Wrong bodies are told only to those who may send right ones.
-        assert (answer.status_code, answer.json()) == (403, REFUSED.model_dump()), roles
+        assert (answer.status_code, answer.json()) == (403, refused_body(403)), roles
     assert service.request(method, path, json={}).status_code == 401
 
 
@@ -198,7 +197,7 @@ def test_an_office_cannot_give_the_others_share(service, world, opener):
     body = share_body(service, warrant, opener)
     for sent, status in ((body, 403), ({**body, "opener": other}, 401)):
         answer = post(service, path, sent, role=ROLE_OF[other])
-        assert (answer.status_code, answer.json()) == (status, REFUSED.model_dump())
+        assert (answer.status_code, answer.json()) == (status, refused_body(status))
     refused = [one for one in fetched_log(service, "custodian") if "refused" in one.action]
     assert len(refused) == 1  # the first was nobody's share: it was not looked at
     assert get(service, path.removesuffix("/shares")).json()["waiting_for"] == list(OPENERS)
@@ -210,7 +209,7 @@ def test_wrong_shares_are_refused_and_the_log_names_whose(service, world):
     path = f"/warrants/{warrant['entry']['hash']}/shares"
     wrong = share_body(service, again, "regulator")
     answer = post(service, path, wrong, role="regulator")
-    assert (answer.status_code, answer.json()) == (401, REFUSED.model_dump())
+    assert (answer.status_code, answer.json()) == (401, refused_body(401))
     last = fetched_log(service, "custodian")[-1]
     assert last.action == "identity.share-refused"
     assert '"opener":"regulator"' in last.detail

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -18,6 +19,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims, issue_token
 from gridsecure.gateway.identity_peer import HolderLogin
 from gridsecure.identity.access_tokens import give_token
+from gridsecure.wire.problems import REFUSED
 from gridsecure.zone_keys import SIGNING_KEY, make_zone_folder
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.deps import Clock
@@ -74,6 +76,11 @@ def bearer(
         valid=valid,
     )
     return {"Authorization": f"Bearer {given.token}"}
+
+
+def refused_body(status: int) -> dict[str, object]:
+    """What everybody outside reads of whatever is not trusted."""
+    return {**REFUSED.model_dump(), "status": status, "title": HTTPStatus(status).phrase}
 
 
 def holder_token(subject: str, *, key: Sm2PrivateKey, **changes: object) -> HolderLogin:

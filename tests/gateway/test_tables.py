@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine
-from sqlmodel import select
+from sqlmodel import col, select
 
 from gridsecure.gateway.tables import (
     SCHEMA,
@@ -17,13 +22,15 @@ from gridsecure.gateway.tables import (
     IdentityKeysRow,
     MonthPlanRow,
     MonthReportRow,
+    QueuedBatchRow,
     RosterRow,
     SignedRow,
     UploadRow,
 )
 from gridsecure.messages import RosterManifest, UploadManifest
-from gridsecure.store.database import open_database, read_session
+from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.schema import migrate
+from gridsecure.wire.problems import ReadingsProblem
 from tests.store.schema_checks import check_kept, check_schema, check_signed, load_dump
 
 DUMP = Path(__file__).parents[1] / "data" / "databases" / "gateway-records.sql"
@@ -75,6 +82,28 @@ def test_an_empty_database_comes_to_these_tables(database_url: str) -> None:
 
 def test_all_of_a_kept_database_is_there(engine: Engine) -> None:
     check_kept(engine, SCHEMA, counts=COUNTS, logged=6)
+
+
+def test_refusals_of_batches_get_the_names_of_the_standard(engine: Engine) -> None:
+    kept = {"reason": "readings.body", "message": "No table.", "remedy": "Send one.", "status": 400}
+    row = QueuedBatchRow(
+        source="a", batch_id="1", sequence=1, body_digest="", size=1, file="", declared="{}",
+        state="refused", attempts=1,
+        refusal=json.dumps({"type": "/reasons/readings.body", "problems": ["line 2"], **kept}),
+        at=datetime(2026, 7, 1, tzinfo=UTC),
+    )  # fmt: skip
+    with write_session(engine) as session:
+        session.add(row)
+    script = import_module("gridsecure.gateway.migrations.r0020_refusals_as_problems")
+    with engine.begin() as connection:
+        with Operations.context(MigrationContext.configure(connection)):
+            script.upgrade()
+        (text,) = connection.execute(select(col(QueuedBatchRow.refusal))).one()
+    found = ReadingsProblem.model_validate_json(text)
+    assert (found.title, found.status, found.problems) == ("Bad Request", 400, ["line 2"])
+    assert (found.reason, found.detail, found.remedy) == (
+        "readings.body", "No table.", "Send one.",
+    )  # fmt: skip
 
 
 def test_every_signed_message_is_the_one_its_digest_names(engine: Engine) -> None:

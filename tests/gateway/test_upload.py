@@ -129,7 +129,7 @@ def peer(answer, *, pauses=None):
     return service_client(http, name="platform", pause=pause)
 
 
-REFUSAL = {"reason": "some.reason", "message": "No.", "remedy": "Do."}
+REFUSAL = {"reason": "some.reason", "detail": "No.", "remedy": "Do."}
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_redirect_is_refused_even_by_a_client_that_would_follow(status):
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>", b"[]", b'{"reason": 5}', b'{"reason": "<b>\\u0007"}', b'{"message": []}']
+    "body", [b"<html>", b"[]", b'{"reason": 5}', b'{"reason": "<b>\\u0007"}', b'{"detail": []}']
 )
 def test_a_refusal_in_another_form_gets_a_reason_of_our_own(body):
     with pytest.raises(InputError) as refusal:
@@ -213,7 +213,7 @@ def test_a_refusal_in_another_form_gets_a_reason_of_our_own(body):
 
 
 def test_what_a_peer_says_is_cut_and_cleaned():
-    said = REFUSAL | {"message": "\x1b[31m" + "a" * 1000}
+    said = REFUSAL | {"detail": "\x1b[31m" + "a" * 1000}
     with pytest.raises(InputError) as refusal:
         peer(lambda _r: httpx.Response(400, json=said)).get("/x")
     assert "\x1b" not in refusal.value.message

@@ -142,7 +142,7 @@ def test_no_access_is_a_failure_and_never_a_refusal(
     authority: Authority, uploads: list[GridUpload], status: int
 ) -> None:
     """A clock that is wrong, or a key not registered yet, must not refuse a month's bills."""
-    body = {"reason": "authenticity.refused", "message": "", "remedy": ""}
+    body = {"reason": "authenticity.refused", "detail": "", "remedy": ""}
     pull = lying(lambda _request: httpx.Response(status, json=body))
     request = authority.bill_request(uploads)
     outcome = answer_request(authority.zone, request, view=pull, clock=lambda: NOW)

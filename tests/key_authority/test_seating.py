@@ -476,7 +476,7 @@ def test_another_answer_is_a_failure_and_no_refusal(
 def test_what_the_identity_authority_refuses_is_not_the_requests_fault(
     client: SettlementClient, identity: Identity, status: int
 ) -> None:
-    body = {"reason": "authenticity.refused", "message": "No.", "remedy": ""}
+    body = {"reason": "authenticity.refused", "detail": "No.", "remedy": ""}
     identity.answer = httpx.Response(status, json=body)
     with pytest.raises(GridSecureError) as failed:
         client(DOMAIN, SUBJECTS)

@@ -270,7 +270,7 @@ def test_searches_of_the_real_service_are_read(world, real) -> None:
 
 @pytest.mark.parametrize("status", [404, 405])
 def test_a_service_that_lists_no_searches(status) -> None:
-    body = {"reason": f"http.{status}", "message": "m", "remedy": ""}
+    body = {"reason": f"http.{status}", "detail": "m", "remedy": ""}
     client = OfficeClient(through(lambda _: httpx.Response(status, json=body)), identity_url=URL)
     assert client.searches(session_of("custodian")) is None
 

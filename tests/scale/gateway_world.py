@@ -49,7 +49,7 @@ PLAN = json.dumps(
 )
 """What was fixed of a month years ago."""
 REFUSAL = json.dumps(
-    {"type": "", "reason": "readings.body", "message": "", "remedy": "", "status": 400}
+    {"type": "", "title": "", "status": 400, "detail": "", "reason": "readings.body", "remedy": ""}
 )
 COLUMNS = 3
 """Columns of a roster that are sent; how many there are does not matter here."""

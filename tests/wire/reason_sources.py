@@ -102,7 +102,7 @@ def _meanings(node: ast.AST, names: Mapping[str, str]) -> Iterator[Meaning]:
             told = {keyword.arg: _text(keyword.value, names) for keyword in node.keywords}
             code = _text(reason, names)
             if CODE.match(code):
-                yield Meaning(code, told["message"], told["remedy"])
+                yield Meaning(code, told["detail"], told["remedy"])
         case ast.Call(args=[first, *_], keywords=keywords):
             given = {keyword.arg: keyword.value for keyword in keywords if keyword.arg}
             message = _text(first, names)

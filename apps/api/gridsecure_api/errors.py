@@ -28,12 +28,12 @@ from gridsecure.wire.problems import (
     BUSY,
     INTERNAL,
     LATER,
+    PROBLEM_TYPE,
     QUEUE_FULL,
     TOO_LARGE,
     Problem,
     ReadingsProblem,
     problem_of,
-    status_of,
 )
 
 _log = logging.getLogger(__name__)
@@ -44,13 +44,14 @@ _RETRY_AFTER_S: Final = {QUEUE_FULL: 30}
 
 def error_response(error: GridSecureError) -> JSONResponse:
     """The public answer to one of our errors."""
-    status, headers = status_of(error), None
+    problem, headers = problem_body(error), None
+    status = problem.status
     if isinstance(error, AuthenticityError):
         _log.warning("refused: %s %s", type(error).__name__, error.reason)
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     if status == LATER:
         headers = {"Retry-After": str(_RETRY_AFTER_S.get(error.reason, 1))}
-    return _response(problem_body(error), status, headers=headers)
+    return _response(problem, headers=headers)
 
 
 def problem_body(error: GridSecureError) -> Problem:
@@ -75,10 +76,10 @@ def _places(error: InvalidReadingsError) -> list[str]:
     return [f"{problem.detail} ({problem.rule})" for problem in found]
 
 
-def _response(
-    problem: Problem, status: int, *, headers: Mapping[str, str] | None = None
-) -> JSONResponse:
-    return JSONResponse(problem.model_dump(), status, headers=headers)
+def _response(problem: Problem, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(
+        problem.model_dump(), problem.status, headers=headers, media_type=PROBLEM_TYPE
+    )
 
 
 def internal_response(error: Exception) -> JSONResponse:
@@ -86,7 +87,7 @@ def internal_response(error: Exception) -> JSONResponse:
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown place"
     _log.error("internal error: %s at %s", type(error).__name__, place)
-    return _response(INTERNAL, 500)
+    return _response(INTERNAL)
 
 
 def too_large_error() -> InvalidMessageError:
@@ -159,9 +160,11 @@ def http_response(error: HTTPException) -> JSONResponse:
         return error_response(too_large_error())
     if status == LATER:
         return error_response(busy_error())
-    message = {
+    detail = {
         404: "There is nothing at this address.",
         405: "This address does not take this method.",
     }.get(status, "The request could not be read.")
-    problem = Problem.of(f"http.{status}", message=message, remedy="See the API page at /docs.")
-    return _response(problem, status, headers=error.headers)
+    problem = Problem.of(
+        f"http.{status}", status=status, detail=detail, remedy="See the API page at /docs."
+    )
+    return _response(problem, headers=error.headers)

@@ -301,7 +301,7 @@ class MonthWorker:
             self._fail(error.reason, f"{error.message} {error.remedy}".strip())
         except Exception as error:  # noqa: BLE001 - the thread's boundary: what is not ours says nothing
             _log.error("%s failed: %s", self._at.day or self._at.month, type(error).__name__)
-            self._fail(INTERNAL.reason, INTERNAL.message)
+            self._fail(INTERNAL.reason, INTERNAL.detail)
         finally:
             return_freed_pages()
 

@@ -19,7 +19,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from gridsecure.errors import GridSecureError
 from gridsecure.wire.gateway import BatchStatus
-from gridsecure.wire.problems import LATER
+from gridsecure.wire.problems import LATER, PROBLEM_TYPE
 from gridsecure_api.gateway_readings import In, find_status, visible
 from gridsecure_api.reading_examples import EVENTS
 from gridsecure_api.serving import text_header
@@ -31,7 +31,7 @@ LOOK_S: Final = 0.5
 
 _PROBLEM: Final[dict[str, Any]] = {
     "description": "No stream begins.",
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 _RETRY: Final = {"Retry-After": text_header("In how many seconds to ask again.")}
 _PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {

@@ -17,8 +17,7 @@ from typing import Final
 from gridsecure.errors import GridSecureError
 from gridsecure.gateway.ingestion.batch_queue import BatchQueue, is_for_later
 from gridsecure.gateway.tables import QueuedBatchRow
-from gridsecure.wire.gateway import Refusal
-from gridsecure.wire.problems import INTERNAL, status_of
+from gridsecure.wire.problems import INTERNAL, ReadingsProblem
 from gridsecure_api.deps import Clock
 from gridsecure_api.errors import problem_body
 
@@ -166,8 +165,7 @@ class BatchReader:
         self._put_off = others | ({source: reason} if reason else {})
 
     def _refuse(self, row: QueuedBatchRow, error: GridSecureError) -> bool:
-        problem = problem_body(error).model_dump()
-        refusal = Refusal(**problem, status=status_of(error)).model_dump_json()
+        refusal = ReadingsProblem(**problem_body(error).model_dump()).model_dump_json()
         try:
             self._queue.refuse(row, refusal, at=self._clock())
         except GridSecureError as failed:

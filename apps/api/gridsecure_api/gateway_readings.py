@@ -48,7 +48,6 @@ from gridsecure.wire.gateway import (
     BatchStatus,
     NoticeStatus,
     QueuedBatch,
-    Refusal,
     SequenceGap,
     SourceRegistered,
 )
@@ -353,7 +352,7 @@ def batch_location(source: str, batch_id: str) -> str:
 
 def _unfinished(intake: Intake, row: QueuedBatchRow) -> BatchStatus:
     if row.state == REFUSED:
-        refusal = Refusal.model_validate_json(row.refusal)
+        refusal = ReadingsProblem.model_validate_json(row.refusal)
         return BatchStatus(state="refused", refusal=refusal, size=row.size)
     at = intake.reader.progress(row)
     if at is None:

@@ -15,7 +15,7 @@ from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session
 from gridsecure.version import VERSION
-from gridsecure.wire.problems import LATER, REASONS_PATH, Problem
+from gridsecure.wire.problems import LATER, PROBLEM_TYPE, REASONS_PATH, Problem
 from gridsecure.wire.reasons import meanings_of
 from gridsecure.wire.services import About, EvidenceHead, Health, ReasonMeaning
 from gridsecure_api.api_page import add_api_page
@@ -102,6 +102,7 @@ def new_app(
     )
     app.state.pages = {}
     install_error_handlers(app)
+    _name_problems(app)
     rules = AccessRules(
         audience=description.zone,
         identity_key=identity_key,
@@ -113,6 +114,23 @@ def new_app(
     add_api_page(app)
     _add_public_pages(app, description, engines=engines)
     return app
+
+
+def _name_problems(app: FastAPI) -> None:
+    """Have the API page say of what media type problems are; the framework takes them for JSON."""
+    written = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = written()
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                for status, answer in operation["responses"].items():
+                    forms = answer.get("content", {})
+                    if status >= "4" and "application/json" in forms:
+                        forms[PROBLEM_TYPE] = forms.pop("application/json")
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign] # the framework's documented way
 
 
 def _add_public_pages(

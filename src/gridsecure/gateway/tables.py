@@ -620,5 +620,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0019"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0020"
 )

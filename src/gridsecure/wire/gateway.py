@@ -421,12 +421,6 @@ class SourceRegistered(Answer):
     gateway_key: str
 
 
-class Refusal(ReadingsProblem):
-    """Why a batch was refused after it was answered, and which status that would have been."""
-
-    status: int
-
-
 class BatchStatus(Answer):
     """Where a batch stands.
 
@@ -443,7 +437,7 @@ class BatchStatus(Answer):
     months: dict[str, Literal["waiting", "billed", "late", "corrected"]] = Field(
         default_factory=dict
     )
-    refusal: Refusal | None = None
+    refusal: ReadingsProblem | None = None
     size: Count = 0
     pieces: Count = 0
     readings: Count = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
@@ -85,6 +86,8 @@ _CLASS_OF_STATUS: Final[Mapping[int, type[GridSecureError]]] = {
     )
 } | {413: InvalidMessageError}
 
+PROBLEM_TYPE: Final = "application/problem+json"
+"""The media type of a `Problem` (RFC 9457)."""
 REASONS_PATH: Final = "/reasons/"
 """Below this path every service says what a reason code means."""
 
@@ -93,23 +96,32 @@ _LONGEST_TEXT: Final = 500  # a sentence for people; more is not one
 
 
 class Problem(BaseModel):
-    """The body of every answer that is no success.
+    """The body of every answer that is no success (RFC 9457).
 
-    `type` is the address, at the same service, of what the reason code means (RFC 9457).
+    `type` is the address, at the same service, of what the reason code means. `reason`, that code,
+    and `remedy`, the way out, are ours beside the members of the standard.
     """
 
     model_config = ConfigDict(frozen=True)
 
     type: str
+    title: str
+    status: int
+    detail: str
     reason: str
-    message: str
     remedy: str
 
     @classmethod
-    def of(cls, reason: str, *, message: str, remedy: str) -> Problem:
-        """A problem with the address of its reason code."""
-        address = REASONS_PATH + quote(reason, safe="")
-        return cls(type=address, reason=reason, message=message, remedy=remedy)
+    def of(cls, reason: str, *, status: int, detail: str, remedy: str) -> Problem:
+        """A problem with the address of its reason code, and the title of its status."""
+        return cls(
+            type=REASONS_PATH + quote(reason, safe=""),
+            title=HTTPStatus(status).phrase,
+            status=status,
+            detail=detail,
+            reason=reason,
+            remedy=remedy,
+        )
 
 
 MOST_PLACES: Final = 20
@@ -124,15 +136,17 @@ class ReadingsProblem(Problem):
 
 REFUSED: Final = Problem.of(
     AuthenticityError.default_reason,
-    message="The request could not be trusted.",
+    status=STATUS[AuthenticityError],
+    detail="The request could not be trusted.",
     remedy="Sign in again for this service with a role that may do this; after repeated "
     "failures wait five minutes.",
 )
-"""What everybody outside reads of an `AuthenticityError`."""
+"""What everybody outside reads of an `AuthenticityError`, whatever its status is."""
 
 INTERNAL: Final = Problem.of(
     "internal",
-    message="The service met an error of its own.",
+    status=500,
+    detail="The service met an error of its own.",
     remedy="Try again; if it stays, give the operator the time of the request.",
 )
 
@@ -145,9 +159,10 @@ def status_of(error: GridSecureError) -> int:
 
 def problem_of(error: GridSecureError) -> Problem:
     """What everybody outside reads of one of our errors."""
+    reason, detail, remedy = error.reason, error.message, error.remedy
     if isinstance(error, AuthenticityError):
-        return REFUSED
-    return Problem.of(error.reason, message=error.message, remedy=error.remedy)
+        reason, detail, remedy = REFUSED.reason, REFUSED.detail, REFUSED.remedy
+    return Problem.of(reason, status=status_of(error), detail=detail, remedy=remedy)
 
 
 def error_of(status: int, content: bytes) -> GridSecureError | None:
@@ -164,9 +179,7 @@ def error_of(status: int, content: bytes) -> GridSecureError | None:
     if not isinstance(reason, str) or not _REASON.fullmatch(reason):
         return None
     kind = class_of(status, reason=reason)
-    error = kind(
-        _sentence(body.get("message")), reason=reason, remedy=_sentence(body.get("remedy"))
-    )
+    error = kind(_sentence(body.get("detail")), reason=reason, remedy=_sentence(body.get("remedy")))
     if isinstance(error, InvalidReadingsError):
         places = body.get("problems")
         if isinstance(places, list):
