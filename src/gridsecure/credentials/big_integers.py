@@ -99,6 +99,10 @@ class BigIntegerArithmetic:
             Point(*map(int, next(affine))) if result[2] != 0 else IDENTITY for result in results
         ]
 
+    def power(self, base: int, exponent: int) -> int:
+        """A power modulo the field's prime, of public numbers."""
+        return int(pow(self._number(base), exponent, self._p))
+
     def _sum(
         self,
         terms: Sequence[Term],
@@ -175,15 +179,6 @@ def gmpy2_arithmetic(curve: Curve) -> BigIntegerArithmetic:
             remedy="Install the extra named fast, or use another backend.",
         ) from missing
     return BigIntegerArithmetic(curve, number=number, name="gmpy2")
-
-
-def modular_power() -> Callable[[int, int, int], int]:
-    """The fastest there is of `pow` and gmpy2's, for numbers that are public."""
-    try:
-        power: Callable[[int, int, int], Number] = importlib.import_module("gmpy2").powmod
-    except ImportError:
-        return pow
-    return lambda base, exponent, modulus: int(power(base, exponent, modulus))
 
 
 def _prepared_points(rows: list[list[Affine]], scalar: int, p: Number) -> list[Affine]:

@@ -83,6 +83,9 @@ class Arithmetic(Protocol):
     def sums(self, combinations: Sequence[Sequence[Term]]) -> list[Point]:
         """Return Σ scalar·point for each combination, in affine form."""
 
+    def power(self, base: int, exponent: int) -> int:
+        """Return a power modulo the field's prime; of public numbers only."""
+
 
 def _sha256(data: bytes) -> bytes:
     digest = hashes.Hash(hashes.SHA256())
