@@ -45,8 +45,8 @@ def face_batch(folder, rows, **how):
 def told(paths, *meters: MeterDays) -> tuple[pd.DataFrame, set[str]]:
     contracts = MonthContracts(default_contracts(["m"]), meters=meters)
     books = meter_books(contracts, timezone=ZONE)
-    readings, problems = read_month_batches(paths, period=JULY, books=books)
-    return readings.sort_values("start"), {one.rule for one in problems}
+    found = read_month_batches(paths, period=JULY, books=books)
+    return found.readings.sort_values("start"), {one.rule for one in found.problems}
 
 
 ALL = range(len(HOURS))
@@ -211,7 +211,7 @@ def test_a_later_face_corrects_the_energies_beside_it_and_nothing_else(tmp_path)
         "period": JULY,
         "books": meter_books(MonthContracts(default_contracts(["m"])), timezone=ZONE),
     }
-    after = overlay_batches(edited, **laid).sort_values("start")
+    after = overlay_batches(edited, **laid)[0].sort_values("start")
     wanted = dict(zip(HOURS[IN_JULY], WANTED, strict=True)) | {HOURS[300]: 77}
     assert dict(zip(after["start"], after["energy_wh"], strict=True)) == wanted
     assert set(after["quality"]) == {"actual"}
@@ -224,7 +224,7 @@ def test_what_later_faces_make_unknown_is_missing(tmp_path):
     later = [face_batch(tmp_path, range(500, len(HOURS)), faces=fallen)]
     books = meter_books(MonthContracts(default_contracts(["m"])), timezone=ZONE)
     before, _ = told(earlier)
-    after = overlay_batches(before, later=later, earlier=earlier, period=JULY, books=books)
+    after, _ = overlay_batches(before, later=later, earlier=earlier, period=JULY, books=books)
     missing = after[after["quality"] == "missing"]
     assert missing["start"].tolist() == [HOURS[499]]
     assert missing["energy_wh"].tolist() == [0]
@@ -274,7 +274,7 @@ def test_a_case_of_the_field_by_batches_is_the_same_month_as_by_file(tmp_path, n
     parts = [rows[first : first + size] for first in range(0, len(rows), size)]
     paths = [batch(tmp_path, "\n".join([head, *part, ""])) for part in reversed(parts)]
     books = meter_books(MonthContracts(default_contracts([])), timezone=ZONE)
-    by_batches, _ = read_month_batches(paths, period=march, books=books)
+    by_batches = read_month_batches(paths, period=march, books=books).readings
     key = ["meter_point_id", "start"]
     found, wanted = (
         frame.sort_values(key)[[*key, "energy_wh", "quality", "minutes"]].astype(str)
@@ -359,7 +359,7 @@ def test_a_batch_without_a_register_takes_nothing_of_it_away(tmp_path):
 def test_a_late_batch_without_a_register_corrects_the_energy_beside_it(tmp_path):
     with_it = energies(tmp_path, range(4), fed_in="0.2")
     below, _ = told([with_it])
-    laid = overlay_batches(
+    laid, _ = overlay_batches(
         below,
         later=[energies(tmp_path, range(2, 6), kwh="0.7")],
         earlier=[with_it],

@@ -19,6 +19,7 @@ from gridsecure.billing.readings import ReadingProblem
 from gridsecure.billing.settlements import settle
 from gridsecure.cli.bill_notices import BillNotices, notice
 from gridsecure.cli.bill_readings import select_billable
+from gridsecure.cli.bill_registers import BilledRegisters
 from gridsecure.cli.bill_tariffs import (
     WRITTEN_CLOCK,
     BilledTariff,
@@ -37,6 +38,7 @@ from gridsecure.cli.local_months import IssuedMonth, TariffPart, bill_month
 from gridsecure.cli.local_parties import LocalParties, local_parties
 from gridsecure.cli.online import utc_now
 from gridsecure.errors import InputError, NotFoundError
+from gridsecure.gateway.face_energies import MeterBooks
 from gridsecure.gateway.formats import ReadingsFile, read_offsets, read_readings
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
 from gridsecure.month_texts import CALENDAR, year_text
@@ -56,6 +58,7 @@ class BillOrder:
         meaning: What the values and times of the readings are, where they leave a doubt.
         year_to_date: Energies since 1 January before the first month, as KWH or ID=KWH.
         cycle_day: Day of the month that billing periods begin on.
+        register_hours: Which hours the registers of each meter counted; empty if unknown.
     """
 
     readings: Path
@@ -65,6 +68,7 @@ class BillOrder:
     meaning: Meaning = NOTHING_SAID
     year_to_date: tuple[str, ...] = ()
     cycle_day: int = CALENDAR
+    register_hours: str = ""
 
 
 def bill_file(order: BillOrder, *, report: Report) -> dict[str, Any]:
@@ -98,6 +102,7 @@ class PreparedBills:
         timezone: The local time that all tariffs are in.
         known: All meter points that the file names, of those chosen.
         cycle_day: Day of the month that the periods begin on.
+        registers: Whose energies registers of hours told.
     """
 
     parts: tuple[TariffPart, ...]
@@ -109,6 +114,7 @@ class PreparedBills:
     periods: tuple[BillingPeriod, ...]
     known: frozenset[str]
     cycle_day: int
+    registers: BilledRegisters
 
     def parties(self) -> AbstractContextManager[LocalParties]:
         """The parties that bill it, for as long as the block lasts."""
@@ -154,7 +160,9 @@ def prepare_bills(order: BillOrder, *, report: Report) -> PreparedBills:
     check_cycle_day(order.cycle_day)
     contracts = None if order.contract is None else read_contracts(order.contract)
     given = read_given_tariffs(order.tariffs, contracts)
-    timezone, file, common = _readings(order, given, report)
+    registers = BilledRegisters(order.register_hours)
+    timezone, file, common = _readings(order, given, registers.books(), report)
+    registers = registers.beside(file)
     chosen = choose_meters(file.readings, order.meters)
     taken = select_billable(file, chosen=chosen, report=report)
     readings = taken.readings
@@ -173,6 +181,12 @@ def prepare_bills(order: BillOrder, *, report: Report) -> PreparedBills:
     tariffs = import_given(given, file, timezone=timezone, report=report)
     billed = own.assign(tariff_id=assign_tariffs(own, tariffs, options=order.tariffs))
     report_doubts((tariffs[str(name)] for name in billed["tariff_id"].unique()), report)
+    lengths = readings["minutes"].to_numpy(np.int64)
+    _, periods = assign_periods(
+        readings["start"], interval=lengths, timezone=timezone, cycle_day=cycle_day
+    )
+    for name, ids in billed.groupby("tariff_id")["meter_point_id"]:
+        registers.check_prices(tariffs[str(name)], names=ids, periods=periods)
     parts = tuple(
         settle_part(
             readings,
@@ -188,10 +202,6 @@ def prepare_bills(order: BillOrder, *, report: Report) -> PreparedBills:
     if order.tariffs.what_if:
         what_if = dict(zip(own["meter_point_id"], own["tariff_id"], strict=True))
         report(f"What-if: billed by {next(iter(tariffs))}, whatever the contracts say")
-    lengths = readings["minutes"].to_numpy(np.int64)
-    _, periods = assign_periods(
-        readings["start"], interval=lengths, timezone=timezone, cycle_day=cycle_day
-    )
     notices = BillNotices(
         readings=split_by_meter(readings),
         superseded=taken.superseded,
@@ -212,6 +222,7 @@ def prepare_bills(order: BillOrder, *, report: Report) -> PreparedBills:
         tuple(periods),
         everybody,
         cycle_day,
+        registers,
     )
 
 
@@ -270,12 +281,12 @@ def settle_part(
 
 
 def _readings(
-    order: BillOrder, given: Sequence[GivenTariff], report: Report
+    order: BillOrder, given: Sequence[GivenTariff], books: MeterBooks, report: Report
 ) -> tuple[str, ReadingsFile, tuple[dict[str, Any], ...]]:
     """The local time that is billed in, the readings, and what was assumed about their times."""
     timezone = common_timezone(given, order.tariffs)
     if timezone is not None:
-        file = read_readings(order.readings, timezone=timezone, meaning=order.meaning)
+        file = read_readings(order.readings, timezone=timezone, meaning=order.meaning, books=books)
         return timezone, file, _about_meaning(file.meaning)
     timezone = offset_timezone(read_offsets(order.readings))
     if timezone == WRITTEN_CLOCK:
@@ -284,7 +295,7 @@ def _readings(
     else:
         clock = notice("clock-of-offset", timezone=timezone)
         report(clock["text"])
-    file = read_readings(order.readings, timezone=timezone, meaning=order.meaning)
+    file = read_readings(order.readings, timezone=timezone, meaning=order.meaning, books=books)
     return timezone, file, (clock, *_about_meaning(file.meaning))
 
 

@@ -93,6 +93,10 @@ CycleDayOption = Annotated[
     int,
     typer.Option(help="Day of the month that billing periods begin on; 1 makes calendar months."),
 ]
+RegisterHoursOption = Annotated[
+    str,
+    typer.Option(help="Hours of each register: 'peak=08:00-22:00 valley=00:00-08:00,22:00-24:00'."),
+]
 YearToDateOption = Annotated[
     list[str] | None,
     typer.Option(help="KWH or ID=KWH used since 1 January before the first month."),
@@ -137,6 +141,7 @@ def bill(  # noqa: PLR0913 - one parameter an option
     meter_point: MeterPointOption = "",
     year_to_date: YearToDateOption = None,
     cycle_day: CycleDayOption = CALENDAR,
+    register_hours: RegisterHoursOption = "",
     meter: Annotated[list[str] | None, typer.Option(help="Bill only this meter point.")] = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
@@ -144,7 +149,8 @@ def bill(  # noqa: PLR0913 - one parameter an option
     tariffs = bill_tariffs.TariffOptions(tuple(tariff or ()), timezone, what_if)
     meaning, opening = Meaning(values, stamps, None, meter_point), tuple(year_to_date or ())
     order = bill_room.BillOrder(
-        readings, tariffs, contract, tuple(meter or ()), meaning, opening, cycle_day
+        *(readings, tariffs, contract, tuple(meter or ())),
+        *(meaning, opening, cycle_day, register_hours),
     )
     _print_bills(bill_room.bill_file(order, report=_note), output)
 
@@ -169,6 +175,7 @@ def rebill(  # noqa: PLR0913 - one parameter an option
     meter_point: MeterPointOption = "",
     year_to_date: YearToDateOption = None,
     cycle_day: CycleDayOption = CALENDAR,
+    register_hours: RegisterHoursOption = "",
     meter: Annotated[list[str] | None, typer.Option(help="Bill only this meter point.")] = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
@@ -176,7 +183,8 @@ def rebill(  # noqa: PLR0913 - one parameter an option
     tariffs = bill_tariffs.TariffOptions(tuple(tariff or ()), timezone, what_if)
     meaning, opening = Meaning(values, stamps, None, meter_point), tuple(year_to_date or ())
     first = bill_room.BillOrder(
-        readings, tariffs, contract, tuple(meter or ()), meaning, opening, cycle_day
+        *(readings, tariffs, contract, tuple(meter or ())),
+        *(meaning, opening, cycle_day, register_hours),
     )
     order = rebill_room.RebillOrder(first, corrected, corrected_tariff)
     _print_bills(rebill_room.rebill_file(order, report=_note), output)

@@ -94,14 +94,16 @@ def rebill_file(order: RebillOrder, *, report: Report) -> dict[str, Any]:
 
 def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Later:
     """Lay the corrected file over the first one, and settle again."""
-    readings = first.readings
+    readings, registers = first.readings, first.registers
     if order.corrected is not None:
         file = read_readings(
             order.corrected,
             timezone=first.timezone,
             interval=UNKNOWN,
             meaning=order.first.meaning,
+            books=registers.books(),
         )
+        registers = registers.beside(file)
         chosen = np.ones(len(file.readings), dtype=bool)
         if order.first.meters:
             chosen = np.asarray(file.readings["meter_point_id"].isin(order.first.meters))
@@ -113,6 +115,7 @@ def _later(order: RebillOrder, first: PreparedBills, report: Report) -> _Later:
         name = part.billed.tariff.tariff_id
         billed = replaced.get(name, part.billed)
         own = part.contracts.assign(tariff_id=billed.tariff.tariff_id)
+        registers.check_prices(billed, names=own["meter_point_id"], periods=first.periods)
         parts[name] = settle_part(
             readings,
             billed,

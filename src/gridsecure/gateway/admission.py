@@ -23,6 +23,7 @@ from gridsecure.billing.charges import KINDS, Need, list_needs
 from gridsecure.billing.limits import OPEN_LIMIT_WH, counts_hours
 from gridsecure.billing.measures import find_across_prices
 from gridsecure.billing.readings import DAY_MINUTES
+from gridsecure.billing.register_hours import Span, prices_apart
 from gridsecure.billing.rules import (
     EXPORT,
     REGISTER,
@@ -66,6 +67,8 @@ REASONS: Final = {
     "register-missing": "its tariff bills reactive energy or feed-in, and its readings have none",
     "interval-length": "an interval of its readings, or a day of which only the whole is known,"
     " spans two prices of its tariff, or is too long for its demand",
+    "register-hours": "its energy is told by registers of its meter's own hours, and its tariff"
+    " prices hours of one register apart, or has a charge that needs intervals",
     "year-to-date": "its tariff counts energy over the year, and an earlier month of that"
     " year was not processed here",
     "tier-limit": "a tier limit with its household quota, or its free quota, is not whole kWh, or"
@@ -143,6 +146,7 @@ class SeenMeters:
         held: Those whose bill it holds -> its rule.
         parts: Those that are billed for a part of the month.
         objections: Those whose bill the books hold -> why.
+        by_register: Those of which energies of registers count -> which hours the registers count.
     """
 
     all: Collection[str]
@@ -150,6 +154,7 @@ class SeenMeters:
     held: Mapping[str, str] = field(default_factory=dict)
     parts: Collection[str] = ()
     objections: Mapping[str, str] = field(default_factory=dict)
+    by_register: Mapping[str, tuple[Span, ...]] = field(default_factory=dict)
 
 
 def admit(
@@ -188,6 +193,7 @@ def admit(
         objections[reason] = names.isin(own)
     for name, mask in _tariff_objections(contracts, tariffs, energies, rows, period).items():
         objections[name] = mask
+    objections["register-hours"] = _by_register(contracts, tariffs, seen.by_register, period)
     objections["part-month"] &= names.isin(list(seen.parts))
     reasons = np.full(len(names), "", dtype=object)
     for reason in REASONS:
@@ -322,6 +328,33 @@ def _across_prices(
         across |= find_across_prices(energies.starts, lengths, pd.Timedelta(price)).any(axis=1)
     found: Mask = (rows >= 0) & across[rows]
     return found
+
+
+def _by_register(
+    contracts: pd.DataFrame,
+    tariffs: Mapping[str, Tariff],
+    by_register: Mapping[str, tuple[Span, ...]],
+    period: BillingPeriod,
+) -> Mask:
+    """Meter points whose registers count together what their tariff prices apart."""
+    apart: dict[tuple[str, tuple[Span, ...]], bool] = {}
+    found = np.zeros(len(contracts), dtype=bool)
+    names, ids = contracts["meter_point_id"], contracts["tariff_id"]
+    for row in np.flatnonzero(names.isin(list(by_register)) & ids.isin(list(tariffs))):
+        key = (str(ids.iloc[row]), by_register[str(names.iloc[row])])
+        if key not in apart:
+            apart[key] = _prices_apart(tariffs[key[0]], period, key[1])
+        found[row] = apart[key]
+    return found
+
+
+def _prices_apart(tariff: Tariff, period: BillingPeriod, spans: tuple[Span, ...]) -> bool:
+    try:
+        return prices_apart(tariff, period, spans=spans)
+    except InputError as error:
+        if error.reason not in _NOT_VALID:
+            raise
+        return False  # there is another reason for it
 
 
 def _without_demand(

@@ -22,12 +22,13 @@ from gridsecure.billing.readings import (
     MINUTE_US,
     MINUTES_COLUMN,
     QUALITIES,
-    ReadingProblem,
     join_readings,
     start_us,
 )
+from gridsecure.billing.register_hours import PlacedRegisters
 from gridsecure.gateway.books.months import MonthContracts
-from gridsecure.gateway.ingestion.stored_faces import MeterBooks, face_energies, read_faces
+from gridsecure.gateway.face_energies import MeterBooks
+from gridsecure.gateway.ingestion.stored_faces import face_energies, read_faces
 from gridsecure.gateway.ingestion.stored_readings import (
     Mark,
     best_readings,
@@ -42,8 +43,11 @@ _RANK: Final = {name: number for number, name in enumerate(QUALITIES[::-1])}
 
 def meter_books(contracts: MonthContracts, *, timezone: str) -> MeterBooks:
     """What the books of a month say of registers."""
-    join = partial(contracts.join_meters, timezone=timezone)
-    return MeterBooks(join, partial(contracts.multiply, timezone=timezone))
+    return MeterBooks(
+        partial(contracts.join_meters, timezone=timezone),
+        partial(contracts.multiply, timezone=timezone),
+        contracts.hours_of if any(one.register_hours for one in contracts.meters) else None,
+    )
 
 
 def read_month_batches(
@@ -53,7 +57,7 @@ def read_month_batches(
     books: MeterBooks,
     mark: Mark = unmarked,
     files: Sequence[pd.DataFrame] = (),
-) -> tuple[pd.DataFrame, tuple[ReadingProblem, ...]]:
+) -> PlacedRegisters:
     """The readings of a period that batches tell, one an interval, with `minutes`.
 
     Args:
@@ -69,11 +73,12 @@ def read_month_batches(
     """
     sent, of_faces = _divided(paths)
     if not of_faces:
-        return read_batches(sent, period=period, mark=mark), ()
-    told, problems = face_energies(read_faces(of_faces, period=period), period=period, books=books)
+        return PlacedRegisters(read_batches(sent, period=period, mark=mark), (), frozenset())
+    told = face_energies(read_faces(of_faces, period=period), period=period, books=books)
     readings = read_batches(sent, period=period, mark=mark) if sent else None
-    told = _without_intervals(told, [*files, *([] if readings is None else [readings])])
-    return told if readings is None else best_readings([told, readings]), problems
+    kept = _without_intervals(told.readings, [*files, *([] if readings is None else [readings])])
+    every = kept if readings is None else best_readings([kept, readings])
+    return PlacedRegisters(every, told.problems, told.among(kept))
 
 
 def overlay_batches(
@@ -84,7 +89,7 @@ def overlay_batches(
     period: BillingPeriod,
     books: MeterBooks,
     mark: Mark = unmarked,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, frozenset[str]]:
     """Lay what later batches tell over the readings of a version.
 
     A later face changes the energies on both of its sides. Only those that it changes are laid
@@ -94,6 +99,9 @@ def overlay_batches(
         readings: The version's readings.
         later: Batches that it does not count yet, in the order in which they came.
         earlier: Those that it does, likewise.
+
+    Returns:
+        The readings, and the meter points of which energies of registers are laid over them.
 
     Raises:
         StorageError: A batch is gone or was altered (`storage.read`).
@@ -105,25 +113,26 @@ def overlay_batches(
         above = outranking_readings(readings, later=read)
         readings = overlay_readings(readings, later=above, keeps_registers=True)
     if not of_faces:
-        return readings
+        return readings, frozenset()
     sent_before, faces_before = _divided(earlier)
     after = read_faces([*faces_before, *of_faces], period=period)
     names = read_faces(of_faces, period=period)["meter_point_id"].unique()
     after = after[after["meter_point_id"].isin(names)]
-    told, _ = face_energies(after, period=period, books=books)
-    known = told.iloc[:0]
+    told = face_energies(after, period=period, books=books)
+    known = told.readings.iloc[:0]
     if faces_before:
         before = read_faces(faces_before, period=period)
         before = before[before["meter_point_id"].isin(names)]
-        known, _ = face_energies(before, period=period, books=books)
-    changed = _changed(known, told)
+        known = face_energies(before, period=period, books=books).readings
+    changed = _changed(known, told.readings)
     if every := [*sent_before, *sent]:
         energies = read_batches(every, period=period)
         changed = _without_sent(_without_intervals(changed, [energies]), energies)
     told_again = outranking_readings(readings, later=changed[changed["quality"] != "missing"])
     unsaid = changed[changed["quality"] == "missing"]
     above = join_readings([told_again, unsaid])
-    return overlay_readings(readings, later=above, keeps_registers=True)
+    laid = overlay_readings(readings, later=above, keeps_registers=True)
+    return laid, told.among(above)
 
 
 def _without_intervals(told: pd.DataFrame, sent: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ nor columns that are passed over. What its columns are together is one of the la
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,11 +23,13 @@ from gridsecure.gateway.column_names import (
     LAYOUTS,
     QUOTABLE_NAME,
     is_day,
+    is_of_hours,
     is_passed_over,
     name_columns,
     unknown_header,
 )
 from gridsecure.gateway.daily_values import is_daily, is_matrix, lines_of_days
+from gridsecure.gateway.face_energies import NO_BOOKS, MeterBooks
 from gridsecure.gateway.table_text import (
     TableText,
     check_field_counts,
@@ -58,14 +60,6 @@ REGISTERS: Final = {"kvarh": "reactive_varh", "export_kwh": "export_wh"}
 POINTS: Final = re.compile(r"p([1-9][0-9]{0,2})")
 """Columns of a wide line's energies, by number."""
 
-JoinMeters = Callable[[pd.DataFrame], pd.DataFrame]
-"""Faces of registers -> the faces of one register, where meters were exchanged."""
-
-
-def as_they_stand(faces: pd.DataFrame) -> pd.DataFrame:
-    """The same faces: no meter was exchanged."""
-    return faces
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CellTable:
@@ -75,7 +69,7 @@ class CellTable:
         at_ends: As `ColumnNames` says.
         minutes: Length of every interval, where its format fixes it.
         delay: From the time that is written to the moment that a face was read.
-        join_meters, differences: As `read_readings` has them.
+        books, differences: As `read_readings` has them.
     """
 
     cells: pd.DataFrame
@@ -83,7 +77,7 @@ class CellTable:
     at_ends: bool
     minutes: int = 0
     delay: pd.Timedelta = UNKNOWN
-    join_meters: JoinMeters = as_they_stand
+    books: MeterBooks = NO_BOOKS
     differences: bool = True
 
 
@@ -188,7 +182,7 @@ def check_columns(table: pd.DataFrame) -> None:
     if "kwh" not in names or CHANNEL in names:
         known -= set(REGISTERS)
     if "register_kwh" in names and CHANNEL not in names:
-        known |= {FACES_FED_IN}
+        known |= {FACES_FED_IN} | {name for name in names if is_of_hours(name)}
     strange = [
         name if QUOTABLE_NAME.fullmatch(name) else f"number {position}"
         for position, name in enumerate(names, start=1)

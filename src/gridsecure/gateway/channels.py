@@ -2,12 +2,16 @@
 
 Exports of collection systems hold 正向有功 and 反向有功 as two lines of a day, and meters count
 them in registers of their own. A column `channel` says which a line is. Each channel is read like a
-file of its own, and both are joined by interval. From the first to the last interval that a meter
+file of its own, and both are joined by interval. Registers of the meter's own hours stand beside
+both, as lines or as columns. From the first to the last interval that a meter
 point feeds in, a reading without its other half is missing.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.readings import REGISTER_COLUMNS
+from gridsecure.billing.register_hours import register_name
 from gridsecure.errors import InvalidReadingsError
 
 CHANNEL: Final = "channel"
@@ -22,26 +27,58 @@ FACES: Final = "register_kwh"
 """Column with faces of the register of energy taken."""
 FACES_FED_IN: Final = "register_export_kwh"
 """Column with faces of the register of energy fed in, beside `register_kwh`."""
+FACES_OF_HOURS: Final = "register_kwh_"
+"""Before the name of a register of the meter's own hours: column with its faces."""
+OF_HOURS: Final = "import/"
+"""Before the same name: the register whose faces they are, beside `import` and `export`."""
 _ENERGIES: Final = ("", "总", "电量", "总电量", "示值", "总示值")
 _TAKEN: Final = ("import", "1.8.0", "1-0:1.8.0", *(f"正向有功{word}" for word in _ENERGIES))
 _FED_IN: Final = ("export", "2.8.0", "1-0:2.8.0", *(f"反向有功{word}" for word in _ENERGIES))
+_LINE_OF_HOURS: Final = re.compile(
+    r"import/(?P<ours>\w+)|(?:1-0:)?1\.8\.(?P<obis>[1-9]\d?)"
+    r"|正向有功(?:(?P<word>深谷|[尖峰平谷])段?|费率(?P<rate>\d{1,2}))(?:总?电量|电能|示值)?"
+)
 _KEY: Final = ["meter_point_id", "start"]
 
 
-def split_channels(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The lines of energy taken and those of energy fed in, without the column that says which.
+@dataclass(frozen=True, slots=True, eq=False)
+class Channels:
+    """The lines of a table by what they are of, without the columns that say so.
 
-    A table without it has faces of both registers on each line.
+    Args:
+        fed_in: Those of energy fed in; without lines where the table has none.
+        by_hours: Those of registers of the meter's own hours, by the register's name.
+    """
+
+    taken: pd.DataFrame
+    fed_in: pd.DataFrame
+    by_hours: Mapping[str, pd.DataFrame]
+
+
+def has_channels(table: pd.DataFrame) -> bool:
+    """Whether a table has more than energy taken."""
+    return CHANNEL in table or FACES_FED_IN in table or bool(_columns_of_hours(table))
+
+
+def split_channels(table: pd.DataFrame, *, are_faces: bool) -> Channels:
+    """The lines of energy taken, of energy fed in, and of registers of hours.
+
+    A table without a column that says which has faces of all registers on each line.
+
+    Args:
+        are_faces: Whether its numbers are faces of registers.
 
     Raises:
-        InvalidReadingsError: `readings.channel`: a line is neither, or none is of energy taken.
+        InvalidReadingsError: `readings.channel`: a line is none of them, or none is of energy
+            taken.
     """
     if CHANNEL not in table:
-        of_taken = table.drop(columns=FACES_FED_IN)
-        return of_taken, of_taken.assign(register_kwh=table[FACES_FED_IN])
+        return _split_columns(table)
     said = table[CHANNEL].str.strip().str.lower()
-    taken, fed_in = said.isin(_TAKEN), said.isin(_FED_IN)
-    other = np.flatnonzero(~(taken | fed_in))
+    names = {one: _register_of_line(one) for one in said.unique() if are_faces}
+    registers = said.astype("str").map(names).fillna("").astype("str")
+    taken, fed_in, by_hours = said.isin(_TAKEN), said.isin(_FED_IN), registers != ""
+    other = np.flatnonzero(~(taken | fed_in | by_hours))
     if len(other) or not taken.any():
         where = f"line {table.index[other[0]]} is neither" if len(other) else "no line is import"
         raise InvalidReadingsError(
@@ -51,7 +88,34 @@ def split_channels(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             " other channels; reactive energy goes into the column kvarh of the long layout.",
         )
     table = table.drop(columns=CHANNEL)
-    return table[taken], table[fed_in]
+    lines = {name: table[registers == name] for name in sorted(set(registers[by_hours]))}
+    return Channels(table[taken], table[fed_in], lines)
+
+
+def _split_columns(table: pd.DataFrame) -> Channels:
+    columns = _columns_of_hours(table)
+    taken = table.drop(columns=[*columns, FACES_FED_IN], errors="ignore")
+    fed_in = taken.iloc[:0]
+    if FACES_FED_IN in table:
+        fed_in = taken.assign(register_kwh=table[FACES_FED_IN])
+    by_hours = {
+        name.removeprefix(FACES_OF_HOURS): taken.assign(register_kwh=table[name])
+        for name in columns
+    }
+    return Channels(taken, fed_in, by_hours)
+
+
+def _columns_of_hours(table: pd.DataFrame) -> list[str]:
+    return [str(name) for name in table if str(name).startswith(FACES_OF_HOURS)]
+
+
+def _register_of_line(said: str) -> str:
+    """The register of hours whose lines say so: `import/peak`, `1.8.2`, 正向有功峰."""
+    found = _LINE_OF_HOURS.fullmatch(said)
+    if found is None:
+        return ""
+    name = register_name(found["ours"] or found["obis"] or found["word"] or found["rate"])
+    return name
 
 
 def join_channels(taken: pd.DataFrame, fed_in: pd.DataFrame) -> pd.DataFrame:

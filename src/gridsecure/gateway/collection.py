@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial, reduce
+from functools import reduce
 from pathlib import Path
 from typing import Final
 
@@ -120,6 +120,7 @@ class Collected:
         accepted_rows: Readings accepted, with estimates.
         problems: Problems by rule, those of reading the files among them.
         found: What validation found.
+        placed: Meter points of which energies of registers stand evenly over their hours.
     """
 
     readings: pd.DataFrame
@@ -133,6 +134,7 @@ class Collected:
     accepted_rows: int
     problems: Mapping[str, int]
     found: tuple[ReadingProblem, ...]
+    placed: frozenset[str] = frozenset()
 
     @property
     def estimated_rows(self) -> int:
@@ -226,7 +228,7 @@ def _overlaid(
             files,
             what="Batches and the readings before them hold",
         )
-        laid = overlay_batches(
+        laid, placed = overlay_batches(
             below.readings,
             later=later.batches,
             earlier=earlier,
@@ -234,10 +236,11 @@ def _overlaid(
             books=meter_books(files.contracts(), timezone=timezone),
             mark=files.mark,
         )
-        below = replace(below, readings=laid)
+        below = replace(below, readings=laid, placed=below.placed | placed)
     for file in _read(files, later.files, timezone=timezone, interval=UNKNOWN, held=held):
         readings = overlay_readings(below.readings, later=file.readings)
-        below = replace(below, readings=readings, problems=(*below.problems, *file.problems))
+        problems, placed = (*below.problems, *file.problems), below.placed | file.placed
+        below = replace(below, readings=readings, problems=problems, placed=placed)
     return below
 
 
@@ -313,7 +316,12 @@ def _as_key(readings: pd.DataFrame) -> pd.DataFrame:
 def _joined_files(first: ReadingsFile, second: ReadingsFile) -> ReadingsFile:
     """Two files as one."""
     readings = join_readings([first.readings, second.readings])
-    return replace(first, readings=readings, problems=(*first.problems, *second.problems))
+    return replace(
+        first,
+        readings=readings,
+        problems=(*first.problems, *second.problems),
+        placed=first.placed | second.placed,
+    )
 
 
 def _read(
@@ -345,12 +353,11 @@ def _read_file(
     path: Path, files: MonthFiles, *, timezone: str, interval: pd.Timedelta | None
 ) -> ReadingsFile:
     """A file's energies, what its registers counted times the multipliers of the books."""
-    books = files.contracts()
-    join = partial(books.join_meters, timezone=timezone)
-    file = read_readings(path, timezone=timezone, interval=interval, join_meters=join)
+    books = meter_books(files.contracts(), timezone=timezone)
+    file = read_readings(path, timezone=timezone, interval=interval, books=books)
     if not file.is_counted:
         return file
-    return replace(file, readings=books.multiply(file.readings, timezone=timezone))
+    return replace(file, readings=books.multiply(file.readings))
 
 
 def _read_batches(
@@ -364,12 +371,12 @@ def _read_batches(
     held = sum(map(len, of_files)) + count_rows(files.batches, period=period)
     _check_held(held, files, what="Readings files and batches hold")
     books = meter_books(files.contracts(), timezone=timezone)
-    readings, problems = read_month_batches(
+    told = read_month_batches(
         files.batches, period=period, books=books, mark=files.mark, files=of_files
     )
-    problems = (*problems, *find_length_changes(readings))
-    interval = usual_interval(readings["minutes"].to_numpy())
-    return ReadingsFile(readings, "batches", interval, "utf-8", problems)
+    problems = (*told.problems, *find_length_changes(told.readings))
+    interval = usual_interval(told.readings["minutes"].to_numpy())
+    return ReadingsFile(told.readings, "batches", interval, "utf-8", problems, placed=told.placed)
 
 
 def _check_held(held: int, files: MonthFiles, *, what: str) -> None:
@@ -398,6 +405,7 @@ def collect(
         parts: The time that some of them have of the period; the others have all of it.
     """
     problems = Counter(problem.rule for source in sources for problem in source.problems)
+    placed = frozenset(name for source in sources for name in source.placed)
     readings = as_categories(join_readings([source.readings for source in sources]))
     sources.clear()
     whole = (period.start, period.end)
@@ -420,6 +428,7 @@ def collect(
         accepted_rows=len(result.accepted),
         problems=dict(sorted(problems.items())),
         found=result.problems,
+        placed=placed,
     )
 
 

@@ -11,7 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from gridsecure.billing.register_hours import register_name
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.channels import FACES, FACES_OF_HOURS
 from gridsecure.gateway.wide_days import POINT_MINUTES
 
 LAYOUTS: Final = (
@@ -53,11 +55,18 @@ _OPEN_NAMES: Final = {
     "quality": "flag status",
 }
 # What exports hold beside, and no bill is computed from: whose it is and where, when it was read,
-# the registers of the meter's own hours (费率, 尖峰平谷), demand, reactive and combined registers.
+# demand, reactive and combined registers, and those of energy fed in by the meter's own hours.
 _PASSED_OVER: Final = re.compile(
     r"序号|用户名称|户名|用户地址|用电地址|终端(地址|资产号|资产编号)|供电(单位|所)|台区(名称|编号)|线路(名称|编号)"
     r"|[计测]量点名称|(抄表|采集|召测|采集成功)时间|(日冻结)?(正向|反向)有功.*([尖峰平谷]|费率_?\d{1,2}).*"
-    r"|(pap|rap)_r\d{1,2}|.*(无功|最大需量|组合有功).*|(prp|rrp|rp\d)_r\d{0,2}"
+    r"|rap_r\d{1,2}|.*(无功|最大需量|组合有功).*|(prp|rrp|rp\d)_r\d{0,2}"
+)
+# The registers of the meter's own hours: 正向有功尖, PAP_R1, and the identifiers of DL/T 645-2007
+# (00010100 is rate 1, in hexadecimal) and DL/T 698.45 (00100202 is; the total stands before it).
+_OF_HOURS: Final = re.compile(
+    r"(?:上\d+次_|当前_)?(?:[日月]冻结)?正向有功(?:总?电能)?(?:示值)?_?"
+    r"(?:(?P<word>深谷|[尖峰平谷])段?|费率_?(?P<rate>\d{1,2}))_?(?:电能)?(?:示值)?"
+    r"|pap_r(?P<pap>\d{1,2})|0001(?P<dlt645>[0-3][0-9a-f])00|001002(?P<dlt698>[0-4][0-9a-f])"
 )
 # A meter is one of several that a meter point may have had: its number is none of a meter point.
 _METERS: Final = re.compile(r"通信地址|表地址|电?表号|(电能?表)?资产(编)?号")
@@ -94,7 +103,7 @@ def name_columns(written: list[str]) -> ColumnNames:
     Columns named by the clock become p1 … pN where together they are the day's intervals, by their
     starts or by their ends.
     """
-    names = _without_passed_over(written)
+    names = _without_lone_registers(_without_passed_over(written))
     times = [name for name in names if _TIME.fullmatch(name)]
     step = POINT_MINUTES.get(len(times), 0)
     clock = (_TIME.fullmatch(name) for name in times)
@@ -134,12 +143,42 @@ def _without_passed_over(written: list[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _without_lone_registers(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The same, registers of hours passed over where no total stands beside them."""
+    if FACES in names:
+        return names
+    return tuple(
+        f"{_UNREAD}{place}" if is_of_hours(name) else name
+        for place, name in enumerate(names, start=1)
+    )
+
+
 def _known_name(written: str) -> str:
     """The name of a column, whatever its capitals and the blanks around it."""
     name = written.strip()
-    if _OURS.fullmatch(name.lower()):
+    if _OURS.fullmatch(name.lower()) or is_of_hours(name.lower()):
         return name.lower()
-    return _READ.get(_key(name), name)
+    register = register_of_hours(name)
+    return f"{FACES_OF_HOURS}{register}" if register else _READ.get(_key(name), name)
+
+
+def is_of_hours(name: str) -> bool:
+    """Whether one of our names is that of the faces of a register of hours."""
+    register = name.removeprefix(FACES_OF_HOURS)
+    return register != name and register_name(register) == register
+
+
+def register_of_hours(written: str) -> str:
+    """The register of hours that counts energy taken and has this name; empty if it is none."""
+    found = _OF_HOURS.fullmatch(_key(written))
+    if found is None:
+        return ""
+    words = found.groupdict()
+    if words["dlt645"]:
+        return register_name(str(int(words["dlt645"], 16)))
+    if words["dlt698"]:
+        return register_name(str(int(words["dlt698"], 16) - 1))
+    return register_name(words["word"] or words["rate"] or words["pap"])
 
 
 def _key(name: str) -> str:

@@ -332,8 +332,10 @@ def _read_without(
             batches = find_batches(zone, period, until=newest_batch(zone))
             books = contracts_as_of(zone, period=period, revision=newest_revision(zone))
             registers = meter_books(books, timezone=zone.timezone)
-            told = read_month_batches(batches, period=period, books=registers) if batches else ()
-            found = list(told[:1])
+            found = []
+            if batches:
+                told = read_month_batches(batches, period=period, books=registers)
+                found.append(told.readings)
         else:
             bare = replace(files, edits=())
             found = [

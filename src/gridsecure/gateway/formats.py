@@ -45,19 +45,24 @@ from gridsecure.gateway.cell_tables import (
     REGISTERS,
     WIDE,
     CellTable,
-    JoinMeters,
-    as_they_stand,
     check_columns,
     check_units,
     known_lines,
     parse_table,
 )
-from gridsecure.gateway.channels import CHANNEL, FACES_FED_IN, join_channels, split_channels
+from gridsecure.gateway.channels import (
+    OF_HOURS,
+    Channels,
+    has_channels,
+    join_channels,
+    split_channels,
+)
 from gridsecure.gateway.daily_values import (
     is_daily,
     moments_of_faces,
     read_energies,
 )
+from gridsecure.gateway.face_energies import NO_BOOKS, MeterBooks, tell_energies
 from gridsecure.gateway.green_button import read_green_button
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
 from gridsecure.gateway.meter_readings import MeterReadings, read_meter_readings
@@ -111,6 +116,7 @@ class ReadingsFile:
         lines: Line of the file that each reading stands on, where readings stand on lines.
         meaning: What its values and times were taken for, where anything but the layout said so.
         is_counted: Whether its energies are what registers counted, of which no ratio is told.
+        placed: Meter points of which energies of registers stand evenly over their hours.
     """
 
     readings: pd.DataFrame
@@ -121,6 +127,7 @@ class ReadingsFile:
     lines: NDArray[np.int64] | None = None
     meaning: Meaning = NOTHING_SAID
     is_counted: bool = False
+    placed: frozenset[str] = frozenset()
 
 
 def read_readings(
@@ -129,7 +136,7 @@ def read_readings(
     timezone: str = "Asia/Shanghai",
     interval: pd.Timedelta | None = None,
     meaning: Meaning = NOTHING_SAID,
-    join_meters: JoinMeters = as_they_stand,
+    books: MeterBooks = NO_BOOKS,
     differences: bool = True,
 ) -> ReadingsFile:
     """Read a meter data file.
@@ -140,7 +147,7 @@ def read_readings(
         interval: Length to take for meter points of a long file that have too few readings to
             tell it.
         meaning: What its values and times are, where the file does not say and leaves a doubt.
-        join_meters: Makes one register of the faces of meters that were exchanged.
+        books: What is known of meters; energies are not multiplied here.
         differences: Whether faces of registers become energies. Otherwise they are given as they
             stand: `start` is the moment of reading, `energy_wh` the face [Wh], and `register` says
             `import` or `export`.
@@ -156,12 +163,12 @@ def read_readings(
             `.channel`, `.conflict`), `problems` lists up to 20 places.
     """
     text, packed = _load_text(source)
-    opened = _OpenFile(text, packed, timezone, interval, join_meters, differences)
+    opened = _OpenFile(text, packed, timezone, interval, books, differences)
     defined = _read_defined(opened, meaning)
     if defined is not None:
         return defined
     table = _read_table(text, packed=packed, meaning=meaning, timezone=timezone)
-    found = replace(table, join_meters=join_meters, differences=differences)
+    found = replace(table, books=books, differences=differences)
     return _read_cells(found, timezone, interval, meaning)
 
 
@@ -220,23 +227,46 @@ def _read_cells(
     if is_daily(table) and ("register_kwh" in table or asked.values is Values.REGISTER):
         table = moments_of_faces(table, asked.stamps)
         found = replace(found, cells=table)
-    if CHANNEL not in table and FACES_FED_IN not in table:
+    if not has_channels(table):
         return _read_channel(found, timezone, interval, asked)
-    taken, fed_in = split_channels(table)
-    file = _read_channel(replace(found, cells=taken), timezone, interval, asked)
-    if fed_in.empty:
+    are_faces = "register_kwh" in table or asked.values is Values.REGISTER
+    channels = split_channels(table, are_faces=are_faces)
+    if are_faces:
+        return _read_registers(found, channels, (timezone, interval, asked))
+    file = _read_channel(replace(found, cells=channels.taken), timezone, interval, asked)
+    if channels.fed_in.empty:
         return file
-    # What a meter's register of energy taken showed as it was exchanged says nothing of this one.
-    other = replace(found, cells=fed_in, join_meters=as_they_stand)
-    export = _read_channel(other, timezone, interval, asked)
-    if REGISTER in file.readings:
-        faces = pd.concat([file.readings, export.readings.assign(**{REGISTER: FED_IN})])
-        return replace(file, readings=faces.reset_index(drop=True))
+    export = _read_channel(replace(found, cells=channels.fed_in), timezone, interval, asked)
     return replace(
         file,
         readings=join_channels(file.readings, export.readings),
         problems=(*file.problems, *export.problems),
     )
+
+
+def _read_registers(
+    found: CellTable, channels: Channels, how: tuple[str, pd.Timedelta | None, Meaning]
+) -> ReadingsFile:
+    """Faces of several registers, or the energies between them.
+
+    Args:
+        how: Timezone, known interval and meaning, as `_read_channel` has them.
+    """
+    as_shown = replace(found, differences=False)
+    file = _read_channel(replace(as_shown, cells=channels.taken), *how)
+    parts, problems = [file.readings], list(file.problems)
+    others = {} if channels.fed_in.empty else {FED_IN: channels.fed_in}
+    if not found.differences or found.books.hours_of is not None:
+        others |= {f"{OF_HOURS}{name}": lines for name, lines in channels.by_hours.items()}
+    for name, lines in others.items():
+        own = _read_channel(replace(as_shown, cells=lines), *how)
+        parts.append(own.readings.assign(**{REGISTER: name}))
+        problems += own.problems
+    faces = pd.concat(parts, ignore_index=True)
+    if not found.differences:
+        return replace(file, readings=faces)
+    read = replace(file, problems=tuple(problems))
+    return _between(read, faces, books=found.books, known=how[1])
 
 
 def _read_days(
@@ -279,7 +309,7 @@ def _read_channel(
         readings = readings.assign(minutes=np.int64(0))
         readings[REGISTER] = TAKEN
     elif layout == "registers":
-        joined = found.join_meters(_with_texts(readings))
+        joined = found.books.join_meters(_with_texts(readings))
         result = registers_to_readings(joined, known=interval)
         readings, problems = result.readings, (*problems, *result.problems)
     else:
@@ -357,14 +387,14 @@ class _OpenFile:
     """The text of a file, its size before it was decompressed, and what `read_readings` is given.
 
     Args:
-        timezone, interval, join_meters, differences: As `read_readings` has them.
+        timezone, interval, books, differences: As `read_readings` has them.
     """
 
     text: TableText
     packed: int | None
     timezone: str
     interval: pd.Timedelta | None
-    join_meters: JoinMeters
+    books: MeterBooks
     differences: bool
 
 
@@ -390,22 +420,31 @@ def _as_defined(
 
 def _read_faces(document: MeterReadings, opened: _OpenFile) -> ReadingsFile:
     """The register faces of a document, or energies from their differences."""
-    encoding = opened.text.encoding
+    both = ((document.readings, TAKEN), (document.fed_in, FED_IN))
+    faces = pd.concat([one.assign(**{REGISTER: name}) for one, name in both], ignore_index=True)
+    file = ReadingsFile(
+        faces.assign(minutes=np.int64(0)),
+        "registers",
+        UNKNOWN,
+        opened.text.encoding,
+        is_counted=True,
+    )
     if not opened.differences:
-        both = ((document.readings, TAKEN), (document.fed_in, FED_IN))
-        faces = pd.concat([one.assign(**{REGISTER: name}) for one, name in both])
-        faces = faces.assign(minutes=np.int64(0)).reset_index(drop=True)
-        return ReadingsFile(faces, "registers", UNKNOWN, encoding, is_counted=True)
-    taken = registers_to_readings(opened.join_meters(document.readings), known=opened.interval)
-    readings, problems = taken.readings, taken.problems
-    if len(document.fed_in):
-        fed_in = registers_to_readings(document.fed_in, known=opened.interval)
-        readings = join_channels(readings, fed_in.readings)
-        problems += fed_in.problems
-    interval = usual_interval(readings["minutes"].to_numpy())
-    changes = find_length_changes(readings)
-    return ReadingsFile(
-        readings, "registers", interval, encoding, (*problems, *changes), is_counted=True
+        return file
+    return _between(file, faces, books=opened.books, known=opened.interval)
+
+
+def _between(
+    file: ReadingsFile, faces: pd.DataFrame, *, books: MeterBooks, known: pd.Timedelta | None
+) -> ReadingsFile:
+    """The energies between the faces of a file, in place of its readings."""
+    told = tell_energies(faces, books=books, known=known)
+    return replace(
+        file,
+        readings=told.readings,
+        interval=usual_interval(told.readings["minutes"].to_numpy()),
+        problems=(*file.problems, *told.problems, *find_length_changes(told.readings)),
+        placed=told.placed,
     )
 
 

@@ -314,7 +314,14 @@ def admit_month(
     # 3. Admit.
     begin("admit")
     energies = _laid_out(files, collected.readings, books, period=period)
-    seen = SeenMeters(collected.seen, collected.left_out, collected.held, parts, books.objections)
+    seen = SeenMeters(
+        collected.seen,
+        collected.left_out,
+        collected.held,
+        parts,
+        books.objections,
+        books.spans_of(collected.placed),
+    )
     admission = admit(energies, seen=seen, contracts=contracts, tariffs=tariffs, period=period)
     write_exceptions(admission, path=files.folder / "exceptions.csv")
     in_use = set(admission.billed["tariff_id"])

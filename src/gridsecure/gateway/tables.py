@@ -354,6 +354,7 @@ class InstalledMeterRow(DatedRow, table=True):
         multiplier: Energy is what its register counts, times this (CT and PT ratio).
         first_face_wh: What its register showed as it was built in; below zero if nobody stated it.
         final_face_wh: What it showed as it was taken out, likewise.
+        register_hours: Which hours its registers count; empty if nobody stated it.
     """
 
     __tablename__ = "installed_meter"
@@ -366,6 +367,7 @@ class InstalledMeterRow(DatedRow, table=True):
     multiplier: int
     first_face_wh: int = Field(sa_type=BigInteger)
     final_face_wh: int = Field(sa_type=BigInteger)
+    register_hours: str
 
 
 class ContractRow(DatedRow, table=True):

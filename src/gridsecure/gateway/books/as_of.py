@@ -61,12 +61,12 @@ def _meters(zone: GatewayZone, month: Days, revision: int) -> Iterator[MeterDays
 
     Those of exchanges near the month are among them: its first and last faces may be theirs.
     """
-    columns = ("multiplier", "first_face_wh", "final_face_wh")
+    columns = ("multiplier", "first_face_wh", "final_face_wh", "register_hours")
     since = (month[0] - _NEAR, month[1] + _NEAR)
     found = sorted(_rows(zone, InstalledMeterRow, columns, since, revision))
     names = Counter(row[0] for row in found)
     for name, first, end, *counted in found:
-        if counted[0] != 1 or names[name] > 1:
+        if counted[0] != 1 or counted[3] or names[name] > 1:
             yield MeterDays(name, (first, end), *counted)
 
 

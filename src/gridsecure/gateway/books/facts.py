@@ -112,7 +112,8 @@ class MeterPoint:
 
     Args:
         account: Who holds it: `account` and `holder`, the name that its bills are under.
-        meter: The meter there: `meter`, `multiplier`, `first_face_wh`, `final_face_wh`.
+        meter: The meter there: `meter`, `multiplier`, `first_face_wh`, `final_face_wh`,
+            `register_hours`.
         contract: What the bill needs, by the columns of `NO_CONTRACT`.
     """
 

@@ -1,9 +1,9 @@
 """Lines of an import: CSV with a header, or one JSON object a line, read into statements.
 
 Both have the columns of a contract file, and `valid_from`, `valid_to`, `account`, `holder`,
-`meter`, `multiplier`, `first_face_kwh` and `final_face_kwh`. A blank cell says nothing. What is
-wrong with a line is a value, so that all faults are told at once; a file that is no table is
-refused whole.
+`meter`, `multiplier`, `first_face_kwh`, `final_face_kwh` and `register_hours`. A blank cell says
+nothing. What is wrong with a line is a value, so that all faults are told at once; a file that is
+no table is refused whole.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from datetime import date
 from typing import Any, Final
 
 from gridsecure.billing.contracts import NUMBER_COLUMNS, NUMBER_PATTERN, YES_OR_NO
+from gridsecure.billing.register_hours import parse_register_hours
 from gridsecure.errors import InputError
 from gridsecure.gateway.books.facts import CONTRACT_TEXTS, Value
 from gridsecure.gateway.books.statements import Statement
@@ -33,6 +34,9 @@ MOST_LINES: Final = 200_000
 MAX_MULTIPLIER: Final = 1_000_000
 """Greatest ratio; the energy of a register of nine digits times it is still counted exactly."""
 
+NO_HOURS: Final = "none"
+"""Says that nothing is known any more of the hours that registers count."""
+
 LONGEST_ID: Final = 256
 """Letters of a meter point's id, as the identity authority's books take them."""
 
@@ -46,7 +50,7 @@ _LONGEST_TEXT: Final = 64
 COLUMNS: Final = frozenset(
     (
         *("meter_point_id", "valid_from", "valid_to", "account", "holder", "meter", "multiplier"),
-        *(*_FACES, *CONTRACT_TEXTS, *NUMBER_COLUMNS),
+        *("register_hours", *_FACES, *CONTRACT_TEXTS, *NUMBER_COLUMNS),
     )
 )
 
@@ -163,6 +167,8 @@ def _statement(number: int, cells: Mapping[str, str], default: date | None) -> S
         meter["meter"] = _name(stated, "meter")
     if "multiplier" in stated:
         meter["multiplier"] = _multiplier(stated["multiplier"])
+    if "register_hours" in stated:
+        meter["register_hours"] = _register_hours(stated["register_hours"])
     for column, own in _FACES.items():
         if column in stated:
             meter[own] = _thousandths(stated, column)
@@ -224,6 +230,16 @@ def _multiplier(cell: str) -> int:
     if not (_DIGITS.fullmatch(cell) and 1 <= int(cell) <= MAX_MULTIPLIER):
         raise _refused("multiplier", "multiplier is not a whole number from 1 to 1,000,000")
     return int(cell)
+
+
+def _register_hours(cell: str) -> str:
+    if cell == NO_HOURS:
+        return ""
+    try:
+        parse_register_hours(cell)
+    except InputError as error:
+        raise _refused("register-hours", error.message.removesuffix(".")) from error
+    return cell
 
 
 def _thousandths(stated: Mapping[str, str], column: str) -> int:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.readings import register_columns
+from gridsecure.billing.register_hours import Span
 from gridsecure.periods import BillingPeriod
 
 Days = tuple[date, date]
@@ -77,6 +78,7 @@ class MeterDays:
         multiplier: Energy is what its register counts, times this.
         first_face_wh: What it showed as it was built in [Wh]; below zero if nobody stated it.
         final_face_wh: What it showed as it was taken out, likewise.
+        register_hours: Which hours its registers count; empty if nobody stated it.
     """
 
     meter_point_id: str
@@ -84,6 +86,7 @@ class MeterDays:
     multiplier: int
     first_face_wh: int
     final_face_wh: int
+    register_hours: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,8 +96,8 @@ class MonthContracts:
     Args:
         contracts: A contract frame, by holder.
         moved: Who holds a meter point for a part of the month, or under another name than its own.
-        meters: Meters with a multiplier, and those before and after an exchange in the month; by
-            meter point and day.
+        meters: Meters with a multiplier or register hours, and those before and after an exchange
+            in the month; by meter point and day.
         objections: Holder -> why the books let no bill be, of `admission.REASONS`.
     """
 
@@ -154,6 +157,34 @@ class MonthContracts:
         columns = ("energy_wh", *register_columns(readings))
         energies = {name: readings[name].to_numpy(np.int64) * factors for name in columns}
         return readings.assign(**energies)
+
+    def hours_of(self, names: pd.Series[str], days: pd.DatetimeIndex) -> NDArray[np.object_]:
+        """The register hours of meter points on days; empty where nobody stated them.
+
+        Args:
+            days: Local days, aware.
+        """
+        own, local = names.astype(str).to_numpy(object), days.tz_localize(None)
+        hours = np.full(len(own), "", dtype=object)
+        for one in self.meters:
+            if one.register_hours:
+                hours[_within(one.days, one.meter_point_id, own, local)] = one.register_hours
+        return hours
+
+    def spans_of(self, meter_points: Collection[str]) -> dict[str, tuple[Span, ...]]:
+        """The register hours of meter points, by who holds them.
+
+        Args:
+            meter_points: Those of which energies of registers count.
+        """
+        spans: dict[str, tuple[Span, ...]] = {}
+        for one in self.meters:
+            if one.register_hours and one.meter_point_id in meter_points:
+                own = (*one.days, one.register_hours)
+                spans[one.meter_point_id] = (*spans.get(one.meter_point_id, ()), own)
+        holders = {one.holder: one.meter_point_id for one in self.moved}
+        known = {holder: spans[name] for holder, name in holders.items() if name in spans}
+        return spans | known
 
     def join_meters(self, faces: pd.DataFrame, *, timezone: str) -> pd.DataFrame:
         """Faces as one register would show them that goes on where meters were exchanged.

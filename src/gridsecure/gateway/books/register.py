@@ -45,7 +45,7 @@ TABLES: Final[Mapping[Kind, type[DatedRow]]] = {
 }
 VALUES: Final[Mapping[Kind, tuple[str, ...]]] = {
     "account": ("account", "holder"),
-    "meter": ("meter", "multiplier", "first_face_wh", "final_face_wh"),
+    "meter": ("meter", "multiplier", "first_face_wh", "final_face_wh", "register_hours"),
     "contract": (*CONTRACT_TEXTS, *CONTRACT_NUMBERS),
 }
 _PORTION: Final = 500  # names in one query; databases limit how many values a statement may have

@@ -150,7 +150,7 @@ def _state_meter(said: Statement, known: Facts, start: date) -> Facts:
     if not own:
         return known
     there = covering(known, start)
-    base: Mapping[str, Value] = {"meter": "", "multiplier": 1}
+    base: Mapping[str, Value] = {"meter": "", "multiplier": 1, "register_hours": ""}
     if there is not None and own.get("meter") in (None, there.values["meter"]):
         base = {name: there.values[name] for name in base}
     if there is not None and there.valid_from == start:

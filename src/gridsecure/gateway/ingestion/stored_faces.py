@@ -11,8 +11,7 @@ last, as for energies. Faces that a ratio was applied to are a series of their o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal
@@ -20,9 +19,10 @@ from typing import Final, Literal
 import pandas as pd
 
 from gridsecure.billing.interval_lengths import UNKNOWN
-from gridsecure.billing.readings import QUALITIES, ReadingProblem, join_readings, make_readings
-from gridsecure.billing.registers import FED_IN, REGISTER, TAKEN, registers_to_readings
-from gridsecure.gateway.channels import join_channels
+from gridsecure.billing.readings import QUALITIES, ReadingProblem, join_readings
+from gridsecure.billing.register_hours import PlacedRegisters
+from gridsecure.billing.registers import REGISTER
+from gridsecure.gateway.face_energies import MeterBooks, tell_energies
 from gridsecure.gateway.ingestion.stored_readings import COUNTED, read_stored_faces
 from gridsecure.periods import BillingPeriod
 
@@ -31,21 +31,6 @@ REACH: Final = timedelta(days=31)
 
 _NEAR: Final = timedelta(days=2)
 _SERIES: Final = ["meter_point_id", REGISTER, COUNTED]
-
-OfFaces = Callable[[pd.DataFrame], pd.DataFrame]
-
-
-@dataclass(frozen=True, slots=True)
-class MeterBooks:
-    """What the books say of registers.
-
-    Args:
-        join_meters: Faces -> those of one register, where meters were exchanged.
-        multiply: Energies that registers counted -> energies of the meter point.
-    """
-
-    join_meters: OfFaces
-    multiply: OfFaces
 
 
 def read_faces(paths: Sequence[Path], *, period: BillingPeriod) -> pd.DataFrame:
@@ -109,7 +94,7 @@ def latest_faces(faces: pd.DataFrame) -> pd.DataFrame:
 
 def face_energies(
     faces: pd.DataFrame, *, period: BillingPeriod, books: MeterBooks
-) -> tuple[pd.DataFrame, tuple[ReadingProblem, ...]]:
+) -> PlacedRegisters:
     """Energies of a period, with what was concluded on the way.
 
     Args:
@@ -124,32 +109,16 @@ def face_energies(
     """
     parts: list[pd.DataFrame] = []
     problems: list[ReadingProblem] = []
+    placed: frozenset[str] = frozenset()
     for is_counted in (True, False):
-        own = faces[faces[COUNTED] == is_counted]
-        taken, found = _differenced(own[own[REGISTER] == TAKEN], books.join_meters)
-        fed_in, more = _differenced(
-            own[own[REGISTER] == FED_IN], lambda as_they_stand: as_they_stand
-        )
-        readings = taken if fed_in.empty else join_channels(taken, fed_in)
-        parts.append(books.multiply(readings) if is_counted else readings)
-        problems += [*found, *more]
+        own = faces[faces[COUNTED] == is_counted].drop(columns=COUNTED)
+        told = tell_energies(own, books=books, known=UNKNOWN)
+        parts.append(books.multiply(told.readings) if is_counted else told.readings)
+        problems += told.problems
+        placed |= told.placed
     energies = join_readings([one for one in parts if len(one)] or parts[:1])
     inside = (energies["start"] >= period.start) & (energies["start"] < period.end)
-    return energies[inside].reset_index(drop=True), tuple(
+    of_period = tuple(
         one for one in problems if one.start is not None and period.start <= one.start < period.end
     )
-
-
-def _as_they_stand(faces: pd.DataFrame) -> pd.DataFrame:
-    return faces
-
-
-def _differenced(
-    faces: pd.DataFrame, join_meters: OfFaces = _as_they_stand
-) -> tuple[pd.DataFrame, tuple[ReadingProblem, ...]]:
-    faces = faces.drop(columns=[REGISTER, COUNTED]).reset_index(drop=True)
-    if faces.empty:
-        nothing = make_readings([], start=faces["start"], energy_wh=[], minutes=[])
-        return nothing, ()
-    result = registers_to_readings(join_meters(faces), known=UNKNOWN)
-    return result.readings, result.problems
+    return PlacedRegisters(energies[inside].reset_index(drop=True), of_period, placed)

@@ -1,0 +1,111 @@
+"""Faces of a meter point's registers to its energies, by what is known of its meters.
+
+The register of all energy taken tells the energies, and that of energy fed in stands beside it.
+Where it was said which hours the other registers count, they tell when it was used as far as prices
+ask (`billing.register_hours`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gridsecure.billing.readings import ReadingProblem, make_readings
+from gridsecure.billing.register_hours import HoursOf, PlacedRegisters, place_registers
+from gridsecure.billing.registers import FED_IN, REGISTER, TAKEN, registers_to_readings
+from gridsecure.gateway.channels import OF_HOURS, join_channels
+
+OfFaces = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def as_they_stand(faces: pd.DataFrame) -> pd.DataFrame:
+    """The same faces: no meter was exchanged."""
+    return faces
+
+
+@dataclass(frozen=True, slots=True)
+class MeterBooks:
+    """What is known of meters.
+
+    Args:
+        join_meters: Faces -> those of one register, where meters were exchanged.
+        multiply: Energies that registers counted -> energies of the meter point.
+        hours_of: Which hours their registers count; None where nobody said it of any.
+    """
+
+    join_meters: OfFaces = as_they_stand
+    multiply: OfFaces = as_they_stand
+    hours_of: HoursOf | None = None
+
+
+NO_BOOKS = MeterBooks()
+
+
+def tell_energies(
+    faces: pd.DataFrame, *, books: MeterBooks, known: pd.Timedelta | None
+) -> PlacedRegisters:
+    """Energies between faces, as registers counted them.
+
+    Args:
+        faces: A readings frame whose `start` is the moment and `energy_wh` the face [Wh], with
+            `REGISTER`.
+        known: Interval length of meter points that have too few faces to tell it.
+
+    Returns:
+        A readings frame with `minutes`, and what was concluded on the way.
+
+    Raises:
+        InvalidReadingsError: Energies fed in contradict each other (`readings.conflict`), or as
+            `registers_to_readings`.
+    """
+    faces = faces.reset_index(drop=True)
+    register = faces[REGISTER]
+    taken, problems = _differenced(faces[register == TAKEN], books.join_meters, known)
+    fed_in, more = _differenced(faces[register == FED_IN], as_they_stand, known)
+    readings = taken if fed_in.empty else join_channels(taken, fed_in)
+    problems = (*problems, *more)
+    by_hours = faces[register.str.startswith(OF_HOURS)]
+    if books.hours_of is None or by_hours.empty or readings.empty:
+        return PlacedRegisters(readings, problems, frozenset())
+    own = by_hours[by_hours["meter_point_id"].isin(readings["meter_point_id"].unique())]
+    parts = [
+        _differenced(one, as_they_stand, known)[0].assign(
+            **{REGISTER: str(name).removeprefix(OF_HOURS)}
+        )
+        for name, one in own.groupby(REGISTER, sort=True)
+    ]
+    if not parts:
+        return PlacedRegisters(readings, problems, frozenset())
+    placed = place_registers(
+        readings,
+        pd.concat(parts, ignore_index=True),
+        hours_of=books.hours_of,
+        units_wh=_units_wh(faces[register != FED_IN]),
+    )
+    return PlacedRegisters(placed.readings, (*problems, *placed.problems), placed.placed)
+
+
+def _units_wh(faces: pd.DataFrame) -> dict[str, int]:
+    """What the faces of each meter point are multiples of [Wh]."""
+    read = faces[faces["quality"] != "missing"]
+    codes, names = pd.factorize(read["meter_point_id"])
+    if not len(names):
+        return {}
+    order = np.argsort(codes, kind="stable")
+    firsts = np.searchsorted(codes[order], np.arange(len(names)))
+    units = np.gcd.reduceat(read["energy_wh"].to_numpy(np.int64)[order], firsts)
+    return {str(name): max(int(unit), 1) for name, unit in zip(names, units, strict=True)}
+
+
+def _differenced(
+    faces: pd.DataFrame, join_meters: OfFaces, known: pd.Timedelta | None
+) -> tuple[pd.DataFrame, tuple[ReadingProblem, ...]]:
+    faces = faces.drop(columns=REGISTER).reset_index(drop=True)
+    if faces.empty:
+        nothing = make_readings([], start=faces["start"], energy_wh=[], minutes=[])
+        return nothing, ()
+    result = registers_to_readings(join_meters(faces), known=known)
+    return result.readings, result.problems
