@@ -54,5 +54,5 @@ def test_powers_are_no_energies():
 )
 def test_only_what_no_bill_is_computed_from_is_passed_over(header, names):
     if names is None:
-        names = ("meter_point_id", "date", "register_kwh", "~4", "register_export_kwh")
+        names = ("meter_point_id", "date", "register_kwh", "register_kwh_1", "register_export_kwh")
     assert name_columns(header.split(",")).names == names

@@ -1,4 +1,4 @@
-"""Energies of registers of a meter's own hours in `gridsecure bill`: which hours, and which prices."""
+"""Registers of a meter's own hours in `gridsecure bill`: which hours, and which prices."""
 
 from __future__ import annotations
 

@@ -75,8 +75,8 @@ def split_channels(table: pd.DataFrame, *, are_faces: bool) -> Channels:
     if CHANNEL not in table:
         return _split_columns(table)
     said = table[CHANNEL].str.strip().str.lower()
-    names = {one: _register_of_line(one) for one in said.unique() if are_faces}
-    registers = said.astype("str").map(names).fillna("").astype("str")
+    names = {one: _register_of_line(one) if are_faces else "" for one in said.unique()}
+    registers = said.astype("str").map(names).astype("str")
     taken, fed_in, by_hours = said.isin(_TAKEN), said.isin(_FED_IN), registers != ""
     other = np.flatnonzero(~(taken | fed_in | by_hours))
     if len(other) or not taken.any():

@@ -138,6 +138,7 @@ def _without_passed_over(written: list[str]) -> tuple[str, ...]:
         is_less = len(exact) == 1 and place in ids and place not in exact
         is_meter = bool(ids) and _METERS.fullmatch(key) is not None
         known = names[place] in _READ.values() or _OURS.fullmatch(names[place]) is not None
+        known = known or is_of_hours(names[place])
         if is_less or is_meter or (not known and _PASSED_OVER.fullmatch(key) is not None):
             names[place] = f"{_UNREAD}{place + 1}"
     return tuple(names)
