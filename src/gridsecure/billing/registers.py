@@ -44,6 +44,9 @@ REGISTER: Final = "register"
 TAKEN: Final = "import"
 FED_IN: Final = "export"
 
+GAP: Final = "register-gap"
+"""The rule that says that faces are missing between two."""
+
 _SMALLEST_REGISTER_WH: Final = 10**6  # three digits before the point
 _PLAUSIBLE_PART: Final = 100
 _HOUR_US: Final = 60 * MINUTE_US
@@ -418,7 +421,7 @@ def _gap(
     minutes = _dividing(int(before["minutes"]), int(end["minutes"]), length // MINUTE_US)
     if length > _LONGEST_GAP_US or minutes == UNKNOWN_MINUTES:
         detail = "the faces around it are too far apart, or not on one grid, to say when"
-        found.problems.append((meter, begun, "register-gap", detail))
+        found.problems.append((meter, begun, GAP, detail))
         return pd.DataFrame(
             {
                 "meter": [meter],
@@ -437,7 +440,7 @@ def _gap(
     detail = (
         f"{count} intervals between two faces; their energy together is known, its place estimated"
     )
-    found.problems.append((meter, begun, "register-gap", detail))
+    found.problems.append((meter, begun, GAP, detail))
     return pd.DataFrame(
         {
             "meter": meter,

@@ -8,14 +8,15 @@ ask (`billing.register_hours`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from gridsecure.billing.readings import ReadingProblem, make_readings
 from gridsecure.billing.register_hours import HoursOf, PlacedRegisters, place_registers
-from gridsecure.billing.registers import FED_IN, REGISTER, TAKEN, registers_to_readings
+from gridsecure.billing.registers import FED_IN, GAP, REGISTER, TAKEN, registers_to_readings
 from gridsecure.gateway.channels import OF_HOURS, join_channels
 
 OfFaces = Callable[[pd.DataFrame], pd.DataFrame]
@@ -41,7 +42,7 @@ class MeterBooks:
     hours_of: HoursOf | None = None
 
 
-NO_BOOKS = MeterBooks()
+NO_BOOKS: Final = MeterBooks()
 
 
 def tell_energies(
@@ -66,25 +67,32 @@ def tell_energies(
     taken, problems = _differenced(faces[register == TAKEN], books.join_meters, known)
     fed_in, more = _differenced(faces[register == FED_IN], as_they_stand, known)
     readings = taken if fed_in.empty else join_channels(taken, fed_in)
-    problems = (*problems, *more)
+    problems += more
     by_hours = faces[register.str.startswith(OF_HOURS)]
     if books.hours_of is None or by_hours.empty or readings.empty:
         return PlacedRegisters(readings, problems, frozenset())
     own = by_hours[by_hours["meter_point_id"].isin(readings["meter_point_id"].unique())]
-    parts = [
-        _differenced(one, as_they_stand, known)[0].assign(
-            **{REGISTER: str(name).removeprefix(OF_HOURS)}
-        )
-        for name, one in own.groupby(REGISTER, sort=True)
-    ]
-    if not parts:
+    if own.empty:
         return PlacedRegisters(readings, problems, frozenset())
+    parts, found = [], []
+    for register_of, one in own.groupby(REGISTER, sort=True):
+        name = str(register_of).removeprefix(OF_HOURS)
+        energies, told = _differenced(one, as_they_stand, known)
+        parts.append(energies.assign(**{REGISTER: name}))
+        # Where faces are missing, the total says so once for all.
+        found += [
+            replace(problem, detail=f"register {name}: {problem.detail}")
+            for problem in told
+            if problem.rule != GAP
+        ]
     placed = place_registers(
         readings,
         pd.concat(parts, ignore_index=True),
         hours_of=books.hours_of,
         units_wh=_units_wh(faces[register != FED_IN]),
     )
+    counting = {one.meter_point_id for one in placed.problems}
+    problems += tuple(one for one in found if one.meter_point_id in counting)
     return PlacedRegisters(placed.readings, (*problems, *placed.problems), placed.placed)
 
 
