@@ -198,9 +198,11 @@ class PlacedRegisters:
     problems: tuple[ReadingProblem, ...]
     placed: frozenset[str]
 
-    def among(self, readings: pd.DataFrame) -> frozenset[str]:
-        """The placed meter points of which a frame has readings."""
-        return self.placed.intersection(readings["meter_point_id"].astype("str").unique())
+    def shares(self) -> NDArray[np.bool_]:
+        """Which readings are shares of what registers counted."""
+        is_share = (self.readings["minutes"] != DAY_MINUTES).to_numpy(bool)
+        own: NDArray[np.bool_] = is_share & self.readings["meter_point_id"].isin(self.placed)
+        return own
 
 
 def place_registers(
@@ -358,3 +360,39 @@ def _in_place(
     readings = join_readings([totals[~gone], placed])
     readings = readings.sort_values(["meter_point_id", "start"], ignore_index=True)
     return PlacedRegisters(readings, tuple(found), frozenset(placed["meter_point_id"].unique()))
+
+
+def put_back(told: PlacedRegisters, sent: Sequence[pd.DataFrame]) -> PlacedRegisters:
+    """The same with values of days where other readings say what was used in a part of the day.
+
+    A day's shares are right together alone. Beside an interval that somebody sent, the day's value
+    is a total to compare with, as any other is.
+
+    Args:
+        sent: Readings frames with `minutes`, from elsewhere.
+    """
+    if not told.placed:
+        return told
+    zone = pd.DatetimeIndex(told.readings["start"]).tz
+    parts = [told.readings[_KEY[:1]].iloc[:0].assign(day=told.readings["start"].iloc[:0])]
+    for one in sent:
+        own = one[one["meter_point_id"].isin(told.placed) & (one["quality"] != "missing")]
+        own = own[own["minutes"] != DAY_MINUTES]
+        names, days = own["meter_point_id"].astype("str"), own["start"].dt.tz_convert(zone)
+        parts.append(pd.DataFrame({"meter_point_id": names, "day": days.dt.normalize()}))
+    of_sent = pd.MultiIndex.from_frame(pd.concat(parts).drop_duplicates())
+    keyed = told.readings.assign(
+        meter_point_id=told.readings["meter_point_id"].astype("str"),
+        day=told.readings["start"].dt.normalize(),
+    )
+    shares = told.shares()
+    back = shares & pd.MultiIndex.from_frame(keyed[_KEY]).isin(of_sent)
+    if not back.any():
+        return told
+    how = dict.fromkeys(told.readings.columns.drop("meter_point_id"), "first")
+    how |= dict.fromkeys(["energy_wh", *register_columns(keyed)], "sum")
+    days = keyed[back].groupby(_KEY, sort=False).agg(how).reset_index()
+    days = days.assign(minutes=np.int64(DAY_MINUTES))[list(told.readings)]
+    readings = pd.concat([told.readings[~back], days], ignore_index=True)
+    still = told.readings.loc[shares & ~back, "meter_point_id"].astype("str").unique()
+    return PlacedRegisters(readings, told.problems, frozenset(still))

@@ -8,9 +8,10 @@ than those of the intervals are compared with them (`check_files`), and conclude
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -22,10 +23,11 @@ from gridsecure.billing.readings import (
     MINUTE_US,
     MINUTES_COLUMN,
     QUALITIES,
+    REGISTER_COLUMNS,
     join_readings,
     start_us,
 )
-from gridsecure.billing.register_hours import PlacedRegisters
+from gridsecure.billing.register_hours import PlacedRegisters, put_back
 from gridsecure.gateway.books.months import MonthContracts
 from gridsecure.gateway.face_energies import MeterBooks
 from gridsecure.gateway.ingestion.stored_faces import face_energies, read_faces
@@ -38,6 +40,10 @@ from gridsecure.gateway.ingestion.stored_readings import (
 )
 from gridsecure.periods import BillingPeriod
 
+Placed = tuple[frozenset[str], frozenset[str]]
+"""Meter points of which energies of registers are among readings, and those of which none is."""
+
+_NOTHING_PLACED: Final[Placed] = (frozenset(), frozenset())
 _RANK: Final = {name: number for number, name in enumerate(QUALITIES[::-1])}
 
 
@@ -74,11 +80,12 @@ def read_month_batches(
     sent, of_faces = _divided(paths)
     if not of_faces:
         return PlacedRegisters(read_batches(sent, period=period, mark=mark), (), frozenset())
-    told = face_energies(read_faces(of_faces, period=period), period=period, books=books)
     readings = read_batches(sent, period=period, mark=mark) if sent else None
-    kept = _without_intervals(told.readings, [*files, *([] if readings is None else [readings])])
-    every = kept if readings is None else best_readings([kept, readings])
-    return PlacedRegisters(every, told.problems, told.among(kept))
+    beside = [*files, *([] if readings is None else [readings])]
+    told = _told(read_faces(of_faces, period=period), beside, period=period, books=books)
+    if readings is None:
+        return told
+    return replace(told, readings=best_readings([told.readings, readings]))
 
 
 def overlay_batches(
@@ -89,7 +96,7 @@ def overlay_batches(
     period: BillingPeriod,
     books: MeterBooks,
     mark: Mark = unmarked,
-) -> tuple[pd.DataFrame, frozenset[str]]:
+) -> tuple[pd.DataFrame, Placed]:
     """Lay what later batches tell over the readings of a version.
 
     A later face changes the energies on both of its sides. Only those that it changes are laid
@@ -101,38 +108,103 @@ def overlay_batches(
         earlier: Those that it does, likewise.
 
     Returns:
-        The readings, and the meter points of which energies of registers are laid over them.
+        The readings, and the meter points of which energies of registers are among them now, and
+        are no more.
 
     Raises:
         StorageError: A batch is gone or was altered (`storage.read`).
         InvalidReadingsError: As `face_energies` and `overlay_readings`.
     """
     sent, of_faces = _divided(later)
-    if sent:
-        read = read_batches(sent, period=period, mark=mark)
+    sent_before, faces_before = _divided(earlier)
+    read = read_batches(sent, period=period, mark=mark) if sent else None
+    faces = [*faces_before, *of_faces]
+    changed, placed = readings.iloc[:0], _NOTHING_PLACED
+    if of_faces or (faces and books.hours_of is not None):
+        parts = [read_faces(of_faces, period=period)] if of_faces else []
+        if read is not None and books.hours_of is not None:
+            parts.append(read)
+        names = pd.concat([one["meter_point_id"].astype("str") for one in parts]).unique()
+
+        def tell(paths: Sequence[Path], energies: Sequence[Path]) -> PlacedRegisters:
+            own = read_faces(paths, period=period)
+            beside = [read_batches(energies, period=period)] if energies else []
+            own = own[own["meter_point_id"].isin(names)]
+            return _told(own, beside, period=period, books=books)
+
+        after = tell(faces, [*sent_before, *sent])
+        before = tell(faces_before, sent_before) if faces_before else _nothing(after)
+        readings = _with_days(readings, before, after)
+        placed = (after.placed, before.placed - after.placed)
+        by_day = before.placed | after.placed
+        known, told = (
+            one.readings[~one.readings["meter_point_id"].isin(by_day)] for one in (before, after)
+        )
+        changed = _changed(known, told) if of_faces else changed
+    if read is not None:
         above = outranking_readings(readings, later=read)
         readings = overlay_readings(readings, later=above, keeps_registers=True)
-    if not of_faces:
-        return readings, frozenset()
-    sent_before, faces_before = _divided(earlier)
-    after = read_faces([*faces_before, *of_faces], period=period)
-    names = read_faces(of_faces, period=period)["meter_point_id"].unique()
-    after = after[after["meter_point_id"].isin(names)]
-    told = face_energies(after, period=period, books=books)
-    known = told.readings.iloc[:0]
-    if faces_before:
-        before = read_faces(faces_before, period=period)
-        before = before[before["meter_point_id"].isin(names)]
-        known = face_energies(before, period=period, books=books).readings
-    changed = _changed(known, told.readings)
+    if changed.empty:
+        return readings, placed
     if every := [*sent_before, *sent]:
         energies = read_batches(every, period=period)
         changed = _without_sent(_without_intervals(changed, [energies]), energies)
     told_again = outranking_readings(readings, later=changed[changed["quality"] != "missing"])
     unsaid = changed[changed["quality"] == "missing"]
     above = join_readings([told_again, unsaid])
-    laid = overlay_readings(readings, later=above, keeps_registers=True)
-    return laid, told.among(above)
+    return overlay_readings(readings, later=above, keeps_registers=True), placed
+
+
+def _told(
+    faces: pd.DataFrame,
+    sent: Sequence[pd.DataFrame],
+    *,
+    period: BillingPeriod,
+    books: MeterBooks,
+) -> PlacedRegisters:
+    """What faces tell beside energies that were sent."""
+    told = put_back(face_energies(faces, period=period, books=books), sent)
+    return replace(told, readings=_without_intervals(told.readings, sent))
+
+
+def _nothing(told: PlacedRegisters) -> PlacedRegisters:
+    return PlacedRegisters(told.readings.iloc[:0], (), frozenset())
+
+
+def _with_days(
+    readings: pd.DataFrame, before: PlacedRegisters, after: PlacedRegisters
+) -> pd.DataFrame:
+    """Readings with the days of registers as all faces tell them.
+
+    A day that is not as the faces before told it was corrected by somebody and stays.
+    """
+    names = before.placed | after.placed
+    if not names:
+        return readings
+    own, known, told = (
+        one[one["meter_point_id"].isin(names)]
+        for one in (readings, before.readings, after.readings)
+    )
+    stands, was, now = (_digests(one) for one in (own, known, told))
+    days = was.index.union(now.index)
+    was, now, stands = (one.reindex(days, fill_value=0) for one in (was, now, stands))
+    changed = days[(was != now) & (stands == was)]
+    kept = ~_days_of(readings).isin(changed)
+    return join_readings([readings[kept], told[_days_of(told).isin(changed)]])
+
+
+def _days_of(readings: pd.DataFrame) -> pd.MultiIndex:
+    names = readings["meter_point_id"].astype("str")
+    return pd.MultiIndex.from_arrays([names, readings["start"].dt.normalize()])
+
+
+def _digests(readings: pd.DataFrame) -> pd.Series[Any]:
+    """A number for what is said of each meter point and day."""
+    said = readings.reindex(columns=[MINUTES_COLUMN, "energy_wh", *REGISTER_COLUMNS], fill_value=0)
+    said = said.clip(lower=0).astype("int64").assign(start=start_us(readings))
+    numbers = pd.util.hash_pandas_object(said, index=False).to_numpy()
+    found: pd.Series[Any] = pd.Series(numbers, index=_days_of(readings)).groupby(level=[0, 1]).sum()
+    return found
 
 
 def _without_intervals(told: pd.DataFrame, sent: Sequence[pd.DataFrame]) -> pd.DataFrame:

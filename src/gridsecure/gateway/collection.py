@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from gridsecure.billing.interval_lengths import UNKNOWN, find_length_changes, usual_interval
 from gridsecure.billing.reading_versions import overlay_readings
 from gridsecure.billing.readings import ReadingProblem, as_categories, join_readings
+from gridsecure.billing.register_hours import PlacedRegisters, put_back
 from gridsecure.billing.rule_books import default_text
 from gridsecure.billing.rule_policies import ValidationPolicy
 from gridsecure.billing.validation import ValidationResult, validate_readings
@@ -35,6 +36,9 @@ from gridsecure.gateway.formats import ReadingsFile, read_readings
 from gridsecure.gateway.ingestion.stored_readings import count_rows, read_edit
 from gridsecure.gateway.reading_traces import ReadingTrace
 from gridsecure.periods import BillingPeriod
+
+_DAY: Final = pd.Timedelta(days=1)
+_LONGEST_DAY: Final = pd.Timedelta(hours=26)
 
 MAX_READINGS: Final = 64_000_000
 """Readings of a month, unless a gateway is told otherwise: 21,505 meter points, quarter-hours."""
@@ -157,6 +161,7 @@ def read_files(files: MonthFiles, *, timezone: str, period: BillingPeriod) -> li
     if files.batches:
         above = [one.readings for one in found]
         found.append(_read_batches(files, above, timezone=timezone, period=period))
+    found = _beside_others(found)
     if not files.later and not files.edits:
         return found
     below = reduce(_joined_files, found)
@@ -228,7 +233,7 @@ def _overlaid(
             files,
             what="Batches and the readings before them hold",
         )
-        laid, placed = overlay_batches(
+        laid, (placed, gone) = overlay_batches(
             below.readings,
             later=later.batches,
             earlier=earlier,
@@ -236,7 +241,7 @@ def _overlaid(
             books=meter_books(files.contracts(), timezone=timezone),
             mark=files.mark,
         )
-        below = replace(below, readings=laid, placed=below.placed | placed)
+        below = replace(below, readings=laid, placed=(below.placed - gone) | placed)
     for file in _read(files, later.files, timezone=timezone, interval=UNKNOWN, held=held):
         readings = overlay_readings(below.readings, later=file.readings)
         problems, placed = (*below.problems, *file.problems), below.placed | file.placed
@@ -343,10 +348,43 @@ def _read(
                 remedy=error.remedy,
                 problems=error.problems,
             ) from error
-        found.append(replace(file, readings=files.mark(file.readings)))
+        found.append(replace(file, readings=_marked(file, files)))
         held += len(file.readings)
         _check_held(held, files, what=f"Readings files 1 to {number} of {len(paths)} hold")
     return found
+
+
+def _marked(file: ReadingsFile, files: MonthFiles) -> pd.DataFrame:
+    """A file's readings, told where they come from; of a day's shares as many as it had readings.
+
+    A day of which registers tell more had one reading, the total's, or one an hour if the clock is
+    changed.
+    """
+    told = PlacedRegisters(file.readings, (), file.placed)
+    shares = told.shares()
+    if files.trace is None or not shares.any():
+        return files.mark(file.readings)
+    starts = file.readings["start"]
+    midnight = starts.dt.normalize()
+    is_long = ((midnight + _LONGEST_DAY).dt.normalize() - midnight) != _DAY
+    hours = (starts - midnight) % pd.Timedelta(hours=1) == pd.Timedelta(0)
+    sent = ~shares | np.where(is_long, hours, starts == midnight)
+    marked = files.mark(file.readings[sent])
+    return join_readings([marked, file.readings[~sent]])
+
+
+def _beside_others(found: list[ReadingsFile]) -> list[ReadingsFile]:
+    """Files, with days for what registers tell of a day that others tell in part."""
+    beside = []
+    for one in found:
+        others = [
+            other.readings[~other.readings["meter_point_id"].isin(other.placed)]
+            for other in found
+            if other is not one and one.placed
+        ]
+        told = put_back(PlacedRegisters(one.readings, (), one.placed), others)
+        beside.append(replace(one, readings=told.readings, placed=told.placed))
+    return beside
 
 
 def _read_file(
