@@ -54,7 +54,7 @@ TWO = "1=08:00-22:00 2=00:00-08:00,22:00-24:00"
 def test_hours_that_do_not_say_where_each_minute_is_counted_are_refused(text):
     with pytest.raises(InputError) as refused:
         parse_register_hours(text)
-    assert refused.value.reason == "register-hours"
+    assert refused.value.reason == "register-hours.text"
     assert "valley=00:00-08:00" in refused.value.remedy
 
 

@@ -177,7 +177,7 @@ def test_intervals_count_where_they_were_sent_and_registers_only_beside_them(wor
 
 
 def test_an_hour_that_was_sent_sets_the_days_registers_aside(world):
-    """Shares of a day are right together alone: beside an interval its value is a total."""
+    """Parts of a day are right together alone: beside an interval its value is a total."""
     own = used(world, shops(world))
     name = shops(world)[0]
     send(world, hours_csv(used(world, homes(world))), sequence=1)

@@ -97,7 +97,7 @@ def parse_register_hours(text: str) -> RegisterHours:
 
     Raises:
         InputError: A register is unknown or named twice, a time cannot be read or does not lie on
-            five minutes, or some minute is counted by no register or by two (`register-hours`).
+            five minutes, or some minute is counted by no register or by two (`register-hours.text`).
     """
     if not 0 < len(text) <= MOST_TEXT:
         raise _unreadable(f"They have 1 to {MOST_TEXT} letters")
@@ -135,7 +135,7 @@ def _times(text: str) -> tuple[int, int]:
 def _unreadable(why: str) -> InputError:
     return InputError(
         f"The register hours cannot be read. {why}.",
-        reason="register-hours",
+        reason="register-hours.text",
         remedy="Write every register with its times, the whole day between them, as"
         " 'peak=08:00-12:00,14:00-19:00 flat=12:00-14:00,19:00-24:00 valley=00:00-08:00'. Registers"
         " are sharp, peak, flat, valley, deep_valley (尖 峰 平 谷 深谷) or numbers, as the readings"
@@ -198,10 +198,10 @@ class PlacedRegisters:
     problems: tuple[ReadingProblem, ...]
     placed: frozenset[str]
 
-    def shares(self) -> NDArray[np.bool_]:
-        """Which readings are shares of what registers counted."""
-        is_share = (self.readings["minutes"] != DAY_MINUTES).to_numpy(bool)
-        own: NDArray[np.bool_] = is_share & self.readings["meter_point_id"].isin(self.placed)
+    def parts_of_days(self) -> NDArray[np.bool_]:
+        """Which readings are parts of what registers counted on a day."""
+        is_part = (self.readings["minutes"] != DAY_MINUTES).to_numpy(bool)
+        own: NDArray[np.bool_] = is_part & self.readings["meter_point_id"].isin(self.placed)
         return own
 
 
@@ -365,7 +365,7 @@ def _in_place(
 def put_back(told: PlacedRegisters, sent: Sequence[pd.DataFrame]) -> PlacedRegisters:
     """The same with values of days where other readings say what was used in a part of the day.
 
-    A day's shares are right together alone. Beside an interval that somebody sent, the day's value
+    The parts of a day are right together alone. Beside an interval that somebody sent, the day's value
     is a total to compare with, as any other is.
 
     Args:
@@ -385,8 +385,8 @@ def put_back(told: PlacedRegisters, sent: Sequence[pd.DataFrame]) -> PlacedRegis
         meter_point_id=told.readings["meter_point_id"].astype("str"),
         day=told.readings["start"].dt.normalize(),
     )
-    shares = told.shares()
-    back = shares & pd.MultiIndex.from_frame(keyed[_KEY]).isin(of_sent)
+    are_parts = told.parts_of_days()
+    back = are_parts & pd.MultiIndex.from_frame(keyed[_KEY]).isin(of_sent)
     if not back.any():
         return told
     how = dict.fromkeys(told.readings.columns.drop("meter_point_id"), "first")
@@ -394,5 +394,5 @@ def put_back(told: PlacedRegisters, sent: Sequence[pd.DataFrame]) -> PlacedRegis
     days = keyed[back].groupby(_KEY, sort=False).agg(how).reset_index()
     days = days.assign(minutes=np.int64(DAY_MINUTES))[list(told.readings)]
     readings = pd.concat([told.readings[~back], days], ignore_index=True)
-    still = told.readings.loc[shares & ~back, "meter_point_id"].astype("str").unique()
+    still = told.readings.loc[are_parts & ~back, "meter_point_id"].astype("str").unique()
     return PlacedRegisters(readings, told.problems, frozenset(still))

@@ -37,7 +37,7 @@ class BilledRegisters:
         """What is known of the file's meters.
 
         Raises:
-            InputError: The hours cannot be read (`register-hours`).
+            InputError: The hours cannot be read (`register-hours.text`).
         """
         if not self.hours:
             return NO_BOOKS
@@ -67,8 +67,9 @@ class BilledRegisters:
         spans = [(*_ALWAYS, self.hours)]
         for period in periods if len(own) else ():
             if prices_apart(billed.tariff, period, spans=spans):
+                first = own.iloc[0]
                 raise InvalidReadingsError(
-                    f"The energy of meter point {own.iloc[0]!r} is told by registers of its meter's"
+                    f"The energy of meter point {first!r} is told by registers of its meter's"
                     f" own hours. In {period.name} the tariff {billed.tariff.tariff_id!r} prices"
                     " hours of one register apart, or has a charge that needs intervals.",
                     reason="readings.register-hours",

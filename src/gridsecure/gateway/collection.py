@@ -355,20 +355,20 @@ def _read(
 
 
 def _marked(file: ReadingsFile, files: MonthFiles) -> pd.DataFrame:
-    """A file's readings, told where they come from; of a day's shares as many as it had readings.
+    """A file's readings, told where they come from; of parts of days as many as it had readings.
 
     A day of which registers tell more had one reading, the total's, or one an hour if the clock is
     changed.
     """
     told = PlacedRegisters(file.readings, (), file.placed)
-    shares = told.shares()
-    if files.trace is None or not shares.any():
+    are_parts = told.parts_of_days()
+    if files.trace is None or not are_parts.any():
         return files.mark(file.readings)
     starts = file.readings["start"]
     midnight = starts.dt.normalize()
     is_long = ((midnight + _LONGEST_DAY).dt.normalize() - midnight) != _DAY
     hours = (starts - midnight) % pd.Timedelta(hours=1) == pd.Timedelta(0)
-    sent = ~shares | np.where(is_long, hours, starts == midnight)
+    sent = ~are_parts | np.where(is_long, hours, starts == midnight)
     marked = files.mark(file.readings[sent])
     return join_readings([marked, file.readings[~sent]])
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN
+from gridsecure.gateway.column_names import is_of_hours
 from gridsecure.gateway.ingestion.parquet_pages import measure_pages
 from gridsecure.gateway.ingestion.unfolding import bound_of, unfolds_too_far
 from gridsecure.gateway.table_text import (
@@ -155,13 +156,19 @@ def _is_named(names: Set[str]) -> bool:
 
 
 def _are_columns(names: Collection[str]) -> bool:
-    return set(names) <= _NAMES and _is_named(set(names))
+    return _are_known(names) and _is_named(set(names))
+
+
+def _are_known(names: Collection[str]) -> bool:
+    """Whether all names are those of a long table; registers of hours stand beside a total."""
+    others = set(names) - _NAMES
+    return not others or (FACES in names and all(is_of_hours(name) for name in others))
 
 
 def _is_reading(one: Any) -> bool:
     return (
         isinstance(one, dict)
-        and one.keys() <= _NAMES
+        and _are_known(one.keys())
         and _is_named(one.keys())
         and all(value is None or isinstance(value, str) for value in one.values())
     )
@@ -295,7 +302,7 @@ def _text(values: pa.Array, name: str) -> pa.Array:
             raise _broken_time()
         # Arrow writes a Z behind times of UTC, which the reader of times knows.
         return whole.cast(pa.timestamp("s", kind.tz and "UTC")).cast(pa.string())
-    if pa.types.is_floating(kind) and name not in _ENERGIES:
+    if pa.types.is_floating(kind) and name not in _ENERGIES and not is_of_hours(name):
         raise no_table("A column of names or times holds fractions.")
     return values.cast(pa.string())
 
