@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -11,7 +13,9 @@ from gridsecure.gateway.cell_tables import check_columns
 from gridsecure.gateway.column_names import name_columns, register_of_hours
 from gridsecure.gateway.face_energies import MeterBooks
 from gridsecure.gateway.formats import read_readings
+from gridsecure.gateway.ingestion.stored_readings import read_stored_faces
 from gridsecure.gateway.meanings import Meaning, Stamps
+from gridsecure.periods import month_period
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 from tests.gateway.register_exports import (
     CHINESE,
@@ -23,6 +27,7 @@ from tests.gateway.register_exports import (
     kwh,
     lines_csv,
 )
+from tests.gateway.stored_batches import batch
 
 SHENZHEN = load_tariff(catalogue_tariffs()["shenzhen-commercial-four-period"])
 BY_NUMBER = HOURS
@@ -176,3 +181,21 @@ def test_a_line_of_another_channel_is_still_refused():
     with pytest.raises(InvalidReadingsError) as refused:
         read_readings(energies.encode())
     assert refused.value.reason == "readings.channel"
+
+
+def test_a_body_of_json_has_the_same_names(tmp_path):
+    """Faces of all registers of a line are kept as they stand, each under its register."""
+    readings = [
+        {"meter_point_id": "A", "start": f"2026-07-0{day}T00:00", "register_kwh": f"{day}.5"}
+        | {"register_kwh_peak": day, "register_kwh_2": "7.25"}
+        for day in (1, 2)
+    ]
+    kept = batch(tmp_path, json.dumps({"readings": readings}))
+    faces = read_stored_faces(kept, period=month_period("2026-07", timezone="Asia/Shanghai"))
+    found = faces.sort_values(["register", "start"])
+    assert found["register"].tolist() == ["import"] * 2 + ["import/2"] * 2 + ["import/peak"] * 2
+    assert found["energy_wh"].tolist() == [1500, 2500, 7250, 7250, 1000, 2000]
+    lone = [{"meter_point_id": "A", "start": "2026-07-01T00:00", "kwh": 1, "register_kwh_peak": 1}]
+    with pytest.raises(InvalidReadingsError) as refused:
+        batch(tmp_path, json.dumps(lone))
+    assert refused.value.reason == "readings.body"

@@ -148,6 +148,7 @@ def test_who_is_priced_otherwise_than_counted_is_left_out_by_name(world):
     text = columns_csv(daily_faces(own), headers=CHINESE)
     files = HandedIn([BytesIO(text.encode("gb18030"))])
     save_files(world.zone, MONTH, files=files, person="op", at=world.clock())
+    assert balance_readings(world.zone, MONTH).adds_up
     report = world.process()
     # Of the second nobody said which hours its registers count: it has a total a day.
     assert report.excluded == {"interval-length": 1, "register-hours": 1}

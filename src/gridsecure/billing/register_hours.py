@@ -96,8 +96,8 @@ def parse_register_hours(text: str) -> RegisterHours:
     ('valley', 'peak')
 
     Raises:
-        InputError: A register is unknown or named twice, a time cannot be read or does not lie on
-            five minutes, or some minute is counted by no register or by two (`register-hours.text`).
+        InputError: `register-hours.text`: a register is unknown or named twice, a time cannot be
+            read or does not lie on five minutes, or a minute is in no register or in two.
     """
     if not 0 < len(text) <= MOST_TEXT:
         raise _unreadable(f"They have 1 to {MOST_TEXT} letters")
@@ -365,8 +365,8 @@ def _in_place(
 def put_back(told: PlacedRegisters, sent: Sequence[pd.DataFrame]) -> PlacedRegisters:
     """The same with values of days where other readings say what was used in a part of the day.
 
-    The parts of a day are right together alone. Beside an interval that somebody sent, the day's value
-    is a total to compare with, as any other is.
+    The parts of a day are right together alone. Beside an interval that somebody sent, the day's
+    value is a total to compare with, as any other is.
 
     Args:
         sent: Readings frames with `minutes`, from elsewhere.

@@ -65,10 +65,10 @@ REASONS: Final = {
     "cycle-month": "its billing period lies in two months that its tariff prices apart, and the"
     " tariff does not say which counts",
     "register-missing": "its tariff bills reactive energy or feed-in, and its readings have none",
-    "interval-length": "an interval of its readings, or a day of which only the whole is known,"
-    " spans two prices of its tariff, or is too long for its demand",
     "register-hours": "its energy is told by registers of its meter's own hours, and its tariff"
     " prices hours of one register apart, or has a charge that needs intervals",
+    "interval-length": "an interval of its readings, or a day of which only the whole is known,"
+    " spans two prices of its tariff, or is too long for its demand",
     "year-to-date": "its tariff counts energy over the year, and an earlier month of that"
     " year was not processed here",
     "tier-limit": "a tier limit with its household quota, or its free quota, is not whole kWh, or"

@@ -31,6 +31,7 @@ from gridsecure.billing.readings import INTERVAL_MINUTES, MINUTE_US, start_us
 from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import recall_members
+from gridsecure.gateway.books.months import no_contracts
 from gridsecure.gateway.collection import (
     Collected,
     LaterReadings,
@@ -154,7 +155,10 @@ def _handed_in(zone: GatewayZone, month: str, period: BillingPeriod) -> list[Tak
     taken = _month_files(files)
     sound = [one for one in taken if not one.damage]
     paths = tuple(one.path for one in sound)
-    bare = replace(files, readings=paths, digests=(), batches=(), edits=())
+    # As they were counted when they came: without what the books say of meters.
+    bare = replace(
+        files, readings=paths, digests=(), batches=(), edits=(), contracts=no_contracts
+    )
     _hold(sound, read_files(bare, timezone=zone.timezone, period=period))
     return taken
 
