@@ -10,6 +10,7 @@ from datetime import date
 
 import pytest
 
+from gridsecure.billing.register_hours import PlacedRegisters
 from gridsecure.errors import (
     ConflictError,
     InputError,
@@ -154,10 +155,10 @@ def test_energy_that_is_taken_away_counts_as_energy_that_is_added(world):
 
 
 def test_energy_that_batches_hold_is_known_before_any_file_came(world, monkeypatch):
-    frame = world.simulated.readings()
+    told = PlacedRegisters(world.simulated.readings(), (), frozenset())
     monkeypatch.setattr(edits, "newest_batch", lambda _zone: 1)
     monkeypatch.setattr(edits, "find_batches", lambda *_given, **_more: ("one",))
-    monkeypatch.setattr(edits, "read_month_batches", lambda *_given, **_more: (frame, ()))
+    monkeypatch.setattr(edits, "read_month_batches", lambda *_given, **_more: told)
     assert state(world, replace(world, hours(factory(world), 0, 48, "0"))) == "pending"
 
 

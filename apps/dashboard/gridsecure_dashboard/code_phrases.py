@@ -53,6 +53,10 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "缺少电价表所需的无功或上网电量",
         "Reactive energy or feed-in is missing",
     ),
+    "excluded_register-hours": (
+        "电价表对同一费率时段内的时间分别计价，或需要分时段电量",
+        "Its registers count hours together that its tariff prices apart",
+    ),
     "excluded_books.changed": (
         "合同在该月内有变更",
         "Its contract changes within the month",

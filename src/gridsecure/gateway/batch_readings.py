@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import UNKNOWN_MINUTES, find_starts_within
 from gridsecure.billing.reading_versions import outranking_readings, overlay_readings
@@ -118,22 +119,16 @@ def overlay_batches(
     sent, of_faces = _divided(later)
     sent_before, faces_before = _divided(earlier)
     read = read_batches(sent, period=period, mark=mark) if sent else None
-    faces = [*faces_before, *of_faces]
     changed, placed = readings.iloc[:0], _NOTHING_PLACED
-    if of_faces or (faces and books.hours_of is not None):
+    if of_faces or (faces_before and books.hours_of is not None):
         parts = [read_faces(of_faces, period=period)] if of_faces else []
         if read is not None and books.hours_of is not None:
             parts.append(read)
         names = pd.concat([one["meter_point_id"].astype("str") for one in parts]).unique()
-
-        def tell(paths: Sequence[Path], energies: Sequence[Path]) -> PlacedRegisters:
-            own = read_faces(paths, period=period)
-            beside = [read_batches(energies, period=period)] if energies else []
-            own = own[own["meter_point_id"].isin(names)]
-            return _told(own, beside, period=period, books=books)
-
-        after = tell(faces, [*sent_before, *sent])
-        before = tell(faces_before, sent_before) if faces_before else _nothing(after)
+        after = _tell_again([*earlier, *later], names, period=period, books=books)
+        before = PlacedRegisters(after.readings.iloc[:0], (), frozenset())
+        if faces_before:
+            before = _tell_again(earlier, names, period=period, books=books)
         readings = _with_days(readings, before, after)
         placed = (after.placed, before.placed - after.placed)
         by_day = before.placed | after.placed
@@ -167,8 +162,17 @@ def _told(
     return replace(told, readings=_without_intervals(told.readings, sent))
 
 
-def _nothing(told: PlacedRegisters) -> PlacedRegisters:
-    return PlacedRegisters(told.readings.iloc[:0], (), frozenset())
+def _tell_again(
+    paths: Sequence[Path], names: NDArray[np.object_], *, period: BillingPeriod, books: MeterBooks
+) -> PlacedRegisters:
+    """What the faces of some meter points in batches tell."""
+    sent, of_faces = _divided(paths)
+    faces = read_faces(of_faces, period=period)
+    # Beside other faces, what was sent is looked at afterwards, and once.
+    is_asked = bool(sent) and books.hours_of is not None
+    beside = [read_batches(sent, period=period)] if is_asked else []
+    own = faces[faces["meter_point_id"].isin(names)]
+    return _told(own, beside, period=period, books=books)
 
 
 def _with_days(

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from gridsecure.billing.readings import ReadingProblem, make_readings
+from gridsecure.billing.readings import MINUTES_COLUMN, ReadingProblem, make_readings
 from gridsecure.billing.register_hours import HoursOf, PlacedRegisters, place_registers
 from gridsecure.billing.registers import FED_IN, GAP, REGISTER, TAKEN, registers_to_readings
 from gridsecure.gateway.channels import OF_HOURS, join_channels
@@ -111,7 +111,8 @@ def _units_wh(faces: pd.DataFrame) -> dict[str, int]:
 def _differenced(
     faces: pd.DataFrame, join_meters: OfFaces, known: pd.Timedelta | None
 ) -> tuple[pd.DataFrame, tuple[ReadingProblem, ...]]:
-    faces = faces.drop(columns=REGISTER).reset_index(drop=True)
+    # Faces have no length; what stands between them shows it.
+    faces = faces.drop(columns=[REGISTER, MINUTES_COLUMN], errors="ignore").reset_index(drop=True)
     if faces.empty:
         nothing = make_readings([], start=faces["start"], energy_wh=[], minutes=[])
         return nothing, ()
