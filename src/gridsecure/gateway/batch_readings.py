@@ -131,11 +131,8 @@ def overlay_batches(
             before = _tell_again(earlier, names, period=period, books=books)
         readings = _with_days(readings, before, after)
         placed = (after.placed, before.placed - after.placed)
-        by_day = before.placed | after.placed
-        known, told = (
-            one.readings[~one.readings["meter_point_id"].isin(by_day)] for one in (before, after)
-        )
-        changed = _changed(known, told) if of_faces else changed
+        if of_faces:
+            changed = _changed(*_of_totals_alone(before, after))
     if read is not None:
         above = outranking_readings(readings, later=read)
         readings = overlay_readings(readings, later=above, keeps_registers=True)
@@ -195,6 +192,15 @@ def _with_days(
     changed = days[(was != now) & (stands == was)]
     kept = ~_days_of(readings).isin(changed)
     return join_readings([readings[kept], told[_days_of(told).isin(changed)]])
+
+
+def _of_totals_alone(
+    before: PlacedRegisters, after: PlacedRegisters
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What both tell of meter points of which no register of hours counts."""
+    names = before.placed | after.placed
+    known, told = (one.readings for one in (before, after))
+    return known[~known["meter_point_id"].isin(names)], told[~told["meter_point_id"].isin(names)]
 
 
 def _days_of(readings: pd.DataFrame) -> pd.MultiIndex:
