@@ -156,9 +156,7 @@ def _handed_in(zone: GatewayZone, month: str, period: BillingPeriod) -> list[Tak
     sound = [one for one in taken if not one.damage]
     paths = tuple(one.path for one in sound)
     # As they were counted when they came: without what the books say of meters.
-    bare = replace(
-        files, readings=paths, digests=(), batches=(), edits=(), contracts=no_contracts
-    )
+    bare = replace(files, readings=paths, digests=(), batches=(), edits=(), contracts=no_contracts)
     _hold(sound, read_files(bare, timezone=zone.timezone, period=period))
     return taken
 
@@ -296,7 +294,8 @@ class _Version:
         taken = _correction_files(self.zone, correction)
         sound = [one for one in taken if not one.damage]
         paths = [one.path for one in sound]
-        _hold(sound, read_later_files(self.files, paths, timezone=self.zone.timezone))
+        bare = replace(self.files, contracts=no_contracts)
+        _hold(sound, read_later_files(bare, paths, timezone=self.zone.timezone))
         for one in taken:
             one.wait("correction-unfinished")
         return taken
