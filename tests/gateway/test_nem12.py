@@ -40,13 +40,14 @@ def test_channels_of_one_kind_are_added_and_feed_in_stands_beside():
     readings = read(
         *(channel("E1"), day(value="0.100")),
         *(channel("E2", unit="Wh"), day(value="50")),
+        *(channel("E3", unit="MWh"), day(value="0.00002")),
         *(channel("B1"), day(value="0.030")),
         *(channel("Q1", unit="kvarh"), day(value="0.007")),
         *(channel("K1", unit="kvarh"), day(value="9")),
     ).readings
     assert len(readings) == 48
     columns = readings[["energy_wh", "export_wh", "reactive_varh"]]
-    assert columns.drop_duplicates().to_numpy().tolist() == [[150, 30, 7]]
+    assert columns.drop_duplicates().to_numpy().tolist() == [[170, 30, 7]]
 
 
 @pytest.mark.parametrize(
@@ -106,12 +107,17 @@ SECRET = "77.31"
         ((channel(), day(quality="V"), "400,5,60,A,,"), "malformed"),
         ((channel(), day(quality="V"), "400,a,6,A,,"), "malformed"),
         ((channel(), f"301,20250301,{SECRET}"), "malformed"),
-        ((channel(unit="MWh"), day(value=SECRET)), "unit"),
+        ((channel(unit="GWh"), day(value=SECRET)), "unit"),
+        ((channel(unit="kVArh"), day(value=SECRET)), "unit"),  # reactive, by its unit alone
+        ((channel("Q1", unit="kWh"), day(value=SECRET)), "unit"),
+        ((channel("K1", unit="kWh"), day(value=SECRET)), "unit"),
+        ((channel(unit="MWh"), day(value="0.0773101")), "energy"),
+        ((channel(unit="MWh"), day(value="7e-5")), "energy"),
         ((channel("N1"), day(value=SECRET)), "format"),
         ((channel(), day(value=f"{SECRET}45")), "energy"),
         ((channel(unit="Wh"), day(value=SECRET)), "energy"),
         ((channel(),), "empty"),
-        ((channel("K1"), day()), "empty"),
+        ((channel("K1", unit="kvarh"), day()), "empty"),
     ],
 )
 def test_a_file_that_is_not_as_defined_is_refused_without_its_values(records, reason):

@@ -88,7 +88,7 @@ def refuse_foreign_text(text: str) -> None:
     if head.startswith(("{", "[")):
         raise _foreign("a JSON document", _AS_CSV)
     if re.match(r'"?100"?,"?NEM13', head):
-        raise _foreign("a NEM13 file of accumulated reads", f"Send NEM12. {_AS_CSV}")
+        raise _foreign("a NEM13 file of accumulated reads", f"Send intervals as NEM12. {_AS_CSV}")
     if re.match(r'"?HDR"?,"?ICP', head):
         raise _foreign("a consumption file of New Zealand's EIEP formats", _AS_CSV)
     if head.startswith(("UNA:", "UNA+", "UNB+")):

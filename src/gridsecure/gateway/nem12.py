@@ -12,7 +12,9 @@ It is read here and not by a library, because those take the numbers for binary 
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
 import numpy as np
@@ -31,8 +33,10 @@ _MARKET_TIME: Final = dt.timezone(dt.timedelta(minutes=MARKET_MINUTES))
 _LENGTHS: Final = ("5", "15", "30")
 _DAY_MINUTES: Final = 1440
 _COLUMNS: Final = {"E": "energy_wh", "B": "export_wh", "Q": "reactive_varh"}
-_UNITS: Final = {"kwh": 1, "kvarh": 1, "wh": 1000, "varh": 1000}
-"""Unit -> parts of a kilo that it is."""
+_UNITS: Final = {"wh": 1000, "kwh": 1, "mwh": 1}
+"""Unit of energy -> parts of a kilo that its numbers are, once those of MWh are written as kWh."""
+_REACTIVE: Final = frozenset("QK")
+_DECIMAL: Final = re.compile(r"[+-]?(\d{1,12}\.?\d{0,12}|\.\d{1,12})", re.ASCII)
 _VARIABLE: Final = "V"
 _UPDATE: Final = 3  # fields from the quality to the time of the last update
 _RANKS: Final = {"actual": 0, "estimated": 1, "missing": 3}
@@ -43,7 +47,7 @@ _UNKNOWN_RANK: Final = 2
 class _Channel:
     nmi: str
     suffix: str
-    unit: int
+    unit: str
     minutes: int
 
 
@@ -134,18 +138,22 @@ def _read_channel(fields: list[str], line: int) -> _Channel:
     # 200,NMI,configuration,register,suffix,stream,serial number,unit,interval length,next read
     if len(fields) < 9 or not fields[1] or fields[8] not in _LENGTHS:
         raise _malformed(line)
-    suffix, unit = fields[4][:1].upper(), _UNITS.get(fields[7].lower())
+    suffix, unit = fields[4][:1].upper(), fields[7].lower()
     if suffix not in {*_COLUMNS, "K"}:
         raise InvalidReadingsError(
             f"Line {line} begins a channel that is none of E, B, Q and K.",
             reason="readings.format",
             remedy="Send interval energies: E (taken), B (fed in), Q (reactive).",
         )
-    if unit is None:
+    # Where unit and suffix contradict each other, nothing tells which of them is true.
+    if suffix in _REACTIVE:
+        unit = unit.replace("varh", "wh") if unit.endswith("varh") else ""
+    if unit not in _UNITS:
         raise InvalidReadingsError(
-            f"Line {line} begins a channel in another unit than kWh, Wh, kvarh or varh.",
+            f"Line {line} begins a channel whose unit is not one of its suffix.",
             reason="readings.unit",
-            remedy="Convert every reading to kWh; GridSecure never guesses a factor.",
+            remedy="Channels E and B are in Wh, kWh or MWh, channels Q and K in varh, kvarh or"
+            " Mvarh. GridSecure guesses neither a factor nor what was counted.",
         )
     return _Channel(fields[1], suffix + fields[4][1:], unit, int(fields[8]))
 
@@ -158,7 +166,15 @@ def _read_day(fields: list[str], line: int, channel: _Channel) -> _Day:
     except (ValueError, IndexError):
         raise _malformed(line) from None
     updated = fields[2 + count + _UPDATE] if len(fields) > 2 + count + _UPDATE else ""
-    return _Day(line, channel, moment_us(day), fields[2 : 2 + count], quality, updated)
+    cells = fields[2 : 2 + count]
+    if channel.unit == "mwh":
+        cells = list(map(_thousandfold, cells))
+    return _Day(line, channel, moment_us(day), cells, quality, updated)
+
+
+def _thousandfold(cell: str) -> str:
+    """A decimal number times a thousand; anything else as it is, to be blank or refused."""
+    return format(Decimal(cell).scaleb(3), "f") if _DECIMAL.fullmatch(cell) else cell
 
 
 def _read_part(fields: list[str], line: int, day: _Day) -> tuple[int, int, str]:
@@ -258,7 +274,7 @@ def _read_energies(days: list[_Day]) -> NDArray[np.int64]:
     """The cells of days in Wh or varh; blank ones are zero, and missing by their quality."""
     cells = np.array([day.cells for day in days], dtype=object)
     energy = kwh_to_wh(cells)
-    parts = np.repeat([day.channel.unit for day in days], cells.shape[1])
+    parts = np.repeat([_UNITS[day.channel.unit] for day in days], cells.shape[1])
     # Whole kWh of text stand for whole Wh where the unit is Wh.
     inexact = energy.energy_wh % parts != 0
     allowed = (EnergyStatus.EXACT, EnergyStatus.MISSING)
