@@ -622,5 +622,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0020"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0021"
 )

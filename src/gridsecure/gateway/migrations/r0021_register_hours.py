@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "gateway_0020", "gateway_0019"
+revision, down_revision = "gateway_0021", "gateway_0020"
 
 
 def upgrade() -> None:
