@@ -18,6 +18,7 @@ from benchmarks.timing import best_of
 from gridsecure.homomorphic.blinding import SEED_SIZE
 from gridsecure.homomorphic.parameters import INTERVAL, PARAMETER_SETS
 from gridsecure.messages import RosterManifest
+from gridsecure.plans.cells import ENERGY, OTHER_CLASSES, Minima
 from gridsecure.plans.load_curve import (
     CellLayout,
     lay_out_cells,
@@ -28,6 +29,7 @@ from gridsecure.plans.load_curve import (
 
 _ZONES: Final = ("futian", "luohu", "nanshan", "baoan", "longgang", "yantian")
 _CLASSES: Final = ("household", "shop", "factory")
+_FIFTEEN: Final = Minima({OTHER_CLASSES: {ENERGY: 15}})
 _HIGH_WH: Final = 65_535
 _GATEWAYS: Final = (1, 10, 100)
 _GATEWAY_SLOTS: Final = 90
@@ -115,7 +117,7 @@ def _over_gateways(gateways: int, sizes: BenchSizes) -> list[Figure]:
         AssertionError: A total is not the sum of its members.
     """
     roster = _roster(_GATEWAY_SLOTS)
-    layout = lay_out_cells([roster] * gateways)
+    layout = lay_out_cells([roster] * gateways, minima=_FIFTEEN)
     keys = make_gateway_keys(INTERVAL, gateways=gateways)
     energy = np.random.default_rng(22).integers(
         0, _HIGH_WH // 2, (gateways, _GATEWAY_SLOTS), endpoint=True
@@ -171,7 +173,7 @@ def _check(totals: list[dict[int, int]], layout: CellLayout, energy: NDArray[np.
 
 
 def _layout(slots: int) -> CellLayout:
-    return lay_out_cells([_roster(slots)])
+    return lay_out_cells([_roster(slots)], minima=_FIFTEEN)
 
 
 def _roster(slots: int) -> RosterManifest:

@@ -66,6 +66,7 @@ from tests.grid_simulator import (
     grid_keys,
     registry,
 )
+from tests.held_policy import FIFTEEN, POLICY
 from tests.zone_copies import DATABASE
 
 KEK = bytes(range(16))
@@ -203,6 +204,7 @@ class Authority:
             office=registry(OFFICE),
             settlement=self.settlement,
             vault=self.vault,
+            policy=POLICY,
             shadow_questions=12,
         )
 
@@ -239,6 +241,7 @@ class Authority:
             tuple(self.grid.signed_roster(upload.roster).body for upload in uploads),
             tuple(upload.message.body for upload in uploads),
             (day_quantity(f"{self.grid.month}-{day + 1:02d}"),),
+            FIFTEEN,
             seed,
         )
         return self.transcript("load-curve", uploads, self.run_job(job), seed=seed)
@@ -262,6 +265,7 @@ class Authority:
             outputs=dict(result.outputs),
             seed_commitment=None if seed is None else sm3_hex(seed),
             release="test",
+            policy=POLICY.digest if plan == "load-curve" else "",
         )
 
     def request(

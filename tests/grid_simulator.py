@@ -65,6 +65,7 @@ from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, parse_tariff
 from gridsecure.wire.platform import KeySetStatus
+from tests.held_policy import POLICY
 from tests.zone_copies import ZoneCopy
 
 NOW = datetime(2026, 8, 3, 9, 0, tzinfo=UTC)
@@ -206,6 +207,7 @@ class GridSimulator:
             identity=registry(self.identity_key),
             authority=registry(self.authority_key),
             office=registry(OFFICE),
+            policy=POLICY,
         )
 
     def restart_platform(self) -> PlatformZone:
@@ -468,7 +470,7 @@ class GridSimulator:
             plan=plan,
             start=self.period.start.isoformat(),
             end=self.period.end.isoformat(),
-            purpose="monthly bills",
+            purpose="operations" if plan == "load-curve" else "billing",
             requested_by=requested_by,
         )
 

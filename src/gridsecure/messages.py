@@ -291,7 +291,8 @@ class Transcript(Message):
     """What one run of a plan consumed and produced; enough to run it again bit for bit.
 
     `tariff` is set in a shadow run that bills with another tariff than the rosters name. Such a
-    transcript is never released.
+    transcript is never released. `policy` is the digest of the release policy that load curves are
+    laid out by.
     """
 
     kind: ClassVar[str] = "transcript"
@@ -306,6 +307,7 @@ class Transcript(Message):
     seed_commitment: Digest | None
     release: str
     tariff: Digest = ""
+    policy: Digest = ""
 
 
 class ClosingList(Message):
@@ -409,6 +411,10 @@ def shadow_name(request: ShadowRequest) -> str:
     return sm3_hex(" ".join(["shadow", *parts]).encode())[:32]
 
 
+FewestCustomers = dict[str, dict[str, dict[str, int]]]
+"""Resolution -> customer class -> measure -> fewest customers."""
+
+
 class PreviewCell(Message):
     """What a shadow run would change in a cell.
 
@@ -442,6 +448,10 @@ class ShadowPreview(Message):
     minimum_members: int
     cells: list[PreviewCell]
     evidence_head: Digest
+    policy: Digest = ""
+    policy_name: str = ""
+    policy_version: int = 0
+    minima: FewestCustomers = {}
 
 
 class CellTotal(Message):
@@ -458,7 +468,12 @@ class CellTotal(Message):
 
 
 class ReleaseCertificate(Message):
-    """What was released, from what, under which rule."""
+    """What was released, from what, under which rule.
+
+    `minima` says how few customers a cell may be told of, by resolution, customer class (`*` for
+    all others) and measure; what is not in it was not permitted. Certificates of before there were
+    policies have none, and held all cells to `minimum_members`, which is the smallest of them.
+    """
 
     kind: ClassVar[str] = "release"
     release_id: str
@@ -475,6 +490,10 @@ class ReleaseCertificate(Message):
     cells: list[CellTotal]
     statements: dict[str, Digest]
     evidence_head: Digest
+    policy: Digest = ""
+    policy_name: str = ""
+    policy_version: int = 0
+    minima: FewestCustomers = {}
 
 
 class BatchReceipt(Message):

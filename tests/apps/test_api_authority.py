@@ -76,6 +76,7 @@ def _app(folder: Path, grid: GridSimulator, queue: Queue, vault: Path):
         billing_office_public_key=point(OFFICE),
         vault_socket=vault,
         workers=0,
+        policy="uniform-15",
     )
     return create_authority_app(
         settings,

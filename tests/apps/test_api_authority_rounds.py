@@ -60,6 +60,7 @@ class World:
             billing_office_public_key=point(OFFICE),
             vault_socket=vault.settings.socket,
             workers=0,
+            policy="uniform-15",
         )
         self.app = create_authority_app(
             settings,

@@ -157,6 +157,7 @@ def platform_settings(folder: Path, **changes: object) -> PlatformSettings:
         authority_public_key=point(keys.authority),
         billing_office_public_key=point(OFFICE),
         workers=1,
+        policy="uniform-15",
     ).model_copy(update=changes)
 
 
@@ -192,6 +193,7 @@ def authority_app(folder: Path) -> FastAPI:
         billing_office_public_key=point(keys.stranger),
         vault_socket=folder / "no-vault",
         workers=0,
+        policy="uniform-15",
     )
     return create_authority_app(settings, clock=TestClock())
 

@@ -48,3 +48,21 @@ def test_two_policies_are_compared_case_by_case(pair, looser):
     home = [one for one in changes if one["customer_class"] == "household"]
     assert {(one["before"], one["after"]) for one in home} == {(15, 100)}
     assert f"0 cases are looser, {len(changes)} stricter." in run("diff", *pair).stdout
+
+
+def test_a_request_is_explained_by_the_rule_that_decides_it():
+    asked = ("--resolution", "interval", "--class", "household", "--measure")
+    told = run("explain", "billing-office", *asked, "energy_wh", "--purpose", "research").stdout
+    assert "by analyst: grade 3, group residential" in told
+    assert "Rule load-curves-residential: at least 100 customers." in told
+    assert "CPUC Decision 14-05-016" in told
+    refused = run("explain", "billing-office", *asked, "amount_fen", "--purpose", "operations")
+    assert refused.exit_code == 0
+    assert "Refused: no rule permits it." in refused.stdout
+    given = (*asked, "energy_wh", "--purpose", "billing", "--format", "json")
+    document = json.loads(run("explain", "billing-office", *given).stdout)
+    assert (document["rule"], document["minimum"]) == (None, None)
+    bills = [one for one in document["permitted"] if one["measure"] == "bills"]
+    assert {(one["purpose"], one["minimum"]) for one in bills} == {("billing", 15), ("preview", 15)}
+    unknown = run("explain", "strict", *asked, "energy_wh", "--purpose", "curiosity")
+    assert (unknown.exit_code, "policy.case" in unknown.output) == (1, True)

@@ -20,7 +20,6 @@ from gridsecure import frames
 from gridsecure.cli import online
 from gridsecure.cli.main import app as command
 from gridsecure.compute.tables import ReleaseRequestRow
-from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.store.database import read_session
 from gridsecure.tariffs.tariff import catalogue_tariffs
 from gridsecure_api.platform import create_platform_app
@@ -32,6 +31,7 @@ from tests.authority_simulator import ask_for_key_sets, settlement
 from tests.cli.test_cli_keys import Carrier
 from tests.correction_simulator import CHEAPER, bills_after, retariffed
 from tests.grid_simulator import FLAT, NOW, OFFICE, GridSimulator, delivered_grid, grid_keys
+from tests.held_policy import FEWEST
 from tests.vault_services import running_vault, vault_settings
 
 BIG = ("futian", "household")
@@ -149,7 +149,7 @@ def test_a_tariff_is_tried_before_the_month_is_billed(desk: Desk) -> None:
     fen = round(Decimal(exact) / FEN)
     assert cells[BIG]["amount_fen"] == str(fen)
     table = desk.show().stdout
-    assert f"at least {26 - MINIMUM_MEMBERS + 1}" in table
+    assert f"at least {26 - FEWEST + 1}" in table
     assert f"{fen / 100:,.2f}" in table
     assert table.count("withheld") == 3, "count, energy and money of the small cell"
 

@@ -36,6 +36,7 @@ from gridsecure.store.evidence import find_head, verify_chain
 from gridsecure.store.objects import folder_url, open_objects
 from tests.correction_simulator import CHEAPER, changed, correction, retariffed
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
+from tests.held_policy import POLICY
 
 
 def quiet(_done: int, _of: int) -> None:
@@ -286,6 +287,7 @@ def sent_by_a_process(zone: PlatformZone, folder: Path, text: str) -> str:
         identity=zone.identity,
         authority=zone.authority,
         office=zone.office,
+        policy=POLICY,
     )
     try:
         return intake.begin_upload(own, Signed.parse(text), at=NOW).state
@@ -297,7 +299,7 @@ def sent_by_a_process(zone: PlatformZone, folder: Path, text: str) -> str:
 
 def sender(folder: Path, zone_parts: tuple[object, ...], text: str, answers: object) -> None:
     signing_key, identity, authority, office = zone_parts
-    zone = PlatformZone(None, None, signing_key, identity, authority, office)
+    zone = PlatformZone(None, None, signing_key, identity, authority, office, POLICY)
     answers.put(sent_by_a_process(zone, folder, text))
 
 

@@ -50,6 +50,7 @@ from tests.grid_simulator import (
     registry,
 )
 from tests.held_inputs import hold_inputs, release_inputs
+from tests.held_policy import FIFTEEN
 
 
 def quiet(_done: int, _of: int) -> None:
@@ -148,7 +149,7 @@ def test_load_curve_totals_are_exact_and_no_slot_tells_anything(delivered):
     (signed_transcript,) = request_of(envelope).transcripts
     transcript = Transcript.parse(signed_transcript.body)
     rosters = sorted(delivered.rosters, key=lambda roster: roster.manifest.roster_id)
-    layout = lay_out_cells([roster.manifest for roster in rosters])
+    layout = lay_out_cells([roster.manifest for roster in rosters], minima=FIFTEEN)
     readings = delivered.readings.pivot(index="start", columns="meter_point_id", values="energy_wh")
     day = day_quantity(f"{delivered.month}-01")
     values = [

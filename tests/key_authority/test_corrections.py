@@ -32,12 +32,12 @@ from gridsecure.key_authority.checker.tables import BillVersionRow
 from gridsecure.key_authority.packages import Keep, VaultAnswer
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import CellTotal, Signed
-from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.store.database import write_session
 from tests.authority_simulator import SEED, Authority, View, settlement
 from tests.correction_simulator import CHEAPER, bills_after, changed, correction, retariffed
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, GridUpload
+from tests.held_policy import FEWEST
 
 Uploads = list[GridUpload]
 BIG = ("futian", "household")
@@ -129,7 +129,7 @@ def test_a_cell_gives_out_the_sum_of_its_differences(
     second = correction(grid, first, readings=readings, slots=slots)
     released(billed, billed.rebill_request([second]))
     certificate = billed.certificates[-1]
-    assert (certificate.plan, certificate.minimum_members) == ("rebill", MINIMUM_MEMBERS)
+    assert (certificate.plan, certificate.minimum_members) == ("rebill", FEWEST)
     old, new = (bills_after(grid, first.roster, frame) for frame in (grid.readings, readings))
     fen = (new.totals_fen - old.totals_fen)[slots_of(first)].sum()
     assert values(certificate.cells) == {
@@ -177,7 +177,7 @@ def test_the_analyst_reads_differences_and_takes_them_for_no_bills(
     content = find_certificate(billed.zone, release_id).model_dump_json().encode()
     pinned = pin_authority(grid.authority_key.public_key.point.hex())
     release = verify_release(content, release_id=release_id, authority=pinned)
-    assert (release.plan, release.minimum_members) == (REBILL, MINIMUM_MEMBERS)
+    assert (release.plan, release.minimum_members) == (REBILL, FEWEST)
     (energy,) = [c for c in release.cells if c.measure == "energy_wh"]
     assert energy.value == -len(slots)
     with pytest.raises(ValueError, match="bill"):
@@ -380,7 +380,7 @@ def test_the_vault_takes_orders_from_the_checker_only(
             name: getattr(billed.zone, name)
             for name in (
                 *("engine", "objects", "checks", "signing_key", "platform", "identity", "office"),
-                "settlement",
+                *("settlement", "policy"),
             )
         },
         vault=Door(),
@@ -472,7 +472,7 @@ def test_all_but_a_few_of_a_cell_are_not_told(
     billed: Authority, grid: GridSimulator, uploads: Uploads
 ) -> None:
     """15 are many, but the 11 left are few: who knows the new readings could subtract."""
-    slots = slots_of(uploads[0])[:MINIMUM_MEMBERS]
+    slots = slots_of(uploads[0])[:FEWEST]
     released(billed, billed.rebill_request([corrected(grid, uploads[0], slots)]))
     assert set(values(billed.certificates[-1].cells).values()) == {None}
 

@@ -47,6 +47,7 @@ from gridsecure.store.schema import migrate
 from gridsecure_api.settings import VaultSettings
 from tests.authority_simulator import KEK, key_set_request, place_of, settlement
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys, registry
+from tests.held_policy import POLICY
 from tests.vault_services import RunningVault, running_vault, vault_settings, why_not_started
 
 PLACE = {"gateway", "parameters", "generation"}
@@ -71,6 +72,7 @@ def zone_with(vault: VaultDoor, folder: Path) -> AuthorityZone:
         office={},
         settlement=settlement,
         vault=vault,
+        policy=POLICY,
     )
 
 

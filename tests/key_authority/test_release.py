@@ -21,7 +21,6 @@ from gridsecure.key_authority.checker.answering import (
 )
 from gridsecure.key_authority.checker.key_sets import key_ring
 from gridsecure.messages import ReleaseCertificate, open_message
-from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.plans.load_curve import day_quantity
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from tests.authority_simulator import SEED, Authority, settlement
@@ -33,6 +32,7 @@ from tests.grid_simulator import (
     grid_keys,
     registry,
 )
+from tests.held_policy import FEWEST
 
 Place = tuple[str, str]
 
@@ -70,7 +70,7 @@ def test_control_totals_equal_the_sums_of_plaintext_bills(
         for cell in cells:
             count, *_ = totals = expected[cell.zone, cell.customer_class]
             assert cell.members == count
-            is_large = count >= MINIMUM_MEMBERS
+            is_large = count >= FEWEST
             assert cell.value == (str(totals[number]) if is_large else None)
     assert any(cell.value is None for cell in certificate.cells)
     assert any(cell.value is not None for cell in certificate.cells)
@@ -85,7 +85,7 @@ def test_small_cells_have_no_value_anywhere(
     texts = [c.body for c in list_certificates(authority.zone)]
     texts += [entry.detail for entry in authority.evidence]
     expected = oracle_control_totals(grid, uploads)
-    small = [totals for totals in expected.values() if totals[0] < MINIMUM_MEMBERS]
+    small = [totals for totals in expected.values() if totals[0] < FEWEST]
     assert small
     for _, energy, fen in small:
         assert not any(f'"{value}"' in text for text in texts for value in (energy, fen))
@@ -162,7 +162,7 @@ def test_load_curve_totals_equal_the_plaintext_sums_of_every_interval(
     for cell in certificate.cells:
         place = (cell.zone, cell.customer_class)
         found = int(sums[(pd.Timestamp(cell.start), place)])
-        large = members[place] >= MINIMUM_MEMBERS
+        large = members[place] >= FEWEST
         assert cell.members == members[place]
         assert cell.value == (str(found) if large else None)
     assert sum(cell.value is not None for cell in certificate.cells) == DAY_INTERVALS

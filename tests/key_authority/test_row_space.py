@@ -1,4 +1,4 @@
-"""Everything released of a month, as linear algebra: nothing is about fewer than the minimum.
+"""Everything released of a month, as linear algebra: nothing is about fewer than its minimum.
 
 Months are drawn at random: owners, rosters, tariffs, customers with several meters, late rosters,
 bills, load curves, corrections and previews of shadow runs in any order over any company. They go
@@ -16,12 +16,16 @@ that is zero outside some meter points is zero outside a union of such classes. 
 customers than the minimum is tried, for every owner of gateways with its own columns known: a
 combination inside it exists if and only if leaving its columns out lowers the rank. Ranks are
 exact, modulo a prime.
+
+In some months bills and load curves have different minima, and in some one of them is raised on the
+way. Then, for every number in turn, no union of fewer customers than that number's minimum may hold
+more independent combinations than it did before the number was told.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -35,7 +39,7 @@ from sqlmodel import Session
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ReleaseRefusedError
-from gridsecure.key_authority.checker import shadows, told_cells
+from gridsecure.key_authority.checker import ledger, shadows, told_cells
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection
 from gridsecure.key_authority.checker.ledger import Basis, enter
 from gridsecure.key_authority.checker.tables import SCHEMA, ReleaseRow
@@ -50,7 +54,7 @@ from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import ColumnEntry, RosterManifest, Transcript, UploadManifest
 from gridsecure.periods import billing_month
 from gridsecure.plans import cells
-from gridsecure.plans.cells import MINIMUM_MEMBERS, MONEY, NO_MEASURES, Member, Place
+from gridsecure.plans.cells import MEASURES, MONEY, NO_MEASURES, Member, Minima, Place, ToldSet
 from gridsecure.plans.execution import RosterData, roster_data
 from gridsecure.plans.sealed_days import is_sealed_day
 from gridsecure.store.database import open_database, write_session
@@ -58,6 +62,7 @@ from gridsecure.store.rows import keep
 from gridsecure.store.schema import migrate
 from gridsecure.tariffs.tariff import catalogue_tariffs
 from tests.grid_simulator import FLAT, NOW, TIERS
+from tests.held_policy import FEWEST
 
 PRIME = (1 << 61) - 1
 DAYS = 3
@@ -70,6 +75,8 @@ JULY = billing_month(2026, 7, timezone="Asia/Shanghai")
 SEALED = -1
 """The version of readings that were sealed and changed later; all other first readings are 0."""
 SEEDS = 40
+KINDS = ("bills", "curves")
+"""What is released: by month and tariff, or by day."""
 
 Unknown = tuple[str, int, int]
 """Pseudonym, version of its readings, day."""
@@ -89,6 +96,8 @@ class Month:
     billed: dict[str, RosterData] = field(default_factory=dict)
     days: list[RosterData] = field(default_factory=list)
     changed: set[str] = field(default_factory=set)
+    fewest: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, FEWEST))
+    told_at: list[int] = field(default_factory=list)
     prices: dict[object, list[int]] = field(default_factory=dict)
 
     def arrive(self, count: int = 0) -> Upload:
@@ -156,7 +165,10 @@ class Month:
     def release_bills(self, company: Sequence[Upload] = ()) -> None:
         chosen = company or self._company(self.uploads)
         parts = [proven("bill", [one], claims=[f"bill/{one[0]}"]) for one in chosen]
-        prepared = self._let_out(lambda: prepare_bills(self.zone, parts, tariffs=TARIFFS, at=NOW))
+        minima = self._minima("bills")
+        prepared = self._let_out(
+            lambda: prepare_bills(self.zone, parts, tariffs=TARIFFS, minima=minima, at=NOW)
+        )
         if prepared is None:
             return
         self.billed |= dict(chosen)
@@ -172,7 +184,8 @@ class Month:
         day = self.random.randrange(DAYS) if day is None else day
         claims = [f"load-curve/{digest}/{day}" for digest, _ in chosen]
         part = proven("load-curve", chosen, claims=claims)
-        prepared = self._let_out(lambda: prepare_load_curve(self.zone, part, at=NOW))
+        minima = self._minima("curves")
+        prepared = self._let_out(lambda: prepare_load_curve(self.zone, part, minima=minima, at=NOW))
         if prepared is not None:
             values = [
                 (place, name, None, {(name, 0, day): 1})
@@ -198,7 +211,8 @@ class Month:
         ]
         claims = [f"load-curve/{data.roster.roster_id}/{day}" for data in chosen]
         part = proven("load-curve", sealed, claims=claims)
-        prepared = self._let_out(lambda: prepare_load_curve(self.zone, part, at=NOW))
+        minima = self._minima("curves")
+        prepared = self._let_out(lambda: prepare_load_curve(self.zone, part, minima=minima, at=NOW))
         if prepared is not None:
             values = [
                 (place, name, None, {(name, SEALED if name in self.changed else 0, day): 1})
@@ -259,7 +273,9 @@ class Month:
         if not parts:
             return
         prepared = self._let_out(
-            lambda: prepare_corrections(self.zone, parts, tariffs=TARIFFS, at=NOW)
+            lambda: prepare_corrections(
+                self.zone, parts, tariffs=TARIFFS, minima=self._minima("bills"), at=NOW
+            )
         )
         if prepared is None:
             return
@@ -267,6 +283,9 @@ class Month:
             del self.billed[digest]
         self.billed |= {part.after.transcript.uploads[0]: part.data for part in parts}
         self._write(prepared, values)
+
+    def _minima(self, kind: str) -> Minima:
+        return Minima({"*": dict.fromkeys(MEASURES, self.fewest[kind])})
 
     def _company(self, known: Sequence[Upload]) -> list[Upload]:
         if not known:
@@ -321,10 +340,13 @@ class Month:
                 if where == place:
                     total |= value
                     money |= {u: self._price(key, u) * sign % PRIME for u, sign in value.items()}
+            least = prepared.minima.least
             if energy and "energy_wh" not in withheld:
                 self.rows.append(total)
+                self.told_at.append(least)
             if MONEY not in withheld and any(key is not None for _, _, key, _ in values):
                 self.rows.append(money)
+                self.told_at.append(least)
 
     def _price(self, key: object, unknown: Unknown) -> int:
         """A price a day for each way of billing; of a correction, one for each of both."""
@@ -452,11 +474,11 @@ def smallest_told(month: Month, *, known_to: str) -> int | None:
     ]
     full = rank(whole)
     customers = {kind: sum(m.counts for m in found) for kind, found in kinds.items()}
-    small = [kind for kind in kinds if customers[kind] < MINIMUM_MEMBERS]
+    small = [kind for kind in kinds if customers[kind] < FEWEST]
     for size in range(1, len(small) + 1):
         for union in combinations(small, size):
             total = sum(customers[kind] for kind in union)
-            if total >= MINIMUM_MEMBERS:
+            if total >= FEWEST:
                 continue
             outside = [
                 [
@@ -472,6 +494,60 @@ def smallest_told(month: Month, *, known_to: str) -> int | None:
     return None
 
 
+def least_new(month: Month, *, known_to: str) -> tuple[int, int] | None:
+    """The first number that makes a combination possible about fewer customers than its minimum.
+
+    Args:
+        known_to: An owner, who knows its own meter points.
+
+    Returns:
+        The number's place and how many customers the combination is about; None if there is none.
+    """
+    columns: dict[str, list[dict[tuple[int, int], int]]] = defaultdict(list)
+    for n, row in enumerate(month.rows):
+        for (who, version, day), factor in row.items():
+            columns[who] += [{} for _ in range(n + 1 - len(columns[who]))]
+            columns[who][n][version, day] = factor
+    others = [m for name, m in month.members.items() if m.owner != known_to and name in columns]
+    for last, minimum in enumerate(month.told_at):
+        kinds: dict[tuple[tuple[object, ...], ...], int] = defaultdict(int)
+        for member in others:
+            own = columns[member.name][: last + 1]
+            kind = tuple(tuple(sorted(one.items())) for one in own)
+            kinds[kind + ((),) * (last + 1 - len(own))] += int(member.counts)
+        found = _new_within(list(kinds.items()), minimum)
+        if found is not None:
+            return last, found
+    return None
+
+
+def _new_within(kinds: Sequence[tuple[Any, int]], minimum: int) -> int | None:
+    """How many customers a combination is about that the last row makes possible, if too few."""
+
+    def dimension(rows: int, inside: Sequence[int]) -> int:
+        """How many independent combinations of the first rows are zero outside some kinds."""
+        width = [sorted({u for row in kind for u, _ in row}) for kind, _ in kinds]
+
+        def spread(chosen: Iterable[int]) -> list[list[int]]:
+            chosen = list(chosen)
+            return [
+                [dict(kinds[k][0][n]).get(u, 0) for k in chosen for u in width[k]]
+                for n in range(rows)
+            ]
+
+        every = range(len(kinds))
+        return rank(spread(every)) - rank(spread(k for k in every if k not in inside))
+
+    rows = len(kinds[0][0]) if kinds else 0
+    small = [k for k, (kind, count) in enumerate(kinds) if count < minimum and any(kind)]
+    for size in range(1, len(small) + 1):
+        for union in combinations(small, size):
+            total = sum(kinds[k][1] for k in union)
+            if total < minimum and dimension(rows, union) > dimension(rows - 1, union):
+                return total
+    return None
+
+
 @contextmanager
 def begun(seed: int, folder: Path, *, owners: str = "") -> Iterator[Month]:
     """A month in which nothing has happened yet."""
@@ -479,20 +555,31 @@ def begun(seed: int, folder: Path, *, owners: str = "") -> Iterator[Month]:
     engine = open_database(f"sqlite:///{folder / f'{seed}.db'}")
     migrate(engine, SCHEMA)
     own = owners or random.choice(("a", "aaab", "abc"))
-    yield Month(random, SimpleNamespace(engine=engine), own)
+    made = Month(random, SimpleNamespace(engine=engine), own)
+    # What a zone says of previews; the others are asked for by what calls them.
+    made.zone.find_minima = lambda _purpose, *, resolution: made._minima("bills")
+    yield made
     engine.dispose()
 
 
-def simulated(seed: int, folder: Path) -> Month:
-    """A month at random, from its seed."""
+def simulated(seed: int, folder: Path, *, fewest: Sequence[Mapping[str, int]] = ()) -> Month:
+    """A month at random, from its seed.
+
+    Args:
+        fewest: Minima by kind of release: those it begins with, and those that follow.
+    """
     with begun(seed, folder) as month:
-        fill(month)
+        if not fewest:
+            fill(month)
+        for own in fewest:
+            month.fewest = own
+            fill(month, steps=10 // len(fewest))
     return month
 
 
-def fill(month: Month) -> None:
+def fill(month: Month, *, steps: int = 10) -> None:
     """Rosters come in, and things are released, at random."""
-    random = month.random
+    random, count = month.random, steps
     steps = (
         month.release_bills,
         month.release_load_curve,
@@ -503,8 +590,64 @@ def fill(month: Month) -> None:
     )
     for _ in range(random.randint(1, 4)):
         month.arrive()
-    for _ in range(10):
+    for _ in range(count):
         random.choice((month.arrive, *steps, *steps))()
+
+
+UNEQUAL: dict[str, tuple[dict[str, int], ...]] = {
+    "curves of more": ({"bills": 15, "curves": 30},),
+    "bills of more": ({"bills": 30, "curves": 5},),
+    "raised": ({"bills": 15, "curves": 15}, {"bills": 30, "curves": 30}),
+    "curves raised": ({"bills": 15, "curves": 15}, {"bills": 15, "curves": 40}),
+    "lowered": ({"bills": 30, "curves": 30}, {"bills": 15, "curves": 15}),
+}
+
+
+def leaks_unequal(
+    folder: Path, fewest: Sequence[Mapping[str, int]], seeds: Iterable[int]
+) -> Iterator[int]:
+    for seed in seeds:
+        month = simulated(seed, folder, fewest=fewest)
+        if any(least_new(month, known_to=owner) is not None for owner in ("a", "b", "c", "")):
+            yield seed
+
+
+@pytest.mark.parametrize("fewest", UNEQUAL)
+def test_no_number_makes_one_possible_about_fewer_than_its_own_minimum(
+    fewest: str, tmp_path: Path
+) -> None:
+    assert list(leaks_unequal(tmp_path, UNEQUAL[fewest], range(10))) == []
+
+
+def _own_alone(wanted: Sequence[ToldSet], *, told: Iterable[ToldSet]) -> bool:
+    """Without what hangs together: an atom is held to the sets that it lies in."""
+    return TELL([ToldSet(one.members, 0) for one in wanted], told=told) and all(
+        ENOUGH(one.members, minimum=one.minimum) for one in wanted
+    )
+
+
+def _of_smallest(wanted: Sequence[ToldSet], *, told: Iterable[ToldSet]) -> bool:
+    """By one minimum for all: the smallest."""
+    least = min(one.minimum for one in (*wanted, *told)) if wanted else 0
+    each = [[ToldSet(one.members, least) for one in some] for some in (wanted, list(told))]
+    return TELL(each[0], told=each[1])
+
+
+@pytest.mark.parametrize(
+    ("rule", "fewest", "seeds"),
+    [(_own_alone, "curves raised", range(20, 30)), (_of_smallest, "raised", range(10))],
+)
+def test_without_either_rule_of_unequal_minima_a_month_tells_too_much(
+    rule: Callable[..., bool],
+    fewest: str,
+    seeds: range,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for place in (cells, ledger):
+        monkeypatch.setattr(place, "may_tell", rule)
+    found = leaks_unequal(tmp_path, UNEQUAL[fewest], seeds)
+    assert next(found, None) is not None
 
 
 @pytest.fixture(scope="module")
@@ -618,13 +761,13 @@ def test_a_preview_that_the_ledger_forgot_would_be_found(
     assert smallest_told(month, known_to="") == 3
 
 
-def by_size(members: Sequence[Member]) -> bool:
-    return sum(m.counts for m in members) >= MINIMUM_MEMBERS
+def by_size(members: Sequence[Member], *, minimum: int) -> bool:
+    return sum(m.counts for m in members) >= minimum
 
 
-def by_meter_points(members: Sequence[Member]) -> bool:
+def by_meter_points(members: Sequence[Member], *, minimum: int) -> bool:
     every = [Member(m.name, m.owner, True) for m in members]
-    return ENOUGH(every)
+    return ENOUGH(every, minimum=minimum)
 
 
 ENOUGH, TELL, SETS = cells.is_enough, cells.may_tell, cells.cell_sets
@@ -654,6 +797,6 @@ def test_without_any_one_rule_a_month_tells_too_much(
     target, name, replacement = TAKEN_OUT[rule]
     monkeypatch.setattr(target, name, replacement)
     if name == "may_tell":
-        monkeypatch.setattr("gridsecure.key_authority.checker.ledger.may_tell", replacement)
+        monkeypatch.setattr(ledger, "may_tell", replacement)
     drawn = ((seed, simulated(seed, tmp_path)) for seed in range(400))
     assert next(leaks(drawn), None) is not None

@@ -22,11 +22,11 @@ from gridsecure.key_authority.checker.bill_versions import bill_versions
 from gridsecure.key_authority.checker.tables import CohortRow
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import PreviewCell, ShadowRequest, Signed, Transcript, sign_message
-from gridsecure.plans.cells import MINIMUM_MEMBERS
 from gridsecure.store.database import read_session
 from tests.authority_simulator import Authority, lone_household
 from tests.correction_simulator import CHEAPER, bills_after, changed, correction, retariffed
 from tests.grid_simulator import GridSimulator, GridUpload
+from tests.held_policy import FEWEST
 
 FEN = 10**9  # in 1e-11 yuan
 Uploads = list[GridUpload]
@@ -92,7 +92,7 @@ def test_a_tariffs_preview_is_the_oracles_difference_by_cell(
         zone="futian",
         customer_class="household",
         bills=26,
-        changed_least=26 - (MINIMUM_MEMBERS - 1),  # all of them, which tells something of each
+        changed_least=26 - (FEWEST - 1),  # all of them, which tells something of each
         changed_most=26,
         energy_wh="0",
         amount_fen=str(round(Decimal(int((new.totals - old.totals)[inside].sum())) / FEN)),

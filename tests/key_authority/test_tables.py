@@ -31,6 +31,7 @@ from gridsecure.plans.cells import CellSets, Member
 from gridsecure.store.database import open_database, read_session, write_session, write_transaction
 from gridsecure.store.rows import keep
 from gridsecure.store.schema import migrate
+from tests.held_policy import FIFTEEN
 from tests.store.schema_checks import check_kept, check_schema, check_signed, load_dump
 
 DUMP = Path(__file__).parents[1] / "data" / "databases" / "checker-records.sql"
@@ -44,6 +45,7 @@ COUNTS = {
     "cohort_member": 13,
     "key_revocation": 0,
     "key_set": 3,
+    "policy": 0,
     "query_grant": 1,
     "preview": 0,
     "preview_cell": 0,
@@ -141,7 +143,9 @@ def test_sets_that_were_told_are_found_by_their_period(database_url: str) -> Non
         assert len(session.exec(select(ToldMemberRow)).all()) == len(MEMBERS)
         nearly = CellSets(cell=told - {Member(*MEMBERS[0])}, parts=())
         for period, withheld in ((MONTH, True), ((MONTH[1], MONTH[1]), False)):
-            found = find_withheld_cells(session, {place: nearly}, period=Period(DOMAIN, *period))
+            found = find_withheld_cells(
+                session, {place: nearly}, period=Period(DOMAIN, *period), minima=FIFTEEN
+            )
             assert (place in found) == withheld
     made.dispose()
 

@@ -56,6 +56,7 @@ from gridsecure_api.settings import AuthoritySettings
 from tests.authority_simulator import KEK, Authority, place_of, settlement
 from tests.correction_simulator import changed, correction
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
+from tests.held_policy import FIFTEEN
 from tests.vault_services import (
     START_SECONDS,
     RunningVault,
@@ -106,6 +107,7 @@ def order(authority: Authority, grid: GridSimulator, uploads: Uploads) -> Order:
         created_at=NOW.isoformat(),
         rosters=[sm3_hex(part)],
         tariffs={manifest.tariff: text},
+        minima=FIFTEEN.as_message(),
         withheld=[],
     )
     files = [grid.platform_zone.objects.get(e.digest) for e in transcript.outputs.values()]

@@ -10,11 +10,15 @@ from gridsecure.messages import RosterManifest
 from gridsecure.periods import billing_month
 from gridsecure.plans.cells import (
     ALL_MEASURES,
-    MINIMUM_MEMBERS,
+    BILLS,
+    ENERGY,
+    MEASURES,
     MONEY,
     NO_MEASURES,
     CellCrowds,
     Member,
+    Minima,
+    ToldSet,
     cell_sets,
     is_enough,
     may_tell,
@@ -24,6 +28,7 @@ from gridsecure.plans.cells import (
 from gridsecure.plans.load_curve import lay_out_cells
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 from tests.grid_simulator import FLAT, TIERS
+from tests.held_policy import BY_MEASURE, FEWEST, FIFTEEN, told
 
 HOME = ("futian", "household")
 JULY = billing_month(2026, 7, timezone="Asia/Shanghai")
@@ -67,25 +72,31 @@ def roster(name: str, count: int, **changes: object) -> RosterManifest:
     ],
 )
 def test_for_every_owner_the_others_are_enough_or_none(found: list[Member], expected: bool) -> None:
-    assert is_enough(found) is expected
+    assert is_enough(found, minimum=FEWEST) is expected
 
 
 def test_a_rogue_cannot_pad_the_cell_of_a_victim() -> None:
     """Sixteen of its own beside the victim's one: total minus own is the victim's."""
-    (cell,) = lay_out_cells([roster("v", 1), roster("r", 16)]).cells
+    (cell,) = lay_out_cells([roster("v", 1), roster("r", 16)], minima=FIFTEEN).cells
     assert (cell.members, cell.is_released) == (17, False)
 
 
 def test_gateways_of_one_owner_count_as_one() -> None:
     parts = [roster(name, 8, owner="utility") for name in ("a", "b")]
-    assert lay_out_cells(parts).cells[0].is_released
-    assert not lay_out_cells([roster("a", 8), roster("b", 8)]).cells[0].is_released
+    assert lay_out_cells(parts, minima=FIFTEEN).cells[0].is_released
+    assert not lay_out_cells([roster("a", 8), roster("b", 8)], minima=FIFTEEN).cells[0].is_released
 
 
 def test_a_customer_counts_once() -> None:
     counted = [n < 14 for n in range(20)]
-    assert not lay_out_cells([roster("a", 20, counted=counted)]).cells[0].is_released
-    assert lay_out_cells([roster("a", 20, counted=[True, *counted[:-1]])]).cells[0].is_released
+    assert (
+        not lay_out_cells([roster("a", 20, counted=counted)], minima=FIFTEEN).cells[0].is_released
+    )
+    assert (
+        lay_out_cells([roster("a", 20, counted=[True, *counted[:-1]])], minima=FIFTEEN)
+        .cells[0]
+        .is_released
+    )
 
 
 def rows(*parts: RosterManifest) -> list[tuple[tuple[str, str], Member, object]]:
@@ -100,13 +111,15 @@ def test_one_household_on_another_price_has_no_money_told() -> None:
     """Energy and money of 19 on one price and one on another are two equations."""
     odd = roster("b", 1, tariff="1" * 64, owner="utility")
     sets = cell_sets(rows(roster("a", 19, owner="utility"), odd))
-    assert sets[HOME].list_withheld() == {MONEY}
-    assert sets[HOME].list_told(frozenset({MONEY})) == (sets[HOME].cell,)
+    assert sets[HOME].list_withheld(minima=BY_MEASURE) == {MONEY}
+    assert sets[HOME].list_told(frozenset({MONEY}), minima=BY_MEASURE) == tuple(
+        told(sets[HOME].cell)
+    )
     many = roster("b", 15, tariff="1" * 64, owner="utility")
     sets = cell_sets(rows(roster("a", 19, owner="utility"), many))
-    assert sets[HOME].list_withheld() == NO_MEASURES
+    assert sets[HOME].list_withheld(minima=BY_MEASURE) == NO_MEASURES
     few = cell_sets(rows(roster("a", 14)))
-    assert few[HOME].list_withheld() == ALL_MEASURES
+    assert few[HOME].list_withheld(minima=BY_MEASURE) == ALL_MEASURES
 
 
 @given(
@@ -114,10 +127,11 @@ def test_one_household_on_another_price_has_no_money_told() -> None:
         st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), st.integers(1, 16), st.booleans()),
         min_size=1,
         max_size=6,
-    )
+    ),
+    st.dictionaries(st.sampled_from(MEASURES), st.sampled_from((5, 15, 30))),
 )
 def test_counted_members_withhold_what_remembered_ones_do(
-    groups: list[tuple[str, str, int, bool]],
+    groups: list[tuple[str, str, int, bool]], minima: dict[str, int]
 ) -> None:
     """Owners, tariffs and who counts, in any mixture: the vault keeps counts and no names."""
     crowds, found = CellCrowds(), []
@@ -127,7 +141,7 @@ def test_counted_members_withhold_what_remembered_ones_do(
             crowds.add(member, key)
             found.append((HOME, member, key))
     sets = cell_sets(found)[HOME]
-    assert crowds.list_withheld() == sets.list_withheld()
+    assert crowds.list_withheld(minima=minima) == sets.list_withheld(minima=minima)
     assert len(crowds.cell) == len(sets.cell)
 
 
@@ -154,22 +168,59 @@ def test_no_atom_of_a_cell_is_ever_smaller_than_the_minimum(
     admitted = [cell]
     for found in [*sets, candidate]:
         inside = found & cell
-        if may_tell([held(inside)], told=map(held, admitted)):
+        if may_tell(told(held(inside)), told=told(*map(held, admitted))):
             admitted.append(inside)
     parts: dict[tuple[bool, ...], int] = {}
     for name in cell:
         key = tuple(name in found for found in admitted)
         parts[key] = parts.get(key, 0) + 1
-    assert min(parts.values()) >= MINIMUM_MEMBERS
+    assert min(parts.values()) >= FEWEST
 
 
 def test_the_rule_on_a_few_sets() -> None:
     quarters = [held(frozenset(map(str, range(n, n + 15)))) for n in range(0, 60, 15)]
-    told = [frozenset().union(*quarters)]
+    before = [frozenset().union(*quarters)]
     for quarter in quarters:
-        assert may_tell([quarter], told=told)
-        told.append(quarter)
-    assert may_tell([quarters[0] | quarters[2]], told=told)
-    assert not may_tell([quarters[0] | held(frozenset({"15"}))], told=told)
-    assert not may_tell([frozenset()], told=[])
-    assert may_tell([quarters[0]], told=[])
+        assert may_tell(told(quarter), told=told(*before))
+        before.append(quarter)
+    assert may_tell(told(quarters[0] | quarters[2]), told=told(*before))
+    assert not may_tell(told(quarters[0] | held(frozenset({"15"}))), told=told(*before))
+    assert not may_tell(told(frozenset()), told=[])
+    assert may_tell(told(quarters[0]), told=[])
+
+
+def test_an_atom_needs_the_largest_minimum_of_the_sets_it_lies_in() -> None:
+    whole = held(frozenset(map(str, range(120))))
+    part = held(frozenset(map(str, range(20))))
+    months, hours = ToldSet(whole, 15), ToldSet(whole, 100)
+    assert may_tell([ToldSet(part, 15)], told=[months])
+    assert not may_tell([ToldSet(part, 15)], told=[hours]), "hours of 20 would follow"
+    # Months of both parts are told; hours of the whole could be taken apart by them.
+    assert not may_tell([hours], told=[months, ToldSet(part, 15)])
+    assert may_tell([hours], told=[months])
+
+
+def test_a_raised_minimum_holds_for_what_old_numbers_would_tell_beside_new_ones() -> None:
+    whole = held(frozenset(map(str, range(120))))
+    most = held(frozenset(map(str, range(100))))
+    old = ToldSet(whole, 15)
+    assert may_tell([ToldSet(most, 15)], told=[old])
+    assert not may_tell([ToldSet(most, 100)], told=[old]), "the other 20 would be what is left"
+    # Whoever has nothing to do with it is not held to it, over however many sets.
+    apart = ToldSet(held(frozenset(map(str, range(200, 220)))), 15)
+    assert may_tell([ToldSet(whole, 100)], told=[old, apart])
+    bridge = ToldSet(whole | apart.members, 15)
+    assert not may_tell([ToldSet(whole, 100)], told=[old, apart, bridge])
+
+
+def test_a_measure_that_is_not_permitted_is_withheld_and_the_rest_told() -> None:
+    sets = cell_sets(rows(roster("a", 40)))[HOME]
+    assert sets.list_withheld(minima={}) == ALL_MEASURES
+    assert sets.list_withheld(minima={ENERGY: 15}) == {BILLS, MONEY}
+    assert sets.list_withheld(minima={ENERGY: 41}) == ALL_MEASURES
+    assert sets.list_withheld(minima={ENERGY: 15, MONEY: 41}) == {BILLS, MONEY}
+    assert sets.list_withheld(minima={MONEY: 15}) == {BILLS, ENERGY}
+    layout = lay_out_cells(
+        [roster("a", 40)], minima=Minima({HOME[1]: {MONEY: 15}, "*": BY_MEASURE})
+    )
+    assert not layout.cells[0].is_released

@@ -12,7 +12,7 @@ import pytest
 from gridsecure.billing.rules import CONTRACT, POWER_FACTOR, QUOTA, LineRule, line_rules
 from gridsecure.errors import InputError
 from gridsecure.periods import billing_month
-from gridsecure.plans.cells import MINIMUM_MEMBERS, Member
+from gridsecure.plans.cells import Member
 from gridsecure.plans.previews import (
     bound_count,
     check_columns,
@@ -23,6 +23,7 @@ from gridsecure.plans.previews import (
 from gridsecure.tariffs.elements import DemandRatchet, DynamicPrices
 from gridsecure.tariffs.rows import DayRow
 from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, parse_tariff
+from tests.held_policy import FEWEST
 
 JULY = billing_month(2026, 7, timezone="Asia/Shanghai")
 TEXT = catalogue_tariffs()["shenzhen-residential-tiers"].read_text(encoding="utf-8")
@@ -54,7 +55,7 @@ def test_a_bound_is_true_and_no_owner_can_sharpen_it(sizes: dict[str, int]) -> N
         chosen = [
             m for m in members if int(m.name[1:]) < dict(zip(sizes, counts, strict=True))[m.owner]
         ]
-        least, most = bound_count(members, chosen=chosen)
+        least, most = bound_count(members, chosen=chosen, minimum=FEWEST)
         assert least <= len(chosen) <= most
         for own, count in (*zip(sizes, counts, strict=True), ("", 0)):
             others = len(members) - sizes.get(own, 0)
@@ -63,14 +64,14 @@ def test_a_bound_is_true_and_no_owner_can_sharpen_it(sizes: dict[str, int]) -> N
             # What is left for the others' changed bills, as the owner computes it.
             low, high = max(least - count, 0), min(most - count, others)
             if least == most:
-                assert MINIMUM_MEMBERS <= low <= others - MINIMUM_MEMBERS
+                assert FEWEST <= low <= others - FEWEST
             else:
-                assert min(MINIMUM_MEMBERS - 1, others) <= high - low
+                assert min(FEWEST - 1, others) <= high - low
 
 
 def test_who_does_not_count_widens_the_bound() -> None:
     members = [*cell(a=40), *(Member(f"more{n}", "a", False) for n in range(3))]
-    assert bound_count(members, chosen=members[:2]) == (0, 17)
+    assert bound_count(members, chosen=members[:2], minimum=FEWEST) == (0, 17)
 
 
 def test_a_moved_price_asks_one_question_and_a_new_limit_another() -> None:

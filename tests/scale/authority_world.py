@@ -142,6 +142,7 @@ def authority_at(folder: Path, size: Size, meter: WorkMeter) -> Iterator[Authori
             billing_office_public_key=point(OFFICE),
             vault_socket=folder / "no-vault",
             workers=0,
+            policy="uniform-15",
         )
         engine = open_database(settings.database_url)
         migrate(engine, SCHEMA)

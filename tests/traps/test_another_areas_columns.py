@@ -42,6 +42,7 @@ from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from tests.authority_simulator import KEK, OFFICE, settlement
 from tests.grid_simulator import NOW, GridSimulator, grid_keys
+from tests.held_policy import FIFTEEN
 
 
 @cache
@@ -140,6 +141,7 @@ class Area:
             created_at=NOW.isoformat(),
             rosters=[sm3_hex(text)],
             tariffs={tariff: self.grid.tariff_texts[self.grid.tariff(victims).tariff_id]},
+            minima=FIFTEEN.as_message(),
             withheld=[],
         )
         files = [text, *(output.data for output in outputs.values())]

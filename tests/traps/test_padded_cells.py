@@ -18,9 +18,10 @@ from gridsecure.gateway.rosters import Roster, remove_members
 from gridsecure.key_authority.checker.answering import RELEASED
 from gridsecure.messages import ReleaseCertificate
 from gridsecure.plans import cells, load_curve
-from gridsecure.plans.cells import MINIMUM_MEMBERS, Member
+from gridsecure.plans.cells import Member
 from tests.authority_simulator import Authority
 from tests.grid_simulator import GridSimulator, GridUpload, delivered_grid
+from tests.held_policy import FEWEST
 
 CELL = ("futian", "household")
 
@@ -54,7 +55,7 @@ def split_cell(grid: GridSimulator) -> tuple[GridUpload, GridUpload]:
         )
         if tuple(place) == CELL
     ]
-    assert len(homes) > MINIMUM_MEMBERS
+    assert len(homes) > FEWEST
     return owned(grid, homes[:1], owner="victim"), owned(grid, homes[1:], owner="attacker")
 
 
@@ -87,9 +88,9 @@ def truth(grid: GridSimulator, roster: Roster) -> tuple[int, int]:
     return int(own["energy_wh"].sum()), int(sum(bills.totals_fen))
 
 
-def counted_alike(members: Sequence[Member]) -> bool:
+def counted_alike(members: Sequence[Member], *, minimum: int) -> bool:
     """The rule as it was: enough members, whoever runs their gateways."""
-    return len(list(members)) >= MINIMUM_MEMBERS
+    return len(list(members)) >= minimum
 
 
 def test_counted_over_all_owners_alike_the_victim_is_what_is_left(

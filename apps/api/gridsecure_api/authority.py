@@ -45,6 +45,7 @@ from gridsecure.key_authority.checker.answering import (
     read_sealed_statements,
 )
 from gridsecure.key_authority.checker.grants import seal_result
+from gridsecure.key_authority.checker.held_policies import hold_policy
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.seating import SettlementClient
@@ -57,6 +58,7 @@ from gridsecure.messages import (
     Signed,
     sign_message,
 )
+from gridsecure.policy.packs import load_policy
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
@@ -342,6 +344,7 @@ def create_authority_app(
     """
     login = open_login(settings, clock=clock)
     zone = open_zone(settings, settlement=settlement or open_settlement(settings, login=login))
+    hold_policy(zone.engine, zone.policy, at=clock())
     platform = pull or open_pull(settings, login=login)
 
     @asynccontextmanager
@@ -441,6 +444,7 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
         office=key_registry(settings.billing_office_public_key),
         settlement=settlement,
         vault=VaultClient(settings.vault_socket, uid=uid),
+        policy=load_policy(settings.policy),
         shadow_questions=settings.shadow_questions,
     )
 

@@ -31,6 +31,7 @@ from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
 from gridsecure.messages import PlanName, Signed
+from gridsecure.policy.packs import load_policy
 from gridsecure.store.database import open_database, read_session
 from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
@@ -486,4 +487,5 @@ def open_zone(settings: PlatformSettings) -> PlatformZone:
         identity=identity,
         authority=authority,
         office=office,
+        policy=load_policy(settings.policy),
     )

@@ -226,6 +226,7 @@ class PlatformSettings(ZoneSettings, EngineSettings):
     Args:
         authority_public_key: The authority whose key sets are put in force.
         warm_up: Whether workers start when an upload begins, before a run needs them.
+        policy: The release policy, the very one of the key authority: one that ships, or a file.
     """
 
     model_config = SettingsConfigDict(
@@ -235,6 +236,7 @@ class PlatformSettings(ZoneSettings, EngineSettings):
     authority_public_key: PublicPoint
     billing_office_public_key: PublicPoint
     warm_up: bool = False
+    policy: str = Field(default="strict", min_length=1)
 
 
 class WorkerSettings(EngineSettings):
@@ -325,6 +327,7 @@ class AuthoritySettings(ZoneSettings):
         workers: Processes that execute plans again, by default as many as the machine has
             processors; with 0 the service's own process does.
         shadow_questions: How many questions of shadow runs a cell answers of a month; none with 0.
+        policy: The release policy, by the name of one that ships, or a file (.toml).
     """
 
     model_config = SettingsConfigDict(
@@ -339,6 +342,7 @@ class AuthoritySettings(ZoneSettings):
     vault_uid: int | None = Field(default=None, ge=0)
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=0, le=1024)
     shadow_questions: int = Field(default=12, ge=0, lt=15)
+    policy: str = Field(default="strict", min_length=1)
 
 
 class VaultSettings(BaseSettings):

@@ -2,8 +2,8 @@
 
 Invariants:
 - A `Release` exists only if its SM2 signature verified under the pinned key of the authority.
-- A cell with fewer members than the certificate's minimum carries no value; a certificate that
-  says otherwise is refused as a whole.
+- A cell with fewer members than the certificate's policy wants of it, or of which it permits
+  nothing, carries no value; a certificate that says otherwise is refused as a whole.
 - Values are whole numbers in the unit of their measure; nothing is estimated or filled in.
 
 Not here: whether the authority may be trusted. Its key is pinned from outside.
@@ -26,6 +26,7 @@ from gridsecure.errors import (
     SignatureError,
 )
 from gridsecure.messages import CellTotal, ReleaseCertificate, Signed, open_message
+from gridsecure.plans.cells import OTHER_CLASSES
 from gridsecure.wire.answers import read_aware_time
 
 BILL: Final = "bill"
@@ -85,7 +86,7 @@ class Release:
         end: Its end, exclusive.
         purpose: Why it was asked for.
         released_at: When it was released, aware.
-        minimum_members: Smallest cell with a value [meter points].
+        minimum_members: The smallest that its policy wants of any cell [meter points].
         cells: All cells, also the suppressed ones.
         transcripts: Digests of the transcripts it rests on.
         statements: Digests of the sealed statements, by roster.
@@ -183,8 +184,7 @@ def verify_release(content: bytes, *, release_id: str, authority: PinnedAuthorit
 
 
 def _release(certificate: ReleaseCertificate, envelope: Signed) -> Release:
-    minimum = certificate.minimum_members
-    cells = tuple(_cell(cell, certificate.plan, minimum=minimum) for cell in certificate.cells)
+    cells = tuple(_cell(cell, certificate) for cell in certificate.cells)
     return Release(
         release_id=certificate.release_id,
         plan=certificate.plan,
@@ -194,7 +194,7 @@ def _release(certificate: ReleaseCertificate, envelope: Signed) -> Release:
         purpose=certificate.purpose,
         requested_by=certificate.requested_by,
         released_at=_moment(certificate.released_at),
-        minimum_members=minimum,
+        minimum_members=certificate.minimum_members,
         cells=cells,
         transcripts=tuple(certificate.transcripts),
         statements=dict(certificate.statements),
@@ -205,12 +205,25 @@ def _release(certificate: ReleaseCertificate, envelope: Signed) -> Release:
     )
 
 
-def _cell(cell: CellTotal, plan: str, *, minimum: int) -> ReleasedCell:
-    if cell.measure not in MEASURES[plan]:
+def _minimum(cell: CellTotal, certificate: ReleaseCertificate) -> int | None:
+    """Fewest members that the certificate's own policy wants of a cell; None if it permits none."""
+    if not certificate.minima:
+        return certificate.minimum_members
+    fewest = [
+        by_class.get(cell.customer_class, by_class.get(OTHER_CLASSES, {})).get(cell.measure)
+        for by_class in certificate.minima.values()
+    ]
+    # Of several resolutions the certificate does not say which a cell is of: the smallest holds.
+    return min((one for one in fewest if one is not None), default=None)
+
+
+def _cell(cell: CellTotal, certificate: ReleaseCertificate) -> ReleasedCell:
+    minimum = _minimum(cell, certificate)
+    if cell.measure not in MEASURES[certificate.plan]:
         raise _malformed("measure")
     if cell.value is not None and not _WHOLE_NUMBER.fullmatch(cell.value):
         raise _malformed("value")
-    if cell.value is not None and cell.members < minimum:
+    if cell.value is not None and (minimum is None or cell.members < minimum):
         raise ReleaseRefusedError(
             "The release gives a value to a cell below its own minimum of meter points.",
             reason="release.unsuppressed",

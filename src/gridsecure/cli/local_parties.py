@@ -63,6 +63,7 @@ from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import KeyNotice, Signed, sign_message
 from gridsecure.month_texts import CALENDAR, year_text
+from gridsecure.policy.packs import UNIFORM, load_pack
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import Schema, migrate
@@ -332,6 +333,7 @@ class _Setup:
             identity=_registry(self.identity_key),
             authority=_registry(self.authority_key),
             office=_registry(self.office_key),
+            policy=load_pack(UNIFORM),
         )
 
     def authority(self, settlement: Settlement) -> AuthorityZone:
@@ -350,6 +352,7 @@ class _Setup:
             office=_registry(self.office_key),
             settlement=settlement,
             vault=Vault(folder, kek, self.authority_key.public_key, office),
+            policy=load_pack(UNIFORM),
         )
 
     def gateway(self, timezone: str, cycle_day: int) -> GatewayZone:

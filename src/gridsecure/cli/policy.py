@@ -72,6 +72,65 @@ def diff(
     print_result({"changes": rows}, output, show=lambda console: _show_changes(rows, console))
 
 
+@policy_app.command("explain")
+@explain_errors
+def explain(
+    policy: NamedArgument,
+    *,
+    purpose: Annotated[str, typer.Option(help="What it is asked for, as operations.")],
+    measure: Annotated[str, typer.Option(help="What is asked, as energy_wh.")],
+    resolution: Annotated[str, typer.Option(help="monthly, daily or interval.")],
+    customer_class: Annotated[str, typer.Option("--class", help="As contracts name it.")],
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Say which rule decides a request, and what else of these customers may be told."""
+    found = packs.load_policy(policy)
+    asked = decisions.read_case(
+        measure=measure, resolution=resolution, customer_class=customer_class, purpose=purpose
+    )
+    rule = decisions.decide(found, asked)
+    permitted = [
+        (case, other.minimum)
+        for case in decisions.list_cases([customer_class])
+        for other in [decisions.decide(found, case)]
+        if other is not None
+    ]
+    document = {
+        "policy": found.digest,
+        "asked": asked._asdict(),
+        "grade": found.grades[asked.resolution],
+        "group": found.find_group(customer_class),
+        "rule": rule and rule.name,
+        "minimum": rule and rule.minimum,
+        "sources": {name: found.sources[name] for name in rule.sources} if rule else {},
+        "permitted": [case._asdict() | {"minimum": fewest} for case, fewest in permitted],
+    }
+    print_result(document, output, show=lambda console: _show_case(document, console))
+
+
+def _show_case(document: dict[str, Any], console: Console) -> None:
+    asked = document["asked"]
+    console.print(
+        Text(
+            f"{asked['resolution']} {asked['measure']} of {asked['customer_class']}, for "
+            f"{asked['purpose']} by {asked['role']}: grade {document['grade']}, "
+            f"group {document['group'] or 'none'}"
+        )
+    )
+    if document["rule"] is None:
+        console.print("Refused: no rule permits it.", style="bold")
+    else:
+        said = f"Rule {document['rule']}: at least {document['minimum']} customers."
+        console.print(said, style="bold")
+    for name, title in document["sources"].items():
+        console.print(Text(f"{name}: {title}"), soft_wrap=True)
+    table = Table("of these customers", "for", "by", "at least", title="What is permitted")
+    for one in document["permitted"]:
+        number = f"{one['resolution']} {one['measure']}"
+        table.add_row(*map(Text, (number, one["purpose"], one["role"], str(one["minimum"]))))
+    console.print(table if document["permitted"] else "Nothing of these customers is permitted.")
+
+
 def _head(policy: language.Policy) -> dict[str, Any]:
     return {
         "name": policy.name,

@@ -11,6 +11,7 @@ from typing import Any
 from gridsecure.cli.home import USERS, Home
 from gridsecure.cli.processes import ServiceSpec, python_command
 from gridsecure.identity.enrolments.passwords import password_record
+from gridsecure.policy.packs import UNIFORM
 
 MAX_FILES_BYTES = 4 << 30
 """Meter data files of one month, handed in over loopback [bytes]."""
@@ -41,6 +42,7 @@ def service_specs(home: Home, *, years: list[str]) -> Iterator[ServiceSpec]:
         "platform": {
             "authority_public_key": home.point("authority"),
             "warm_up": "true",
+            "policy": UNIFORM,
             "engine": "processes:",  # like the stores below: whatever a shell names
             "billing_office_public_key": home.point("billing-office"),
         },
@@ -59,6 +61,7 @@ def service_specs(home: Home, *, years: list[str]) -> Iterator[ServiceSpec]:
             "platform_public_key": home.point("platform"),
             "billing_office_public_key": home.point("billing-office"),
             "vault_socket": _SOCKET,
+            "policy": UNIFORM,
             **({} if home.users.vault is None else {"vault_uid": home.users.vault}),
         },
     }

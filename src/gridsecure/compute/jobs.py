@@ -17,6 +17,7 @@ from typing import Final, Protocol
 
 from gridsecure.errors import GridSecureError, InputError
 from gridsecure.messages import ColumnEntry, KeyNotice, RosterManifest, UploadManifest
+from gridsecure.plans.cells import NOTHING, Minima
 from gridsecure.plans.execution import (
     RosterData,
     compile_bill,
@@ -41,12 +42,16 @@ class JobSpec:
         uploads: The uploads; a bill is of one.
         quantities: The columns of a load curve; none for a bill.
         tariff: The tariff to bill by instead of the roster's, in a shadow run.
+        policy: Digest of the release policy that a load curve's cells are laid out by.
+        minima: What it permits of them.
     """
 
     name: str
     uploads: tuple[str, ...]
     quantities: tuple[str, ...] = ()
     tariff: str = ""
+    policy: str = ""
+    minima: Minima = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +71,16 @@ class BillJob:
 
 @dataclass(frozen=True, slots=True)
 class LoadCurveJob:
-    """Total the named days of all rosters by cell and interval."""
+    """Total the named days of all rosters by cell and interval.
+
+    `minima` says how few customers a cell with a total may have.
+    """
 
     name: str
     rosters: tuple[str, ...]
     uploads: tuple[str, ...]
     quantities: tuple[str, ...]
+    minima: Minima
     seed: bytes = field(repr=False)
     extents: tuple[Extent, ...] = ()
 
@@ -89,6 +98,9 @@ class JobResult:
     extents: tuple[Extent, ...]
 
 
+_LaidOut = tuple[tuple[tuple[str, ...], Minima], list[RosterManifest], CellLayout]
+
+
 class Worker:
     """What a worker process keeps between jobs."""
 
@@ -96,7 +108,7 @@ class Worker:
         self._objects = objects
         self._extents: dict[str, Extent] = {}
         self._keys = KeyRing(known, objects.get)
-        self._laid_out: tuple[tuple[str, ...], list[RosterManifest], CellLayout] | None = None
+        self._laid_out: _LaidOut | None = None
 
     def learn(self, known: KnownKeys) -> None:
         """Hold to these key sets from now on."""
@@ -140,9 +152,10 @@ class Worker:
 
     def _lay_out(self, job: LoadCurveJob) -> tuple[list[RosterData], CellLayout]:
         """The uploads of a load curve, and the cells of rosters that the days before had too."""
-        if self._laid_out is None or self._laid_out[0] != job.rosters:
+        wanted = (job.rosters, job.minima)
+        if self._laid_out is None or self._laid_out[0] != wanted:
             parsed = list(map(RosterManifest.parse, job.rosters))
-            self._laid_out = job.rosters, parsed, lay_out_cells(parsed)
+            self._laid_out = wanted, parsed, lay_out_cells(parsed, minima=job.minima)
         _, rosters, layout = self._laid_out
         pairs = zip(rosters, map(UploadManifest.parse, job.uploads), strict=True)
         return [roster_data(roster, upload) for roster, upload in pairs], layout

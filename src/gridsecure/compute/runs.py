@@ -15,12 +15,13 @@ corrections that were not released yet, one version of a roster after the other.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -59,9 +60,12 @@ from gridsecure.messages import (
 from gridsecure.month_texts import day_text
 from gridsecure.periods import is_day
 from gridsecure.plans.bills import BILL_PLAN_VERSION
+from gridsecure.plans.cells import Minima
 from gridsecure.plans.key_ring import revoked_key_set_error
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.plans.quantities import Family, find_family
+from gridsecure.policy.decisions import asked_for, curve_resolution, find_minima
+from gridsecure.policy.language import Policy
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, find_many, keep
@@ -185,8 +189,15 @@ def plan_run(zone: PlatformZone, order: RunOrder, *, at: datetime) -> PlannedRun
     else:
         together = sm3_hex("".join(uploads).encode())
         specs = [
-            JobSpec(f"{stem}/{together}/{day}", uploads, quantities)
-            for day, quantities in _days(sources).items()
+            JobSpec(
+                f"{stem}/{together}/{day.text}/{held}",
+                uploads,
+                day.quantities,
+                policy=zone.policy.digest,
+                minima=minima,
+            )
+            for day in _days(sources)
+            for minima, held in [_find_minima(zone.policy, order, day)]
         ]
         seeds = {spec.name: keep_job_seed(zone, spec.name, at=at) for spec in specs}
     return PlannedRun(
@@ -255,7 +266,7 @@ def record_result(
     spec = run.specs[result.name]
     rosters = [run.sources[upload].roster for upload in spec.uploads]
     made = _transcript(run.order, result, (rosters, spec.uploads), seed=run.seeds.get(result.name))
-    transcript = made.model_copy(update={"tariff": spec.tariff})
+    transcript = made.model_copy(update={"tariff": spec.tariff, "policy": spec.policy})
     envelope = sign_message(transcript, key=zone.signing_key)
     with write_session(zone.engine) as session:
         zone.objects.name_extents(session, result.extents)
@@ -354,14 +365,50 @@ def _under_usable_keys(session: Session, pairs: Sequence[ReadUpload]) -> list[Re
     return usable
 
 
-def _days(sources: Sequence[_Source]) -> dict[str, tuple[str, ...]]:
-    """Names of load columns by local day, of the days that all rosters have, divided alike."""
-    found: list[dict[str, list[tuple[object, ...]]]] = []
+class _Grid(NamedTuple):
+    """How a load column divides its day."""
+
+    quantity: str
+    start: str
+    end: str
+    intervals: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """A local day of load curves.
+
+    Args:
+        text: YYYY-MM-DD.
+        quantities: Names of its columns.
+        intervals: How many intervals it has.
+    """
+
+    text: str
+    quantities: tuple[str, ...]
+    intervals: int
+
+
+def _find_minima(policy: Policy, order: RunOrder, day: _Day) -> tuple[Minima, str]:
+    """What policy permits of a day, and what a job is called by it.
+
+    The same day under another policy, or for a purpose with other minima, is another job: its cells
+    are laid out otherwise.
+    """
+    resolution = curve_resolution(day.intervals)
+    minima = find_minima(policy, asked_for(order.purpose, resolution=resolution))
+    said = json.dumps([policy.digest, minima.as_message()], sort_keys=True)
+    return minima, sm3_hex(said.encode())
+
+
+def _days(sources: Sequence[_Source]) -> list[_Day]:
+    """The local days of which all rosters have load columns, divided alike."""
+    found: list[dict[str, list[_Grid]]] = []
     for source in sources:
-        of_day: dict[str, list[tuple[object, ...]]] = defaultdict(list)
+        of_day: dict[str, list[_Grid]] = defaultdict(list)
         for column in UploadManifest.parse(source.upload.body).columns:
             if find_family(column.quantity) is Family.INTERVALS:
-                grid = (column.quantity, column.start, column.end, column.intervals)
+                grid = _Grid(column.quantity, column.start, column.end, column.intervals)
                 of_day[day_text(column.start)].append(grid)
         found.append(of_day)
     shared = [day for day in found[0] if all(day in of_day for of_day in found)]
@@ -377,7 +424,14 @@ def _days(sources: Sequence[_Source]) -> dict[str, tuple[str, ...]]:
             reason="load-curve.grid",
             remedy="Bring all meter points to one interval length.",
         )
-    return {day: tuple(str(quantity) for quantity, *_ in found[0][day]) for day in shared}
+    return [
+        _Day(
+            text=day,
+            quantities=tuple(grid.quantity for grid in found[0][day]),
+            intervals=max(grid.intervals for grid in found[0][day]),
+        )
+        for day in shared
+    ]
 
 
 def _no_bills_of_days() -> InputError:
@@ -396,6 +450,7 @@ def _load_curve_job(
         rosters=tuple(roster for roster, _ in pairs),
         uploads=tuple(_slim(upload, spec.quantities) for _, upload in pairs),
         quantities=spec.quantities,
+        minima=spec.minima,
         seed=seed,
     )
 

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from gridsecure.compute.containers import PlatformObjects
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.policy.language import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class PlatformZone:
         identity: The identity authority's key by thumbprint; gateways are known by it alone.
         authority: The key authority's key by thumbprint.
         office: The billing office's key by thumbprint; it closes months.
+        policy: What may be released, as the key authority has it; load curves are laid out by it.
     """
 
     engine: Engine
@@ -31,3 +33,4 @@ class PlatformZone:
     identity: Mapping[str, Sm2PublicKey]
     authority: Mapping[str, Sm2PublicKey]
     office: Mapping[str, Sm2PublicKey]
+    policy: Policy

@@ -39,6 +39,7 @@ from gridsecure.plans.cells import (
     MEASURES,
     NO_MEASURES,
     Member,
+    Minima,
     Place,
     is_enough,
 )
@@ -166,13 +167,15 @@ def total_corrections(order: CheckedCorrections, parts: Sequence[ComparedBills])
             members[place].append(member)
             if is_changed:
                 changed[place][key].append(member)
-    withheld = {
-        place: ordered.get(place, NO_MEASURES)
-        if is_crowd([m for part in changed[place].values() for m in part], within=members[place])
-        and all(map(is_enough, changed[place].values()))
-        else ALL_MEASURES
-        for place in sums
-    }
+    minima = Minima(order.minima)
+    withheld = {}
+    for place in sums:
+        fewest, those = minima.of(place), list(changed[place].values())
+        is_told = _is_spread(those, within=members[place], minimum=max(fewest.values(), default=0))
+        refused = ALL_MEASURES - fewest.keys()
+        withheld[place] = (
+            refused | ordered.get(place, NO_MEASURES) if fewest and is_told else ALL_MEASURES
+        )
     return [
         CellTotal(
             zone=place[0],
@@ -186,3 +189,11 @@ def total_corrections(order: CheckedCorrections, parts: Sequence[ComparedBills])
         for number, measure in enumerate(MEASURES)
         for place, total in sorted(sums.items())
     ]
+
+
+def _is_spread(parts: Sequence[list[Member]], *, within: list[Member], minimum: int) -> bool:
+    """Whether enough bills changed in a cell, and in each part of it that changed."""
+    everybody = [member for part in parts for member in part]
+    return is_crowd(everybody, within=within, minimum=minimum) and all(
+        is_enough(part, minimum=minimum) for part in parts
+    )

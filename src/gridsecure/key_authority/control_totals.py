@@ -20,6 +20,7 @@ from gridsecure.plans.cells import (
     NO_MEASURES,
     CellCrowds,
     Member,
+    Minima,
     Place,
     money_keys,
     roster_members,
@@ -66,7 +67,10 @@ def total_cells(
             for measure, value in zip(MEASURES, (1, energy_wh, amount_fen), strict=True):
                 sums[measure][place] += int(value)
     ordered = withheld_measures(order.withheld)
-    found = {place: crowds[place].list_withheld() for place in sorted(crowds)}
+    minima = Minima(order.minima)
+    found = {
+        place: crowds[place].list_withheld(minima=minima.of(place)) for place in sorted(crowds)
+    }
     layout = [
         Cell(*place, members=len(crowds[place].cell), is_released=own != ALL_MEASURES)
         for place, own in found.items()

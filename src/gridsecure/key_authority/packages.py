@@ -25,6 +25,9 @@ from gridsecure.plans.cells import Place
 Keep = Callable[[bytes], object]
 """Takes a roster's sealed statements when they are made, so that nobody holds those of all."""
 
+FewestCustomers = dict[str, dict[str, int]]
+"""What policy permits an order to tell, as `plans.cells.Minima.by_class` has it."""
+
 
 class KeyOrder(Message):
     """Create a gateway's key set for a parameter set, or say which one was created before."""
@@ -79,6 +82,7 @@ class CheckedBills(Message):
     created_at: str
     rosters: list[Digest]
     tariffs: dict[Digest, str]
+    minima: FewestCustomers
     withheld: list[WithheldCell]
 
 
@@ -120,6 +124,7 @@ class CheckedCorrections(Message):
     end: str
     created_at: str
     tariffs: dict[Digest, str]
+    minima: FewestCustomers
     corrections: list[CorrectedRoster]
     withheld: list[WithheldCell]
 
@@ -153,6 +158,7 @@ class CheckedTotals(Message):
     quantities: list[str]
     outputs: dict[str, list[ColumnEntry]]
     highs: dict[str, list[int]]
+    minima: FewestCustomers
     withheld: list[WithheldCell]
 
 

@@ -26,7 +26,7 @@ from gridsecure.billing.rules import CONTRACT, MINIMUM, POWER_FACTOR, LineRule
 from gridsecure.key_authority.compared_bills import ComparedBills, total_corrections
 from gridsecure.key_authority.packages import CheckedPreview, withheld_measures
 from gridsecure.messages import PreviewCell
-from gridsecure.plans.cells import MONEY, NO_MEASURES, Member, Place
+from gridsecure.plans.cells import BILLS, MONEY, NO_MEASURES, Member, Minima, Place
 from gridsecure.plans.previews import (
     bound_count,
     find_moved_lines,
@@ -57,18 +57,20 @@ class _Part:
     is_silent: bool = False
     amount: int = 0
 
-    def tells_money(self) -> bool:
+    def tells_money(self, minimum: int | None) -> bool:
         """Whether enough bills change, and enough are on every side of what moved."""
+        if self.is_silent or minimum is None:
+            return False
         sets = (self.changed, *self.crowds.values())
-        return not self.is_silent and all(is_crowd(some, within=self.members) for some in sets)
+        return all(is_crowd(some, within=self.members, minimum=minimum) for some in sets)
 
-    def count_changed(self) -> tuple[int, int]:
+    def count_changed(self, minimum: int | None) -> tuple[int, int]:
         """The least and most that may be told of how many bills change."""
-        if self.is_silent:
+        if self.is_silent or minimum is None:
             return 0, len(self.members)
         others = self.members - self.public
         if not others or others == self.members:
-            least, most = bound_count(others, chosen=self.changed - self.public)
+            least, most = bound_count(others, chosen=self.changed - self.public, minimum=minimum)
             return len(self.public) + least, len(self.public) + most
         # The others are a set of their own, which no ledger knows.
         return len(self.public), len(self.members)
@@ -84,14 +86,17 @@ def preview_cells(order: CheckedPreview, parts: Sequence[ComparedBills]) -> list
         (cell.zone, cell.customer_class, cell.measure): cell.value
         for cell in total_corrections(order, parts)
     }
-    ordered = withheld_measures(order.withheld)
+    ordered, minima = withheld_measures(order.withheld), Minima(order.minima)
     found = []
     for place, own in sorted(cells.items()):
-        inside = list(own.values())
+        inside, fewest = list(own.values()), minima.of(place)
         bills = sum(len(part.members) for part in inside)
         withheld = MONEY in ordered.get(place, NO_MEASURES)
-        bounds = [(0, bills)] if withheld else [part.count_changed() for part in inside]
-        is_told = told[*place, MONEY] is not None and all(part.tells_money() for part in inside)
+        counted = None if withheld else fewest.get(BILLS)
+        bounds = [part.count_changed(counted) for part in inside]
+        is_told = told[*place, MONEY] is not None and all(
+            part.tells_money(fewest.get(MONEY)) for part in inside
+        )
         amount = np.array([sum(part.amount for part in inside)], dtype=object)
         found.append(
             PreviewCell(

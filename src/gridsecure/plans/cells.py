@@ -1,10 +1,16 @@
-"""Which numbers may be told of some members: never one that is about fewer than the minimum.
+"""Which numbers may be told of some members: never one that is about fewer than its minimum.
 
 Every released number is a sum over a set of meter points: energy over a cell, an interval, a
 correction; money over the parts of a cell whose bills are the same function of energy. All sets
 that anything was told of divide the meter points into *atoms*: who is in exactly the same sets. A
 sum treats the members of an atom alike, and so does every combination of sums. So a set may be told
 of when every atom has enough members or none (`may_tell`), and no combination is about fewer.
+
+How many are enough is policy, and differs between sets: half-hours are told of more customers than
+months. An atom needs the largest minimum of all sets that it lies in. And what a release makes
+possible to compute is held to that release's own minimum: all atoms of sets that hang together with
+its own need it as well. So a minimum that was raised holds at once, also for what old numbers would
+tell beside new ones.
 
 What counts: customers, not meter points (`counted`), and for whoever runs a gateway those that are
 not its own, because it knows its own readings and can subtract them. Gateways of one owner count as
@@ -32,10 +38,6 @@ from gridsecure.tariffs.consistency import YEAR
 from gridsecure.tariffs.rows import KWH_PER_KVA
 from gridsecure.tariffs.tariff import Tariff
 
-MINIMUM_MEMBERS: Final = 15
-"""Fewest customers a released number is about: the 15 of the 15/15 rule (CPUC D.14-05-016,
-Illinois 15/15)."""
-
 Place = tuple[str, str]
 """Zone and customer class: what makes a cell."""
 
@@ -55,6 +57,7 @@ class Member(NamedTuple):
 
 Members = frozenset[Member]
 MEASURES: Final = ("bills", "energy_wh", "amount_fen")
+BILLS: Final = "bills"
 ENERGY: Final = "energy_wh"
 MONEY: Final = "amount_fen"
 ALL_MEASURES: Final = frozenset(MEASURES)
@@ -79,27 +82,75 @@ class Minima:
         found = self.by_class.get(place[1])
         return self.by_class.get(OTHER_CLASSES, {}) if found is None else found
 
+    def as_message(self) -> dict[str, dict[str, int]]:
+        """What a message says of them."""
+        return {name: dict(fewest) for name, fewest in self.by_class.items()}
+
+    @property
+    def least(self) -> int:
+        """The smallest of them; 0 where nothing may be told."""
+        return min((n for fewest in self.by_class.values() for n in fewest.values()), default=0)
+
+
+NOTHING: Final = Minima({})
+"""What a policy permits that has no rule for it."""
+
+
+class ToldSet(NamedTuple):
+    """Members that something is told of.
+
+    Args:
+        minimum: Fewest customers that it may be about.
+    """
+
+    members: Members
+    minimum: int
+
 
 @dataclass(frozen=True, slots=True)
 class CellSets:
-    """What a release would tell of a cell: energy over all of it, and money of each part."""
+    """What a release would tell of a cell: energy over all of it, and money of each part.
+
+    Where no money is told, there are no parts.
+    """
 
     cell: Members
     parts: tuple[Members, ...] = ()
 
-    def list_withheld(self, *, told: Sequence[Members] = ()) -> frozenset[str]:
-        """The measures of which nothing may be told beside what was told before."""
-        if not may_tell([self.cell], told=told):
-            return ALL_MEASURES
-        if self.parts and not may_tell([self.cell, *self.parts], told=told):
-            return frozenset({MONEY})
-        return NO_MEASURES
+    def list_withheld(
+        self, *, minima: Mapping[str, int], told: Sequence[ToldSet] = ()
+    ) -> frozenset[str]:
+        """The measures of which nothing may be told beside what was told before.
 
-    def list_told(self, withheld: frozenset[str]) -> tuple[Members, ...]:
-        """The sets that something is told of when some measures are withheld."""
-        if withheld == ALL_MEASURES:
+        Args:
+            minima: Of those that policy permits, by measure.
+        """
+        refused = self._measures - minima.keys()
+        rest = self.list_told(refused | {MONEY}, minima=minima)
+        whole = self.list_told(refused, minima=minima)
+        if not whole or not may_tell(rest, told=told):
+            return ALL_MEASURES
+        return refused if may_tell(whole, told=told) else refused | {MONEY}
+
+    def list_told(
+        self, withheld: frozenset[str], *, minima: Mapping[str, int]
+    ) -> tuple[ToldSet, ...]:
+        """The sets that something is told of when some measures are withheld.
+
+        Args:
+            minima: Of the others, by measure.
+        """
+        measures = self._measures - withheld
+        if not measures:
             return ()
-        return (self.cell,) if MONEY in withheld else (self.cell, *self.parts)
+        cell = ToldSet(self.cell, max(minima[measure] for measure in measures))
+        if MONEY not in measures:
+            return (cell,)
+        return (cell, *(ToldSet(part, minima[MONEY]) for part in self.parts))
+
+    @property
+    def _measures(self) -> frozenset[str]:
+        return ALL_MEASURES if self.parts else frozenset({ENERGY})
 
 
 def cell_sets(rows: Iterable[tuple[Place, Member, Hashable]]) -> dict[Place, CellSets]:
@@ -156,11 +207,21 @@ class CellCrowds:
         self.cell.add(member)
         self.parts[key].add(member)
 
-    def list_withheld(self) -> frozenset[str]:
-        """The measures of which nothing may be told."""
-        if not is_enough(self.cell):
+    def list_withheld(self, *, minima: Mapping[str, int]) -> frozenset[str]:
+        """The measures of which nothing may be told.
+
+        Args:
+            minima: Of those that policy permits, by measure.
+        """
+        told = ALL_MEASURES & minima.keys()
+        rest = [minima[measure] for measure in told - {MONEY}]
+        if not told or (rest and not is_enough(self.cell, minimum=max(rest))):
             return ALL_MEASURES
-        return NO_MEASURES if all(map(is_enough, self.parts.values())) else frozenset({MONEY})
+        most = max(minima[measure] for measure in told)
+        # A part lies in its cell, and needs what the cell needs.
+        sets = (self.cell, *self.parts.values())
+        is_told = MONEY in told and all(is_enough(some, minimum=most) for some in sets)
+        return (ALL_MEASURES - told) | (NO_MEASURES if is_told else {MONEY})
 
 
 def roster_members(roster: RosterManifest) -> list[Member]:
@@ -176,14 +237,18 @@ def roster_places(roster: RosterManifest) -> list[Place]:
     return list(zip(roster.zones, roster.customer_classes, strict=True))
 
 
-def is_enough(members: Iterable[Member]) -> bool:
+def is_enough(members: Iterable[Member], *, minimum: int) -> bool:
     """Whether a number about these members may be told.
 
     There are enough customers; and for every owner among them, the others are enough or none.
 
-    >>> is_enough([Member(str(n), "utility", True) for n in range(15)])
+    Args:
+        minimum: Fewest customers that are enough.
+
+    >>> is_enough([Member(str(n), "utility", True) for n in range(15)], minimum=15)
     True
-    >>> is_enough([Member("victim", "a", True), *(Member(str(n), "b", True) for n in range(16))])
+    >>> others = [Member(str(n), "b", True) for n in range(16)]
+    >>> is_enough([Member("victim", "a", True), *others], minimum=15)
     False
     """
     points, customers = Counter[str](), Counter[str]()
@@ -191,15 +256,19 @@ def is_enough(members: Iterable[Member]) -> bool:
         points[member.owner] += 1
         customers[member.owner] += int(member.counts)
     total = customers.total()
-    return total >= MINIMUM_MEMBERS and all(
+    return total >= minimum and all(
         # An owner knows its own points and subtracts them; what remains must be nobody or enough.
-        points.total() == points[owner] or total - customers[owner] >= MINIMUM_MEMBERS
+        points.total() == points[owner] or total - customers[owner] >= minimum
         for owner in points
     )
 
 
-def may_tell(wanted: Sequence[Members], *, told: Iterable[Members]) -> bool:
+def may_tell(wanted: Sequence[ToldSet], *, told: Iterable[ToldSet]) -> bool:
     """Whether sums over some sets of a cell's members can be told beside those told before.
+
+    An atom needs the largest minimum of the sets it lies in. Where these hang together with a set
+    of the release, over whatever others, it needs every minimum of the release as well: there, sums
+    of before and now can be combined to numbers that could not be computed before.
 
     Args:
         wanted: The sets of one release.
@@ -207,14 +276,18 @@ def may_tell(wanted: Sequence[Members], *, told: Iterable[Members]) -> bool:
 
     >>> cell = frozenset(Member(str(n), "utility", True) for n in range(40))
     >>> one = frozenset({Member("0", "utility", True)})
-    >>> may_tell([cell], told=[cell]), may_tell([cell - one], told=[cell])
+    >>> months, hours = ToldSet(cell, 15), ToldSet(cell, 40)
+    >>> may_tell([hours], told=[months]), may_tell([ToldSet(cell - one, 15)], told=[months])
     (True, False)
+    >>> may_tell([ToldSet(frozenset(sorted(cell)[:20]), 15)], told=[hours])
+    False
     """
     atoms: dict[tuple[int, ...], list[Member]] = defaultdict(list)
     inside: dict[str, list[int]] = defaultdict(list)
     known: dict[str, Member] = {}
-    for number, members in enumerate(dict.fromkeys((*told, *wanted))):
-        for member in members:
+    sets = list(dict.fromkeys((*told, *wanted)))
+    for number, one in enumerate(sets):
+        for member in one.members:
             inside[member.name].append(number)
             before = known.get(member.name, member)
             # Seated anew it may count otherwise; then it counts only if it always did.
@@ -223,7 +296,28 @@ def may_tell(wanted: Sequence[Members], *, told: Iterable[Members]) -> bool:
         # Members of the same sets cannot be told apart by any sum; so each such atom must be
         # enough.
         atoms[tuple(numbers)].append(known[name])
-    return all(wanted) and all(map(is_enough, atoms.values()))
+    own = frozenset(wanted)
+    reached = _connect((n for n, one in enumerate(sets) if one in own), atoms)
+    least = max((one.minimum for one in wanted), default=0)
+    return all(one.members for one in wanted) and all(
+        is_enough(
+            found,
+            minimum=max(least if numbers[0] in reached else 0, *(sets[n].minimum for n in numbers)),
+        )
+        for numbers, found in atoms.items()
+    )
+
+
+def _connect(begin: Iterable[int], atoms: Iterable[tuple[int, ...]]) -> set[int]:
+    """The sets, by number, that hang together with some: they share an atom, or others in between.
+
+    Args:
+        atoms: The numbers of the sets that each atom lies in.
+    """
+    found, left = set(begin), list(atoms)
+    while more := {n for numbers in left if not found.isdisjoint(numbers) for n in numbers} - found:
+        found |= more
+    return found
 
 
 def money_keys(roster: RosterManifest, *, tariff: Tariff, period: BillingPeriod) -> list[Hashable]:

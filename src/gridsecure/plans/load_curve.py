@@ -30,7 +30,15 @@ from gridsecure.homomorphic.columns import Column
 from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.planning import PlannedColumn
 from gridsecure.messages import RosterManifest
-from gridsecure.plans.cells import Crowd, Place, is_enough, roster_members, roster_places
+from gridsecure.plans.cells import (
+    ENERGY,
+    Crowd,
+    Minima,
+    Place,
+    is_enough,
+    roster_members,
+    roster_places,
+)
 from gridsecure.plans.quantities import Family
 
 LOAD_CURVE_PLAN_VERSION: Final = 3
@@ -100,11 +108,12 @@ class _DayGroups(Iterable[SlotGroups]):
             yield self._layout.by_interval(roster, intervals=self._intervals)
 
 
-def lay_out_cells(rosters: Iterable[RosterManifest]) -> CellLayout:
+def lay_out_cells(rosters: Iterable[RosterManifest], *, minima: Minima) -> CellLayout:
     """Lay rosters out in cells of zone × customer class.
 
     Args:
         rosters: Taken one after the other, and not kept.
+        minima: Fewest customers that energy may be told of, by customer class.
     """
     crowds: dict[Place, Crowd] = defaultdict(Crowd)
     seen: dict[Place, int] = {}
@@ -116,8 +125,9 @@ def lay_out_cells(rosters: Iterable[RosterManifest]) -> CellLayout:
         numbers = (seen.setdefault(place, len(seen)) for place in places)
         raw.append(np.fromiter(numbers, dtype=np.int64, count=len(places)))
     cells = tuple(
-        Cell(*place, members=len(crowds[place]), is_released=is_enough(crowds[place]))
+        Cell(*place, members=len(crowds[place]), is_released=_is_told(crowds[place], fewest))
         for place in sorted(crowds)
+        for fewest in [minima.of(place).get(ENERGY)]
     )
     final = np.empty(len(cells), dtype=np.int64)
     for number, cell in enumerate(cells):
@@ -125,6 +135,10 @@ def lay_out_cells(rosters: Iterable[RosterManifest]) -> CellLayout:
         found = seen[cell.zone, cell.customer_class]
         final[found] = number if cell.is_released else SUPPRESSED
     return CellLayout(cells, tuple(final[roster] for roster in raw))
+
+
+def _is_told(crowd: Crowd, fewest: int | None) -> bool:
+    return fewest is not None and is_enough(crowd, minimum=fewest)
 
 
 def plan_day(layout: CellLayout, *, highs: Sequence[int]) -> float:

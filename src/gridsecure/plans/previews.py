@@ -11,8 +11,9 @@ the tariff that decides it is of the orderer's choosing. So:
 4. a month's cell answers so many questions and no more (`count_questions`): one for each preview,
    and one for each new limit, because limits can be swept.
 
-Enough is 15 customers, and for every owner of gateways in the cell 15 that are not its own. Unlike
-for sets there is no "or none": an owner who knows its own bills would learn that no other changed.
+Enough is what policy says, and for every owner of gateways in the cell as many that are not its
+own. Unlike for sets there is no "or none": an owner who knows its own bills would learn that no
+other changed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from gridsecure.billing.rules import (
     LineRule,
 )
 from gridsecure.errors import InputError
-from gridsecure.plans.cells import MINIMUM_MEMBERS, Member
+from gridsecure.plans.cells import Member
 from gridsecure.tariffs.consistency import CHRONOLOGICAL
 from gridsecure.tariffs.tariff import Tariff
 
@@ -44,39 +45,47 @@ _DERIVED = frozenset({MINIMUM, POWER_FACTOR})
 """Lines made of other lines: what moves those, moves where these begin."""
 
 
-def is_crowd(chosen: Collection[Member], *, within: Collection[Member]) -> bool:
+def is_crowd(chosen: Collection[Member], *, within: Collection[Member], minimum: int) -> bool:
     """Whether enough customers of a cell are among the chosen, whoever takes its own away.
 
+    Args:
+        minimum: Fewest customers that are enough.
+
     >>> cell = [Member(str(n), "utility", True) for n in range(40)]
-    >>> is_crowd(cell[:15], within=cell), is_crowd(cell[:14], within=cell)
-    (True, False)
-    >>> is_crowd(cell, within=[*cell, Member("a", "other", True)])
+    >>> [is_crowd(cell[:count], within=cell, minimum=15) for count in (15, 14)]
+    [True, False]
+    >>> is_crowd(cell, within=[*cell, Member("a", "other", True)], minimum=15)
     False
     """
     customers = Counter(member.owner for member in chosen if member.counts)
     owners, total = {member.owner for member in within}, customers.total()
-    return total >= MINIMUM_MEMBERS and (
-        len(owners) == 1 or all(total - customers[own] >= MINIMUM_MEMBERS for own in owners)
+    return total >= minimum and (
+        len(owners) == 1 or all(total - customers[own] >= minimum for own in owners)
     )
 
 
-def bound_count(members: Collection[Member], *, chosen: Collection[Member]) -> tuple[int, int]:
+def bound_count(
+    members: Collection[Member], *, chosen: Collection[Member], minimum: int
+) -> tuple[int, int]:
     """Return the least and most that may be told of how many members of a cell are chosen.
 
     A bound leaves room for all that any owner knows, so that no one's own taken away sharpens it.
 
+    Args:
+        minimum: Fewest customers that are enough.
+
     >>> cell = [Member(str(n), "utility", True) for n in range(40)]
-    >>> [bound_count(cell, chosen=cell[:count]) for count in (0, 14, 15, 25, 26, 40)]
-    [(0, 14), (0, 14), (15, 15), (25, 25), (26, 40), (26, 40)]
+    >>> [bound_count(cell, chosen=cell[:count], minimum=15) for count in (0, 14, 15, 26, 40)]
+    [(0, 14), (0, 14), (15, 15), (26, 40), (26, 40)]
     """
     count = len(members)
     rest = set(members).difference(chosen)
     points = Counter(member.owner for member in members)
     own = max(points.values()) if len(points) > 1 else 0
-    few = min(MINIMUM_MEMBERS - 1 + own + sum(not m.counts for m in members), count)
-    if not is_crowd(chosen, within=members):
+    few = min(minimum - 1 + own + sum(not m.counts for m in members), count)
+    if not is_crowd(chosen, within=members, minimum=minimum):
         return 0, few
-    if not is_crowd(rest, within=members):
+    if not is_crowd(rest, within=members, minimum=minimum):
         return count - few, count
     return len(chosen), len(chosen)
 

@@ -13,10 +13,12 @@ RESEARCH: Final = "research"
 RESEARCH_PLAN: Final = "load-curve"
 """The one plan of queries."""
 
+BILLING: Final = "billing"
+
 STAFF_PURPOSES: Final[Mapping[PlanName, frozenset[str]]] = {
-    "bill": frozenset({"billing"}),
+    "bill": frozenset({BILLING}),
     "load-curve": frozenset({"operations", "tariff-design"}),
-    "rebill": frozenset({"billing"}),
+    "rebill": frozenset({BILLING}),
 }
 """What staff may order each plan for."""
 

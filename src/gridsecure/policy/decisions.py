@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
 
+from gridsecure.errors import InputError
 from gridsecure.plans.cells import ENERGY, MEASURES, OTHER_CLASSES, Minima
-from gridsecure.plans.purposes import PREVIEW, RESEARCH, STAFF_PURPOSES
-from gridsecure.policy.language import Policy, Resolution, Role, Rule
+from gridsecure.plans.purposes import PREVIEW, PURPOSES, RESEARCH, STAFF_PURPOSES
+from gridsecure.policy.language import RESOLUTIONS, Policy, Resolution, Role, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,20 @@ class Asked:
     role: Role
     purpose: str
     resolution: Resolution
+
+
+def asked_for(purpose: str, *, resolution: Resolution) -> Asked:
+    """What a request is to a policy: research comes with a grant, and nothing else does."""
+    return Asked("analyst" if purpose == RESEARCH else "staff", purpose, resolution)
+
+
+def curve_resolution(intervals: int) -> Resolution:
+    """The resolution of a load curve.
+
+    Args:
+        intervals: Of a day.
+    """
+    return "daily" if intervals == 1 else "interval"
 
 
 class Case(NamedTuple):
@@ -49,6 +64,24 @@ class Change(NamedTuple):
         if self.before is None or self.after is None:
             return self.before is None
         return self.after < self.before
+
+
+def read_case(*, measure: str, resolution: str, customer_class: str, purpose: str) -> Case:
+    """A question as somebody typed it.
+
+    Raises:
+        InputError: One of the words is none of those that policies know (`policy.case`).
+    """
+    for word, known in ((measure, MEASURES), (resolution, RESOLUTIONS), (purpose, PURPOSES)):
+        if word not in known:
+            raise InputError(
+                f"No policy speaks of {word!r}.",
+                reason="policy.case",
+                remedy=f"Say one of {', '.join(known)}.",
+            )
+    (found,) = (known for known in RESOLUTIONS if known == resolution)
+    asked = asked_for(purpose, resolution=found)
+    return Case(measure, found, customer_class, asked.role, purpose)
 
 
 def decide(policy: Policy, case: Case) -> Rule | None:

@@ -4,8 +4,8 @@
    an analyst asks (`grants`), every transcript is about the request's plan and period, and all
    together about the uploads of one list that the billing office signed (`closings`);
 2. every transcript holds: signed inputs, and the same outputs when executed again (`verification`);
-3. nothing in it was released before, and what cannot be told of its cells beside all that was
-   told is withheld (`ledger`);
+3. nothing in it was released before; what policy does not permit, and what cannot be told of its
+   cells beside all that was told, is withheld (`ledger`);
 4. the vault decrypts the checker's own outputs, never the platform's bytes;
 5. the certificate is signed, kept, and entered in the evidence log, and the ledger with it.
 
@@ -38,8 +38,9 @@ from gridsecure.errors import (
 from gridsecure.key_authority.checker.bill_versions import BillVersion, make_version
 from gridsecure.key_authority.checker.closings import check_closing
 from gridsecure.key_authority.checker.grants import bind_grant, check_purpose
+from gridsecure.key_authority.checker.held_policies import check_in_force
 from gridsecure.key_authority.checker.key_sets import key_ring
-from gridsecure.key_authority.checker.ledger import REPEATED, Giving, Withheld, join_givings
+from gridsecure.key_authority.checker.ledger import REPEATED, Giving, join_givings
 from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
 from gridsecure.key_authority.checker.rebills import release_corrections
 from gridsecure.key_authority.checker.releases import Granted, certify
@@ -73,7 +74,9 @@ from gridsecure.messages import (
     sign_message,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
+from gridsecure.plans.cells import Minima
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
+from gridsecure.policy.language import Resolution
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, load_row
@@ -260,7 +263,8 @@ def _release(
         transcripts = [transcript for transcript, _ in pairs]
         granted = release_corrections(zone, transcripts, view=view, keys=keys, clock=clock)
     else:
-        with closing(prove_all(pairs, zone=zone, view=view, keys=keys)) as proofs:
+        purpose = request.purpose
+        with closing(prove_all(pairs, purpose=purpose, zone=zone, view=view, keys=keys)) as proofs:
             granted = _granted(zone, request, proofs, view=view, clock=clock)
     # 5. certificate
     certify(zone, request, granted, at=clock())
@@ -277,23 +281,23 @@ def _granted(
     # 2. proof. Bills are all or nothing; load curves go day by day, so that a month of blinded
     # columns need not be held at once.
     groups = iter([list(proofs)]) if request.plan == "bill" else ([part] for part in proofs)
-    cells: list[CellTotal] = []
-    statements: dict[str, str] = {}
-    digests: list[str] = []
-    givings: list[Giving] = []
-    versions: list[BillVersion] = []
+    cells, givings = list[CellTotal](), list[Giving]()
+    digests, versions = list[str](), list[BillVersion]()
+    statements, minima = dict[str, str](), dict[Resolution, Minima]()
     prepared: Prepared | None = None
     for group in groups:
         # 3. once, before the first part is decrypted: its grant is then spent for all of them
         if prepared is None:
             bind_grant(zone, request, now=clock())
+        resolution = group[0].resolution
+        own = minima[resolution] = zone.find_minima(request.purpose, resolution=resolution)
         # 4. decryption
         if request.plan == "bill":
-            prepared, more, statements = _bill(zone, group, view=view, at=clock())
+            prepared, more, statements = _bill(zone, group, minima=own, view=view, at=clock())
             versions += [make_version(part) for part in group]
         else:
-            prepared = prepare_load_curve(zone, group[0], before=prepared, at=clock())
-            more = order_totals(zone, group[0], view=view, withheld=prepared.withheld)
+            prepared = prepare_load_curve(zone, group[0], minima=own, before=prepared, at=clock())
+            more = order_totals(zone, group[0], view=view, prepared=prepared)
         cells += more
         givings.append(prepared.giving)
         digests += [out.entry.digest for part in group for out in part.outputs.values()]
@@ -303,18 +307,23 @@ def _granted(
         statements=statements,
         outputs_digest=sm3_hex("".join(digests).encode()),
         giving=join_givings(givings),
+        minima=minima,
         versions=tuple(versions),
     )
 
 
 def _bill(
-    zone: AuthorityZone, group: Sequence[Proven], *, view: PlatformView, at: datetime
+    zone: AuthorityZone,
+    group: Sequence[Proven],
+    *,
+    minima: Minima,
+    view: PlatformView,
+    at: datetime,
 ) -> tuple[Prepared, list[CellTotal], dict[str, str]]:
     """What may be told of some rosters' bills, and what the vault made of them."""
     tariffs = tariff_texts(view, group)
-    prepared = prepare_bills(zone, group, tariffs=tariffs, at=at)
-    kept = prepared.withheld
-    cells, statements = order_bills(zone, group, tariffs=tariffs, withheld=kept, at=at)
+    prepared = prepare_bills(zone, group, tariffs=tariffs, minima=minima, at=at)
+    cells, statements = order_bills(zone, group, tariffs=tariffs, prepared=prepared, at=at)
     return prepared, cells, statements
 
 
@@ -322,6 +331,7 @@ def _allowed(
     zone: AuthorityZone, request: ReleaseRequest, *, now: datetime
 ) -> list[tuple[Signed, bytes | None]]:
     """The request's transcripts with their seeds, if policy allows what it asks for."""
+    check_in_force(zone, now=now)
     if request.plan_version != PLAN_VERSIONS[request.plan]:
         raise ReleaseRefusedError(
             "A request is for another version of its plan.", reason="release.transcript"
@@ -376,7 +386,7 @@ def tariff_texts(view: PlatformView, proven: Sequence[Proven]) -> dict[str, str]
 
 
 def order_totals(
-    zone: AuthorityZone, part: Proven, *, view: PlatformView, withheld: Withheld
+    zone: AuthorityZone, part: Proven, *, view: PlatformView, prepared: Prepared
 ) -> list[CellTotal]:
     """Have the vault total one day of load curves, but for what is withheld.
 
@@ -398,7 +408,8 @@ def order_totals(
         quantities=quantities,
         outputs={name: [output.entry for output in own] for name, own in outputs.items()},
         highs={name: [data.entry(name).high for data in part.datas] for name in quantities},
-        withheld=list_withheld(withheld),
+        minima=prepared.minima.as_message(),
+        withheld=list_withheld(prepared.withheld),
     )
     files = chain(texts(), (output.data for own in outputs.values() for output in own))
     return zone.vault.release_totals(sign_message(order, key=zone.signing_key), files).cells
@@ -409,14 +420,14 @@ def order_bills(
     proven: Sequence[Proven],
     *,
     tariffs: Mapping[str, str],
-    withheld: Withheld,
+    prepared: Prepared,
     at: datetime,
 ) -> tuple[list[CellTotal], dict[str, str]]:
     """Have the vault bill some rosters.
 
     Args:
         tariffs: Tariff texts by digest.
-        withheld: What is not told of cells.
+        prepared: What policy permits, and what is not told of cells.
 
     Returns:
         Control totals, and roster id -> digest of its sealed statements, which are kept.
@@ -439,7 +450,8 @@ def order_bills(
         created_at=at.isoformat(),
         rosters=[sm3_hex(text) for text in texts()],
         tariffs=dict(tariffs),
-        withheld=list_withheld(withheld),
+        minima=prepared.minima.as_message(),
+        withheld=list_withheld(prepared.withheld),
     )
     files = (
         data

@@ -10,7 +10,7 @@ lock another one out, and of two at once about the same upload one is certified.
    counted twice and no second roster differs from the first by one household. Days that were sealed
    have rosters of their own for a month.
 3. A cell is told of only if no combination of all that was ever told of its month is about fewer
-   customers than the minimum (`cells.may_tell`); else it is withheld, and the rest is released.
+   customers than policy says (`cells.may_tell`); else it is withheld, and the rest is released.
    A sealed day counts in its month. Where days and the month are told of, those whose readings
    changed in between are one more set: the month less its days is about them.
 
@@ -53,7 +53,9 @@ from gridsecure.plans.cells import (
     CellSets,
     Member,
     Members,
+    Minima,
     Place,
+    ToldSet,
     may_tell,
     roster_members,
     roster_places,
@@ -68,6 +70,9 @@ _PORTION: Final = 500  # pseudonyms in one query; databases limit how many a sta
 
 Withheld = Mapping[Place, frozenset[str]]
 """By cell, the measures of which nothing is told."""
+
+_FIRST_MINIMUM: Final = 15
+"""What held before there were policies; sets told under it keep their names."""
 
 Kind = Literal["month", "day", "changed"]
 """Of what a set is, as `ToldSetRow` has it."""
@@ -140,7 +145,7 @@ class Giving:
     claims: Mapping[str, str]
     datas: Mapping[str, RosterData]
     period: Period
-    told: Mapping[Place, tuple[Members, ...]] = field(default_factory=dict)
+    told: Mapping[Place, tuple[ToldSet, ...]] = field(default_factory=dict)
     basis: Basis = field(default_factory=lambda: OF_MONTH)
 
 
@@ -154,7 +159,7 @@ def join_givings(givings: Iterable[Giving]) -> Giving:
     claims = [item for part in parts for item in part.claims.items()]
     if len(dict(claims)) != len(claims):
         raise repeated_error()
-    told: dict[Place, dict[Members, None]] = defaultdict(dict)
+    told: dict[Place, dict[ToldSet, None]] = defaultdict(dict)
     for part in parts:
         for place, sets in part.told.items():
             told[place] |= dict.fromkeys(sets)
@@ -211,15 +216,20 @@ def find_withheld_cells(
     wanted: Mapping[Place, CellSets],
     *,
     period: Period,
+    minima: Minima,
     basis: Basis = OF_MONTH,
 ) -> dict[Place, frozenset[str]]:
     """The measures of each cell of which nothing may be told; cells that are not here have all.
 
     Args:
+        minima: What policy permits.
         basis: What its figures would be of.
     """
     known = _compared(session, period, basis)
-    found = {place: sets.list_withheld(told=known.get(place, ())) for place, sets in wanted.items()}
+    found = {
+        place: sets.list_withheld(minima=minima.of(place), told=known.get(place, ()))
+        for place, sets in wanted.items()
+    }
     return {place: withheld for place, withheld in found.items() if withheld}
 
 
@@ -253,11 +263,17 @@ def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) ->
     for digest, data in giving.datas.items():
         _keep_cohort(session, digest, data, at=at)
     kind: Kind = "day" if giving.basis.by_day else "month"
-    kept = [(place, members, kind) for place, sets in giving.told.items() for members in sets]
+    kept = [(place, told, kind) for place, sets in giving.told.items() for told in sets]
     # Also where nothing is told of the month: a later correction of it may be told.
-    kept += [(place, members, "changed") for place, members in giving.basis.changed.items()]
-    for place, members, what in kept:
-        _keep_set(session, (place, what), members, period=giving.period, at=at)
+    changed = giving.basis.changed.items()
+    kept += [(place, _untold(members), "changed") for place, members in changed]
+    for place, told, what in kept:
+        _keep_set(session, (place, what), told, period=giving.period, at=at)
+
+
+def _untold(members: Members) -> ToldSet:
+    """Members who may be told apart, though nothing is told of them by themselves."""
+    return ToldSet(members, 0)
 
 
 def _keep(session: Session, row: ClaimRow | SeedRow) -> bool:
@@ -289,25 +305,25 @@ def _cohort_name(digest: str, data: RosterData) -> str:
     return f"day/{data.roster.roster_id}/{Period.of(data).start_at.isoformat()}"
 
 
-def _compared(session: Session, period: Period, basis: Basis) -> dict[Place, list[Members]]:
+def _compared(session: Session, period: Period, basis: Basis) -> dict[Place, list[ToldSet]]:
     """By cell of a period, the sets that figures of some basis have to be compared with.
 
     Who changed between days and the month matters where both are told of, by then or now.
     """
     known = _told(session, period)
-    found: dict[Place, list[Members]] = {}
+    found: dict[Place, list[ToldSet]] = {}
     for place in known.keys() | basis.changed.keys():
         sets = known.get(place, {})
         found[place] = [*sets.get("month", ()), *sets.get("day", ())]
         if basis.by_day or "day" in sets:
             found[place] += sets.get("changed", [])
-            found[place] += [basis.changed[place]] if place in basis.changed else []
+            found[place] += [_untold(basis.changed[place])] if place in basis.changed else []
     return found
 
 
-def _told(session: Session, period: Period) -> dict[Place, dict[str, list[Members]]]:
+def _told(session: Session, period: Period) -> dict[Place, dict[str, list[ToldSet]]]:
     """By cell of a period and kind, the sets of its members that are kept."""
-    sets: dict[Place, dict[str, list[Members]]] = defaultdict(lambda: defaultdict(list))
+    sets: dict[Place, dict[str, list[ToldSet]]] = defaultdict(lambda: defaultdict(list))
     of_period = (
         col(ToldSetRow.domain) == period.domain,
         col(ToldSetRow.start_at) == period.start_at,
@@ -328,27 +344,30 @@ def _told(session: Session, period: Period) -> dict[Place, dict[str, list[Member
         members[told_set].append(Member(name, owners.setdefault(owner, owner), counts))
     for row in session.exec(select(ToldSetRow).where(*of_period)):
         named = frozenset(members.pop(row.name, ()))
-        sets[row.zone, row.customer_class][row.kind].append(named)
+        sets[row.zone, row.customer_class][row.kind].append(ToldSet(named, row.minimum))
     return sets
 
 
 def _keep_set(
     session: Session,
     what: tuple[Place, Kind],
-    members: Members,
+    told: ToldSet,
     *,
     period: Period,
     at: datetime,
 ) -> None:
     """Keep a set of a cell and kind, under a name that says all of it."""
-    (place, kind), rows = what, sorted(members)
+    (place, kind), rows, minimum = what, sorted(told.members), told.minimum
     text = json.dumps({"zone": place[0], "customer_class": place[1], "members": rows})
     # Named by its content, so that a set that is told of twice is kept once.
     said = [period.text, text] if kind == "month" else [period.text, text, kind]
+    if kind != "changed" and minimum != _FIRST_MINIMUM:
+        said.append(str(minimum))
     name = sm3_hex(json.dumps(said).encode())
     told_set = ToldSetRow(
         name=name,
         kind=kind,
+        minimum=minimum,
         domain=period.domain,
         start_at=period.start_at,
         end_at=period.end_at,

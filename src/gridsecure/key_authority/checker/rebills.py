@@ -12,12 +12,11 @@ from typing import TypeVar
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection, prove_correction
-from gridsecure.key_authority.checker.ledger import Withheld
 from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
 from gridsecure.key_authority.checker.reexecution import Derived
 from gridsecure.key_authority.checker.releases import Granted
 from gridsecure.key_authority.checker.seating import fetch_settlement_names
-from gridsecure.key_authority.checker.told_cells import prepare_corrections
+from gridsecure.key_authority.checker.told_cells import Prepared, prepare_corrections
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import (
     BilledRoster,
@@ -25,10 +24,11 @@ from gridsecure.key_authority.packages import (
     CorrectedRoster,
     list_withheld,
 )
-from gridsecure.messages import CellTotal, Signed, sign_message
+from gridsecure.messages import Signed, sign_message
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.execution import RosterData
 from gridsecure.plans.key_ring import KeyRing
+from gridsecure.plans.purposes import BILLING
 
 OrderT = TypeVar("OrderT", bound=CheckedCorrections)
 
@@ -52,13 +52,14 @@ def release_corrections(
     ]
     digests = {data.roster.tariff for part in parts for data in (part.before, part.data)}
     tariffs = {digest: fetch_tariff(view, digest) for digest in sorted(digests)}
-    prepared = prepare_corrections(zone, parts, tariffs=tariffs, at=clock())
+    minima = zone.find_minima(BILLING, resolution="monthly")
+    prepared = prepare_corrections(zone, parts, tariffs=tariffs, minima=minima, at=clock())
     names = [fetch_settlement_names(part.data.roster, zone=zone) for part in parts]
     order, files = order_corrections(
         CheckedCorrections,
         parts,
         names=names,
-        withheld=prepared.withheld,
+        prepared=prepared,
         tariffs=tariffs,
         at=clock(),
     )
@@ -69,13 +70,13 @@ def release_corrections(
         lambda sealed: kept.append(zone.objects.put(sealed)),
     )
     derived = [output.entry.digest for part in parts for output in part.after.outputs.values()]
-    cells: list[CellTotal] = answer.cells
     return Granted(
         plan_version=BILL_PLAN_VERSION,
-        cells=tuple(cells),
+        cells=tuple(answer.cells),
         statements=dict(zip(answer.statements, kept, strict=True)),
         outputs_digest=sm3_hex("".join(derived).encode()),
         giving=prepared.giving,
+        minima={"monthly": minima},
         versions=tuple(part.version for part in parts),
     )
 
@@ -85,7 +86,7 @@ def order_corrections(
     parts: Sequence[ProvenCorrection],
     *,
     names: Sequence[list[str]],
-    withheld: Withheld,
+    prepared: Prepared,
     tariffs: Mapping[str, str],
     at: datetime,
 ) -> tuple[OrderT, Iterator[bytes]]:
@@ -113,7 +114,8 @@ def order_corrections(
             )
             for part, own, (before, after) in zip(parts, names, pairs, strict=True)
         ],
-        withheld=list_withheld(withheld),
+        minima=prepared.minima.as_message(),
+        withheld=list_withheld(prepared.withheld),
     )
     files = (out.data for pair in pairs for _, outputs in pair for out in outputs.values())
     return order, files

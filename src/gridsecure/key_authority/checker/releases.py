@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlmodel import Session, insert
 
+from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.key_authority.checker.bill_versions import BillVersion, keep_versions
 from gridsecure.key_authority.checker.closings import keep_closing
 from gridsecure.key_authority.checker.ledger import Giving, enter
@@ -18,10 +20,10 @@ from gridsecure.messages import (
     Digest,
     ReleaseCertificate,
     ReleaseRequest,
-    Signed,
     sign_message,
 )
-from gridsecure.plans.cells import MINIMUM_MEMBERS
+from gridsecure.plans.cells import Minima
+from gridsecure.policy.language import Policy, Resolution
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.rows import find, keep
@@ -36,6 +38,7 @@ class Granted:
         cells: Control totals or load-curve totals.
         statements: Roster id -> digest of its sealed statements.
         outputs_digest: SM3 over the digests of all outputs.
+        minima: What policy permitted, by resolution.
     """
 
     plan_version: int
@@ -43,6 +46,7 @@ class Granted:
     statements: Mapping[str, Digest]
     outputs_digest: Digest
     giving: Giving
+    minima: Mapping[Resolution, Minima]
     versions: tuple[BillVersion, ...] = ()
 
 
@@ -66,6 +70,7 @@ def certify(
             "purpose": request.purpose,
             "outputs": granted.outputs_digest,
             "closing": request.closing.digest if request.closing else None,
+            "policy": zone.policy.digest,
         }
         entry = evidence.append(
             session, at=at, actor="checker", action="release.granted", detail=detail
@@ -81,25 +86,34 @@ def certify(
             released_at=at.isoformat(),
             transcripts=[transcript.digest for transcript in request.transcripts],
             outputs_digest=granted.outputs_digest,
-            minimum_members=MINIMUM_MEMBERS,
+            **rules_of(zone.policy, granted.minima),
             cells=list(granted.cells),
             statements=dict(granted.statements),
             evidence_head=entry.hash,
         )
         # Before what refers to it: SQLite would look through all claims for those that wait for it.
-        _keep_certificate(
-            session, certificate, sign_message(certificate, key=zone.signing_key), at=at
-        )
+        _keep_certificate(session, certificate, key=zone.signing_key, at=at)
         enter(session, granted.giving, release_id=name, at=at)
         keep_closing(session, request, at=at)
         _enter_versions(session, granted.versions, release_id=name, at=at)
 
 
+def rules_of(policy: Policy, minima: Mapping[Resolution, Minima]) -> dict[str, Any]:
+    """What a certificate or a preview says of the policy it rests on."""
+    return {
+        "minimum_members": min((own.least for own in minima.values()), default=0),
+        "policy": policy.digest,
+        "policy_name": policy.name,
+        "policy_version": policy.version,
+        "minima": {name: own.as_message() for name, own in minima.items()},
+    }
+
+
 def _keep_certificate(
-    session: Session, certificate: ReleaseCertificate, envelope: Signed, *, at: datetime
+    session: Session, certificate: ReleaseCertificate, *, key: Sm2PrivateKey, at: datetime
 ) -> None:
-    """Keep a certificate, and which transcripts it rests on."""
-    name = certificate.release_id
+    """Sign and keep a certificate, and which transcripts it rests on."""
+    name, envelope = certificate.release_id, sign_message(certificate, key=key)
     row = ReleaseRow(
         release_id=name,
         digest=envelope.digest,

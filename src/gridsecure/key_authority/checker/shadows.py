@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import func
 from sqlmodel import Session, select
@@ -32,10 +32,12 @@ from gridsecure.billing.rules import line_rules
 from gridsecure.errors import AuthenticityError, InvalidMessageError, ReleaseRefusedError
 from gridsecure.key_authority.checker.bill_versions import make_version
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection, prove_correction
+from gridsecure.key_authority.checker.held_policies import check_in_force
 from gridsecure.key_authority.checker.key_sets import key_ring
 from gridsecure.key_authority.checker.ledger import Period, check_overlap, enter
 from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
 from gridsecure.key_authority.checker.rebills import order_corrections
+from gridsecure.key_authority.checker.releases import rules_of
 from gridsecure.key_authority.checker.tables import PreviewCellRow, PreviewRow
 from gridsecure.key_authority.checker.told_cells import Prepared, prepare_corrections
 from gridsecure.key_authority.checker.verification import (
@@ -56,10 +58,11 @@ from gridsecure.messages import (
     sign_message,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
-from gridsecure.plans.cells import MINIMUM_MEMBERS, Place
+from gridsecure.plans.cells import Place
 from gridsecure.plans.execution import billing_period, roster_data
 from gridsecure.plans.key_ring import KeyRing
 from gridsecure.plans.previews import check_columns, count_questions
+from gridsecure.plans.purposes import PREVIEW
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, newest, read_page
@@ -97,6 +100,7 @@ def preview_shadow(
         GridSecureError: As `answering.answer_request` meets.
     """
     # 1. policy
+    check_in_force(zone, now=clock())
     asked = _Asked(request, _allowed(zone, request))
     keys = key_ring(zone)
     # 2. proof
@@ -114,7 +118,7 @@ def preview_shadow(
         CheckedPreview,
         proofs,
         names=[[] for _ in proofs],
-        withheld=prepared.withheld,
+        prepared=prepared,
         tariffs=tariffs,
         at=clock(),
     )
@@ -203,7 +207,8 @@ def _prepare(
     at: datetime,
 ) -> Prepared:
     """What the preview tells of which sets; nothing is claimed, so all may still be released."""
-    prepared = prepare_corrections(zone, parts, tariffs=tariffs, at=at)
+    minima = zone.find_minima(PREVIEW, resolution="monthly")
+    prepared = prepare_corrections(zone, parts, tariffs=tariffs, minima=minima, at=at)
     # A first upload may not share households with another that was told of; the one that a
     # correction corrects was looked at when it was released.
     first = {part.version.upload: part for part in parts if part.version.corrects is None}
@@ -215,7 +220,7 @@ def _prepare(
     datas = {upload: part.before for upload, part in first.items()
              if not told.isdisjoint(part.places)}  # fmt: skip
     giving = replace(prepared.giving, claims={}, datas=datas)
-    return Prepared(giving, prepared.withheld)
+    return Prepared(giving, prepared.withheld, minima)
 
 
 def _questions(part: ProvenCorrection, tariffs: Mapping[str, str]) -> int:
@@ -295,7 +300,8 @@ def _record(
         entry = evidence.append(
             session, at=at, actor="checker", action="shadow.previewed", detail=detail
         )
-        preview = _preview(asked, cells, at=at, evidence_head=entry.hash)
+        rules = rules_of(zone.policy, {"monthly": prepared.minima})
+        preview = _preview(asked, cells, at=at, evidence_head=entry.hash, rules=rules)
         envelope = sign_message(preview, key=zone.signing_key)
         row = PreviewRow(
             preview_id=name,
@@ -308,7 +314,12 @@ def _record(
 
 
 def _preview(
-    asked: _Asked, cells: Sequence[PreviewCell], *, at: datetime, evidence_head: Digest
+    asked: _Asked,
+    cells: Sequence[PreviewCell],
+    *,
+    at: datetime,
+    evidence_head: Digest,
+    rules: Mapping[str, Any],
 ) -> ShadowPreview:
     request, order = asked.request, asked.order
     return ShadowPreview(
@@ -321,7 +332,7 @@ def _preview(
         requested_by=request.requested_by,
         previewed_at=at.isoformat(),
         transcripts=[one.digest for one in request.transcripts],
-        minimum_members=MINIMUM_MEMBERS,
+        **rules,
         cells=list(cells),
         evidence_head=evidence_head,
     )

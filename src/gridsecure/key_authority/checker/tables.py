@@ -77,6 +77,28 @@ class SeatedRosterRow(Kept, Row, table=True):
     point: bytes
 
 
+# --- policy
+
+
+class PolicyRow(Kept, Row, table=True):
+    """A release policy that held from some time on: the newest row is the one that holds.
+
+    Attributes:
+        text: As it was written.
+        at: When the service first started with it.
+    """
+
+    __tablename__ = "policy"
+    SAME: ClassVar = ("digest",)
+
+    id: int | None = Field(default=None, primary_key=True)
+    digest: str
+    name: str
+    version: int
+    text: str
+    at: datetime = Field(sa_type=Moment)
+
+
 # --- what was released
 
 
@@ -215,6 +237,7 @@ class ToldSetRow(Kept, Row, table=True):
         kind: What was told: of the "month", or of a "day" that was sealed. Of a "changed" set
             nothing was: its readings were others when the month was billed than when days were
             sealed.
+        minimum: Fewest customers that it may be about, as policy said then.
     """
 
     __tablename__ = "told_set"
@@ -222,6 +245,7 @@ class ToldSetRow(Kept, Row, table=True):
     SAME: ClassVar = ("name",)
 
     name: str = Field(primary_key=True)
+    minimum: int = Field(sa_column_kwargs={"server_default": "15"})
     kind: Literal["month", "day", "changed"] = Field(
         default="month", sa_type=AutoString, sa_column_kwargs={"server_default": "month"}
     )
@@ -291,5 +315,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0006"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0008"
 )

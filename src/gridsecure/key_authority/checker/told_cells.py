@@ -30,11 +30,13 @@ from gridsecure.key_authority.compared_bills import list_corrected_rows
 from gridsecure.key_authority.control_totals import billed_rows
 from gridsecure.plans.cells import (
     ALL_MEASURES,
+    ENERGY,
     NO_MEASURES,
     CellSets,
     Crowd,
-    Members,
+    Minima,
     Place,
+    ToldSet,
     cell_sets,
     is_enough,
     roster_members,
@@ -51,16 +53,23 @@ class Prepared:
 
     Args:
         withheld: What the vault is told to keep to itself.
+        minima: What policy permits of it.
         datas: The uploads that were looked at, told of or not.
     """
 
     giving: Giving
     withheld: Withheld
+    minima: Minima
     datas: tuple[RosterData, ...] = ()
 
 
 def prepare_bills(
-    zone: AuthorityZone, parts: Sequence[Proven], *, tariffs: Mapping[str, str], at: datetime
+    zone: AuthorityZone,
+    parts: Sequence[Proven],
+    *,
+    tariffs: Mapping[str, str],
+    minima: Minima,
+    at: datetime,
 ) -> Prepared:
     """Look at the bills of some rosters, which are all claimed and issued whatever is withheld.
 
@@ -80,14 +89,19 @@ def prepare_bills(
             tariff=parsed[data.roster.tariff],
         )
     )
-    withheld, told = _looked_at(zone, parts, sets, at=at)
+    withheld, told = _looked_at(zone, parts, sets, minima=minima, at=at)
     claims = {name: part.digest for part in parts for name in part.claims}
     giving = Giving(claims, _datas(parts), _period(parts), told, _basis(parts))
-    return Prepared(giving, withheld)
+    return Prepared(giving, withheld, minima)
 
 
 def prepare_load_curve(
-    zone: AuthorityZone, part: Proven, *, before: Prepared | None = None, at: datetime
+    zone: AuthorityZone,
+    part: Proven,
+    *,
+    minima: Minima,
+    before: Prepared | None = None,
+    at: datetime,
 ) -> Prepared:
     """Look at a day of load curves. Uploads without a member in a told cell are not claimed.
 
@@ -99,8 +113,8 @@ def prepare_load_curve(
     Raises:
         ReleaseRefusedError, StorageError: As `prepare_bills`.
     """
-    if before is None or before.datas is not part.datas:
-        before = _look_at_curves(zone, part, at=at)
+    if before is None or before.datas is not part.datas or before.minima != minima:
+        before = _look_at_curves(zone, part, minima=minima, at=at)
     else:
         with write_session(zone.engine) as session:
             check_claims(session, [part])
@@ -114,15 +128,15 @@ def prepare_load_curve(
     return replace(before, giving=replace(before.giving, claims=claims))
 
 
-def _look_at_curves(zone: AuthorityZone, part: Proven, *, at: datetime) -> Prepared:
+def _look_at_curves(zone: AuthorityZone, part: Proven, *, minima: Minima, at: datetime) -> Prepared:
     """The cells that load curves of some uploads would tell of, and nothing claimed yet."""
     sets = cell_sets(
         (place, member, None)
         for roster in part.rosters
         for place, member in zip(roster_places(roster), roster_members(roster), strict=True)
     )
-    withheld, told = _looked_at(zone, [part], sets, at=at)
-    thin = _thin_places(part.datas)
+    withheld, told = _looked_at(zone, [part], sets, minima=minima, at=at)
+    thin = _thin_places(part.datas, minima=minima)
     withheld = {**withheld, **dict.fromkeys(thin & sets.keys(), ALL_MEASURES)}
     told = {place: some for place, some in told.items() if place not in thin}
     given = {
@@ -131,10 +145,10 @@ def _look_at_curves(zone: AuthorityZone, part: Proven, *, at: datetime) -> Prepa
         if not told.keys().isdisjoint(roster_places(data.roster))
     }
     giving = Giving({}, given, _period([part]), told, _basis([part]))
-    return Prepared(giving, withheld, part.datas)
+    return Prepared(giving, withheld, minima, part.datas)
 
 
-def _thin_places(datas: Sequence[RosterData]) -> set[Place]:
+def _thin_places(datas: Sequence[RosterData], *, minima: Minima) -> set[Place]:
     """Cells of sealed days in which too few have any energy: who is silent hides nobody."""
     heard: dict[Place, Crowd] = defaultdict(Crowd)
     for data in datas:
@@ -144,7 +158,11 @@ def _thin_places(datas: Sequence[RosterData]) -> set[Place]:
             crowd = heard[place]
             if slot not in silent:
                 crowd.add(member)
-    return {place for place, crowd in heard.items() if not is_enough(crowd)}
+    return {
+        place
+        for place, crowd in heard.items()
+        if not is_enough(crowd, minimum=minima.of(place).get(ENERGY, 0))
+    }
 
 
 def prepare_corrections(
@@ -152,6 +170,7 @@ def prepare_corrections(
     parts: Sequence[ProvenCorrection],
     *,
     tariffs: Mapping[str, str],
+    minima: Minima,
     at: datetime,
 ) -> Prepared:
     """Look at corrections: differences over the corrected members of each cell.
@@ -178,12 +197,14 @@ def prepare_corrections(
     basis = Basis.of(part.before for part in parts)
     with read_session(zone.engine) as session:
         check_claims(session, proofs)
-        withheld = find_withheld_cells(session, sets, period=_period(proofs), basis=basis)
+        withheld = find_withheld_cells(
+            session, sets, period=_period(proofs), minima=minima, basis=basis
+        )
     with write_session(zone.engine) as session:
         bind(session, proofs, at=at)
     claims = {name: part.digest for part in proofs for name in part.claims}
-    told = _told(sets, withheld)
-    return Prepared(Giving(claims, {}, _period(proofs), told, basis), withheld)
+    told = _told(sets, withheld, minima=minima)
+    return Prepared(Giving(claims, {}, _period(proofs), told, basis), withheld, minima)
 
 
 def _looked_at(
@@ -191,19 +212,27 @@ def _looked_at(
     parts: Sequence[Proven],
     sets: Mapping[Place, CellSets],
     *,
+    minima: Minima,
     at: datetime,
-) -> tuple[Withheld, dict[Place, tuple[Members, ...]]]:
+) -> tuple[Withheld, dict[Place, tuple[ToldSet, ...]]]:
     with read_session(zone.engine) as session:
         check_claims(session, parts)
         check_overlap(session, _datas(parts))
-        withheld = find_withheld_cells(session, sets, period=_period(parts), basis=_basis(parts))
+        withheld = find_withheld_cells(
+            session, sets, period=_period(parts), minima=minima, basis=_basis(parts)
+        )
     with write_session(zone.engine) as session:
         bind(session, parts, at=at)
-    return withheld, _told(sets, withheld)
+    return withheld, _told(sets, withheld, minima=minima)
 
 
-def _told(sets: Mapping[Place, CellSets], withheld: Withheld) -> dict[Place, tuple[Members, ...]]:
-    told = {place: cell.list_told(withheld.get(place, NO_MEASURES)) for place, cell in sets.items()}
+def _told(
+    sets: Mapping[Place, CellSets], withheld: Withheld, *, minima: Minima
+) -> dict[Place, tuple[ToldSet, ...]]:
+    told = {
+        place: cell.list_told(withheld.get(place, NO_MEASURES), minima=minima.of(place))
+        for place, cell in sets.items()
+    }
     return {place: found for place, found in told.items() if found}
 
 

@@ -38,6 +38,7 @@ from gridsecure.messages import (
     open_message,
 )
 from gridsecure.month_texts import day_text, read_moment
+from gridsecure.plans.cells import Minima
 from gridsecure.plans.correction_rules import is_correction
 from gridsecure.plans.execution import (
     RosterData,
@@ -48,6 +49,8 @@ from gridsecure.plans.key_ring import KeyRing
 from gridsecure.plans.load_curve import CellLayout, lay_out_cells
 from gridsecure.plans.quantities import Family, find_family
 from gridsecure.plans.sealed_days import check_sealed_day, compared_period, is_sealed_day
+from gridsecure.policy.decisions import curve_resolution
+from gridsecure.policy.language import Policy, Resolution
 from gridsecure.tariffs.tariff import parse_tariff
 
 LOAD_CURVE_PREFIX: Final = "load-curve/"
@@ -81,6 +84,13 @@ class Proven:
         """The rosters, in order."""
         return [data.roster for data in self.datas]
 
+    @property
+    def resolution(self) -> Resolution:
+        """How often its numbers are."""
+        if self.transcript.plan != "load-curve":
+            return "monthly"
+        return curve_resolution(max(out.entry.intervals for out in self.outputs.values()))
+
 
 @dataclass(slots=True, eq=False)
 class KnownInputs:
@@ -90,9 +100,10 @@ class KnownInputs:
     request, because whom the checker believes may have changed meanwhile.
     """
 
+    purpose: str = ""
     _named: tuple[object, ...] = ()
     _datas: tuple[RosterData, ...] = ()
-    _layout: CellLayout | None = None
+    _layout: tuple[Minima, CellLayout] | None = None
 
     def of(
         self, transcript: Transcript, verify: Callable[[Transcript], Sequence[RosterData]]
@@ -115,12 +126,12 @@ class KnownInputs:
             self._named, self._layout = named, None
         return self._datas
 
-    @property
-    def layout(self) -> CellLayout:
+    def lay_out(self, minima: Minima) -> CellLayout:
         """The cells of the rosters that were last verified."""
-        if self._layout is None:
-            self._layout = lay_out_cells([data.roster for data in self._datas])
-        return self._layout
+        if self._layout is None or self._layout[0] != minima:
+            rosters = [data.roster for data in self._datas]
+            self._layout = minima, lay_out_cells(rosters, minima=minima)
+        return self._layout[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,6 +160,7 @@ class _Begun:
 def prove_all(
     pairs: Iterable[tuple[Signed, bytes | None]],
     *,
+    purpose: str = "",
     zone: AuthorityZone,
     view: PlatformView,
     keys: KeyRing,
@@ -159,19 +171,20 @@ def prove_all(
 
     Args:
         pairs: Signed transcripts, and the blinding seeds they commit to, if any.
+        purpose: What load curves are asked for, which policy lays their cells out by.
         keys: The gateways' key sets, from `key_sets.key_ring`.
 
     Raises:
         AuthenticityError: A message is not signed by whom it should be, or an object was changed.
         InputError: A message that is signed, but makes no sense.
         NotFoundError: The platform lacks an object, or an upload a column.
-        ReleaseRefusedError: `release.seed`, `release.part-day`, `release.re-execution` or
-            `correction.plan`.
+        ReleaseRefusedError: `release.seed`, `release.part-day`, `release.policy`,
+            `release.re-execution` or `correction.plan`.
         CiphertextError: A column is not what its manifest says, or is under no usable key set of
             its gateway (`keys.gateway`, `keys.revoked`).
         GridSecureError: A worker died (`check.killed`).
     """
-    known = KnownInputs()
+    known = KnownInputs(purpose)
     begun: deque[_Begun] = deque()
     try:
         for envelope, seed in pairs:
@@ -211,10 +224,12 @@ def _begin(
             claims.append(CORRECTS_PREFIX + data.upload.corrects)
     else:
         day, quantities = _whole_day(transcript, datas)
+        _check_policy(transcript, zone.policy)
+        minima = zone.find_minima(known.purpose, resolution=_resolution(datas, quantities))
         check = LoadCurveCheck(
             tuple(_with_only(quantities, data) for data in datas),
             quantities,
-            known.layout,
+            known.lay_out(minima),
             _committed(seed, transcript),
         )
         running = zone.checks.begin(check, view=view, keys=keys)
@@ -245,6 +260,21 @@ def begin_bill(
     """
     plan = compile_bill(data, tariff=parse_tariff(fetch_tariff(view, by or data.roster.tariff)))
     return zone.checks.begin(BillCheck(data, plan), view=view, keys=keys)
+
+
+def _check_policy(transcript: Transcript, policy: Policy) -> None:
+    """Refuse a load curve whose cells were laid out by another policy than holds here."""
+    if transcript.policy != policy.digest:
+        raise ReleaseRefusedError(
+            "A load curve was computed under another release policy than the authority's.",
+            reason="release.policy",
+            remedy="Give the platform the policy that the authority has, and run the plan again.",
+        )
+
+
+def _resolution(datas: Sequence[RosterData], quantities: Sequence[str]) -> Resolution:
+    most = max(data.entry(name).intervals for data in datas for name in quantities)
+    return curve_resolution(most)
 
 
 def _with_only(quantities: Sequence[str], data: RosterData) -> RosterData:

@@ -13,6 +13,9 @@ from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.packages import Keep, PreviewAnswer, VaultAnswer
 from gridsecure.messages import Signed
+from gridsecure.plans.cells import Minima
+from gridsecure.policy.decisions import asked_for, find_minima
+from gridsecure.policy.language import Policy, Resolution
 from gridsecure.store.objects import ObjectStore
 
 Settlement = Callable[[str, Sequence[str]], list[str]]
@@ -61,6 +64,7 @@ class AuthorityZone:
         identity: The identity authority's key by thumbprint; gateways are known by it alone.
         office: The billing office's key by thumbprint; it closes months.
         settlement: Asks the identity authority for settlement pseudonyms.
+        policy: What may be released, of how many customers at the least.
         shadow_questions: How many a cell answers of a month in previews of shadow runs.
         timezones: Local time of every tariff that this process read.
     """
@@ -74,5 +78,10 @@ class AuthorityZone:
     office: Mapping[str, Sm2PublicKey]
     settlement: Settlement
     vault: VaultDoor
+    policy: Policy
     shadow_questions: int = 0
     timezones: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def find_minima(self, purpose: str, *, resolution: Resolution) -> Minima:
+        """What policy permits a request of this purpose, at a resolution."""
+        return find_minima(self.policy, asked_for(purpose, resolution=resolution))

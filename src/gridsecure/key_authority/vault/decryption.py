@@ -91,7 +91,7 @@ from gridsecure.messages import (
     open_message,
 )
 from gridsecure.plans.bills import plan_bill
-from gridsecure.plans.cells import ENERGY
+from gridsecure.plans.cells import ENERGY, Minima
 from gridsecure.plans.execution import billing_period, roster_contracts, roster_rules
 from gridsecure.plans.key_ring import MAX_OPEN, foreign_key_set_error
 from gridsecure.plans.load_curve import CellLayout, interval_times, lay_out_cells, total_day
@@ -237,7 +237,7 @@ class Vault:
         """
         order = self._order(envelope, CheckedTotals)
         remaining = _Files(files)
-        seating = self._seat(order.rosters, remaining)
+        seating = self._seat(order.rosters, remaining, minima=Minima(order.minima))
         layout = seating.layout
         found = withheld_measures(order.withheld)
         withheld = {place for place, measures in found.items() if ENERGY in measures}
@@ -261,11 +261,11 @@ class Vault:
         remaining.finish()
         return VaultAnswer(cells=cells, statements=[])
 
-    def _seat(self, digests: list[Digest], texts: Iterator[bytes]) -> _Seating:
+    def _seat(self, digests: list[Digest], texts: Iterator[bytes], *, minima: Minima) -> _Seating:
         """The cells of some rosters; days that follow each other have the same ones."""
         with self._lock:
             known = self._layouts[0] if self._layouts else None
-        if known is not None and known.digests == tuple(digests):
+        if known is not None and (known.digests, known.minima) == (tuple(digests), minima):
             for digest in digests:
                 check_named(next(texts), digest=digest)
             return known
@@ -277,8 +277,8 @@ class Vault:
                 seated.append(_Seated.of(roster))
                 yield roster
 
-        layout = lay_out_cells(rosters())
-        seating = _Seating(tuple(digests), tuple(seated), layout)
+        layout = lay_out_cells(rosters(), minima=minima)
+        seating = _Seating(tuple(digests), minima, tuple(seated), layout)
         with self._lock:
             self._layouts[:] = [seating]
         return seating
@@ -396,9 +396,10 @@ class _Seated:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seating:
-    """Some rosters, by digest, and the cells they are laid out in."""
+    """Some rosters, by digest, and the cells they are laid out in by some minima."""
 
     digests: tuple[Digest, ...]
+    minima: Minima
     seated: tuple[_Seated, ...]
     layout: CellLayout
 
