@@ -30,9 +30,9 @@ def groups(monkeypatch, tmp_path):
     """A gateway, and how many batches each of its turns was for."""
     sizes = []
 
-    def counted(zone, sent, *, has_waiting):
+    def counted(zone, sent, **asked):
         sizes.append(len(sent))
-        return take_in_together(zone, sent, has_waiting=has_waiting)
+        return take_in_together(zone, sent, **asked)
 
     monkeypatch.setattr(gateway_small_batches, "take_in_together", counted)
     made = Queueing(tmp_path / "gateway", queued_body_bytes=10_000)

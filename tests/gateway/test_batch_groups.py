@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -132,7 +133,7 @@ def gateway(tmp_path_factory) -> Iterator[Gateway]:
 
 
 def together(zone, batches, *, waiting=frozenset()):
-    return take_in_together(zone, batches, has_waiting=waiting.__contains__)
+    return take_in_together(zone, batches, has_waiting=waiting.__contains__, reading=nullcontext())
 
 
 def as_served(zone, batches):

@@ -10,6 +10,7 @@ functions.
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 from typing import Final
 
@@ -43,7 +44,13 @@ class SmallBatches:
         self._app = app
         self._intake = intake
         self._most_bytes = min(MOST_BYTES, intake.queued_bytes)
-        work = partial(take_in_together, intake.zone, has_waiting=intake.queue.has_waiting)
+        # The interpreter runs one thread at a time, and two that compute take it from each other.
+        work = partial(
+            take_in_together,
+            intake.zone,
+            has_waiting=intake.queue.has_waiting,
+            reading=threading.Lock(),
+        )
         self._gathered: Gathered[SmallBatch, Outcome] = Gathered(work, turns=TURNS_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -12,7 +12,7 @@ batches that share an id or a sequence the first one is done before the next one
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -81,12 +81,17 @@ class _Arrived:
 
 
 def take_in_together(
-    zone: GatewayZone, sent: Sequence[SmallBatch], *, has_waiting: Callable[[str], bool]
+    zone: GatewayZone,
+    sent: Sequence[SmallBatch],
+    *,
+    has_waiting: Callable[[str], bool],
+    reading: AbstractContextManager[object],
 ) -> list[Outcome]:
     """Take in batches, in the order in which they came.
 
     Args:
         has_waiting: Whether a batch of a source waits; those behind it are left.
+        reading: Held while bodies are read, and not while they are signed for and kept.
 
     Raises:
         StorageError: The database could not be read; nothing was taken in.
@@ -101,7 +106,7 @@ def take_in_together(
     left: set[_Name] = set()
     while arrived:
         group = _without_namesakes(arrived)
-        found = _take_in(zone, [arrived[number] for number in group])
+        found = _take_in(zone, [arrived[number] for number in group], reading=reading)
         for number, outcome in zip(group, found, strict=True):
             outcomes[number] = outcome
             own = arrived.pop(number).names
@@ -125,32 +130,43 @@ def _without_namesakes(arrived: Mapping[int, _Arrived]) -> list[int]:
     return group
 
 
-def _take_in(zone: GatewayZone, group: Sequence[_Arrived]) -> list[Outcome]:
+def _take_in(
+    zone: GatewayZone, group: Sequence[_Arrived], *, reading: AbstractContextManager[object]
+) -> list[Outcome]:
     """Take in batches of different names."""
     outcomes: dict[int, Outcome] = {}
     written: dict[int, WrittenBatch] = {}
-    with read_session(zone.engine) as session:
-        known = KnownNames(session, [one.arrival for one in group])
     with ExitStack() as drafts:
-        for number, one in enumerate(group):
-            try:
-                one.arrival.name.check()
-                if known.check(one.arrival, one.digest):
-                    outcomes[number] = _first_receipt(zone, one.arrival)
-                    continue
-                draft = drafts.enter_context(ReadingsWriter(batch_folder(zone)))
-                counts = _write(zone, one, writer=draft)
-            except GridSecureError as refused:
-                outcomes[number] = refused
-                continue
-            except Exception:  # noqa: BLE001 - whatever one body breaks, the others are taken in
-                counts = None  # its route meets the same, and answers for it alone
-            if counts is None:
-                outcomes[number] = one.arrival.source
-            else:
-                written[number] = WrittenBatch(one.arrival, draft, counts, one.digest)
+        with reading:
+            with read_session(zone.engine) as session:
+                known = KnownNames(session, [one.arrival for one in group])
+            for number, one in enumerate(group):
+                draft = _read(zone, one, known=known, drafts=drafts)
+                if isinstance(draft, WrittenBatch):
+                    written[number] = draft
+                else:
+                    outcomes[number] = draft
         outcomes |= _keep(zone, written)
     return [outcomes[number] for number in range(len(group))]
+
+
+def _read(
+    zone: GatewayZone, one: _Arrived, *, known: KnownNames, drafts: ExitStack
+) -> WrittenBatch | Outcome:
+    """Write a batch's readings to a draft, or say why there is nothing to write."""
+    try:
+        one.arrival.name.check()
+        if known.check(one.arrival, one.digest):
+            return _first_receipt(zone, one.arrival)
+        draft = drafts.enter_context(ReadingsWriter(batch_folder(zone)))
+        counts = _write(zone, one, writer=draft)
+    except GridSecureError as refused:
+        return refused
+    except Exception:  # noqa: BLE001 - whatever one body breaks, the others are taken in
+        counts = None  # its route meets the same, and answers for it alone
+    if counts is None:
+        return one.arrival.source
+    return WrittenBatch(one.arrival, draft, counts, one.digest)
 
 
 def _write(zone: GatewayZone, one: _Arrived, *, writer: ReadingsWriter) -> Counts | None:

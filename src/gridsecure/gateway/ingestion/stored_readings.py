@@ -112,7 +112,7 @@ class ReadingsWriter:
         broken: NDArray[np.int8],
         timezone: str,
     ) -> None:
-        """Write readings of energies alone, as `add` would.
+        """Write a file of energies alone, all of it at once, as `add` would.
 
         Args:
             energy_wh: Of each [Wh].
@@ -134,7 +134,12 @@ class ReadingsWriter:
         schema = _schema((*COLUMNS, RULE), timezone)
         starts = pa.array(readings.starts).view(schema.field("start").type)
         columns = [ids, starts, pa.array(energy_wh), qualities, rules]
-        self._write(pa.Table.from_arrays(columns, schema=schema))
+        # Parquet is written in some forty parts, each of which would call Python.
+        whole = pa.BufferOutputStream()
+        with pq.ParquetWriter(whole, schema, compression="zstd") as writer:
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+        with _disk_errors():
+            self._digesting.write(whole.getvalue().to_pybytes())
 
     def _write(self, table: pa.Table) -> None:
         with _disk_errors():
