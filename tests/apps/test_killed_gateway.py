@@ -16,6 +16,7 @@ import pytest
 from gridsecure.cli.processes import python_command
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.identity.access_tokens import give_token
+from gridsecure.whole_files import DRAFT
 from tests.apps.gateway_services import Services
 from tests.apps.zone_apps import point
 from tests.cli.test_processes import free_port
@@ -159,4 +160,6 @@ def test_no_batch_with_a_receipt_is_lost_by_a_kill_and_none_counts_twice(gateway
     assert listed["adds_up"], listed["differing"]
     assert listed["total"]["came_in"] % (BATCHES * 96) == 0
     readings = gateway.services.folder / "readings"
-    assert all(path.suffix == ".parquet" for path in readings.iterdir())
+    # Batches by themselves, and packs of them: no draft of either.
+    assert {path.suffix for path in readings.iterdir()} == {".parquet", ".zip"}
+    assert not [path for path in readings.iterdir() if path.name.startswith(DRAFT)]

@@ -7,29 +7,36 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from zipfile import ZipFile
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlmodel import select
 
+from gridsecure import whole_files
 from gridsecure.errors import GridSecureError, StorageError
-from gridsecure.gateway.ingestion import batch_groups, stored_readings
+from gridsecure.gateway.ingestion import batch_groups
 from gridsecure.gateway.ingestion.batch_groups import SmallBatch, take_in_together
 from gridsecure.gateway.ingestion.batches import (
     Arrival,
     BatchName,
     TakenIn,
     batch_folder,
+    find_batches,
     keep_batches,
     load_batch,
+    newest_batch,
     take_in,
 )
 from gridsecure.gateway.ingestion.sources import Source, find_source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
+from gridsecure.gateway.ingestion.stored_readings import count_rows, read_batches
 from gridsecure.gateway.tables import SCHEMA, BatchMonthRow, BatchRow, SourceRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import BatchReceipt
+from gridsecure.periods import month_period
 from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.schema import migrate
 from gridsecure.store.shared_turns import SharedTurns
@@ -121,8 +128,8 @@ class Gateway:
         ]  # fmt: skip
 
 
-SIGNED = {"id", "message", "digest"}
-"""What a signature makes another one each time, and numbers."""
+SIGNED = {"id", "message", "digest", "pack"}
+"""What a signature makes another one each time, numbers, and where a batch lies."""
 
 
 @pytest.fixture(scope="module")
@@ -250,22 +257,59 @@ def test_batches_behind_one_that_waits_are_left(gateway):
     assert isinstance(found[1], TakenIn)
 
 
-def test_a_fault_of_the_disk_at_one_batch_concerns_that_one_alone(gateway, monkeypatch):
+def test_a_fault_of_the_disk_concerns_all_it_was_for_and_keeps_nothing(gateway, monkeypatch):
     gateway.begin()
-    sync, tries = stored_readings.os.fsync, []
+    before = set(batch_folder(gateway.zone).glob("*"))
 
-    def failing(file):
-        tries.append(file)
-        if len(tries) == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return sync(file)
+    def failing(_file):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
+    group = [batch("good", 1), batch("malformed", 2), batch("other", 3)]
     with monkeypatch.context() as patched:
-        patched.setattr(stored_readings.os, "fsync", failing)
-        found = together(gateway.zone, [batch("good", n) for n in (1, 2, 3)])
-    assert [type(one) for one in found] == [TakenIn, StorageError, TakenIn]
-    assert gateway.ids() == ["n1", "n3"]
-    assert isinstance(together(gateway.zone, [batch("good", 2)])[0], TakenIn)
+        patched.setattr(whole_files.os, "fsync", failing)
+        found = together(gateway.zone, group)
+    assert [type(one) for one in found] == [StorageError, Source, StorageError]
+    assert gateway.ids() == []
+    assert set(batch_folder(gateway.zone).glob("*")) == before
+    assert isinstance(together(gateway.zone, group)[2], TakenIn)
+
+
+def test_batches_that_came_together_lie_in_one_file_each_as_by_itself(gateway):
+    gateway.begin()
+    together(gateway.zone, [batch("good", 1), batch("other", 2), batch("good", 3, source="b")])
+    july = month_period("2026-07", timezone="Asia/Shanghai")
+    paths = find_batches(gateway.zone, july, until=newest_batch(gateway.zone))
+    assert len({path.parent for path in paths}) == 1
+    packed = [read_batches([path], period=july) for path in paths]
+    gateway.begin()
+    by_themselves(gateway.zone, [batch("good", 1), batch("other", 2), batch("good", 3, source="b")])
+    by_itself = find_batches(gateway.zone, july, until=newest_batch(gateway.zone))
+    assert [path.name for path in by_itself] == [path.name for path in paths]
+    for path, readings in zip(by_itself, packed, strict=True):
+        pd.testing.assert_frame_equal(read_batches([path], period=july), readings)
+
+
+@pytest.mark.parametrize("fault", ["altered", "no pack", "gone", "cut off"])
+def test_a_batch_that_is_not_in_its_pack_as_it_was_is_not_read(gateway, fault):
+    gateway.begin()
+    together(gateway.zone, [batch("good")])
+    july = month_period("2026-07", timezone="Asia/Shanghai")
+    (path,) = find_batches(gateway.zone, july, until=newest_batch(gateway.zone))
+    pack = path.parent
+    if fault == "altered":
+        with ZipFile(pack, "w") as altered:
+            altered.writestr(path.name, b"PAR1")
+    elif fault == "gone":
+        with ZipFile(pack, "w") as altered:
+            altered.writestr("another.parquet", b"PAR1")
+    elif fault == "cut off":
+        pack.write_bytes(pack.read_bytes()[:-30])
+    else:
+        pack.unlink()
+    for read in (read_batches, count_rows):
+        with pytest.raises(StorageError) as failed:
+            read([path], period=july)
+        assert failed.value.reason == "storage.read"
 
 
 def test_whatever_one_body_breaks_it_is_left_to_its_route_and_the_others_are_taken_in(

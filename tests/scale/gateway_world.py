@@ -78,6 +78,7 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         kept = {
             "body_digest": name("body", n),
             "readings_digest": "",
+            "pack": "",
             "digest": name("receipt", n),
             "message": "{}",
         }

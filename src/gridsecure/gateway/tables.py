@@ -225,6 +225,7 @@ class BatchRow(SignedRow, table=True):
         id: The order in which batches came.
         body_digest: Of the body as it was sent.
         readings_digest: Of its file, which is named by it.
+        pack: Name of the pack that the file lies in; empty where it lies by itself.
         first_at: Start of its earliest reading.
         last_at: Start of its latest one.
         has_faces: Whether they are faces of registers, read at those moments.
@@ -244,6 +245,7 @@ class BatchRow(SignedRow, table=True):
     sequence: int = Field(sa_type=BigInteger)
     body_digest: str
     readings_digest: str
+    pack: str
     first_at: datetime = Field(sa_type=Moment)
     last_at: datetime = Field(sa_type=Moment, index=True)
     has_faces: bool
@@ -622,5 +624,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0021"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0022"
 )

@@ -1,9 +1,9 @@
 """Small batches that came at once, taken in together, each as if it had come alone.
 
 What costs the same for many as for one is done once: finding the sources, asking for names, the
-waits for the disk, the commit. Each body is read, judged, counted, written and signed for by
+wait for the disk, the commit. Each body is read, judged, counted, written and signed for by
 itself, so that nothing of a batch depends on those beside it. A fault of one concerns that one
-alone; a fault of the commit concerns all that it was for, and nothing of them is kept.
+alone; a fault of the disk or the commit concerns all that it was for, and none of them is kept.
 
 Only bodies of the plainest form are taken in here; what else came is given back for `take_in`. Of
 batches that share an id or a sequence the first one is done before the next one is looked at.
@@ -12,18 +12,18 @@ batches that share an id or a sequence the first one is done before the next one
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import GridSecureError, StorageError
+from gridsecure.gateway.ingestion.batch_packs import BatchPack
 from gridsecure.gateway.ingestion.batch_rules import Counts, broken_rules
 from gridsecure.gateway.ingestion.batches import (
     Arrival,
     BatchName,
     KnownNames,
-    PreparedBatch,
     TakenIn,
     WrittenBatch,
     batch_folder,
@@ -34,7 +34,7 @@ from gridsecure.gateway.ingestion.batches import (
 )
 from gridsecure.gateway.ingestion.plain_lines import read_plain_lines
 from gridsecure.gateway.ingestion.sources import Source, find_sources, unknown_source
-from gridsecure.gateway.ingestion.stored_readings import ReadingsWriter
+from gridsecure.gateway.ingestion.stored_readings import batch_file, disk_errors, energies_file
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store.database import read_session
 
@@ -136,40 +136,37 @@ def _take_in(
     """Take in batches of different names."""
     outcomes: dict[int, Outcome] = {}
     written: dict[int, WrittenBatch] = {}
-    with ExitStack() as drafts:
-        with reading:
-            with read_session(zone.engine) as session:
-                known = KnownNames(session, [one.arrival for one in group])
-            for number, one in enumerate(group):
-                draft = _read(zone, one, known=known, drafts=drafts)
-                if isinstance(draft, WrittenBatch):
-                    written[number] = draft
-                else:
-                    outcomes[number] = draft
-        outcomes |= _keep(zone, written)
+    pack = BatchPack(batch_folder(zone))
+    with reading:
+        with read_session(zone.engine) as session:
+            known = KnownNames(session, [one.arrival for one in group])
+        for number, one in enumerate(group):
+            found = _read(zone, one, known=known, pack=pack)
+            if isinstance(found, WrittenBatch):
+                written[number] = found
+            else:
+                outcomes[number] = found
+    if written:
+        outcomes |= _keep(zone, written, pack=pack)
     return [outcomes[number] for number in range(len(group))]
 
 
 def _read(
-    zone: GatewayZone, one: _Arrived, *, known: KnownNames, drafts: ExitStack
+    zone: GatewayZone, one: _Arrived, *, known: KnownNames, pack: BatchPack
 ) -> WrittenBatch | Outcome:
-    """Write a batch's readings to a draft, or say why there is nothing to write."""
+    """Put a batch's readings into a pack, or say why there are none."""
     try:
         one.arrival.name.check()
         if known.check(one.arrival, one.digest):
             return _first_receipt(zone, one.arrival)
-        draft = drafts.enter_context(ReadingsWriter(batch_folder(zone)))
-        counts = _write(zone, one, writer=draft)
+        return _write(zone, one, pack=pack) or one.arrival.source
     except GridSecureError as refused:
         return refused
     except Exception:  # noqa: BLE001 - whatever one body breaks, the others are taken in
-        counts = None  # its route meets the same, and answers for it alone
-    if counts is None:
-        return one.arrival.source
-    return WrittenBatch(one.arrival, draft, counts, one.digest)
+        return one.arrival.source  # its route meets the same, and answers for it alone
 
 
-def _write(zone: GatewayZone, one: _Arrived, *, writer: ReadingsWriter) -> Counts | None:
+def _write(zone: GatewayZone, one: _Arrived, *, pack: BatchPack) -> WrittenBatch | None:
     """Write a batch's readings and count them; None if it is not of the plainest form."""
     source = one.arrival.source
     plain = read_plain_lines(one.body, source)
@@ -178,28 +175,27 @@ def _write(zone: GatewayZone, one: _Arrived, *, writer: ReadingsWriter) -> Count
     columns, counts = plain.columns, Counts(zone.timezone, zone.cycle_day)
     broken = broken_rules(columns, scope=source.meter_points, at=one.arrival.at)
     counts.add(columns.starts, broken)
-    writer.add_energies(columns, energy_wh=plain.energy_wh, broken=broken, timezone=zone.timezone)
-    return counts
+    data = energies_file(columns, energy_wh=plain.energy_wh, broken=broken, timezone=zone.timezone)
+    digest = sm3_hex(data)
+    pack.add(batch_file(digest, has_faces=False), data)
+    return WrittenBatch(one.arrival, counts, one.digest, digest, pack.name)
 
 
-def _keep(zone: GatewayZone, written: Mapping[int, WrittenBatch]) -> dict[int, Outcome]:
+def _keep(
+    zone: GatewayZone, written: Mapping[int, WrittenBatch], *, pack: BatchPack
+) -> dict[int, Outcome]:
     """Sign for batches and keep them."""
     months = states_of(zone, set().union(*(one.counts.months for one in written.values())))
-    outcomes: dict[int, Outcome] = {}
-    prepared: dict[int, PreparedBatch] = {}
-    for number, one in written.items():
-        try:
-            prepared[number] = prepare_batch(zone, one, months=months)
-        except StorageError as failed:
-            outcomes[number] = failed
-    if not prepared:
-        return outcomes
+    prepared = [prepare_batch(zone, one, months=months) for one in written.values()]
     kept: Sequence[bool | GridSecureError]
     try:
-        kept = keep_batches(list(prepared.values()))
+        with disk_errors():
+            pack.keep()
+        kept = keep_batches(prepared)
     except StorageError as failed:
         kept = [failed] * len(prepared)
-    for (number, batch), outcome in zip(prepared.items(), kept, strict=True):
+    outcomes: dict[int, Outcome] = {}
+    for number, batch, outcome in zip(written, prepared, kept, strict=True):
         if isinstance(outcome, GridSecureError):
             outcomes[number] = outcome
         elif outcome:

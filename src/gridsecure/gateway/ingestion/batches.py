@@ -1,6 +1,7 @@
 """Batches of readings: taken in whole or not at all, once, against a signed receipt.
 
     readings/<name>.parquet     a batch's readings with the rule that rejects each, or none
+    readings/<name>.zip         such files of small batches that came together (`batch_packs`)
 
 The name is the digest of the file, which row and receipt hold too, so that a batch that was altered
 on disk is noticed. A row in the database is what makes it taken in: without one the file is
@@ -41,6 +42,7 @@ from gridsecure.errors import (
     NotFoundError,
     StorageError,
 )
+from gridsecure.gateway.ingestion.batch_packs import PACK
 from gridsecure.gateway.ingestion.batch_rules import (
     RULES,
     Counts,
@@ -251,9 +253,9 @@ def take_in(
     if not is_taken_in(zone, arrival, digest):
         with ReadingsWriter(batch_folder(zone)) as writer:
             counts = _write(zone, body, writer=writer, arrival=arrival, note=note)
-            written = WrittenBatch(arrival, writer, counts, digest)
+            written = WrittenBatch(arrival, counts, digest, writer.finish())
             prepared = prepare_batch(zone, written, months=states_of(zone, counts.months))
-            if zone.batch_turns.do(prepared, work=keep_batches):
+            if zone.batch_turns.do((writer, prepared), work=_keep_files):
                 return prepared.taken_in
     return load_batch(zone, source=arrival.source.name, batch_id=arrival.name.batch_id)
 
@@ -287,21 +289,24 @@ def _columns(readings: pd.DataFrame) -> ReadingColumns:
 
 @dataclass(frozen=True, slots=True)
 class WrittenBatch:
-    """A batch whose readings are written to a draft.
+    """A batch whose readings are in a file that is still to be kept.
 
     Args:
         body_digest: Of the body as it was sent.
+        readings_digest: Of the file.
+        pack: Name of the pack that it is in, or none.
     """
 
     arrival: Arrival
-    writer: ReadingsWriter
     counts: Counts
     body_digest: str
+    readings_digest: str
+    pack: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedBatch:
-    """A batch of which all is written and signed, and nothing is on the disk for certain.
+    """A batch of which all is written and signed, and whose row is still to be kept.
 
     Args:
         taken_in: What its source is told once it is.
@@ -317,13 +322,10 @@ class PreparedBatch:
 def prepare_batch(
     zone: GatewayZone, written: WrittenBatch, *, months: Mapping[str, BatchState]
 ) -> PreparedBatch:
-    """Finish a batch's file, and sign its receipt.
+    """Sign for a batch.
 
     Args:
         months: What becomes of each month that it has readings of, as `states_of` says.
-
-    Raises:
-        StorageError: The disk refuses (`storage.failed`).
     """
     arrival, counts = written.arrival, written.counts
     first, last = (
@@ -335,7 +337,7 @@ def prepare_batch(
         batch_id=arrival.name.batch_id,
         sequence=arrival.name.sequence,
         body_digest=written.body_digest,
-        readings_digest=written.writer.finish(),
+        readings_digest=written.readings_digest,
         readings=counts.readings,
         rejected=dict(sorted(counts.rejected.items())),
         first=first,
@@ -345,6 +347,7 @@ def prepare_batch(
     )
     signed = sign_message(receipt, key=zone.signing_key)
     row = _row(zone, receipt, counts) | {
+        "pack": written.pack,
         "digest": signed.digest,
         "message": signed.model_dump_json(),
     }
@@ -367,36 +370,45 @@ def _row(zone: GatewayZone, receipt: BatchReceipt, counts: Counts) -> dict[str, 
     }
 
 
+def _keep_files(
+    batches: Sequence[tuple[ReadingsWriter, PreparedBatch]],
+) -> list[bool | GridSecureError]:
+    """As `keep_batches`, with their files, each of which may fail by itself."""
+    outcomes: dict[int, bool | GridSecureError] = {}
+    # Names are given once all bytes are on the disk: each turn of the two would be a wait of its
+    # own for the file system's journal.
+    for step in (ReadingsWriter.sync, ReadingsWriter.place):
+        for number, (writer, _) in enumerate(batches):
+            try:
+                if number not in outcomes:
+                    step(writer)
+            except StorageError as failed:
+                outcomes[number] = failed
+    sync_batches(batch_folder(batches[0][1].zone))
+    there = [number for number in range(len(batches)) if number not in outcomes]
+    kept = keep_batches([batches[number][1] for number in there])
+    outcomes |= dict(zip(there, kept, strict=True))
+    return [outcomes[number] for number in range(len(batches))]
+
+
 def keep_batches(batches: Sequence[PreparedBatch]) -> list[bool | GridSecureError]:
-    """Make batches durable and keep their rows, in one commit.
+    """Keep the rows of batches whose files are on the disk, in one commit.
 
     Returns:
         Whether each is new, or why it was not kept.
 
     Raises:
-        StorageError: The disk or the database could not take any of them.
+        StorageError: The database could not take any of them.
     """
-    outcomes: list[bool | GridSecureError] = [True] * len(batches)
-    # Names are given once all bytes are on the disk: each turn of the two would be a wait of its
-    # own for the file system's journal.
-    for step in (ReadingsWriter.sync, ReadingsWriter.place):
-        for number, batch in enumerate(batches):
-            try:
-                if outcomes[number] is True:
-                    step(batch.written.writer)
-            except StorageError as failed:
-                outcomes[number] = failed
-    zone = batches[0].zone
-    sync_batches(batch_folder(zone))
-    with write_session(zone.engine) as session:
+    if not batches:
+        return []
+    with write_session(batches[0].zone.engine) as session:
         # Looked at again: a body that came under a name in the meantime has the gateway's word.
         known = KnownNames(session, [batch.written.arrival for batch in batches])
-        for number, batch in enumerate(batches):
-            if outcomes[number] is True:
-                outcomes[number] = known.take(batch.written.arrival, batch.written.body_digest)
+        outcomes = [known.take(one.written.arrival, one.written.body_digest) for one in batches]
         kept = [one for one, outcome in zip(batches, outcomes, strict=True) if outcome is True]
         _keep(session, kept)
-    return outcomes
+    return list(outcomes)
 
 
 def _keep(session: Session, batches: Sequence[PreparedBatch]) -> None:
@@ -555,4 +567,5 @@ def batch_folder(zone: GatewayZone) -> Path:
 
 def locate_batch(zone: GatewayZone, row: BatchRow) -> Path:
     """Where a batch's readings lie."""
-    return batch_folder(zone) / batch_file(row.readings_digest, has_faces=row.has_faces)
+    folder = batch_folder(zone) / f"{row.pack}{PACK}" if row.pack else batch_folder(zone)
+    return folder / batch_file(row.readings_digest, has_faces=row.has_faces)

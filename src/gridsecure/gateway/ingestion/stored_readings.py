@@ -1,4 +1,6 @@
-"""Readings of batches as they are kept: one Parquet file a batch, and a month of many put together.
+"""Readings of batches as they are kept: a Parquet file each, and a month of many put together.
+
+The file lies by itself, or in a pack of batches that came together (`batch_packs`).
 
 Lengths of intervals are not kept, but for daily values. A batch may be too short to show them; all
 batches together do.
@@ -39,6 +41,7 @@ from gridsecure.billing.readings import (
 from gridsecure.billing.registers import REGISTER
 from gridsecure.crypto.sm3 import Sm3
 from gridsecure.errors import InvalidReadingsError, StorageError
+from gridsecure.gateway.ingestion.batch_packs import open_stored
 from gridsecure.gateway.ingestion.batch_rules import RULES, ReadingColumns
 from gridsecure.gateway.private_files import private_folder
 from gridsecure.periods import BillingPeriod
@@ -57,6 +60,7 @@ _TYPES: Final = {
     COUNTED: pa.bool_(),
 } | dict.fromkeys(REGISTER_COLUMNS, pa.int64())
 _BLOCK: Final = 1 << 20
+_COMPRESSION: Final = "zstd"
 
 Mark = Callable[[pd.DataFrame], pd.DataFrame]
 """Told the readings of each batch of energies in turn; may add columns."""
@@ -81,7 +85,7 @@ class ReadingsWriter:
         """
         self._draft = private_folder(folder) / f"{DRAFT}{secrets.token_hex(8)}"
         self._sm3 = Sm3()
-        with _disk_errors():
+        with disk_errors():
             descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._file = os.fdopen(descriptor, "wb")
         self._digesting = _Digesting(self._file, self._sm3)
@@ -104,47 +108,10 @@ class ReadingsWriter:
         arrays = [pa.Array.from_pandas(readings[one.name], type=one.type) for one in schema]
         self._write(pa.Table.from_arrays(arrays, schema=schema))
 
-    def add_energies(
-        self,
-        readings: ReadingColumns,
-        *,
-        energy_wh: NDArray[np.int64],
-        broken: NDArray[np.int8],
-        timezone: str,
-    ) -> None:
-        """Write a file of energies alone, all of it at once, as `add` would.
-
-        Args:
-            energy_wh: Of each [Wh].
-            broken: Which of `RULES` rejects each.
-            timezone: What their starts are given in.
-
-        Raises:
-            StorageError: The disk refuses (`storage.failed`).
-        """
-        texts = (
-            pa.array(names, pa.string()).take(pa.array(codes))
-            for codes, names in (
-                (readings.meters, readings.names),
-                (readings.qualities, readings.flags),
-                (broken, RULES),
-            )
-        )
-        ids, qualities, rules = texts
-        schema = _schema((*COLUMNS, RULE), timezone)
-        starts = pa.array(readings.starts).view(schema.field("start").type)
-        columns = [ids, starts, pa.array(energy_wh), qualities, rules]
-        # Parquet is written in some forty parts, each of which would call Python.
-        whole = pa.BufferOutputStream()
-        with pq.ParquetWriter(whole, schema, compression="zstd") as writer:
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-        with _disk_errors():
-            self._digesting.write(whole.getvalue().to_pybytes())
-
     def _write(self, table: pa.Table) -> None:
-        with _disk_errors():
+        with disk_errors():
             if self._writer is None:
-                self._writer = pq.ParquetWriter(self._sink, table.schema, compression="zstd")
+                self._writer = pq.ParquetWriter(self._sink, table.schema, compression=_COMPRESSION)
             self._writer.write_table(table)
 
     def finish(self) -> str:
@@ -153,7 +120,7 @@ class ReadingsWriter:
         Raises:
             StorageError: The disk refuses (`storage.failed`).
         """
-        with _disk_errors():
+        with disk_errors():
             if self._writer is not None:
                 self._writer.close()
             self._file.flush()
@@ -166,7 +133,7 @@ class ReadingsWriter:
         Raises:
             StorageError: The disk refuses (`storage.failed`).
         """
-        with _disk_errors():
+        with disk_errors():
             os.fsync(self._file.fileno())
 
     def place(self) -> None:
@@ -176,7 +143,7 @@ class ReadingsWriter:
             StorageError: The disk refuses (`storage.failed`).
         """
         name = batch_file(self._digest, has_faces=bool(self._kind))
-        with _disk_errors():
+        with disk_errors():
             self._draft.replace(self._draft.with_name(name))
 
     def keep(self) -> str:
@@ -212,6 +179,38 @@ class ReadingsWriter:
         self._draft.unlink(missing_ok=True)
 
 
+def energies_file(
+    readings: ReadingColumns,
+    *,
+    energy_wh: NDArray[np.int64],
+    broken: NDArray[np.int8],
+    timezone: str,
+) -> bytes:
+    """A file of energies alone, as `ReadingsWriter` writes one of a single frame.
+
+    Args:
+        energy_wh: Of each [Wh].
+        broken: Which of `RULES` rejects each.
+        timezone: What their starts are given in.
+    """
+    texts = (
+        pa.array(names, pa.string()).take(pa.array(codes))
+        for codes, names in (
+            (readings.meters, readings.names),
+            (readings.qualities, readings.flags),
+            (broken, RULES),
+        )
+    )
+    ids, qualities, rules = texts
+    schema = _schema((*COLUMNS, RULE), timezone)
+    starts = pa.array(readings.starts).view(schema.field("start").type)
+    columns = [ids, starts, pa.array(energy_wh), qualities, rules]
+    whole = pa.BufferOutputStream()
+    with pq.ParquetWriter(whole, schema, compression=_COMPRESSION) as writer:
+        writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+    return whole.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
 @lru_cache(maxsize=64)
 def _schema(columns: tuple[str, ...], timezone: str) -> pa.Schema:
     types = _TYPES | {"start": pa.timestamp("us", timezone)}
@@ -224,7 +223,7 @@ def sync_batches(folder: Path) -> None:
     Raises:
         StorageError: The disk refuses (`storage.failed`).
     """
-    with _disk_errors():
+    with disk_errors():
         sync_folder(folder)
 
 
@@ -253,7 +252,12 @@ class _Digesting:
 
 
 @contextmanager
-def _disk_errors() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
+    """Say of readings what the disk refuses.
+
+    Raises:
+        StorageError: It does (`storage.failed`).
+    """
     try:
         yield
     except OSError as error:
@@ -410,7 +414,7 @@ def _load(path: Path, period: BillingPeriod) -> pd.DataFrame:
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     """A batch's file, once its bytes were compared with its name."""
     try:
-        with path.open("rb") as file:
+        with open_stored(path) as file:
             if _digest(file) != path.name.partition(".")[0]:
                 raise _unreadable()
             file.seek(0)
@@ -454,7 +458,7 @@ def _counting(stored: pq.ParquetFile, group: int, period: BillingPeriod) -> pd.D
 
 def _rows(path: Path, period: BillingPeriod) -> int:
     try:
-        with pq.ParquetFile(path) as stored:
+        with open_stored(path) as file, pq.ParquetFile(file) as stored:
             groups = _groups(stored, period)
             return sum(int(stored.metadata.row_group(group).num_rows) for group in groups)
     except (OSError, ValueError) as error:
