@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 
 import pytest
 
 from gridsecure.gateway import outbox, preparation
+from gridsecure.gateway.books.imports import state_contracts
 from gridsecure_api.gateway_timetable import Due, Timetable
 from tests.apps.test_api_corrections import late, line, meter, months_of
-from tests.apps.test_api_readings import REAL_PACKING, Sources
+from tests.apps.test_api_readings import REAL_PACKING, Sources, written
 from tests.gateway.gateway_world import MONTH, Killed
+from tests.gateway.reading_tables import long_table
 
 END = datetime(2026, 7, 31, 16, tzinfo=UTC)
 """The end of July in Shenzhen."""
 
 
 @pytest.fixture
-def services(tmp_path, monkeypatch):
+def bare(tmp_path, monkeypatch):
+    """Services that nothing was handed in to."""
     monkeypatch.setattr(
         preparation, "pack_energies", lambda *a, **k: islice(REAL_PACKING(*a, **k), 3)
     )
     made = Sources(tmp_path)
-    made.put_files()
     yield made
     made.close()
+
+
+@pytest.fixture
+def services(bare):
+    bare.put_files()
+    return bare
 
 
 def timetable(services, now: datetime, *, cut_off=None, gathered=None) -> Timetable:
@@ -50,6 +58,18 @@ def test_a_month_is_billed_at_its_cut_off_and_not_before(services):
     assert begun(services, END + timedelta(days=3), cut_off=3)["state"] == "done"
     (shown,) = timetable(services, END + timedelta(days=9), cut_off=3).board()
     assert (shown.state, shown.late_readings, shown.due_at) == ("done", False, None)
+
+
+def test_a_month_of_batches_and_books_is_billed_without_a_file(bare):
+    zone = bare.app.state.service.zone
+    assert bare.call("GET", "").json()["reason"] == "month.unknown"
+    answer = bare.send(written(long_table(bare.world), "csv"))
+    assert bare.receipt(answer).months == {MONTH: "waiting"}
+    assert bare.call("POST", "/process").json()["reason"] == "month.unknown"
+    contracts = bare.world.contracts()
+    state_contracts(zone, contracts, valid_from=date(2026, 7, 1), person="operator", at=END)
+    assert begun(bare, END + timedelta(days=3), cut_off=3)["state"] == "done"
+    assert months_of(bare, "b1") == {MONTH: "billed"}
 
 
 def test_late_readings_are_gathered_and_then_corrected(services):

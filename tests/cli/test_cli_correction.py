@@ -48,12 +48,12 @@ def running(tmp_path):
         process.wait(60)
 
 
-def run(services, person, *command: str) -> str:
+def run(services, person, *command: str, of: str = "correction") -> str:
     urls, home = services
     given = [f"--identity={urls['identity']}", f"--key={home / 'people' / person / 'signing.key'}"]
     given += [f"--{name}={urls[name]}" for name in needed(command[0])]
     done = subprocess.run(
-        [PROGRAM, "correction", *command, *given],
+        [PROGRAM, of, *command, *given],
         capture_output=True,
         text=True,
         timeout=120,
@@ -125,6 +125,13 @@ def needed(name: str) -> tuple[str, ...]:
 
 def test_a_billed_month_is_corrected_computed_and_released(running, tmp_path):
     _, home = running
+    processed = json.loads(
+        run(running, "operator", "process", MONTH, "--format=json", of="gateway")
+    )
+    assert (processed["state"], processed["report"]["excluded"]) == ("done", {})
+    shown = run(running, "operator", "months", of="gateway")
+    assert re.search(f"{MONTH} .*done", shown), shown
+    assert "run.empty" in run(running, "billing", "release", f"--month={MONTH}", of="period")
     name, *_ = (home / "input" / "contracts.csv").read_text().splitlines()[1].split(",")
     late = tmp_path / "late.csv"
     late.write_text(f"meter_point_id,start,kwh\n{name},{MONTH}-01 00:00,9.5\n")

@@ -65,6 +65,15 @@ def test_months_are_reconciled_and_what_does_not_add_up_is_named(desk):
     assert [one["name"] for one in month["differing"]] == ["one"]
 
 
+def test_a_month_is_processed_and_says_why_it_is_not(desk):
+    _, operator = desk
+    refused = invoke("process", MONTH, *operator)
+    assert refused.exit_code == 1
+    assert "month.unknown" in refused.output
+    assert invoke("months", *operator).exit_code == 0
+    assert json.loads(invoke("months", *operator, "--format", "json").stdout) == {"months": []}
+
+
 def test_files_of_a_month_are_handed_in_and_a_wrong_one_changes_nothing(desk, tmp_path):
     services, operator = desk
     (faces, wrong, contracts) = (tmp_path / name for name in ("faces.csv", "no.csv", "books.csv"))

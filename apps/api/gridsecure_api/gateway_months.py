@@ -94,6 +94,7 @@ class MonthWorker:
         files = load_files(self._zone, month)
         with self._lock:
             self._refuse_while_busy()
+            private_folder(files.folder)  # of a month of batches alone there is none yet
             self._begin(Place(month), lambda: self._work(files, self._note))
 
     def correct(self, month: str, save: Callable[[], CorrectionFiles]) -> CorrectionStatus:

@@ -1,4 +1,4 @@
-"""The commands of `gridsecure gateway`: what it is handed in, and what became of readings."""
+"""The commands of `gridsecure gateway`: what it is handed in, its months, and their readings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from gridsecure.cli.office_options import IdentityUrlOption
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import PersonOption
+from gridsecure.cli.released_runs import wait_for
 from gridsecure.cli.source import GatewayOption
+from gridsecure.errors import GridSecureError
 
 with on_use():
     from gridsecure.cli import online
@@ -71,6 +73,70 @@ def hand_in(  # noqa: PLR0913 - one parameter an option
         kept = call("gateway", "PUT", f"/months/{month}/files", **asked)
     told = f"{kept['readings_files']:,} of readings, {len(checks or ()):,} to compare them with"
     Console().print(f"{month}: files are kept: {told}; {kept['contracts']:,} contracts.")
+
+
+@gateway_app.command("process")
+@explain_errors
+def process(
+    month: Annotated[str, typer.Argument(help="The month that is over, as 2026-07.")],
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Have a month validated, encrypted and uploaded, as an operator, and wait until it is done.
+
+    It fixes who is billed, and from which readings; what comes later is corrected. The same again
+    resumes it. Next the billing office closes the month: gridsecure period close.
+    """
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        path = f"/months/{month}"
+        call("gateway", "POST", f"{path}/process")
+        told = wait_for(lambda: call("gateway", "GET", path), while_in={"running"})
+    if told["state"] != "done":
+        raise GridSecureError(
+            told["message"] or "The month did not come to its end.",
+            reason=told["reason"] or "month.interrupted",
+            remedy="Start it again when its reason is gone.",
+        )
+    print_result(told, output, show=lambda console: _show_report(month, told["report"], console))
+
+
+def _show_report(month: str, report: dict[str, Any], console: Console) -> None:
+    counts = {name: f"{report[name]:,}" for name in ("billed_meters", "meters", "accepted")}
+    console.print(
+        f"{month}: {counts['billed_meters']} of {counts['meters']} meter points are billed, from"
+        f" {counts['accepted']} readings, {report['estimated']:,} of them estimated."
+    )
+    for title, by in (("left out", "excluded"), ("estimated", "estimated_by")):
+        found = ", ".join(f"{reason} {count:,}" for reason, count in sorted(report[by].items()))
+        if found:
+            console.print(f"  {title}: {found}")
+
+
+@gateway_app.command("months")
+@explain_errors
+def list_months(
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """List the months that something was handed in for, as an operator or the billing staff."""
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        found = call("gateway", "GET", "/months")
+    print_result({"months": found}, output, show=lambda console: _list_months(found, console))
+
+
+def _list_months(found: list[dict[str, Any]], console: Console) -> None:
+    table = Table("month", "state", "late readings", "billed or corrected by itself at")
+    for one in found:
+        state = one["state"] if one["reason"] is None else f"{one['state']}: {one['reason']}"
+        late = "wait" if one["late_readings"] else ""
+        table.add_row(one["month"], state, late, (one["due_at"] or "")[:16])
+    console.print(table)
 
 
 @gateway_app.command("waiting")

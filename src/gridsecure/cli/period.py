@@ -1,8 +1,9 @@
-"""The commands of `gridsecure period`: closing a month or day, and comparing what it was billed.
+"""The commands of `gridsecure period`: closing a month or day, releasing its bills, comparing them.
 
 The billing office closes a month once its rosters are in: it signs the list of uploads that are
 billed and totalled together. What comes later is closed by a further list. Uploads that spoil the
-others are left out by a new list, which takes the earlier one's place. Once bills or corrections
+others are left out by a new list, which takes the earlier one's place. Then the billing staff has
+the bills of the month computed and released. Once bills or corrections
 are released, the office compares them with those that the gateways expect.
 """
 
@@ -18,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gridsecure.cli import released_runs
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.office_options import (
     AuthorityUrlOption,
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
     from gridsecure.offices.billing_office import BillingOffice
 
 period_app = typer.Typer(
-    help="Close a month: say which uploads are billed and totalled together.", no_args_is_help=True
+    help="Close a month, have its bills released, and compare them with the gateways'.",
+    no_args_is_help=True,
 )
 
 PersonOption = Annotated[Path, typer.Option(help="Key that you sign in with.")]
@@ -123,6 +126,32 @@ def close(  # noqa: PLR0913 - one parameter an option
         )
     runs = "Its load curve" if day else "Bills and load curves"
     Console().print(f"Closed {month or day} for {count} uploads. {runs} can be run.")
+
+
+@period_app.command("release")
+@explain_errors
+def release(  # noqa: PLR0913 - one parameter an option
+    *,
+    identity: IdentityUrlOption,
+    platform: PlatformUrlOption,
+    authority: AuthorityUrlOption,
+    key: PersonOption,
+    month: MonthOption,
+    timezone: TimezoneOption = TIMEZONE,
+    cycle_day: CycleDayOption = CALENDAR,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Have the bills of a closed month computed and released, as a member of the billing staff.
+
+    What was released before is not computed again; a month closed for late uploads has theirs
+    released.
+    """
+    order = {"plan": "bill", "purpose": "billing"} | month_span(month, timezone, cycle_day)
+    services = {"platform": platform, "authority": authority}
+    document = released_runs.release_run(identity, services, order, key=key)
+    print_result(
+        document, output, show=lambda console: released_runs.show_outcomes(document, console)
+    )
 
 
 @period_app.command("compare")

@@ -45,6 +45,7 @@ from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 
 _CHUNK: Final = 1 << 20
 _POINTER: Final = "input.json"
+_NO_FILES: Final[dict[str, Any]] = {"folder": "", "readings": [], "tariffs": {}}
 _CONTRACTS: Final = "contracts.csv"
 _WHAT: Final = "A file of the month"
 
@@ -177,29 +178,32 @@ def _read_contracts(source: BinaryIO | None, staging: Path) -> pd.DataFrame | No
 
 
 def require_files(zone: GatewayZone, month: str) -> dict[str, Any]:
-    """Require that files were handed in for a month, without reading them.
+    """Require that there is something to process of a month, without reading it.
 
     Returns:
-        The folder and the names of the set in force.
+        The folder and the names of the set of files in force, which may be none where sources sent
+        batches and the books have contracts.
 
     Raises:
-        NotFoundError: None were handed in (`month.unknown`).
+        NotFoundError: Nothing was handed in (`month.unknown`).
     """
     pointer = _pointer(month_folder(zone, month))
-    if pointer is None:
-        raise NotFoundError(
-            f"No files were sent for {month}.",
-            reason="month.unknown",
-            remedy=f"Send them to /months/{month}/files.",
-        )
-    return pointer
+    if pointer is not None:
+        return pointer
+    if newest_batch(zone, month=month) and is_held_in(zone, zone.period(month)):
+        return _NO_FILES
+    raise NotFoundError(
+        f"Of {month} there are no files, and no batches beside contracts in the books.",
+        reason="month.unknown",
+        remedy="Send batches to /v1/readings, with contracts in the books; or hand in files.",
+    )
 
 
 def load_files(zone: GatewayZone, month: str) -> MonthFiles:
-    """The files in force for a month.
+    """The files in force for a month, and the batches of it.
 
     Raises:
-        NotFoundError: None were handed in (`month.unknown`).
+        NotFoundError: Nothing was handed in (`month.unknown`).
         StorageError: The disk refuses to read them.
     """
     return _load(zone, month, require_files(zone, month))
@@ -219,8 +223,8 @@ def load_day_files(zone: GatewayZone, day: str) -> MonthFiles:
     """
     period, folder = local_day(day, timezone=zone.timezone), day_folder(zone, day)
     month = zone.month_of(day)
-    pointer = _pointer(month_folder(zone, month)) or {"folder": "", "tariffs": {}}
-    of_month = _load(zone, month, pointer | {"readings": [], "digests": []})
+    pointer = _pointer(month_folder(zone, month)) or _NO_FILES
+    of_month = _load(zone, month, {**pointer, "readings": [], "digests": []})
     until = of_month.until_batch
     return replace(of_month, folder=folder, batches=find_batches(zone, period, until=until))
 
