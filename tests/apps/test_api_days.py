@@ -188,6 +188,23 @@ def test_killed_anywhere_a_day_goes_out_once(services, monkeypatch, step):
     assert (total == 480) == (step == "fix_day")
 
 
+def test_an_edit_of_another_day_holds_up_no_day(services):
+    table = table_of(services, DAY, NEXT)
+    send(services, table, 1)
+    hand_in_contracts(services)
+    of_next = table[table["start"].str[:10] == NEXT].iloc[:1].assign(kwh="7.000")
+    made = services.client.post(
+        "/v1/edits",
+        params={"month": MONTH, "reason": "read on site"},
+        content=written(of_next, "csv"),
+        headers=services.token("operator"),
+    )
+    assert made.json()["state"] == "in-force", made.text
+    assert [sealed(services, day)["state"] for day in (DAY, NEXT)] == ["sealed", "sealed"]
+    (found,) = (one for one in load_sealed(zone_of(services), NEXT).values() if (one == 7000).any())
+    assert (found == 7000).sum() == 1
+
+
 def test_the_platform_is_asked_again_after_it_was_down(services):
     send(services, table_of(services, DAY), 1)
     hand_in_contracts(services)

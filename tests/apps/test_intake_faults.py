@@ -2,31 +2,36 @@
 
 A model beside the gateway remembers what has a receipt and which reading of each interval counts.
 After every step what came in adds up to what became of it, and once the month is billed, and after
-each correction, the energy of every meter point is the model's.
+each correction, the energy of every meter point is the model's. Bodies wait to be read, across
+kills and bills, and days are sealed, each once and from what the model has by then.
 """
 
 from __future__ import annotations
 
 import errno
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from gridsecure.gateway import outbox, preparation
-from gridsecure.gateway.ingestion import batches, stored_readings
+from gridsecure.gateway import day_sealing, outbox, preparation
+from gridsecure.gateway.ingestion import batch_queue, batches, stored_readings
+from gridsecure.gateway.sealed_days import load_sealed
 from gridsecure.gateway.year_to_date import load_totals
 from gridsecure.periods import month_period
 from gridsecure_api import gateway_readings
+from gridsecure_api.gateway_queue import BatchReader
+from tests.apps.queue_world import ASYNC, DONE_S
 from tests.apps.test_api_readings import REAL_PACKING
 from tests.apps.test_api_reconciliation import HEADER, Reconciled
 from tests.gateway.gateway_world import MONTH, Killed
 
 RANKS = ("missing", "estimated", "actual")
-BEFORE, MORE = 6, 3  # steps before the month is billed, and after every kind was taken once
+BEFORE, MORE = 8, 3  # steps before the month is billed, and after every kind was taken once
 DAYS = 31
 
 Rows = dict[tuple[str, str], tuple[int, int]]
@@ -39,12 +44,16 @@ class Model:
 
     Args:
         taken: Batches in the order in which they came.
+        waiting: Those that were answered and not read, in that order.
+        sealed: Days that were sealed, and what was said of each.
         version: What counts as the month was billed or corrected; None before.
         counted: How many of the batches that takes up.
     """
 
     taken: list[Rows] = field(default_factory=list)
+    waiting: list[Rows] = field(default_factory=list)
     edits: list[Rows] = field(default_factory=list)
+    sealed: dict[str, dict] = field(default_factory=dict)
     version: Rows | None = None
     counted: int = 0
 
@@ -62,6 +71,12 @@ class Model:
         for rows in self.edits if is_first else ():
             version |= rows
         self.version, self.counted = version, len(self.taken)
+
+    def of_day(self, day: str) -> int:
+        """What a bill of now would count of a day [Wh]."""
+        now = replace(self)
+        now.bill()
+        return sum(wh for (_, start), (_, wh) in now.version.items() if start.startswith(day))
 
     def totals(self) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -81,6 +96,14 @@ class Faults(Reconciled):
         self.period = month_period(MONTH, timezone="Asia/Shanghai")
         for name in self.keys:
             self.register(name, stamps="start")
+
+    def start(self) -> None:
+        """Start the service; what waits is read when it is asked to."""
+        super().start()
+        intake = self.app.state.intake
+        reader = BatchReader(intake.queue, intake.clock, pause_s=0.01)
+        reader.stop()
+        self.app.state.intake = replace(intake, reader=reader)
 
     # --- what is sent ----------------------------------------------------------------------------
 
@@ -120,9 +143,11 @@ class Faults(Reconciled):
             ].itertuples(index=False)
         }
 
-    def name(self) -> dict:
+    def name(self, *sources: str) -> dict:
+        """The next batch of one of some sources; of any whose batches do not wait, without."""
         self.number += 1
-        by = str(self.random.choice(["headend", "other"]))
+        free = ["other"] if self.model.waiting else ["headend", "other"]
+        by = str(self.random.choice(sources or free))
         return {"batch": f"b{self.number}", "sequence": self.number, "by": by}
 
     def take(self, readings: pd.DataFrame, named: dict | None = None) -> None:
@@ -132,11 +157,11 @@ class Faults(Reconciled):
 
     # --- what happens ----------------------------------------------------------------------------
 
-    def send(self, *given, **more):
+    def send(self, body, *, batch, sequence, by, **headers):
         """Send as the service stands now, which may have been started again."""
-        by = more.get("by", "headend")
         self.senders[by] = self.sender(by)
-        return super().send(*given, **more)
+        named = {"Idempotency-Key": batch, "Batch-Sequence": str(sequence)}
+        return self.senders[by].post("/v1/readings", content=body, headers=named | headers)
 
     def send_some(self) -> None:
         self.take(self.some())
@@ -210,6 +235,88 @@ class Faults(Reconciled):
             self.start()
             self.take(part, named)
 
+    # --- what waits ------------------------------------------------------------------------------
+
+    def have_some_wait(self) -> None:
+        """Answered before it is read, repeated and altered; and another one behind it."""
+        part, other, named = self.some(), self.some(), self.name("headend")
+        for _ in range(2):
+            assert self.send(self.text(part).encode(), **named, **ASYNC).status_code == 202
+        if self.text(other) != self.text(part):
+            refused = self.send(self.text(other).encode(), **named)
+            assert (refused.status_code, refused.json()["reason"]) == (409, "conflict.batch")
+        self.model.waiting.append(self.rows(part))
+        behind = self.send(self.text(other).encode(), **self.name("headend"))
+        assert behind.status_code == 202, behind.text
+        self.model.waiting.append(self.rows(other))
+
+    def read_what_waits(self) -> None:
+        reader = self.app.state.intake.reader
+        reader.start()
+        reader.wait(DONE_S)
+        reader.stop()
+        waiting = self.client.get("/v1/waiting-batches", headers=self.token("operator"))
+        assert waiting.json() == []
+        self.model.taken += self.model.waiting
+        self.model.waiting.clear()
+
+    def end_while_reading(self) -> None:
+        """What waits is read once the disk has room, or the killed service was started."""
+        full = OSError(errno.ENOSPC, "No space left on device")
+        ends = [(full, place) for place in _WRITES]
+        ends += [(Killed(), place) for place in (*_WRITES, (batches, "_keep"), _FORGOTTEN)]
+        for error, place in (ends[one] for one in self.random.permutation(len(ends))[:3]):
+            self.have_some_wait()
+            failed = threading.Event()
+
+            def fail(*_given: object, **_more: object) -> None:
+                failed.set()  # noqa: B023 - of this turn, which waits for it
+                raise error  # noqa: B023
+
+            with self.monkeypatch.context() as patched:
+                patched.setattr(*place, fail)
+                self.app.state.intake.reader.start()
+                assert failed.wait(DONE_S)
+                self.app.state.intake.reader.stop()
+            if isinstance(error, Killed):
+                self.start()
+            self.read_what_waits()
+            self.check(f"read after {place[1]}")
+
+    # --- what persons do -------------------------------------------------------------------------
+
+    def seal_a_day(self) -> None:
+        """A day is sealed once, from what there is of it; no more once the month is fixed."""
+        day = f"{MONTH}-{int(self.random.integers(1, DAYS + 1)):02d}"
+        fresh = self.model.version is None and day not in self.model.sealed
+        if fresh and self.random.random() < 0.5:
+            places = ((day_sealing, "fix_day"), (day_sealing, "pack_day"), (outbox, "send"))
+            with self.monkeypatch.context() as patched:
+                patched.setattr(*places[self.random.integers(len(places))], _kill)
+                told = self.sealed(day)
+                assert told["state"] in ("waiting", "interrupted"), (told, self.log)
+            self.start()
+        told = self.sealed(day)
+        if fresh:
+            assert told["state"] == "sealed", (told, self.log)
+            self.model.sealed[day] = told
+            energies = load_sealed(self.app.state.service.zone, day).values()
+            assert sum(int(one.sum()) for one in energies) == self.model.of_day(day), self.log
+        if day in self.model.sealed:
+            assert (told["state"], told) == ("sealed", self.model.sealed[day]), self.log
+        else:
+            assert (told["state"], told["reason"]) == ("failed", "day.month-fixed")
+        listed = self.call("GET", "/days").json()
+        assert {one["day"] for one in listed if one["state"] == "sealed"} == set(self.model.sealed)
+
+    def sealed(self, day: str) -> dict:
+        """What is said of a day after it was to be sealed."""
+        operator = self.token("operator")
+        started = self.client.post(f"/days/{day}/seal", headers=operator)
+        assert started.status_code == 202, started.text
+        self.worker.wait(60)
+        return self.client.get(f"/days/{day}", headers=operator).json()
+
     def edit(self) -> None:
         """A person puts another reading in the place of one, where the month is open."""
         part = self.some().iloc[:1].assign(quality="actual")
@@ -230,12 +337,8 @@ class Faults(Reconciled):
     def bill(self, path: str) -> None:
         """Process or correct the month; half of the times a first run is killed on its way out."""
         if self.random.random() < 0.5:
-
-            def kill(*_given: object, **_more: object) -> int:
-                raise Killed
-
             with self.monkeypatch.context() as patched:
-                patched.setattr(outbox, "send", kill)
+                patched.setattr(outbox, "send", _kill)
                 self.call("POST", path)
                 self.worker.wait(60)
             self.start()
@@ -263,11 +366,17 @@ class Faults(Reconciled):
         )
 
 
+def _kill(*_given: object, **_more: object) -> None:
+    raise Killed
+
+
 _WRITES = ((stored_readings.os, "fsync"), (stored_readings, "sync_folder"))
+_FORGOTTEN = (batch_queue, "delete")  # taken in, and not yet out of the queue
 GARBAGE = ("\x00\x01\n", "a,b\n", "MP-1,then,much,actual\n")
 NAMES = (
     *("send_some", "repeat_everything", "send_twice", "send_two_at_once", "send_half_garbage"),
-    *("send_an_hour_wrong", "fill_disk", "kill", "edit"),
+    *("send_an_hour_wrong", "fill_disk", "kill", "edit", "have_some_wait", "read_what_waits"),
+    *("end_while_reading", "seal_a_day"),
 )
 
 
@@ -283,6 +392,7 @@ def test_whatever_happens_every_reading_is_accounted_for(tmp_path, monkeypatch, 
     cut = int(gateway.random.integers(1, DAYS))
     for part in (gateway.days(0, cut), gateway.days(cut, DAYS)):
         gateway.take(part.assign(quality="actual"))
+    gateway.put_files(readings=[])
     steps = [*gateway.random.permutation(NAMES), *gateway.random.choice(NAMES, MORE)]
     for path, own in (("/process", steps[:BEFORE]), ("/corrections", steps[BEFORE:])):
         for step in own:
@@ -292,4 +402,6 @@ def test_whatever_happens_every_reading_is_accounted_for(tmp_path, monkeypatch, 
         gateway.put_files(readings=[])
         gateway.send_some()
         gateway.bill(path)
+    gateway.read_what_waits()
+    gateway.check("read at last")
     gateway.close()

@@ -262,7 +262,8 @@ def _read_edits(
     held = {one.holder: one.meter_point_id for one in books.moved}
     for path in files.edits:
         edit = read_edit(path, period=period)
-        name, count = str(edit["meter_point_id"].iloc[0]), len(edit)
+        count = len(edit)
+        name = str(edit["meter_point_id"].iloc[0]) if count else ""  # of a day, most have nothing
         if held.get(name, name) != name:
             edit = edit.assign(meter_point_id=held[name])
             own = books.name_holders(edit, timezone=timezone)["meter_point_id"].astype(str) == name
