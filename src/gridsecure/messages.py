@@ -12,7 +12,14 @@ import json
 from collections.abc import Mapping
 from typing import ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+    model_validator,
+)
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
@@ -526,13 +533,31 @@ class BatchReceipt(Message):
     taken_in_at: str
 
 
+class ReadingCounts(BaseModel):
+    """Readings that came in and what became of them; reasons count those of a state.
+
+    Each reading is one of the four. They add up to `came_in` where nothing was lost or counted
+    twice.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, hide_input_in_errors=True)
+
+    came_in: NonNegativeInt
+    billed: NonNegativeInt
+    estimated: NonNegativeInt
+    quarantined: NonNegativeInt
+    waiting: NonNegativeInt
+    reasons: dict[Literal["estimated", "quarantined", "waiting"], dict[str, NonNegativeInt]]
+
+
 class BatchNotice(Message):
     """What a gateway tells a source of its batches, as far as they are of one month.
 
     Args:
         month: Local month, YYYY-MM.
-        batches: Id of each batch -> what became of its readings of the month by `at`, as
+        batches: Id of each batch -> how far its readings of the month are by `at`, as
             `wire.gateway.BatchStatus` has it.
+        counts: Id -> what became of these readings, of each batch of which it is known.
         at: When it was sent, ISO 8601.
     """
 
@@ -540,4 +565,5 @@ class BatchNotice(Message):
     source: str
     month: str
     batches: dict[str, str]
+    counts: dict[str, ReadingCounts]
     at: str

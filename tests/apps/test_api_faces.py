@@ -91,7 +91,7 @@ def test_a_month_of_faces_is_billed_as_its_energies_and_a_late_face_corrects_it(
     report = sources.processed()["report"]
     assert (report["billed_meters"], report["readings"]) == (20, 20 * 744 - 1)
     assert report["problems"]["register-gap"] == 1
-    assert months_of(sources, "d1") == {"2026-07": "billed", "2026-08": "waiting"}
+    assert months_of(sources, "d1") == {"2026-07": "done", "2026-08": "waiting"}
 
     answer = sources.send(table(faces[late]), batch="late", sequence=99)
     assert sources.receipt(answer).months == {"2026-07": "late", "2026-08": "waiting"}

@@ -150,7 +150,7 @@ def test_a_month_sent_by_batches_is_billed_as_one_sent_by_files(fresh):
     after = fresh.send(written(days[0].assign(kwh="5.000"), "csv"), batch="after", sequence=99)
     assert fresh.receipt(after).months == {MONTH: "late"}
     first = fresh.senders["headend"].get("/v1/sources/headend/batches/a1").json()
-    assert first["months"] == {MONTH: "billed"}
+    assert first["months"] == {MONTH: "done"}
     assert compute_expected_bills(zone, load_files(zone, MONTH)) == by_batches
 
 

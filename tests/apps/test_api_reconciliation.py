@@ -8,10 +8,13 @@ import pandas as pd
 import pytest
 from sqlmodel import select, update
 
-from gridsecure.gateway import outbox, preparation
+from gridsecure.errors import StorageError
+from gridsecure.gateway import outbox, preparation, reading_fates
 from gridsecure.gateway.ingestion.stored_readings import ReadingsWriter
+from gridsecure.gateway.reading_fates import uncounted_months
 from gridsecure.gateway.tables import BatchRow
 from gridsecure.store.database import write_session
+from gridsecure_api import gateway as gateway_service
 from tests.apps.test_api_readings import HEADER, REAL_PACKING, Sources, written
 from tests.gateway.gateway_world import MONTH, Killed
 from tests.gateway.reading_tables import long_table
@@ -55,6 +58,14 @@ class Reconciled(Sources):
         answer = self.send(body, batch=batch, sequence=sequence, **more)
         assert answer.status_code == 200, answer.text
         return self.receipt(answer)
+
+    def status(self, batch: str, *, by: str = "headend") -> dict:
+        return self.senders[by].get(f"/v1/sources/{by}/batches/{batch}").json()
+
+    def own(self, *, by: str = "headend", month: str = MONTH):
+        """What a source is told of its readings of a month."""
+        path = f"/v1/sources/{by}/reconciliation"
+        return self.senders[by].get(path, params={"month": month})
 
 
 @pytest.fixture
@@ -128,6 +139,95 @@ def test_what_is_set_aside_is_estimated_over_and_who_has_no_bill_has_no_billed_r
     own = gateway.source("headend")
     assert own["reasons"]["estimated"] == {"sent": 1, "spike": 1}, own
     assert own["reasons"]["quarantined"] == {"incomplete": 40}
+
+
+def test_a_source_is_told_what_became_of_each_of_its_batches(gateway):
+    table = long_table(gateway.world)
+    size = len(table)
+    known = gateway.meter()
+    gateway.batch(table, "month", 1)
+    assert gateway.status("month")["counts"] == {}
+    assert gateway.own().json()["reason"] == "not-found.counts"
+    hours = [f"2026-07-03 {hour:02}:00" for hour in range(24)]
+    bodies = {
+        "unknown": "".join(f"NOPE,{at},0.4,actual\n" for at in hours),
+        "worse": "".join(f"{known},{at},9.4,estimated\n" for at in hours),
+        "odd": "".join(
+            f"ODD,2026-07-03 {n // 3:02}:{20 * (n % 3):02},0.4,actual\n" for n in range(72)
+        ),
+        "negative": "".join(f"NONE,{at},-0.4,actual\n" for at in hours),
+    }
+    for number, (name, body) in enumerate(bodies.items(), start=2):
+        gateway.batch(body, name, number)
+    gateway.batch(table.iloc[:5], "again", 1, by="other")
+    gateway.put_files(readings=[])
+    assert gateway.processed()["state"] == "done"
+
+    told = {name: gateway.status(name) for name in ("month", *bodies)}
+    assert all(one["months"] == {MONTH: "done"} for one in told.values())
+    of = {name: one["counts"][MONTH] for name, one in told.items()}
+    assert counts(of["month"]) == (size, size - 5, 0, 5, 0)
+    assert of["month"]["reasons"] == {"quarantined": {"superseded": 5}}
+    assert {name: counts(of[name]) for name in bodies} == {
+        "unknown": (24, 0, 0, 24, 0), "worse": (24, 0, 0, 24, 0), "odd": (72, 0, 0, 72, 0),
+        "negative": (24, 0, 0, 24, 0),
+    }  # fmt: skip
+    assert of["worse"]["reasons"] == {"quarantined": {"superseded": 24}}
+    assert of["unknown"]["reasons"] == {"quarantined": {"unknown-meter-point": 24}}
+    assert all(
+        sum(of[name]["reasons"]["quarantined"].values()) == counts(of[name])[0] for name in bodies
+    )
+
+    reconciled = gateway.source("headend")
+    own = gateway.own().json()
+    assert own == {key: reconciled[key] for key in own}
+    assert counts(own) == tuple(map(sum, zip(*map(counts, of.values()), strict=True)))
+    assert counts(gateway.own(by="other").json()) == (5, 5, 0, 0, 0)
+    elsewhere = gateway.senders["other"].get(
+        "/v1/sources/headend/reconciliation", params={"month": MONTH}
+    )
+    assert elsewhere.json()["reason"] == "not-found.source"
+
+    # A correction takes up what was late, and what it replaces is billed no longer.
+    gateway.batch(f"{known},{hours[0]},9.000,actual\n", "late", 9)
+    assert gateway.status("late")["months"] == {MONTH: "late"}
+    assert gateway.status("late")["counts"] == {}
+    gateway.call("POST", "/corrections")
+    gateway.worker.wait(60)
+    late = gateway.status("late")
+    assert late["months"] == {MONTH: "corrected"}
+    assert counts(late["counts"][MONTH]) == (1, 1, 0, 0, 0)
+    assert counts(gateway.status("month")["counts"][MONTH]) == (size, size - 6, 0, 6, 0)
+
+
+def test_a_month_that_ended_with_its_process_is_counted_after_the_next_start(gateway, monkeypatch):
+    gateway.batch(long_table(gateway.world), "month", 1)
+    gateway.put_files(readings=[])
+    with monkeypatch.context() as patched:
+        patched.setattr(gateway_service, "count_fates", lambda _zone, _month: None)
+        assert gateway.processed()["state"] == "done"
+    assert gateway.status("month")["counts"] == {}
+    zone, months = (getattr(gateway.app.state.service, name) for name in ("zone", "worker"))
+    assert list(uncounted_months(zone)) == [MONTH]
+    assert months.look(MONTH, lambda: gateway_service._count_left(zone, months)) == {MONTH}
+    assert gateway_service._count_left(zone, months) == set()
+    assert gateway.status("month")["counts"][MONTH]["billed"]
+    assert uncounted_months(zone) == {}
+
+
+def test_a_month_whose_file_is_damaged_is_told_without_counts(gateway, monkeypatch):
+    gateway.batch(long_table(gateway.world), "month", 1)
+    gateway.put_files(readings=[])
+
+    def unreadable(*_given):
+        raise StorageError("The disk refuses.", reason="storage.read", remedy="Repair it.")
+
+    monkeypatch.setattr(reading_fates, "balance_readings", unreadable)
+    assert gateway.processed()["state"] == "done"
+    status = gateway.status("month")
+    assert (status["months"], status["counts"]) == ({MONTH: "done"}, {})
+    assert gateway.own().json()["reason"] == "not-found.counts"
+    assert uncounted_months(gateway.app.state.service.zone) == {}
 
 
 def test_files_of_a_month_and_of_corrections_add_up(gateway):

@@ -91,7 +91,7 @@ def test_a_source_is_told_of_its_batches_once_the_month_is_done(zone, sources):
     assert notices.deliver_due(zone, post=receiver, now=NOW) is None
     (told,) = receiver.taken
     assert (told.source, told.month) == ("headend", MONTH)
-    assert told.batches == {"in-time": "billed", "after": "late"}
+    assert told.batches == {"in-time": "done", "after": "late"}
     assert notices.deliver_due(zone, post=receiver, now=NOW) is None
     assert len(receiver.taken) == 1
     shown = sources.senders["headend"].get("/v1/sources/headend/notices").json()

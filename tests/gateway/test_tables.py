@@ -52,6 +52,7 @@ COUNTS = {
     "identity_keys": 1,
     "installed_meter": 0,
     "key_set": 3,
+    "month_count": 0,
     "month_plan": 1,
     "month_report": 1,
     "notice": 0,

@@ -122,7 +122,7 @@ def test_the_pages_examples_of_a_large_batch_follow_it_to_its_receipt(desk):
 def test_the_pages_example_reads_a_notice(desk):
     theirs = private_key_from_bytes((desk[0] / "gateway" / "signing.key").read_bytes())
     notice = BatchNotice(
-        source="h", month="2026-07", batches={"d": "billed"}, at=utc_now().isoformat()
+        source="h", month="2026-07", batches={"d": "done"}, counts={}, at=utc_now().isoformat()
     )
     (desk[0] / "notice").write_text(sign_message(notice, key=theirs).model_dump_json())
     given = "from pathlib import Path\nbody = Path('notice').read_bytes()\n"

@@ -99,7 +99,7 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         )
         book = {"month": literal("2025-") + name("month", n), "digest": name("rules", n)}
         fill(to, tables.RuleSetRow, n, **book, version="1", person="op", at=AT)
-        fill(to, tables.BatchMonthRow, n, month="2025-01", batch=n + 1)
+        fill(to, tables.BatchMonthRow, n, month="2025-01", counts="", batch=n + 1)
         told = {"source": "headend", "month": "2025-01", "occasion": name("done", n)}
         attempts = {"attempts": literal(0), "after": literal(0), "due_at": AT}
         fill(to, tables.NoticeRow, n, **told, **attempts, state="told", at=AT)
@@ -118,11 +118,7 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         fill(to, tables.BooksRevisionRow, n, **change, **changes, at=AT)
         fill_validation(to, size)
         fill_days(to, size)
-        for place, (start, _) in enumerate(MONTHS):
-            n = numbers(1, first=place)
-            kept = {"month": start[:7], "digest": name("plan", n), "document": "{}", "at": AT}
-            fill(to, tables.MonthPlanRow, n, **kept | {"document": PLAN}, number=1)
-            fill(to, tables.MonthReportRow, n, **kept)
+        fill_months(to)
         n = numbers(size.uploads)
         corrected = {"name": name("correction", n), "month": literal("2025-") + name("month", n)}
         kept = {"digest": name("plan", n), "document": "{}", "at": AT}
@@ -161,6 +157,16 @@ def fill_validation(to: Connection, size: Size) -> None:
     fill(to, tables.EditRow, n, **edit, **why, **of, **when)
     note = {"exception_id": n + 1, "person": "op", "text": "looked at", "at": AT}
     fill(to, tables.ExceptionNoteRow, n, **note)
+
+
+def fill_months(to: Connection) -> None:
+    """Months that were done years ago."""
+    for place, (start, _) in enumerate(MONTHS):
+        n, month = numbers(1, first=place), start[:7]
+        kept = {"month": month, "digest": name("plan", n), "document": "{}", "at": AT}
+        fill(to, tables.MonthPlanRow, n, **kept | {"document": PLAN}, number=1)
+        fill(to, tables.MonthReportRow, n, **kept)
+        fill(to, tables.MonthCountRow, n, month=month, occasion=kept["digest"], document="{}")
 
 
 @contextmanager
@@ -213,6 +219,8 @@ class GatewayMonth:
         self.checked(services.client.get("/months", headers=services.token("operator")))
         assert corrected["state"] == "done", corrected
         self.reconcile()
+        own, of_month["headers"] = "/v1/sources/meters/reconciliation", self.sender
+        assert self.checked(ask.get(own, **of_month)).json()["came_in"]
         zone = services.app.state.service.zone
         bills = compute_expected_bills(zone, load_files(zone, MONTH))
         self.checked(services.expect(services.certificate(*bills)))

@@ -6,6 +6,7 @@ quarantined readings, excluded meter points and the plaintext oracle stay in its
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,7 +17,7 @@ from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gridsecure.crypto.tokens import TokenClaims
-from gridsecure.errors import InvalidMessageError
+from gridsecure.errors import ConflictError, GridSecureError, InvalidMessageError
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import CorrectionFiles
 from gridsecure.gateway.correction_run import correct_month
@@ -25,6 +26,7 @@ from gridsecure.gateway.expected_bills import seal_expected
 from gridsecure.gateway.ingestion.batch_queue import BatchQueue
 from gridsecure.gateway.month_files import HandedIn, load_day_files, load_files, save_files
 from gridsecure.gateway.months import Peers, Progress, process_month
+from gridsecure.gateway.reading_fates import count_fates, uncounted_months
 from gridsecure.gateway.settlement_proofs import find_parts, prove_settlements
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
@@ -58,6 +60,8 @@ from gridsecure_api.gateway_timetable import Conductor, Due, Timetable
 from gridsecure_api.process_memory import keep_freed_pages, settle_objects
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, key_registry
+
+_log = logging.getLogger(__name__)
 
 DESCRIPTION: Final = ServiceDescription(
     zone="gateway",
@@ -228,6 +232,25 @@ def read_days(month: str, service: Service) -> list[DayStatus]:
     return service.worker.days(month)
 
 
+def _count(zone: GatewayZone, month: str) -> None:
+    """Count what became of a month's batches; its bills are out, whether that goes well or not."""
+    try:
+        count_fates(zone, month)
+    except GridSecureError as error:
+        _log.warning("readings of %s are not counted: %s", month, error.reason)
+
+
+def _count_left(zone: GatewayZone, months: MonthWorker) -> set[str]:
+    """Count months that were done by a process that ended then; those that have to wait."""
+    left = set()
+    for month in uncounted_months(zone):
+        try:
+            months.look(month, partial(_count, zone, month))
+        except ConflictError:  # one is being processed, whose end wakes the courier
+            left.add(month)
+    return left
+
+
 def _work(
     zone: GatewayZone, peers: Peers, clock: Clock, *, done: Callable[[], None]
 ) -> tuple[Work, Correct, Seal]:
@@ -235,6 +258,7 @@ def _work(
 
     def process(files: MonthFiles, progress: Progress) -> MonthReport:
         report = process_month(zone, files=files, peers=peers, clock=clock, progress=progress)
+        _count(zone, files.month)
         done()
         return report
 
@@ -247,6 +271,7 @@ def _work(
             clock=clock,
             progress=progress,
         )
+        _count(zone, correction.month)
         done()
 
     def seal(day: str, progress: Progress) -> DayReport:
@@ -266,7 +291,7 @@ def create_gateway_app(
     """
     zone = open_zone(settings)
     peers = open_peers(settings, zone=zone, connect=connect, clock=clock)
-    courier = Courier(zone, clock)
+    courier = Courier(zone, clock, count=lambda: _count_left(zone, months))
     months = MonthWorker(zone, *_work(zone, peers, clock, done=courier.wake))
     due = Due(settings.cut_off_days, settings.correction_days, settings.seal_hours)
     timetable = Timetable(zone, months, clock, due)

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -37,6 +37,8 @@ class Courier:
     """Delivers what sources are to be told.
 
     Args:
+        count: Counts what became of the readings of months that were not counted when they were
+            done; gives those that could not be counted now, which are told later.
         deadline_s: Longest that a delivery may take [s].
     """
 
@@ -45,10 +47,12 @@ class Courier:
         zone: GatewayZone,
         clock: Clock,
         *,
+        count: Callable[[], Collection[str]] = frozenset,
         deadline_s: float = TIMEOUT_S,
     ) -> None:
         self._zone = zone
         self._clock = clock
+        self._count = count
         self._deadline_s = deadline_s
         self._wanted = threading.Event()
         self._is_stopped = False
@@ -91,7 +95,7 @@ class Courier:
     def _look(self) -> timedelta:
         """Send what is due; how long to sleep then."""
         try:
-            announce_done(self._zone, at=self._clock())
+            announce_done(self._zone, at=self._clock(), uncounted=self._count())
             due = deliver_due(self._zone, post=self._round(), now=self._clock())
         except GridSecureError as error:  # the database, for now
             _log.warning("notices wait: %s", error.reason)

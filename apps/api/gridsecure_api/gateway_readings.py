@@ -294,7 +294,7 @@ def read_waiting(
     responses=KEPT_ANSWERS,
 )
 def read_batch(name: str, batch_id: str, request: Request, intake: In) -> Response:
-    """Where a batch stands: its receipt, and what became of the months it has readings of."""
+    """Where a batch stands: its receipt, how far its months are, what became of its readings."""
     text = find_status(intake, name, batch_id).model_dump_json()
     return answer_kept(request, sm3_hex(text.encode()), lambda: text)
 
@@ -342,7 +342,12 @@ def find_status(intake: Intake, source: str, batch_id: str) -> BatchStatus:
 
 def taken_in_status(taken: TakenIn) -> BatchStatus:
     """Where a batch stands that was taken in."""
-    return BatchStatus(state="done", receipt=taken.receipt, months=dict(taken.months))
+    return BatchStatus(
+        state="done",
+        receipt=taken.receipt,
+        months=dict(taken.months),
+        counts=dict(taken.counts),
+    )
 
 
 def batch_location(source: str, batch_id: str) -> str:

@@ -1,36 +1,35 @@
-"""The route of the gateway that reconciles readings: what came in, and what became of it."""
+"""Routes of the gateway that reconcile readings: what came in, and what became of it."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query
 
+from gridsecure.errors import NotFoundError
 from gridsecure.gateway.reading_balance import ReadingBalance, balance_readings
-from gridsecure.gateway.taken_in import BILLED, ESTIMATED, QUARANTINED, WAITING, TakenIn
+from gridsecure.gateway.reading_fates import count_readings, find_source_counts
+from gridsecure.gateway.taken_in import TakenIn
+from gridsecure.messages import ReadingCounts
 from gridsecure.month_texts import MONTH_PATTERN
 from gridsecure.wire.gateway import (
-    ReadingCounts,
     ReadingsDiffer,
     Reconciliation,
     SourceReconciled,
 )
 from gridsecure_api.deps import require
-from gridsecure_api.gateway_readings import OPERATOR
+from gridsecure_api.gateway_readings import OPERATOR, In, visible
 from gridsecure_api.gateway_state import Service
 
-router = APIRouter(prefix="/v1/reconciliation", tags=["readings"])
+router = APIRouter(prefix="/v1", tags=["readings"])
 
 MAX_DIFFERING: Final = 1000
 """Batches that are named in one answer, the first ones."""
 
-_STATES: Final = (BILLED, ESTIMATED, QUARANTINED, WAITING)
 OfMonth = Annotated[str, Query(pattern=f"^{MONTH_PATTERN}$", description="A month, as 2026-07.")]
 
 
-@router.get("", dependencies=[Depends(require(OPERATOR, "billing"))])
+@router.get("/reconciliation", dependencies=[Depends(require(OPERATOR, "billing"))])
 def read_reconciliation(service: Service, month: OfMonth) -> Reconciliation:
     """Reconcile a month: every reading that came in is billed, estimated, quarantined or waiting.
 
@@ -41,7 +40,7 @@ def read_reconciliation(service: Service, month: OfMonth) -> Reconciliation:
     return Reconciliation(
         month=month,
         adds_up=balance.adds_up,
-        total=ReadingCounts(**_counts(balance.taken_in)),
+        total=count_readings(balance.taken_in),
         sources=_by_source(balance),
         differing=[_differing(one) for one in balance.taken_in if not one.adds_up][:MAX_DIFFERING],
         reported=balance.reported,
@@ -50,29 +49,27 @@ def read_reconciliation(service: Service, month: OfMonth) -> Reconciliation:
     )
 
 
+@router.get("/sources/{name}/reconciliation", dependencies=visible)
+def read_source_counts(name: str, intake: In, month: OfMonth) -> ReadingCounts:
+    """What became of a source's readings of a month, as counted when it was done or corrected."""
+    counts = find_source_counts(intake.zone, month, source=name)
+    if counts is None:
+        raise NotFoundError(
+            f"It was not counted yet what became of readings of {month}.",
+            reason="not-found.counts",
+            remedy="Ask again once the month is done. Until then, its readings wait.",
+        )
+    return counts
+
+
 def _by_source(balance: ReadingBalance) -> list[SourceReconciled]:
     groups: dict[tuple[str, str], list[TakenIn]] = {}
     for one in balance.taken_in:
         groups.setdefault((one.kind, one.source), []).append(one)
     return [
-        SourceReconciled(kind=own[0].kind, name=source, **_counts(own))
+        SourceReconciled(kind=own[0].kind, name=source, **dict(count_readings(own)))
         for (_, source), own in sorted(groups.items())
     ]
-
-
-def _counts(taken_in: Iterable[TakenIn]) -> dict[str, Any]:
-    """The fields of `ReadingCounts`."""
-    came_in, became = 0, Counter[tuple[str, str]]()
-    for one in taken_in:
-        came_in += one.came_in
-        became.update(one.became)
-    states = dict.fromkeys(_STATES, 0)
-    reasons: dict[str, dict[str, int]] = {}
-    for (state, reason), count in sorted(became.items()):
-        states[state] += count
-        if reason and count:
-            reasons.setdefault(state, {})[reason] = count
-    return {"came_in": came_in, **states, "reasons": reasons}
 
 
 def _differing(one: TakenIn) -> ReadingsDiffer:

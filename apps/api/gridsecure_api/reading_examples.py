@@ -102,6 +102,7 @@ WAITS: Final[dict[str, object]] = {
     "state": "waiting",
     "receipt": None,
     "months": {},
+    "counts": {},
     "refusal": None,
     "size": len(LONG),
     "pieces": 0,

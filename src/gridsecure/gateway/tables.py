@@ -415,12 +415,32 @@ class RuleSetRow(Row, table=True):
 
 
 class BatchMonthRow(Row, table=True):
-    """That a batch has accepted readings of a local month; asked by month, then by batch."""
+    """That a batch has accepted readings of a local month; asked by month, then by batch.
+
+    Attributes:
+        counts: What became of them, as JSON; empty before the month is done and counted.
+    """
 
     __tablename__ = "batch_month"
 
     month: str = Field(primary_key=True)
     batch: int = Field(primary_key=True, foreign_key="batch.id")
+    counts: str = ""
+
+
+class MonthCountRow(Row, table=True):
+    """That it was counted what became of the readings of a month's batches.
+
+    Attributes:
+        occasion: Digest of what it was counted after: the month's report, or its last correction.
+        document: Counts by source, as JSON; empty where they could not be told.
+    """
+
+    __tablename__ = "month_count"
+
+    month: str = Field(primary_key=True)
+    occasion: str
+    document: str
 
 
 class NoticeRow(Row, table=True):

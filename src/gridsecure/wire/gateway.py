@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from gridsecure.messages import Signed
+from gridsecure.messages import ReadingCounts, Signed
 from gridsecure.wire.problems import ReadingsProblem
 from gridsecure.wire.services import Answer, Count
 
@@ -331,22 +331,7 @@ TakenInKind = Literal["source", "files", "edits", "correction"]
 files."""
 
 
-class ReadingCounts(Answer):
-    """Readings that came in and what became of them; reasons count those of a state.
-
-    Each reading is one of the four. They add up to `came_in` where nothing was lost or counted
-    twice.
-    """
-
-    came_in: Count
-    billed: Count
-    estimated: Count
-    quarantined: Count
-    waiting: Count
-    reasons: dict[Literal["estimated", "quarantined", "waiting"], dict[str, Count]]
-
-
-class SourceReconciled(ReadingCounts):
+class SourceReconciled(ReadingCounts, Answer):
     """The same of one source; `name` is that of a source, or the number of a correction."""
 
     kind: TakenInKind
@@ -427,16 +412,16 @@ class BatchStatus(Answer):
     One that is `waiting` or `reading` is on the gateway's disk and is not taken in yet: of `size`
     bytes so many `pieces` were read, with so many `readings`. One that is `refused` has a refusal;
     nothing of it was taken in. One that is `done` has a receipt, a signed `BatchReceipt`, and says
-    what became of its months by now: a month is `waiting` until its bills are fixed, then `billed`;
+    how far its months are by now: a month is `waiting` until its bills are fixed, then `done`;
     `late` if they were fixed before the batch came, and `corrected` once a correction took the
-    late readings up.
+    late readings up. All of its readings of a month that is `waiting` or `late` wait. Of the others
+    `counts` says what became of them, once they were counted.
     """
 
     state: Literal["waiting", "reading", "done", "refused"]
     receipt: Signed | None = None
-    months: dict[str, Literal["waiting", "billed", "late", "corrected"]] = Field(
-        default_factory=dict
-    )
+    months: dict[str, Literal["waiting", "done", "late", "corrected"]] = Field(default_factory=dict)
+    counts: dict[str, ReadingCounts] = Field(default_factory=dict)
     refusal: ReadingsProblem | None = None
     size: Count = 0
     pieces: Count = 0

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -64,7 +64,7 @@ from gridsecure.gateway.ingestion.stored_readings import (
 from gridsecure.gateway.month_plan import MonthPlan, corrected_until, find_plan
 from gridsecure.gateway.tables import BatchMonthRow, BatchRow, QueuedBatchRow
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.messages import BatchReceipt, Signed, sign_message
+from gridsecure.messages import BatchReceipt, ReadingCounts, Signed, sign_message
 from gridsecure.periods import BillingPeriod
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, read_page
@@ -78,9 +78,9 @@ _BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _LOOKED_AT: Final = 10_000  # batches among which gaps are looked for
 _MOST_SEQUENCE: Final = 2**53  # what every JSON reader keeps exactly
 
-BatchState = Literal["waiting", "billed", "late", "corrected"]
-"""Of a month's readings: its bills are not fixed yet; fixed with them; fixed before they came, and
-no correction took them up yet; taken up by a correction."""
+BatchState = Literal["waiting", "done", "late", "corrected"]
+"""Of a month's readings: its bills are not fixed yet; fixed, and they were read for that; fixed
+before they came, and no correction took them up yet; taken up by a correction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +130,14 @@ class TakenIn:
     Args:
         source: Name of its source.
         receipt: A signed `BatchReceipt`, the first one.
-        months: What became of each month that it has readings of, by now.
+        months: How far each month is that it has readings of, by now.
+        counts: What became of these readings, of each month of which it is known.
     """
 
     source: str
     receipt: Signed
     months: Mapping[str, BatchState]
+    counts: Mapping[str, ReadingCounts] = field(default_factory=dict)
 
 
 class KnownNames:
@@ -528,7 +530,7 @@ def find_gaps(zone: GatewayZone, *, source: str, limit: int) -> list[tuple[int, 
 
 
 def load_batch(zone: GatewayZone, *, source: str, batch_id: str) -> TakenIn:
-    """A batch's receipt, and what became of its months by now.
+    """A batch's receipt, how far its months are by now, and what became of its readings.
 
     Raises:
         NotFoundError: The source sent none of that id (`not-found.batch`).
@@ -542,7 +544,19 @@ def load_batch(zone: GatewayZone, *, source: str, batch_id: str) -> TakenIn:
         month: batch_state(row, find_plan(zone, month), corrected=corrected_until(zone, month))
         for month in receipt.months
     }
-    return TakenIn(source, row.envelope, months)
+    return TakenIn(source, row.envelope, months, find_counts(zone, row, months=receipt.months))
+
+
+def find_counts(
+    zone: GatewayZone, row: BatchRow, *, months: Iterable[str]
+) -> dict[str, ReadingCounts]:
+    """What became of a batch's readings, of each month of which it was counted."""
+    own = select(BatchMonthRow.month, BatchMonthRow.counts).where(
+        BatchMonthRow.batch == row.id, col(BatchMonthRow.month).in_(tuple(months))
+    )
+    with read_session(zone.engine) as session:
+        found = session.exec(own).all()
+    return {month: ReadingCounts.model_validate_json(text) for month, text in found if text}
 
 
 def batch_state(row: BatchRow, plan: MonthPlan | None, *, corrected: int) -> BatchState:
@@ -556,7 +570,7 @@ def batch_state(row: BatchRow, plan: MonthPlan | None, *, corrected: int) -> Bat
     if plan is None:
         return "waiting"
     if number <= plan.until_batch:
-        return "billed"
+        return "done"
     return "corrected" if number <= corrected else "late"
 
 

@@ -11,11 +11,11 @@ does not take a notice, its others of that round are put off with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlmodel import Session, col, func, select, update
 
@@ -31,7 +31,7 @@ from gridsecure.gateway.tables import (
     SourceRow,
 )
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.messages import BatchNotice, sign_message
+from gridsecure.messages import BatchNotice, ReadingCounts, sign_message
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, newest, read_page
 from gridsecure.wire.gateway import NoticeStatus
@@ -49,10 +49,15 @@ Post = Callable[[str, bytes, Mapping[str, str]], bool]
 """Sends a body with headers to an address; whether it was taken."""
 
 
-def announce_done(zone: GatewayZone, *, at: datetime) -> None:
+def announce_done(
+    zone: GatewayZone, *, at: datetime, uncounted: Collection[str] = frozenset()
+) -> None:
     """Have sources told of months that were done or corrected since they gave an address.
 
     A gateway that was ended between the two announces them after its next start.
+
+    Args:
+        uncounted: Months to be told later, once it was counted what became of their readings.
     """
     known = select(NoticeRow.occasion)
     first = select(SourceRow.at).where(SourceRow.webhook != "").order_by(col(SourceRow.at))
@@ -72,7 +77,8 @@ def announce_done(zone: GatewayZone, *, at: datetime) -> None:
         )
         found = [*session.execute(done), *session.execute(corrected)]
     for month, digest, done_at in found:
-        _announce(zone, month, occasion=(digest, done_at), at=at)
+        if month not in uncounted:
+            _announce(zone, month, occasion=(digest, done_at), at=at)
 
 
 def _announce(
@@ -152,6 +158,13 @@ def _put_off(_address: str, _body: bytes, _headers: Mapping[str, str]) -> bool:
     return False
 
 
+class _Told(NamedTuple):
+    """How far a batch's readings of a month are, and their counts as JSON or nothing."""
+
+    state: str
+    counts: str
+
+
 @dataclass(frozen=True, slots=True)
 class _Delivery:
     """One attempt at a notice."""
@@ -165,36 +178,52 @@ class _Delivery:
         """Send what is left of it, and note how far that went; whether all of it was taken."""
         after: int | None = self.row.after
         while after is not None:
-            states, following = self.read(after)
-            if states and not (self.address and post(self.address, *self.write(states, after))):
+            told, following = self.read(after)
+            if told and not (self.address and post(self.address, *self.write(told, after))):
                 self.note_failure(after)
                 return False
             after = following
         self.note(state="told")
         return True
 
-    def read(self, after: int) -> tuple[dict[str, str], int | None]:
-        """States of the next batches by id, and the number of the last one if there are more."""
+    def read(self, after: int) -> tuple[dict[str, _Told], int | None]:
+        """What is told of the next batches by id, and the number of the last if there are more."""
         zone, row = self.zone, self.row
         found = (
             select(BatchRow)
             .join(BatchMonthRow)
             .where(BatchRow.source == row.source, BatchMonthRow.month == row.month)
         )
+        counts = select(BatchMonthRow.batch, BatchMonthRow.counts).where(
+            BatchMonthRow.month == row.month, BatchMonthRow.counts != ""
+        )
         plan, corrected = find_plan(zone, row.month), corrected_until(zone, row.month)
         with read_session(zone.engine) as session:
             page = read_page(
                 session, found, key=BatchRow.id, asked=PageAsked(limit=_BATCHES, after=after)
             )
-            return {
-                one.batch_id: batch_state(one, plan, corrected=corrected) for one in page.rows
-            }, page.after
+            numbers = [one.id for one in page.rows]
+            counted = dict(session.exec(counts.where(col(BatchMonthRow.batch).in_(numbers))).all())
+        return {
+            one.batch_id: _Told(
+                batch_state(one, plan, corrected=corrected), counted.get(one.id or 0, "")
+            )
+            for one in page.rows
+        }, page.after
 
-    def write(self, states: Mapping[str, str], after: int) -> tuple[bytes, dict[str, str]]:
+    def write(self, told: Mapping[str, _Told], after: int) -> tuple[bytes, dict[str, str]]:
         """The signed notice, and CloudEvents' headers for it (binary mode of version 1.0)."""
         row = self.row
         notice = BatchNotice(
-            source=row.source, month=row.month, batches=dict(states), at=self.now.isoformat()
+            source=row.source,
+            month=row.month,
+            batches={name: one.state for name, one in told.items()},
+            counts={
+                name: ReadingCounts.model_validate_json(one.counts)
+                for name, one in told.items()
+                if one.counts
+            },
+            at=self.now.isoformat(),
         )
         signed = sign_message(notice, key=self.zone.signing_key)
         headers = {
