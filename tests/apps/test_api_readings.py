@@ -346,6 +346,8 @@ def _listed(sources):
         ({"timezone": "Asia/Nowhere"}, "source.timezone"),
         ({"timezone": "../../etc/passwd"}, "source.timezone"),
         ({"meter_points": []}, "source.scope"),
+        ({"interval_minutes": 20}, "source.interval"),
+        ({"interval_minutes": 1}, "source.interval"),
         ({"meter_points": ["x" * 65]}, "source.scope"),
         ({"meter_points": ["two\nlines"]}, "source.scope"),
     ],

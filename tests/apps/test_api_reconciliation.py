@@ -11,8 +11,9 @@ from sqlmodel import select, update
 from gridsecure.errors import StorageError
 from gridsecure.gateway import outbox, preparation, reading_fates
 from gridsecure.gateway.ingestion.stored_readings import ReadingsWriter
-from gridsecure.gateway.reading_fates import uncounted_months
+from gridsecure.gateway.reading_fates import is_counted
 from gridsecure.gateway.tables import BatchRow
+from gridsecure.head_end.sender import Sender
 from gridsecure.store.database import write_session
 from gridsecure_api import gateway as gateway_service
 from tests.apps.test_api_readings import HEADER, REAL_PACKING, Sources, written
@@ -174,13 +175,17 @@ def test_a_source_is_told_what_became_of_each_of_its_batches(gateway):
     }  # fmt: skip
     assert of["worse"]["reasons"] == {"quarantined": {"superseded": 24}}
     assert of["unknown"]["reasons"] == {"quarantined": {"unknown-meter-point": 24}}
-    assert all(
-        sum(of[name]["reasons"]["quarantined"].values()) == counts(of[name])[0] for name in bodies
-    )
+    for name in bodies:
+        assert sum(of[name]["reasons"]["quarantined"].values()) == of[name]["came_in"]
 
     reconciled = gateway.source("headend")
     own = gateway.own().json()
     assert own == {key: reconciled[key] for key in own}
+    sender = Sender(
+        gateway.senders["headend"], source="headend", gateway_key=gateway.key.public_key
+    )
+    assert sender.reconcile(MONTH).model_dump() == own
+    assert sender.find("month").counts[MONTH].model_dump() == of["month"]
     assert counts(own) == tuple(map(sum, zip(*map(counts, of.values()), strict=True)))
     assert counts(gateway.own(by="other").json()) == (5, 5, 0, 0, 0)
     elsewhere = gateway.senders["other"].get(
@@ -200,19 +205,24 @@ def test_a_source_is_told_what_became_of_each_of_its_batches(gateway):
     assert counts(gateway.status("month")["counts"][MONTH]) == (size, size - 6, 0, 6, 0)
 
 
-def test_a_month_that_ended_with_its_process_is_counted_after_the_next_start(gateway, monkeypatch):
+def test_a_month_that_ended_with_its_process_is_counted_before_it_is_told(gateway, monkeypatch):
     gateway.batch(long_table(gateway.world), "month", 1)
     gateway.put_files(readings=[])
+    zone, months = (getattr(gateway.app.state.service, name) for name in ("zone", "worker"))
+    assert is_counted(zone, MONTH)  # nothing is to be counted of it
     with monkeypatch.context() as patched:
         patched.setattr(gateway_service, "count_fates", lambda _zone, _month: None)
         assert gateway.processed()["state"] == "done"
     assert gateway.status("month")["counts"] == {}
-    zone, months = (getattr(gateway.app.state.service, name) for name in ("zone", "worker"))
-    assert list(uncounted_months(zone)) == [MONTH]
-    assert months.look(MONTH, lambda: gateway_service._count_left(zone, months)) == {MONTH}
-    assert gateway_service._count_left(zone, months) == set()
+    assert not is_counted(zone, MONTH)
+
+    def count() -> bool:
+        return gateway_service._count_by_now(zone, months, MONTH)
+
+    assert not months.look(MONTH, count)  # it waits for what is being processed
+    assert count()
+    assert is_counted(zone, MONTH)
     assert gateway.status("month")["counts"][MONTH]["billed"]
-    assert uncounted_months(zone) == {}
 
 
 def test_a_month_whose_file_is_damaged_is_told_without_counts(gateway, monkeypatch):
@@ -227,7 +237,7 @@ def test_a_month_whose_file_is_damaged_is_told_without_counts(gateway, monkeypat
     status = gateway.status("month")
     assert (status["months"], status["counts"]) == ({MONTH: "done"}, {})
     assert gateway.own().json()["reason"] == "not-found.counts"
-    assert uncounted_months(gateway.app.state.service.zone) == {}
+    assert is_counted(gateway.app.state.service.zone, MONTH)
 
 
 def test_files_of_a_month_and_of_corrections_add_up(gateway):

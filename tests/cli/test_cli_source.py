@@ -9,8 +9,12 @@ import stat
 import pytest
 from typer.testing import CliRunner
 
+from gridsecure.cli import source
 from gridsecure.cli.main import app as command
+from gridsecure.cli.output import OutputFormat
 from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.head_end.sender import Became
+from gridsecure.messages import BatchReceipt, ReadingCounts
 from tests.apps.zone_apps import point
 from tests.cli.gateway_desk import ADDRESSES, open_desk
 
@@ -51,6 +55,10 @@ def test_a_source_is_registered_sends_and_is_listed(desk):
     assert "2026-07: waiting" in shown.output
     again = run(*sent, "--sequence", "3", "--batch", "day", "--format", "json")
     assert json.loads(again.stdout)["receipt"]["rejected"] == {"outside-scope": 1}
+    told = run("batch", "headend", "day", *given, "--format", "json")
+    assert json.loads(told.stdout) == json.loads(again.stdout)
+    assert json.loads(told.stdout)["counts"] == {}
+    assert "not-found.batch" in run("batch", "headend", "other", *given).output
     refused = run(*sent, "--sequence", "4", "--batch", "day")
     assert (refused.exit_code, "conflict.batch" in refused.output) == (1, True)
 
@@ -59,6 +67,27 @@ def test_a_source_is_registered_sends_and_is_listed(desk):
     document = json.loads(run("show", "headend", *operator, "--format", "json").stdout)
     assert [batch["batch_id"] for batch in document["batches"]] == ["day"]
     assert document["gaps"] == [{"first": 1, "last": 2}]
+
+
+def test_what_became_of_a_batch_is_shown_by_state_and_reason(capsys):
+    receipt = BatchReceipt(
+        source="headend", batch_id="day", sequence=1, body_digest="ab" * 32,
+        readings_digest="cd" * 32, readings=96, rejected={}, first="", last="",
+        months={"2026-07": "waiting"}, taken_in_at="",
+    )  # fmt: skip
+    counts = ReadingCounts(
+        came_in=96, billed=90, estimated=2, quarantined=4, waiting=0,
+        reasons={"estimated": {"spike": 2}, "quarantined": {"missing": 1, "superseded": 3}},
+    )  # fmt: skip
+    became = Became(receipt, {"2026-07": "done"}, {"2026-07": counts})
+    source._print_became(became, OutputFormat.TABLE)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1:] == [
+        "  2026-07: done",
+        "    billed: 90",
+        "    estimated: 2 (spike 2)",
+        "    quarantined: 4 (missing 1, superseded 3)",
+    ]
 
 
 def test_what_cannot_be_sent_is_explained(desk):

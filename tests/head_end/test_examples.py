@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gridsecure.crypto.sm2 import generate_private_key, private_key_from_bytes
-from gridsecure.messages import BatchNotice, BatchReceipt, sign_message
+from gridsecure.messages import BatchNotice, BatchReceipt, ReadingCounts, sign_message
 from gridsecure.wire.gateway import BatchStatus
 from gridsecure_api.deps import utc_now
 from gridsecure_api.identity import create_identity_app
@@ -21,6 +21,14 @@ from gridsecure_api.settings import PersonEntry, ServiceEntry
 from tests.apps.office_services import served, write_secret
 from tests.apps.zone_apps import bearer, gateway_app, identity_settings, point
 
+COUNTS = ReadingCounts(
+    came_in=96,
+    billed=90,
+    estimated=2,
+    quarantined=4,
+    waiting=0,
+    reasons={"quarantined": {"superseded": 4}},
+)
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "readings.md").read_text(encoding="utf-8")
 DAY = "meter_point_id,start,kwh\n" + "".join(
@@ -122,12 +130,19 @@ def test_the_pages_examples_of_a_large_batch_follow_it_to_its_receipt(desk):
 def test_the_pages_example_reads_a_notice(desk):
     theirs = private_key_from_bytes((desk[0] / "gateway" / "signing.key").read_bytes())
     notice = BatchNotice(
-        source="h", month="2026-07", batches={"d": "done"}, counts={}, at=utc_now().isoformat()
+        source="h",
+        month="2026-07",
+        batches={"d": "done"},
+        counts={"d": COUNTS},
+        at=utc_now().isoformat(),
     )
     (desk[0] / "notice").write_text(sign_message(notice, key=theirs).model_dump_json())
     given = "from pathlib import Path\nbody = Path('notice').read_bytes()\n"
     told = run(desk, given + shown("python")[2], sys.executable, "-c")
-    assert told == "2026-07 {'d': 'billed'}\n"
+    assert told.splitlines() == [
+        "2026-07 {'d': 'done'}",
+        "d 90 2 4 {'quarantined': {'superseded': 4}}",
+    ]
 
 
 def examples(content: dict) -> list[tuple[str, object]]:

@@ -26,7 +26,7 @@ from gridsecure.gateway.expected_bills import seal_expected
 from gridsecure.gateway.ingestion.batch_queue import BatchQueue
 from gridsecure.gateway.month_files import HandedIn, load_day_files, load_files, save_files
 from gridsecure.gateway.months import Peers, Progress, process_month
-from gridsecure.gateway.reading_fates import count_fates, uncounted_months
+from gridsecure.gateway.reading_fates import count_fates, is_counted
 from gridsecure.gateway.settlement_proofs import find_parts, prove_settlements
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
@@ -240,15 +240,14 @@ def _count(zone: GatewayZone, month: str) -> None:
         _log.warning("readings of %s are not counted: %s", month, error.reason)
 
 
-def _count_left(zone: GatewayZone, months: MonthWorker) -> set[str]:
-    """Count months that were done by a process that ended then; those that have to wait."""
-    left = set()
-    for month in uncounted_months(zone):
+def _count_by_now(zone: GatewayZone, months: MonthWorker, month: str) -> bool:
+    """Whether a month is counted; one that was done by a process that ended then is so now."""
+    if not is_counted(zone, month):
         try:
             months.look(month, partial(_count, zone, month))
         except ConflictError:  # one is being processed, whose end wakes the courier
-            left.add(month)
-    return left
+            return False
+    return True
 
 
 def _work(
@@ -291,7 +290,7 @@ def create_gateway_app(
     """
     zone = open_zone(settings)
     peers = open_peers(settings, zone=zone, connect=connect, clock=clock)
-    courier = Courier(zone, clock, count=lambda: _count_left(zone, months))
+    courier = Courier(zone, clock, count=lambda month: _count_by_now(zone, months, month))
     months = MonthWorker(zone, *_work(zone, peers, clock, done=courier.wake))
     due = Due(settings.cut_off_days, settings.correction_days, settings.seal_hours)
     timetable = Timetable(zone, months, clock, due)

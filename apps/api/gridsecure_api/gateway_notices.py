@@ -12,7 +12,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -37,8 +37,7 @@ class Courier:
     """Delivers what sources are to be told.
 
     Args:
-        count: Counts what became of the readings of months that were not counted when they were
-            done; gives those that could not be counted now, which are told later.
+        count: As `announce_done` takes it.
         deadline_s: Longest that a delivery may take [s].
     """
 
@@ -47,7 +46,7 @@ class Courier:
         zone: GatewayZone,
         clock: Clock,
         *,
-        count: Callable[[], Collection[str]] = frozenset,
+        count: Callable[[str], bool] = lambda _month: True,
         deadline_s: float = TIMEOUT_S,
     ) -> None:
         self._zone = zone
@@ -95,7 +94,7 @@ class Courier:
     def _look(self) -> timedelta:
         """Send what is due; how long to sleep then."""
         try:
-            announce_done(self._zone, at=self._clock(), uncounted=self._count())
+            announce_done(self._zone, at=self._clock(), count=self._count)
             due = deliver_due(self._zone, post=self._round(), now=self._clock())
         except GridSecureError as error:  # the database, for now
             _log.warning("notices wait: %s", error.reason)

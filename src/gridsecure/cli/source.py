@@ -28,7 +28,10 @@ with on_use():
     from gridsecure.wire import service_tokens
 
 if TYPE_CHECKING:
-    from gridsecure.messages import BatchReceipt
+    from contextlib import AbstractContextManager
+
+    from gridsecure.head_end.sender import Became, Sender
+    from gridsecure.messages import BatchReceipt, ReadingCounts
     from gridsecure.wire.gateway import BatchStatus
 
 source_app = typer.Typer(
@@ -39,6 +42,10 @@ GatewayOption = Annotated[
     str, typer.Option("--gateway", help="Address of the gateway.", callback=without_slash)
 ]
 SourceKeyOption = Annotated[Path, typer.Option(help="The source's SM2 key (32 bytes, mode 0600).")]
+
+GatewayKeyOption = Annotated[
+    str, typer.Option(help="What receipts are signed with, as registering said (130 digits).")
+]
 
 FormatsOption = Annotated[
     list[str] | None,
@@ -125,9 +132,7 @@ def send(  # noqa: PLR0913 - one parameter an option
     *,
     identity: IdentityUrlOption,
     gateway: GatewayOption,
-    gateway_key: Annotated[
-        str, typer.Option(help="What receipts are signed with, as registering said (130 digits).")
-    ],
+    gateway_key: GatewayKeyOption,
     key: SourceKeyOption,
     sequence: Annotated[int, typer.Option(min=1, help="Its number among the source's batches.")],
     batch: Annotated[
@@ -136,19 +141,49 @@ def send(  # noqa: PLR0913 - one parameter an option
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Send a batch of readings, check its receipt, and show it."""
-    with sender.connect(
+    with _connect(name, identity, gateway, gateway_key=gateway_key, key=key) as sending:
+        became = sending.send(file, sequence=sequence, batch_id=batch, progress=_tell)
+    _print_became(became, output)
+
+
+@source_app.command("batch")
+@explain_errors
+def tell_batch(  # noqa: PLR0913 - one parameter an option
+    name: Annotated[str, typer.Argument(help="The source that sent it.")],
+    batch: Annotated[str, typer.Argument(help="The batch's id.")],
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    gateway_key: GatewayKeyOption,
+    key: SourceKeyOption,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Show what became of a batch: its receipt, its months, and what became of its readings."""
+    with _connect(name, identity, gateway, gateway_key=gateway_key, key=key) as source:
+        became = source.find(batch, progress=_tell)
+    _print_became(became, output)
+
+
+def _connect(
+    name: str, identity: str, gateway: str, *, gateway_key: str, key: Path
+) -> AbstractContextManager[Sender]:
+    return sender.connect(
         sender.Addresses(identity, gateway),
         source=name,
         key=zone_keys.read_private_key(key),
         gateway_key=sender.read_point(gateway_key),
         clock=online.utc_now,
         open_connection=online.open_connection,
-    ) as sending:
-        became = sending.send(file, sequence=sequence, batch_id=batch, progress=_tell)
-    document = {"receipt": became.receipt.model_dump(), "months": became.months}
-    print_result(
-        document, output, show=lambda console: _show(became.receipt, became.months, console)
     )
+
+
+def _print_became(became: Became, output: OutputFormat) -> None:
+    document = {
+        "receipt": became.receipt.model_dump(),
+        "months": became.months,
+        "counts": {month: counts.model_dump() for month, counts in became.counts.items()},
+    }
+    print_result(document, output, show=lambda console: _show(became, console))
 
 
 @source_app.command("token")
@@ -204,12 +239,23 @@ def _tell_registered(source: dict[str, Any]) -> None:
         Console(stderr=True).print(f"Source {other} may send readings of the same meter points.")
 
 
-def _show(receipt: BatchReceipt, months: dict[str, str], console: Console) -> None:
+def _show(became: Became, console: Console) -> None:
+    receipt = became.receipt
     console.print(f"Batch {receipt.batch_id} is taken in: {receipt.readings:,} readings.")
     for rule, count in receipt.rejected.items():
         console.print(f"  {count:,} will not be billed: {rule}")
-    for month, state in months.items():
+    for month, state in became.months.items():
         console.print(f"  {month}: {state}")
+        if month in became.counts:
+            _show_counts(became.counts[month], console)
+
+
+def _show_counts(counts: ReadingCounts, console: Console) -> None:
+    for state in ("billed", "estimated", "quarantined", "waiting"):
+        count, reasons = getattr(counts, state), counts.model_dump()["reasons"].get(state, {})
+        why = ", ".join(f"{reason} {number:,}" for reason, number in reasons.items())
+        if count:
+            console.print(f"    {state}: {count:,}{f' ({why})' if why else ''}")
 
 
 def _list(receipts: list[BatchReceipt], gaps: list[dict[str, Any]], console: Console) -> None:

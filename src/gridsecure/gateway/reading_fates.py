@@ -48,26 +48,28 @@ def count_readings(taken_in: Iterable[TakenIn]) -> ReadingCounts:
     return ReadingCounts(came_in=came_in, **states, reasons=reasons)
 
 
-def uncounted_months(zone: GatewayZone) -> dict[str, str]:
-    """Months with batches that were done or corrected and not counted since; by what happened."""
-    done = select(MonthReportRow.month, MonthReportRow.digest)
+def is_counted(zone: GatewayZone, month: str) -> bool:
+    """Whether there is nothing to count of a month: not since it was done or last corrected."""
+    return _uncounted_since(zone, month) is None
+
+
+def _uncounted_since(zone: GatewayZone, month: str) -> str | None:
+    """Digest of what happened to a month with batches after it was last counted, if it did."""
     corrected = (
-        select(CorrectionPlanRow.month, CorrectionPlanRow.digest)
+        select(CorrectionPlanRow.digest)
         .join(CorrectionReportRow)
-        .order_by(col(CorrectionPlanRow.number))
+        .where(CorrectionPlanRow.month == month)
+        .order_by(col(CorrectionPlanRow.number).desc())
+        .limit(1)
     )
+    sent = select(BatchMonthRow.batch).where(BatchMonthRow.month == month).limit(1)
     with read_session(zone.engine) as session:
-        last = dict([*session.exec(done), *session.exec(corrected)])
-        counted = dict(session.exec(select(MonthCountRow.month, MonthCountRow.occasion)).all())
-        return {
-            month: occasion
-            for month, occasion in last.items()
-            if counted.get(month) != occasion
-            and session.exec(
-                select(BatchMonthRow.batch).where(BatchMonthRow.month == month).limit(1)
-            ).first()
-            is not None
-        }
+        report = find(session, MonthReportRow, month=month)
+        if report is None or session.exec(sent).first() is None:
+            return None
+        last = session.exec(corrected).first() or report.digest
+        counted = find(session, MonthCountRow, month=month)
+    return None if counted is not None and counted.occasion == last else last
 
 
 def count_fates(zone: GatewayZone, month: str) -> None:
@@ -76,7 +78,7 @@ def count_fates(zone: GatewayZone, month: str) -> None:
     Raises:
         GridSecureError: They cannot be read. That is noted, so that nobody waits for the counts.
     """
-    occasion = uncounted_months(zone).get(month)
+    occasion = _uncounted_since(zone, month)
     if occasion is None:
         return
     try:

@@ -644,5 +644,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0022"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0023"
 )

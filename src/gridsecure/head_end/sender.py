@@ -29,7 +29,13 @@ from gridsecure.errors import (
     InputError,
     InvalidMessageError,
 )
-from gridsecure.messages import BatchNotice, BatchReceipt, Signed, open_message
+from gridsecure.messages import (
+    BatchNotice,
+    BatchReceipt,
+    ReadingCounts,
+    Signed,
+    open_message,
+)
 from gridsecure.wire.client import Client
 from gridsecure.wire.connections import new_client
 from gridsecure.wire.gateway import BatchStatus, SequenceGap
@@ -64,11 +70,13 @@ class Became:
 
     Args:
         receipt: Its receipt, as it was checked.
-        months: Local month -> state of its readings, as `wire.gateway.BatchStatus` says.
+        months: Local month -> how far it is, as `wire.gateway.BatchStatus` says.
+        counts: Local month -> what became of the batch's readings of it, once it was counted.
     """
 
     receipt: BatchReceipt
     months: dict[str, str]
+    counts: dict[str, ReadingCounts]
 
 
 class Sender:
@@ -151,6 +159,19 @@ class Sender:
         for page in self._client.follow("GET", f"{self._path}/batches"):
             yield from map(self._receipt, self._client.read(page, list[Signed]))
 
+    def reconcile(self, month: str) -> ReadingCounts:
+        """What became of all readings of a month that this source sent.
+
+        Args:
+            month: YYYY-MM.
+
+        Raises:
+            NotFoundError: The month is not done, or this source sent none (`not-found.counts`).
+            GridSecureError: The gateway cannot be reached or refused.
+        """
+        answer = self._client.get(f"{self._path}/reconciliation?month={month}")
+        return self._client.read(answer, ReadingCounts)
+
     def gaps(self) -> list[SequenceGap]:
         """Sequences that never came.
 
@@ -179,7 +200,7 @@ class Sender:
             raise refused or self._client.words.malformed("refusal")
         if status.receipt is None:
             raise self._client.words.malformed("receipt")
-        return Became(self._receipt(status.receipt), dict(status.months))
+        return Became(self._receipt(status.receipt), dict(status.months), dict(status.counts))
 
     def _receipt(self, signed: Signed) -> BatchReceipt:
         try:

@@ -11,7 +11,7 @@ does not take a notice, its others of that round are put off with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -50,14 +50,15 @@ Post = Callable[[str, bytes, Mapping[str, str]], bool]
 
 
 def announce_done(
-    zone: GatewayZone, *, at: datetime, uncounted: Collection[str] = frozenset()
+    zone: GatewayZone, *, at: datetime, count: Callable[[str], bool] = lambda _month: True
 ) -> None:
     """Have sources told of months that were done or corrected since they gave an address.
 
     A gateway that was ended between the two announces them after its next start.
 
     Args:
-        uncounted: Months to be told later, once it was counted what became of their readings.
+        count: Counts what became of a month's readings; whether it was counted by now. If not,
+            the month is told later.
     """
     known = select(NoticeRow.occasion)
     first = select(SourceRow.at).where(SourceRow.webhook != "").order_by(col(SourceRow.at))
@@ -77,7 +78,7 @@ def announce_done(
         )
         found = [*session.execute(done), *session.execute(corrected)]
     for month, digest, done_at in found:
-        if month not in uncounted:
+        if count(month):
             _announce(zone, month, occasion=(digest, done_at), at=at)
 
 

@@ -23,6 +23,7 @@ import pandas as pd
 from sqlmodel import Session, col, select
 
 from gridsecure.billing.interval_lengths import UNKNOWN
+from gridsecure.billing.readings import DAY_MINUTES, INTERVAL_MINUTES
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import AccessDeniedError, ConflictError, InputError
 from gridsecure.gateway.formats import LAYOUT_NAMES
@@ -41,7 +42,6 @@ _EASTMOST_MINUTES: Final = 14 * 60
 _WESTMOST_MINUTES: Final = -12 * 60
 _MOST_PREFIXES: Final = 1000
 _LONGEST_PREFIX: Final = 64
-_DAY_MINUTES: Final = 24 * 60
 _LONGEST_ADDRESS: Final = 2000
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -124,7 +124,7 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
         timezone: IANA name, or a fixed offset, as `+08:00` or `+05:30`; empty for the gateway's
             own.
         webhook: Address that notices go to; empty for none.
-        interval_minutes: Length of its intervals, a part of a day; 0 for none.
+        interval_minutes: Length of its intervals, one of `INTERVAL_MINUTES` or a day; 0 for none.
         formats: Those that it sends; without any, all.
         unit: Of values that stand without one; empty where each file has to say it.
 
@@ -243,11 +243,12 @@ def _told_since(known: SourceRow | None, webhook: str, *, at: datetime) -> datet
 
 
 def _check_interval(minutes: int) -> None:
-    if minutes < 0 or (minutes and _DAY_MINUTES % minutes):
+    if minutes and minutes not in (*INTERVAL_MINUTES, DAY_MINUTES):
         raise InputError(
-            "An interval does not divide a day.",
+            "An interval of that length can never be billed.",
             reason="source.interval",
-            remedy="Give its length in minutes, such as 15, 30 or 60, or 0 to declare none.",
+            remedy="Give its length in minutes: one of"
+            f" {', '.join(map(str, INTERVAL_MINUTES))} or {DAY_MINUTES}, or 0 to declare none.",
         )
 
 

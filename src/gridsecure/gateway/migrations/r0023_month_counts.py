@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "gateway_0022", "gateway_0021"
+revision, down_revision = "gateway_0023", "gateway_0022"
 
 
 def upgrade() -> None:
