@@ -88,6 +88,7 @@ READINGS = ("post /v1/readings", "4XX")
 PAGED = {
     "gateway": {
         *("/v1/sources/{name}/batches", "/v1/sources/{name}/notices"),
+        "/v1/sources/{name}/batches/{batch_id}/rejected",
         *("/v1/books/meter-points", "/v1/edits", "/v1/exceptions", "/v1/waiting-batches"),
     },
     "platform": {"/runs", "/release-requests"},

@@ -23,6 +23,7 @@ from gridsecure.gateway import preparation
 from gridsecure.gateway.ingestion import batches, spooled_bodies, stored_readings
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import compute_expected_bills
+from gridsecure.head_end.sender import Sender
 from gridsecure.messages import BatchReceipt, Signed, open_message
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.identity import create_identity_app
@@ -228,6 +229,20 @@ def test_readings_outside_the_scope_and_of_the_future_are_kept_and_rejected(sour
         {"future": 2, "outside-scope": 2, "quality-flag": 1},
     )
     assert receipt.months == {MONTH: "waiting"}
+    other = Sender(sources.senders["other"], source="other", gateway_key=sources.key.public_key)
+    listed = list(other.rejected("judged"))
+    assert [(one.number, one.meter_point_id, one.rule) for one in listed] == [
+        (3, "MP-2", "outside-scope"), (4, "MP-2", "outside-scope"), (5, "MP-1", "future"),
+        (6, "MP-1", "future"), (7, "MP-3", "quality-flag"),
+    ]  # fmt: skip
+    assert listed[0].start == "2026-07-01T00:00:00+08:00"
+    path = "/v1/sources/other/batches/judged/rejected"
+    page = sources.senders["other"].get(path, params={"limit": 2})
+    assert [one["number"] for one in page.json()] == [3, 4]
+    following = sources.senders["other"].get(path + page.links["next"]["url"])
+    assert [one["number"] for one in following.json()] == [5, 6]
+    assert sources.senders["headend"].get(path).json()["reason"] == "not-found.source"
+    assert sources.senders["other"].get(path.replace("judged", "none")).status_code == 404
     sources.register("other")
 
 

@@ -59,6 +59,8 @@ def test_a_source_is_registered_sends_and_is_listed(desk):
     assert json.loads(told.stdout) == json.loads(again.stdout)
     assert json.loads(told.stdout)["counts"] == {}
     assert "not-found.batch" in run("batch", "headend", "other", *given).output
+    rejected = run("rejected", "headend", "day", *given)
+    assert re.search(r"2 +│ MP-2 +│ 2026-07-01T00:00:00\+08:00 +│ outside-scope", rejected.output)
     refused = run(*sent, "--sequence", "4", "--batch", "day")
     assert (refused.exit_code, "conflict.batch" in refused.output) == (1, True)
 

@@ -108,7 +108,7 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         made = {"revision": 1, "until_revision": 2}
         held = {"account": name("account", n), "holder": name("meter", n)}
         fill(to, tables.HoldingRow, n, **said, **made, **held)
-        there = {"meter": name("device", n), "multiplier": 1}
+        there = {"meter": name("device", n), "multiplier": 1, "register_hours": ""}
         faces = dict.fromkeys(("first_face_wh", "final_face_wh"), 0)
         fill(to, tables.InstalledMeterRow, n, **said, **made, **there, **faces)
         fill(to, tables.ContractRow, n, **said, **made, **NO_CONTRACT)
@@ -244,7 +244,8 @@ class GatewayMonth:
             ask.post("/v1/readings", content=BATCH, headers=later | {"Prefer": "respond-async"})
         )
         services.app.state.intake.reader.wait(60)
-        for path in ("batches", "batches/one", "batches/later/events", "gaps", "notices"):
+        of_one = ("batches/one", "batches/one/rejected", "batches/later/events")
+        for path in ("batches", *of_one, "gaps", "notices"):
             self.checked(ask.get(f"/v1/sources/meters/{path}", headers=sender))
         for state in ("waiting", "refused"):
             asked = {"params": {"state": state}, "headers": operator}

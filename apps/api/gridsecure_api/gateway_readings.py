@@ -28,6 +28,7 @@ from gridsecure.gateway.ingestion.batches import (
     batch_folder,
     find_gaps,
     list_batches,
+    list_rejected,
     load_batch,
     take_in,
 )
@@ -48,6 +49,7 @@ from gridsecure.wire.gateway import (
     BatchStatus,
     NoticeStatus,
     QueuedBatch,
+    RejectedReading,
     SequenceGap,
     SourceRegistered,
 )
@@ -297,6 +299,38 @@ def read_batch(name: str, batch_id: str, request: Request, intake: In) -> Respon
     """Where a batch stands: its receipt, how far its months are, what became of its readings."""
     text = find_status(intake, name, batch_id).model_dump_json()
     return answer_kept(request, sm3_hex(text.encode()), lambda: text)
+
+
+@router.get(
+    "/sources/{name}/batches/{batch_id}/rejected",
+    dependencies=visible,
+    response_model=list[RejectedReading],
+    responses=PAGED,
+)
+def read_rejected(
+    name: str, batch_id: str, request: Request, intake: In, asked: Paging
+) -> Response:
+    """Every reading of a batch that its receipt counts as rejected, and by which rule.
+
+    In the order of the batch, page by page; without energies.
+    """
+    rows, after = list_rejected(intake.zone, asked, source=name, batch_id=batch_id)
+    shown = [
+        RejectedReading(
+            number=row.number,
+            meter_point_id=row.meter_point_id,
+            start=row.start.isoformat(),
+            rule=row.rule,
+        ).model_dump_json()
+        for row in rows
+    ]
+    return answer_page(
+        request,
+        intake.zone.engine,
+        revision=lambda _session: shown,
+        read=lambda _session: (shown, after),
+        write=join_texts,
+    )
 
 
 @router.get("/sources/{name}/gaps", dependencies=visible)

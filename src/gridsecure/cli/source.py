@@ -186,6 +186,31 @@ def _print_became(became: Became, output: OutputFormat) -> None:
     print_result(document, output, show=lambda console: _show(became, console))
 
 
+@source_app.command("rejected")
+@explain_errors
+def list_rejected(  # noqa: PLR0913 - one parameter an option
+    name: Annotated[str, typer.Argument(help="The source that sent it.")],
+    batch: Annotated[str, typer.Argument(help="The batch's id.")],
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    gateway_key: GatewayKeyOption,
+    key: SourceKeyOption,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """List the readings of a batch that were rejected: place, meter point, start and rule."""
+    with _connect(name, identity, gateway, gateway_key=gateway_key, key=key) as source:
+        found = [one.model_dump() for one in source.rejected(batch)]
+
+    def tell(console: Console) -> None:
+        table = Table("reading", "meter point", "start", "rule")
+        for one in found:
+            table.add_row(f"{one['number']:,}", one["meter_point_id"], one["start"], one["rule"])
+        console.print(table)
+
+    print_result({"rejected": found}, output, show=tell)
+
+
 @source_app.command("token")
 @explain_errors
 def give_token(*, identity: IdentityUrlOption, key: SourceKeyOption) -> None:

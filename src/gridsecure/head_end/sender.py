@@ -38,7 +38,7 @@ from gridsecure.messages import (
 )
 from gridsecure.wire.client import Client
 from gridsecure.wire.connections import new_client
-from gridsecure.wire.gateway import BatchStatus, SequenceGap
+from gridsecure.wire.gateway import BatchStatus, RejectedReading, SequenceGap
 from gridsecure.wire.problems import error_of
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure.wire.words import PeopleWords
@@ -158,6 +158,16 @@ class Sender:
         """
         for page in self._client.follow("GET", f"{self._path}/batches"):
             yield from map(self._receipt, self._client.read(page, list[Signed]))
+
+    def rejected(self, batch_id: str) -> Iterator[RejectedReading]:
+        """Every reading of a batch that its receipt counts as rejected, page by page.
+
+        Raises:
+            NotFoundError: It was never taken in (`not-found.batch`).
+            GridSecureError: The gateway cannot be reached or refused.
+        """
+        for page in self._client.follow("GET", f"{self._path}/batches/{batch_id}/rejected"):
+            yield from self._client.read(page, list[RejectedReading])
 
     def reconcile(self, month: str) -> ReadingCounts:
         """What became of all readings of a month that this source sent.

@@ -436,6 +436,15 @@ class BatchStatus(Answer):
         return self
 
 
+class RejectedReading(Answer):
+    """A reading that a rule rejects: its place in the batch, from 1, and its interval's start."""
+
+    number: Count
+    meter_point_id: str
+    start: str
+    rule: str
+
+
 class QueuedBatch(Answer):
     """A batch that was answered with 202 `at`, and is not taken in.
 

@@ -58,7 +58,9 @@ from gridsecure.gateway.ingestion.stored_faces import REACH
 from gridsecure.gateway.ingestion.stored_readings import (
     RULE,
     ReadingsWriter,
+    RejectedRow,
     batch_file,
+    find_rejected,
     sync_batches,
 )
 from gridsecure.gateway.month_plan import MonthPlan, corrected_until, find_plan
@@ -535,16 +537,38 @@ def load_batch(zone: GatewayZone, *, source: str, batch_id: str) -> TakenIn:
     Raises:
         NotFoundError: The source sent none of that id (`not-found.batch`).
     """
-    with read_session(zone.engine) as session:
-        row = find(session, BatchRow, source=source, batch_id=batch_id)
-    if row is None:
-        raise NotFoundError("There is no batch of that id here.", reason="not-found.batch")
+    row = _find_batch(zone, source, batch_id)
     receipt = BatchReceipt.parse(row.envelope.body)
     months = {
         month: batch_state(row, find_plan(zone, month), corrected=corrected_until(zone, month))
         for month in receipt.months
     }
     return TakenIn(source, row.envelope, months, find_counts(zone, row, months=receipt.months))
+
+
+def list_rejected(
+    zone: GatewayZone, asked: PageAsked, *, source: str, batch_id: str
+) -> tuple[list[RejectedRow], int | None]:
+    """Readings of a batch that a rule rejects, page by page; as many as its receipt counts.
+
+    Raises:
+        NotFoundError: The source sent none of that id (`not-found.batch`).
+        StorageError: The batch's file is gone or was altered (`storage.read`).
+    """
+    row = _find_batch(zone, source, batch_id)
+    if not BatchReceipt.parse(row.envelope.body).rejected:
+        return [], None
+    found = find_rejected(locate_batch(zone, row), after=asked.after, limit=asked.limit + 1)
+    page = found[: asked.limit]
+    return page, page[-1].number if len(found) > asked.limit else None
+
+
+def _find_batch(zone: GatewayZone, source: str, batch_id: str) -> BatchRow:
+    with read_session(zone.engine) as session:
+        row = find(session, BatchRow, source=source, batch_id=batch_id)
+    if row is None:
+        raise NotFoundError("There is no batch of that id here.", reason="not-found.batch")
+    return row
 
 
 def find_counts(

@@ -13,10 +13,11 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -395,6 +396,54 @@ def count_accepted(path: Path, *, period: BillingPeriod) -> tuple[int, int]:
             inside += int(((starts >= period.start) & (starts < period.end)).sum())
             total += len(starts)
     return inside, total - inside
+
+
+class RejectedRow(NamedTuple):
+    """A reading of a batch that a rule rejects.
+
+    Attributes:
+        number: Its place in the batch, from 1.
+    """
+
+    number: int
+    meter_point_id: str
+    start: datetime
+    rule: str
+
+
+def find_rejected(path: Path, *, after: int, limit: int) -> list[RejectedRow]:
+    """Readings of a batch that a rule rejects, in its order.
+
+    Args:
+        path: Named by its digest.
+        after: Number of the reading that they come behind.
+        limit: At most so many.
+
+    Raises:
+        StorageError: The batch is gone or was altered (`storage.read`).
+    """
+    found: list[RejectedRow] = []
+    begin = 0
+    with _opened(path) as stored:
+        for group in range(stored.metadata.num_row_groups):
+            size = stored.metadata.row_group(group).num_rows
+            if begin + size > after and len(found) < limit:
+                rules = stored.read_row_group(group, columns=[RULE])[RULE]
+                places = np.flatnonzero(pc.not_equal(rules, "").to_numpy())
+                places = places[places + begin >= after][: limit - len(found)]
+                if len(places):
+                    found += _rejected(stored, group, places, begin=begin)
+            begin += size
+    return found
+
+
+def _rejected(
+    stored: pq.ParquetFile, group: int, places: NDArray[np.int64], *, begin: int
+) -> list[RejectedRow]:
+    columns = ["meter_point_id", "start", RULE]
+    part = stored.read_row_group(group, columns=columns).take(places)
+    values = (part[name].to_pylist() for name in columns)
+    return list(map(RejectedRow, (places + begin + 1).tolist(), *values))
 
 
 def count_rows(paths: Sequence[Path], *, period: BillingPeriod) -> int:
