@@ -234,3 +234,101 @@ def test_the_office_is_told_the_versions_that_were_released_and_no_later_one(fin
     assert digests[roster, 3] == bill_digests(expected(finished, 1))[roster, 3]
     assert digests[roster, 2].keys() == digests[roster, 3].keys() == {name}
     assert len(told(*(rebill(number) for number in range(9)))) == 3, "it knows of three"
+
+
+# --- late readings that cannot be used ----------------------------------------------------------
+
+
+def day_of(name: str, kwh: str, *, minutes: int = 60) -> str:
+    """One day of a meter point, in intervals of a length."""
+    starts = [divmod(n * minutes, 60) for n in range(1440 // minutes)]
+    return "".join(line(name, kwh, start=f"2026-07-05 {h:02}:{m:02}") for h, m in starts)
+
+
+def work(services) -> dict[tuple[str, str], tuple[str, bool]]:
+    """The work list: state of each, and whether it keeps something unbilled."""
+    token = services.token("operator")
+    found = services.client.get("/v1/exceptions", params={"month": MONTH}, headers=token).json()
+    return {(one["meter_point_id"], one["rule"]): (one["state"], one["unbilled"]) for one in found}
+
+
+def month_reason(services) -> str | None:
+    (shown,) = services.client.get("/months", headers=services.token("operator")).json()
+    return shown["reason"]
+
+
+def became(services) -> dict[str, dict[str, int]]:
+    """Why readings of the month are quarantined or wait; what came in is all accounted for."""
+    asked = {"params": {"month": MONTH}, "headers": services.token("operator")}
+    told = services.client.get("/v1/reconciliation", **asked).json()
+    assert told["adds_up"], told
+    return told["total"]["reasons"]
+
+
+def test_late_readings_in_other_intervals_stop_the_corrections_of_nobody_else(finished):
+    bad, good = meter(finished), meter(finished, 1)
+    both = day_of(bad, "0.400", minutes=20) + line(good, "9.000")
+    late(finished, both, batch="bad", sequence=1)
+    first = corrected(finished)
+    assert (first["state"], first["report"]["corrected"]) == ("done", 1)
+    assert first["left_out"] == {"late-interval": 1}
+    assert month_reason(finished) == "late-interval"
+    assert work(finished) == {(bad, "late-interval"): ("open", False)}
+    assert became(finished)["quarantined"]["late-interval"] == 72
+
+    # What is still wrong stays open and stops nobody.
+    late(finished, line(good, "8.000"), batch="other", sequence=2)
+    second = corrected(finished)
+    assert (second["report"]["corrected"], second["left_out"]) == (1, {"late-interval": 1})
+    assert work(finished) == {(bad, "late-interval"): ("open", False)}
+
+    # The day in the intervals that were billed corrects the meter point and closes the work.
+    late(finished, day_of(bad, "1.200"), batch="better", sequence=3)
+    third = corrected(finished)
+    assert (third["report"]["corrected"], third["left_out"]) == (1, {})
+    assert work(finished) == {(bad, "late-interval"): ("resolved", False)}
+    assert month_reason(finished) is None
+    assert became(finished)["quarantined"]["late-interval"] == 72
+
+
+def test_better_readings_of_the_same_correction_count_beside_those_that_do_not_fit(finished):
+    bad = meter(finished)
+    late(finished, day_of(bad, "0.400", minutes=20), batch="bad", sequence=1)
+    late(finished, day_of(bad, "1.200"), batch="better", sequence=2)
+    told = corrected(finished)
+    assert (told["report"]["corrected"], told["left_out"]) == (1, {})
+    assert work(finished) == {}
+    assert became(finished)["quarantined"]["late-interval"] == 72
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_readings_that_cannot_be_billed_wait_and_the_bill_of_their_meter_point_stands(
+    finished, monkeypatch
+):
+    bad, good = meter(finished), meter(finished, 1)
+    both = day_of(bad, "-0.400") + line(bad, "7.000") + line(good, "9.000")
+    late(finished, both, batch="bad", sequence=1)
+
+    def kill(*_given: object, **_more: object) -> int:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "send", kill)
+        assert corrected(finished)["state"] == "interrupted"
+    finished.start()  # as after the end of the process
+    first = corrected(finished)
+    assert (first["state"], first["report"]["corrected"]) == ("done", 1)
+    assert first["left_out"] == {"net-metered": 1}
+    assert month_reason(finished) == "net-metered"
+    assert work(finished)[bad, "negative"] == ("open", True)
+    assert {name for name, _ in work(finished)} == {bad}
+    assert became(finished)["quarantined"]["left-out"] == 25
+
+    late(finished, day_of(bad, "1.200"), batch="better", sequence=2)
+    second = corrected(finished)
+    assert (second["report"]["corrected"], second["left_out"]) == (1, {})
+    assert {state for state, _ in work(finished).values()} == {"resolved"}
+    # The 7 kWh that waited count now too.
+    assert "left-out" not in became(finished)["quarantined"]
+    (up,) = energies(expected(finished, 1))
+    assert float(up) != 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Sequence
 from contextlib import closing
@@ -50,7 +51,7 @@ from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.gateway.settlement_proofs import prove_settlements
-from gridsecure.gateway.year_to_date import year_before_wh
+from gridsecure.gateway.year_to_date import load_totals, year_before_wh
 from gridsecure.identity_messages import DenyList
 from gridsecure.key_authority.checker.answering import list_certificates, read_sealed_statements
 from gridsecure.key_authority.checker.bill_versions import bill_versions
@@ -431,19 +432,28 @@ def test_half_hours_over_hours_are_refused(world):
     assert list_corrections(world.zone, MONTH) == []
 
 
-def test_who_can_no_longer_be_billed_stops_the_correction(world):
+def test_who_could_no_longer_be_billed_is_left_out_and_the_others_are_corrected(world):
     """An absurd value is quarantined; with most of the month so, the meter point has no bill."""
-    home = homes(world)[0]
+    home, other = homes(world)[:2]
     rows = [
         (home, f"2026-07-{day:02d} {hour:02d}:00", -1.0)
         for day in range(1, 29)
         for hour in range(24)
     ]
-    with pytest.raises(InputError) as refusal:
-        correct(world, saved(world, corrected_csv(*rows)))
-    assert refusal.value.reason == "correction.unbillable"
-    assert "1 meter points" in refusal.value.message
-    assert list_corrections(world.zone, MONTH) == []
+    fine = (other, "2026-07-03 05:00", 1.5)
+    report = correct(world, saved(world, corrected_csv(*rows, fine)))
+    assert report.corrected == 1
+    (plan,) = list_corrections(world.zone, MONTH)
+    assert plan.left_out == {home: "net-metered"}
+    assert work_list(world)[home, "negative"] == "open"
+    # Readings that can be billed take up what waited, and so the meter point is corrected.
+    better = [(name, start, 0.7) for name, start, _ in rows]
+    assert correct(world, saved(world, corrected_csv(*better))).corrected == 1
+    assert list_corrections(world.zone, MONTH)[1].left_out == {}
+    assert work_list(world)[home, "negative"] == "resolved"
+    fixed = readings_with(world, *better)
+    total = int(fixed.loc[fixed["meter_point_id"] == home, "energy_wh"].sum())
+    assert load_totals(load_files(world.zone, MONTH).folder)[home] == total
 
 
 def work_list(world) -> dict[tuple[str, str], str]:
@@ -473,11 +483,14 @@ def test_what_a_correction_brings_is_on_the_work_list_and_what_it_settles_is_clo
     assert last_note(world, "spike") == "Correction 2: it is found no more."
 
 
-def test_a_correction_that_is_refused_leaves_the_work_list(world):
+def test_a_tariff_by_which_nobody_can_be_billed_corrects_nothing_and_leaves_the_work_list(world):
     home, before = homes(world)[0], work_list(world)
-    hours = [f"2026-07-{day:02d} {hour:02d}:00" for day in range(1, 29) for hour in range(24)]
-    with pytest.raises(InputError):
-        correct(world, saved(world, corrected_csv(*((home, hour, -1.0) for hour in hours))))
+    spiked = corrected_csv((home, "2026-07-03 05:00", 80.0))
+    later = re.sub(r"valid_from = \S+", "valid_from = 2026-08-01", FLAT_TEXT)
+    with pytest.raises(InputError) as refusal:
+        correct(world, saved(world, spiked, tariffs=(later,)))
+    assert refusal.value.reason == "correction.unbillable"
+    assert list_corrections(world.zone, MONTH) == []
     assert work_list(world) == before
 
 

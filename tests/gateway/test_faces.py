@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.errors import InvalidReadingsError, StorageError
-from gridsecure.gateway.batch_readings import meter_books, overlay_batches, read_month_batches
+from gridsecure.gateway.batch_readings import (
+    Laid,
+    LateBatches,
+    meter_books,
+    overlay_batches,
+    read_month_batches,
+)
 from gridsecure.gateway.books.months import MeterDays, MonthContracts
 from gridsecure.gateway.formats import read_readings
 from gridsecure.gateway.ingestion.stored_readings import count_rows
@@ -208,13 +214,20 @@ def test_a_later_face_corrects_the_energies_beside_it_and_nothing_else(tmp_path)
     laid = {
         "later": [face_batch(tmp_path, [200, 300])],
         "earlier": earlier,
-        "period": JULY,
         "books": meter_books(MonthContracts(default_contracts(["m"])), timezone=ZONE),
     }
-    after = overlay_batches(edited, **laid)[0].sort_values("start")
+    after = laid_over(edited, **laid).sort_values("start")
     wanted = dict(zip(HOURS[IN_JULY], WANTED, strict=True)) | {HOURS[300]: 77}
     assert dict(zip(after["start"], after["energy_wh"], strict=True)) == wanted
     assert set(after["quality"]) == {"actual"}
+
+
+def laid_over(readings: pd.DataFrame, later, *, earlier, books) -> pd.DataFrame:
+    late = LateBatches(tuple(later), tuple(earlier))
+    below = Laid(readings, readings.iloc[:0])
+    laid, _ = overlay_batches(below, late=late, period=JULY, books=books)
+    assert laid.unfit.empty
+    return laid.readings
 
 
 def test_what_later_faces_make_unknown_is_missing(tmp_path):
@@ -224,7 +237,7 @@ def test_what_later_faces_make_unknown_is_missing(tmp_path):
     later = [face_batch(tmp_path, range(500, len(HOURS)), faces=fallen)]
     books = meter_books(MonthContracts(default_contracts(["m"])), timezone=ZONE)
     before, _ = told(earlier)
-    after, _ = overlay_batches(before, later=later, earlier=earlier, period=JULY, books=books)
+    after = laid_over(before, later, earlier=earlier, books=books)
     missing = after[after["quality"] == "missing"]
     assert missing["start"].tolist() == [HOURS[499]]
     assert missing["energy_wh"].tolist() == [0]
@@ -359,11 +372,10 @@ def test_a_batch_without_a_register_takes_nothing_of_it_away(tmp_path):
 def test_a_late_batch_without_a_register_corrects_the_energy_beside_it(tmp_path):
     with_it = energies(tmp_path, range(4), fed_in="0.2")
     below, _ = told([with_it])
-    laid, _ = overlay_batches(
+    laid = laid_over(
         below,
-        later=[energies(tmp_path, range(2, 6), kwh="0.7")],
+        [energies(tmp_path, range(2, 6), kwh="0.7")],
         earlier=[with_it],
-        period=JULY,
         books=meter_books(MonthContracts(default_contracts(["m"])), timezone=ZONE),
     )
     laid = laid.sort_values("start")

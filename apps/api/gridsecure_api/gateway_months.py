@@ -240,15 +240,28 @@ class MonthWorker:
         # Asked first: what ends in between is found on disk.
         with self._lock:
             wanted = self._wanted if self._is_busy() else Place("")
-        numbers: dict[str, int | None] = {
-            plan.files.name: plan.number for plan in list_corrections(self._zone, month)
-        }
+        plans = {plan.files.name: plan for plan in list_corrections(self._zone, month)}
+        numbers: dict[str, int | None] = {name: plan.number for name, plan in plans.items()}
         for found in correction_folders(self._zone, month):
             numbers.setdefault(found, None)
         if wanted.month == month and wanted.correction:
             numbers.setdefault(wanted.correction, None)
         told = (self._told(Place(month, name), number) for name, number in numbers.items())
-        return [one for one in told if one is not None]
+        left_out = {name: plan.reasons for name, plan in plans.items()}
+        return [
+            one.model_copy(update={"left_out": left_out.get(one.name, {})})
+            for one in told
+            if one is not None
+        ]
+
+    def correction_failure(self, month: str) -> str | None:
+        """Why the attempt at a correction of a month failed that failed last; None if none did."""
+        folder = month_folder(self._zone, month) / "corrections"
+        failed = {path.parent.name: path.stat().st_mtime for path in folder.glob(f"*/{_FAILURE}")}
+        if not failed:
+            return None
+        failure = self._failure(Place(month, max(failed, key=failed.__getitem__)))
+        return None if failure is None else failure["reason"]
 
     def _told(self, at: Place, number: int | None) -> CorrectionStatus | None:
         step = self._step_of(at)

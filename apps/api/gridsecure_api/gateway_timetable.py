@@ -21,7 +21,12 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from gridsecure.errors import ConflictError, GridSecureError, NotFoundError
-from gridsecure.gateway.correction_plan import late_batches, save_correction, unfinished_correction
+from gridsecure.gateway.correction_plan import (
+    late_batches,
+    latest_correction,
+    save_correction,
+    unfinished_correction,
+)
 from gridsecure.gateway.ingestion.batches import find_batches, newest_batch, taken_in_at
 from gridsecure.gateway.month_plan import find_plan, is_done
 from gridsecure.gateway.zone import GatewayZone
@@ -160,10 +165,18 @@ class Timetable:
         return MonthOnBoard(
             month=month,
             state="done",
-            reason=None,
+            reason=self._why(month, is_waiting=first is not None),
             late_readings=newest > counted,
             due_at=_text(due),
         )
+
+    def _why(self, month: str, *, is_waiting: bool) -> str | None:
+        """Why the correction that waits failed, or the last one left a meter point out."""
+        failed = self.worker.correction_failure(month) if is_waiting else None
+        if failed is not None:
+            return failed
+        last = latest_correction(self.zone, month)
+        return None if last is None else next(iter(last.reasons), None)
 
     def _months(self) -> Iterator[str]:
         """The current month and those before it."""

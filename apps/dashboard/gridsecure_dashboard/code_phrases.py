@@ -122,6 +122,7 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "rule_net-metered": ("同一计量点有负读数", "Other readings are negative"),
     "rule_interval-size": ("时段长度无法确定", "Interval length not known"),
     "rule_interval-change": ("时段长度改变", "Interval length changes"),
+    "rule_late-interval": ("迟到读数与原时段长度不符", "Late readings in other intervals"),
     "rule_two-intervals": ("同一时间有两种时段长度", "Two interval lengths"),
     "rule_compared": ("日电量，仅用于核对", "A day's value beside intervals, compared with them"),
     "rule_superseded": ("已由质量更好的读数替代", "Replaced by a better reading"),

@@ -7,6 +7,8 @@ it was made from. Whether the result may be billed is for validation to say, onc
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from gridsecure.billing.interval_lengths import (
 )
 from gridsecure.billing.readings import (
     DAY_MINUTES,
+    MINUTE_US,
     NO_REGISTER,
     QUALITIES,
     REGISTER_COLUMNS,
@@ -29,6 +32,9 @@ from gridsecure.billing.readings import (
 from gridsecure.errors import InvalidReadingsError
 
 _KEY = ["meter_point_id", "period_start"]
+
+UNFIT: Final = "late-interval"
+"""The rule that is said of later readings that do not fit the intervals of the earlier ones."""
 
 
 def overlay_readings(
@@ -63,13 +69,67 @@ def overlay_readings(
     later = later.assign(minutes=interval_minutes(later, known=UNKNOWN))
     if readings.empty or later.empty:
         return later if readings.empty else readings
+    laid = []
+    for kind in _kinds(readings, later):
+        kept, adopted, misfits = _adopt(*kind)
+        if misfits:
+            raise other_interval_error()
+        laid.append(join_readings([kept, adopted]) if len(kept) else adopted)
+    return laid[0].reset_index(drop=True) if len(laid) == 1 else join_readings(laid)
+
+
+def find_misfits(readings: pd.DataFrame, *, later: pd.DataFrame) -> frozenset[str]:
+    """Meter points whose later readings `overlay_readings` refuses because of their intervals.
+
+    Args:
+        readings: A readings frame.
+        later: Another one.
+    """
+    if readings.empty or later.empty:
+        return frozenset()
+    later = later.assign(minutes=interval_minutes(later, known=UNKNOWN))
+    return frozenset().union(*(_adopt(*kind)[2] for kind in _kinds(readings, later)))
+
+
+def find_uncovered(unfit: pd.DataFrame, *, laid: pd.DataFrame, above: pd.DataFrame) -> pd.DataFrame:
+    """Readings that did not fit, without those in whose time a later reading counts now.
+
+    Args:
+        unfit: Some readings.
+        laid: A version of all readings, with `minutes`.
+        above: What was laid over the version before it.
+    """
+    if unfit.empty or above.empty:
+        return unfit
+    names = unfit["meter_point_id"].astype("str").unique()
+    own = laid[laid["meter_point_id"].isin(names)]
+    own = own[_places(own).isin(_places(above))]
+    known = pd.DataFrame(
+        {
+            "meter": own["meter_point_id"].astype("str"),
+            "start": start_us(own),
+            "end": start_us(own) + own["minutes"].to_numpy(np.int64) * MINUTE_US,
+        }
+    ).sort_values("start", kind="stable")
+    asked = pd.DataFrame(
+        {
+            "meter": unfit["meter_point_id"].astype("str").to_numpy(),
+            "start": start_us(unfit),
+            "row": np.arange(len(unfit)),
+        }
+    ).sort_values("start", kind="stable")
+    found = pd.merge_asof(asked, known, on="start", by="meter").sort_values("row")
+    is_covered = (found["end"] > found["start"]).to_numpy(bool)
+    return unfit[~is_covered]
+
+
+def _kinds(readings: pd.DataFrame, later: pd.DataFrame) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Readings and later ones, values of days apart from shorter ones; all with their lengths."""
     readings = readings.assign(minutes=interval_minutes(readings))
     totals = [_are_totals(one, other) for one, other in ((readings, later), (later, readings))]
     if not any(mask.any() for mask in totals):
-        return _overlay(readings, later)
-    kinds = [(readings[own], later[above]) for own, above in (totals, [~mask for mask in totals])]
-    laid = [_overlay(*kind) if all(map(len, kind)) else join_readings(kind) for kind in kinds]
-    return join_readings(laid)
+        return [(readings, later)]
+    return [(readings[own], later[above]) for own, above in (totals, [~mask for mask in totals])]
 
 
 def _are_totals(readings: pd.DataFrame, other: pd.DataFrame) -> NDArray[np.bool_]:
@@ -84,23 +144,27 @@ def _are_totals(readings: pd.DataFrame, other: pd.DataFrame) -> NDArray[np.bool_
     return found
 
 
-def _overlay(readings: pd.DataFrame, later: pd.DataFrame) -> pd.DataFrame:
-    """Lay readings over earlier ones; both have rows, and their lengths."""
+def _adopt(
+    readings: pd.DataFrame, later: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, frozenset[str]]:
+    """Earlier readings that stay, later ones with their lengths, and whose do not fit."""
+    if readings.empty or later.empty:
+        return readings, later, frozenset()
     taken = pd.MultiIndex.from_arrays([later["meter_point_id"], start_us(later)])
     own = pd.MultiIndex.from_arrays([readings["meter_point_id"], start_us(readings)])
     kept = readings[~own.isin(taken)]
     adopted = later.assign(minutes=_adopted(readings, later))
     clashing = _clashing(kept, adopted)
-    if clashing:
-        alone = later["meter_point_id"].isin(clashing).to_numpy()
-        # Of another length than what it replaces, a reading would leave part of it uncovered.
-        other = adopted["minutes"].to_numpy() != later["minutes"].to_numpy()
-        if (alone & taken.isin(own) & other).any():
-            raise other_interval_error()
-        adopted["minutes"] = np.where(alone, later["minutes"], adopted["minutes"])
-        if _clashing(kept, adopted) or (adopted.loc[alone, "minutes"] == UNKNOWN_MINUTES).any():
-            raise other_interval_error()
-    return join_readings([kept, adopted]) if len(kept) else adopted.reset_index(drop=True)
+    if not clashing:
+        return kept, adopted, frozenset()
+    alone = later["meter_point_id"].isin(clashing).to_numpy()
+    # Of another length than what it replaces, a reading would leave part of it uncovered.
+    other = adopted["minutes"].to_numpy() != later["minutes"].to_numpy()
+    is_misfit = alone & taken.isin(own) & other
+    adopted["minutes"] = np.where(alone, later["minutes"], adopted["minutes"])
+    is_misfit |= alone & (adopted["minutes"] == UNKNOWN_MINUTES).to_numpy(bool)
+    misfits = set(later.loc[is_misfit, "meter_point_id"].astype("str").unique())
+    return kept, adopted, frozenset(misfits | _clashing(kept, adopted))
 
 
 def keep_registers(readings: pd.DataFrame, *, later: pd.DataFrame) -> pd.DataFrame:

@@ -117,7 +117,7 @@ def _named(told: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 def _list(told: list[dict[str, Any]], console: Console) -> None:
-    table = Table("correction", "state")
+    table = Table("correction", "state", "left out")
     for name in ("number", "bills corrected", "first bills", "without a bill"):
         table.add_column(name, justify="right")
     for one in told:
@@ -126,5 +126,6 @@ def _list(told: list[dict[str, Any]], console: Console) -> None:
         shown = (counts["corrected"], first, late - first) if counts else (None, None, None)
         numbers = ("" if count is None else f"{count:,}" for count in (one["number"], *shown))
         state = one["state"] if one["reason"] is None else f"{one['state']}: {one['reason']}"
-        table.add_row(one["name"][:12], state, *numbers)
+        left_out = ", ".join(f"{count:,} {why}" for why, count in one["left_out"].items())
+        table.add_row(one["name"][:12], state, left_out, *numbers)
     console.print(table)

@@ -8,7 +8,7 @@ than those of the intervals are compared with them (`check_files`), and conclude
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import UNKNOWN_MINUTES, find_starts_within
-from gridsecure.billing.reading_versions import outranking_readings, overlay_readings
+from gridsecure.billing.reading_versions import (
+    UNFIT,
+    find_misfits,
+    find_uncovered,
+    outranking_readings,
+    overlay_readings,
+)
 from gridsecure.billing.readings import (
     DAY_MINUTES,
     MINUTE_US,
@@ -35,7 +41,9 @@ from gridsecure.gateway.ingestion.stored_faces import face_energies, read_faces
 from gridsecure.gateway.ingestion.stored_readings import (
     Mark,
     best_readings,
+    combine_batches,
     has_faces,
+    load_parts,
     read_batches,
     unmarked,
 )
@@ -45,6 +53,9 @@ Placed = tuple[frozenset[str], frozenset[str]]
 """Meter points of which energies of registers are among readings, and those of which none is."""
 
 _NOTHING_PLACED: Final[Placed] = (frozenset(), frozenset())
+LEFT_OUT: Final = "left-out"
+"""The reason of late readings of a meter point whose bill stands as it was, because of others."""
+
 _RANK: Final = {name: number for number, name in enumerate(QUALITIES[::-1])}
 
 
@@ -89,24 +100,54 @@ def read_month_batches(
     return replace(told, readings=best_readings([told.readings, readings]))
 
 
+@dataclass(frozen=True, slots=True)
+class LateBatches:
+    """Batches that came late.
+
+    Args:
+        paths: Batches that no version counts yet, in the order in which they came.
+        earlier: Those that one does, likewise.
+        without: Meter points of which none of `paths` counts.
+    """
+
+    paths: tuple[Path, ...]
+    earlier: tuple[Path, ...] = ()
+    without: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Laid:
+    """A version of a month's readings.
+
+    Args:
+        readings: A readings frame.
+        unfit: Late readings that do not fit the intervals of the others, and in whose time nothing
+            came since that does.
+    """
+
+    readings: pd.DataFrame
+    unfit: pd.DataFrame
+
+    def lay(self, above: pd.DataFrame) -> Laid:
+        """The version with later readings, which fit."""
+        laid = overlay_readings(self.readings, later=above, keeps_registers=True)
+        return Laid(laid, find_uncovered(self.unfit, laid=laid, above=above))
+
+
 def overlay_batches(
-    readings: pd.DataFrame,
+    below: Laid,
     *,
-    later: Sequence[Path],
-    earlier: Sequence[Path],
+    late: LateBatches,
     period: BillingPeriod,
     books: MeterBooks,
     mark: Mark = unmarked,
-) -> tuple[pd.DataFrame, Placed]:
-    """Lay what later batches tell over the readings of a version.
+) -> tuple[Laid, Placed]:
+    """Lay what late batches tell over the readings of a version.
 
-    A later face changes the energies on both of its sides. Only those that it changes are laid
-    over the others, so that what a file or a person corrected stays where no face says otherwise.
-
-    Args:
-        readings: The version's readings.
-        later: Batches that it does not count yet, in the order in which they came.
-        earlier: Those that it does, likewise.
+    What a batch says of a meter point in other intervals is left out, so that one sender cannot
+    stop the corrections of all. A later face changes the energies on both of its sides. Only those
+    that it changes are laid over the others, so that what a file or a person corrected stays where
+    no face says otherwise.
 
     Returns:
         The readings, and the meter points of which energies of registers are among them now, and
@@ -114,37 +155,45 @@ def overlay_batches(
 
     Raises:
         StorageError: A batch is gone or was altered (`storage.read`).
-        InvalidReadingsError: As `face_energies` and `overlay_readings`.
+        InvalidReadingsError: As `face_energies`.
     """
-    sent, of_faces = _divided(later)
-    sent_before, faces_before = _divided(earlier)
-    read = read_batches(sent, period=period, mark=mark) if sent else None
-    changed, placed = readings.iloc[:0], _NOTHING_PLACED
+    sent, of_faces = _divided(late.paths)
+    sent_before, faces_before = _divided(late.earlier)
+    sent_parts = load_parts(sent, period=period)
+    changed, placed = below.readings.iloc[:0], _NOTHING_PLACED
     if of_faces or (faces_before and books.hours_of is not None):
         parts = [read_faces(of_faces, period=period)] if of_faces else []
-        if read is not None and books.hours_of is not None:
-            parts.append(read)
-        names = pd.concat([one["meter_point_id"].astype("str") for one in parts]).unique()
-        after = _tell_again([*earlier, *later], names, period=period, books=books)
+        if books.hours_of is not None:
+            parts += sent_parts
+        named = pd.concat([one["meter_point_id"].astype("str") for one in parts])
+        names = named[~named.isin(late.without)].unique()
+        every = [*late.earlier, *late.paths]
+        after = _tell_again(every, names, period=period, books=books)
         before = PlacedRegisters(after.readings.iloc[:0], (), frozenset())
         if faces_before:
-            before = _tell_again(earlier, names, period=period, books=books)
-        readings = _with_days(readings, before, after)
+            before = _tell_again(late.earlier, names, period=period, books=books)
+        below = replace(below, readings=_with_days(below.readings, before, after))
         placed = (after.placed, before.placed - after.placed)
         if of_faces:
             changed = _changed(*_of_totals_alone(before, after))
-    if read is not None:
-        above = outranking_readings(readings, later=read)
-        readings = overlay_readings(readings, later=above, keeps_registers=True)
+    if sent:
+        below = _lay_sent(below, sent_parts, without=late.without, mark=mark)
     if changed.empty:
-        return readings, placed
-    if every := [*sent_before, *sent]:
-        energies = read_batches(every, period=period)
+        return below, placed
+    if all_sent := [*sent_before, *sent]:
+        energies = read_batches(all_sent, period=period)
         changed = _without_sent(_without_intervals(changed, [energies]), energies)
-    told_again = outranking_readings(readings, later=changed[changed["quality"] != "missing"])
+    return _lay_changed(below, changed), placed
+
+
+def _lay_changed(below: Laid, changed: pd.DataFrame) -> Laid:
+    """Lay energies between faces over a version, where they fit."""
+    told_again = outranking_readings(below.readings, later=changed[changed["quality"] != "missing"])
     unsaid = changed[changed["quality"] == "missing"]
     above = join_readings([told_again, unsaid])
-    return overlay_readings(readings, later=above, keeps_registers=True), placed
+    is_unfit = above["meter_point_id"].isin(find_misfits(below.readings, later=above))
+    below = below.lay(above[~is_unfit].reset_index(drop=True))
+    return replace(below, unfit=_joined(below.unfit, above[is_unfit]))
 
 
 def _told(
@@ -215,6 +264,76 @@ def _digests(readings: pd.DataFrame) -> pd.Series[Any]:
     numbers = pd.util.hash_pandas_object(said, index=False).to_numpy()
     found: pd.Series[Any] = pd.Series(numbers, index=_days_of(readings)).groupby(level=[0, 1]).sum()
     return found
+
+
+def _lay_sent(
+    below: Laid, parts: list[pd.DataFrame], *, without: frozenset[str], mark: Mark
+) -> Laid:
+    """Lay the energies of late batches over a version: all at once, as far as they fit."""
+    waiting = [part["meter_point_id"].isin(without).to_numpy(bool) for part in parts]
+    counting = [part[~own] for part, own in zip(parts, waiting, strict=True)]
+    joined = outranking_readings(below.readings, later=combine_batches(counting))
+    doubtful = find_misfits(below.readings, later=joined)
+    alone, others = _part(below, doubtful), _part(below, doubtful, others=True)
+    # Batch by batch, so that one that fits counts after one that does not.
+    told, unfit = _lay_in_turn(alone, counting, names=doubtful)
+    fitting = []
+    for part, own, misfits in zip(counting, waiting, unfit, strict=True):
+        is_unfit = part["meter_point_id"].isin(misfits).to_numpy(bool)
+        aside = {LEFT_OUT: int(own.sum()), UNFIT: int(is_unfit.sum())}
+        fitting.append(mark(part[~is_unfit], aside=aside))
+    at_once = [part[~part["meter_point_id"].isin(doubtful)] for part in fitting]
+    if any(map(len, at_once)):
+        above = outranking_readings(others.readings, later=combine_batches(at_once))
+        others = others.lay(above)
+    if not doubtful:
+        return others
+    alone, _ = _lay_in_turn(alone, fitting, names=doubtful)
+    readings = join_readings([others.readings, alone.readings])
+    return Laid(readings, _joined(others.unfit, told.unfit))
+
+
+def _lay_in_turn(
+    below: Laid, parts: Sequence[pd.DataFrame], *, names: frozenset[str]
+) -> tuple[Laid, list[frozenset[str]]]:
+    """Lay what each batch says of some meter points over what is known, unless it does not fit.
+
+    Returns:
+        The version, and of which meter points each batch does not fit.
+    """
+    found = []
+    for part in parts:
+        own = part[part["meter_point_id"].isin(names)]
+        misfits: frozenset[str] = frozenset()
+        if len(own):
+            above = outranking_readings(below.readings, later=combine_batches([own]))
+            misfits = find_misfits(below.readings, later=above)
+            below = below.lay(above[~above["meter_point_id"].isin(misfits)])
+            unfit = own[own["meter_point_id"].isin(misfits)]
+            below = replace(below, unfit=_joined(below.unfit, unfit))
+        found.append(misfits)
+    return below, found
+
+
+def _part(below: Laid, names: frozenset[str], *, others: bool = False) -> Laid:
+    """A version of some meter points, or of all others."""
+    if not names:
+        return below
+    is_own = (
+        one["meter_point_id"].isin(names).to_numpy(bool) != others
+        for one in (below.readings, below.unfit)
+    )
+    readings, unfit = (
+        one[own] for one, own in zip((below.readings, below.unfit), is_own, strict=True)
+    )
+    return Laid(readings.reset_index(drop=True), unfit)
+
+
+def _joined(unfit: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """Names and starts of readings that do not fit."""
+    parts = [one[["meter_point_id", "start"]] for one in (unfit, more)]
+    named = [one.astype({"meter_point_id": "str"}) for one in parts if len(one)]
+    return pd.concat(named, ignore_index=True) if named else parts[0]
 
 
 def _without_intervals(told: pd.DataFrame, sent: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -234,6 +234,8 @@ def tell_faces(
     if not paths or not (has_energies or len(paths) < len(every)):
         return _NOTHING
     faces = read_faces(paths, period=period)
+    waiting = frozenset[str]().union(*(one.left_out(books) for one in files.later))
+    faces = faces[~faces["meter_point_id"].isin(waiting)]
     faces = faces[faces[OF_REGISTER] == TAKEN].drop(columns=OF_REGISTER)
     as_shown = faces.pop(COUNTED).to_numpy(bool)
     counted = register_totals(books.join_meters(faces[as_shown], timezone=timezone)).readings

@@ -23,14 +23,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import UNKNOWN, find_length_changes, usual_interval
-from gridsecure.billing.reading_versions import overlay_readings
+from gridsecure.billing.reading_versions import UNFIT, find_uncovered, overlay_readings
 from gridsecure.billing.readings import ReadingProblem, as_categories, join_readings
 from gridsecure.billing.register_hours import PlacedRegisters, put_back
 from gridsecure.billing.rule_books import default_text
 from gridsecure.billing.rule_policies import ValidationPolicy
 from gridsecure.billing.validation import ValidationResult, validate_readings
 from gridsecure.errors import InputError, InvalidReadingsError, StorageError
-from gridsecure.gateway.batch_readings import meter_books, overlay_batches, read_month_batches
+from gridsecure.gateway.batch_readings import (
+    LEFT_OUT,
+    Laid,
+    LateBatches,
+    meter_books,
+    overlay_batches,
+    read_month_batches,
+)
 from gridsecure.gateway.books.months import MonthContracts, Window, no_contracts
 from gridsecure.gateway.formats import ReadingsFile, read_readings
 from gridsecure.gateway.ingestion.stored_readings import count_rows, read_edit
@@ -43,6 +50,8 @@ _LONGEST_DAY: Final = pd.Timedelta(hours=26)
 MAX_READINGS: Final = 64_000_000
 """Readings of a month, unless a gateway is told otherwise: 21,505 meter points, quarter-hours."""
 
+_NONE: Final[Mapping[str, int]] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class LaterReadings:
@@ -51,10 +60,17 @@ class LaterReadings:
     Args:
         files: Files of late and corrected readings, in the order handed in.
         batches: Files of the batches that came since the version before, in that order.
+        without: Meter points, as their holders are named, of which none of it counts.
     """
 
     files: tuple[Path, ...] = ()
     batches: tuple[Path, ...] = ()
+    without: frozenset[str] = frozenset()
+
+    def left_out(self, books: MonthContracts) -> frozenset[str]:
+        """Meter points of which none of it counts, as files name them."""
+        held = {one.holder: one.meter_point_id for one in books.moved}
+        return frozenset(held.get(name, name) for name in self.without)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +115,13 @@ class MonthFiles:
     trace: ReadingTrace | None = None
     digests: tuple[str, ...] = ()
 
-    def mark(self, readings: pd.DataFrame, *, not_held: int = 0) -> pd.DataFrame:
+    def mark(self, readings: pd.DataFrame, *, aside: Mapping[str, int] = _NONE) -> pd.DataFrame:
         """Readings of one file, batch or edit, told where they come from if somebody asks.
 
         Args:
-            not_held: How many more it had, of days that its holder does not hold.
+            aside: How many more it had that do not go on with them, by reason.
         """
-        return readings if self.trace is None else self.trace.add(readings, not_held=not_held)
+        return readings if self.trace is None else self.trace.add(readings, aside=aside)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,6 +169,7 @@ def read_files(files: MonthFiles, *, timezone: str, period: BillingPeriod) -> li
         InvalidReadingsError: A file is unusable as a whole; the message says which, by its place
             in the list. Or a later file has other intervals than what it corrects
             (`correction.interval`), or all files hold too many readings (`month.too-many`).
+            Late batches with other intervals are left out by meter point (`late-interval`).
         StorageError: A file is gone, or is not the one that came (`storage.read`).
     """
     for number, (path, digest) in enumerate(zip(files.readings, files.digests, strict=False), 1):
@@ -167,11 +184,20 @@ def read_files(files: MonthFiles, *, timezone: str, period: BillingPeriod) -> li
     below = reduce(_joined_files, found)
     for edit in _read_edits(files, timezone=timezone, period=period):
         below = replace(below, readings=_edited(below.readings, edit))
-    earlier = files.batches
+    earlier, unfit = files.batches, below.readings.iloc[:0]
     for later in files.later:
-        below = _overlaid(below, later, files, earlier=earlier, timezone=timezone, period=period)
+        below, unfit = _overlaid(
+            (below, unfit), later, files, earlier=earlier, timezone=timezone, period=period
+        )
         earlier += later.batches
-    return [below]
+    return [replace(below, problems=(*below.problems, *_tell_unfit(unfit)))]
+
+
+def _tell_unfit(unfit: pd.DataFrame) -> Iterator[ReadingProblem]:
+    """What is said of late readings that fit no interval, once for each meter point."""
+    for name, own in unfit.groupby(unfit["meter_point_id"].astype("str"), sort=True):
+        detail = "late readings between the intervals of those before"
+        yield ReadingProblem(str(name), own["start"].min(), UNFIT, detail, len(own))
 
 
 def read_later_files(
@@ -213,20 +239,23 @@ def check_as_it_came(path: Path, digest: str, *, what: str) -> None:
 
 
 def _overlaid(
-    below: ReadingsFile,
+    version: tuple[ReadingsFile, pd.DataFrame],
     later: LaterReadings,
     files: MonthFiles,
     *,
     earlier: Sequence[Path],
     timezone: str,
     period: BillingPeriod,
-) -> ReadingsFile:
+) -> tuple[ReadingsFile, pd.DataFrame]:
     """A version of the month's readings with what one correction brought.
 
     Args:
+        version: The readings, and those of batches that did not fit.
         earlier: Batches that count in it already.
     """
-    held = len(below.readings)
+    below, unfit = version
+    held, books = len(below.readings), files.contracts()
+    without = later.left_out(books)
     if later.batches:
         _check_held(
             held + count_rows(later.batches, period=period),
@@ -234,19 +263,24 @@ def _overlaid(
             what="Batches and the readings before them hold",
         )
         laid, (placed, gone) = overlay_batches(
-            below.readings,
-            later=later.batches,
-            earlier=earlier,
+            Laid(below.readings, unfit),
+            late=LateBatches(later.batches, tuple(earlier), without),
             period=period,
-            books=meter_books(files.contracts(), timezone=timezone),
+            books=meter_books(books, timezone=timezone),
             mark=files.mark,
         )
-        below = replace(below, readings=laid, placed=(below.placed - gone) | placed)
-    for file in _read(files, later.files, timezone=timezone, interval=UNKNOWN, held=held):
-        readings = overlay_readings(below.readings, later=file.readings)
-        problems, placed = (*below.problems, *file.problems), below.placed | file.placed
+        below = replace(below, readings=laid.readings, placed=(below.placed - gone) | placed)
+        unfit = laid.unfit
+    own = replace(files, trace=None)
+    for file in _read(own, later.files, timezone=timezone, interval=UNKNOWN, held=held):
+        waits = file.readings["meter_point_id"].isin(without).to_numpy(bool)
+        counting = replace(file, readings=file.readings[~waits], placed=file.placed - without)
+        above = _marked(counting, files, aside={LEFT_OUT: int(waits.sum())})
+        readings = overlay_readings(below.readings, later=above)
+        unfit = find_uncovered(unfit, laid=readings, above=above)
+        problems, placed = (*below.problems, *file.problems), below.placed | counting.placed
         below = replace(below, readings=readings, problems=problems, placed=placed)
-    return below
+    return below, unfit
 
 
 def _read_edits(
@@ -268,7 +302,7 @@ def _read_edits(
             edit = edit.assign(meter_point_id=held[name])
             own = books.name_holders(edit, timezone=timezone)["meter_point_id"].astype(str) == name
             edit = edit.loc[own.to_numpy(bool)]
-        edit = files.mark(edit, not_held=count - len(edit))
+        edit = files.mark(edit, aside={"not-held": count - len(edit)})
         if len(edit):
             yield edit
 
@@ -355,7 +389,9 @@ def _read(
     return found
 
 
-def _marked(file: ReadingsFile, files: MonthFiles) -> pd.DataFrame:
+def _marked(
+    file: ReadingsFile, files: MonthFiles, *, aside: Mapping[str, int] = _NONE
+) -> pd.DataFrame:
     """A file's readings, told where they come from; of parts of days as many as it had readings.
 
     A day of which registers tell more had one reading, the total's, or one an hour if the clock is
@@ -364,13 +400,13 @@ def _marked(file: ReadingsFile, files: MonthFiles) -> pd.DataFrame:
     told = PlacedRegisters(file.readings, (), file.placed)
     are_parts = told.parts_of_days()
     if files.trace is None or not are_parts.any():
-        return files.mark(file.readings)
+        return files.mark(file.readings, aside=aside)
     starts = file.readings["start"]
     midnight = starts.dt.normalize()
     is_long = ((midnight + _LONGEST_DAY).dt.normalize() - midnight) != _DAY
     hours = (starts - midnight) % pd.Timedelta(hours=1) == pd.Timedelta(0)
     sent = ~are_parts | np.where(is_long, hours, starts == midnight)
-    marked = files.mark(file.readings[sent])
+    marked = files.mark(file.readings[sent], aside=aside)
     return join_readings([marked, file.readings[~sent]])
 
 
@@ -445,6 +481,7 @@ def collect(
     """
     problems = Counter(problem.rule for source in sources for problem in source.problems)
     placed = frozenset(name for source in sources for name in source.placed)
+    unfit = tuple(one for source in sources for one in source.problems if one.rule == UNFIT)
     readings = as_categories(join_readings([source.readings for source in sources]))
     sources.clear()
     whole = (period.start, period.end)
@@ -466,7 +503,7 @@ def collect(
         input_rows=result.input_rows,
         accepted_rows=len(result.accepted),
         problems=dict(sorted(problems.items())),
-        found=result.problems,
+        found=(*result.problems, *unfit),
         placed=placed,
     )
 

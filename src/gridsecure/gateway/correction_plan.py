@@ -13,6 +13,7 @@ month's first files with the files of n corrections laid over them: all are here
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -21,6 +22,7 @@ from typing import Any, BinaryIO
 
 from sqlmodel import col, select
 
+from gridsecure.billing.reading_versions import UNFIT
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, ConflictError, InputError, StorageError
 from gridsecure.gateway import outbox
@@ -112,6 +114,11 @@ class CorrectionPlan:
         added: Ids of the rosters in which such meter points get their first bill.
         refused: Those that the identity authority refused, with the reason; another run leaves
             out the same ones.
+        left_out: Billed meter points whose readings, as they would be now, cannot be billed, with
+            the reason. What came since the last version that billed them waits, and their bills
+            stand as they are.
+        unfit: Billed meter points with later readings that do not fit the intervals of those
+            before and count nowhere.
     """
 
     number: int
@@ -122,6 +129,14 @@ class CorrectionPlan:
     late: int
     added: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    unfit: tuple[str, ...] = ()
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many meter points have readings that do not count, by reason."""
+        found = Counter(self.left_out.values()) + Counter({UNFIT: len(self.unfit)})
+        return dict(sorted(found.items()))
 
     @property
     def added_names(self) -> tuple[str, ...]:
@@ -252,6 +267,19 @@ def find_readings(
     )
 
 
+def find_waiting(versions: Sequence[Mapping[str, str]]) -> list[frozenset[str]]:
+    """Of each version of a month, whose readings of it do not count in the last.
+
+    Args:
+        versions: Who was left out of each, as `CorrectionPlan.left_out`.
+    """
+    found: list[frozenset[str]] = []
+    for left_out in reversed(versions):
+        own = frozenset(left_out)
+        found.insert(0, own & found[0] if found else own)
+    return found
+
+
 def file_digest(path: Path) -> str:
     """SM3 of a file.
 
@@ -302,6 +330,15 @@ def list_corrections(zone: GatewayZone, month: str) -> list[CorrectionPlan]:
         return [_plan(text) for text in found]
 
 
+def latest_correction(zone: GatewayZone, month: str) -> CorrectionPlan | None:
+    """The correction of a month that was fixed last; None without any."""
+    of_month = select(CorrectionPlanRow.document).where(CorrectionPlanRow.month == month)
+    last = of_month.order_by(col(CorrectionPlanRow.number).desc()).limit(1)
+    with read_session(zone.engine) as session:
+        text = session.exec(last).first()
+    return None if text is None else _plan(text)
+
+
 def unfinished_correction(zone: GatewayZone, month: str) -> CorrectionFiles | None:
     """The first correction of a month that is fixed and has no report; None if all have."""
     done = select(CorrectionReportRow.name).where(
@@ -350,7 +387,11 @@ def fix_correction(zone: GatewayZone, plan: CorrectionPlan, *, at: datetime) -> 
         ConflictError: Another plan is recorded for it or for its number
             (`conflict.correction-plan`).
     """
-    text = json.dumps(asdict(plan), sort_keys=True)
+    fields = asdict(plan)
+    for name in ("left_out", "unfit"):
+        if not fields[name]:  # a plan that was fixed before there were any is the same plan
+            del fields[name]
+    text = json.dumps(fields, sort_keys=True)
     month, number = plan.files.month, plan.number
     digest = sm3_hex(text.encode())
     row = CorrectionPlanRow(
@@ -408,5 +449,6 @@ def _plan(text: str) -> CorrectionPlan:
         first_readings=tuple(fields.pop("first_readings")),
         rosters=tuple(rosters),
         added=tuple(fields.pop("added", ())),
+        unfit=tuple(fields.pop("unfit", ())),
         **fields,
     )

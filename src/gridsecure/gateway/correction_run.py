@@ -3,7 +3,9 @@
 1. lay the corrected files over all files of the month before them, and validate the whole again;
    the work list says what is found of it now;
 2. settle every roster as the plaintext oracle, and compare with the version before: slots that
-   differ are corrected, and all slots of a roster whose tariff was replaced;
+   differ are corrected, and all slots of a roster whose tariff was replaced. A meter point that was
+   billed and could not be billed by what came now is left out by name: its bill stands, the work
+   list says why, and what came of it waits for the next correction;
 3. fix the plan of the correction;
 4. encrypt the settlement columns of rosters with corrected slots and sign their manifests;
 5. upload, and have the platform commit;
@@ -25,6 +27,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from gridsecure.billing.reading_versions import UNFIT
 from gridsecure.credentials.seats import billing_domain
 from gridsecure.errors import AuditBrokenError, ConflictError, InputError
 from gridsecure.gateway import outbox
@@ -39,6 +42,7 @@ from gridsecure.gateway.correction_plan import (
     file_digest,
     find_correction_report,
     find_readings,
+    find_waiting,
     fix_correction,
     keep_correction_report,
     list_corrections,
@@ -55,6 +59,7 @@ from gridsecure.gateway.correction_versions import (
     version_oracle,
 )
 from gridsecure.gateway.exceptions import record_found
+from gridsecure.gateway.findings import Found
 from gridsecure.gateway.first_bills import (
     assign_left_out,
     count_first_bills,
@@ -77,6 +82,8 @@ from gridsecure.gateway.year_to_date import adopt_totals
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.periods import BillingPeriod
 from gridsecure.tariffs.tariff import parse_tariff
+
+_NO_READINGS: Final = "no-readings"
 
 STAGES: Final = ("read", "validate", "admit", "compare", "encrypt", "upload")
 
@@ -106,8 +113,8 @@ def correct_month(  # noqa: PLR0913 - as `process_month`, and what corrects it
         The report; of a correction finished before, the report it had.
 
     Raises:
-        InputError: A meter point that was billed can no longer be (`correction.unbillable`), or
-            the files cannot be used.
+        InputError: A meter point that was billed can no longer be, even without what came of it
+            since (`correction.unbillable`), or the files cannot be used.
         ConflictError: An earlier correction is not finished (`correction.unfinished`).
         GridSecureError: A step could not be done; run again when its reason is gone.
     """
@@ -150,13 +157,14 @@ class _CorrectionRun:
     def prepare(self, known: CorrectionPlan | None) -> CorrectionPlan:
         """Steps 1 to 4; what was fixed before must come out again."""
         at = self.clock() if known is None else datetime.fromisoformat(known.validated_at)
-        admitted = self.admit_month(at)
+        admitted, left_out, found = self.admit_billable(at, known)
         self.progress("compare", 0, 0)
         changed, billed = self.compare(admitted)
         names = frozenset(admitted.admission.billed["meter_point_id"])
         assigned = self.assign(admitted, billed, known) if self.bill_left_out else None
         added = assigned.rosters if assigned else []
-        self.list_exceptions(admitted, assigned)
+        if known is None:  # the work list was brought up before the plan was fixed
+            self.list_exceptions(admitted, assigned, found)
         plan = CorrectionPlan(
             number=1 + len(list_earlier_corrections(self.zone, self.correction)),
             files=self.correction,
@@ -166,6 +174,8 @@ class _CorrectionRun:
             late=len(names - billed),
             added=tuple(item.roster.manifest.roster_id for item in added),
             refused=assigned.refused if assigned else {},
+            left_out=left_out,
+            unfit=_find_unfit(admitted),
         )
         fix_correction(self.zone, plan, at=self.clock())
         self.encrypt(changed, admitted=admitted)
@@ -193,8 +203,44 @@ class _CorrectionRun:
         """The month."""
         return self.zone.period(self.correction.month)
 
-    def admit_month(self, at: datetime) -> AdmittedMonth:
-        """Step 1: the whole month, read and validated with all later files."""
+    def admit_billable(
+        self, at: datetime, known: CorrectionPlan | None
+    ) -> tuple[AdmittedMonth, dict[str, str], list[Found]]:
+        """Step 1, so that whoever was billed can be billed.
+
+        Returns:
+            The month, who is left out of the correction, with the reason, and what was found of
+            them.
+        """
+        left_out = dict(known.left_out) if known else {}
+        found: list[Found] = []
+        admitted = self.admit_month(at, left_out)
+        while gone := self.find_unbillable(admitted):
+            if known is not None or not gone.keys().isdisjoint(left_out):
+                raise _unbillable(len(gone))
+            found += [one for one in admitted.list_found() if one.meter_point_id in gone]
+            left_out |= gone
+            admitted = self.admit_month(at, left_out)
+        require_billed(admitted)
+        return admitted, left_out, found
+
+    def find_unbillable(self, admitted: AdmittedMonth) -> dict[str, str]:
+        """Meter points that have a bill and would have none, and why."""
+        known = recall_members(self.zone, self.zone.year_of(self.correction.month))
+        names = {member.billing: name for name, member in known.items()}
+        heads = find_heads(self.zone, self.files, before=self.correction)
+        seated = {names[one] for head in heads for one in head.roster.pseudonyms}
+        excluded = admitted.admission.excluded
+        why = dict(zip(excluded["meter_point_id"], excluded["reason"], strict=True))
+        gone = sorted(seated - set(admitted.admission.billed["meter_point_id"]))
+        return {name: why.get(name, _NO_READINGS) for name in gone}
+
+    def admit_month(self, at: datetime, left_out: Mapping[str, str]) -> AdmittedMonth:
+        """Step 1: the whole month, read and validated with all later files.
+
+        Args:
+            left_out: Billed meter points that are read as the last version had them.
+        """
         zone = self.zone
         earlier = list_earlier_corrections(zone, self.correction)
         first = tuple(file_digest(path) for path in self.files.readings)
@@ -206,34 +252,42 @@ class _CorrectionRun:
             )
         period = self.period
         versions = [plan.files for plan in earlier] + [self.correction]
+        waiting = find_waiting([*(plan.left_out for plan in earlier), left_out])
+        later = (find_readings(zone, version, period=period) for version in versions)
         files = replace(
             self.files,
             folder=make_correction_folder(zone, self.correction),
             tariffs=self.tariffs(),
-            later=tuple(find_readings(zone, version, period=period) for version in versions),
+            later=tuple(
+                replace(one, without=names) for one, names in zip(later, waiting, strict=True)
+            ),
             months=self.files.folder.parent,
         )
-        admitted = self.admit(
+        return self.admit(
             files,
             period=period,
             timezone=zone.timezone,
             at=at,
             begin=lambda stage: self.progress(stage, 0, 0),
         )
-        require_billed(admitted)
-        return admitted
 
-    def list_exceptions(self, admitted: AdmittedMonth, assigned: Assigned | None) -> None:
+    def list_exceptions(
+        self, admitted: AdmittedMonth, assigned: Assigned | None, found: list[Found]
+    ) -> None:
         """Bring the work list up to what is found of the corrected month.
 
         Not before nothing refuses the correction: what is not corrected settles nothing.
+
+        Args:
+            found: Of meter points that are left out, what is said in place of their last version.
         """
         final = admitted if assigned is None else admitted.leave_out(assigned.refused)
         number = 1 + len(list_earlier_corrections(self.zone, self.correction))
+        names = {one.meter_point_id for one in found}
         record_found(
             self.zone,
             self.correction.month,
-            final.list_found(),
+            [*(one for one in final.list_found() if one.meter_point_id not in names), *found],
             at=self.clock(),
             is_final=assigned is not None,
             occasion=f"Correction {number}",
@@ -257,14 +311,6 @@ class _CorrectionRun:
         meters = {known[name].billing: name for name in billed["meter_point_id"] if name in known}
         latest = find_heads(self.zone, self.files, before=self.correction)
         seated = {name for head in latest for name in head.roster.pseudonyms}
-        if seated - meters.keys():
-            raise InputError(
-                f"{len(seated - meters.keys())} meter points that were billed can no longer be "
-                "billed.",
-                reason="correction.unbillable",
-                remedy="The exceptions file in the correction's folder gives the reason for each; "
-                "correct the files and send them again.",
-            )
         changed = [self.find_change(head, meters, admitted) for head in latest]
         names = frozenset(meters[subject] for subject in seated)
         return [item for item in changed if item is not None], names
@@ -359,3 +405,17 @@ class _CorrectionRun:
         for name in plan.names:
             outbox.drop_columns(self.zone, name)
         return report
+
+
+def _find_unfit(admitted: AdmittedMonth) -> tuple[str, ...]:
+    """Meter points with late readings that do not fit the intervals of those before."""
+    return tuple(sorted({one.meter_point_id for one in admitted.list_found() if one.rule == UNFIT}))
+
+
+def _unbillable(count: int) -> InputError:
+    return InputError(
+        f"{count} meter points that were billed can no longer be billed.",
+        reason="correction.unbillable",
+        remedy="The exceptions file in the correction's folder gives the reason for each; "
+        "correct the files and send them again.",
+    )

@@ -7,7 +7,8 @@ that came in is then one of these:
 - billed: it counts in a bill as it came;
 - estimated: its interval is billed by an estimate, which it is itself or which was made over it;
 - quarantined: no bill counts it. Validation set it aside, another reading of its interval counts
-  (`superseded`, `edited`), or its meter point has no bill;
+  (`superseded`, `edited`), its meter point has no bill, or it came late and a correction could not
+  use it (`late-interval`, `left-out`);
 - waiting: it came late, and no correction took it up yet.
 
 What came in was counted or digested as it came (`taken_in`). So the numbers differ where something
@@ -44,6 +45,7 @@ from gridsecure.gateway.correction_plan import (
     CorrectionPlan,
     find_correction_report,
     find_first_uploads,
+    find_waiting,
     list_corrections,
     locate_version,
     make_correction_folder,
@@ -274,11 +276,12 @@ class _Version:
         handed_in = _month_files(self.files)
         order = [*handed_in, *(one for one in first if not one.has_faces), *edits]
         later = []
-        for correction in self.corrections:
+        waiting = find_waiting([one.left_out for one in self.corrections])
+        for correction, names_left_out in zip(self.corrections, waiting, strict=True):
             own = [one for one in batches if _takes_up(correction, one)]
             corrected = _correction_files(self.zone, correction)
             order += [*(one for one in own if not one.has_faces), *corrected]
-            later.append(LaterReadings(_sound_paths(corrected), _sound_paths(own)))
+            later.append(LaterReadings(_sound_paths(corrected), _sound_paths(own), names_left_out))
         files = replace(
             self.files,
             readings=_sound_paths(handed_in),
@@ -350,11 +353,12 @@ def _tell(order: list[TakenIn], trace: ReadingTrace, became: _Became) -> None:
     given_way = compare_pieces(became.readings, named, edits=is_edit)
     for taken, piece, gone in zip(order, trace.pieces, given_way, strict=True):
         if not taken.is_counted:
-            taken.came_in = len(piece.keys)
+            taken.came_in = len(piece.keys) + sum(piece.aside.values())
         taken.lost, taken.twice = gone.lost, gone.twice
         taken.became[QUARANTINED, _SUPERSEDED] += gone.superseded
         taken.became[QUARANTINED, "edited"] += gone.edited
-        taken.became[QUARANTINED, "not-held"] += piece.not_held
+        for reason, count in piece.aside.items():
+            taken.became[QUARANTINED, reason] += count
     sent = became.readings[became.readings[ORIGIN] != CONCLUDED]
     _add(order, sent[[ORIGIN, "state", "reason"]])
 

@@ -7,7 +7,7 @@ which of its readings were validated and which gave way to another one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -31,11 +31,11 @@ class Piece:
 
     Args:
         keys: `meter_point_id` and `start` of its readings.
-        not_held: How many more it had, of days that its holder does not hold.
+        aside: How many more it had that were not laid over others, by reason.
     """
 
     keys: pd.DataFrame
-    not_held: int = 0
+    aside: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -50,9 +50,9 @@ class ReadingTrace:
     pieces: list[Piece] = field(default_factory=list)
     validated: pd.DataFrame | None = None
 
-    def add(self, readings: pd.DataFrame, *, not_held: int = 0) -> pd.DataFrame:
+    def add(self, readings: pd.DataFrame, *, aside: Mapping[str, int]) -> pd.DataFrame:
         """Note a piece; its readings with its number."""
-        self.pieces.append(Piece(readings[_KEY], not_held))
+        self.pieces.append(Piece(readings[_KEY], aside))
         return readings.assign(**{ORIGIN: np.int32(len(self.pieces) - 1)})
 
     def finish(self, sources: Sequence[ReadingsFile]) -> list[ReadingsFile]:

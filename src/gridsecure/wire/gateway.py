@@ -227,8 +227,8 @@ class ReadingException(Answer):
     """A meter point of a month and what a rule found of it, with what becomes of it.
 
     `first` is the start of the first of `intervals`, empty where no interval is meant. A meter
-    point that is `unbilled` has no bill of the month because of it. `revision` rises with every
-    change.
+    point that is `unbilled` has no bill of the month because of it, or was left out of a
+    correction. `revision` rises with every change.
     """
 
     id: int
@@ -285,7 +285,11 @@ class ExceptionStatus(Answer):
 
 
 class MonthOnBoard(Answer):
-    """A month at a glance; `due_at` is when the gateway bills or corrects it by itself."""
+    """A month at a glance; `due_at` is when the gateway bills or corrects it by itself.
+
+    Of a month that is done, `reason` says why a correction failed that has still to be made, or
+    why the last one left a meter point out.
+    """
 
     month: str
     state: Literal["waiting", "running", "interrupted", "failed", "done"]
@@ -312,7 +316,9 @@ class CorrectionCounts(Answer):
 class CorrectionStatus(Answer):
     """Where a correction stands; `number` is its place among the month's, once it is fixed.
 
-    `stage`, `done` and `of` are as those of a month; so are `reason` and `message`.
+    `stage`, `done` and `of` are as those of a month; so are `reason` and `message`. `left_out`
+    counts, by reason, billed meter points whose late readings it could not use; the work list names
+    them.
     """
 
     name: str
@@ -322,6 +328,7 @@ class CorrectionStatus(Answer):
     done: Count = 0
     of: Count = 0
     report: CorrectionCounts | None = None
+    left_out: dict[str, Count] = Field(default_factory=dict)
     reason: str | None = None
     message: str | None = None
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, NamedTuple, Self
+from typing import BinaryIO, Final, NamedTuple, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -63,11 +63,24 @@ _TYPES: Final = {
 _BLOCK: Final = 1 << 20
 _COMPRESSION: Final = "zstd"
 
-Mark = Callable[[pd.DataFrame], pd.DataFrame]
-"""Told the readings of each batch of energies in turn; may add columns."""
+_NONE: Final[Mapping[str, int]] = {}
 
 
-def unmarked(readings: pd.DataFrame) -> pd.DataFrame:
+class Mark(Protocol):
+    """Told the readings of each batch of energies in turn; may add columns."""
+
+    def __call__(
+        self, readings: pd.DataFrame, /, *, aside: Mapping[str, int] = _NONE
+    ) -> pd.DataFrame:
+        """The readings as they go on.
+
+        Args:
+            aside: How many more there were that do not count, by reason.
+        """
+        ...
+
+
+def unmarked(readings: pd.DataFrame, *, aside: Mapping[str, int] = _NONE) -> pd.DataFrame:  # noqa: ARG001 - as `Mark`
     """The same readings."""
     return readings
 
@@ -282,7 +295,24 @@ def read_batches(
     Raises:
         StorageError: A batch is gone or was altered (`storage.read`).
     """
-    parts = [mark(_load(path, period)) for path in paths]
+    return combine_batches([mark(_load(path, period)) for path in paths])
+
+
+def load_parts(paths: Sequence[Path], *, period: BillingPeriod) -> list[pd.DataFrame]:
+    """The readings of a period of each batch, as `combine_batches` takes them.
+
+    Raises:
+        StorageError: A batch is gone or was altered (`storage.read`).
+    """
+    return [_load(path, period) for path in paths]
+
+
+def combine_batches(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """The readings of several batches, one an interval, with `minutes`.
+
+    Args:
+        parts: At least one, in the order in which the batches came.
+    """
     if any(MINUTES_COLUMN in part for part in parts):
         unstated = {MINUTES_COLUMN: np.int64(UNKNOWN_MINUTES)}
         parts = [part if MINUTES_COLUMN in part else part.assign(**unstated) for part in parts]
