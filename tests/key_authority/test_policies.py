@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine
@@ -20,10 +21,10 @@ from gridsecure.key_authority.checker.held_policies import hold_policy
 from gridsecure.key_authority.checker.tables import PolicyRow, ToldSetRow
 from gridsecure.messages import ReleaseCertificate, sign_message
 from gridsecure.plans.cells import MEASURES
-from gridsecure.policy.decisions import asked_for, find_minima
+from gridsecure.policy.decisions import asked_for, curve_resolution, find_minima
 from gridsecure.policy.language import Policy, parse_policy
 from gridsecure.policy.packs import load_pack
-from gridsecure.store.database import read_session
+from gridsecure.store.database import read_session, write_session
 from tests.authority_simulator import Authority
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 from tests.held_policy import POLICY
@@ -164,6 +165,27 @@ def test_a_reader_refuses_a_value_that_the_certificates_policy_does_not_permit(
         assert refused.value.reason == "release.unsuppressed"
 
 
+@pytest.mark.parametrize(("times", "intervals", "resolution"), [
+    ([("01T00", "02T00")], 1, "daily"),
+    ([("01T00", "02T00")], 48, "interval"),
+    ([("01T00", "01T12")], 1, "interval"),
+    ([("01T00", "01T12"), ("01T12", "02T00")], 1, "interval"),
+])  # fmt: skip
+def test_a_number_is_daily_where_it_is_of_a_whole_local_day(
+    times: list[tuple[str, str]], intervals: int, resolution: str
+) -> None:
+    """A gateway could send each hour as a column of one interval."""
+    columns = [
+        SimpleNamespace(
+            start=f"2026-07-{start}:00:00+08:00",
+            end=f"2026-07-{end}:00:00+08:00",
+            intervals=intervals,
+        )
+        for start, end in times
+    ]
+    assert curve_resolution(columns) == resolution
+
+
 def versions(engine: Engine) -> list[tuple[str, int]]:
     with read_session(engine) as session:
         return [(row.name, row.version) for row in session.exec(select(PolicyRow))]
@@ -197,6 +219,25 @@ def test_a_policy_is_replaced_by_a_newer_or_a_stricter_one_and_the_log_says_so(
     assert looser[:2] == [0, 0]
     assert looser[2] > 0
     assert looser[3] == 0
+    hold_policy(engine, newer, at=NOW)  # the setting is there again
+    # The strict policy between them lets no older one back.
+    hold_policy(engine, policy_of(("version = 1", "version = 3"), pack="strict"), at=NOW)
+    hold_policy(engine, strict, at=NOW)
+    assert refusal(engine, newer) == "policy.rollback"
+
+
+def test_what_was_released_before_there_were_policies_was_of_fifteen_customers(
+    authority: Authority,
+) -> None:
+    engine, small = authority.zone.engine, load_pack("small-demonstration")
+    told = ToldSetRow(
+        name="before", minimum=15, domain="d", start_at=NOW, end_at=NOW, zone="z",
+        customer_class="c", at=NOW,
+    )  # fmt: skip
+    with write_session(engine) as session:
+        session.add(told)
+    assert refusal(engine, small) == "policy.rollback"
+    hold_policy(engine, POLICY, at=NOW)
 
 
 def test_a_policy_is_decided_in_less_than_a_millisecond() -> None:

@@ -66,6 +66,7 @@ class ReleasedCell:
         measure: What the value counts, with its unit.
         members: Meter points in the cell.
         value: The value; None if the cell is suppressed, or withheld from the reader.
+        minimum: Fewest meter points that it may be about; None where policy permits none.
     """
 
     zone: str
@@ -75,6 +76,12 @@ class ReleasedCell:
     measure: str
     members: int
     value: int | None
+    minimum: int | None
+
+    @property
+    def is_small(self) -> bool:
+        """Whether policy withholds it for what it is about, and not for what was told before."""
+        return self.minimum is None or self.members < self.minimum
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,11 @@ class Release:
     signer: str
     signed_text: str | None
     values_shown: bool = True
+
+    @property
+    def largest_minimum(self) -> int:
+        """The largest minimum of any cell: every small cell is about fewer [meter points]."""
+        return max((cell.minimum or 0 for cell in self.cells), default=self.minimum_members)
 
     def hide_values(self) -> Release:
         """The same release with no value in any cell, for readers who may not see values."""
@@ -237,6 +249,7 @@ def _cell(cell: CellTotal, certificate: ReleaseCertificate) -> ReleasedCell:
         measure=cell.measure,
         members=cell.members,
         value=None if cell.value is None else int(cell.value),
+        minimum=minimum,
     )
 
 

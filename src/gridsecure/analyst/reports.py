@@ -93,7 +93,7 @@ def cell_state(cells: Iterable[ReleasedCell], *, release: Release) -> str:
     missing = [cell for cell in cells if cell.value is None]
     if not missing:
         return RELEASED
-    if any(cell.members < release.minimum_members for cell in missing):
+    if any(cell.is_small for cell in missing):
         return SUPPRESSED
     return PROTECTED if release.values_shown else WITHHELD
 

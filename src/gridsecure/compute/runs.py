@@ -65,7 +65,7 @@ from gridsecure.plans.key_ring import revoked_key_set_error
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.plans.quantities import Family, find_family
 from gridsecure.policy.decisions import asked_for, curve_resolution, find_minima
-from gridsecure.policy.language import Policy
+from gridsecure.policy.language import Policy, Resolution
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, find_many, keep
@@ -381,12 +381,11 @@ class _Day:
     Args:
         text: YYYY-MM-DD.
         quantities: Names of its columns.
-        intervals: How many intervals it has.
     """
 
     text: str
     quantities: tuple[str, ...]
-    intervals: int
+    resolution: Resolution
 
 
 def _find_minima(policy: Policy, order: RunOrder, day: _Day) -> tuple[Minima, str]:
@@ -395,8 +394,7 @@ def _find_minima(policy: Policy, order: RunOrder, day: _Day) -> tuple[Minima, st
     The same day under another policy, or for a purpose with other minima, is another job: its cells
     are laid out otherwise.
     """
-    resolution = curve_resolution(day.intervals)
-    minima = find_minima(policy, asked_for(order.purpose, resolution=resolution))
+    minima = find_minima(policy, asked_for(order.purpose, resolution=day.resolution))
     said = json.dumps([policy.digest, minima.as_message()], sort_keys=True)
     return minima, sm3_hex(said.encode())
 
@@ -428,7 +426,7 @@ def _days(sources: Sequence[_Source]) -> list[_Day]:
         _Day(
             text=day,
             quantities=tuple(grid.quantity for grid in found[0][day]),
-            intervals=max(grid.intervals for grid in found[0][day]),
+            resolution=curve_resolution(found[0][day]),
         )
         for day in shared
     ]

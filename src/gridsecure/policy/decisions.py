@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from gridsecure.errors import InputError
+from gridsecure.periods import is_day
 from gridsecure.plans.cells import ENERGY, MEASURES, OTHER_CLASSES, Minima
 from gridsecure.plans.purposes import PREVIEW, PURPOSES, RESEARCH, STAFF_PURPOSES
 from gridsecure.policy.language import RESOLUTIONS, Policy, Resolution, Role, Rule
@@ -27,13 +28,24 @@ def asked_for(purpose: str, *, resolution: Resolution) -> Asked:
     return Asked("analyst" if purpose == RESEARCH else "staff", purpose, resolution)
 
 
-def curve_resolution(intervals: int) -> Resolution:
-    """The resolution of a load curve.
+class Spanned(Protocol):
+    """A column as far as its resolution goes: of `intervals` of one length, in its time."""
 
-    Args:
-        intervals: Of a day.
+    @property
+    def start(self) -> str: ...  # noqa: D102
+    @property
+    def end(self) -> str: ...  # noqa: D102
+    @property
+    def intervals(self) -> int: ...  # noqa: D102
+
+
+def curve_resolution(columns: Iterable[Spanned]) -> Resolution:
+    """The resolution of a load curve: daily where each number is of a whole local day.
+
+    Columns of an hour each have one interval, too.
     """
-    return "daily" if intervals == 1 else "interval"
+    whole = all(one.intervals == 1 and is_day(one.start, one.end) for one in columns)
+    return "daily" if whole else "interval"
 
 
 class Case(NamedTuple):

@@ -139,7 +139,7 @@ def _closing(session: Session, table: pd.DataFrame, rows: pd.DataFrame, release:
     show_gaps(
         suppressed=int((cells["state"] == SUPPRESSED).sum()),
         protected=int((cells["state"] == PROTECTED).sum()),
-        minimum=release.minimum_members,
+        minimum=release.largest_minimum,
     )
     show_reconciliation(session, bounds=(release.start.isoformat(), release.end.isoformat()))
     st.download_button(

@@ -77,8 +77,6 @@ def _rests_on(release: Release) -> None:
 
 def _cells(release: Release) -> None:
     shown, zone = release.cells[:_MOST_ROWS], access.local_timezone()
-    minimum = release.minimum_members
-    small = say("fewer_than", minimum=minimum)
     table = pd.DataFrame(
         {
             "zone": [zone_name(cell.zone) for cell in shown],
@@ -86,7 +84,10 @@ def _cells(release: Release) -> None:
             "start": [figures.moment(cell.start, zone=zone) for cell in shown],
             "measure": [say_or("measure", cell.measure) for cell in shown],
             "members": [
-                small if cell.members < minimum else figures.count(cell.members) for cell in shown
+                figures.count(cell.members)
+                if not cell.is_small
+                else say("fewer_than", minimum=cell.minimum or release.largest_minimum)
+                for cell in shown
             ],
             "value": [_value(cell, release=release) for cell in shown],
         },
@@ -112,9 +113,8 @@ def _cells(release: Release) -> None:
 
 
 def _value(cell: ReleasedCell, *, release: Release) -> str:
-    minimum = release.minimum_members
     if cell.value is None:
-        if cell.members < minimum:
+        if cell.is_small:
             return say("state_suppressed")
         return say("state_protected" if release.values_shown else "state_withheld")
     if cell.measure == "energy_wh":

@@ -54,7 +54,7 @@ def show() -> None:
         show_gaps(
             suppressed=totals.suppressed,
             protected=totals.protected,
-            minimum=release.minimum_members,
+            minimum=release.largest_minimum,
         )
         show_reconciliation(session, bounds=(release.start.isoformat(), release.end.isoformat()))
         _charts(table)
@@ -114,7 +114,7 @@ def _cells(table: pd.DataFrame, release: Release) -> None:
     titles, formats = _figures_shown()
     hidden = {
         RELEASED: say("state_released"),
-        SUPPRESSED: say("fewer_than", minimum=release.minimum_members),
+        SUPPRESSED: say("fewer_than", minimum=release.largest_minimum),
         PROTECTED: say("state_protected"),
         WITHHELD: say("state_withheld"),
     }

@@ -1,8 +1,11 @@
 """The policy that holds at the key authority: not before its day, and no older, looser one after.
 
 The service says at its start which policy holds. What held before is kept, so that a policy which
-is looser takes its place only under a larger version, and every change is in the evidence log with
-how many cases it decides looser. A setting that was lost means the strict policy, or a refusal.
+is looser takes its place only under a version larger than every one before, and every change is in
+the evidence log with how many cases it decides looser. A setting that was lost means the strict
+policy, or a refusal; the newest of all that held may come back after it.
+
+What was released before there were policies was of 15 customers at least (`uniform-15`).
 
 Not handled: who changed the setting. Whoever can restart the service can name a new version.
 """
@@ -12,13 +15,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import Engine
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from gridsecure.errors import GridSecureError, InputError
-from gridsecure.key_authority.checker.tables import PolicyRow
+from gridsecure.key_authority.checker.tables import PolicyRow, ToldSetRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.policy.decisions import compare_policies
 from gridsecure.policy.language import Policy, parse_policy
+from gridsecure.policy.packs import UNIFORM, load_pack
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 
@@ -28,13 +32,14 @@ def hold_policy(engine: Engine, policy: Policy, *, at: datetime) -> None:
 
     Raises:
         InputError: A policy of this name and version had another text (`policy.altered`); or it is
-            looser than the one that holds, and no newer (`policy.rollback`).
+            looser than the one that holds, and older than one that held (`policy.rollback`).
         StorageError: It cannot be kept.
     """
     with write_session(engine) as session:
         held = session.exec(select(PolicyRow).order_by(col(PolicyRow.id).desc()).limit(1)).first()
         if held is not None and held.digest == policy.digest:
             return
+        before = _before_policies(session) if held is None else parse_policy(held.text)
         alike = select(PolicyRow.digest).where(
             PolicyRow.name == policy.name, PolicyRow.version == policy.version
         )
@@ -44,7 +49,15 @@ def hold_policy(engine: Engine, policy: Policy, *, at: datetime) -> None:
                 reason="policy.altered",
                 remedy="Give the changed policy a larger version.",
             )
-        looser = 0 if held is None else _count_looser(held, policy)
+        looser = 0 if before is None else _count_looser(before, policy)
+        if looser and policy.version <= (newest := _newest_version(session, policy, before)):
+            raise InputError(
+                f"The policy {policy.name!r} decides {looser} cases looser than the one that holds,"
+                f" and its version {policy.version} is no larger than {newest}.",
+                reason="policy.rollback",
+                remedy="Name the policy that held before. Or, to release more from now on, give a"
+                " copy of the new one a larger version.",
+            )
         row = PolicyRow(
             digest=policy.digest, name=policy.name, version=policy.version, text=policy.text, at=at
         )
@@ -59,18 +72,24 @@ def hold_policy(engine: Engine, policy: Policy, *, at: datetime) -> None:
         evidence.append(session, at=at, actor="checker", action="policy.held", detail=detail)
 
 
-def _count_looser(held: PolicyRow, policy: Policy) -> int:
-    """How many cases a policy decides looser than the one that holds, which has to be older."""
-    changes = compare_policies(parse_policy(held.text), policy)
-    looser = sum(change.is_looser for change in changes)
-    if looser and policy.version <= held.version:
-        raise InputError(
-            f"The policy {policy.name!r} decides {looser} cases looser than the one that holds, "
-            f"and its version {policy.version} is no larger than {held.version}.",
-            reason="policy.rollback",
-            remedy="Name the policy that held before, or give the new one a larger version.",
-        )
-    return looser
+def _count_looser(before: Policy, policy: Policy) -> int:
+    """How many cases a policy decides looser than another one."""
+    return sum(change.is_looser for change in compare_policies(before, policy))
+
+
+def _before_policies(session: Session) -> Policy | None:
+    """What held before policies were kept, where anything was released then."""
+    is_new = session.exec(select(ToldSetRow.name).limit(1)).first() is None
+    return None if is_new else load_pack(UNIFORM)
+
+
+def _newest_version(session: Session, policy: Policy, before: Policy | None) -> int:
+    """The largest version that held, but for this very policy's own; 0 if it is the largest."""
+    rows = session.exec(select(PolicyRow.version, PolicyRow.digest)).all()
+    versions = [version for version, digest in rows if digest != policy.digest]
+    newest = max([*versions, before.version if before else 0])
+    is_known = len(versions) < len(rows)
+    return 0 if is_known and policy.version > newest else newest
 
 
 def check_in_force(zone: AuthorityZone, *, now: datetime) -> None:

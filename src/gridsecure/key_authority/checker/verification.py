@@ -89,7 +89,7 @@ class Proven:
         """How often its numbers are."""
         if self.transcript.plan != "load-curve":
             return "monthly"
-        return curve_resolution(max(out.entry.intervals for out in self.outputs.values()))
+        return curve_resolution(out.entry for out in self.outputs.values())
 
 
 @dataclass(slots=True, eq=False)
@@ -273,8 +273,7 @@ def _check_policy(transcript: Transcript, policy: Policy) -> None:
 
 
 def _resolution(datas: Sequence[RosterData], quantities: Sequence[str]) -> Resolution:
-    most = max(data.entry(name).intervals for data in datas for name in quantities)
-    return curve_resolution(most)
+    return curve_resolution(data.entry(name) for data in datas for name in quantities)
 
 
 def _with_only(quantities: Sequence[str], data: RosterData) -> RosterData:
