@@ -364,6 +364,7 @@ def environment(settings: PlatformSettings) -> dict[str, str]:
         "GRIDSECURE_PLATFORM_IDENTITY_PUBLIC_KEY": settings.identity_public_key,
         "GRIDSECURE_PLATFORM_AUTHORITY_PUBLIC_KEY": settings.authority_public_key,
         "GRIDSECURE_PLATFORM_BILLING_OFFICE_PUBLIC_KEY": settings.billing_office_public_key,
+        "GRIDSECURE_PLATFORM_POLICY": settings.policy,
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
     }
 

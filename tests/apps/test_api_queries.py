@@ -31,6 +31,7 @@ from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError
 from gridsecure.key_authority.checker.pull import PlatformPull
+from gridsecure.policy.packs import UNIFORM
 from gridsecure.store.database import write_session
 from gridsecure.wire.client import service_client
 from gridsecure_api.authority import create_authority_app
@@ -84,6 +85,7 @@ def authority_of(
         billing_office_public_key=point(OFFICE),
         vault_socket=vault,
         workers=0,
+        policy=UNIFORM,
     )
     http = client_of(platform, headers=bearer("platform", "authority"))
     pull = PlatformPull(service_client(http, name="platform", pause=lambda _seconds: None))

@@ -69,7 +69,7 @@ def test_a_month_of_batches_and_books_is_billed_without_a_file(bare):
     contracts = bare.world.contracts()
     state_contracts(zone, contracts, valid_from=date(2026, 7, 1), person="operator", at=END)
     assert begun(bare, END + timedelta(days=3), cut_off=3)["state"] == "done"
-    assert months_of(bare, "b1") == {MONTH: "billed"}
+    assert months_of(bare, "b1") == {MONTH: "done"}
 
 
 def test_late_readings_are_gathered_and_then_corrected(services):

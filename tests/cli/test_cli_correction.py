@@ -131,7 +131,7 @@ def test_a_billed_month_is_corrected_computed_and_released(running, tmp_path):
     assert (processed["state"], processed["report"]["excluded"]) == ("done", {})
     shown = run(running, "operator", "months", of="gateway")
     assert re.search(f"{MONTH} .*done", shown), shown
-    assert "run.empty" in run(running, "billing", "release", f"--month={MONTH}", of="period")
+    assert "run.released" in run(running, "billing", "release", f"--month={MONTH}", of="period")
     name, *_ = (home / "input" / "contracts.csv").read_text().splitlines()[1].split(",")
     late = tmp_path / "late.csv"
     late.write_text(f"meter_point_id,start,kwh\n{name},{MONTH}-01 00:00,9.5\n")

@@ -25,7 +25,7 @@ SLACK_STEPS: Final = 50
 
 SIGNED_IN_TURN: Final = {
     ("Sm2PrivateKey.sign", "gridsecure.gateway.outbox._sign"),
-    ("Sm2PrivateKey.sign", "gridsecure.key_authority.checker.releases.certify"),
+    ("Sm2PrivateKey.sign", "gridsecure.key_authority.checker.releases._keep_certificate"),
     ("Sm2PrivateKey.sign", "gridsecure.key_authority.checker.shadows._record"),
 }
 """These say which entry of the log they are, or which upload of their gateway, so they are signed
