@@ -10,6 +10,7 @@ again, and any program that reads ZIP files takes it apart.
 from __future__ import annotations
 
 import secrets
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -72,6 +73,7 @@ def open_stored(path: Path) -> Iterator[BinaryIO]:
     try:
         with ZipFile(path.parent) as pack:
             data = pack.read(path.name)
-    except (BadZipFile, KeyError) as altered:
+    # The library tells damage by all of these; of what it does not support it is a RuntimeError.
+    except (BadZipFile, KeyError, RuntimeError, EOFError, ValueError, zlib.error) as altered:
         raise OSError from altered
     yield BytesIO(data)
