@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 
 import pandas as pd
@@ -11,9 +12,17 @@ import pytest
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import bill_readings
 from gridsecure.gateway.books import imports
+from gridsecure.gateway.collection import LaterReadings, read_files
 from gridsecure.gateway.correction_plan import list_corrections
 from gridsecure.gateway.correction_versions import compute_expected_corrections
-from gridsecure.gateway.ingestion.batches import Arrival, BatchName, batch_folder, take_in
+from gridsecure.gateway.ingestion.batches import (
+    Arrival,
+    BatchName,
+    batch_folder,
+    find_batches,
+    newest_batch,
+    take_in,
+)
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
 from gridsecure.gateway.month_files import HandedIn, load_files, save_files
@@ -196,6 +205,39 @@ def test_an_hour_that_was_sent_sets_the_days_registers_aside(world):
     rest = own[own["meter_point_id"] != name]
     assert stated(world, shops(world)[1:]) == oracle(world, rest)
     assert balance_readings(world.zone, MONTH).adds_up
+
+
+@pytest.mark.parametrize("form", ["a file", "a batch"])
+def test_an_hour_that_came_late_sets_the_days_registers_aside_as_well(world, tmp_path, form):
+    """Laid over one part of the day, it would change what the registers counted."""
+    own = used(world, shops(world))
+    name = shops(world)[0]
+    mine = own[(own["meter_point_id"] == name) & (own["start"].dt.day == 5)]
+    send(world, hours_csv(used(world, homes(world))), sequence=1)
+    contract(world)
+    state_hours(world, dict.fromkeys(shops(world), HOURS))
+    text = columns_csv(daily_faces(own), headers=CHINESE)
+    files = HandedIn([BytesIO(text.encode())])
+    save_files(world.zone, MONTH, files=files, person="op", at=world.clock())
+    period, before = world.zone.period(MONTH), load_files(world.zone, MONTH)
+    late = hours_csv(mine[9:12])
+    if form == "a file":
+        (tmp_path / "late.csv").write_text(late)
+        came = LaterReadings(files=(tmp_path / "late.csv",))
+    else:
+        newest = newest_batch(world.zone)
+        send(world, late, sequence=2)
+        came = LaterReadings(
+            batches=find_batches(world.zone, period, until=newest_batch(world.zone), after=newest)
+        )
+    (found,) = read_files(replace(before, later=(came,)), timezone=ZONE, period=period)
+    told = found.readings
+    day = told[(told["meter_point_id"] == name) & (told["start"].dt.day == 5)]
+    by_length = day.groupby("minutes")["energy_wh"].agg(list).to_dict()
+    assert by_length == {60: mine["energy_wh"].tolist()[9:12], 1440: [mine["energy_wh"].sum()]}
+    others = told[(told["meter_point_id"] == name) & (told["start"].dt.day != 5)]
+    assert set(others["minutes"]) == {60}
+    assert name in found.placed
 
 
 def test_later_faces_and_intervals_correct_what_registers_told(world):

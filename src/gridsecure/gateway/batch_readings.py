@@ -49,10 +49,6 @@ from gridsecure.gateway.ingestion.stored_readings import (
 )
 from gridsecure.periods import BillingPeriod
 
-Placed = tuple[frozenset[str], frozenset[str]]
-"""Meter points of which energies of registers are among readings, and those of which none is."""
-
-_NOTHING_PLACED: Final[Placed] = (frozenset(), frozenset())
 LEFT_OUT: Final = "left-out"
 """The reason of late readings of a meter point whose bill stands as it was, because of others."""
 
@@ -140,8 +136,9 @@ def overlay_batches(
     late: LateBatches,
     period: BillingPeriod,
     books: MeterBooks,
+    placed: frozenset[str] = frozenset(),
     mark: Mark = unmarked,
-) -> tuple[Laid, Placed]:
+) -> tuple[Laid, frozenset[str]]:
     """Lay what late batches tell over the readings of a version.
 
     What a batch says of a meter point in other intervals is left out, so that one sender cannot
@@ -149,9 +146,11 @@ def overlay_batches(
     that it changes are laid over the others, so that what a file or a person corrected stays where
     no face says otherwise.
 
+    Args:
+        placed: Meter points of which energies of registers are among the readings.
+
     Returns:
-        The readings, and the meter points of which energies of registers are among them now, and
-        are no more.
+        The readings, and the meter points of which such energies are among them now.
 
     Raises:
         StorageError: A batch is gone or was altered (`storage.read`).
@@ -160,7 +159,7 @@ def overlay_batches(
     sent, of_faces = _divided(late.paths)
     sent_before, faces_before = _divided(late.earlier)
     sent_parts = load_parts(sent, period=period)
-    changed, placed = below.readings.iloc[:0], _NOTHING_PLACED
+    changed = below.readings.iloc[:0]
     if of_faces or (faces_before and books.hours_of is not None):
         parts = [read_faces(of_faces, period=period)] if of_faces else []
         if books.hours_of is not None:
@@ -173,10 +172,13 @@ def overlay_batches(
         if faces_before:
             before = _tell_again(late.earlier, names, period=period, books=books)
         below = replace(below, readings=_with_days(below.readings, before, after))
-        placed = (after.placed, before.placed - after.placed)
+        placed = (placed - before.placed) | after.placed
         if of_faces:
             changed = _changed(*_of_totals_alone(before, after))
     if sent:
+        if placed:
+            own = read_batches(sent, period=period)
+            below, placed = _beside(below, own[~own["meter_point_id"].isin(late.without)], placed)
         below = _lay_sent(below, sent_parts, without=late.without, mark=mark)
     if changed.empty:
         return below, placed
@@ -184,6 +186,12 @@ def overlay_batches(
         energies = read_batches(all_sent, period=period)
         changed = _without_sent(_without_intervals(changed, [energies]), energies)
     return _lay_changed(below, changed), placed
+
+
+def _beside(below: Laid, sent: pd.DataFrame, placed: frozenset[str]) -> tuple[Laid, frozenset[str]]:
+    """A version with days for what registers tell of a day of which intervals were sent."""
+    told = put_back(PlacedRegisters(below.readings, (), placed), [sent])
+    return replace(below, readings=told.readings), told.placed
 
 
 def _lay_changed(below: Laid, changed: pd.DataFrame) -> Laid:

@@ -262,23 +262,25 @@ def _overlaid(
             files,
             what="Batches and the readings before them hold",
         )
-        laid, (placed, gone) = overlay_batches(
+        laid, placed = overlay_batches(
             Laid(below.readings, unfit),
             late=LateBatches(later.batches, tuple(earlier), without),
             period=period,
             books=meter_books(books, timezone=timezone),
+            placed=below.placed,
             mark=files.mark,
         )
-        below = replace(below, readings=laid.readings, placed=(below.placed - gone) | placed)
+        below = replace(below, readings=laid.readings, placed=placed)
         unfit = laid.unfit
     own = replace(files, trace=None)
     for file in _read(own, later.files, timezone=timezone, interval=UNKNOWN, held=held):
         waits = file.readings["meter_point_id"].isin(without).to_numpy(bool)
         counting = replace(file, readings=file.readings[~waits], placed=file.placed - without)
         above = _marked(counting, files, aside={LEFT_OUT: int(waits.sum())})
-        readings = overlay_readings(below.readings, later=above)
+        told = _beside(below, above[~above["meter_point_id"].isin(counting.placed)])
+        readings = overlay_readings(told.readings, later=above)
         unfit = find_uncovered(unfit, laid=readings, above=above)
-        problems, placed = (*below.problems, *file.problems), below.placed | counting.placed
+        problems, placed = (*below.problems, *file.problems), told.placed | counting.placed
         below = replace(below, readings=readings, problems=problems, placed=placed)
     return below, unfit
 
@@ -410,6 +412,12 @@ def _marked(
     return join_readings([marked, file.readings[~sent]])
 
 
+def _beside(file: ReadingsFile, *others: pd.DataFrame) -> ReadingsFile:
+    """A file, with days for what registers tell of a day that others tell in part."""
+    told = put_back(PlacedRegisters(file.readings, (), file.placed), others)
+    return replace(file, readings=told.readings, placed=told.placed)
+
+
 def _beside_others(found: list[ReadingsFile]) -> list[ReadingsFile]:
     """Files, with days for what registers tell of a day that others tell in part."""
     beside = []
@@ -419,8 +427,7 @@ def _beside_others(found: list[ReadingsFile]) -> list[ReadingsFile]:
             for other in found
             if other is not one and one.placed
         ]
-        told = put_back(PlacedRegisters(one.readings, (), one.placed), others)
-        beside.append(replace(one, readings=told.readings, placed=told.placed))
+        beside.append(_beside(one, *others))
     return beside
 
 
