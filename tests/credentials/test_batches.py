@@ -20,7 +20,12 @@ from gridsecure.credentials.batch_issuance import (
 from gridsecure.credentials.curves import IDENTITY
 from gridsecure.credentials.issuance import check_requests, request_credential
 from gridsecure.credentials.issuer_keys import generate_issuer_key
-from gridsecure.credentials.presentations import Verified, verify_presentations
+from gridsecure.credentials.presentations import (
+    Occasion,
+    Verified,
+    present_all,
+    verify_presentations,
+)
 from gridsecure.errors import InvalidMessageError, SignatureError
 from tests.identity.identity_world import METER, SETTLE, UPLOAD, keys, new_holder, suite
 
@@ -64,6 +69,20 @@ def shown(given):
         occasion, message = holder.show(credential, domains=(UPLOAD, SETTLE), challenge=bytes(32))
         made.append((message, occasion))
     return made
+
+
+@pytest.fixture(scope="module")
+def shown_together(given):
+    """The same credentials shown together, in two domains, in one and in the others' order."""
+    credentials = taken(*given)
+    domains = [(UPLOAD, SETTLE), (SETTLE,), (SETTLE, UPLOAD), (UPLOAD,), (UPLOAD, SETTLE)]
+    occasions = [
+        Occasion(one.context, at, new_holder().public_in(at[0]), bytes([place]) * 32)
+        for place, (one, at) in enumerate(zip(credentials, domains, strict=True))
+    ]
+    wanted = list(zip(credentials, occasions, strict=True))
+    messages = present_all(wanted, keys=keys().public, suite=SUITE)
+    return list(zip(messages, occasions, strict=True))
 
 
 def refused(sent) -> dict[int, str]:
@@ -319,3 +338,39 @@ def test_weights_follow_from_all_that_was_said(given):
     changed = [replace(made[0], channel=b"other"), *made[1:]]
     _, others = batch_issuance._session(changed, suite=SUITE, issuer=ISSUER)
     assert not set(weights) & set(others)
+
+
+# --- shown together -------------------------------------------------------------------------------
+
+
+def test_what_is_shown_together_is_what_each_shows_alone(given, shown_together):
+    found = verify_presentations(shown_together, keys=keys().public, key=keys().issuer, suite=SUITE)
+    for one, (_, occasion), (mac, *_) in zip(
+        found, shown_together, zip(given[0], strict=True), strict=True
+    ):
+        secret = mac.pending.m1
+        assert one.nyms == tuple(
+            GROUP.multiply(domain.base(SUITE), scalar=secret) for domain in occasion.domains
+        )
+    points = [message[at : at + 64] for message, _ in shown_together for at in range(0, 320, 64)]
+    assert len(set(points)) == len(points), "nothing random is shared but what hides the secrets"
+
+
+def test_presentations_of_one_batch_are_bound_to_their_own_occasion(shown_together):
+    moved = [
+        (message, occasion)
+        for (message, _), (_, occasion) in zip(
+            shown_together[::4], reversed(shown_together[::4]), strict=True
+        )
+    ]
+    assert refused(moved) == dict.fromkeys(range(2), "authenticity.presentation")
+
+
+def test_a_batch_shows_no_credential_in_another_context(given):
+    (credential, *_) = taken(*given)
+    occasion = Occasion(
+        replace(METER, period="2031"), (UPLOAD,), new_holder().public_in(UPLOAD), bytes(32)
+    )
+    with pytest.raises(ValueError, match="its own context"):
+        present_all([(credential, occasion)], keys=keys().public, suite=SUITE)
+    assert present_all([], keys=keys().public, suite=SUITE) == []

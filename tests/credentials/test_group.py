@@ -129,8 +129,7 @@ def test_secret_multiples_are_split_and_right(monkeypatch, backend):
     group = Group(SM2, backend=group_on(SM2, backend=backend).backend)
     group.prepare(SM2.generator)
     other = PLAIN["SM2"].sum((7, SM2.generator))
-    wanted = [((5, 0), (SM2.generator, other)), ((SM2.order - 1,), (other,)), ((), (other,))]
-    seen = []
+    scalars, points, seen = [5, 0, SM2.order - 1], [SM2.generator, other], []
     sums = group.sums
 
     def noted(combinations):
@@ -138,13 +137,24 @@ def test_secret_multiples_are_split_and_right(monkeypatch, backend):
         return sums(combinations)
 
     monkeypatch.setattr(Group, "sums", lambda _, combinations: noted(combinations))
-    found = group.multiply_all(wanted)
-    plain = PLAIN["SM2"]
-    assert found == [
-        [[plain.backend.sums([[(one, point)]])[0] for point in points] for one in scalars]
-        for scalars, points in wanted
-    ]
-    assert not {5, 0, SM2.order - 1} & set(seen)
+    blinding = group.blinding(*points)
+    found = group.sums([blinding.split(one, point) for one in scalars for point in points])
+    plain = PLAIN["SM2"].backend
+    wanted = [plain.sums([[(one, point)]])[0] for one in scalars for point in points]
+    assert found == wanted
+    assert group.multiply_all(other, scalars=scalars) == wanted[1::2]
+    assert group.multiply_all(other, scalars=[]) == []
+    assert not set(scalars) & set(seen)
+
+
+def test_every_batch_is_split_by_a_share_of_its_own():
+    """Within a batch rests differ by what secrets differ; between two they tell nothing."""
+    group, one = PLAIN["SM2"], SM2.generator
+    first, second = group.blinding(one), group.blinding(one)
+    rests = [blinding.split(9, one)[1][0] for blinding in (first, second)]
+    assert rests[0] != rests[1]
+    assert first.split(9, one)[0] == (1, group.sum((first.share, one)))
+    assert str(first.share) not in repr(first)
 
 
 @pytest.mark.parametrize("curve", CURVES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gridsecure.credentials.access import batch_challenge, enrolment_channel, login_text
-from gridsecure.credentials.holder import Holder, derive_secret
+from gridsecure.credentials.holder import Holder, derive_secret, publics_in
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.presentations import Domain
 from gridsecure.crypto.sm2_curve import N
@@ -26,6 +26,13 @@ def test_a_holder_has_one_key_a_domain_and_always_the_same():
     ]
     assert len(set(points)) == 6
     assert holder_of("a").key_in(UPLOAD).public_key.point == points[0]
+
+
+def test_public_keys_made_together_are_those_made_alone():
+    holders = [holder_of(name) for name in "abc"]
+    alone = [holder.key_in(UPLOAD).public_key for holder in holders]
+    assert publics_in(UPLOAD, holders) == alone
+    assert publics_in(UPLOAD, []) == []
 
 
 @pytest.mark.parametrize("drawn", [0, 1, N - 3, N - 2, N - 1])

@@ -45,7 +45,7 @@ def sign_all(wanted: Sequence[Signing]) -> list[bytes]:
     """Sign messages, each with its key, by default identity; 96 bytes each."""
     group = group_on()
     nonces = [group.random_scalar() for _ in wanted]
-    points = group.sums([group.blind(nonce, group.generator) for nonce in nonces])
+    points = group.multiply_all(group.generator, scalars=nonces)
     return [
         _signature(one, nonce, point, group)
         for one, nonce, point in zip(wanted, nonces, points, strict=True)

@@ -3,7 +3,8 @@
 Invariants:
 - What `decode` returns is a point of the curve and never the identity.
 - A point and a scalar have exactly one accepted encoding each.
-- Every secret scalar is split into two random shares before a backend sees it.
+- Every secret scalar is split into two random shares before a backend sees it. Those of one batch
+  may have one share in common (`Blinding`).
 
 Three backends do the arithmetic and give the same results: `libcrypto`, `gmpy2`, `python`.
 Not here: constant time. Python's integers are not constant-time, splitting only makes what a
@@ -13,7 +14,8 @@ listener measures independent of the key; keep issuer and opener keys on hosts o
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, Literal
 
@@ -33,6 +35,29 @@ _MAKERS: Final[dict[str, Callable[[Curve], Arithmetic]]] = {
     "gmpy2": gmpy2_arithmetic,
     "python": python_arithmetic,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Blinding:
+    """A random share that the secret scalars of one batch have in common.
+
+    Each of them is multiplied as the share and the rest. Both are uniform, as if every scalar had a
+    share of its own, but the share is multiplied once a point for all of the batch. Who learned the
+    rests of two scalars whole would know by what these differ, and by listening that well would
+    learn the share too. It is drawn anew for every batch: what is known of two batches does not add
+    up.
+
+    Args:
+        share: The share, 1..n-1.
+        multiples: By point, its multiple by the share.
+    """
+
+    share: int = field(repr=False)
+    multiples: Mapping[Point, Point] = field(repr=False)
+
+    def split(self, scalar: int, point: Point) -> tuple[Term, Term]:
+        """Return two terms that add up to scalar·point, none of them with the secret scalar."""
+        return (1, self.multiples[point]), (scalar - self.share, point)
 
 
 class Group:
@@ -76,42 +101,16 @@ class Group:
         """Return scalar·point for a secret scalar."""
         return self.sum(*self.blind(scalar, point))
 
-    def multiply_all(
-        self, wanted: Sequence[tuple[Sequence[int], Sequence[Point]]]
-    ) -> list[list[list[Point]]]:
-        """Every scalar times every point of each pair, for secret scalars.
+    def blinding(self, *points: Point) -> Blinding:
+        """Draw what splits the secret scalars of a batch that are multiplied with these points."""
+        share = self.random_scalar()
+        multiples = self.sums([[(share, point)] for point in points])
+        return Blinding(share, dict(zip(points, multiples, strict=True)))
 
-        The scalars of a pair are split with one random share of all: none is multiplied whole, and
-        that share is multiplied once a point.
-
-        Args:
-            wanted: Pairs of scalars and points, as a holder's secret and nonce with its bases.
-
-        Returns:
-            By pair and scalar the multiples, in the order of the points.
-        """
-        shares = [self.random_scalar() for _ in wanted]
-        common = iter(
-            self.sums(
-                [
-                    [(own, base)]
-                    for own, (_, bases) in zip(shares, wanted, strict=True)
-                    for base in bases
-                ]
-            )
-        )
-        halves = [[next(common) for _ in bases] for _, bases in wanted]
-        found = iter(
-            self.sums(
-                [
-                    [(1, half), (scalar - own, base)]
-                    for own, of_pair, (scalars, bases) in zip(shares, halves, wanted, strict=True)
-                    for scalar in scalars
-                    for half, base in zip(of_pair, bases, strict=True)
-                ]
-            )
-        )
-        return [[[next(found) for _ in bases] for _ in scalars] for scalars, bases in wanted]
+    def multiply_all(self, point: Point, *, scalars: Sequence[int]) -> list[Point]:
+        """Return scalar·point for each of some secret scalars."""
+        blinding = self.blinding(point)
+        return self.sums([blinding.split(scalar, point) for scalar in scalars])
 
     def subtract(self, first: Point, *, second: Point) -> Point:
         """Return first - second."""

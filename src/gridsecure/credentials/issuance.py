@@ -28,7 +28,7 @@ from typing import Final
 
 from gridsecure.credentials.batch_checks import Claim, find_false
 from gridsecure.credentials.curves import Point
-from gridsecure.credentials.group import POINT_BYTES, WHOLE_BYTES
+from gridsecure.credentials.group import POINT_BYTES, WHOLE_BYTES, Blinding
 from gridsecure.credentials.issuer_keys import (
     Context,
     IssuerPrivateKey,
@@ -103,10 +103,12 @@ def request_credential(
     context: Context,
     channel: bytes,
     secrets: tuple[int, int],
+    blinding: Blinding | None = None,
 ) -> PendingRequest:
     """Ask for a credential on a secret.
 
     Args:
+        blinding: Of the batch that it is in, with G; not of a hidden role.
         channel: Names the authenticated channel and who is at its other end; both sides know it.
         secrets: The holder's m1, the same one in every period, and for a hidden role the r1 that
             hides it, 0 for another each time. On another commitment a second request is refused.
@@ -115,14 +117,13 @@ def request_credential(
     r1 = (r1 or group.random_scalar()) if context.is_hidden else 0
     witness, bases = ([m1, r1], [suite.g, suite.h]) if context.is_hidden else ([m1], [suite.g])
     nonces = [group.random_scalar() for _ in witness]
-    # Secrets and nonces are two sums with one random share of both: none is multiplied whole.
-    halves = [group.random_scalar() for _ in witness]
-    common = group.sum(*zip(halves, bases, strict=True))
+    blinding = blinding or group.blinding(*bases)
     commitment, of_nonces = group.sums(
         [
             [
-                (1, common),
-                *((one - half, b) for one, half, b in zip(ones, halves, bases, strict=True)),
+                term
+                for one, base in zip(ones, bases, strict=True)
+                for term in blinding.split(one, base)
             ]
             for ones in (witness, nonces)
         ]

@@ -23,12 +23,12 @@ A whole batch is checked by one sum (`batch_checks`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gridsecure.credentials.batch_checks import Claim, find_false
 from gridsecure.credentials.curves import Point, Term
-from gridsecure.credentials.group import POINT_BYTES, WHOLE_BYTES
+from gridsecure.credentials.group import POINT_BYTES, WHOLE_BYTES, Blinding
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import (
     Context,
@@ -199,66 +199,117 @@ def present(credential: Credential, *, occasion: Occasion, keys: PublicKeys, sui
     Raises:
         ValueError: A credential of another context.
     """
-    if credential.context != occasion.context:
-        raise ValueError("a credential is shown in its own context")
-    group, m1 = suite.group, credential.m1
-    # Fresh for each presentation: a re-randomises the MAC, e the escrow. With one, two of them
-    # could be told to be one holder's.
-    a, e, m1_nonce, e_nonce = (group.random_scalar() for _ in range(4))
-    bases = [domain.base(suite) for domain in occasion.domains]
-    group.prepare(suite.g, keys.opening, *bases)
-    shown, commitments = _points(
-        credential, (a, e, m1_nonce, e_nonce), bases=bases, opening=keys.opening, suite=suite
-    )
-    proof = respond(
-        presentation_relation(shown, bases=bases, keys=keys, suite=suite),
-        [m1, e],
-        nonces=[m1_nonce, e_nonce],
-        commitments=commitments,
-        suite=suite,
-        session=occasion.session(suite, keys),
-    )
-    return group.encode_whole(*shown) + proof
+    (message,) = present_all([(credential, occasion)], keys=keys, suite=suite)
+    return message
 
 
-def _points(
-    credential: Credential,
-    drawn: tuple[int, int, int, int],
-    *,
-    bases: list[Point],
-    opening: Point,
-    suite: Suite,
-) -> tuple[tuple[Point, ...], list[Point]]:
-    """What a presentation shows, and its commitments.
+def present_all(
+    wanted: Sequence[tuple[Credential, Occasion]], *, keys: PublicKeys, suite: Suite
+) -> list[bytes]:
+    """Show credentials together, each as `present` does, for less.
 
     Args:
-        drawn: a, e, and the nonces of m1 and e.
+        wanted: Credentials, each with what its proof is bound to.
+
+    Raises:
+        ValueError: A credential of another context.
     """
-    (a, e, m1_nonce, e_nonce), u, group = drawn, credential.u, suite.group
-    # m1 and its nonce are multiplied in two shares, `half` and the rest, and never whole.
-    half = group.random_scalar()
-    far, own, *of_bases = group.sums(
-        [[(1 << _HALF_BITS, u)], *([(half, base)] for base in (suite.g, *bases))]
-    )
-    parts = list(zip(of_bases, bases, strict=True))
+    group = suite.group
+    showings = [_Showing.draw(*one, suite=suite) for one in wanted]
+    bases = dict.fromkeys([suite.g, *(base for one in showings for base in one.bases)])
+    group.prepare(*bases, keys.opening)
+    blinding = group.blinding(*bases)
+    far = group.sums([[(1 << _HALF_BITS, one.credential.u)] for one in showings])
+    rows = [
+        one.sums(upper, opening=keys.opening, blinding=blinding, suite=suite)
+        for one, upper in zip(showings, far, strict=True)
+    ]
+    points = iter(group.sums([terms for row in rows for terms in row]))
+    return [
+        one.message([next(points) for _ in row], keys=keys, suite=suite)
+        for one, row in zip(showings, rows, strict=True)
+    ]
 
-    def of_u(scalar: int) -> list[Term]:
-        # By halves: the doublings up to the upper one are done once for three multiples of U.
-        high, low = divmod(scalar % group.order, 1 << _HALF_BITS)
-        return [(low, u), (high, far)]
 
-    def of_m1(scalar: int, e: int) -> list[list[Term]]:
-        rest = scalar - half
+@dataclass(frozen=True, slots=True)
+class _Showing:
+    """One presentation at work.
+
+    Args:
+        bases: Of its domains.
+        a: What re-randomises the MAC. It and e are fresh for each presentation: with one, two of
+            them could be told to be one holder's.
+        e: The escrow's.
+    """
+
+    credential: Credential
+    occasion: Occasion
+    bases: list[Point]
+    a: int = field(repr=False)
+    e: int = field(repr=False)
+    m1_nonce: int = field(repr=False)
+    e_nonce: int = field(repr=False)
+
+    @classmethod
+    def draw(cls, credential: Credential, occasion: Occasion, *, suite: Suite) -> _Showing:
+        """Draw what a presentation takes from chance.
+
+        Raises:
+            ValueError: A credential of another context.
+        """
+        if credential.context != occasion.context:
+            raise ValueError("a credential is shown in its own context")
+        bases = [domain.base(suite) for domain in occasion.domains]
+        return cls(credential, occasion, bases, *(suite.group.random_scalar() for _ in range(4)))
+
+    def sums(
+        self, far: Point, *, opening: Point, blinding: Blinding, suite: Suite
+    ) -> list[list[Term]]:
+        """What is shown, and after it the commitments.
+
+        Args:
+            far: 2^128·U.
+        """
+        m1, order, u = self.credential.m1, suite.group.order, self.credential.u
+
+        def of_u(scalar: int) -> list[Term]:
+            # By halves: the doublings up to the upper one are done once for three multiples of U.
+            high, low = divmod(scalar % order, 1 << _HALF_BITS)
+            return [(low, u), (high, far)]
+
+        def of_m1(scalar: int, e: int) -> list[list[Term]]:
+            return [
+                [(e, suite.g)],
+                [*blinding.split(scalar, suite.g), (e, opening)],
+                *(list(blinding.split(scalar, base)) for base in self.bases),
+            ]
+
         return [
-            [(e, suite.g)],
-            [(1, own), (rest, suite.g), (e, opening)],
-            *([(1, part), (rest, base)] for part, base in parts),
+            of_u(self.a),
+            [(self.a, self.credential.u_prime)],
+            of_u(self.a * m1),
+            *of_m1(m1, self.e),
+            of_u(self.a * self.m1_nonce),
+            *of_m1(self.m1_nonce, self.e_nonce),
         ]
 
-    shown = [of_u(a), [(a, credential.u_prime)], of_u(a * credential.m1), *of_m1(credential.m1, e)]
-    committed = [of_u(a * m1_nonce), *of_m1(m1_nonce, e_nonce)]
-    points = group.sums(shown + committed)
-    return tuple(points[: len(shown)]), points[len(shown) :]
+    def message(self, points: list[Point], *, keys: PublicKeys, suite: Suite) -> bytes:
+        """The presentation.
+
+        Args:
+            points: What `sums` gave.
+        """
+        count = _FIXED_POINTS + len(self.bases)
+        shown = tuple(points[:count])
+        proof = respond(
+            presentation_relation(shown, bases=self.bases, keys=keys, suite=suite),
+            [self.credential.m1, self.e],
+            nonces=[self.m1_nonce, self.e_nonce],
+            commitments=points[count:],
+            suite=suite,
+            session=self.occasion.session(suite, keys),
+        )
+        return suite.group.encode_whole(*shown) + proof
 
 
 def verify_presentation(

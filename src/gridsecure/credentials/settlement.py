@@ -30,9 +30,16 @@ def prove_settlements(
     """
     group, base, session = suite.group, domain.base(suite), _session(suite, domain, challenge)
     nonces = [group.random_scalar() for _ in secrets]
-    multiples = group.multiply_all(
-        [((m1, nonce), (suite.g, base)) for m1, nonce in zip(secrets, nonces, strict=True)]
+    blinding = group.blinding(suite.g, base)
+    points = group.sums(
+        [
+            blinding.split(scalar, point)
+            for both in zip(secrets, nonces, strict=True)
+            for scalar in both
+            for point in (suite.g, base)
+        ]
     )
+    multiples = zip(*(points[at::4] for at in range(4)), strict=True)
     return [
         group.encode_whole(nym)
         + respond(
@@ -43,7 +50,7 @@ def prove_settlements(
             suite=suite,
             session=session,
         )
-        for m1, nonce, ((key, nym), commitments) in zip(secrets, nonces, multiples, strict=True)
+        for m1, nonce, (key, nym, *commitments) in zip(secrets, nonces, multiples, strict=True)
     ]
 
 

@@ -11,14 +11,13 @@ Nothing of a secret leaves but what is proved with it: requests, presentations, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from gridsecure.credentials.access import login_text
-from gridsecure.credentials.holder import Holder, derive_secret
-from gridsecure.credentials.issuance import Credential
-from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present
+from gridsecure.credentials.holder import Holder, derive_secret, publics_in
+from gridsecure.credentials.presentations import Domain, PublicKeys
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.gateway.identity_keys import load_identity_keys
@@ -59,18 +58,27 @@ class Agent:
             known = self._publics.setdefault(domain, self.holder.public_in(domain))
         return known
 
-    def show(
-        self, credential: Credential, *, domains: tuple[Domain, ...], challenge: bytes
-    ) -> bytes:
-        """Show a credential, as `Holder.show`, under the key that was made before."""
-        key, held = self.public_in(domains[0]), self.holder
-        occasion = Occasion(credential.context, domains, key, challenge)
-        return present(credential, occasion=occasion, keys=held.keys, suite=held.suite)
+    def know_public(self, domain: Domain, public: Sm2PublicKey) -> None:
+        """Take over the public half of its key in a domain, made elsewhere from its secret."""
+        self._publics.setdefault(domain, public)
+
+    def has_public(self, domain: Domain) -> bool:
+        """Whether the public half of its key in a domain is made."""
+        return domain in self._publics
 
     def sign_in(self, domain: Domain, *, challenge: bytes) -> bytes:
         """The signature that answers a login challenge."""
         text = login_text(self.holder.name_in(domain), domain=domain, challenge=challenge)
         return self.key_in(domain).sign(text)
+
+
+def make_publics(agents: Sequence[Agent], domain: Domain) -> list[Sm2PublicKey]:
+    """The public keys of agents in a domain; those that are not made yet are made together."""
+    new = [agent for agent in agents if not agent.has_public(domain)]
+    made = publics_in(domain, [agent.holder for agent in new])
+    for agent, public in zip(new, made, strict=True):
+        agent.know_public(domain, public)
+    return [agent.public_in(domain) for agent in agents]
 
 
 @dataclass(frozen=True, slots=True)

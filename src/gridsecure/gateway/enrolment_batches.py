@@ -21,12 +21,17 @@ from gridsecure.credentials.access import batch_challenge, enrolment_channel
 from gridsecure.credentials.batch_issuance import GivenMac, finalise_credentials
 from gridsecure.credentials.issuance import Credential, PendingRequest
 from gridsecure.credentials.issuer_keys import Context, Role
-from gridsecure.credentials.presentations import Domain, shown_subjects
+from gridsecure.credentials.presentations import (
+    Domain,
+    Occasion,
+    present_all,
+    shown_subjects,
+)
 from gridsecure.credentials.seats import registration_domains
 from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.errors import AuthenticityError
 from gridsecure.gateway.agent_records import Subjects
-from gridsecure.gateway.agents import Agent
+from gridsecure.gateway.agents import Agent, make_publics
 from gridsecure.gateway.identity_peer import HolderPresentation, IdentityService, Registering
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import (
@@ -167,8 +172,10 @@ def _ordered(
     batch: EnrolmentBatch, *, zone: GatewayZone, peer: IdentityService, now: datetime
 ) -> tuple[str, list[PendingRequest], bytes]:
     session = peer.session()
+    suite = batch.agents[0].holder.suite
+    blinding = suite.group.blinding(suite.g)
     pending = [
-        agent.holder.ask(batch.context, channel=_channel(zone, session, agent))
+        agent.holder.ask(batch.context, channel=_channel(zone, session, agent), blinding=blinding)
         for agent in batch.agents
     ]
     order = EnrolmentOrder(
@@ -205,14 +212,19 @@ def _answer(
 def _presented(
     batch: EnrolmentBatch, credentials: list[Credential], challenge: bytes
 ) -> Registering:
-    domains = batch.shown_domains
-    items = [
-        HolderPresentation(
-            agent.public_in(domains[0]).point.hex(),
-            agent.show(credential, domains=domains, challenge=batch_challenge(challenge, place)),
-            credential.context.facts,
+    domains, own = batch.shown_domains, batch.agents[0].holder
+    publics = make_publics(batch.agents, domains[0])
+    wanted = [
+        (
+            credential,
+            Occasion(credential.context, domains, public, batch_challenge(challenge, place)),
         )
-        for place, (agent, credential) in enumerate(zip(batch.agents, credentials, strict=True))
+        for place, (public, credential) in enumerate(zip(publics, credentials, strict=True))
+    ]
+    messages = present_all(wanted, keys=own.keys, suite=own.suite)
+    items = [
+        HolderPresentation(public.point.hex(), message, credential.context.facts)
+        for public, message, credential in zip(publics, messages, credentials, strict=True)
     ]
     return Registering(challenge, batch.role, batch.period, batch.carry, items)
 

@@ -23,7 +23,7 @@ from gridsecure.credentials.seats import billing_domain, delegation_text
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AccessDeniedError
 from gridsecure.gateway.agent_records import recall_gateway, recall_members
-from gridsecure.gateway.agents import Agents, agents_of
+from gridsecure.gateway.agents import Agents, agents_of, make_publics
 from gridsecure.gateway.books.months import HeldDays
 from gridsecure.gateway.enrolment import OTHER_DAYS, REVOKED, Enrolled, IdentityClient
 from gridsecure.gateway.enrolment_passes import Counted
@@ -191,9 +191,9 @@ def _sign(
     # 2. delegations
     signings = []
     entries = Registrations.parse(holders.body).entries
-    for slot, (name, entry) in enumerate(zip(draft.meter_point_ids, entries, strict=True)):
-        agent = agents.meter_point(name)
-        public = agent.public_in(domain)
+    seated = [agents.meter_point(name) for name in draft.meter_point_ids]
+    publics = make_publics(seated, domain)
+    for slot, (agent, public, entry) in enumerate(zip(seated, publics, entries, strict=True)):
         if entry.holder != public.point.hex():
             raise _other_key()
         scalar, text = agent.holder.scalar_in(domain), delegation_text(manifest, slot)
@@ -202,10 +202,10 @@ def _sign(
     # 3. the roster
     seats = RosterSeats(gateway=gateway, holders=holders, delegations=delegations)
     data = seats.model_dump_json().encode()
-    seated = manifest.model_copy(update={"seats": sm3_hex(data)})
+    told = manifest.model_copy(update={"seats": sm3_hex(data)})
     zone.objects.put(data)
-    keep_roster(zone, sign_message(seated, key=agents.gateway().key_in(domain)), at=at)
-    return Roster(seated, draft.meter_point_ids)
+    keep_roster(zone, sign_message(told, key=agents.gateway().key_in(domain)), at=at)
+    return Roster(told, draft.meter_point_ids)
 
 
 def _other_key() -> AccessDeniedError:
