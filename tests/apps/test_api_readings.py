@@ -26,10 +26,8 @@ from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.head_end.sender import Sender
 from gridsecure.messages import BatchReceipt, Signed, open_message
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
-from gridsecure_api.identity import create_identity_app
-from gridsecure_api.settings import ServiceEntry
 from tests.apps.gateway_services import Services
-from tests.apps.zone_apps import identity_settings, point
+from tests.apps.zone_apps import point
 from tests.cli.in_process import client_of
 from tests.gateway.gateway_world import MONTH, Killed
 from tests.gateway.reading_tables import long_table
@@ -45,18 +43,10 @@ class Sources(Services):
     def __init__(self, folder, **settings):
         super().__init__(folder, **settings)
         self.keys = {name: generate_private_key() for name in ("headend", "other")}
-        self.identity.state.zone.close()
-        services = [ServiceEntry(role="gateway", public_key=point(self.key))]
-        services += [
-            ServiceEntry(role="meter-data", public_key=point(key)) for key in self.keys.values()
-        ]
-        self.identity = create_identity_app(
-            identity_settings(folder / "identity", services=tuple(services)),
-            clock=self.world.clock,
-        )
         self.senders = {name: self.sender(name) for name in self.keys}
         for name in self.keys:
             assert self.register(name).status_code == 200
+            assert self.give_key(name, key=self.keys[name]).status_code == 200
 
     def sender(self, name):
         login = ServiceLoginClient(client_of(self.identity), self.keys[name], self.world.clock)
@@ -65,6 +55,12 @@ class Sources(Services):
     def register(self, name, *, key=None, **declared):
         body = {"public_key": point(key or self.keys[name])} | declared
         return self.client.put(f"/v1/sources/{name}", json=body, headers=self.token("operator"))
+
+    def give_key(self, name, *, key, replaces=""):
+        """Register a source's key at the identity service."""
+        body = {"name": name, "public_key": point(key), "replaces": replaces}
+        headers = self.token("operator", audience="identity")
+        return client_of(self.identity).post("/source-keys", json=body, headers=headers)
 
     def send(self, body, *, batch="b1", sequence=1, by="headend"):
         headers = {"Idempotency-Key": batch, "Batch-Sequence": str(sequence)}

@@ -24,13 +24,11 @@ def open_desk(
     monkeypatch: pytest.MonkeyPatch,
     *,
     people: tuple[str, ...] = ("operator",),
-    sources: tuple[str, ...] = (),
 ) -> Services:
     """Services, and the key of each operator in `<name>.key` of the folder.
 
     Args:
         people: Names of operators.
-        sources: Public keys of meter-data systems.
     """
     services = Services(folder)
     entries = []
@@ -38,11 +36,10 @@ def open_desk(
         key = generate_private_key()
         write_secret(folder / f"{name}.key", key.to_bytes())
         entries.append(PersonEntry(name=name, roles=("operator",), public_key=point(key)))
-    systems = [ServiceEntry(role="gateway", public_key=point(services.key))]
-    systems += [ServiceEntry(role="meter-data", public_key=public) for public in sources]
+    systems = (ServiceEntry(role="gateway", public_key=point(services.key)),)
     services.identity.state.zone.close()
     services.identity = create_identity_app(
-        identity_settings(folder / "identity", services=tuple(systems), people=tuple(entries)),
+        identity_settings(folder / "identity", services=systems, people=tuple(entries)),
         clock=services.world.clock,
     )
     carrier = Carrier({"identity": services.identity, "gateway": services.app})

@@ -21,7 +21,7 @@ LINE = "MP-1,2026-07-01 00:00,0.412\n"
 def desk(tmp_path, monkeypatch):
     """A gateway whose source sent one batch, and what an operator's commands are given."""
     key = generate_private_key()
-    services = open_desk(tmp_path, monkeypatch, sources=(point(key),))
+    services = open_desk(tmp_path, monkeypatch)
     operator = services.token("operator")
     declared = {"public_key": point(key), "stamps": "start"}
     ask = services.client

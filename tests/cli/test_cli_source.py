@@ -25,7 +25,7 @@ READINGS = "meter_point_id,start,kwh\nMP-1,2026-07-01 00:00,0.412\nMP-2,2026-07-
 def desk(tmp_path, monkeypatch):
     """The services, an operator's key and a source's, and a way to give commands."""
     public = run("key", str(tmp_path / "source.key")).stdout.strip()
-    services = open_desk(tmp_path, monkeypatch, sources=(public,))
+    services = open_desk(tmp_path, monkeypatch)
     yield tmp_path, public
     services.close()
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_sent_is_explained(desk):
     assert (missing.exit_code, "source.file" in missing.output) == (1, True)
     (folder / "day.csv").write_text(READINGS)
     stranger = run("send", "headend", str(folder / "day.csv"), *given)
-    assert stranger.exit_code == 1  # its key is known, and no source is registered with it
+    assert (stranger.exit_code, "login-refused" in stranger.output) == (1, True)
     no_key = run("send", "headend", str(folder / "day.csv"), *given[:-1], "04" + "0" * 128)
     assert "source.gateway-key" in no_key.output
     lost = run("token", "--key", str(folder / "nothing.key"), "--identity", "http://identity")
@@ -120,3 +120,52 @@ def test_a_refused_batch_says_where_it_is_wrong_and_another_gateways_receipt_is_
     (folder / "day.csv").write_text(READINGS)
     forged = run("send", "headend", str(folder / "day.csv"), *given)
     assert (forged.exit_code, "source.receipt" in forged.output) == (1, True)
+
+
+def test_a_source_is_suspended_resumed_rotated_and_removed(desk):
+    folder, public = desk
+    operator = ("--key", str(folder / "operator.key"), *ADDRESSES)
+    (folder / "day.csv").write_text(READINGS)
+    registered = run("register", "headend", *operator, "--public-key", public)
+    theirs = re.search(r"key (04[0-9a-f]{128})", registered.output)[1]
+
+    def send(sequence, *, key="source.key"):
+        given = ("--key", str(folder / key), *ADDRESSES, "--gateway-key", theirs)
+        named = ("--sequence", str(sequence), "--batch", f"day-{sequence}")
+        return run("send", "headend", str(folder / "day.csv"), *given, *named)
+
+    def listed():
+        document = json.loads(run("list", *operator, "--format", "json").stdout)
+        return [(one["name"], one["state"], one["signs_in"]) for one in document["sources"]]
+
+    assert send(1).exit_code == 0
+    assert run("suspend", "headend", *operator).exit_code == 0
+    refused = send(2)
+    assert (refused.exit_code, "conflict.source-suspended" in refused.output) == (1, True)
+    assert listed() == [("headend", "suspended", True)]
+    assert "day-1" in run("show", "headend", *operator).output
+    assert run("resume", "headend", *operator).exit_code == 0
+    assert send(2).exit_code == 0
+
+    new = run("key", str(folder / "new.key")).stdout.strip()
+    rotated = run("rotate", "headend", *operator, "--public-key", new)
+    assert (rotated.exit_code, "new key" in rotated.output) == (0, True)
+    assert run("rotate", "headend", *operator, "--public-key", new).exit_code == 0  # as after a cut
+    stolen = send(3)
+    assert (stolen.exit_code, "login-refused" in stolen.output) == (1, True)
+    assert send(3, key="new.key").exit_code == 0
+    back = run("rotate", "headend", *operator, "--public-key", public)
+    assert (back.exit_code, "conflict.source-key" in back.output) == (1, True)
+    assert send(4, key="new.key").exit_code == 0
+
+    assert "is removed" in run("remove", "headend", *operator).output
+    assert run("remove", "headend", *operator).exit_code == 0
+    assert "login-refused" in send(5, key="new.key").output
+    assert listed() == [("headend", "removed", False)]
+    assert "removed" in run("list", *operator).output
+    assert "day-4" in run("show", "headend", *operator).output
+    for name in ("headend", "nobody"):
+        gone = run("rotate", name, *operator, "--public-key", public)
+        assert (gone.exit_code, "not-found.source" in gone.output) == (1, True)
+    again = run("register", "headend", *operator, "--public-key", public)
+    assert (again.exit_code, "conflict.source-removed" in again.output) == (1, True)

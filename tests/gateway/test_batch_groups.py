@@ -100,7 +100,7 @@ class Gateway:
         rows = [
             SourceRow(name=name, thumbprint=f"key-{name}", meter_points="MP", stamps="start",
                       timezone="Asia/Shanghai", webhook="", interval_minutes=60,
-                      declares_zone=False, formats="", unit="", at=AT)
+                      declares_zone=False, formats="", unit="", at=AT, state="active")
             for name in ("a", "b")
         ]  # fmt: skip
         with write_session(engine) as session:

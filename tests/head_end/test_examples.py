@@ -17,7 +17,7 @@ from gridsecure.messages import BatchNotice, BatchReceipt, ReadingCounts, sign_m
 from gridsecure.wire.gateway import BatchStatus
 from gridsecure_api.deps import utc_now
 from gridsecure_api.identity import create_identity_app
-from gridsecure_api.settings import PersonEntry, ServiceEntry
+from gridsecure_api.settings import PersonEntry
 from tests.apps.office_services import served, write_secret
 from tests.apps.zone_apps import bearer, gateway_app, identity_settings, point
 
@@ -55,7 +55,6 @@ def desk(tmp_path_factory):
     (folder / "2026-07.csv").write_text(MONTH)
     settings = identity_settings(
         folder / "identity",
-        services=(ServiceEntry(role="meter-data", public_key=point(keys["headend"])),),
         people=(PersonEntry(name="op", roles=("operator",), public_key=point(keys["operator"])),),
     )
     identity = create_identity_app(settings, clock=utc_now)

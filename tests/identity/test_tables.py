@@ -31,7 +31,8 @@ SCHEMAS = {"enrolments": names.SCHEMA, "registrations": pseudonyms.SCHEMA}
 COUNTS = {
     "enrolments": {
         "account": 5, "blocked": 1, "certified": 8, "counted": 5, "credential": 9, "enrolment": 9,
-        "enrolment_session": 2, "gateway_owner": 1, "login": 2, "rekey_order": 2,
+        "enrolment_session": 2, "former_source_key": 0, "gateway_owner": 1, "login": 2,
+        "rekey_order": 2, "source_key": 0,
     },
     "registrations": {
         "carried": 1, "challenge": 5, "opening": 1, "registration": 12, "registration_leaf": 12,

@@ -250,7 +250,19 @@ class GatewayMonth:
         for state in ("waiting", "refused"):
             asked = {"params": {"state": state}, "headers": operator}
             self.checked(ask.get("/v1/waiting-batches", **asked))
+        self.change_source(declared)
         self.reconcile()
+
+    def change_source(self, declared: dict[str, str]) -> None:
+        """What an operator does with sources, the one that sends and one that goes again."""
+        ask, operator = self.services.client, self.services.token("operator")
+        own = "/v1/sources/meters"
+        for state in ("suspended", "active"):
+            self.checked(ask.put(f"{own}/state", json={"state": state}, headers=operator))
+        self.checked(ask.put(f"{own}/key", json=declared, headers=operator))
+        other = {"public_key": point(generate_private_key())}
+        self.checked(ask.put("/v1/sources/leaving", json=other, headers=operator))
+        self.checked(ask.delete("/v1/sources/leaving", headers=operator))
 
     def reconcile(self) -> None:
         """Ask whether what came in of the month adds up."""

@@ -16,6 +16,7 @@ from gridsecure.credentials.holder import Holder, Wallet
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.opening import OFFICE_OF, OPENERS, Opener
+from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.identity.enrolments import tables as names
 from gridsecure.identity.enrolments.passwords import password_record
@@ -95,6 +96,8 @@ def fill_enrolments(engine: Engine, size: Size) -> None:
         fill(to, names.RekeyOrderRow, n, digest=name("rekey", n), orders="[]", at=AT)
         block = {"identity": name("blocked", n), "key": b"key", "reference": "2025/1"}
         fill(to, names.BlockedRow, n, **block, at=AT)
+        former = {"thumbprint": name("source", n), "name": "headend"}
+        fill(to, names.FormerSourceKeyRow, n, **former, at=AT)
         fill_evidence(to, size.entries, "identity.enrolled")
 
 
@@ -185,9 +188,20 @@ class IdentityWorld:
         self.post("/accounts/keys", {"identities": list(METERS)}, headers=clerk)
         reader = service_token(self.client, grid_keys().gateway)
         self.post("/accounts/days", {"identities": list(METERS)}, headers=reader)
+        self.register_source(ops)
         body = {"user": "lin", "password": PASSWORD, "audience": "platform"}
         self.post("/sign-in", body, headers={})
         return members
+
+    def register_source(self, ops: dict[str, str]) -> None:
+        """A meter-data system's key comes, signs in and goes."""
+        key = generate_private_key()
+        body = {"name": "headend-1", "public_key": key.public_key.point.hex()}
+        self.post("/source-keys", body, headers=ops)
+        service_token(self.client, key, audience="gateway")
+        self.checked(self.client.get("/source-keys", headers=ops))
+        path = f"/source-keys/{key.public_key.thumbprint}"
+        self.checked(self.client.delete(path, headers=ops))
 
     def vouch(self, holders: list[Holder]) -> None:
         """What others are told of pseudonyms."""

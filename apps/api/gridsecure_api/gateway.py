@@ -46,6 +46,7 @@ from gridsecure_api import (
     gateway_progress,
     gateway_readings,
     gateway_reconciliation,
+    gateway_sources,
     gateway_trials,
     gateway_validation,
 )
@@ -199,6 +200,7 @@ def prove_settlement(month: str, service: Service, wanted: ProofsWanted) -> Sett
 
 _ROOMS: Final = (
     gateway_corrections,
+    gateway_sources,
     gateway_readings,
     gateway_progress,
     gateway_books,

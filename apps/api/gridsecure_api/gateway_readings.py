@@ -1,4 +1,4 @@
-"""Routes of the gateway for meter-data systems: who sends, what was sent, what became of it.
+"""Routes of the gateway for meter-data systems: what was sent, and what became of it.
 
 A source signs in with its key at the identity service's `/service-tokens`, as services do; no
 person has to. It sees its own batches and nobody else's, and never a reading.
@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from sqlmodel import Session
 
 from gridsecure.crypto.sm3 import sm3_hex
@@ -33,13 +33,7 @@ from gridsecure.gateway.ingestion.batches import (
     take_in,
 )
 from gridsecure.gateway.ingestion.notices import list_notices, notices_revision
-from gridsecure.gateway.ingestion.sources import (
-    ROLE,
-    Source,
-    find_source,
-    list_sources,
-    register_source,
-)
+from gridsecure.gateway.ingestion.sources import ROLE, Source, find_source
 from gridsecure.gateway.ingestion.spooled_bodies import HELD_BYTES, SpooledBody
 from gridsecure.gateway.tables import BatchRow, QueuedBatchRow
 from gridsecure.gateway.zone import GatewayZone
@@ -51,7 +45,6 @@ from gridsecure.wire.gateway import (
     QueuedBatch,
     RejectedReading,
     SequenceGap,
-    SourceRegistered,
 )
 from gridsecure.wire.problems import ReadingsProblem
 from gridsecure_api.deps import Clock, require
@@ -68,7 +61,6 @@ from gridsecure_api.lists import (
 )
 from gridsecure_api.reading_examples import BODY, WAITS
 from gridsecure_api.serving import text_header
-from gridsecure_api.settings import PublicPoint, public_key
 
 MAX_BATCH_BYTES: Final = 2 << 30
 """Largest body of a batch, as it is sent [bytes]; the setting of all bodies may bound it more."""
@@ -103,21 +95,6 @@ class BatchHeaders(BaseModel):
         return "respond-async" in (wish.strip().lower() for wish in wishes)
 
 
-class SourceDeclared(BaseModel):
-    """What a source declares of itself and its readings."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-
-    public_key: PublicPoint
-    meter_points: list[str] = Field(default=[""], max_length=1000)
-    stamps: Literal["", "start", "end"] = ""
-    timezone: str = Field(default="", max_length=64)
-    webhook: str = Field(default="", max_length=2000)
-    interval_minutes: int = Field(default=0, ge=0, le=1440)
-    formats: list[str] = Field(default=[], max_length=100)
-    unit: Literal["", "kWh"] = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Intake:
     """What the routes work with; an application's `state.intake`.
@@ -140,6 +117,7 @@ async def _intake(request: Request) -> Intake:
 
 
 In = Annotated[Intake, Depends(_intake)]
+"""What the routes work with."""
 
 router = APIRouter(prefix="/v1", tags=["readings"])
 
@@ -182,32 +160,6 @@ async def _spool(request: Request, intake: In, _sender: Sender) -> AsyncIterator
 _operators = [Depends(require(OPERATOR))]
 visible = [Depends(_admit)]
 """Admits an operator, and a source to what is its own."""
-
-
-@router.put("/sources/{name}", dependencies=_operators)
-def put_source(name: str, wanted: SourceDeclared, intake: In) -> SourceRegistered:
-    """Register a meter-data system, or replace what the one of that name declared."""
-    source = register_source(
-        intake.zone,
-        name,
-        key=public_key(wanted.public_key),
-        meter_points=wanted.meter_points,
-        stamps=wanted.stamps,
-        timezone=wanted.timezone,
-        webhook=wanted.webhook,
-        interval_minutes=wanted.interval_minutes,
-        formats=wanted.formats,
-        unit=wanted.unit,
-        at=intake.clock(),
-    )
-    return _registered(intake.zone, source, list_sources(intake.zone))
-
-
-@router.get("/sources", dependencies=_operators)
-def read_sources(intake: In) -> list[SourceRegistered]:
-    """All registered sources, by name."""
-    every = list_sources(intake.zone)
-    return [_registered(intake.zone, source, every) for source in every]
 
 
 @router.post(
@@ -415,20 +367,4 @@ def _queued(intake: Intake, row: QueuedBatchRow) -> QueuedBatch:
         attempts=row.attempts,
         pieces=status.pieces,
         readings=status.readings,
-    )
-
-
-def _registered(zone: GatewayZone, source: Source, every: list[Source]) -> SourceRegistered:
-    return SourceRegistered(
-        name=source.name,
-        thumbprint=source.thumbprint,
-        meter_points=list(source.meter_points),
-        stamps=source.stamps,
-        timezone=source.timezone,
-        webhook=source.webhook,
-        interval_minutes=source.interval_minutes,
-        formats=list(source.formats),
-        unit=source.unit,
-        overlaps=[one.name for one in every if one.name != source.name and one.overlaps(source)],
-        gateway_key=zone.signing_key.public_key.point.hex(),
     )

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, Final
 
 from fastapi import FastAPI
 
 from gridsecure.credentials.opening import Opener
+from gridsecure.identity.access_tokens import SERVICE_TOKEN_LIFETIME
 from gridsecure.identity.office_desk import OfficeDesk
 from gridsecure.identity_messages import IdentityKeys
 from gridsecure_api import (
@@ -21,6 +23,7 @@ from gridsecure_api import (
     identity_grants,
     identity_people,
     identity_registration,
+    identity_sources,
     identity_warrants,
 )
 from gridsecure_api.deps import Clock, utc_now
@@ -36,12 +39,16 @@ TEXT: Final = (
     "(SGD_SM3_SM2). It never sees a reading. Opening a pseudonym takes both openers."
 )
 PASSWORDS: Final = "POST /sign-in: people sign in with a password instead of a key of their own"
+LONG_TOKENS: Final = "POST /service-tokens: a meter-data system's token is good for {} minutes"
 
 
 def _description(zone: IdentityZone) -> ServiceDescription:
+    demonstrated = [PASSWORDS] if zone.passwords else []
+    if zone.source_lifetime > SERVICE_TOKEN_LIFETIME:
+        demonstrated.append(LONG_TOKENS.format(zone.source_lifetime // timedelta(minutes=1)))
     facts: dict[str, Any] = {
         "periods": list(zone.desk.periods),
-        "local_demonstration_only": [PASSWORDS] if zone.passwords else [],
+        "local_demonstration_only": demonstrated,
     }
     return ServiceDescription(
         zone="identity",
@@ -89,6 +96,7 @@ def create_identity_app(settings: IdentitySettings, *, clock: Clock = utc_now) -
     for module in (
         identity_people,
         identity_enrolment,
+        identity_sources,
         identity_registration,
         identity_grants,
         identity_warrants,

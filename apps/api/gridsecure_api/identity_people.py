@@ -9,6 +9,7 @@ from gridsecure.errors import AuthenticityError
 from gridsecure.identity.access_tokens import SERVICE_TOKEN_LIFETIME, give_token
 from gridsecure.identity.enrolments.passwords import password_matches
 from gridsecure.identity.enrolments.signed_logins import admit_login
+from gridsecure.identity.enrolments.source_keys import find_source
 from gridsecure.identity_messages import Audience, PersonLogin, ServiceLogin
 from gridsecure.messages import Signed
 from gridsecure.wire.identity import PersonToken, PersonTokens, ServiceToken
@@ -61,19 +62,23 @@ def give_person_tokens(envelope: Signed, zone: Zone) -> PersonTokens:
 
 @router.post("/service-tokens", tags=["services"])
 def give_service_token(envelope: Signed, zone: Zone) -> ServiceToken:
-    """Give a registered service a token for five minutes. Public; the body is signed, once."""
-    now, services = zone.clock(), zone.desk.services
-    trusted = {name: service.key for name, service in services.items()}
+    """Give a registered service or meter-data system a token. Public; the body is signed, once.
+
+    It lasts five minutes.
+    """
+    now, service = zone.clock(), zone.desk.services.get(envelope.signer)
+    lifetime = zone.source_lifetime if service is None else SERVICE_TOKEN_LIFETIME
+    service = service or find_source(zone.enrolments, envelope.signer)
+    trusted = {envelope.signer: service.key}
     login = admit_login(
         envelope, expect=ServiceLogin, trusted=trusted, engine=zone.enrolments, now=now
     )
-    service = services[envelope.signer]
     given = give_token(
         service.name,
         roles=service.roles,
         audience=login.audience,
         key=zone.key,
-        valid=(now, now + SERVICE_TOKEN_LIFETIME),
+        valid=(now, now + lifetime),
     )
     return ServiceToken(token=given.token, expires_at=given.expires_at.isoformat())
 

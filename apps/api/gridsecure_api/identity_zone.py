@@ -80,6 +80,7 @@ class IdentityZone:
         passwords: Sign-in with passwords, None unless users were configured.
         grants_per_epoch: Query grants of an analyst in a month.
         person_lifetime: How long a person's token lasts.
+        source_lifetime: How long a meter-data system's token lasts.
     """
 
     enrolments: Engine = field(repr=False)
@@ -93,6 +94,7 @@ class IdentityZone:
     passwords: PasswordDoor | None
     grants_per_epoch: int
     person_lifetime: timedelta
+    source_lifetime: timedelta
     clock: Clock
 
     def quota(self, now: datetime) -> Quota:
@@ -184,6 +186,7 @@ def open_zone(settings: IdentitySettings, *, clock: Clock) -> IdentityZone:
         passwords=passwords,
         grants_per_epoch=settings.grants_per_epoch,
         person_lifetime=timedelta(minutes=settings.person_token_minutes),
+        source_lifetime=timedelta(minutes=settings.source_token_minutes),
         clock=clock,
     )
 

@@ -44,7 +44,8 @@ Role = Literal[
 ]
 """Services: the first four; a meter-data system sends readings to a gateway. People: the others."""
 
-ServiceRole = Literal["gateway", "platform", "authority", "meter-data"]
+ServiceRole = Literal["gateway", "platform", "authority"]
+"""Meter-data systems are no setting: an operator registers them while the service runs."""
 
 
 def public_key(point: str) -> Sm2PublicKey:
@@ -163,6 +164,8 @@ class IdentitySettings(BaseSettings):
         grants_per_epoch: Query grants of an analyst in a month.
         max_body_bytes: Largest request body that is read [bytes].
         person_token_minutes: Lifetime of a person's token [min].
+        source_token_minutes: Lifetime of a meter-data system's token [min]; more than 5 for the
+            local demonstration only.
         enrolments_url: The database that knows people; in the folder by default.
         registrations_url: The database that knows pseudonyms, another one; likewise.
         connections: Connections to each of them, at most.
@@ -183,6 +186,7 @@ class IdentitySettings(BaseSettings):
     grants_per_epoch: int = Field(default=64, ge=2, le=MAX_LIMIT)
     max_body_bytes: int = Field(default=4 * MIB, ge=1)
     person_token_minutes: int = Field(default=60, ge=1, le=12 * 60)
+    source_token_minutes: int = Field(default=5, ge=1, le=12 * 60)
     enrolments_url: str = Field(default="", repr=False)
     registrations_url: str = Field(default="", repr=False)
     connections: Connections = CONNECTIONS

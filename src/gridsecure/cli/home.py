@@ -69,6 +69,11 @@ class Home:
         """A person's own folder."""
         return _person(self.folder, user)
 
+    @property
+    def source(self) -> Path:
+        """The folder of the meter-data system that a served run registers."""
+        return self.folder / "meter-data"
+
     def office(self, opener: Opener) -> str:
         """The public key of an office that opens, 130 hexadecimal digits."""
         return self.people[OFFICES[opener]].public_key.point.hex()

@@ -5,7 +5,8 @@ books; 5. validate, enrol, get key sets, encrypt, upload at the gateway, and the
 closes the month; 6. bills on ciphertext at the platform, and load curves as an analyst asks for
 them with an anonymous grant; 7. release through the key authority; 8. the billing office opens the
 statements, has each account prove which one is its own, and compares them with digests from the
-gateway's plaintext oracle; 9. the closing table, and the dashboard.
+gateway's plaintext oracle; 9. a meter-data system that readings can be sent as; 10. the closing
+table, and the dashboard.
 
 Until the services are up, nothing in the run's folder could be wanted: keys nobody used, copies of
 the input. It goes again when nothing came of the run. What a service wrote before it failed is
@@ -41,6 +42,7 @@ from gridsecure.cli.run_analyst import RunAnalyst
 from gridsecure.cli.run_order import TIMEZONE, RunMeters
 from gridsecure.cli.run_progress import RunProgress, show_progress
 from gridsecure.cli.run_result import RunResult, Stage
+from gridsecure.cli.run_source import day_of_readings, describe_source, prepare_source
 from gridsecure.cli.service_specs import dashboard_spec, service_specs
 from gridsecure.cli.services_client import ServicesClient
 from gridsecure.cli.tables import show_closing
@@ -109,6 +111,9 @@ class Run:
             with self._stage("enter accounts in the books") as note:
                 note(f"{_enter_accounts(client, files):,} accounts")
             self._bill(client, files)
+            if self._order.serve:
+                with self._stage("register a meter-data system"):
+                    self._prepare_source(client, files)
             services.check()
         return self.result
 
@@ -142,6 +147,16 @@ class Run:
             curve = analyst.read().release
         with self._stage("compare with the oracle") as note:
             note(self._compare(client, files, curve))
+
+    def _prepare_source(self, client: ServicesClient, files: MeterFiles) -> None:
+        """Have whoever looks at the run send readings, too."""
+        with new_client(base_url=self._home.url("identity"), timeout=60) as identity:
+            prepare_source(
+                self._home.source,
+                call=partial(client.call, "operator"),
+                identity=identity,
+                day=day_of_readings(files, now=utc_now()),
+            )
 
     def _close_month(self, client: ServicesClient) -> int:
         """As the billing office: what was uploaded is billed together."""
@@ -326,6 +341,8 @@ def _serve(result: RunResult, services: Services, console: Console) -> None:
     console.print("\nSign in (local demonstration only; passwords were made for this run):")
     for user, password in home.passwords.items():
         console.print(f"  {user:<10} {password}", highlight=False)
+    told = describe_source(home.source, identity=home.url("identity"), gateway=home.url("gateway"))
+    console.print(f"\n{told}", soft_wrap=True, highlight=False, markup=False)
     console.print("\nEach person's SM2 key, and the two offices' halves of the opening key:")
     console.print(f"  {home.person('NAME')}/signing.key, opener.key   (gridsecure identity --help)")
     console.print("\nCtrl-C stops everything.")

@@ -10,6 +10,7 @@ from typing import Any
 
 from gridsecure.cli.home import USERS, Home
 from gridsecure.cli.processes import ServiceSpec, python_command
+from gridsecure.cli.run_source import TOKEN_MINUTES
 from gridsecure.identity.enrolments.passwords import password_record
 from gridsecure.policy.packs import UNIFORM
 
@@ -92,6 +93,7 @@ def _identity(home: Home, offices: dict[str, str], years: list[str]) -> dict[str
         ],
         "statements": list(home.statements),
         "periods": years,
+        **({"source_token_minutes": TOKEN_MINUTES} if home.passwords else {}),
         **offices,
     }
 

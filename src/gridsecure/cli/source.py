@@ -1,14 +1,18 @@
 """The commands of `gridsecure source`: meter-data systems that send readings to a gateway.
 
 An operator registers a source once. From then on the source signs in with its own key; no person
-has to. What it sends goes in whole or not at all, and sending it again is harmless.
+has to. What it sends goes in whole or not at all, and sending it again is harmless. An operator
+replaces its key, suspends, resumes and removes it while the services run.
+
+What a source may do is the gateway's to say, whose key it is the identity service's. A command that
+was stopped between the two is given again.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -19,6 +23,7 @@ from gridsecure.cli.office_options import IdentityUrlOption, without_slash
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import PersonOption
+from gridsecure.errors import NotFoundError
 
 with on_use():
     from gridsecure import messages, zone_keys
@@ -31,17 +36,26 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from gridsecure.head_end.sender import Became, Sender
+    from gridsecure.identity_messages import Audience
     from gridsecure.messages import BatchReceipt, ReadingCounts
+    from gridsecure.offices.officers import Call
     from gridsecure.wire.gateway import BatchStatus
 
 source_app = typer.Typer(
-    help="Register meter-data systems, and send readings as one.", no_args_is_help=True
+    help="Register and look after meter-data systems, and send readings as one.",
+    no_args_is_help=True,
 )
 
 GatewayOption = Annotated[
     str, typer.Option("--gateway", help="Address of the gateway.", callback=without_slash)
 ]
 SourceKeyOption = Annotated[Path, typer.Option(help="The source's SM2 key (32 bytes, mode 0600).")]
+
+KEYS: Final = "/source-keys"
+"""At the identity service."""
+
+NameArgument = Annotated[str, typer.Argument(help="The source.")]
+PublicKeyOption = Annotated[str, typer.Option(help="The source's public key (130 digits).")]
 
 GatewayKeyOption = Annotated[
     str, typer.Option(help="What receipts are signed with, as registering said (130 digits).")
@@ -87,7 +101,7 @@ def register(  # noqa: PLR0913 - one parameter an option
     identity: IdentityUrlOption,
     gateway: GatewayOption,
     key: PersonOption,
-    public_key: Annotated[str, typer.Option(help="The source's public key (130 digits).")],
+    public_key: PublicKeyOption,
     meter_points: Annotated[
         list[str] | None,
         typer.Option(help="Beginning of the ids it may send; may be given again. Default: all."),
@@ -108,7 +122,7 @@ def register(  # noqa: PLR0913 - one parameter an option
         str, typer.Option(help="Where it is told what became of its batches (https://…).")
     ] = "",
 ) -> None:
-    """Register a source at a gateway as an operator, or replace what it declared."""
+    """Register a source and its key as an operator, or replace what it declared."""
     body = {
         "public_key": public_key,
         "meter_points": meter_points or [""],
@@ -119,9 +133,109 @@ def register(  # noqa: PLR0913 - one parameter an option
         "formats": formats or [],
         "unit": unit,
     }
-    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+    with _sign_in(identity, gateway, key=key) as call:
         source = call("gateway", "PUT", f"/v1/sources/{name}", json=body)
+        call("identity", "POST", KEYS, json={"name": name, "public_key": public_key})
     _tell_registered(source)
+
+
+@source_app.command("rotate")
+@explain_errors
+def rotate(
+    name: NameArgument,
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    public_key: Annotated[str, typer.Option(help="The new public key (130 digits).")],
+) -> None:
+    """Replace a source's key as an operator; the earlier one is refused from then on, for good."""
+    new = {"public_key": public_key}
+    with _sign_in(identity, gateway, key=key) as call:
+        replaced = _find_thumbprint(call, name)
+        # The identity service first: it alone knows keys that must not come back.
+        call("identity", "POST", KEYS, json=new | {"name": name, "replaces": replaced})
+        call("gateway", "PUT", f"/v1/sources/{name}/key", json=new)
+    typer.echo(f"Source {name} signs in with the new key. The earlier one is refused from now on.")
+
+
+@source_app.command("suspend")
+@explain_errors
+def suspend(
+    name: NameArgument, *, identity: IdentityUrlOption, gateway: GatewayOption, key: PersonOption
+) -> None:
+    """Refuse whatever a source sends from now on, as an operator; what it sent stays."""
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        call("gateway", "PUT", f"/v1/sources/{name}/state", json={"state": "suspended"})
+    typer.echo(f"Source {name} is suspended. Its batches are refused from now on.")
+
+
+@source_app.command("resume")
+@explain_errors
+def resume(
+    name: NameArgument, *, identity: IdentityUrlOption, gateway: GatewayOption, key: PersonOption
+) -> None:
+    """Let a suspended source send again, as an operator."""
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        call("gateway", "PUT", f"/v1/sources/{name}/state", json={"state": "active"})
+    typer.echo(f"Source {name} may send.")
+
+
+@source_app.command("remove")
+@explain_errors
+def remove(
+    name: NameArgument, *, identity: IdentityUrlOption, gateway: GatewayOption, key: PersonOption
+) -> None:
+    """Remove a source and its key for good, as an operator; what it sent stays under its name."""
+    with _sign_in(identity, gateway, key=key) as call:
+        removed = call("gateway", "DELETE", f"/v1/sources/{name}")
+        call("identity", "DELETE", f"{KEYS}/{removed['thumbprint']}")
+    typer.echo(f"Source {name} is removed. What it sent stays, and so do its receipts.")
+
+
+@source_app.command("list")
+@explain_errors
+def list_all(
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """List all sources of a gateway and whether they may send, as an operator."""
+    with _sign_in(identity, gateway, key=key) as call:
+        sources = call("gateway", "GET", "/v1/sources")
+        keys = {one["thumbprint"] for one in call("identity", "GET", KEYS)}
+    for source in sources:
+        source["signs_in"] = source["thumbprint"] in keys
+
+    def tell(console: Console) -> None:
+        table = Table("source", "state", "signs in", "meter points", "formats", "zone")
+        for one in sources:
+            scope = ", ".join(f"{part}…" if part else "all" for part in one["meter_points"])
+            signs_in = "yes" if one["signs_in"] else "no"
+            formats = ", ".join(one["formats"]) or "all"
+            table.add_row(one["name"], one["state"], signs_in, scope, formats, one["timezone"])
+        console.print(table)
+
+    print_result({"sources": sources}, output, show=tell)
+
+
+def _sign_in(identity: str, gateway: str, *, key: Path) -> AbstractContextManager[Call]:
+    services: dict[Audience, str] = {"identity": identity, "gateway": gateway}
+    return online.person(identity, key=key, services=services)
+
+
+def _find_thumbprint(call: Call, name: str) -> str:
+    """Of the key that a source has; the name of no source is refused before a key is replaced."""
+    found = [one for one in call("gateway", "GET", "/v1/sources") if one["name"] == name]
+    if not found or found[0]["state"] == "removed":
+        raise NotFoundError(
+            "There is no source of that name here, or it was removed.",
+            reason="not-found.source",
+            remedy="List the gateway's sources: gridsecure source list.",
+        )
+    return str(found[0]["thumbprint"])
 
 
 @source_app.command("send")
@@ -225,7 +339,7 @@ def give_token(*, identity: IdentityUrlOption, key: SourceKeyOption) -> None:
 @source_app.command("show")
 @explain_errors
 def show(
-    name: Annotated[str, typer.Argument(help="The source.")],
+    name: NameArgument,
     *,
     identity: IdentityUrlOption,
     gateway: GatewayOption,

@@ -201,6 +201,7 @@ class SourceRow(Row, table=True):
         unit: Of values that stand without one; empty where it declared none.
         webhook: Address that notices go to; empty for none.
         at: Since when they go there.
+        state: `active`, `suspended` or `removed`.
     """
 
     __tablename__ = "source"
@@ -216,6 +217,7 @@ class SourceRow(Row, table=True):
     unit: str
     webhook: str
     at: datetime = Field(sa_type=Moment)
+    state: str
 
 
 class BatchRow(SignedRow, table=True):
@@ -644,5 +646,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0023"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0024"
 )

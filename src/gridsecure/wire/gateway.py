@@ -397,11 +397,13 @@ class SourceRegistered(Answer):
     """A meter-data system as the gateway knows it, by the thumbprint of its key.
 
     `gateway_key` is the point of the public key that its receipts are signed with. `overlaps` names
-    the sources that may send readings of the same meter points in the same formats.
+    the sources that may send readings of the same meter points in the same formats. One that is
+    `suspended` may not send until it is resumed; one that was `removed` never may again.
     """
 
     name: str
     thumbprint: str
+    state: Literal["active", "suspended", "removed"]
     meter_points: list[str]
     stamps: str
     timezone: str

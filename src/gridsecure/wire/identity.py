@@ -63,6 +63,20 @@ class Keys(Answer):
     keys: dict[str, str]
 
 
+class SourceKeyShown(Answer):
+    """A meter-data system's key: its thumbprint, and since when the system signs in with it."""
+
+    name: str
+    thumbprint: Hex32
+    since: str
+
+
+class SourceKeyWithdrawn(Answer):
+    """Whether there was a key to withdraw."""
+
+    withdrawn: bool
+
+
 class AccountDays(Answer):
     """First day and day after the last one, blank if open, of accounts that are the gateway's."""
 

@@ -33,7 +33,7 @@ from gridsecure.gateway.ingestion.batches import (
     states_of,
 )
 from gridsecure.gateway.ingestion.plain_lines import read_plain_lines
-from gridsecure.gateway.ingestion.sources import Source, find_sources, unknown_source
+from gridsecure.gateway.ingestion.sources import Source, find_sources
 from gridsecure.gateway.ingestion.stored_readings import batch_file, disk_errors, energies_file
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store.database import read_session
@@ -97,7 +97,7 @@ def take_in_together(
         StorageError: The database could not be read; nothing was taken in.
     """
     sources = find_sources(zone, {one.thumbprint for one in sent})
-    outcomes: list[Outcome] = [sources.get(one.thumbprint) or unknown_source() for one in sent]
+    outcomes: list[Outcome] = [sources[one.thumbprint] for one in sent]
     arrived = {
         number: _Arrived(Arrival(source, one.name, one.at), one.body, sm3_hex(one.body))
         for number, (one, source) in enumerate(zip(sent, outcomes, strict=True))

@@ -5,6 +5,9 @@ the role `meter-data`, and the gateway finds the source by the key's thumbprint.
 declared once. Registering it again under its name replaces that; batches taken in before stay as
 they were read.
 
+The gateway looks at its own record with every request. So a source whose key was replaced, or that
+was suspended or removed (`source_states`), is refused from that moment on, whatever token it holds.
+
 Several sources may send readings of one meter point, as while one system takes over from another:
 which reading counts is told by its quality and by when it came, whoever sent it.
 """
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -25,16 +28,20 @@ from sqlmodel import Session, col, select
 from gridsecure.billing.interval_lengths import UNKNOWN
 from gridsecure.billing.readings import DAY_MINUTES, INTERVAL_MINUTES
 from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.errors import AccessDeniedError, ConflictError, InputError
+from gridsecure.errors import AccessDeniedError, ConflictError, GridSecureError, InputError
 from gridsecure.gateway.formats import LAYOUT_NAMES
 from gridsecure.gateway.meanings import Meaning, Stamps
 from gridsecure.gateway.tables import SourceRow
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find
 
 ROLE: Final = "meter-data"
 """The role of a source's tokens."""
+
+SourceState = Literal["active", "suspended", "removed"]
+"""Of a source: it may send; it may not until it is resumed; it never may again."""
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _FIXED: Final = re.compile(r"([+-])(\d{2}):?([0-5]\d)")
@@ -63,6 +70,7 @@ class Source:
             gateway's for want of one.
         formats: Of `LAYOUT_NAMES`, those that it sends; without any, all.
         unit: Of values that stand without one in exports that leave it open; empty for none.
+        state: Whether it may send.
     """
 
     name: str
@@ -75,6 +83,7 @@ class Source:
     declares_zone: bool = False
     formats: tuple[str, ...] = ()
     unit: Literal["", "kWh"] = ""
+    state: SourceState = "active"
 
     @property
     def interval(self) -> pd.Timedelta:
@@ -115,9 +124,12 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
     interval_minutes: int,
     formats: Sequence[str] = (),
     unit: Literal["", "kWh"] = "",
+    person: str,
     at: datetime,
 ) -> Source:
     """Enter a source, or replace what the one of that name declared.
+
+    Its key is replaced by `source_states.replace_key` alone, so never by mistake.
 
     Args:
         name: Up to 64 small letters, digits and hyphens.
@@ -127,11 +139,13 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
         interval_minutes: Length of its intervals, one of `INTERVAL_MINUTES` or a day; 0 for none.
         formats: Those that it sends; without any, all.
         unit: Of values that stand without one; empty where each file has to say it.
+        person: Who enters it.
 
     Raises:
         InputError: A part of it cannot be (`source.name`, `source.scope`, `source.timezone`,
             `source.webhook`, `source.interval`, `source.format`).
-        ConflictError: Another source has this key (`conflict.source-key`).
+        ConflictError: Another source has this key, or this one has another key
+            (`conflict.source-key`); or it was removed (`conflict.source-removed`).
     """
     scope = _checked_scope(meter_points)
     _check_name(name)
@@ -151,20 +165,64 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
         unit=unit,
     )
     with write_session(zone.engine) as session:
-        _check_key(session, source)
-        since = _told_since(find(session, SourceRow, name=name), webhook, at=at)
-        session.merge(_row(source, since))
+        check_key(session, source.name, source.thumbprint)
+        known = find(session, SourceRow, name=name)
+        if known is not None:
+            source = replace(source, state=_kept_state(known, source.thumbprint))
+        session.merge(_row(source, _told_since(known, webhook, at=at)))
+        note_change(zone, session, source, change="declared", person=person, at=at)
     return source
 
 
-def _check_key(session: Session, source: Source) -> None:
-    holder = find(session, SourceRow, thumbprint=source.thumbprint)
-    if holder is not None and holder.name != source.name:
+def check_key(session: Session, name: str, thumbprint: str) -> None:
+    """Refuse a key that another source has or had when it was removed.
+
+    Raises:
+        ConflictError: It is another's (`conflict.source-key`).
+    """
+    holder = find(session, SourceRow, thumbprint=thumbprint)
+    if holder is not None and holder.name != name:
         raise ConflictError(
             "Another source has this key.",
             reason="conflict.source-key",
             remedy="Give each source a key of its own.",
         )
+
+
+def _kept_state(known: SourceRow, thumbprint: str) -> SourceState:
+    """The state that a source has and keeps."""
+    source = read_source(known)
+    if source.state == "removed":
+        raise removed_source()
+    if source.thumbprint != thumbprint:
+        raise ConflictError(
+            "This source has another key.",
+            reason="conflict.source-key",
+            remedy="Replace its key first: gridsecure source rotate.",
+        )
+    return source.state
+
+
+def removed_source() -> ConflictError:
+    """A name that no source can have any more (`conflict.source-removed`)."""
+    return ConflictError(
+        "The source of that name was removed.",
+        reason="conflict.source-removed",
+        remedy="Register the system under another name, with a new key. What the removed source"
+        " sent stays under its name.",
+    )
+
+
+def note_change(
+    zone: GatewayZone, session: Session, source: Source, *, change: str, person: str, at: datetime
+) -> None:
+    """Append to the evidence log who changed what of a source.
+
+    Args:
+        session: From `write_session`, that of the change.
+    """
+    detail = {"source": source.name, "key": source.thumbprint, "change": change, "person": person}
+    evidence.append(session, at=at, actor=zone.service_id, action="source.changed", detail=detail)
 
 
 def _row(source: Source, since: datetime) -> SourceRow:
@@ -180,6 +238,7 @@ def _row(source: Source, since: datetime) -> SourceRow:
         formats="\n".join(source.formats),
         unit=source.unit,
         at=since,
+        state=source.state,
     )
 
 
@@ -273,36 +332,50 @@ def _check_webhook(address: str) -> None:
 
 
 def list_sources(zone: GatewayZone) -> list[Source]:
-    """All sources, by name."""
+    """All sources, by name; also those that were removed."""
     with read_session(zone.engine) as session:
-        return [_source(row) for row in session.exec(select(SourceRow).order_by(SourceRow.name))]
+        every = select(SourceRow).order_by(SourceRow.name)
+        return [read_source(row) for row in session.exec(every)]
 
 
 def find_source(zone: GatewayZone, thumbprint: str) -> Source:
-    """The source that has a key.
+    """The source that has a key and may send.
 
     Raises:
-        AccessDeniedError: None is registered with it (`access.source`).
+        AccessDeniedError: None is registered with it, or it was removed (`access.source`).
+        ConflictError: It is suspended (`conflict.source-suspended`).
     """
-    found = find_sources(zone, [thumbprint]).get(thumbprint)
-    if found is None:
-        raise unknown_source()
+    found = find_sources(zone, [thumbprint])[thumbprint]
+    if isinstance(found, GridSecureError):
+        raise found
     return found
 
 
-def find_sources(zone: GatewayZone, thumbprints: Collection[str]) -> dict[str, Source]:
-    """The sources that have some keys, by thumbprint."""
+def find_sources(
+    zone: GatewayZone, thumbprints: Collection[str]
+) -> dict[str, Source | GridSecureError]:
+    """By thumbprint the source that has a key and may send, or the error of `find_source`."""
     own = select(SourceRow).where(col(SourceRow.thumbprint).in_(thumbprints))
     with read_session(zone.engine) as session:
-        return {row.thumbprint: _source(row) for row in session.exec(own)}
+        found = {row.thumbprint: read_source(row) for row in session.exec(own)}
+    return {thumbprint: _admit(found.get(thumbprint)) for thumbprint in thumbprints}
 
 
-def unknown_source() -> AccessDeniedError:
-    """A key that no source is registered with (`access.source`)."""
-    return AccessDeniedError("No source has this key.", reason="access.source")
+def _admit(source: Source | None) -> Source | GridSecureError:
+    if source is None or source.state == "removed":
+        return AccessDeniedError("No source has this key.", reason="access.source")
+    if source.state == "suspended":
+        return ConflictError(
+            "An operator of the gateway suspended this source.",
+            reason="conflict.source-suspended",
+            remedy="Keep what you have to send. Ask the operator of the gateway to resume the"
+            " source, then send it under the same ids and sequences.",
+        )
+    return source
 
 
-def _source(row: SourceRow) -> Source:
+def read_source(row: SourceRow) -> Source:
+    """A source as its row has it."""
     scope = tuple(row.meter_points.split("\n"))
     return Source(
         row.name,
@@ -315,4 +388,5 @@ def _source(row: SourceRow) -> Source:
         declares_zone=row.declares_zone,
         formats=tuple(row.formats.split("\n")) if row.formats else (),
         unit=row.unit,  # type: ignore[arg-type]
+        state=row.state,  # type: ignore[arg-type]
     )

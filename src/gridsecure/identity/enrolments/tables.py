@@ -159,8 +159,35 @@ class OwnerRow(Row, table=True):
     owner: str
 
 
+class SourceKeyRow(Row, table=True):
+    """A key that a meter-data system signs in with, until it is replaced or withdrawn.
+
+    Attributes:
+        name: Whose it is, at its gateway.
+        point: Of the public key, in hexadecimal.
+    """
+
+    __tablename__ = "source_key"
+
+    thumbprint: str = Field(primary_key=True)
+    name: str
+    point: str
+    at: datetime = Field(sa_type=Moment)
+
+
+class FormerSourceKeyRow(Kept, Row, table=True):
+    """A key that was replaced or withdrawn, and whose it was; it never comes back."""
+
+    __tablename__ = "former_source_key"
+    SAME: ClassVar = ("thumbprint", "name")
+
+    thumbprint: str = Field(primary_key=True)
+    name: str
+    at: datetime = Field(sa_type=Moment)
+
+
 SCHEMA: Final = Schema(
-    head="enrolments_0002",
+    head="enrolments_0003",
     metadata=Row.metadata,
     scripts=Path(__file__).parent / "migrations",
 )

@@ -1,0 +1,137 @@
+"""Routes of the gateway for its sources: an operator registers, changes, suspends and removes them.
+
+A source signs in with its key at the identity service, where the same key is registered under the
+same name (`identity_sources`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict, Field
+
+from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.gateway.ingestion.source_states import remove_source, replace_key, set_state
+from gridsecure.gateway.ingestion.sources import Source, list_sources, register_source
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.wire.gateway import SourceRegistered
+from gridsecure_api.deps import require
+from gridsecure_api.gateway_readings import OPERATOR, In
+from gridsecure_api.settings import PublicPoint, public_key
+
+Operator = Annotated[TokenClaims, Depends(require(OPERATOR))]
+
+router = APIRouter(prefix="/v1/sources", tags=["readings"])
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class SourceDeclared(_Body):
+    """What a source declares of itself and its readings."""
+
+    public_key: PublicPoint
+    meter_points: list[str] = Field(default=[""], max_length=1000)
+    stamps: Literal["", "start", "end"] = ""
+    timezone: str = Field(default="", max_length=64)
+    webhook: str = Field(default="", max_length=2000)
+    interval_minutes: int = Field(default=0, ge=0, le=1440)
+    formats: list[str] = Field(default=[], max_length=100)
+    unit: Literal["", "kWh"] = ""
+
+
+class KeyReplaced(_Body):
+    """The public key that takes the place of a source's."""
+
+    public_key: PublicPoint
+
+
+class StateWanted(_Body):
+    """Whether a source may send."""
+
+    state: Literal["active", "suspended"]
+
+
+@router.put("/{name}")
+def put_source(name: str, wanted: SourceDeclared, intake: In, claims: Operator) -> SourceRegistered:
+    """Register a meter-data system, or replace what the one of that name declared.
+
+    A suspended one stays so. Its key is replaced by `PUT /v1/sources/{name}/key`.
+    """
+    source = register_source(
+        intake.zone,
+        name,
+        key=public_key(wanted.public_key),
+        meter_points=wanted.meter_points,
+        stamps=wanted.stamps,
+        timezone=wanted.timezone,
+        webhook=wanted.webhook,
+        interval_minutes=wanted.interval_minutes,
+        formats=wanted.formats,
+        unit=wanted.unit,
+        person=claims.subject,
+        at=intake.clock(),
+    )
+    return _shown(intake.zone, source)
+
+
+@router.put("/{name}/key")
+def put_source_key(
+    name: str, wanted: KeyReplaced, intake: In, claims: Operator
+) -> SourceRegistered:
+    """Give a source another key; tokens of the earlier one are refused from now on."""
+    key = public_key(wanted.public_key)
+    source = replace_key(intake.zone, name, key=key, person=claims.subject, at=intake.clock())
+    return _shown(intake.zone, source)
+
+
+@router.put("/{name}/state")
+def put_source_state(
+    name: str, wanted: StateWanted, intake: In, claims: Operator
+) -> SourceRegistered:
+    """Suspend a source, whose requests are refused from now on (409), or resume it.
+
+    What it sent stays, and an operator reads it as before.
+    """
+    source = set_state(
+        intake.zone, name, state=wanted.state, person=claims.subject, at=intake.clock()
+    )
+    return _shown(intake.zone, source)
+
+
+@router.delete("/{name}")
+def delete_source(name: str, intake: In, claims: Operator) -> SourceRegistered:
+    """Remove a source for good; what it sent stays, and so does its name."""
+    source = remove_source(intake.zone, name, person=claims.subject, at=intake.clock())
+    return _shown(intake.zone, source)
+
+
+@router.get("", dependencies=[Depends(require(OPERATOR))])
+def read_sources(intake: In) -> list[SourceRegistered]:
+    """All sources, by name; also those that are suspended or were removed."""
+    every = list_sources(intake.zone)
+    return [_registered(intake.zone, source, every) for source in every]
+
+
+def _shown(zone: GatewayZone, source: Source) -> SourceRegistered:
+    return _registered(zone, source, list_sources(zone))
+
+
+def _registered(zone: GatewayZone, source: Source, every: list[Source]) -> SourceRegistered:
+    others = (one for one in every if one.name != source.name and one.state != "removed")
+    return SourceRegistered(
+        name=source.name,
+        thumbprint=source.thumbprint,
+        state=source.state,
+        meter_points=list(source.meter_points),
+        stamps=source.stamps,
+        timezone=source.timezone,
+        webhook=source.webhook,
+        interval_minutes=source.interval_minutes,
+        formats=list(source.formats),
+        unit=source.unit,
+        overlaps=[one.name for one in others if one.overlaps(source)],
+        gateway_key=zone.signing_key.public_key.point.hex(),
+    )
