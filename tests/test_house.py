@@ -82,6 +82,7 @@ MAY_KNOW_BOTH = (
     "gridsecure_api.identity_grants",
     "gridsecure_api.identity_people",
     "gridsecure_api.identity_registration",
+    "gridsecure_api.identity_sources",
     "gridsecure_api.identity_warrants",
     "gridsecure_api.identity_warrants",
     "gridsecure.cli",

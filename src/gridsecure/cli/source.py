@@ -75,6 +75,11 @@ IntervalOption = Annotated[
 ]
 
 
+WebhookOption = Annotated[
+    str, typer.Option(help="Where it is told what became of its batches (https://…).")
+]
+
+
 class StampsOption(StrEnum):
     """What a source says of its times."""
 
@@ -118,9 +123,7 @@ def register(  # noqa: PLR0913 - one parameter an option
     interval: IntervalOption = 0,
     formats: FormatsOption = None,
     unit: UnitOption = "",
-    webhook: Annotated[
-        str, typer.Option(help="Where it is told what became of its batches (https://…).")
-    ] = "",
+    webhook: WebhookOption = "",
 ) -> None:
     """Register a source and its key as an operator, or replace what it declared."""
     body = {
