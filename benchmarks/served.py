@@ -76,6 +76,15 @@ def peak_mb(pid: int) -> float:
 
 
 def processor_s(pid: int) -> float:
-    """The processor time that a process took so far [s]."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """The processor time that a process and those it started took so far [s]."""
+    parents, worked = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
+            number = int(stat.parent.name)
+            parents[number] = int(fields[1])
+            worked[number] = int(fields[11]) + int(fields[12])
+    own = {pid}
+    while more := {number for number, parent in parents.items() if parent in own} - own:
+        own |= more
+    return sum(worked[number] for number in own) / os.sysconf("SC_CLK_TCK")

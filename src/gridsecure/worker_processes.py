@@ -29,7 +29,7 @@ ResultT = TypeVar("ResultT")
 class WorkerProcesses(Generic[JobT, ResultT]):
     """Worker processes, started when first needed and replaced in turn.
 
-    All workers are replaced together, after `JOBS_PER_WORKER` jobs each on average. The executor's
+    All workers are replaced together, after so many jobs each on average. The executor's
     own way (`max_tasks_per_child`) is not used: with jobs queued ahead it counts workers that ended
     as idle, starts no others and waits for ever (CPython issue 115634).
 
@@ -38,6 +38,7 @@ class WorkerProcesses(Generic[JobT, ResultT]):
         start: Called in every worker before its first job.
         workers: Number of processes.
         environment: Variables that workers need besides what is nobody's secret.
+        jobs_per_worker: Jobs until it is replaced; `JOBS_PER_WORKER` of the homomorphic library.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class WorkerProcesses(Generic[JobT, ResultT]):
         start: Callable[[], None],
         workers: int,
         environment: Mapping[str, str],
+        jobs_per_worker: int | None = None,
     ) -> None:
         self.workers = workers
+        self._jobs_per_worker = jobs_per_worker
         self._run = run
         self._start = start
         self._environment = environment
@@ -58,7 +61,7 @@ class WorkerProcesses(Generic[JobT, ResultT]):
     @property
     def portion(self) -> int:
         """Jobs between two replacements of all workers."""
-        return self.workers * JOBS_PER_WORKER
+        return self.workers * (self._jobs_per_worker or JOBS_PER_WORKER)
 
     @property
     def room(self) -> int:

@@ -37,7 +37,7 @@ async def send(gathered, held, first, *others):
 
 def test_what_comes_while_a_turn_lasts_is_done_in_the_next_one():
     held = Held()
-    gathered = Gathered(held, turns=1)
+    gathered = Gathered(held, turns=1, most=10)
 
     async def ask():
         tasks = await send(gathered, held, 1, 2, 3, 4)
@@ -50,7 +50,7 @@ def test_what_comes_while_a_turn_lasts_is_done_in_the_next_one():
 
 def test_a_fault_ends_its_turn_and_not_the_next_one():
     held = Held()
-    gathered = Gathered(held, turns=1)
+    gathered = Gathered(held, turns=1, most=10)
 
     async def ask():
         tasks = await send(gathered, held, 1, 13, 3)
@@ -65,7 +65,7 @@ def test_a_fault_ends_its_turn_and_not_the_next_one():
 
 def test_who_goes_away_takes_nobody_with_them():
     held = Held()
-    gathered = Gathered(held, turns=1)
+    gathered = Gathered(held, turns=1, most=10)
 
     async def ask():
         tasks = await send(gathered, held, 1, 2, 3)
@@ -83,7 +83,7 @@ def test_who_goes_away_takes_nobody_with_them():
 
 def test_a_second_turn_begins_while_the_first_one_waits():
     held = Held()
-    gathered = Gathered(held, turns=2)
+    gathered = Gathered(held, turns=2, most=10)
 
     async def ask():
         tasks = await send(gathered, held, 1, 2, 3, 4)

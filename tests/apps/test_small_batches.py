@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from gridsecure.gateway.ingestion.batch_groups import take_in_together
-from gridsecure_api import gateway_small_batches, lanes
+from gridsecure_api import gateway_turns, lanes
 from gridsecure_api.gateway_small_batches import _small_batch
 from tests.apps.queue_world import ASYNC, KEY, OTHER, Queueing, body, token
 from tests.apps.zone_apps import bearer
@@ -34,7 +34,7 @@ def groups(monkeypatch, tmp_path):
         sizes.append(len(sent))
         return take_in_together(zone, sent, **asked)
 
-    monkeypatch.setattr(gateway_small_batches, "take_in_together", counted)
+    monkeypatch.setattr(gateway_turns, "take_in_together", counted)
     made = Queueing(tmp_path / "gateway", queued_body_bytes=10_000)
     yield made, sizes
     made.end()

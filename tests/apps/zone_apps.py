@@ -177,7 +177,7 @@ def gateway_app(folder: Path, *, clock: Clock | None = None, **told: int) -> Fas
         billing_office_public_key=point(keys.stranger),
         utility_public_key=point(identity_keys().staters["utility"]),
         regulator_public_key=point(identity_keys().staters["regulator"]),
-        **told,
+        **({"batch_processes": 0} | told),
     )
     return create_gateway_app(settings, clock=clock or TestClock())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from zipfile import ZipFile
@@ -140,7 +139,7 @@ def gateway(tmp_path_factory) -> Iterator[Gateway]:
 
 
 def together(zone, batches, *, waiting=frozenset()):
-    return take_in_together(zone, batches, has_waiting=waiting.__contains__, reading=nullcontext())
+    return take_in_together(zone, batches, waiting=waiting)
 
 
 def as_served(zone, batches):

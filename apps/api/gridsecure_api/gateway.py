@@ -58,6 +58,7 @@ from gridsecure_api.gateway_queue import BatchReader
 from gridsecure_api.gateway_small_batches import add_small_batches
 from gridsecure_api.gateway_state import FILE_LIST, Form, GatewayService, Service, form_files
 from gridsecure_api.gateway_timetable import Conductor, Due, Timetable
+from gridsecure_api.gateway_turns import BatchTurns
 from gridsecure_api.process_memory import keep_freed_pages, settle_objects
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, key_registry
@@ -298,7 +299,7 @@ def create_gateway_app(
     timetable = Timetable(zone, months, clock, due)
     conductor = Conductor(timetable)
     queue = BatchQueue(zone, limit=settings.max_waiting_bytes)
-    reader = BatchReader(queue, clock)
+    reader, turns = BatchReader(queue, clock), BatchTurns(zone, queue, settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -306,9 +307,9 @@ def create_gateway_app(
         conductor.start()
         reader.start()
         yield
-        await to_thread.run_sync(reader.stop)
         conductor.stop()
-        await to_thread.run_sync(courier.stop)
+        for end in (reader.stop, turns.close, courier.stop):
+            await to_thread.run_sync(end)
         zone.engine.dispose()
 
     app = new_app(
@@ -321,7 +322,7 @@ def create_gateway_app(
     (office,) = key_registry(settings.billing_office_public_key).values()
     app.state.service = GatewayService(zone, months, timetable, office, clock)
     app.state.intake = gateway_readings.Intake(
-        zone, clock, queue, reader, settings.queued_body_bytes
+        zone, clock, queue, reader, turns, settings.queued_body_bytes
     )
     add_small_batches(app)
     for routes in (router, *(room.router for room in _ROOMS)):

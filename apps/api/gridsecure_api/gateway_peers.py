@@ -18,9 +18,11 @@ import time
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 import httpx
+from sqlalchemy import Engine
 
 from gridsecure.credentials.holder import SEED_BYTES
 from gridsecure.credentials.uploads import (
@@ -79,7 +81,23 @@ def open_zone(settings: GatewaySettings) -> GatewayZone:
     sweep_drafts(folder)
     engine = open_database(settings.database_url, connections=settings.connections)
     migrate(engine, SCHEMA)
-    zone = GatewayZone(
+    zone = _zone(settings, folder=folder, engine=engine)
+    zone.keep_cycle()
+    return zone
+
+
+def open_zone_beside(settings: GatewaySettings) -> GatewayZone:
+    """Open the folder of a gateway that runs, for a worker process of it.
+
+    Raises:
+        StorageError: The folder or database cannot be used.
+    """
+    engine = open_database(settings.database_url, connections=1)
+    return _zone(settings, folder=settings.folder, engine=engine)
+
+
+def _zone(settings: GatewaySettings, *, folder: Path, engine: Engine) -> GatewayZone:
+    return GatewayZone(
         engine=engine,
         folder=folder,
         objects=open_objects(settings.objects_url),
@@ -97,8 +115,6 @@ def open_zone(settings: GatewaySettings) -> GatewayZone:
         timezone=settings.timezone,
         cycle_day=settings.cycle_day,
     )
-    zone.keep_cycle()
-    return zone
 
 
 def connect_over_http(url: str, auth: httpx.Auth | None) -> httpx.Client:

@@ -50,6 +50,7 @@ from gridsecure.wire.problems import ReadingsProblem
 from gridsecure_api.deps import Clock, require
 from gridsecure_api.errors import too_large_error
 from gridsecure_api.gateway_queue import BatchReader
+from gridsecure_api.gateway_turns import BatchTurns
 from gridsecure_api.lanes import Listeners
 from gridsecure_api.lists import (
     KEPT_ANSWERS,
@@ -107,6 +108,7 @@ class Intake:
     clock: Clock
     queue: BatchQueue
     reader: BatchReader
+    turns: BatchTurns
     queued_bytes: int
     listeners: Listeners = field(default_factory=Listeners)
 

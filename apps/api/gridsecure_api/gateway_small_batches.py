@@ -10,8 +10,6 @@ functions.
 
 from __future__ import annotations
 
-import threading
-from functools import partial
 from typing import Final
 
 from fastapi import FastAPI, Response
@@ -20,16 +18,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import GridSecureError
-from gridsecure.gateway.ingestion.batch_groups import Outcome, SmallBatch, take_in_together
+from gridsecure.gateway.ingestion.batch_groups import Outcome, SmallBatch
 from gridsecure.gateway.ingestion.batches import BatchName, TakenIn
 from gridsecure.gateway.ingestion.plain_lines import MOST_BYTES
 from gridsecure.gateway.ingestion.sources import ROLE
 from gridsecure_api.gateway_readings import Intake, batch_location, taken_in_status
 from gridsecure_api.gathered import Gathered
-from gridsecure_api.lanes import TURNS_AT_ONCE
 
 PATH: Final = "/v1/readings"
 _LONGEST_NUMBER: Final = 16
+_MOST_TOGETHER: Final = 32
+"""Beyond, a turn saves little more, and makes those behind it wait."""
 _LONGEST_ID: Final = 128
 
 
@@ -44,14 +43,10 @@ class SmallBatches:
         self._app = app
         self._intake = intake
         self._most_bytes = min(MOST_BYTES, intake.queued_bytes)
-        # The interpreter runs one thread at a time, and two that compute take it from each other.
-        work = partial(
-            take_in_together,
-            intake.zone,
-            has_waiting=intake.queue.has_waiting,
-            reading=threading.Lock(),
+        turns = intake.turns
+        self._gathered: Gathered[SmallBatch, Outcome] = Gathered(
+            turns.take_in, turns=turns.at_once, most=_MOST_TOGETHER
         )
-        self._gathered: Gathered[SmallBatch, Outcome] = Gathered(work, turns=TURNS_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""

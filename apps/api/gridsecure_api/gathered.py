@@ -1,8 +1,8 @@
 """Work that costs little more for many requests than for one, done for all that wait for it.
 
-A few threads do it, each a turn for all that wait when it begins. While they are busy, requests
-that come wait, and hold no thread. Nobody waits for a clock: whoever comes to an idle thread is
-served at once. With more than one, a turn computes while another waits for the disk.
+A few threads do it, each a turn for many of those that wait when it begins. While they are busy,
+requests that come wait, and hold no thread. Nobody waits for a clock: whoever comes to an idle
+thread is served at once.
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ class Gathered(Generic[ItemT, OutcomeT]):
     Args:
         work: Does it for several items; what becomes of each, in their order.
         turns: That are done at once.
+        most: Items of one turn, so that those behind do not wait for a long one.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[ItemT]], Sequence[OutcomeT]], *, turns: int
+        self, work: Callable[[Sequence[ItemT]], Sequence[OutcomeT]], *, turns: int, most: int
     ) -> None:
         self._work = work
+        self._most = most
         self._lock = threading.Lock()
         self._waiting: list[_Wanted[ItemT, OutcomeT]] = []
         self._threads = ThreadPoolExecutor(turns, thread_name_prefix="gathered")
@@ -68,7 +70,9 @@ class Gathered(Generic[ItemT, OutcomeT]):
 
     def _turn(self) -> None:
         with self._lock:
-            group, self._waiting = self._waiting, []
+            group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            if self._waiting:
+                self._threads.submit(self._turn)
         outcomes: Sequence[OutcomeT | None] = [None] * len(group)
         failed: BaseException | None = None
         try:

@@ -17,8 +17,7 @@ from gridsecure_api.errors import busy_error
 
 READS_AT_ONCE: Final = 6
 GATHERED_AT_ONCE: Final = 128
-TURNS_AT_ONCE: Final = 2
-"""Changes that are done together, and turns of them: each takes one thread and one connection."""
+"""Changes that are done together: the turn at which that is takes one connection."""
 CHANGES_AT_ONCE: Final = 8
 PAGES_AT_ONCE: Final = 8
 """Fewer than the threads that answer, and without the pages, which ask no database, no more than

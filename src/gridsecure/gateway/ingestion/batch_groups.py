@@ -11,8 +11,7 @@ batches that share an id or a sequence the first one is done before the next one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -81,17 +80,12 @@ class _Arrived:
 
 
 def take_in_together(
-    zone: GatewayZone,
-    sent: Sequence[SmallBatch],
-    *,
-    has_waiting: Callable[[str], bool],
-    reading: AbstractContextManager[object],
+    zone: GatewayZone, sent: Sequence[SmallBatch], *, waiting: Collection[str]
 ) -> list[Outcome]:
     """Take in batches, in the order in which they came.
 
     Args:
-        has_waiting: Whether a batch of a source waits; those behind it are left.
-        reading: Held while bodies are read, and not while they are signed for and kept.
+        waiting: Sources of which a batch waits; those behind it are left.
 
     Raises:
         StorageError: The database could not be read; nothing was taken in.
@@ -101,12 +95,12 @@ def take_in_together(
     arrived = {
         number: _Arrived(Arrival(source, one.name, one.at), one.body, sm3_hex(one.body))
         for number, (one, source) in enumerate(zip(sent, outcomes, strict=True))
-        if isinstance(source, Source) and not has_waiting(source.name)
+        if isinstance(source, Source) and source.name not in waiting
     }
     left: set[_Name] = set()
     while arrived:
         group = _without_namesakes(arrived)
-        found = _take_in(zone, [arrived[number] for number in group], reading=reading)
+        found = _take_in(zone, [arrived[number] for number in group])
         for number, outcome in zip(group, found, strict=True):
             outcomes[number] = outcome
             own = arrived.pop(number).names
@@ -130,22 +124,19 @@ def _without_namesakes(arrived: Mapping[int, _Arrived]) -> list[int]:
     return group
 
 
-def _take_in(
-    zone: GatewayZone, group: Sequence[_Arrived], *, reading: AbstractContextManager[object]
-) -> list[Outcome]:
+def _take_in(zone: GatewayZone, group: Sequence[_Arrived]) -> list[Outcome]:
     """Take in batches of different names."""
     outcomes: dict[int, Outcome] = {}
     written: dict[int, WrittenBatch] = {}
     pack = BatchPack(batch_folder(zone))
-    with reading:
-        with read_session(zone.engine) as session:
-            known = KnownNames(session, [one.arrival for one in group])
-        for number, one in enumerate(group):
-            found = _read(zone, one, known=known, pack=pack)
-            if isinstance(found, WrittenBatch):
-                written[number] = found
-            else:
-                outcomes[number] = found
+    with read_session(zone.engine) as session:
+        known = KnownNames(session, [one.arrival for one in group])
+    for number, one in enumerate(group):
+        found = _read(zone, one, known=known, pack=pack)
+        if isinstance(found, WrittenBatch):
+            written[number] = found
+        else:
+            outcomes[number] = found
     if written:
         outcomes |= _keep(zone, written, pack=pack)
     return [outcomes[number] for number in range(len(group))]

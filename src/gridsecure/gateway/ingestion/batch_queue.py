@@ -83,6 +83,11 @@ class BatchQueue:
         with self._lock:
             return self._sources[source] > 0
 
+    def waiting_sources(self) -> frozenset[str]:
+        """Sources of which a batch waits."""
+        with self._lock:
+            return frozenset(source for source, number in self._sources.items() if number > 0)
+
     def add(self, body: SpooledBody, arrival: Arrival) -> bool:
         """Have a batch wait, durably; one that waits or was taken in before changes nothing.
 

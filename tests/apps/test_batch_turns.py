@@ -1,0 +1,97 @@
+"""Turns of small batches beside the service: in a process that is asked for, and may be killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from gridsecure.errors import ConflictError
+from gridsecure.gateway.ingestion.batch_groups import SmallBatch
+from gridsecure.gateway.ingestion.batches import BatchName, TakenIn
+from gridsecure.gateway.ingestion.sources import Source
+from tests.apps.queue_world import KEY, OTHER, Queueing, body
+from tests.grid_simulator import NOW
+
+WAIT_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    made = Queueing(tmp_path_factory.mktemp("gateway"), batch_processes=1)
+    yield made
+    made.app.state.intake.turns.close()
+    made.end()
+
+
+@pytest.fixture
+def turns(world):
+    """Its turns, with a process there, and the turn of the service taken by somebody."""
+    made = world.app.state.intake.turns
+    with made._here, ThreadPoolExecutor(1) as pool:
+        waits = None if made._are_there else pool.submit(made.take_in, [])
+        limit = time.monotonic() + WAIT_S
+        while not made._are_there and time.monotonic() < limit:
+            time.sleep(0.01)
+        assert made._are_there
+        yield made, pool
+        made._here.release()  # whoever waits for the service's turn has it now
+        if waits is not None:
+            assert waits.result(WAIT_S) == []
+        made._here.acquire()
+
+
+def batches(first, *, count, key=KEY):
+    return [
+        SmallBatch(
+            key.public_key.thumbprint, BatchName(f"b{number}", number), NOW, body(number)
+        )
+        for number in range(first, first + count)
+    ]  # fmt: skip
+
+
+def test_a_turn_beside_the_service_is_taken_as_its_own(world, turns):
+    made, _ = turns
+    sent = batches(1, count=2)
+    outcomes = made.take_in(sent)
+    assert [type(one) for one in outcomes] == [TakenIn, TakenIn]
+    assert [one.batch_id for one in world.receipts()] == ["b1", "b2"]
+    gateway = made._zone.signing_key.public_key
+    for one in outcomes:
+        one.receipt.verify(gateway)
+    again, altered, unread = made.take_in(
+        [sent[0], SmallBatch(sent[1].thumbprint, sent[1].name, NOW, body(9)),
+         SmallBatch(sent[1].thumbprint, BatchName("odd", 9), NOW, b"no table")]
+    )  # fmt: skip
+    assert again == outcomes[0]
+    assert isinstance(altered, ConflictError)
+    assert altered.reason == "conflict.batch"
+    assert altered.remedy
+    assert isinstance(unread, Source)
+
+
+def test_what_waits_of_a_source_is_known_beside_the_service(world, turns, monkeypatch):
+    made, _ = turns
+    monkeypatch.setattr(made._queue, "waiting_sources", lambda: frozenset({"headend"}))
+    behind, other = made.take_in([*batches(50, count=1), *batches(1, count=1, key=OTHER)])
+    assert isinstance(behind, Source)
+    assert isinstance(other, TakenIn)
+
+
+def test_batches_of_a_process_that_is_killed_are_each_taken_in_once(world, turns):
+    made, pool = turns
+    before = len(world.receipts())
+    sent = batches(100, count=60)
+    (worker,) = multiprocessing.active_children()
+    turn = pool.submit(made.take_in, sent)
+    time.sleep(0.02)
+    worker.kill()
+    made._here.release()
+    try:
+        outcomes = turn.result(WAIT_S)
+    finally:
+        made._here.acquire()
+    assert all(isinstance(one, TakenIn) for one in outcomes)
+    assert len(world.receipts()) == before + 60
