@@ -157,7 +157,7 @@ def test_an_edit_is_made_approved_by_another_and_listed_without_readings(service
     small, large = (edit(services, 5, kwh).json() for kwh in ("9.876", "123.456"))
     assert (small["state"], large["state"]) == ("in-force", "pending")
     refused = decide(services, large, subject="ann")
-    assert (refused.status_code, refused.json()["reason"]) == (409, "edit.same-person")
+    assert (refused.status_code, refused.json()["reason"]) == (409, "approval.same-person")
     assert decide(services, large).json()["approver"] == "bob"
     page = ask(services, "GET", EDITS, params={"month": "2025-05", "state": "in-force"})
     assert [row["id"] for row in page.json()] == [small["id"], large["id"]]
@@ -172,7 +172,7 @@ def test_an_edit_is_made_approved_by_another_and_listed_without_readings(service
 
 
 def test_an_edit_that_cannot_be_made_is_refused(services):
-    assert edit(services, 6, "1", reason=" ").json()["reason"] == "edit.reason"
+    assert edit(services, 6, "1", reason=" ").json()["reason"] == "approval.reason"
     assert edit(services, 6, "x").json()["reason"] == "readings.energy"
     wanted = {"month": "2025-06", "meter_point_id": "MP-1", "reason": "a welder"}
     wanted |= dict.fromkeys(("first", "last"), "2025-06-01T00:00+08:00")

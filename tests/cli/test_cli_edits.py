@@ -33,7 +33,7 @@ def test_an_edit_is_approved_by_another_operator(desk):
     assert made.exit_code == 0, made.output
     assert "pending" in made.output
     own = run("approve", "1", *ann)
-    assert (own.exit_code, "edit.same-person" in own.output) == (1, True)
+    assert (own.exit_code, "approval.same-person" in own.output) == (1, True)
     assert "in-force" in run("approve", "1", *bob, "--reason", "seen").output
     assert "rejected" in run("reject", "1", *ann, "--reason", "wrong meter").output
     listed = json.loads(run("list", *ann, "--month", MONTH, "--format", "json").stdout)

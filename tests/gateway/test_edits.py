@@ -18,9 +18,10 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.gateway import edits
+from gridsecure.gateway.approvals import Author
 from gridsecure.gateway.books.months import Holding
 from gridsecure.gateway.collection import LaterReadings, find_vouched, read_files
-from gridsecure.gateway.edits import Author, confirm_readings, decide_edit, replace_readings
+from gridsecure.gateway.edits import confirm_readings, decide_edit, replace_readings
 from gridsecure.gateway.ingestion import stored_readings
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import find_plan
@@ -222,7 +223,7 @@ def test_a_large_edit_counts_once_another_person_approved_it(world):
     assert len(edits.find_edits(world.zone, MONTH)) == 1
     with pytest.raises(ConflictError) as refused:
         decide(world, many, person="ann")
-    assert refused.value.reason == "edit.same-person"
+    assert refused.value.reason == "approval.same-person"
     decide(world, many, reason="seen on site")
     assert len(edits.find_edits(world.zone, MONTH)) == 2
     row = edits.load_edit(world.zone, many)
@@ -231,7 +232,7 @@ def test_a_large_edit_counts_once_another_person_approved_it(world):
     )  # fmt: skip
     with pytest.raises(ConflictError) as decided:
         decide(world, many)
-    assert decided.value.reason == "conflict.edit"
+    assert decided.value.reason == "conflict.approval"
     # Who made an edit may take it back, with a reason.
     with pytest.raises(InputError):
         decide(world, much, approve=False, person="ann")
@@ -280,8 +281,8 @@ def test_what_comes_when_the_month_is_fixed_is_refused_or_said_to_be_late(world)
 @pytest.mark.parametrize(
     ("text", "more", "reason"),
     [
-        (line("A", "1"), {"reason": " "}, "edit.reason"),
-        (line("A", "1"), {"reason": "x" * 2001}, "edit.reason"),
+        (line("A", "1"), {"reason": " "}, "approval.reason"),
+        (line("A", "1"), {"reason": "x" * 2001}, "approval.reason"),
         (line("A", "1") + f"B,{START},1\n", {}, "edit.meter-point"),
         (line("A", "1", "2026-08-01T00:00:00+08:00"), {}, "edit.month"),
         (line("A", "1", "2026-06-30T23:00:00+08:00"), {}, "edit.month"),

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from gridsecure.errors import NotFoundError
 from gridsecure.gateway import edits
-from gridsecure.gateway.edits import LONGEST_REASON, Author
+from gridsecure.gateway.approvals import LONGEST_REASON, Author
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.tables import EditRow
 from gridsecure.month_texts import MONTH_PATTERN

@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -24,10 +24,18 @@ from typing import Final, Literal
 import pandas as pd
 from sqlmodel import Session, col, select
 
-from gridsecure.billing.readings import REGISTER_COLUMNS, join_readings
+from gridsecure.billing.readings import join_readings
 from gridsecure.billing.registers import REGISTER
 from gridsecure.billing.rule_books import parse_kept_book
 from gridsecure.errors import ConflictError, InputError, NotFoundError
+from gridsecure.gateway.approvals import (
+    PENDING,
+    Author,
+    Change,
+    compare_energies,
+    decide,
+    energies_by_interval,
+)
 from gridsecure.gateway.batch_readings import meter_books, read_month_batches
 from gridsecure.gateway.books.as_of import contracts_as_of
 from gridsecure.gateway.books.register import newest_revision
@@ -50,39 +58,10 @@ from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, newest, read_page
 
 Kind = Literal["replacement", "confirmation"]
-PENDING, IN_FORCE, REJECTED, LATE = "pending", "in-force", "rejected", "late"
-LONGEST_REASON: Final = 2000
+IN_FORCE, LATE = "in-force", "late"
 
-_WH_PER_KWH: Final = 1000
 _READING: Final = threading.Lock()  # a month's readings are held once, whoever asks
-_NOTHING: Final = pd.DataFrame({"start": pd.DatetimeIndex([], tz="UTC"), "energy_wh": []})
 _COLUMNS: Final = ("meter_point_id", "start", "kwh", "kvarh", "export_kwh")
-
-
-@dataclass(frozen=True, slots=True)
-class Author:
-    """Who edits, and why.
-
-    Args:
-        person: Who.
-        reason: Why; it is kept with the edit.
-    """
-
-    person: str
-    reason: str
-
-    def check(self) -> None:
-        """Refuse an edit that nobody could understand later.
-
-        Raises:
-            InputError: `edit.reason`.
-        """
-        if not self.reason.strip() or len(self.reason) > LONGEST_REASON:
-            raise InputError(
-                f"An edit says why, in up to {LONGEST_REASON:,} characters.",
-                reason="edit.reason",
-                remedy="Write the reason.",
-            )
 
 
 def replace_readings(
@@ -105,7 +84,7 @@ def replace_readings(
         The edit's number.
 
     Raises:
-        InputError: `edit.reason`, the readings cannot be read, are of several meter points
+        InputError: `approval.reason`, the readings cannot be read, are of several meter points
             (`edit.meter-point`) or lie outside the month (`edit.month`).
         ConflictError: The month is fixed (`conflict.month-edits`).
         StorageError: The disk or the database could not take it; nothing is kept.
@@ -235,8 +214,6 @@ def _keep(
         state=PENDING if is_large else IN_FORCE,
         person=author.person,
         reason=author.reason,
-        approver="",
-        decision="",
         at=at,
         revision=0,
     )
@@ -267,11 +244,9 @@ def _check_place(zone: GatewayZone, month: str, readings: pd.DataFrame) -> None:
         )
 
 
-def _exceeds(zone: GatewayZone, month: str, change: tuple[int, int]) -> bool:
-    """Whether so many intervals, or so much energy [Wh], take a second person."""
-    limits = parse_kept_book(rules_of(zone, month)).edits
-    intervals, energy_wh = change
-    return intervals > limits.alone_intervals or energy_wh > limits.alone_kwh * _WH_PER_KWH
+def _exceeds(zone: GatewayZone, month: str, change: Change) -> bool:
+    """Whether a change takes a second person."""
+    return change.exceeds(parse_kept_book(rules_of(zone, month)).edits)
 
 
 def _lone_change(
@@ -281,18 +256,14 @@ def _lone_change(
     files: MonthFiles | None,
     *,
     counted: bool = True,
-) -> tuple[int, int]:
+) -> Change:
     """What an edit changes with all those of its meter point that nobody approved.
 
-    Many small edits are as large as one, and energy that is taken away as large as energy that is
-    added. So the readings are compared that stand without any of them. A register is money too:
-    feed-in is paid for.
+    Many small edits are as large as one, so the readings are compared that stand without any of
+    them.
 
     Args:
         counted: Whether what stands without them counts; else all of their energy is the change.
-
-    Returns:
-        Intervals, and energy by which they differ, added and taken away alike [Wh].
     """
     period = zone.period(month)
     name = str(readings["meter_point_id"].iloc[0])
@@ -304,22 +275,15 @@ def _lone_change(
     )
     with read_session(zone.engine) as session:
         digests = session.exec(alone.order_by(col(EditRow.id))).all()
-    earlier = [_energies(read_edit(path, period=period)) for path in edit_files(zone, digests)]
-    every = pd.concat([*earlier, _energies(readings)])
+    earlier = [read_edit(path, period=period) for path in edit_files(zone, digests)]
+    every = pd.concat([energies_by_interval(one) for one in (*earlier, readings)])
     laid = every[~every.index.duplicated(keep="last")]
-    stands = _energies(_read_without(zone, month, files, name)) if counted else laid.iloc[:0]
-    differences = laid - stands.reindex(laid.index, fill_value=0)
-    return len(laid), int(differences.abs().to_numpy().sum())
-
-
-def _energies(readings: pd.DataFrame) -> pd.DataFrame:
-    """Energies of intervals by start, the last of each; 0 of a register that is not there."""
-    columns = ["energy_wh", *REGISTER_COLUMNS]
-    last = readings.drop_duplicates("start", keep="last")
-    starts = pd.DatetimeIndex(last["start"]).tz_convert("UTC")
-    kept = last.reindex(columns=columns, fill_value=0).set_index(starts)
-    kept[list(REGISTER_COLUMNS)] = kept[list(REGISTER_COLUMNS)].clip(lower=0)
-    return kept
+    stands = laid.iloc[:0]
+    if counted:
+        own = _read_without(zone, month, files, name)
+        # A holder that moved in or out is another name of the meter point.
+        stands = energies_by_interval(own.assign(meter_point_id=name)) if len(own) else stands
+    return Change(len(laid), int(compare_energies(stands, laid).sum()))
 
 
 def _read_without(
@@ -345,7 +309,7 @@ def _read_without(
                 name, name
             )
         own = [one[one["meter_point_id"].isin([name])] for one in found]
-    return join_readings(own) if own else _NOTHING
+    return join_readings(own) if own else pd.DataFrame()
 
 
 def decide_edit(
@@ -359,31 +323,17 @@ def decide_edit(
 
     Raises:
         NotFoundError: There is none of that number (`not-found.edit`).
-        ConflictError: It is decided (`conflict.edit`), its month is fixed
-            (`conflict.month-edits`), or who made it would approve it (`edit.same-person`).
-        InputError: It is rejected without a reason (`edit.reason`).
+        ConflictError: It is decided (`conflict.approval`), its month is fixed
+            (`conflict.month-edits`), or who made it would approve it (`approval.same-person`).
+        InputError: It is rejected without a reason (`approval.reason`).
     """
-    if not approve:
-        decision.check()
     with read_session(zone.engine) as session:
         month = _load(session, number).month
     with write_session(zone.engine) as session:
         _require_open(zone, month)  # nobody fixes it while this is written
         row = _load(session, number)
-        if row.state not in ((PENDING,) if approve else (PENDING, IN_FORCE)):
-            raise ConflictError(
-                "The edit is decided.",
-                reason="conflict.edit",
-                remedy="Hand in another edit, which lies over it.",
-            )
-        if approve and decision.person == row.person:
-            raise ConflictError(
-                "Who made an edit of this size cannot approve it.",
-                reason="edit.same-person",
-                remedy="Ask another operator to look at it.",
-            )
-        row.state = IN_FORCE if approve else REJECTED
-        row.approver, row.decision = decision.person, decision.reason
+        approved = IN_FORCE if approve else ""
+        decide(row, approved=approved, rejectable=(PENDING, IN_FORCE), by=decision)
         row.revision = read_revision(session) + 1
         session.add(row)
         _log(session, row, zone=zone, at=at)

@@ -50,6 +50,27 @@ class SignedRow(SignedKept, Row):
     digest: str
 
 
+class ApprovedRow(Row):
+    """A row with a change that a person asks for; it follows what is decided on it.
+
+    Attributes:
+        month: YYYY-MM.
+        person: Who asks for it.
+        approver: Who decided on it, if somebody did.
+        decision: What that person said.
+        revision: Greater than that of every row of its table that was changed before.
+    """
+
+    month: str
+    state: str
+    person: str
+    reason: str
+    approver: str = ""
+    decision: str = ""
+    at: datetime = Field(sa_type=Moment)
+    revision: int = Field(sa_type=BigInteger, index=True)
+
+
 class DocumentRow(Kept, Row):
     """A row that holds a document, and the digest of it."""
 
@@ -543,14 +564,11 @@ class ExceptionRow(Row, table=True):
     revision: int = Field(sa_type=BigInteger, index=True)
 
 
-class EditRow(Row, table=True):
-    """Readings that a person put in place of others, or vouches for; the row follows its state.
+class EditRow(ApprovedRow, table=True):
+    """Readings that a person put in place of others, or vouches for.
 
     Attributes:
         readings_digest: Of its file, which is named by it.
-        approver: Who decided on it, if somebody did.
-        decision: What that person said.
-        revision: Greater than that of every edit that was changed before.
     """
 
     __tablename__ = "edit"
@@ -560,20 +578,12 @@ class EditRow(Row, table=True):
     )
 
     id: int | None = Field(default=None, primary_key=True)
-    month: str
     meter_point_id: str
     kind: str
     intervals: int
     first_at: datetime = Field(sa_type=Moment)
     last_at: datetime = Field(sa_type=Moment)
     readings_digest: str
-    state: str
-    person: str
-    reason: str
-    approver: str
-    decision: str
-    at: datetime = Field(sa_type=Moment)
-    revision: int = Field(sa_type=BigInteger, index=True)
 
 
 class ExceptionNoteRow(Row, table=True):
@@ -625,6 +635,29 @@ class CorrectionPlanRow(DocumentRow, table=True):
     month: str
     number: int
     until_batch: int
+
+
+class CorrectionOrderRow(ApprovedRow, table=True):
+    """A correction of a billed month by files, as a person ordered it.
+
+    Attributes:
+        readings: Digests of files of readings, one a line, in the order handed in.
+        tariffs: Of tariff files, likewise.
+        intervals: How many intervals the month differs in, with all that nobody approved.
+        meter_points: How many meter points its files of readings name.
+    """
+
+    __tablename__ = "correction_order"
+    __table_args__ = (
+        Index("ix_correction_order_month", "month", "state", "id"),
+        Index("ix_correction_order_state", "state", "id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    readings: str
+    tariffs: str
+    intervals: int
+    meter_points: int
 
 
 class CorrectionReportRow(Kept, Row, table=True):

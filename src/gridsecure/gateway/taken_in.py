@@ -17,7 +17,8 @@ from typing import Final
 from sqlmodel import col, select
 
 from gridsecure.errors import GridSecureError, StorageError
-from gridsecure.gateway.edits import IN_FORCE, PENDING, REJECTED, edit_files
+from gridsecure.gateway.approvals import PENDING, REJECTED
+from gridsecure.gateway.edits import IN_FORCE, edit_files
 from gridsecure.gateway.ingestion.batches import load_batches, locate_batch
 from gridsecure.gateway.ingestion.stored_readings import count_accepted
 from gridsecure.gateway.tables import BatchRow, EditRow
