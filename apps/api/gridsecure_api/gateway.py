@@ -43,6 +43,7 @@ from gridsecure_api import (
     gateway_books,
     gateway_corrections,
     gateway_edits,
+    gateway_orders,
     gateway_progress,
     gateway_readings,
     gateway_reconciliation,
@@ -202,6 +203,7 @@ def prove_settlement(month: str, service: Service, wanted: ProofsWanted) -> Sett
 _ROOMS: Final = (
     gateway_corrections,
     gateway_sources,
+    gateway_orders,
     gateway_readings,
     gateway_progress,
     gateway_books,

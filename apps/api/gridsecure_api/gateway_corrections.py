@@ -1,16 +1,22 @@
-"""Routes of the gateway for corrections of a finished month: by files, and by late batches."""
+"""Routes of the gateway for corrections of a finished month: by files, and by late batches.
+
+Files are ordered by a person, who says why; late batches are their sources' own word.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 
 from gridsecure.errors import InvalidMessageError
+from gridsecure.gateway.approvals import LONGEST_REASON, Author
+from gridsecure.gateway.correction_orders import order_correction
 from gridsecure.gateway.correction_plan import save_correction
 from gridsecure.wire.gateway import CorrectionStatus
 from gridsecure_api.deps import require
 from gridsecure_api.gateway_state import FILE_LIST, Form, Service, form_files
+from gridsecure_api.gateway_validation import Operator
 
 router = APIRouter(prefix="/months/{month}/corrections", tags=["corrections"])
 
@@ -27,24 +33,41 @@ _FORM: Final[dict[str, Any]] = {
 }
 
 
-@router.post("", dependencies=[Depends(require("operator"))], openapi_extra=_FORM, status_code=202)
-def start_correction(month: str, service: Service, form: Form) -> CorrectionStatus:
+Why = Annotated[
+    str, Query(max_length=LONGEST_REASON, description="Why files correct the month; it is kept.")
+]
+
+
+@router.post("", openapi_extra=_FORM, status_code=202)
+def start_correction(
+    month: str, service: Service, form: Form, claims: Operator, reason: Why = ""
+) -> CorrectionStatus:
     """Correct a finished month in the background, by what is sent and by batches that came late.
 
     Files of readings lie over all that came before, interval by interval; a tariff takes the place
-    of the one with its id. Sending the same again resumes the same correction. One that failed or
-    was interrupted before is finished first.
+    of the one with its id. Whoever sends files says why. Files that change more than the rule book
+    lets a person edit alone, and tariffs, wait until a second person approves the order. The same
+    again resumes the same correction. One that was interrupted before is finished first.
     """
-    if set(form) - set(_PARTS):
+    if set(form) - set(_PARTS) or (reason and not form):
         raise InvalidMessageError(
-            "A correction has files named readings and files named tariffs.",
+            "A correction has files named readings and files named tariffs, and a reason for them.",
             reason="message.correction-files",
             remedy="Send them as multipart/form-data, or nothing for late batches alone.",
         )
     readings, tariffs = (form_files(form, name) for name in _PARTS)
-    return service.worker.correct(
+    if not form:
+        return service.worker.correct(month, lambda: save_correction(service.zone, month))
+    return service.worker.order(
         month,
-        lambda: save_correction(service.zone, month, readings=readings, tariffs=tariffs),
+        lambda: order_correction(
+            service.zone,
+            month,
+            readings=readings,
+            tariffs=tariffs,
+            author=Author(claims.subject, reason),
+            at=service.clock(),
+        ),
     )
 
 

@@ -15,15 +15,19 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from gridsecure.errors import ConflictError, GridSecureError, StorageError
+from gridsecure.gateway.approvals import PENDING, REJECTED
 from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.correction_orders import begin_order, find_orders
 from gridsecure.gateway.correction_plan import (
+    APPROVED,
     CorrectionFiles,
     correction_folders,
     find_correction_report,
     list_corrections,
+    order_name,
 )
 from gridsecure.gateway.day_sealing import is_sealed, report_day
 from gridsecure.gateway.month_files import load_files, month_folder, require_files
@@ -31,6 +35,7 @@ from gridsecure.gateway.month_plan import find_plan, find_report
 from gridsecure.gateway.months import Progress
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.sealed_days import begun_days, day_folder, find_day
+from gridsecure.gateway.tables import CorrectionOrderRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.wire.gateway import CorrectionCounts, CorrectionStatus, DayStatus, MonthStatus
 from gridsecure.wire.problems import INTERNAL
@@ -116,6 +121,30 @@ class MonthWorker:
         told = {one.name: one for one in self.corrections(month)}
         given_up = CorrectionStatus(name=wanted.name, number=None, state="interrupted")
         return told.get(wanted.name, given_up)
+
+    def order(self, month: str, save: Callable[[], CorrectionOrderRow]) -> CorrectionStatus:
+        """Take in an order of a correction, and begin it unless a second person has to agree.
+
+        Args:
+            save: Keeps the order.
+
+        Returns:
+            Where its correction stands.
+
+        Raises:
+            GridSecureError: As `save`, or a month is being processed (`conflict.month-busy`).
+        """
+        with self._alone(month):
+            order = save()
+            number = order.id or 0
+            if order.state == APPROVED:
+                wanted = begin_order(self._zone, number)
+                with self._lock:
+                    self._begin(Place(month, wanted.name), lambda: self._finish(month, wanted))
+        given_up = CorrectionStatus(
+            name=order_name(month, number), number=None, state="interrupted", order=number
+        )
+        return next((one for one in self.corrections(month) if one.order == number), given_up)
 
     def _finish(self, month: str, wanted: CorrectionFiles) -> None:
         """Corrections build on each other: what was fixed comes first."""
@@ -241,12 +270,16 @@ class MonthWorker:
         with self._lock:
             wanted = self._wanted if self._is_busy() else Place("")
         plans = {plan.files.name: plan for plan in list_corrections(self._zone, month)}
+        orders = {order_name(month, one.id or 0): one for one in find_orders(self._zone, month)}
         numbers: dict[str, int | None] = {name: plan.number for name, plan in plans.items()}
-        for found in correction_folders(self._zone, month):
+        for found in (*correction_folders(self._zone, month), *orders):
             numbers.setdefault(found, None)
         if wanted.month == month and wanted.correction:
             numbers.setdefault(wanted.correction, None)
-        told = (self._told(Place(month, name), number) for name, number in numbers.items())
+        told = [
+            self._told(Place(month, name), number, order=orders.get(name))
+            for name, number in numbers.items()
+        ]
         left_out = {name: plan.reasons for name, plan in plans.items()}
         return [
             one.model_copy(update={"left_out": left_out.get(one.name, {})})
@@ -263,7 +296,19 @@ class MonthWorker:
         failure = self._failure(Place(month, max(failed, key=failed.__getitem__)))
         return None if failure is None else failure["reason"]
 
-    def _told(self, at: Place, number: int | None) -> CorrectionStatus | None:
+    def _told(
+        self, at: Place, number: int | None, *, order: CorrectionOrderRow | None
+    ) -> CorrectionStatus | None:
+        if order is None:
+            return self._stands(at, number)
+        if order.state == REJECTED:
+            return None
+        found = self._stands(at, number)
+        state: Literal["pending", "approved"] = "pending" if order.state == PENDING else "approved"
+        waiting = CorrectionStatus(name=at.correction, number=None, state=state)
+        return (found or waiting).model_copy(update={"order": order.id})
+
+    def _stands(self, at: Place, number: int | None) -> CorrectionStatus | None:
         step = self._step_of(at)
         report = find_correction_report(self._zone, at.correction)
         if report is not None:

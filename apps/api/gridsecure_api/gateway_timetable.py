@@ -4,8 +4,9 @@ A day is due so many hours after its end, once a source sent readings of it.
 
 A month is due so many days after its end, once its contracts and tariffs are there; readings that
 come after are late. Late readings are gathered for so many days, from the first of them on, and
-then become one correction. Either is off unless the operator sets its days. What failed is tried
-again every hour, and what was interrupted at the next look.
+then become one correction. Either is off unless the operator sets its days. An order of a
+correction is due once it is approved. What failed is tried again every hour, and what was
+interrupted at the next look.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from gridsecure.errors import ConflictError, GridSecureError, NotFoundError
+from gridsecure.gateway.correction_orders import begin_order, find_waiting_orders
 from gridsecure.gateway.correction_plan import (
     late_batches,
     latest_correction,
+    order_name,
     save_correction,
     unfinished_correction,
 )
@@ -85,11 +89,21 @@ class Timetable:
     def begin_due(self) -> None:
         """Begin the first thing that is due, unless a month is being worked on."""
         with suppress(ConflictError):  # a month is being worked on: the next look comes soon
-            if self._seal():
+            if self._carry_out() or self.due.is_never or self._seal():
                 return
             for month in reversed(list(self._months())):
                 if self._begin(month):
                     return
+
+    def _carry_out(self) -> bool:
+        """Begin the first approved order that did not fail lately; whether there was any."""
+        for order in find_waiting_orders(self.zone):
+            month, number = order.month, order.id or 0
+            failed_at = self.worker.failed_at(month, order_name(month, number))
+            if self.clock() - failed_at >= _RETRY:
+                self.worker.correct(month, partial(begin_order, self.zone, number))
+                return True
+        return False
 
     def _seal(self) -> bool:
         """Begin the earliest day that is due of the last ones, or was cut off; whether any was."""
@@ -202,10 +216,9 @@ class Conductor:
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Begin, where anything is ever due."""
-        if not self._timetable.due.is_never:
-            self._ended.clear()
-            threading.Thread(target=self._run, name="timetable", daemon=True).start()
+        """Begin."""
+        self._ended.clear()
+        threading.Thread(target=self._run, name="timetable", daemon=True).start()
 
     def stop(self) -> None:
         """Look no more. What was begun goes on."""

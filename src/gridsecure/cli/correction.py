@@ -1,14 +1,16 @@
 """The commands of `gridsecure correction`: a month that was billed, corrected through the services.
 
 The gateway makes a correction of files and of batches that came late, and sends what changed to the
-platform. The billing staff then have it computed and released: new bills that cancel the old ones,
+platform. Files that change much, and tariffs, wait until a second operator approves them. The
+billing staff then have it computed and released: new bills that cancel the old ones,
 with the difference line by line.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -34,6 +36,10 @@ correction_app = typer.Typer(
     no_args_is_help=True,
 )
 
+_ORDERS: Final = "/v1/correction-orders"
+_TIMEOUT_S: Final = 3600.0  # a large month is read to see what files change
+
+NumberArgument = Annotated[int, typer.Argument(help="Number of the order.")]
 MonthArgument = Annotated[str, typer.Argument(help="The month, as 2026-07.")]
 
 
@@ -51,11 +57,14 @@ def start(  # noqa: PLR0913 - one parameter an option
     tariff: Annotated[
         list[Path] | None, typer.Option(help="A tariff in place of the one with its id.")
     ] = None,
+    reason: Annotated[str, typer.Option(help="Why the files correct the month; it is kept.")] = "",
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Have the gateway correct a month, as an operator, and wait until it is done.
 
-    Batches that came late are taken up with it, and are enough for it. The same again resumes it.
+    Batches that came late are taken up with it, and are enough for it. Whoever hands in files says
+    why. If they change more than one person may, the order waits until another operator approves
+    it. The same again resumes it.
     """
     handed_in = (("readings", readings), ("tariffs", tariff))
     with (
@@ -63,15 +72,74 @@ def start(  # noqa: PLR0913 - one parameter an option
         online.person(identity, key=key, services={"gateway": gateway}) as call,
     ):
         path = f"/months/{month}/corrections"
-        name = call("gateway", "POST", path, files=parts)["name"]
-        told = wait_for(lambda: _named(call("gateway", "GET", path), name))
-    if told["state"] != "done":
-        raise GridSecureError(
-            told["message"] or "The correction did not come to its end.",
-            reason=told["reason"] or "correction.interrupted",
-            remedy="Start it again when its reason is gone.",
-        )
+        asked = {"params": {"reason": reason} if reason else None, "timeout": _TIMEOUT_S}
+        name = call("gateway", "POST", path, files=parts, **asked)["name"]
+        told = _wait(call, month, name)
+
+    def show(console: Console) -> None:
+        _list([told], console)
+        if told["state"] == "pending":
+            console.print(
+                f"Order {told['order']} waits for another operator:"
+                f" gridsecure correction approve {told['order']}"
+            )
+
+    print_result(told, output, show=show)
+
+
+@correction_app.command("orders")
+@explain_errors
+def list_orders(
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    month: Annotated[str, typer.Option(help="Of a month, as 2026-07.")] = "",
+    state: Annotated[str, typer.Option(help="pending, approved, applied or rejected.")] = "",
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """List corrections that persons ordered: who and why, and what was decided."""
+    asked = {"month": month, "state": state}
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        found = call("gateway", "GET", _ORDERS, params=asked)
+    print_result({"orders": found}, output, show=lambda console: _list_orders(found, console))
+
+
+@correction_app.command("approve")
+@explain_errors
+def approve(
+    number: NumberArgument,
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "",
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Approve another operator's order, and wait until its correction is done."""
+    decision = {"approve": True, "reason": reason}
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        order = call("gateway", "POST", f"{_ORDERS}/{number}/decision", json=decision)
+        told = _wait(call, order["month"], order["correction"])
     print_result(told, output, show=lambda console: _list([told], console))
+
+
+@correction_app.command("reject")
+@explain_errors
+def reject(
+    number: NumberArgument,
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")],
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Reject an order before its correction is fixed; it changes nothing."""
+    decision = {"approve": False, "reason": reason}
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        found = [call("gateway", "POST", f"{_ORDERS}/{number}/decision", json=decision)]
+    print_result({"orders": found}, output, show=lambda console: _list_orders(found, console))
 
 
 @correction_app.command("show")
@@ -108,6 +176,38 @@ def release(  # noqa: PLR0913 - one parameter an option
     services = {"platform": platform, "authority": authority}
     document = release_run(identity, services, order, key=key)
     print_result(document, output, show=lambda console: show_outcomes(document, console))
+
+
+def _wait(call: Callable[..., Any], month: str, name: str) -> dict[str, Any]:
+    """Wait for a correction until it is done, or waits for a second person."""
+    path = f"/months/{month}/corrections"
+    at_work = {"running", "approved"}
+    told: dict[str, Any] = wait_for(
+        lambda: _named(call("gateway", "GET", path), name), while_in=at_work
+    )
+    if told["state"] not in {"done", "pending"}:
+        raise GridSecureError(
+            told["message"] or "The correction did not come to its end.",
+            reason=told["reason"] or "correction.interrupted",
+            remedy="Start it again when its reason is gone.",
+        )
+    return told
+
+
+def _list_orders(found: list[dict[str, Any]], console: Console) -> None:
+    table = Table("order", "month", "state")
+    for name in ("files", "meter points", "intervals"):
+        table.add_column(name, justify="right")
+    for name in ("by", "why", "decided by", "because"):
+        table.add_column(name)
+    for one in found:
+        counts = (len(one["readings"] + one["tariffs"]), one["meter_points"], one["intervals"])
+        table.add_row(
+            *(str(one["id"]), one["month"], one["state"]),
+            *(f"{count:,}" for count in counts),
+            *(one["person"], one["reason"], one["approver"], one["decision"]),
+        )
+    console.print(table)
 
 
 def _named(told: list[dict[str, Any]], name: str) -> dict[str, Any]:

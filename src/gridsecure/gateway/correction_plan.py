@@ -3,8 +3,8 @@
     months/2026-07/versions/<digest>            corrected files as handed in, named by SM3
     months/2026-07/corrections/<correction>/    quarantine, exceptions and settlements of one
 
-A correction is named by what was handed in, and by the batches that came late, so handing in the
-same again is the same correction.
+A correction is named by the order that it carries out (`correction_orders`), or else by what was
+handed in and by the batches that came late, so handing in the same again is the same correction.
 Its plan is fixed before anything is encrypted and never changes; corrections of a month are
 numbered, and one begins when the one before is done. The readings of the n-th version are the
 month's first files with the files of n corrections laid over them: all are here, none is replaced.
@@ -15,12 +15,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from gridsecure.billing.reading_versions import UNFIT
 from gridsecure.crypto.sm3 import sm3_hex
@@ -31,24 +31,30 @@ from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
 from gridsecure.gateway.month_files import month_folder
 from gridsecure.gateway.month_plan import (
     corrected_until,
-    find_report,
+    is_done,
     load_plan,
 )
 from gridsecure.gateway.outbox import upload_name
 from gridsecure.gateway.private_files import private_folder, write_private
-from gridsecure.gateway.tables import CorrectionPlanRow, CorrectionReportRow
+from gridsecure.gateway.tables import CorrectionOrderRow, CorrectionPlanRow, CorrectionReportRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import FIRST_REVISION
 from gridsecure.periods import BillingPeriod
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
+from gridsecure.store.evidence import JSON
+from gridsecure.store.pages import newest
 from gridsecure.store.rows import keep
 from gridsecure.tariffs.tariff import parse_tariff
+
+APPROVED: Final = "approved"
+"""The state of an order that is being carried out, or will be."""
+APPLIED: Final = "applied"
 
 
 @dataclass(frozen=True, slots=True)
 class CorrectionFiles:
-    """What the operator handed in to correct a month.
+    """What corrects a month.
 
     Args:
         month: YYYY-MM, local.
@@ -56,16 +62,20 @@ class CorrectionFiles:
         tariffs: Digests of tariff files in place of those of the same tariff id.
         batches: Numbers of the batches that came since the version before, the first of them
             exclusive, the last inclusive; twice the same without any.
+        order: Number of the order that it carries out; 0 for none.
     """
 
     month: str
     readings: tuple[str, ...]
     tariffs: tuple[str, ...]
     batches: tuple[int, int] = (0, 0)
+    order: int = 0
 
     @property
     def name(self) -> str:
-        """Names the correction: the same files are the same correction."""
+        """Names the correction: the same order, or the same files, are the same correction."""
+        if self.order:
+            return order_name(self.month, self.order)
         parts: list[object] = [self.month, self.readings, self.tariffs]
         if self.has_batches:
             parts.append(self.batches)
@@ -75,6 +85,11 @@ class CorrectionFiles:
     def has_batches(self) -> bool:
         """Whether late batches are among what was handed in."""
         return self.batches[0] != self.batches[1]
+
+
+def order_name(month: str, order: int) -> str:
+    """The name of the correction that carries out an order, by the order's number."""
+    return sm3_hex(json.dumps([month, "order", order]).encode())[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +207,7 @@ def save_correction(
         ConflictError: The month is not finished (`correction.month-open`).
         StorageError: The disk could not take them.
     """
-    folder = month_folder(zone, month)
-    if find_report(zone, month) is None:
-        raise ConflictError(
-            f"The processing of month {month} has not finished.",
-            reason="correction.month-open",
-            remedy="Finish the month first. A month that was not billed needs no correction.",
-        )
+    require_done(zone, month)
     batches = late_batches(zone, month)
     if not readings and not tariffs and batches[0] == batches[1]:
         begun = unfinished_correction(zone, month)
@@ -209,12 +218,45 @@ def save_correction(
             reason="correction.nothing",
             remedy="Send a readings file, a tariff file, or both, or wait for readings.",
         )
+    kept = keep_versions(zone, month, readings=readings, tariffs=tariffs)
+    return replace(kept, batches=batches)
+
+
+def keep_versions(
+    zone: GatewayZone,
+    month: str,
+    *,
+    readings: Sequence[BinaryIO],
+    tariffs: Sequence[BinaryIO],
+) -> CorrectionFiles:
+    """Keep corrected files beside those of the month, without the late batches there are.
+
+    Raises:
+        InputError: A tariff file is no tariff.
+        StorageError: The disk could not take them.
+    """
+    folder = month_folder(zone, month)
     texts = [source.read() for source in tariffs]
     for text in texts:
         parse_tariff(text.decode(errors="replace"))
-    kept = [_kept(folder, source.read()) for source in readings]
-    kept_tariffs = tuple(_kept(folder, text) for text in texts)
-    return CorrectionFiles(month, tuple(kept), kept_tariffs, batches)
+    kept = tuple(_kept(folder, source.read()) for source in readings)
+    return CorrectionFiles(month, kept, tuple(_kept(folder, text) for text in texts))
+
+
+def require_done(zone: GatewayZone, month: str) -> None:
+    """Require that a month is finished, so that there is something to correct.
+
+    Raises:
+        InputError: It is no month (`month.format`).
+        ConflictError: It is not finished (`correction.month-open`).
+    """
+    zone.period(month)
+    if not is_done(zone, month):
+        raise ConflictError(
+            f"The processing of month {month} has not finished.",
+            reason="correction.month-open",
+            remedy="Finish the month first. A month that was not billed needs no correction.",
+        )
 
 
 def late_batches(zone: GatewayZone, month: str) -> tuple[int, int]:
@@ -385,9 +427,12 @@ def fix_correction(zone: GatewayZone, plan: CorrectionPlan, *, at: datetime) -> 
 
     Raises:
         ConflictError: Another plan is recorded for it or for its number
-            (`conflict.correction-plan`).
+            (`conflict.correction-plan`), or its order was rejected meanwhile
+            (`correction.rejected`).
     """
     fields = asdict(plan)
+    if not plan.files.order:
+        del fields["files"]["order"]
     for name in ("left_out", "unfit"):
         if not fields[name]:  # a plan that was fixed before there were any is the same plan
             del fields[name]
@@ -405,23 +450,38 @@ def fix_correction(zone: GatewayZone, plan: CorrectionPlan, *, at: datetime) -> 
     )
     with write_session(zone.engine) as session:
         if keep(session, row):
+            detail: dict[str, JSON] = {"month": month, "number": number, "plan": digest}
+            if plan.files.order:
+                _require_approved(session, plan.files.order)
+                detail["order"] = plan.files.order
             evidence.append(
-                session,
-                at=at,
-                actor=zone.service_id,
-                action="correction.fixed",
-                detail={"month": month, "number": number, "plan": digest},
+                session, at=at, actor=zone.service_id, action="correction.fixed", detail=detail
             )
+
+
+def _require_approved(session: Session, number: int) -> None:
+    """Require that an order was not rejected while it was being carried out."""
+    order = session.get(CorrectionOrderRow, number)
+    if order is None or order.state != APPROVED:
+        raise ConflictError(
+            "The order of this correction was rejected.",
+            reason="correction.rejected",
+            remedy="Order another correction, if one is needed.",
+        )
 
 
 def keep_correction_report(
     zone: GatewayZone, files: CorrectionFiles, *, report: CorrectionReport, at: datetime
 ) -> None:
-    """Record the report of a finished correction."""
+    """Record the report of a finished correction, and that its order is carried out."""
     counts = asdict(report)
     del counts["number"]  # as in the plan
     with write_session(zone.engine) as session:
         keep(session, CorrectionReportRow(name=files.name, **counts, at=at))
+        order = session.get(CorrectionOrderRow, files.order) if files.order else None
+        if order is not None:
+            order.state, order.revision = APPLIED, newest(session, CorrectionOrderRow.revision) + 1
+            session.add(order)
 
 
 def _kept(folder: Path, data: bytes) -> str:
@@ -445,6 +505,7 @@ def _plan(text: str) -> CorrectionPlan:
             tuple(files["readings"]),
             tuple(files["tariffs"]),
             tuple(files.get("batches", (0, 0))),
+            files.get("order", 0),
         ),
         first_readings=tuple(fields.pop("first_readings")),
         rosters=tuple(rosters),

@@ -267,14 +267,7 @@ def _lone_change(
     """
     period = zone.period(month)
     name = str(readings["meter_point_id"].iloc[0])
-    alone = select(EditRow.readings_digest).where(
-        EditRow.month == month,
-        EditRow.meter_point_id == name,
-        EditRow.state == IN_FORCE,
-        EditRow.approver == "",
-    )
-    with read_session(zone.engine) as session:
-        digests = session.exec(alone.order_by(col(EditRow.id))).all()
+    digests = find_lone_edits(zone, month, meter_point_id=name)
     earlier = [read_edit(path, period=period) for path in edit_files(zone, digests)]
     every = pd.concat([energies_by_interval(one) for one in (*earlier, readings)])
     laid = every[~every.index.duplicated(keep="last")]
@@ -344,6 +337,21 @@ def find_edits(zone: GatewayZone, month: str) -> tuple[str, ...]:
     own = select(EditRow.readings_digest).where(EditRow.month == month, EditRow.state == IN_FORCE)
     with read_session(zone.engine) as session:
         return tuple(session.exec(own.order_by(col(EditRow.id))))
+
+
+def find_lone_edits(zone: GatewayZone, month: str, *, meter_point_id: str = "") -> tuple[str, ...]:
+    """Digests of edits of a month that are in force and that nobody else approved, in order.
+
+    Args:
+        meter_point_id: Whose; empty for everybody's.
+    """
+    alone = select(EditRow.readings_digest).where(
+        EditRow.month == month, EditRow.state == IN_FORCE, EditRow.approver == ""
+    )
+    if meter_point_id:
+        alone = alone.where(EditRow.meter_point_id == meter_point_id)
+    with read_session(zone.engine) as session:
+        return tuple(session.exec(alone.order_by(col(EditRow.id))))
 
 
 def edit_files(zone: GatewayZone, digests: Sequence[str]) -> tuple[Path, ...]:

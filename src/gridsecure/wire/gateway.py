@@ -316,6 +316,9 @@ class CorrectionCounts(Answer):
 class CorrectionStatus(Answer):
     """Where a correction stands; `number` is its place among the month's, once it is fixed.
 
+    One that files were handed in for has the number of its `order`. It is `pending` until a second
+    person approves it, and `approved` until it is begun.
+
     `stage`, `done` and `of` are as those of a month; so are `reason` and `message`. `left_out`
     counts, by reason, billed meter points whose late readings it could not use; the work list names
     them.
@@ -323,7 +326,8 @@ class CorrectionStatus(Answer):
 
     name: str
     number: int | None
-    state: Literal["running", "interrupted", "failed", "done"]
+    state: Literal["pending", "approved", "running", "interrupted", "failed", "done"]
+    order: int | None = None
     stage: str = ""
     done: Count = 0
     of: Count = 0
@@ -331,6 +335,29 @@ class CorrectionStatus(Answer):
     left_out: dict[str, Count] = Field(default_factory=dict)
     reason: str | None = None
     message: str | None = None
+
+
+class CorrectionOrder(Answer):
+    """A correction by files as a person ordered it: of what, who, why, and who decided.
+
+    `readings` and `tariffs` are digests of files, and `correction` the name of what carries it out.
+    `intervals` is how many the month differs in with it and all others that nobody approved. One
+    that is `pending` counts for nothing before a second person approved it.
+    """
+
+    id: int
+    month: str
+    correction: str
+    readings: list[str]
+    tariffs: list[str]
+    meter_points: Count
+    intervals: Count
+    state: Literal["pending", "approved", "applied", "rejected"]
+    person: str
+    reason: str
+    approver: str
+    decision: str
+    at: str
 
 
 TakenInKind = Literal["source", "files", "edits", "correction"]

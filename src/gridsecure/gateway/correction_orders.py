@@ -1,0 +1,373 @@
+"""Orders of persons to correct a billed month by files: who ordered what and why, and who agreed.
+
+What sources send late is authenticated and corrects a month by rule. Files have no such sender, so
+a person answers for them. An order of files of readings that changes no more than the month's rule
+book lets a person edit alone is carried out at once. A larger one waits until a second person
+approves it, and so does every order with a tariff, which changes the bills of everybody that it
+bills. The month's orders that nobody else approved count together, and with them edits of the same
+meter points: many small changes are as large as one.
+
+    pending → approved → applied
+        ↘        ↘
+          rejected
+
+An order that is approved is carried out by a correction of its name, whatever is killed in between,
+and can be rejected until that is fixed. Nothing of a pending or rejected order counts anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import pandas as pd
+from sqlmodel import Session, col, select
+
+from gridsecure.billing.readings import join_readings
+from gridsecure.billing.rule_books import parse_kept_book
+from gridsecure.errors import ConflictError, NotFoundError
+from gridsecure.gateway.approvals import (
+    PENDING,
+    REJECTED,
+    Author,
+    Change,
+    compare_energies,
+    decide,
+    energies_by_interval,
+)
+from gridsecure.gateway.collection import (
+    LaterReadings,
+    MonthFiles,
+    read_files,
+    read_later_files,
+)
+from gridsecure.gateway.correction_plan import (
+    APPROVED,
+    CorrectionFiles,
+    find_readings,
+    keep_versions,
+    late_batches,
+    list_corrections,
+    locate_version,
+    order_name,
+    require_done,
+)
+from gridsecure.gateway.edits import edit_files, find_lone_edits
+from gridsecure.gateway.month_files import load_files, month_folder
+from gridsecure.gateway.month_plan import load_plan
+from gridsecure.gateway.rule_sets import rules_of
+from gridsecure.gateway.tables import CorrectionOrderRow, CorrectionPlanRow
+from gridsecure.gateway.zone import GatewayZone
+from gridsecure.store import evidence
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.pages import PageAsked, newest, read_page
+
+
+def order_correction(
+    zone: GatewayZone,
+    month: str,
+    *,
+    readings: Sequence[BinaryIO],
+    tariffs: Sequence[BinaryIO],
+    author: Author,
+    at: datetime,
+) -> CorrectionOrderRow:
+    """Order a correction of a billed month by files; the same person's same order is one.
+
+    Args:
+        month: YYYY-MM.
+        readings: Files of late and corrected readings, or none.
+        tariffs: Tariff files, each in place of the one with the same tariff id, or none.
+
+    Raises:
+        InputError: No reason is stated (`approval.reason`), or a file cannot be used; nothing is
+            kept then.
+        ConflictError: The month is not finished (`correction.month-open`).
+        StorageError: The disk or the database could not take it; nothing is kept.
+    """
+    author.check()
+    require_done(zone, month)
+    versions = month_folder(zone, month) / "versions"
+    known = set(versions.glob("*"))
+    try:
+        files = keep_versions(zone, month, readings=readings, tariffs=tariffs)
+        begun = _find_same(zone, files, author)
+        if begun is not None:
+            return begun
+        change, meter_points = _count_change(zone, files)
+        return _keep(zone, files, change, meter_points=meter_points, author=author, at=at)
+    except BaseException:
+        for path in set(versions.glob("*")) - known:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _find_same(
+    zone: GatewayZone, files: CorrectionFiles, author: Author
+) -> CorrectionOrderRow | None:
+    """The order of the same files by the same person for the same reason, unless rejected."""
+    same = select(CorrectionOrderRow).where(
+        CorrectionOrderRow.month == files.month,
+        CorrectionOrderRow.state != REJECTED,
+        CorrectionOrderRow.readings == "\n".join(files.readings),
+        CorrectionOrderRow.tariffs == "\n".join(files.tariffs),
+        CorrectionOrderRow.person == author.person,
+        CorrectionOrderRow.reason == author.reason,
+    )
+    with read_session(zone.engine) as session:
+        return session.exec(same).first()
+
+
+def _keep(
+    zone: GatewayZone,
+    files: CorrectionFiles,
+    change: Change,
+    *,
+    meter_points: int,
+    author: Author,
+    at: datetime,
+) -> CorrectionOrderRow:
+    """Keep an order; one above the limits waits for a second person."""
+    plan = load_plan(zone, files.month)
+    limits = parse_kept_book(rules_of(zone, files.month, plan=plan)).edits
+    is_large = bool(files.tariffs) or change.exceeds(limits)
+    row = CorrectionOrderRow(
+        month=files.month,
+        state=PENDING if is_large else APPROVED,
+        person=author.person,
+        reason=author.reason,
+        at=at,
+        revision=0,
+        readings="\n".join(files.readings),
+        tariffs="\n".join(files.tariffs),
+        intervals=change.intervals,
+        meter_points=meter_points,
+    )
+    with write_session(zone.engine) as session:
+        row.revision = read_revision(session) + 1
+        session.add(row)
+        session.flush()
+        _log(session, row, zone=zone, at=at)
+    return row
+
+
+# --- how much it changes
+
+
+@dataclass(frozen=True, slots=True)
+class _Versions:
+    """What was laid over a month, oldest first, with what nobody approved and without it."""
+
+    every: tuple[LaterReadings, ...]
+    approved: tuple[LaterReadings, ...]
+    lone: tuple[Path, ...]
+
+
+def _count_change(zone: GatewayZone, files: CorrectionFiles) -> tuple[Change, int]:
+    """What a month would differ in, with all that nobody approved, and in how many meter points.
+
+    Compared are the meter points that lone orders and this one name.
+
+    Raises:
+        InvalidReadingsError: The files of readings cannot be laid over the month.
+    """
+    if not files.readings:
+        return Change(0, 0), 0
+    month = load_files(zone, files.month)
+    own = tuple(locate_version(zone, files.month, name) for name in files.readings)
+    named = _names_in(zone, month, own)
+    versions = _find_versions(zone, files.month)
+    names = named | _names_in(zone, month, versions.lone)
+    approved = tuple(
+        path
+        for path in month.edits
+        if path not in set(edit_files(zone, find_lone_edits(zone, files.month)))
+    )
+    stands = replace(month, edits=approved, later=versions.approved)
+    laid = replace(month, later=(*versions.every, LaterReadings(own)))
+    before, after = (_energies_of(zone, one, names) for one in (stands, laid))
+    places = before.index.union(after.index)
+    differences = compare_energies(before, after.reindex(places, fill_value=0))
+    return Change(int((differences > 0).sum()), int(differences.sum())), len(named)
+
+
+def _energies_of(zone: GatewayZone, files: MonthFiles, names: frozenset[str]) -> pd.DataFrame:
+    """Energies of some meter points of a month."""
+    read = read_files(files, timezone=zone.timezone, period=zone.period(files.month))
+    found = [one.readings[one.readings["meter_point_id"].isin(names)] for one in read]
+    return energies_by_interval(join_readings(found))
+
+
+def _names_in(zone: GatewayZone, month: MonthFiles, paths: Sequence[Path]) -> frozenset[str]:
+    """The meter points that files name."""
+    found = read_later_files(month, paths, timezone=zone.timezone)
+    return frozenset(str(name) for one in found for name in one.readings["meter_point_id"].unique())
+
+
+def _find_versions(zone: GatewayZone, month: str) -> _Versions:
+    """What corrections brought, and orders that are approved and not fixed."""
+    lone = {row.id: row for row in _load_lone(zone, month)}
+    every: list[LaterReadings] = []
+    approved: list[LaterReadings] = []
+    paths: list[Path] = []
+    for plan in list_corrections(zone, month):
+        later = find_readings(zone, plan.files, period=zone.period(month))
+        every.append(later)
+        is_lone = lone.pop(plan.files.order, None) is not None
+        approved.append(replace(later, files=()) if is_lone else later)
+        paths += later.files if is_lone else ()
+    for row in lone.values():
+        files = tuple(locate_version(zone, month, name) for name in row.readings.split())
+        every.append(LaterReadings(files))
+        paths += files
+    return _Versions(tuple(every), tuple(approved), tuple(paths))
+
+
+def _load_lone(zone: GatewayZone, month: str) -> list[CorrectionOrderRow]:
+    """Orders of a month that count and that nobody else approved, in order."""
+    lone = select(CorrectionOrderRow).where(
+        CorrectionOrderRow.month == month,
+        col(CorrectionOrderRow.state).not_in((PENDING, REJECTED)),
+        CorrectionOrderRow.approver == "",
+    )
+    with read_session(zone.engine) as session:
+        return list(session.exec(lone.order_by(col(CorrectionOrderRow.id))))
+
+
+# --- what becomes of it
+
+
+def decide_order(
+    zone: GatewayZone, number: int, *, approve: bool, by: Author, at: datetime
+) -> CorrectionOrderRow:
+    """Approve an order that waits, or reject one whose correction is not fixed.
+
+    Args:
+        number: Its number.
+        by: Who decides, and why.
+
+    Raises:
+        NotFoundError: There is none of that number (`not-found.correction-order`).
+        ConflictError: It is decided (`conflict.approval`), its correction is fixed
+            (`correction.fixed`), or who ordered it would approve it (`approval.same-person`).
+        InputError: It is rejected without a reason (`approval.reason`).
+        AuditBrokenError: What would be approved is not what was handed in (`audit.version`).
+    """
+    if approve:
+        _require_kept(zone, load_order(zone, number))
+    with write_session(zone.engine) as session:
+        row = _load(session, number)
+        # Whoever fixes the correction asks for the order's state in a transaction too.
+        fixed = session.get(CorrectionPlanRow, order_name(row.month, number))
+        if fixed is not None and not approve:
+            raise ConflictError(
+                "The correction of this order is fixed, and may be with the platform.",
+                reason="correction.fixed",
+                remedy="Order another correction, which lies over it.",
+            )
+        decide(row, approved=APPROVED if approve else "", rejectable=(PENDING, APPROVED), by=by)
+        row.revision = read_revision(session) + 1
+        session.add(row)
+        _log(session, row, zone=zone, at=at)
+    return row
+
+
+def _require_kept(zone: GatewayZone, row: CorrectionOrderRow) -> None:
+    for name in (*row.readings.split(), *row.tariffs.split()):
+        locate_version(zone, row.month, name)
+
+
+def begin_order(zone: GatewayZone, number: int) -> CorrectionFiles:
+    """The correction that carries an order out, with the late batches there are by now.
+
+    Raises:
+        NotFoundError: There is none of that number (`not-found.correction-order`).
+        ConflictError: It is not approved (`correction.rejected`).
+    """
+    row = load_order(zone, number)
+    for plan in list_corrections(zone, row.month):
+        if plan.files.order == number:
+            return plan.files
+    if row.state != APPROVED:
+        raise ConflictError(
+            "The order of this correction was rejected.",
+            reason="correction.rejected",
+            remedy="Order another correction, if one is needed.",
+        )
+    readings, tariffs = tuple(row.readings.split()), tuple(row.tariffs.split())
+    batches = late_batches(zone, row.month)
+    return CorrectionFiles(row.month, readings, tariffs, batches, order=number)
+
+
+def find_waiting_orders(zone: GatewayZone) -> list[CorrectionOrderRow]:
+    """Orders of all months that are approved and not carried out to the end, in order."""
+    waiting = select(CorrectionOrderRow).where(CorrectionOrderRow.state == APPROVED)
+    with read_session(zone.engine) as session:
+        return list(session.exec(waiting.order_by(col(CorrectionOrderRow.id))))
+
+
+def find_orders(zone: GatewayZone, month: str) -> list[CorrectionOrderRow]:
+    """Every order of a month, in order."""
+    own = select(CorrectionOrderRow).where(CorrectionOrderRow.month == month)
+    with read_session(zone.engine) as session:
+        return list(session.exec(own.order_by(col(CorrectionOrderRow.id))))
+
+
+def read_revision(session: Session) -> int:
+    """Rises with every change of an order."""
+    return newest(session, CorrectionOrderRow.revision)
+
+
+def list_orders(
+    session: Session, asked: PageAsked, *, month: str = "", state: str = ""
+) -> tuple[list[CorrectionOrderRow], int | None]:
+    """Orders in the order in which they were made, page by page.
+
+    Args:
+        month: Of this month; empty for all.
+        state: In this state; empty for all.
+    """
+    found = select(CorrectionOrderRow)
+    if month:
+        found = found.where(CorrectionOrderRow.month == month)
+    if state:
+        found = found.where(CorrectionOrderRow.state == state)
+    page = read_page(session, found, key=CorrectionOrderRow.id, asked=asked)
+    return list(page.rows), page.after
+
+
+def load_order(zone: GatewayZone, number: int) -> CorrectionOrderRow:
+    """An order.
+
+    Raises:
+        NotFoundError: There is none of that number (`not-found.correction-order`).
+    """
+    with read_session(zone.engine) as session:
+        return _load(session, number)
+
+
+def _load(session: Session, number: int) -> CorrectionOrderRow:
+    row = session.get(CorrectionOrderRow, number)
+    if row is None:
+        raise NotFoundError(
+            "There is no order of that number here.", reason="not-found.correction-order"
+        )
+    return row
+
+
+def _log(session: Session, row: CorrectionOrderRow, *, zone: GatewayZone, at: datetime) -> None:
+    """Who did what, in the gateway's evidence log; no reading."""
+    detail = {
+        "order": row.id,
+        "month": row.month,
+        "readings": row.readings.split(),
+        "tariffs": row.tariffs.split(),
+        "state": row.state,
+        "person": row.approver or row.person,
+    }
+    evidence.append(
+        session, at=at, actor=zone.service_id, action="correction.ordered", detail=detail
+    )
