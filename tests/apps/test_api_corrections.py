@@ -59,7 +59,8 @@ def corrected(services, *, readings=(), tariffs=()) -> dict:
     """Start a correction, wait for its end, and give where it stands."""
     parts = [("readings", ("r.csv", text.encode())) for text in readings]
     parts += [("tariffs", ("t.toml", text.encode())) for text in tariffs]
-    started = services.call("POST", "/corrections", files=parts or None)
+    asked = {"files": parts, "params": {"reason": "read on site"}} if parts else {}
+    started = services.call("POST", "/corrections", **asked)
     assert started.status_code == 202, started.text
     services.worker.wait(60)
     found = services.call("GET", "/corrections").json()
@@ -185,12 +186,17 @@ def test_a_correction_that_waits_for_an_earlier_one_says_so_and_fails_with_it(
 
 def test_a_correction_that_cannot_be_made_says_why_and_fixes_nothing(finished):
     wrong = HEADER + line(meter(finished), "1.000", start="2026-07-01 00:10")
-    failed = corrected(finished, readings=[wrong])
-    assert (failed["state"], failed["number"]) == ("failed", None)
-    assert failed["reason"] == "correction.interval"
+    sent = {"files": [("readings", ("r.csv", wrong.encode()))]}
+    refused = finished.call("POST", "/corrections", params={"reason": "read on site"}, **sent)
+    assert (refused.status_code, refused.json()["reason"]) == (400, "correction.interval")
+    unsaid = finished.call("POST", "/corrections", **sent)
+    assert (unsaid.status_code, unsaid.json()["reason"]) == (400, "approval.reason")
     assert list_corrections(zone_of(finished), MONTH) == []
-    refused = finished.call("POST", "/corrections", files=[("other", ("x", b"x"))])
-    assert refused.json()["reason"] == "message.correction-files"
+    assert finished.call("GET", "/corrections").json() == []
+    assert list((finished.months / MONTH / "versions").iterdir()) == []
+    for given in ({"files": [("other", ("x", b"x"))]}, {"params": {"reason": "why"}}):
+        refused = finished.call("POST", "/corrections", **given)
+        assert refused.json()["reason"] == "message.correction-files"
     late(finished, line(meter(finished), "9.000"), batch="late", sequence=1)
     assert corrected(finished)["state"] == "done"
 

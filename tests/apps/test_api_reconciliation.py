@@ -45,6 +45,13 @@ class Reconciled(Sources):
         assert total == found["total"]["came_in"]
         return found
 
+    def correct_by_file(self, text: str) -> dict:
+        files, why = [("readings", ("r.csv", text.encode()))], {"reason": "read on site"}
+        started = self.call("POST", "/corrections", files=files, params=why)
+        assert started.status_code == 202, started.text
+        self.worker.wait(60)
+        return started.json()
+
     def source(self, name: str) -> dict:
         return next(one for one in self.told()["sources"] if name in (one["name"], one["kind"]))
 
@@ -247,8 +254,7 @@ def test_files_of_a_month_and_of_corrections_add_up(gateway):
     assert gateway.processed()["state"] == "done"
     assert counts(gateway.source("files")) == (size, size, 0, 0, 0)
     text = f"{HEADER}{gateway.meter()},2026-07-01 00:00,9.000,actual\n"
-    gateway.call("POST", "/corrections", files=[("readings", ("r.csv", text.encode()))])
-    gateway.worker.wait(60)
+    gateway.correct_by_file(text)
     of = {one["kind"]: one for one in gateway.told()["sources"]}
     assert counts(of["files"]) == (size, size - 1, 0, 1, 0)
     assert (of["correction"]["name"], counts(of["correction"])) == ("1", (1, 1, 0, 0, 0))
@@ -315,8 +321,7 @@ def test_what_a_killed_month_or_correction_had_waits_until_it_is_done(gateway, m
     with monkeypatch.context() as patched:
         patched.setattr(outbox, "send", kill)
         text = HEADER + late.replace("00:00", "01:00")
-        gateway.call("POST", "/corrections", files=[("readings", ("r.csv", text.encode()))])
-        gateway.worker.wait(60)
+        gateway.correct_by_file(text)
     assert gateway.source("headend")["reasons"]["waiting"] == {"correction-unfinished": 1}
     assert gateway.source("correction")["reasons"]["waiting"] == {"correction-unfinished": 1}
     (path,) = (gateway.months / MONTH / "versions").glob("*")

@@ -19,6 +19,7 @@ from gridsecure.zone_keys import read_private_key
 PROGRAM = str(Path(sys.executable).parent / "gridsecure")
 ADDRESS = re.compile(r"API docs +(http://127\.0\.0\.1:\d+)/docs +\((\w+)\)")
 MONTH = "2026-07"
+WHY = ("--reason=read on site",)
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_a_billed_month_is_corrected_computed_and_released(running, tmp_path):
     late = tmp_path / "late.csv"
     late.write_text(f"meter_point_id,start,kwh\n{name},{MONTH}-01 00:00,9.5\n")
     told = json.loads(
-        run(running, "operator", "start", MONTH, f"--readings={late}", "--format=json")
+        run(running, "operator", "start", MONTH, f"--readings={late}", *WHY, "--format=json")
     )
     assert (told["state"], told["number"], told["report"]["corrected"]) == ("done", 1, 1)
     shown = run(running, "billing", "show", MONTH)
@@ -156,6 +157,6 @@ def test_a_billed_month_is_corrected_computed_and_released(running, tmp_path):
     assert (code, found["mismatches"], len(found["differing"])) == (1, 1, 1)
 
     late.write_text(late.read_text().replace(" 00:00", " 00:01"))
-    refused = run(running, "operator", "start", MONTH, f"--readings={late}")
+    refused = run(running, "operator", "start", MONTH, f"--readings={late}", *WHY)
     assert "correction.interval" in refused
     assert "form.file" in run(running, "operator", "start", MONTH, "--readings=nothing.csv")

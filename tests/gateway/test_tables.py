@@ -40,6 +40,7 @@ COUNTS = {
     "batch_month": 0,
     "books_revision": 0,
     "contract": 0,
+    "correction_order": 0,
     "correction_plan": 0,
     "correction_report": 0,
     "credential": 13,

@@ -22,6 +22,7 @@ from gridsecure.gateway.findings import Found
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.store.database import open_database
+from gridsecure.tariffs.tariff import catalogue_tariffs
 from tests.apps.gateway_services import Services
 from tests.apps.zone_apps import point
 from tests.gateway.gateway_world import MONTH
@@ -123,6 +124,10 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         corrected = {"name": name("correction", n), "month": literal("2025-") + name("month", n)}
         kept = {"digest": name("plan", n), "document": "{}", "at": AT}
         fill(to, tables.CorrectionPlanRow, n, **corrected, **kept, number=1, until_batch=0)
+        why = {"person": "op", "reason": "read on site", "approver": "", "decision": "", "at": AT}
+        of = {"readings": name("file", n), "tariffs": "", "intervals": 1, "meter_points": 1}
+        when = {"month": corrected["month"], "state": "applied", "revision": n + 1}
+        fill(to, tables.CorrectionOrderRow, n, **why, **of, **when)
         fill_evidence(to, size.entries, "upload.committed", first=entries)
 
 
@@ -213,9 +218,11 @@ class GatewayMonth:
         status = self.checked(services.call("GET", "")).json()
         assert status["state"] == "done", status
         late = BATCH.replace(b"MP-1", services.world.simulated.meter_point_ids[0].encode())
-        self.checked(services.call("POST", "/corrections", files=[("readings", ("r.csv", late))]))
+        files, why = [("readings", ("r.csv", late))], {"reason": "read on site"}
+        self.checked(services.call("POST", "/corrections", files=files, params=why))
         services.worker.wait(60)
         (corrected,) = self.checked(services.call("GET", "/corrections")).json()
+        self.decide_order()
         self.checked(services.client.get("/months", headers=services.token("operator")))
         assert corrected["state"] == "done", corrected
         self.reconcile()
@@ -331,6 +338,20 @@ class GatewayMonth:
         self.checked(answer)
         number = answer.json()["id"]
         self.checked(ask.post(f"{edits}/{number}/decision", json=rejected, headers=operator))
+
+    def decide_order(self) -> None:
+        """A correction that waits for a second person, who rejects it."""
+        services = self.services
+        flat = catalogue_tariffs()["flat"].read_bytes()
+        asked = {"files": [("tariffs", ("t.toml", flat))], "params": {"reason": "a new price"}}
+        waiting = self.checked(services.call("POST", "/corrections", **asked)).json()
+        orders, operator = "/v1/correction-orders", services.token("operator")
+        of_month = {"params": {"month": MONTH, "state": "pending"}, "headers": operator}
+        self.checked(services.client.get(orders, **of_month))
+        own = f"{orders}/{waiting['order']}"
+        self.checked(services.client.get(own, headers=operator))
+        rejected = {"approve": False, "reason": "not yet"}
+        self.checked(services.client.post(f"{own}/decision", json=rejected, headers=operator))
 
     @staticmethod
     def checked(answer: httpx.Response) -> httpx.Response:

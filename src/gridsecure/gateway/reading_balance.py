@@ -32,6 +32,7 @@ from gridsecure.billing.readings import INTERVAL_MINUTES, MINUTE_US, start_us
 from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import recall_members
+from gridsecure.gateway.approvals import REJECTED
 from gridsecure.gateway.books.months import no_contracts
 from gridsecure.gateway.collection import (
     Collected,
@@ -41,6 +42,7 @@ from gridsecure.gateway.collection import (
     read_files,
     read_later_files,
 )
+from gridsecure.gateway.correction_orders import find_orders
 from gridsecure.gateway.correction_plan import (
     CorrectionPlan,
     find_correction_report,
@@ -62,6 +64,7 @@ from gridsecure.gateway.taken_in import (
     BILLED,
     ESTIMATED,
     QUARANTINED,
+    WAITING,
     TakenIn,
     find_taken_batches,
     find_taken_edits,
@@ -132,7 +135,16 @@ def balance_readings(zone: GatewayZone, month: str) -> ReadingBalance:
         is_fixed = any(_takes_up(correction, one) for correction in corrections)
         one.wait("correction-unfinished" if is_fixed else "late")
     own = version.balance([one for one in batches if version.counts(one)], edits)
-    late += [file for one in corrections if one not in finished for file in version.waiting(one)]
+    for correction in corrections:
+        if correction not in finished:
+            files = _correction_files(zone, correction)
+            late += version.hold(files, state=WAITING, reason="correction-unfinished")
+    fixed = {correction.files.order for correction in corrections}
+    for order in find_orders(zone, month):
+        if order.id not in fixed:
+            files = _version_files(zone, month, order.readings.split(), kind="order", of=order.id)
+            state = QUARANTINED if order.state == REJECTED else WAITING
+            late += version.hold(files, state=state, reason=f"order-{order.state}")
     return _checked(replace(own, taken_in=[*own.taken_in, *late, *other_edits]), month)
 
 
@@ -182,10 +194,19 @@ def _month_files(files: MonthFiles) -> list[TakenIn]:
 
 def _correction_files(zone: GatewayZone, correction: CorrectionPlan) -> list[TakenIn]:
     """As `_month_files`, of a correction."""
-    month, source = correction.files.month, str(correction.number)
+    files = correction.files
+    return _version_files(
+        zone, files.month, files.readings, kind="correction", of=correction.number
+    )
+
+
+def _version_files(
+    zone: GatewayZone, month: str, digests: Sequence[str], *, kind: TakenInKind, of: int | None
+) -> list[TakenIn]:
+    """Files that were handed in for a month that is done, before any is read, by their digests."""
     taken = []
-    for number, digest in enumerate(correction.files.readings, start=1):
-        one = _file("correction", source, number, version_path(zone, month, digest))
+    for number, digest in enumerate(digests, start=1):
+        one = _file(kind, str(of), number, version_path(zone, month, digest))
         try:
             locate_version(zone, month, digest)
         except (AuditBrokenError, StorageError) as error:
@@ -292,15 +313,14 @@ class _Version:
         )
         return order, files
 
-    def waiting(self, correction: CorrectionPlan) -> list[TakenIn]:
-        """Files of a correction that is not done."""
-        taken = _correction_files(self.zone, correction)
+    def hold(self, taken: list[TakenIn], *, state: str, reason: str) -> list[TakenIn]:
+        """Files of which no version counts anything, told what they hold and why it does not."""
         sound = [one for one in taken if not one.damage]
         paths = [one.path for one in sound]
         bare = replace(self.files, contracts=no_contracts)
         _hold(sound, read_later_files(bare, paths, timezone=self.zone.timezone))
         for one in taken:
-            one.wait("correction-unfinished")
+            one.became[state, reason] += one.held
         return taken
 
     def _became(self, trace: ReadingTrace, month: ValidatedMonth) -> _Became:

@@ -360,13 +360,13 @@ class CorrectionOrder(Answer):
     at: str
 
 
-TakenInKind = Literal["source", "files", "edits", "correction"]
-"""What readings came by: a source's batches, files of a month, persons' edits, a correction's
-files."""
+TakenInKind = Literal["source", "files", "edits", "correction", "order"]
+"""What readings came by: a source's batches, files of a month, persons' edits, files of a
+correction that is fixed, or of an order of one that is not."""
 
 
 class SourceReconciled(ReadingCounts, Answer):
-    """The same of one source; `name` is that of a source, or the number of a correction."""
+    """The same of one source; `name` is a source's, or the number of a correction or order."""
 
     kind: TakenInKind
     name: str

@@ -1,0 +1,195 @@
+"""Orders of corrections: what one person may order alone, and what changes how much."""
+
+from __future__ import annotations
+
+import errno
+from io import BytesIO
+
+import pytest
+
+from gridsecure.errors import InputError, NotFoundError, StorageError
+from gridsecure.gateway import correction_orders
+from gridsecure.gateway.approvals import Author
+from gridsecure.gateway.correction_orders import (
+    begin_order,
+    decide_order,
+    find_orders,
+    load_order,
+    order_correction,
+)
+from gridsecure.gateway.correction_plan import list_corrections
+from gridsecure.gateway.correction_run import correct_month
+from gridsecure.gateway.edits import replace_readings
+from gridsecure.gateway.month_files import load_files
+from gridsecure.gateway.rule_sets import keep_rules
+from gridsecure.tariffs.tariff import catalogue_tariffs
+from tests.billing.rule_inputs import book_text
+from tests.gateway.gateway_world import MONTH, GatewayWorld, finished_month
+
+HEADER = "meter_point_id,start,kwh\n"
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A world whose month is done."""
+    made = GatewayWorld.after(finished_month(), tmp_path)
+    yield made
+    made.close()
+
+
+def meter(world, place: int = 0) -> str:
+    """A meter point, of those that use least first."""
+    used = energies(world).groupby(level=0).sum().sort_values()
+    return used.index[place]
+
+
+def energies(world):
+    readings = world.simulated.readings()
+    return readings.set_index(readings["meter_point_id"].astype(str))["energy_wh"]
+
+
+def hours(name: str, count: int, kwh: str, *, first: int = 0) -> str:
+    return "".join(
+        f"{name},2026-07-{1 + hour // 24:02d} {hour % 24:02d}:00,{kwh}\n"
+        for hour in range(first, first + count)
+    )
+
+
+def order(world, *lines: str, tariffs: tuple[bytes, ...] = (), by: str = "ann", why: str = "read"):
+    return order_correction(
+        world.zone,
+        MONTH,
+        readings=[BytesIO((HEADER + "".join(lines)).encode())] if lines else [],
+        tariffs=[BytesIO(text) for text in tariffs],
+        author=Author(by, why),
+        at=world.clock(),
+    )
+
+
+def carry_out(world, row) -> int:
+    """How many bills an order corrected."""
+    report = correct_month(
+        world.zone,
+        files=load_files(world.zone, MONTH),
+        correction=begin_order(world.zone, row.id),
+        peers=world.peers,
+        clock=world.clock,
+        progress=lambda *_: None,
+    )
+    assert load_order(world.zone, row.id).state == "applied"
+    return report.corrected
+
+
+def test_many_small_orders_are_as_large_as_one(world):
+    first = order(world, hours(meter(world), 1, "60"))
+    assert first.state == "approved"
+    assert carry_out(world, first) == 1
+    assert order(world, hours(meter(world, 1), 1, "60")).state == "pending"
+    assert order(world, hours(meter(world), 1, "58")).state == "approved", "it is counted once"
+    # An approved one that is not carried out yet counts as well.
+    small = order(world, hours(meter(world, 2), 1, "20"))
+    assert small.state == "approved"
+    assert order(world, hours(meter(world, 3), 1, "30")).state == "pending"
+
+
+def test_what_is_approved_leaves_room_for_what_is_not(world):
+    large = order(world, hours(meter(world), 1, "160"))
+    decide_order(world.zone, large.id, approve=True, by=Author("bob", ""), at=world.clock())
+    assert carry_out(world, large) == 1
+    assert order(world, hours(meter(world, 1), 1, "60")).state == "approved"
+
+
+def test_energy_that_is_taken_away_counts_as_energy_that_is_added(world):
+    name = meter(world, -1)
+    own = energies(world)[name].to_numpy()
+    count = int((own.cumsum() > 100_000).argmax()) + 1
+    assert count <= 96
+    assert order(world, hours(name, count, "0")).state == "pending"
+    assert order(world, hours(name, count - 2, "0"), why="less").state == "approved"
+
+
+def test_intervals_count_where_they_differ_and_not_where_they_are_said_again(world):
+    name = meter(world)
+    own = energies(world)[name].to_numpy() / 1000
+    same = [f"{name},2026-07-{1 + n // 24:02d} {n % 24:02d}:00,{own[n]:.3f}\n" for n in range(744)]
+    again = order(world, *same)
+    assert (again.state, again.intervals, again.meter_points) == ("approved", 0, 1)
+    assert carry_out(world, again) == 0
+    few, many = (order(world, hours(name, n, "0.001")) for n in (96, 97))
+    assert [(row.state, row.intervals) for row in (few, many)] == [
+        ("approved", 96),
+        ("pending", 97),
+    ]
+
+
+def test_a_tariff_always_takes_a_second_person(world):
+    text = catalogue_tariffs()["flat"].read_text(encoding="utf-8")
+    cheaper = text.replace('rate = "0.69986875"', 'rate = "0.6"').encode()
+    row = order(world, tariffs=(cheaper,))
+    assert (row.state, row.intervals) == ("pending", 0)
+    with pytest.raises(InputError, match="tariff"):
+        order(world, tariffs=(b"no tariff",))
+
+
+def test_limits_are_those_that_the_month_was_billed_by(world):
+    lax = book_text("[edits]\nalone_intervals = 96\nalone_kwh = 100000\n")
+    keep_rules(world.zone, lax, person="ann", at=world.clock())
+    assert order(world, hours(meter(world), 1, "160")).state == "pending"
+
+
+def test_an_edit_that_nobody_approved_counts_with_an_order_of_its_meter_point(tmp_path):
+    world = GatewayWorld(tmp_path, load_curves=False)
+    world.save()
+    text = (HEADER + hours(meter(world), 1, "60")).encode()
+    replace_readings(
+        world.zone,
+        MONTH,
+        text,
+        files=load_files(world.zone, MONTH),
+        author=Author("ann", "read"),
+        at=world.clock(),
+    )
+    world.process()
+    assert order(world, hours(meter(world), 1, "60", first=1)).state == "pending"
+    assert order(world, hours(meter(world, 1), 1, "60", first=1)).state == "approved"
+    world.close()
+
+
+@pytest.mark.parametrize(
+    ("lines", "why", "reason"),
+    [
+        ("{name},2026-07-01 00:00,9\n", " ", "approval.reason"),
+        ("{name},2026-07-01 00:00,9\n", "x" * 2001, "approval.reason"),
+        ("{name},2026-07-01 00:10,9\n", "read", "correction.interval"),
+        ("{name},yesterday,9\n", "read", "readings.start"),
+    ],
+)
+def test_an_order_that_cannot_be_meant_is_refused_and_nothing_kept(world, lines, why, reason):
+    with pytest.raises(InputError) as refused:
+        order(world, lines.format(name=meter(world)), why=why)
+    assert refused.value.reason == reason
+    assert find_orders(world.zone, MONTH) == []
+    assert list((world.folder / "months" / MONTH).glob("versions/*")) == []
+
+
+def test_a_full_disk_keeps_no_order(world, monkeypatch):
+    def full(*_given: object, **_more: object) -> None:
+        raise StorageError("no space", reason="storage.write", remedy="") from OSError(errno.ENOSPC)
+
+    monkeypatch.setattr(correction_orders.evidence, "append", full)
+    with pytest.raises(StorageError):
+        order(world, hours(meter(world), 1, "60"))
+    assert find_orders(world.zone, MONTH) == []
+    assert list((world.folder / "months" / MONTH).glob("versions/*")) == []
+
+
+def test_an_order_is_named_by_what_who_and_why(world):
+    first = order(world, hours(meter(world), 1, "160"))
+    assert order(world, hours(meter(world), 1, "160")).id == first.id
+    others = [order(world, hours(meter(world), 1, "160"), by="bob")]
+    others.append(order(world, hours(meter(world), 1, "160"), why="read again"))
+    others.append(order(world, hours(meter(world), 1, "161")))
+    assert len({first.id, *(row.id for row in others)}) == 4
+    with pytest.raises(NotFoundError):
+        load_order(world.zone, 99)
+    assert list_corrections(world.zone, MONTH) == []
