@@ -233,13 +233,9 @@ def test_the_log_and_the_lists_name_who_and_no_reading(billed):
     decide(billed, waits["order"])
     with read_session(zone_of(billed).engine) as session:
         entries = evidence.list_entries_of(session, "correction.ordered")
-    said = [
-        one for entry in entries if (one := json.loads(entry.detail))["order"] == waits["order"]
-    ]
-    assert [(one["person"], one["state"]) for one in said] == [
-        ("ann", "pending"),
-        ("bob", "approved"),
-    ]
+    said = [json.loads(entry.detail) for entry in entries]
+    own = [(one["person"], one["state"]) for one in said if one["order"] == waits["order"]]
+    assert own == [("ann", "pending"), ("bob", "approved")]
     asked = {"params": {"month": MONTH, "state": "applied"}, "headers": billed.token("billing")}
     listed = billed.client.get(ORDERS, **asked)
     assert waits["order"] in [one["id"] for one in listed.json()]

@@ -120,15 +120,20 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         fill_validation(to, size)
         fill_days(to, size)
         fill_months(to)
-        n = numbers(size.uploads)
-        corrected = {"name": name("correction", n), "month": literal("2025-") + name("month", n)}
-        kept = {"digest": name("plan", n), "document": "{}", "at": AT}
-        fill(to, tables.CorrectionPlanRow, n, **corrected, **kept, number=1, until_batch=0)
-        why = {"person": "op", "reason": "read on site", "approver": "", "decision": "", "at": AT}
-        of = {"readings": name("file", n), "tariffs": "", "intervals": 1, "meter_points": 1}
-        when = {"month": corrected["month"], "state": "applied", "revision": n + 1}
-        fill(to, tables.CorrectionOrderRow, n, **why, **of, **when)
+        fill_corrections(to, size)
         fill_evidence(to, size.entries, "upload.committed", first=entries)
+
+
+def fill_corrections(to: Connection, size: Size) -> None:
+    """Corrections of the years before, and who ordered them."""
+    n = numbers(size.uploads)
+    corrected = {"name": name("correction", n), "month": literal("2025-") + name("month", n)}
+    kept = {"digest": name("plan", n), "document": "{}", "at": AT}
+    fill(to, tables.CorrectionPlanRow, n, **corrected, **kept, number=1, until_batch=0)
+    why = {"person": "op", "reason": "read on site", "approver": "", "decision": "", "at": AT}
+    of = {"readings": name("file", n), "tariffs": "", "intervals": 1, "meter_points": 1}
+    when = {"month": corrected["month"], "state": "applied", "revision": n + 1}
+    fill(to, tables.CorrectionOrderRow, n, **why, **of, **when)
 
 
 def fill_days(to: Connection, size: Size) -> None:
