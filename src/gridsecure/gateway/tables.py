@@ -679,5 +679,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0024"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0025"
 )

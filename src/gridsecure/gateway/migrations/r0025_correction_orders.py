@@ -5,7 +5,7 @@ from alembic import op
 
 from gridsecure.store.rows import Moment
 
-revision, down_revision = "gateway_0024", "gateway_0023"
+revision, down_revision = "gateway_0025", "gateway_0024"
 
 
 def upgrade() -> None:
