@@ -25,7 +25,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from gridsecure.billing.limits import capacities_va, tier_limits_wh
 from gridsecure.billing.rules import (
@@ -60,6 +59,7 @@ from gridsecure.billing.settlement_columns import (
     register_column,
     split_column,
 )
+from gridsecure.billing.table_rows import TableRows, numbers_of
 from gridsecure.periods import BillingPeriod
 from gridsecure.tariffs.consistency import MONTH, YEAR
 from gridsecure.tariffs.power_factor import adjustment_table
@@ -121,19 +121,19 @@ class Settled:
         period: The billing period.
     """
 
-    settlements: pd.DataFrame
-    contracts: pd.DataFrame
+    settlements: TableRows
+    contracts: TableRows
     period: BillingPeriod
 
     def column(self, name: str) -> npt.NDArray[np.int64]:
         """One settlement column."""
-        return self.settlements[name].to_numpy(np.int64)
+        return numbers_of(self.settlements, name)
 
 
 Limits = Sequence[npt.NDArray[np.int64]]
 
 
-def _no_limits(_rule: LineRule, _contracts: pd.DataFrame, _period: BillingPeriod) -> Limits:
+def _no_limits(_rule: LineRule, _contracts: TableRows, _period: BillingPeriod) -> Limits:
     return ()
 
 
@@ -160,7 +160,7 @@ class ChargeKind:
     has_rate: bool = True
     computed: str = CIPHERTEXT
     needs: frozenset[Need] = frozenset()
-    limits_wh: Callable[[LineRule, pd.DataFrame, BillingPeriod], Limits] = _no_limits
+    limits_wh: Callable[[LineRule, TableRows, BillingPeriod], Limits] = _no_limits
     limits_reset: str | None = None
 
 
@@ -179,8 +179,8 @@ def needs_intervals(rules: Sequence[LineRule]) -> bool:
 def exact_lines(
     rules: Sequence[LineRule],
     *,
-    settlements: pd.DataFrame,
-    contracts: pd.DataFrame,
+    settlements: TableRows,
+    contracts: TableRows,
     period: BillingPeriod,
 ) -> tuple[IntegerArray, IntegerArray]:
     """Return quantities [1e-3 unit] and amounts [1e-11 yuan], a row a rule, a column a meter point.
@@ -221,8 +221,8 @@ def derive_lines(
 def line_quantities(
     rules: Sequence[LineRule],
     *,
-    settlements: pd.DataFrame,
-    contracts: pd.DataFrame,
+    settlements: TableRows,
+    contracts: TableRows,
     period: BillingPeriod,
 ) -> npt.NDArray[np.int64]:
     """Return the quantity of every line [1e-3 unit], one row per rule, one column per meter point.
@@ -278,12 +278,12 @@ def _between(
     return part
 
 
-def _limit_tier(rule: LineRule, contracts: pd.DataFrame, period: BillingPeriod) -> Limits:
+def _limit_tier(rule: LineRule, contracts: TableRows, period: BillingPeriod) -> Limits:
     return tier_limits_wh(rule, contracts, period=period)
 
 
-def _free_quota(contracts: pd.DataFrame) -> npt.NDArray[np.int64]:
-    return contracts["free_quota_wh"].to_numpy(np.int64)
+def _free_quota(contracts: TableRows) -> npt.NDArray[np.int64]:
+    return numbers_of(contracts, "free_quota_wh")
 
 
 def _measure_quota(_rule: LineRule, settled: Settled) -> IntegerArray:
@@ -361,12 +361,12 @@ def divide_toward_zero(numerators: IntegerArray, divisor: IntegerArray | int) ->
 
 
 def contract_quantity(
-    rule: LineRule, contracts: pd.DataFrame, period: BillingPeriod
+    rule: LineRule, contracts: TableRows, period: BillingPeriod
 ) -> npt.NDArray[np.int64]:
     """Capacity is contracted kVA for a month; standing charges count months or local days."""
     per = rule.unit.partition("/")[2]
     if per == PER_KVA:
-        return contracts["contracted_va"].to_numpy(np.int64)
+        return numbers_of(contracts, "contracted_va")
     count = period.days if per == PER_DAY else 1
     return np.full(len(contracts), count * QUANTITY_SCALE, dtype=np.int64)
 

@@ -10,10 +10,10 @@ from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from gridsecure.billing.rules import LineRule, scale_decimal
 from gridsecure.billing.settlement_columns import DEMAND_COLUMN, INT64_MAX
+from gridsecure.billing.table_rows import TableRows, numbers_of
 from gridsecure.errors import InputError
 from gridsecure.month_texts import read_month
 from gridsecure.periods import BillingPeriod
@@ -36,10 +36,10 @@ Limits = npt.NDArray[np.int64]
 
 def tier_limits_wh(
     rule: LineRule,
-    contracts: pd.DataFrame,
+    contracts: TableRows,
     *,
     period: BillingPeriod,
-    settlements: pd.DataFrame | None = None,
+    settlements: TableRows | None = None,
 ) -> tuple[Limits, Limits]:
     """Return each meter point's own limits of a rule's tier [Wh].
 
@@ -80,14 +80,14 @@ def use_hours(limit: Decimal, unit: str, *, period: BillingPeriod) -> int:
     return int(limit) * (period.days if unit == KWH_PER_KW_DAY else 1)
 
 
-def capacities_va(contracts: pd.DataFrame) -> Limits:
+def capacities_va(contracts: TableRows) -> Limits:
     """Contracted capacity of each meter point [VA], where kWh are counted per kVA.
 
     Raises:
         InputError: A meter point without capacity (`contract.no-capacity`): nothing can be counted
             per kVA of it.
     """
-    size: Limits = contracts["contracted_va"].to_numpy(np.int64)
+    size = numbers_of(contracts, "contracted_va")
     if (size <= 0).any():
         raise InputError(
             "The tariff counts kWh per kVA, and a meter point's contract states no capacity.",
@@ -97,32 +97,31 @@ def capacities_va(contracts: pd.DataFrame) -> Limits:
     return size
 
 
-def service_months(contracts: pd.DataFrame, *, year: int) -> npt.NDArray[np.int64]:
+def service_months(contracts: TableRows, *, year: int) -> npt.NDArray[np.int64]:
     """Months of service of each meter point in a year, its first month included.
 
-    >>> frame = pd.DataFrame({"service_from": ["", "2012-07", "2011-03", "2013-01"]})
-    >>> service_months(frame, year=2012).tolist()
+    >>> from gridsecure.billing.table_rows import Columns
+    >>> rows = Columns({"service_from": ["", "2012-07", "2011-03", "2013-01"]})
+    >>> service_months(rows, year=2012).tolist()
     [12, 6, 12, 0]
     """
     # A roster has few first months, and this is asked for every limit.
-    codes, firsts = pd.factorize(contracts["service_from"])
-    months = []
-    for first in firsts:
+    months: dict[str, int] = {}
+    for first in set(contracts["service_from"]):
         first_year, first_month = read_month(first) if first else (0, 1)
         before = (first_year - year) * MONTHS_PER_YEAR + first_month - 1
-        months.append(MONTHS_PER_YEAR - min(max(before, 0), MONTHS_PER_YEAR))
-    served: npt.NDArray[np.int64] = np.array(months, dtype=np.int64)[codes]
-    return served
+        months[first] = MONTHS_PER_YEAR - min(max(before, 0), MONTHS_PER_YEAR)
+    return np.array([months[first] for first in contracts["service_from"]], dtype=np.int64)
 
 
 def _own(
     limit: Decimal,
     rule: LineRule,
-    contracts: pd.DataFrame,
+    contracts: TableRows,
     period: BillingPeriod,
-    settlements: pd.DataFrame | None,
+    settlements: TableRows | None,
 ) -> Limits:
-    quota = contracts["household_quota_wh"].to_numpy(np.int64)
+    quota = numbers_of(contracts, "household_quota_wh")
     if rule.limit_unit in (KWH, KWH_PER_DAY):
         wh = scale_decimal(limit, _WH_DECIMALS) * (
             period.days if rule.limit_unit == KWH_PER_DAY else 1
@@ -142,7 +141,7 @@ def _own(
     if rule.limit_unit == KWH_PER_KVA:
         size = capacities_va(contracts)
     elif rule.limit_unit in (KWH_PER_KW, KWH_PER_KW_DAY) and settlements is not None:
-        size = settlements[DEMAND_COLUMN].to_numpy(np.int64)
+        size = numbers_of(settlements, DEMAND_COLUMN)
     else:
         raise ValueError("limits per kW need the settled demand")
     if len(size) and int(size.max()) * hours > OPEN_LIMIT_WH:

@@ -37,14 +37,14 @@ from gridsecure.billing.settlement_columns import (
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidReadingsError, NotFoundError
 from gridsecure.gateway.energies import IntervalEnergies
-from gridsecure.gateway.rosters import Roster
+from gridsecure.gateway.rosters import Roster, contract_frame
 from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import INTERVAL, Parameters
 from gridsecure.messages import ColumnEntry
 from gridsecure.month_texts import day_text
 from gridsecure.periods import BillingPeriod
-from gridsecure.plans.execution import roster_contracts, roster_rules
+from gridsecure.plans.execution import roster_rules
 from gridsecure.plans.load_curve import day_quantity
 from gridsecure.plans.needs import published_needs
 from gridsecure.plans.settlement_values import settlement_values
@@ -107,7 +107,7 @@ def pack_energies(
         NotFoundError: A key set is missing (`keys.missing`).
     """
     own = energies.of(roster.meter_point_ids)
-    facts = roster_contracts(roster.manifest)
+    facts = contract_frame(roster.manifest)
     settled = settle_energies(own, tariff=tariff, period=period, contracts=facts)
     for quantity in _settlement_quantities(settled, roster=roster, tariff=tariff, period=period):
         yield _encrypted(quantity, roster=roster, keys=keys)

@@ -39,14 +39,13 @@ from gridsecure.gateway.packing import PackedColumn, pack_energies
 from gridsecure.gateway.past_profiles import keep_profiles
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.reconciliation import oracle_path, write_oracle
-from gridsecure.gateway.rosters import Roster, build_rosters, remove_members
+from gridsecure.gateway.rosters import Roster, build_rosters, contract_frame, remove_members
 from gridsecure.gateway.sealed_days import SealedMonth
 from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.year_to_date import keep_totals, year_before_wh
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.identity_messages import Facts
 from gridsecure.periods import BillingPeriod
-from gridsecure.plans.execution import roster_contracts
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
 from gridsecure.wire.gateway import MonthReport
 
@@ -183,7 +182,7 @@ class Admitted:
             InvalidReadingsError: As `settle`.
         """
         before = self._energies().of(roster.meter_point_ids).year_before_wh
-        contracts = roster_contracts(roster.manifest).assign(
+        contracts = contract_frame(roster.manifest).assign(
             meter_point_id=roster.meter_point_ids, year_to_date_wh=0 if before is None else before
         )
         interval = self.collected.interval

@@ -23,10 +23,10 @@ from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import find_first_uploads
 from gridsecure.gateway.month_plan import load_plan
 from gridsecure.gateway.private_files import write_private
-from gridsecure.gateway.rosters import Roster
+from gridsecure.gateway.rosters import Roster, contract_frame
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import RosterManifest
-from gridsecure.plans.execution import billing_period, roster_contracts
+from gridsecure.plans.execution import billing_period
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
 
 Document = Mapping[str, Any]
@@ -101,7 +101,7 @@ def compute_oracle_bills(
     return compute_bills(
         read_oracle(path).assign(period_start=pd.Timestamp(period.start)),
         tariff=tariff,
-        contracts=roster_contracts(roster).assign(tariff_id=""),
+        contracts=contract_frame(roster).assign(tariff_id=""),
         period=period,
     )
 

@@ -22,6 +22,7 @@ from gridsecure.errors import InputError, UnknownMeterError
 from gridsecure.gateway.agent_records import Member
 from gridsecure.messages import MAX_SLOTS, RosterManifest, roster_name
 from gridsecure.month_texts import CALENDAR
+from gridsecure.plans.execution import roster_contracts
 
 _BY_SLOT: Final = (
     *("pseudonyms", "zones", "customer_classes"),
@@ -173,3 +174,8 @@ def _draft(members: pd.DataFrame, tariff: str, speaker: Speaker, domain: str) ->
 def _given(facts: list[Any]) -> list[Any]:
     """A list of facts, empty where nobody has one."""
     return facts if any(facts) else []
+
+
+def contract_frame(roster: RosterManifest) -> pd.DataFrame:
+    """A roster's public facts as a contract frame in slot order; pseudonyms for meter points."""
+    return pd.DataFrame(dict(roster_contracts(roster).by_name))

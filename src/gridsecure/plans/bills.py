@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import pandas as pd
-
 from gridsecure.billing.rules import LineRule
+from gridsecure.billing.table_rows import TableRows
 from gridsecure.homomorphic.columns import Column
 from gridsecure.homomorphic.planning import PlannedColumn
 from gridsecure.periods import BillingPeriod
@@ -39,7 +38,7 @@ class BillPlan:
     """
 
     rules: tuple[LineRule, ...]
-    contracts: pd.DataFrame
+    contracts: TableRows
     period: BillingPeriod
     needs: tuple[ColumnNeed, ...]
     outputs: tuple[LineOutput, ...]
@@ -76,7 +75,7 @@ class PlannedInputs(Mapping[str, PlannedColumn]):
 
 
 def plan_bill(
-    rules: Sequence[LineRule], *, contracts: pd.DataFrame, period: BillingPeriod
+    rules: Sequence[LineRule], *, contracts: TableRows, period: BillingPeriod
 ) -> BillPlan:
     """Compile bill lines for the meter points of a roster and prove the plan.
 

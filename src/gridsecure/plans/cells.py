@@ -25,10 +25,9 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Final, NamedTuple
 
-import pandas as pd
-
 from gridsecure.billing.limits import service_months
 from gridsecure.billing.rules import line_rules
+from gridsecure.billing.table_rows import Columns
 from gridsecure.messages import RosterManifest
 from gridsecure.periods import BillingPeriod
 from gridsecure.plans.lines.hours import CAPACITY
@@ -350,6 +349,6 @@ def money_keys(roster: RosterManifest, *, tariff: Tariff, period: BillingPeriod)
 
 def _months(first: Sequence[str], period: BillingPeriod) -> list[int]:
     months: list[int] = service_months(
-        pd.DataFrame({"service_from": list(first)}), year=period.month[0]
+        Columns({"service_from": first}), year=period.month[0]
     ).tolist()
     return months

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.rules import LineRule
+from gridsecure.billing.table_rows import TableRows
 from gridsecure.homomorphic.columns import Column
 from gridsecure.homomorphic.parameters import Parameters
 from gridsecure.homomorphic.thresholds import (
@@ -40,7 +40,7 @@ class Circuit(Generic[Column]):
     """
 
     rules: Sequence[LineRule]
-    contracts: pd.DataFrame
+    contracts: TableRows
     period: BillingPeriod
     inputs: Mapping[str, Column]
     parameters: Parameters

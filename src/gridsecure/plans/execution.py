@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-import pandas as pd
+import numpy as np
 
 from gridsecure.billing.rules import LineRule, line_rules
+from gridsecure.billing.table_rows import Columns
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError, NotFoundError
 from gridsecure.homomorphic.column_files import ColumnLabel, column_bytes, read_column
@@ -87,17 +88,17 @@ def roster_data(roster: RosterManifest, upload: UploadManifest) -> RosterData:
     return RosterData(roster, upload, {entry.quantity: entry for entry in upload.columns})
 
 
-def roster_contracts(roster: RosterManifest) -> pd.DataFrame:
-    """A roster's public facts as a contract frame in slot order; pseudonyms for meter points."""
+def roster_contracts(roster: RosterManifest) -> Columns:
+    """A roster's public facts as contract rows in slot order; pseudonyms for meter points."""
     slots = roster.slots
-    return pd.DataFrame(
+    return Columns(
         {
             "meter_point_id": roster.pseudonyms,
             "zone": roster.zones,
             "customer_class": roster.customer_classes,
-            "household_quota_wh": pd.Series(roster.household_quota_wh, dtype="int64"),
-            "free_quota_wh": pd.Series(roster.free_quota_wh or [0] * slots, dtype="int64"),
-            "contracted_va": pd.Series(roster.contracted_va, dtype="int64"),
+            "household_quota_wh": np.array(roster.household_quota_wh, dtype=np.int64),
+            "free_quota_wh": np.array(roster.free_quota_wh or [0] * slots, dtype=np.int64),
+            "contracted_va": np.array(roster.contracted_va, dtype=np.int64),
             "service_from": roster.service_from or [""] * slots,
         }
     )

@@ -11,9 +11,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import pandas as pd
-
 from gridsecure.billing.rules import LineRule, line_rules
+from gridsecure.billing.table_rows import TableRows
 from gridsecure.errors import GridSecureError
 from gridsecure.homomorphic.counting import CountedColumn, Tally, count_since
 from gridsecure.homomorphic.parameters import PARAMETER_SETS, Parameters, Scheme
@@ -128,7 +127,7 @@ class Explanation:
 
 
 def explain(
-    tariff: Tariff, *, contracts: pd.DataFrame, period: BillingPeriod, large: bool = False
+    tariff: Tariff, *, contracts: TableRows, period: BillingPeriod, large: bool = False
 ) -> Explanation:
     """Explain the plan of a tariff for the meter points of a roster.
 
@@ -161,7 +160,7 @@ def explain(
 
 
 def _planned(
-    rules: tuple[LineRule, ...], contracts: pd.DataFrame, period: BillingPeriod, *, line: int
+    rules: tuple[LineRule, ...], contracts: TableRows, period: BillingPeriod, *, line: int
 ) -> ExplainedLine:
     """One line, planned by itself so that it tells the columns it reads."""
     inputs = PlannedInputs(bill_columns(rules))
@@ -179,7 +178,7 @@ def _plan_of(
     lines: Sequence[ExplainedLine],
     *,
     rules: tuple[LineRule, ...],
-    contracts: pd.DataFrame,
+    contracts: TableRows,
     period: BillingPeriod,
 ) -> BillPlan:
     """The plan of the lines that can be computed."""

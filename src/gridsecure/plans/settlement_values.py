@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.rules import LineRule
 from gridsecure.billing.settlement_columns import DEMAND_COLUMN, TOTAL_COLUMN, register_column
+from gridsecure.billing.table_rows import TableRows, numbers_of
 from gridsecure.homomorphic.thresholds import thermometer
 from gridsecure.plans.lines.kind import Values
 from gridsecure.plans.lines.registry import kind_of
@@ -28,7 +28,7 @@ from gridsecure.plans.quantities import (
 
 
 def settlement_values(
-    settled: pd.DataFrame,
+    settled: TableRows,
     *,
     rules: Sequence[LineRule],
     tou_periods: Sequence[str],
@@ -57,12 +57,12 @@ def settlement_values(
     return values
 
 
-def _column(settled: pd.DataFrame, name: str) -> NDArray[np.int64]:
-    return settled[name].to_numpy(np.int64)
+def _column(settled: TableRows, name: str) -> NDArray[np.int64]:
+    return numbers_of(settled, name)
 
 
 def _digits(
-    measure: Measure, settled: pd.DataFrame, values: Values, contracted_va: NDArray[np.int64]
+    measure: Measure, settled: TableRows, values: Values, contracted_va: NDArray[np.int64]
 ) -> Values:
     if measure.divisor is Divisor.CAPACITY:
         divisor = np.maximum(contracted_va, 1)

@@ -18,9 +18,9 @@ from math import gcd
 from typing import Final
 
 import numpy as np
-import pandas as pd
 
 from gridsecure.billing.rules import LineRule
+from gridsecure.billing.table_rows import TableRows
 from gridsecure.errors import OutOfRangeError
 from gridsecure.homomorphic.thresholds import MONTH_DIGITS, WH_PER_KWH, DigitSystem
 from gridsecure.periods import BillingPeriod
@@ -34,7 +34,7 @@ MOST_STEPS: Final = DigitSystem((RADICES[-1],) * 3).highest_threshold
 
 
 def circuit_rules(
-    rules: Sequence[LineRule], *, contracts: pd.DataFrame, period: BillingPeriod, large: bool
+    rules: Sequence[LineRule], *, contracts: TableRows, period: BillingPeriod, large: bool
 ) -> tuple[LineRule, ...]:
     """Bill lines with the steps that their tiers are counted in.
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import numpy as np
-import pandas as pd
-
 from gridsecure.billing.rules import DYNAMIC, LineRule
 from gridsecure.billing.settlement_columns import interval_column
+from gridsecure.billing.table_rows import TableRows, numbers_of
 from gridsecure.homomorphic.parameters import REGISTER
 from gridsecure.plans.circuit import Circuit, combine_columns, limb_of
 from gridsecure.plans.lines.kind import (
@@ -38,10 +36,9 @@ def _read(rule: LineRule, _rules: Rules) -> Reads:
     )
 
 
-def _settle(rule: LineRule, settled: pd.DataFrame) -> Values:
+def _settle(rule: LineRule, settled: TableRows) -> Values:
     return {
-        priced_quantity(n): settled[interval_column(n)].to_numpy(np.int64)
-        for n in range(len(rule.prices))
+        priced_quantity(n): numbers_of(settled, interval_column(n)) for n in range(len(rule.prices))
     }
 
 

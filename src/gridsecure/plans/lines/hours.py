@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 
 from gridsecure.billing.limits import capacities_va, counts_hours, use_hours
 from gridsecure.billing.rules import DISCOUNT, TIER_PART, LineRule
 from gridsecure.billing.settlement_columns import DEMAND_COLUMN
+from gridsecure.billing.table_rows import TableRows, numbers_of
 from gridsecure.plans.circuit import LIMB_MASK, Circuit, limbs_of, minus_limbs
 from gridsecure.plans.lines.kind import (
     GATED_LIMBS,
@@ -72,10 +72,10 @@ def _read(rule: LineRule, _rules: Rules) -> Reads:
     return Reads(measures=(_measure(rule),), limbed=(tiered_quantity(rule), *by_demand))
 
 
-def _settle(rule: LineRule, settled: pd.DataFrame) -> Values:
+def _settle(rule: LineRule, settled: TableRows) -> Values:
     if _DEMAND not in _read(rule, ()).limbed:
         return {}
-    return {_DEMAND: settled[DEMAND_COLUMN].to_numpy(np.int64)}
+    return {_DEMAND: numbers_of(settled, DEMAND_COLUMN)}
 
 
 def _split(circuit: Circuit[Any], rule: LineRule, _limb_bits: int) -> list[Part[Any]]:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.rules import LineRule
+from gridsecure.billing.table_rows import TableRows
 from gridsecure.errors import OutOfRangeError
 from gridsecure.homomorphic.columns import Column
 from gridsecure.periods import BillingPeriod
@@ -127,7 +127,7 @@ def _reads_nothing(_rule: LineRule, _rules: Rules) -> Reads:
     return Reads()
 
 
-def _no_values(_rule: LineRule, _settled: pd.DataFrame) -> Values:
+def _no_values(_rule: LineRule, _settled: TableRows) -> Values:
     return {}
 
 
@@ -136,7 +136,7 @@ def _no_divisor(_circuit: Circuit[Any], _rule: LineRule) -> list[Part[Any]]:
 
 
 def _no_limits(
-    _rule: LineRule, _contracts: pd.DataFrame, _period: BillingPeriod
+    _rule: LineRule, _contracts: TableRows, _period: BillingPeriod
 ) -> NDArray[np.int64] | None:
     return None
 
@@ -174,15 +174,13 @@ class LineKind:
     takes: Callable[[LineRule], bool]
     describe: Callable[[LineRule, Rules], Method]
     read: Callable[[LineRule, Rules], Reads] = _reads_nothing
-    settle: Callable[[LineRule, pd.DataFrame], Values] = _no_values
+    settle: Callable[[LineRule, TableRows], Values] = _no_values
     split: Split | None = None
     is_summed: bool = False
     multiplies_columns: bool = False
     divide_by: Callable[[Circuit[Any], LineRule], list[Part[Any]]] = _no_divisor
     is_limbed: Callable[[LineRule], bool] = lambda _rule: False
-    limits_wh: Callable[[LineRule, pd.DataFrame, BillingPeriod], NDArray[np.int64] | None] = (
-        _no_limits
-    )
+    limits_wh: Callable[[LineRule, TableRows, BillingPeriod], NDArray[np.int64] | None] = _no_limits
     bound_wh: Callable[[LineRule], int | None] = lambda _rule: MAX_REGISTER_WH
     finish: Callable[[Decrypted, Sequence[int]], None] = _leave
     afterwards: Callable[[LineRule], str] = lambda _rule: ""

@@ -6,9 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-import pandas as pd
-
 from gridsecure.billing.rules import (
     DEMAND,
     EXPORT,
@@ -28,6 +25,7 @@ from gridsecure.billing.settlement_columns import (
     register_column,
     split_column,
 )
+from gridsecure.billing.table_rows import TableRows, numbers_of
 from gridsecure.plans.circuit import Circuit
 from gridsecure.plans.lines.kind import LINEAR, LineKind, Method, Part, Reads, Rules, Values
 from gridsecure.plans.quantities import (
@@ -102,9 +100,9 @@ def _read(rule: LineRule, _rules: Rules) -> Reads:
     return Reads(linear=(_COLUMNS[rule.basis].quantity(rule),))
 
 
-def _settle(rule: LineRule, settled: pd.DataFrame) -> Values:
+def _settle(rule: LineRule, settled: TableRows) -> Values:
     column = _COLUMNS[rule.basis]
-    return {column.quantity(rule): settled[column.settled(rule)].to_numpy(np.int64)}
+    return {column.quantity(rule): numbers_of(settled, column.settled(rule))}
 
 
 def _split(circuit: Circuit[Any], rule: LineRule, _limb_bits: int) -> list[Part[Any]]:

@@ -19,7 +19,6 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.charges import (
@@ -30,6 +29,7 @@ from gridsecure.billing.charges import (
 )
 from gridsecure.billing.rules import POWER_FACTOR, LineRule, rate_units
 from gridsecure.billing.settlement_columns import POWER_FACTOR_COLUMN
+from gridsecure.billing.table_rows import TableRows, numbers_of
 from gridsecure.errors import OutOfRangeError
 from gridsecure.homomorphic.thresholds import GATED_LEVEL
 from gridsecure.plans.circuit import LIMB_MASK, Circuit, combine_columns, limb_of
@@ -97,8 +97,8 @@ def _read(kind_of: KindOf, rule: LineRule, rules: Rules) -> Reads:
     return Reads(limbed=tuple(limbed), looked_up={FACTOR_QUANTITY: LOWEST_STEP, **steps})
 
 
-def _settle(_rule: LineRule, settled: pd.DataFrame) -> Values:
-    factors = settled[POWER_FACTOR_COLUMN].to_numpy(np.int64)
+def _settle(_rule: LineRule, settled: TableRows) -> Values:
+    factors = numbers_of(settled, POWER_FACTOR_COLUMN)
     values = {factor_quantity(n): (factors >= n).astype(np.int64) for n in _STEPS}
     return values | {FACTOR_QUANTITY: np.minimum(factors, LOWEST_STEP)}
 

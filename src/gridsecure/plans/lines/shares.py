@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.charges import divide_toward_zero
 from gridsecure.billing.rules import SHARE, TIER_PART, LineRule
+from gridsecure.billing.table_rows import TableRows
 from gridsecure.periods import BillingPeriod
 from gridsecure.plans.circuit import Circuit
 from gridsecure.plans.lines import hours, tiers
@@ -69,7 +69,7 @@ def _read(rule: LineRule, rules: Rules) -> Reads:
     )
 
 
-def _settle(rule: LineRule, settled: pd.DataFrame) -> Values:
+def _settle(rule: LineRule, settled: TableRows) -> Values:
     kind, tier = _tier_of(rule)
     return kind.settle(tier, settled)
 
@@ -97,7 +97,7 @@ def _divide_by(circuit: Circuit[Any], rule: LineRule) -> list[Part[Any]]:
 
 
 def _limits_wh(
-    rule: LineRule, contracts: pd.DataFrame, period: BillingPeriod
+    rule: LineRule, contracts: TableRows, period: BillingPeriod
 ) -> NDArray[np.int64] | None:
     kind, tier = _tier_of(rule)
     return kind.limits_wh(tier, contracts, period)

@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
 from gridsecure.billing.rules import QUOTA, TIER_PART, LineRule
 from gridsecure.billing.settlement_columns import TOTAL_COLUMN, YEAR_BEFORE_COLUMN
+from gridsecure.billing.table_rows import TableRows, numbers_of
 from gridsecure.errors import InvalidTariffError
 from gridsecure.homomorphic.thresholds import WH_PER_KWH
 from gridsecure.periods import BillingPeriod
@@ -80,11 +80,11 @@ def _read(rule: LineRule, _rules: Rules) -> Reads:
     return Reads(measures=(_month_measure(rule),))
 
 
-def _settle(rule: LineRule, settled: pd.DataFrame) -> Values:
+def _settle(rule: LineRule, settled: TableRows) -> Values:
     if not _is_yearly(rule):
         return {}
-    before = settled[YEAR_BEFORE_COLUMN].to_numpy(np.int64)
-    after = before + settled[TOTAL_COLUMN].to_numpy(np.int64)
+    before = numbers_of(settled, YEAR_BEFORE_COLUMN)
+    after = before + numbers_of(settled, TOTAL_COLUMN)
     return {YEAR_BEFORE.energy: before, YEAR_AFTER.energy: after}
 
 
@@ -157,7 +157,7 @@ def _above_steps(circuit: Circuit[Any], rule: LineRule, limits_wh: NDArray[np.in
 
 
 def _split_quota(circuit: Circuit[Any], rule: LineRule) -> list[Part[Any]]:
-    free = circuit.contracts[FREE_QUOTA].to_numpy(np.int64)
+    free = numbers_of(circuit.contracts, FREE_QUOTA)
     if not free.any():
         return []  # the total minus itself would be no encryption
     if rule.step_wh:
@@ -185,10 +185,10 @@ def _whole_kwh(limits_wh: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _limits_wh(
-    rule: LineRule, contracts: pd.DataFrame, period: BillingPeriod
+    rule: LineRule, contracts: TableRows, period: BillingPeriod
 ) -> NDArray[np.int64] | None:
     if rule.basis == QUOTA:
-        quotas: NDArray[np.int64] = contracts[FREE_QUOTA].to_numpy(np.int64)
+        quotas: NDArray[np.int64] = numbers_of(contracts, FREE_QUOTA)
         return quotas
     if rule.reset == YEAR:
         return None
