@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
@@ -513,6 +514,12 @@ class BatchReceipt(Message):
         readings_digest: Of the file that the gateway keeps of it.
         readings: How many there were, `rejected` among them.
         rejected: Rule -> readings that it keeps from being billed.
+        rejected_digest: Of the list of those readings: SM3 of their `rejected_line`s, in order.
+            Empty in receipts of earlier releases.
+        next_steps: What the others wait for -> how many: `billing` of their month, or its next
+            `correction`, because its bills were fixed before.
+        without_contract: How many of the others are of meter points that have no contract in the
+            gateway's books; they are billed once there is one.
         first: Start of the earliest reading, ISO 8601.
         last: Start of the latest one.
         months: Local month -> `waiting` for its bills, or `late`: they were fixed before.
@@ -527,10 +534,28 @@ class BatchReceipt(Message):
     readings_digest: Digest
     readings: int
     rejected: dict[str, int]
+    rejected_digest: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    next_steps: dict[Literal["billing", "correction"], int] = Field(default_factory=dict)
+    without_contract: int = 0
     first: str
     last: str
     months: dict[str, Literal["waiting", "late"]]
     taken_in_at: str
+
+
+def rejected_line(number: int, meter_point_id: str, *, start: datetime, rule: str) -> str:
+    r"""A rejected reading as `BatchReceipt.rejected_digest` has it: a line of JSON, in UTF-8.
+
+    Args:
+        number: Its place in the batch, from 1.
+        start: Of its interval, aware; written in UTC.
+
+    >>> start = datetime.fromisoformat("2026-07-01T00:00+08:00")
+    >>> rejected_line(2, "MP-2", start=start, rule="outside-scope")
+    '[2,"MP-2","2026-06-30T16:00:00+00:00","outside-scope"]\\n'
+    """
+    parts = [number, meter_point_id, start.astimezone(UTC).isoformat(), rule]
+    return json.dumps(parts, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 class ReadingCounts(BaseModel):

@@ -61,6 +61,13 @@ def test_a_source_is_registered_sends_and_is_listed(desk):
     assert "not-found.batch" in run("batch", "headend", "other", *given).output
     rejected = run("rejected", "headend", "day", *given)
     assert re.search(r"2 +│ MP-2 +│ 2026-07-01T00:00:00\+08:00 +│ outside-scope", rejected.output)
+    checked = run("verify", "headend", "day", str(folder / "day.csv"), *given)
+    assert checked.exit_code == 0, checked.output
+    assert "the file and the list of 1 rejected readings agree with it" in checked.output
+    assert "1 wait for the bills of their month" in checked.output
+    assert "1 of these are of meter points without a contract" in checked.output
+    other = run("verify", "headend", "day", str(folder / "source.key"), *given)
+    assert (other.exit_code, "source.receipt" in other.output) == (1, True)
     refused = run(*sent, "--sequence", "4", "--batch", "day")
     assert (refused.exit_code, "conflict.batch" in refused.output) == (1, True)
 
@@ -84,7 +91,7 @@ def test_what_became_of_a_batch_is_shown_by_state_and_reason(capsys):
     became = Became(receipt, {"2026-07": "done"}, {"2026-07": counts})
     source._print_became(became, OutputFormat.TABLE)
     shown = capsys.readouterr().out.splitlines()
-    assert shown[1:] == [
+    assert shown[1:] == [  # a receipt of an earlier release says nothing of what happens next
         "  2026-07: done",
         "    billed: 90",
         "    estimated: 2 (spike 2)",

@@ -328,6 +328,38 @@ def list_rejected(  # noqa: PLR0913 - one parameter an option
     print_result({"rejected": found}, output, show=tell)
 
 
+@source_app.command("verify")
+@explain_errors
+def verify(  # noqa: PLR0913 - one parameter an option
+    name: Annotated[str, typer.Argument(help="The source that sent it.")],
+    batch: Annotated[str, typer.Argument(help="The batch's id.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="The file that was sent; without it, it is not compared.")
+    ] = None,
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    gateway_key: GatewayKeyOption,
+    key: SourceKeyOption,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Check a receipt: its signature, the file, and the list of rejected readings against it."""
+    with _connect(name, identity, gateway, gateway_key=gateway_key, key=key) as source:
+        became = source.verify(batch, file)
+    receipt = became.receipt
+    document = {"receipt": receipt.model_dump(), "file": file is not None}
+
+    def tell(console: Console) -> None:
+        _show(became, console)
+        listed = f"the list of {sum(receipt.rejected.values()):,} rejected readings"
+        checked = [*(["the file"] if file else []), listed]
+        console.print(f"The gateway signed the receipt, and {' and '.join(checked)} agree with it.")
+        if not receipt.rejected_digest:
+            console.print("It is of an earlier release, and signs the counts of that list alone.")
+
+    print_result(document, output, show=tell)
+
+
 @source_app.command("token")
 @explain_errors
 def give_token(*, identity: IdentityUrlOption, key: SourceKeyOption) -> None:
@@ -381,11 +413,25 @@ def _tell_registered(source: dict[str, Any]) -> None:
         Console(stderr=True).print(f"Source {other} may send readings of the same meter points.")
 
 
+_STEPS: Final = {
+    "billing": "wait for the bills of their month",
+    "correction": "came after the bills of their month, and wait for its next correction",
+}
+
+
 def _show(became: Became, console: Console) -> None:
     receipt = became.receipt
     console.print(f"Batch {receipt.batch_id} is taken in: {receipt.readings:,} readings.")
     for rule, count in receipt.rejected.items():
         console.print(f"  {count:,} will not be billed: {rule}")
+    for step, count in receipt.next_steps.items():
+        console.print(f"  {count:,} {_STEPS[step]}")
+    if receipt.without_contract:
+        console.print(
+            f"  {receipt.without_contract:,} of these are of meter points without a contract in"
+            " the gateway's books. They are billed once there is one.",
+            soft_wrap=True,
+        )
     for month, state in became.months.items():
         console.print(f"  {month}: {state}")
         if month in became.counts:

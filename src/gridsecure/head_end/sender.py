@@ -12,6 +12,7 @@ under the gateway's key before it is returned; what is returned is evidence.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +36,9 @@ from gridsecure.messages import (
     ReadingCounts,
     Signed,
     open_message,
+    rejected_line,
 )
+from gridsecure.month_texts import read_moment
 from gridsecure.wire.client import Client
 from gridsecure.wire.connections import new_client
 from gridsecure.wire.gateway import BatchStatus, RejectedReading, SequenceGap
@@ -125,7 +128,7 @@ class Sender:
                 has not read the batch within an hour, and still will (`source.waiting`).
         """
         body = _File(readings) if isinstance(readings, Path) else readings
-        digest = body.digest() if isinstance(body, _File) else sm3_hex(body)
+        digest = _digest(readings)
         size = body.size() if isinstance(body, _File) else len(body)
         headers = {
             "Idempotency-Key": batch_id or digest,
@@ -164,10 +167,45 @@ class Sender:
 
         Raises:
             NotFoundError: It was never taken in (`not-found.batch`).
+            AuthenticityError: As for `send`; or, once all were given, the list is not the one that
+                the receipt signs (`source.rejected-list`).
             GridSecureError: The gateway cannot be reached or refused.
         """
+        receipt = self.find(batch_id).receipt
+        counts, digest = Counter[str](), Sm3()
         for page in self._client.follow("GET", f"{self._path}/batches/{batch_id}/rejected"):
-            yield from self._client.read(page, list[RejectedReading])
+            for one in self._client.read(page, list[RejectedReading]):
+                counts[one.rule] += 1
+                digest.update(self._line(one).encode())
+                yield one
+        # A receipt of an earlier release signs the counts alone.
+        is_listed = digest.hexdigest() == receipt.rejected_digest or not receipt.rejected_digest
+        if counts != receipt.rejected or not is_listed:
+            raise AuthenticityError(
+                "The list of rejected readings is not the one that the receipt signs.",
+                reason="source.rejected-list",
+                remedy="Keep the receipt and the list, and ask the operator of the gateway.",
+            )
+
+    def verify(self, batch_id: str, readings: bytes | Path | None = None) -> Became:
+        """Check a batch's receipt, and the list of its rejected readings against it.
+
+        Args:
+            readings: The body as it was sent; without it, its digest is not compared.
+
+        Raises:
+            NotFoundError: It was never taken in (`not-found.batch`).
+            InputError: The file cannot be read (`source.file`).
+            AuthenticityError: The receipt is not the gateway's, or of another body
+                (`source.receipt`); or the list is another one (`source.rejected-list`).
+            GridSecureError: The gateway cannot be reached or refused.
+        """
+        became = self.find(batch_id)
+        if readings is not None and became.receipt.body_digest != _digest(readings):
+            raise _not_its_receipt()
+        for _ in self.rejected(batch_id):
+            pass
+        return became
 
     def reconcile(self, month: str) -> ReadingCounts:
         """What became of all readings of a month that this source sent.
@@ -211,6 +249,12 @@ class Sender:
         if status.receipt is None:
             raise self._client.words.malformed("receipt")
         return Became(self._receipt(status.receipt), dict(status.months), dict(status.counts))
+
+    def _line(self, one: RejectedReading) -> str:
+        start = read_moment(one.start)
+        if start is None:
+            raise self._client.words.malformed("start")
+        return rejected_line(one.number, one.meter_point_id, start=start, rule=one.rule)
 
     def _receipt(self, signed: Signed) -> BatchReceipt:
         try:
@@ -271,6 +315,10 @@ def read_point(digits: str) -> Sm2PublicKey:
             reason="source.gateway-key",
             remedy="Give the 130 digits that registering the source printed.",
         ) from error
+
+
+def _digest(readings: bytes | Path) -> str:
+    return _File(readings).digest() if isinstance(readings, Path) else sm3_hex(readings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,21 @@ def read_meter_points(zone: GatewayZone, names: Iterable[str]) -> dict[str, Mete
     return _meter_points(found)
 
 
+def find_contracted(zone: GatewayZone, names: Iterable[str]) -> set[str]:
+    """Those of some meter points that have a contract, of whatever days, by the books of now."""
+    wanted = sorted(set(names))
+    found: set[str] = set()
+    with read_session(zone.engine) as session:
+        for start in range(0, len(wanted), _PORTION):
+            portion = wanted[start : start + _PORTION]
+            own = select(col(ContractRow.meter_point_id)).where(
+                col(ContractRow.until_revision) == CURRENT,
+                col(ContractRow.meter_point_id).in_(portion),
+            )
+            found.update(session.exec(own))
+    return found
+
+
 def read_holding(zone: GatewayZone, day: date) -> list[str]:
     """The meter points that somebody holds on a day, by the books of now."""
     held = select(col(HoldingRow.meter_point_id)).where(

@@ -17,6 +17,7 @@ from datetime import datetime
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import GridSecureError, StorageError
+from gridsecure.gateway.books.register import find_contracted
 from gridsecure.gateway.ingestion.batch_packs import BatchPack
 from gridsecure.gateway.ingestion.batch_rules import Counts, broken_rules
 from gridsecure.gateway.ingestion.batches import (
@@ -165,7 +166,7 @@ def _write(zone: GatewayZone, one: _Arrived, *, pack: BatchPack) -> WrittenBatch
         return None
     columns, counts = plain.columns, Counts(zone.timezone, zone.cycle_day)
     broken = broken_rules(columns, scope=source.meter_points, at=one.arrival.at)
-    counts.add(columns.starts, broken)
+    counts.add(columns, broken)
     data = energies_file(columns, energy_wh=plain.energy_wh, broken=broken, timezone=zone.timezone)
     digest = sm3_hex(data)
     pack.add(batch_file(digest, has_faces=False), data)
@@ -176,8 +177,12 @@ def _keep(
     zone: GatewayZone, written: Mapping[int, WrittenBatch], *, pack: BatchPack
 ) -> dict[int, Outcome]:
     """Sign for batches and keep them."""
-    months = states_of(zone, set().union(*(one.counts.months for one in written.values())))
-    prepared = [prepare_batch(zone, one, months=months) for one in written.values()]
+    counts = [one.counts for one in written.values()]
+    months = states_of(zone, set().union(*(one.months for one in counts)))
+    contracted = find_contracted(zone, set().union(*(one.meter_points for one in counts)))
+    prepared = [
+        prepare_batch(zone, one, months=months, contracted=contracted) for one in written.values()
+    ]
     kept: Sequence[bool | GridSecureError]
     try:
         with disk_errors():

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridsecure.billing.readings import MINUTE_US, QUALITIES, moment_us
+from gridsecure.crypto.sm3 import Sm3
+from gridsecure.messages import rejected_line
 from gridsecure.periods import billing_month, month_around
 
 OUTSIDE_SCOPE: Final = "outside-scope"
@@ -83,7 +85,8 @@ class Counts:
         note: Told of them as they are counted.
         starts: First and last start of each part of them [µs since 1970-01-01 UTC].
         accepted: The same of those that no rule rejects.
-        months: That accepted readings lie in.
+        months: How many accepted readings lie in each; none in one that faces at its end tell of.
+        meter_points: How many accepted readings there are of each.
         has_faces: Whether they are faces of registers.
     """
 
@@ -94,33 +97,59 @@ class Counts:
     rejected: Counter[str] = field(default_factory=Counter)
     starts: list[int] = field(default_factory=list)
     accepted: list[int] = field(default_factory=list)
-    months: set[str] = field(default_factory=set)
+    months: Counter[str] = field(default_factory=Counter)
+    meter_points: Counter[str] = field(default_factory=Counter)
     has_faces: bool = False
+    _list: Sm3 = field(default_factory=Sm3)
 
     def add(
-        self, starts: NDArray[np.int64], broken: NDArray[np.int8], *, are_faces: bool = False
+        self, readings: ReadingColumns, broken: NDArray[np.int8], *, are_faces: bool = False
     ) -> None:
         """Count a part of the readings.
 
         Args:
-            starts: As `ReadingColumns` has them.
             broken: As `broken_rules` gives it.
         """
-        self.readings += len(starts)
-        counts = np.bincount(broken, minlength=len(RULES)).tolist()
-        self.rejected.update({name: n for name, n in zip(RULES, counts, strict=True) if name and n})
+        starts, meters = readings.starts, readings.meters
         self.starts += [int(starts.min()), int(starts.max())]
-        accepted = starts[broken == 0] if any(counts[1:]) else starts
-        if len(accepted):
-            self.accepted += [int(accepted.min()), int(accepted.max())]
-            self.months.update(self._months_of(accepted))
+        if broken.any():
+            self._reject(readings, broken)
+            starts, meters = starts[broken == 0], meters[broken == 0]
+        self.readings += len(broken)
+        if len(starts):
+            self.accepted += [int(starts.min()), int(starts.max())]
+            self.months.update(self._months_of(starts))
+            counts = np.bincount(meters, minlength=len(readings.names)).tolist()
+            self.meter_points.update(dict(zip(readings.names, counts, strict=True)))
         if are_faces:
             self.has_faces = True
-            # A face also tells of what was used before it.
-            self.months.update(self._months_of(accepted - 1))
+            # A face also tells of what was used before it; it is counted where it was read.
+            self.months.update(dict.fromkeys(self._months_of(starts - 1), 0))
         self.note(self.readings)
 
-    def _months_of(self, moments: NDArray[np.int64]) -> set[str]:
+    @property
+    def rejected_digest(self) -> str:
+        """Of the list of rejected readings, as `BatchReceipt` has it."""
+        return self._list.hexdigest()
+
+    def _reject(self, readings: ReadingColumns, broken: NDArray[np.int8]) -> None:
+        """Count what rules reject, and write it into the list."""
+        counts = np.bincount(broken, minlength=len(RULES)).tolist()
+        self.rejected.update({name: n for name, n in zip(RULES, counts, strict=True) if name and n})
+        places = np.flatnonzero(broken)
+        columns = (places, readings.meters[places], readings.starts[places], broken[places])
+        lines = (
+            rejected_line(
+                self.readings + place + 1,
+                readings.names[meter],
+                start=_EPOCH + timedelta(microseconds=start),
+                rule=RULES[rule],
+            )
+            for place, meter, start, rule in zip(*(one.tolist() for one in columns), strict=True)
+        )
+        self._list.update("".join(lines).encode())
+
+    def _months_of(self, moments: NDArray[np.int64]) -> dict[str, int]:
         return months_of(moments, timezone=self.timezone, cycle_day=self.cycle_day)
 
 
@@ -133,23 +162,23 @@ def local_moment(moment: int, *, timezone: str) -> datetime:
     return (_EPOCH + timedelta(microseconds=moment)).astimezone(ZoneInfo(timezone))
 
 
-def months_of(moments: NDArray[np.int64], *, timezone: str, cycle_day: int) -> set[str]:
-    """Months, YYYY-MM, whose billing periods moments lie in.
+def months_of(moments: NDArray[np.int64], *, timezone: str, cycle_day: int) -> dict[str, int]:
+    """Months, YYYY-MM, whose billing periods moments lie in, and how many of them.
 
     Args:
         moments: Since 1970-01-01 UTC [µs].
         cycle_day: Day of the month that billing periods begin on.
     """
     if not len(moments):
-        return set()
+        return {}
     first, last = (
         _month_of(int(edge), timezone, cycle_day) for edge in (moments.min(), moments.max())
     )
     if first == last:
-        return {_written(first)}
+        return {_written(first): len(moments)}
     edges = [_month_start(month, timezone, cycle_day) for month in range(first + 1, last + 1)]
-    found = np.unique(np.searchsorted(np.array(edges), moments, side="right"))
-    return {_written(first + int(step)) for step in found}
+    steps = np.bincount(np.searchsorted(np.array(edges), moments, side="right")).tolist()
+    return {_written(first + step): count for step, count in enumerate(steps) if count}
 
 
 def _month_of(moment: int, timezone: str, cycle_day: int) -> int:

@@ -21,7 +21,8 @@ counts before an estimated one, and of equals the one that came last.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -42,6 +43,7 @@ from gridsecure.errors import (
     NotFoundError,
     StorageError,
 )
+from gridsecure.gateway.books.register import find_contracted
 from gridsecure.gateway.ingestion.batch_packs import PACK
 from gridsecure.gateway.ingestion.batch_rules import (
     RULES,
@@ -258,7 +260,12 @@ def take_in(
         with ReadingsWriter(batch_folder(zone)) as writer:
             counts = _write(zone, body, writer=writer, arrival=arrival, note=note)
             written = WrittenBatch(arrival, counts, digest, writer.finish())
-            prepared = prepare_batch(zone, written, months=states_of(zone, counts.months))
+            prepared = prepare_batch(
+                zone,
+                written,
+                months=states_of(zone, counts.months),
+                contracted=find_contracted(zone, counts.meter_points),
+            )
             if zone.batch_turns.do((writer, prepared), work=_keep_files):
                 return prepared.taken_in
     return load_batch(zone, source=arrival.source.name, batch_id=arrival.name.batch_id)
@@ -277,7 +284,7 @@ def _write(
     for readings in read_body(body, source=arrival.source, timezone=zone.timezone):
         columns = _columns(readings)
         broken = broken_rules(columns, scope=arrival.source.meter_points, at=arrival.at)
-        counts.add(columns.starts, broken, are_faces=REGISTER in readings)
+        counts.add(columns, broken, are_faces=REGISTER in readings)
         writer.add(readings.assign(**{RULE: pd.array(RULES, dtype="str").take(broken)}))
     return counts
 
@@ -324,12 +331,17 @@ class PreparedBatch:
 
 
 def prepare_batch(
-    zone: GatewayZone, written: WrittenBatch, *, months: Mapping[str, BatchState]
+    zone: GatewayZone,
+    written: WrittenBatch,
+    *,
+    months: Mapping[str, BatchState],
+    contracted: Collection[str],
 ) -> PreparedBatch:
     """Sign for a batch.
 
     Args:
         months: What becomes of each month that it has readings of, as `states_of` says.
+        contracted: Those of its meter points that have a contract.
     """
     arrival, counts = written.arrival, written.counts
     first, last = (
@@ -344,6 +356,11 @@ def prepare_batch(
         readings_digest=written.readings_digest,
         readings=counts.readings,
         rejected=dict(sorted(counts.rejected.items())),
+        rejected_digest=counts.rejected_digest,
+        next_steps=_next_steps(counts, months),
+        without_contract=sum(
+            count for name, count in counts.meter_points.items() if name not in contracted
+        ),
         first=first,
         last=last,
         months={month: _as_sent(months[month]) for month in sorted(counts.months)},
@@ -356,6 +373,16 @@ def prepare_batch(
         "message": signed.model_dump_json(),
     }
     return PreparedBatch(zone, written, TakenIn(receipt.source, signed, receipt.months), row)
+
+
+def _next_steps(
+    counts: Counts, months: Mapping[str, BatchState]
+) -> dict[Literal["billing", "correction"], int]:
+    """What a batch's readings wait for, and how many do."""
+    steps: Counter[Literal["billing", "correction"]] = Counter()
+    for month, count in counts.months.items():
+        steps["billing" if months[month] == "waiting" else "correction"] += count
+    return dict(+steps)
 
 
 def _as_sent(state: BatchState) -> Literal["waiting", "late"]:
