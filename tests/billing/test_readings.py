@@ -8,16 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridsecure.billing import readings as readings_module
 from gridsecure.billing.energy_text import EnergyStatus, kwh_to_wh
 from gridsecure.billing.interval_lengths import interval_minutes, resample_readings
 from gridsecure.billing.readings import (
+    as_categories,
     check_readings,
     make_readings,
     neighbour_steps,
+    take_rows,
 )
 from gridsecure.errors import InvalidReadingsError
 
 ZONE = "Asia/Shanghai"
+NAMES = pd.CategoricalDtype([f"M{number}-{row}" for number in range(3) for row in range(2)])
 
 
 @pytest.mark.parametrize("last", ["2026-07-02", "9999-12-31"])
@@ -33,6 +37,37 @@ def test_rows_are_sorted_by_meter_point_and_time_and_keep_their_order_where_both
             assert step == -1
         else:
             assert step == starts_us[after] - starts_us[here]
+
+
+@given(
+    sizes=st.lists(st.integers(0, 9), min_size=1, max_size=3),
+    cut=st.integers(0, 27),
+    left_out=st.sets(st.integers(0, 27)),
+    swapped=st.tuples(st.integers(0, 27), st.integers(0, 27)),
+    long=st.integers(1, 6),
+)
+def test_rows_taken_in_runs_are_those_taken_one_by_one(sizes, cut, left_out, swapped, long):
+    """Blocks the other way round, rows left out, two swapped: over one, two and three frames."""
+    parts = [
+        as_categories(
+            make_readings(
+                [f"M{number}-{row % 2}" for row in range(size)],
+                start=half_hours(size),
+                energy_wh=list(range(10 * number, 10 * number + size)),
+            )
+        ).assign(meter_point_id=lambda frame: frame["meter_point_id"].astype(NAMES))
+        for number, size in enumerate(sizes)
+    ]
+    rows = [*range(sum(sizes))]
+    rows = rows[cut:] + rows[:cut]
+    if max(swapped) < len(rows):
+        one, other = swapped
+        rows[one], rows[other] = rows[other], rows[one]
+    order = np.array([row for row in rows if row not in left_out], dtype=np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readings_module, "_LONG_RUN", long)
+        taken = take_rows(parts, order)
+    pd.testing.assert_frame_equal(taken, pd.concat(parts).iloc[order])
 
 
 def half_hours(count, *, first="2026-07-01", freq="30min"):

@@ -41,6 +41,7 @@ from gridsecure.billing.readings import (
     neighbour_steps,
     register_columns,
     start_us,
+    take_rows,
 )
 from gridsecure.billing.register_values import RegisterValues, complete_registers
 from gridsecure.billing.rule_books import HOLD, RuleBook
@@ -248,7 +249,7 @@ def _sorted(readings: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.int64]]:
     order, _ = neighbour_steps(meters, start_us(readings))
     if (order[1:] > order[:-1]).all():
         return readings, order
-    return readings.iloc[order], order
+    return take_rows([readings], order), order
 
 
 def _row_findings(
@@ -344,17 +345,20 @@ def _accepted(readings: pd.DataFrame, gaps: methods.Gaps, estimates: pd.DataFram
     stated = [MINUTES_COLUMN] if MINUTES_COLUMN in readings else []
     columns = [*COLUMNS, *registers, *stated]
     batch, alive, missing = gaps.batch, gaps.accepted, gaps.missing
-    kept = readings.loc[:, columns] if alive.all() else readings.loc[alive, columns]
-    meters, starts_us = batch.meters[alive], batch.starts_us[alive]
+    kept, rows = readings.loc[:, columns], np.flatnonzero(alive)
+    parts = [kept]
     if len(estimates):
-        filled = estimates.loc[:, columns].astype(kept.dtypes.to_dict())
-        kept = pd.concat([kept, filled])
-        meters = np.concatenate([meters, missing.meters])
-        starts_us = np.concatenate([starts_us, missing.starts_us])
-    order, _ = neighbour_steps(meters, starts_us)
-    if not np.array_equal(order, np.arange(len(order))):
-        kept = kept.iloc[order]
-    return kept.reset_index(drop=True)
+        parts.append(estimates.loc[:, columns].astype(kept.dtypes.to_dict()))
+        # Readings are in order; estimates go between them.
+        rows = np.append(rows, len(kept) + np.arange(len(estimates)))
+        order, _ = neighbour_steps(
+            np.append(batch.meters[alive], missing.meters),
+            np.append(batch.starts_us[alive], missing.starts_us),
+        )
+        rows = rows[order]
+    if len(rows) == len(kept) and len(parts) == 1:
+        return kept.reset_index(drop=True)
+    return take_rows(parts, rows).reset_index(drop=True)
 
 
 def _quarantined(
