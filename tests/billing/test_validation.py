@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridsecure.billing.readings import make_readings
+from gridsecure.billing.readings import NO_REGISTER, make_readings
 from gridsecure.billing.registers import registers_to_readings
 from gridsecure.billing.rule_books import parse_book
 from gridsecure.billing.rule_policies import ValidationPolicy
@@ -93,6 +93,18 @@ def test_a_spike_needs_both_the_factor_and_the_floor():
 
 def test_a_kettle_in_an_idle_home_is_no_spike():
     assert validate(changed(10, energy_wh=4_000)).quarantined.empty
+
+
+def test_readings_that_disagree_in_feed_in_alone_are_all_quarantined():
+    def sent(export_wh):
+        whole = clean().assign(export_wh=0)
+        return pd.concat([whole, whole.iloc[[10]].assign(export_wh=export_wh)], ignore_index=True)
+
+    result = validate(sent(5))
+    assert result.quarantined["reason"].tolist() == ["duplicate-conflict"] * 2
+    assert result.accepted.loc[10, "quality"] == "estimated"
+    for same in (0, NO_REGISTER):
+        assert validate(sent(same)).quarantined["reason"].tolist() == ["duplicate"]
 
 
 def test_conflicting_readings_are_all_quarantined_and_the_interval_estimated():

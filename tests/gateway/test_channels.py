@@ -11,9 +11,9 @@ from gridsecure.gateway.formats import read_readings
 HOURS = ",".join(f"{hour}:00" for hour in range(1, 25))
 
 
-def refusal(data: bytes) -> InvalidReadingsError:
+def refusal(data: bytes, **how: bool) -> InvalidReadingsError:
     with pytest.raises(InvalidReadingsError) as refused:
-        read_readings(data)
+        read_readings(data, **how)
     assert refused.value.remedy
     return refused.value
 
@@ -66,15 +66,22 @@ def test_registers_of_both_directions_are_differenced_apart():
     [
         ((("A", "2025-03-01", "无功", "1"),), "channel"),
         ((("A", "2025-03-01", "export", "1"),), "channel"),
-        (
-            tuple(("A", "2025-03-01", *rest)
-                  for rest in (("import", "1"), ("export", "1"), ("export", "2"))),
-            "conflict",
-        ),
     ],
-)  # fmt: skip
-def test_lines_that_are_neither_or_disagree_are_refused(lines, reason):
+)
+def test_lines_that_are_neither_are_refused(lines, reason):
     assert refusal(wide(*lines)).reason == f"readings.{reason}"
+
+
+def test_lines_that_disagree_of_feed_in_are_told_apart_in_a_file_and_refused_in_a_batch():
+    lines = (("import", "1"), ("export", "1"), ("export", "2"))
+    data = wide(*(("A", "2025-03-01", *rest) for rest in lines), ("B", "2025-03-01", "import", "3"))
+    file = read_readings(data)
+    assert len(file.readings) == len(file.lines) == 3 * 24
+    own = file.readings[file.readings["meter_point_id"] == "A"]
+    told = own[["energy_wh", "export_wh"]].drop_duplicates().to_numpy().tolist()
+    assert told == [[1_000, 1_000], [1_000, 2_000]]
+    assert set(file.lines[own.index]) == {2}
+    assert refusal(data, differences=False).reason == "readings.conflict"
 
 
 def test_a_column_of_feed_in_beside_channels_is_refused():

@@ -6,16 +6,19 @@ import stat
 import threading
 
 import httpx
+import pandas as pd
 import pytest
 from sqlmodel import col, select
 
 from gridsecure.compute.tables import UploadRow
 from gridsecure.errors import ConflictError, GridSecureError, InputError, StorageError
 from gridsecure.gateway import months, outbox
+from gridsecure.gateway.exceptions import Wanted, list_exceptions
 from gridsecure.gateway.month_plan import find_plan
 from gridsecure.periods import month_period
 from gridsecure.store import evidence
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.pages import PageAsked
 from tests.gateway.gateway_world import (
     CONTRACTS_HEADER,
     MONTH,
@@ -24,6 +27,7 @@ from tests.gateway.gateway_world import (
     forget_digests,
     kill_at,
 )
+from tests.gateway.reading_tables import long_table
 
 FIRST, COLUMNS = 1, 6
 """Columns of the first roster's bills, and of both rosters'."""
@@ -47,6 +51,20 @@ def committed(world):
 def manifests(world):
     plan = find_plan(world.zone, MONTH)
     return [outbox.load_outgoing(world.zone, name).upload for name in plan.names]
+
+
+def test_feed_in_that_contradicts_itself_is_set_aside_by_name_and_all_others_are_billed(world):
+    table = long_table(world).assign(channel="import")
+    name = table["meter_point_id"].iloc[0]
+    own = table[table["meter_point_id"] == name].assign(channel="export", kwh="0.100")
+    other = own.iloc[[5]].assign(kwh="0.200")
+    world.save(pd.concat([table, own, other]).to_csv(index=False).encode())
+    report = world.process()
+    assert report.problems["duplicate-conflict"] == 1
+    assert (report.billed_meters, report.quarantined, report.estimated) == (20, 2, 1)
+    with read_session(world.zone.engine) as session:
+        found, _ = list_exceptions(session, PageAsked(), wanted=Wanted(month=MONTH))
+    assert [(row.meter_point_id, row.rule) for row in found] == [(name, "duplicate-conflict")]
 
 
 def test_a_month_ends_with_every_roster_committed_and_counted(world):

@@ -13,7 +13,7 @@ duplicate, interval size, negative consumption, spike, unit of measure, zero con
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +30,7 @@ from gridsecure.billing.readings import (
     ReadingProblem,
     moment_us,
     neighbour_steps,
+    register_columns,
     start_us,
 )
 
@@ -56,6 +57,7 @@ class CheckedReadings:
         energy_wh: Energy [Wh].
         rank: Index into `QUALITIES`, so lower is better; -1 for an unknown flag.
         length_us: Interval length [µs]; 0 where it cannot be told.
+        registers: What registers beside it counted [Wh, varh]; below zero where nothing is said.
         zone: Zone name of the starts.
     """
 
@@ -66,6 +68,7 @@ class CheckedReadings:
     energy_wh: NDArray[np.int64]
     rank: NDArray[np.int64]
     length_us: NDArray[np.int64]
+    registers: Mapping[str, NDArray[np.int64]]
     zone: dt.tzinfo
 
 
@@ -105,6 +108,7 @@ def make_batch(readings: pd.DataFrame) -> CheckedReadings:
         energy_wh=readings["energy_wh"].to_numpy(np.int64),
         rank=ranks[flags],
         length_us=interval_minutes(readings) * MINUTE_US,
+        registers={name: readings[name].to_numpy(np.int64) for name in register_columns(readings)},
         zone=zone,
     )
 
@@ -214,7 +218,8 @@ def duplicates(batch: CheckedReadings, alive: Mask) -> tuple[Finding, Finding, F
 
     A better quality replaces a worse one (`superseded`). Among equals, the first of identical rows
     is kept and the others are `duplicate`; rows that disagree are all `duplicate-conflict`,
-    because nothing in them says which one is right.
+    because nothing in them says which one is right. So are rows that agree in energy and disagree
+    in what was fed in beside it, which is paid for, or in reactive energy.
     """
     masks = {name: np.zeros(len(batch.meters), dtype=bool) for name in ("worse", "same", "clash")}
     rows = np.flatnonzero(alive)
@@ -229,13 +234,17 @@ def duplicates(batch: CheckedReadings, alive: Mask) -> tuple[Finding, Finding, F
                 "start": batch.starts_us[rows],
                 "rank": batch.rank[rows],
                 "energy_wh": batch.energy_wh[rows],
-            },
+            }
+            | {name: values[rows] for name, values in batch.registers.items()},
             index=rows,
         )
         key = ["meter", "start"]
         worse = groups["rank"] > groups.groupby(key)["rank"].transform("min")
         best = groups[~worse]
         clash = best.groupby(key)["energy_wh"].transform("nunique") > 1
+        for name in batch.registers:
+            said = best[name].where(best[name] >= 0)  # what a row does not say contradicts nothing
+            clash |= said.groupby([best[one] for one in key]).transform("nunique") > 1
         same = best.duplicated(key, keep="first") & ~clash
         masks["worse"][rows[worse.to_numpy()]] = True
         masks["clash"][best.index[clash.to_numpy()]] = True

@@ -118,19 +118,28 @@ def _register_of_line(said: str) -> str:
     return name
 
 
-def join_channels(taken: pd.DataFrame, fed_in: pd.DataFrame) -> pd.DataFrame:
-    """Readings of energy taken, with what was fed in beside them.
+def refuse_contradictions(fed_in: pd.DataFrame) -> None:
+    """Refuse lines that say different things of what was fed in in one interval.
 
     Raises:
-        InvalidReadingsError: `readings.conflict`: two lines say what was fed in in one interval.
+        InvalidReadingsError: `readings.conflict`.
     """
-    exported = fed_in[[*_KEY, "energy_wh", "quality", "minutes"]].drop_duplicates()
-    if exported.duplicated(_KEY).any():
+    said = fed_in[[*_KEY, "energy_wh", "quality", "minutes"]].drop_duplicates()
+    if said.duplicated(_KEY).any():
         raise InvalidReadingsError(
             "Two lines of channel export hold different readings of one interval.",
             reason="readings.conflict",
             remedy="A line is one channel of one meter point; take the wrong one out.",
         )
+
+
+def join_channels(taken: pd.DataFrame, fed_in: pd.DataFrame) -> pd.DataFrame:
+    """Readings of energy taken, with what was fed in beside them.
+
+    An interval of which several different energies fed in are told is there once for each, so that
+    validation sets it aside by name.
+    """
+    exported = fed_in[[*_KEY, "energy_wh", "quality", "minutes"]].drop_duplicates()
     names = {"energy_wh": "export_wh", "quality": "export_quality", "minutes": "export_minutes"}
     joined = taken.merge(exported.rename(columns=names), on=_KEY, how="left")
     spans = exported.groupby("meter_point_id")["start"].agg(["min", "max"])

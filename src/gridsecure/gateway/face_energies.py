@@ -59,8 +59,7 @@ def tell_energies(
         A readings frame with `minutes`, and what was concluded on the way.
 
     Raises:
-        InvalidReadingsError: Energies fed in contradict each other (`readings.conflict`), or as
-            `registers_to_readings`.
+        InvalidReadingsError: As `registers_to_readings`.
     """
     faces = faces.reset_index(drop=True)
     register = faces[REGISTER]

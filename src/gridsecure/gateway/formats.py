@@ -55,6 +55,7 @@ from gridsecure.gateway.channels import (
     Channels,
     has_channels,
     join_channels,
+    refuse_contradictions,
     split_channels,
 )
 from gridsecure.gateway.daily_values import (
@@ -237,10 +238,15 @@ def _read_cells(
     if channels.fed_in.empty:
         return file
     export = _read_channel(replace(found, cells=channels.fed_in), timezone, interval, asked)
+    if not found.differences:  # who sends a batch is there to send a better one
+        refuse_contradictions(export.readings)
+    joined = join_channels(file.readings.assign(row=range(len(file.readings))), export.readings)
+    rows = joined.pop("row").to_numpy(np.int64)
     return replace(
         file,
-        readings=join_channels(file.readings, export.readings),
+        readings=joined,
         problems=(*file.problems, *export.problems),
+        lines=None if file.lines is None else file.lines[rows],
     )
 
 

@@ -102,10 +102,6 @@ def face_energies(
 
     Returns:
         A readings frame with `minutes`; problems of the period.
-
-    Raises:
-        InvalidReadingsError: Energies that a register fed in contradict each other
-            (`readings.conflict`).
     """
     parts: list[pd.DataFrame] = []
     problems: list[ReadingProblem] = []
