@@ -113,7 +113,16 @@ def test_a_source_declares_its_unit_once(sources):
     assert "register the source" in refused.json()["remedy"]
     assert sources.register("headend", **own, unit="kWh").json()["unit"] == "kWh"
     assert sources.receipt(sources.send(bare, **named)).readings == 2
-    wrong = sources.register("headend", **own, unit="MWh")
+    assert sources.register("headend", **own, unit="MWh").json()["unit"] == "MWh"
+    lines = bare.decode().splitlines()
+    says = "\n".join([f"{lines[0]},unit", *(f"{line},kWh" for line in lines[1:])])
+    by_name = f"{HEAD}HOME-1,2026-07-15 01:00,0.4\n"
+    for contradicting in (says, by_name):
+        number = next(NAMES)
+        sent_now = {"batch": f"z{number}", "sequence": number}
+        refused = sources.send(contradicting.encode(), **sent_now)
+        assert refused.json()["reason"] == "readings.unit", refused.text
+    wrong = sources.register("headend", **own, unit="GJ")
     assert (wrong.status_code, wrong.json()["reason"]) == (422, "message.invalid")
 
 

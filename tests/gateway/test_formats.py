@@ -159,7 +159,7 @@ ROW = f"A,2026-07-01 00:00,{SECRET}"
         (f"meter_point_id,start\nA,{SECRET}\n".encode(), "columns", "missing"),
         (f"meter_point_id,start,kwh,KWH\n{ROW},1\n".encode(), "columns", "'kwh' twice"),
         (wide_file("A,2026-07-01" + f",{SECRET}" * 26, points=26), "columns", "missing"),
-        (f"meter_point_id,start,kwh,unit\n{ROW},Wh\n".encode(), "unit", "not in kWh"),
+        (f"meter_point_id,start,kwh,unit\n{ROW},Wh\n".encode(), "unit", "kWh for kwh, and line 2"),
         (f"meter_point_id,start,kwh,unit\n{ROW},kWh\n{ROW},MWh\n".encode(), "unit", "line 3"),
         (long_file(ROW, f"A,2026-07-01 00:30,{SECRET}45"), "energy", "line 3: more than three"),
         (long_file(ROW, f"A,2026-07-01 00:30,{SECRET}x"), "energy", "not a decimal number"),

@@ -177,8 +177,8 @@ def test_a_statistic_is_the_face_as_its_hour_ends(mark):
     assert set(file.readings["meter_point_id"]) == {"sensor.p1_import"}
 
 
-def test_statistics_of_another_unit_or_of_none_are_refused():
-    for unit in ("Wh", "", "m³"):
+def test_statistics_of_an_unknown_unit_or_of_none_are_refused():
+    for unit in ("GJ", "", "m³"):
         assert refusal(STATISTICS.replace("kWh", unit), meaning=Meaning()).reason == "readings.unit"
     bare = "\n".join(",".join(line.split(",")[2:]) for line in STATISTICS.splitlines())
     assert refusal(bare).reason == "readings.unit"
@@ -193,7 +193,7 @@ def test_a_declared_unit_is_of_values_without_one_and_of_no_others():
     assert len(read_readings(blank.encode(), meaning=said).readings) == 2
     history = "\n".join(line.rpartition(",")[0] for line in HISTORY.splitlines())
     assert len(read_readings(history.encode(), timezone="UTC", meaning=said).readings) == 3
-    for text in (STATISTICS, HISTORY):
+    for text in (STATISTICS, HISTORY):  # that contradict it
         assert refusal(text.replace("kWh", "Wh"), meaning=said).reason == "readings.unit"
 
 

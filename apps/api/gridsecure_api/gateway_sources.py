@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.gateway.ingestion.source_states import remove_source, replace_key, set_state
 from gridsecure.gateway.ingestion.sources import Source, list_sources, register_source
+from gridsecure.gateway.meanings import Unit
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.wire.gateway import SourceRegistered
 from gridsecure_api.deps import require
@@ -39,7 +40,7 @@ class SourceDeclared(_Body):
     webhook: str = Field(default="", max_length=2000)
     interval_minutes: int = Field(default=0, ge=0, le=1440)
     formats: list[str] = Field(default=[], max_length=100)
-    unit: Literal["", "kWh"] = ""
+    unit: Unit = ""
 
 
 class KeyReplaced(_Body):

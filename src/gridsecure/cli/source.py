@@ -68,7 +68,7 @@ FormatsOption = Annotated[
 
 
 UnitOption = Annotated[
-    str, typer.Option(help="Unit of values that stand without one in its exports: kWh.")
+    str, typer.Option(help="Unit of values that stand without one: Wh, kWh or MWh.")
 ]
 IntervalOption = Annotated[
     int, typer.Option(min=0, help="Minutes of its intervals, for batches that show none.")

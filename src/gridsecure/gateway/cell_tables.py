@@ -7,8 +7,8 @@ nor columns that are passed over. What its columns are together is one of the la
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -17,8 +17,7 @@ import pandas as pd
 from gridsecure.billing.interval_lengths import UNKNOWN
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files
-from gridsecure.gateway import format_cells as cells
-from gridsecure.gateway.channels import CHANNEL, FACES_FED_IN
+from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN
 from gridsecure.gateway.column_names import (
     LAYOUTS,
     QUOTABLE_NAME,
@@ -38,6 +37,7 @@ from gridsecure.gateway.table_text import (
     read_cells,
 )
 from gridsecure.gateway.wide_days import POINT_MINUTES
+from gridsecure.gateway.written_units import to_kwh
 
 _TOTALS: Final = (
     "合计",
@@ -53,6 +53,7 @@ _TOTALS: Final = (
 _LONG = {"meter_point_id", "start"}
 WIDE: Final = {"meter_point_id", "date"}
 """Columns of every table of days."""
+_ENERGIES = {"kwh", "export_kwh", FACES, FACES_FED_IN}
 _VALUES = {"kwh", "register_kwh", "ratio"}
 _OPTIONAL = {"quality", "unit", "values", "stamps", CHANNEL}
 REGISTERS: Final = {"kvarh": "reactive_varh", "export_kwh": "export_wh"}
@@ -70,6 +71,7 @@ class CellTable:
         minutes: Length of every interval, where its format fixes it.
         delay: From the time that is written to the moment that a face was read.
         books, differences: As `read_readings` has them.
+        units: Columns -> the unit that their names say, where they say one.
     """
 
     cells: pd.DataFrame
@@ -79,13 +81,33 @@ class CellTable:
     delay: pd.Timedelta = UNKNOWN
     books: MeterBooks = NO_BOOKS
     differences: bool = True
+    units: Mapping[str, str] = field(default_factory=dict)
+
+    def in_kwh(self, *, declared: str) -> CellTable:
+        """The same table with all its energies in kWh.
+
+        Args:
+            declared: Unit that the source declared; empty where it declared none.
+
+        Raises:
+            InvalidReadingsError: Its units are not those that are read, or contradict each other
+                (`readings.unit`).
+        """
+        faces = self.units.get(FACES, "")
+        said = {
+            name: self.units.get(name, faces if is_of_hours(name) else "")
+            for name in self.cells.columns
+            if name in _ENERGIES or POINTS.fullmatch(name) or is_of_hours(name)
+        }
+        return replace(self, cells=to_kwh(self.cells, said, declared=declared))
 
 
-def parse_table(text: TableText, *, packed: int | None) -> CellTable:
+def parse_table(text: TableText, *, packed: int | None, declared: str) -> CellTable:
     """The text of a file as a table of one of the layouts.
 
     Args:
         packed: The file's size before it was decompressed.
+        declared: Unit that the source declared; empty where it declared none.
 
     Raises:
         InvalidReadingsError: It is none (`readings.columns`, `.malformed`, `.empty`, `.too-many`,
@@ -93,7 +115,7 @@ def parse_table(text: TableText, *, packed: int | None) -> CellTable:
     """
     header = text.header()
     separator = foreign_files.separator_of(header)
-    columns = name_columns(foreign_files.cells_of(header))
+    columns = name_columns(foreign_files.cells_of(header), declared=declared)
     names = columns.names
     _check_names(names)
     lines = check_field_counts(text, separator=separator)
@@ -106,7 +128,7 @@ def parse_table(text: TableText, *, packed: int | None) -> CellTable:
     if is_matrix(names):
         table = lines_of_days(table, totals=_TOTALS)
     check_columns(table)
-    return CellTable(known_lines(table), text.encoding, columns.at_ends)
+    return CellTable(known_lines(table), text.encoding, columns.at_ends, units=columns.units)
 
 
 def known_lines(table: pd.DataFrame) -> pd.DataFrame:
@@ -199,24 +221,4 @@ def check_columns(table: pd.DataFrame) -> None:
             f"The columns are not those of a known layout. {found_text}",
             reason="readings.columns",
             remedy=f"Name the columns {LAYOUTS}.",
-        )
-
-
-def check_units(table: pd.DataFrame) -> None:
-    """Refuse a table that says of a line that it is not in kWh.
-
-    Raises:
-        InvalidReadingsError: `readings.unit`.
-    """
-    if "unit" not in table.columns:
-        return
-    units = table["unit"].str.strip()
-    wrong = np.flatnonzero(units.str.lower() != "kwh")
-    if len(wrong):
-        kind = "mixes units" if units.nunique() > 1 else "is not in kWh"
-        raise InvalidReadingsError(
-            f"The file {kind}; the first other unit is on line {table.index[wrong[0]]}.",
-            reason="readings.unit",
-            remedy="Convert every reading to kWh; GridSecure never guesses a factor.",
-            problems=cells.line_problems(table, wrong, rule="unit-mismatch", detail="unit not kWh"),
         )

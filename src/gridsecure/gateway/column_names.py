@@ -8,7 +8,8 @@ what it is probably meant to be.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gridsecure.billing.register_hours import register_name
@@ -37,7 +38,7 @@ _READ_NAMES: Final = {
     "meter_point_id": "户号 用户编号 用户号 计量点编号 测量点编号 nmi mpan cups cons_no",
     "date": "日期 数据日期 data_date",
     "start": "开始时间 interval_start start_time 冻结时间 日冻结时间 数据冻结时间 上1次_日冻结时间",
-    "kwh": "电量_kwh 用电量_kwh 电量_千瓦时 用电量_千瓦时 usage_kwh consumption_kwh energy_kwh",
+    "kwh": "电量_kwh 用电量_kwh usage_kwh consumption_kwh energy_kwh",
     "register_kwh": f"示值 表码 pap_r 00010000 00100201 {_registers('正向')}",
     "register_export_kwh": f"rap_r 00020000 00200201 {_registers('反向')}",
     "export_kwh": "反向电量_kwh 上网电量_kwh export_kwh",
@@ -77,6 +78,10 @@ _OURS: Final = re.compile(
     r"meter_point_id|start|kwh|kvarh|export_kwh|register_kwh|register_export_kwh|quality|unit|values|stamps|date|ratio|channel"
     r"|p[1-9][0-9]{0,2}"
 )
+_UNITS: Final = {
+    "wh": "Wh", "kwh": "kWh", "mwh": "MWh", "瓦时": "Wh", "千瓦时": "kWh", "兆瓦时": "MWh",
+}  # fmt: skip
+_UNIT: Final = re.compile(rf"(?:(?<=_)|^)({'|'.join(_UNITS)})(?=_|$)")
 _UNREAD: Final = "~"
 _DAY_MINUTES: Final = 1440
 _FEWEST_DAYS: Final = 2
@@ -91,19 +96,33 @@ class ColumnNames:
     Args:
         at_ends: Whether the columns of a wide file were named by the ends of their intervals,
             which is when faces of a register are read.
+        units: Our names of columns -> the unit that the written ones say, where they say one.
     """
 
     names: tuple[str, ...]
     at_ends: bool = False
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
-def name_columns(written: list[str]) -> ColumnNames:
+def name_columns(written: list[str], *, declared: str = "") -> ColumnNames:
     """Our names of columns, where the written ones can mean nothing else.
 
     Columns named by the clock become p1 … pN where together they are the day's intervals, by their
     starts or by their ends.
+
+    Args:
+        declared: Unit of the values, where whoever sends them declared one. With it, or with a
+            column `unit`, names that leave the unit open mean energies.
     """
+    found = _name_columns(written, declared)
+    said = zip(found.names, map(unit_of, written), strict=True)
+    return replace(found, units={name: unit for name, unit in said if unit})
+
+
+def _name_columns(written: list[str], declared: str) -> ColumnNames:
     names = _without_lone_registers(_without_passed_over(written))
+    if declared or "unit" in names:
+        names = _with_open_names(names)
     times = [name for name in names if _TIME.fullmatch(name)]
     step = POINT_MINUTES.get(len(times), 0)
     clock = (_TIME.fullmatch(name) for name in times)
@@ -115,6 +134,23 @@ def name_columns(written: list[str]) -> ColumnNames:
         return ColumnNames(names)
     points = {name: f"p{number}" for number, name in enumerate(times, start=1)}
     return ColumnNames(tuple(points.get(name, name) for name in names), minutes != starts)
+
+
+def unit_of(written: str) -> str:
+    """The unit that the name of a column says; empty where it says none."""
+    found = _UNIT.search(_key(written))
+    return _UNITS[found[1]] if found else ""
+
+
+def _with_open_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The same, names of energies that say no unit among ours."""
+    meant = [_MEANT.get(_key(name), name) for name in names]
+    return tuple(
+        ours
+        if ours in ("kwh", "export_kwh") and ours not in names and meant.count(ours) == 1
+        else name
+        for name, ours in zip(names, meant, strict=True)
+    )
 
 
 def is_passed_over(name: str) -> bool:
@@ -160,7 +196,12 @@ def _known_name(written: str) -> str:
     if _OURS.fullmatch(name.lower()) or is_of_hours(name.lower()):
         return name.lower()
     register = register_of_hours(name)
-    return f"{FACES_OF_HOURS}{register}" if register else _READ.get(_key(name), name)
+    if register:
+        return f"{FACES_OF_HOURS}{register}"
+    # In another unit, but for that the same name.
+    key = _UNIT.sub(lambda found: found[0].replace(found[1], "kwh"), _key(name))
+    other = _UNIT.search(_key(name)) is not None and _OURS.fullmatch(key) is not None
+    return key if other else _READ.get(key, name)
 
 
 def is_of_hours(name: str) -> bool:

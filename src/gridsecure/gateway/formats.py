@@ -46,11 +46,12 @@ from gridsecure.gateway.cell_tables import (
     WIDE,
     CellTable,
     check_columns,
-    check_units,
     known_lines,
     parse_table,
 )
 from gridsecure.gateway.channels import (
+    FACES,
+    FACES_FED_IN,
     OF_HOURS,
     Channels,
     has_channels,
@@ -85,6 +86,7 @@ from gridsecure.gateway.value_kinds import (
 )
 from gridsecure.gateway.wide_days import POINT_MINUTES, WidePoints, lay_out_days
 from gridsecure.gateway.workbooks import SIGNATURE, read_workbook
+from gridsecure.gateway.written_units import KWH
 
 _ANYTHING: Final = Meaning(stamps=Stamps.END, meter_point_id="any")
 _SIGNATURE_BYTES: Final = 16
@@ -210,15 +212,15 @@ def read_long_table(
     """
     check_columns(cells)
     table = known_lines(without_blank_lines(cells))
-    found = CellTable(table, "utf-8", at_ends=False, differences=False)
-    return _read_cells(found, timezone, interval, meaning)
+    said = dict.fromkeys(("kwh", "export_kwh", FACES, FACES_FED_IN), KWH)
+    found = CellTable(table, "utf-8", at_ends=False, differences=False, units=said)
+    return _read_cells(found.in_kwh(declared=meaning.unit), timezone, interval, meaning)
 
 
 def _read_cells(
     found: CellTable, timezone: str, interval: pd.Timedelta | None, meaning: Meaning
 ) -> ReadingsFile:
     """Read a table, one channel after the other."""
-    check_units(found.cells)
     if meaning.zone is not None:
         format_times.refuse_other_offsets(found.cells, meaning.zone)
     asked = _tell_ends(found.cells, find_meaning(found.cells, meaning))
@@ -464,10 +466,11 @@ def _read_table(
     text = text.without_preamble(foreign_files.preamble_lines(head))
     export = find_export(foreign_files.cells_of(text.header()))
     if export is None:
-        return parse_table(text, packed=packed)
-    table = read_export(text, export, packed=packed, meaning=meaning, timezone=timezone)
+        table = parse_table(text, packed=packed, declared=meaning.unit)
+        return table.in_kwh(declared=meaning.unit)
+    exported = read_export(text, export, packed=packed, meaning=meaning, timezone=timezone)
     delay = pd.Timedelta(minutes=export.delay)
-    return CellTable(table, text.encoding, at_ends=False, minutes=export.minutes, delay=delay)
+    return CellTable(exported, text.encoding, at_ends=False, minutes=export.minutes, delay=delay)
 
 
 def _to_text(data: bytearray) -> TableText:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
+Unit = Literal["", "Wh", "kWh", "MWh"]
+"""Of energies; empty where nobody says it."""
+
 
 class Values(StrEnum):
     """What the numbers are."""
@@ -31,14 +34,14 @@ class Meaning:
         zone: Zone of the clock that the times are read from [IANA name, or offset as `+05:30`]. A
             time with another offset than it has at that moment contradicts it.
         meter_point_id: The one whose readings they are, where a file is of one and names none.
-        unit: Of values that stand without one in a format that leaves it open.
+        unit: Of values that stand without one; empty for kWh, where a format leaves none open.
     """
 
     values: Values | None = None
     stamps: Stamps | None = None
     zone: str | None = None
     meter_point_id: str = ""
-    unit: Literal["", "kWh"] = ""
+    unit: Unit = ""
 
 
 NOTHING_SAID: Final = Meaning()

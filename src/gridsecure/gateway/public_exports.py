@@ -30,6 +30,7 @@ from gridsecure.gateway.table_text import (
     check_reading_count,
     read_cells,
 )
+from gridsecure.gateway.written_units import KWH, to_kwh
 
 _OURS: Final = ("meter_point_id", "mpan", "unit")
 
@@ -225,6 +226,9 @@ def read_export(
     table = table.assign(meter_point_id=_ids(table, export, meaning.meter_point_id))
     if export.asks_unit:
         table = _with_unit(table, export, meaning.unit)
+    own = "" if export.asks_unit else KWH
+    values = dict.fromkeys((*export.taken, *export.fed_in), own)
+    table = to_kwh(table, values, declared=meaning.unit)
     if export.time == "last_changed":
         return faces_of_states(table, stamps=meaning.stamps)
     if "end" in table:
@@ -275,8 +279,8 @@ def _with_unit(table: pd.DataFrame, export: Export, declared: str) -> pd.DataFra
         raise InvalidReadingsError(
             f"The file is {export.what}, and does not say in which unit its values are.",
             reason="readings.unit",
-            remedy="Put a column unit beside the others that says kWh on every line, or register"
-            " the source that sends it with the unit kWh.",
+            remedy="Put a column unit beside the others that says Wh, kWh or MWh on every line, or"
+            " register the source that sends it with its unit.",
         )
     return table
 

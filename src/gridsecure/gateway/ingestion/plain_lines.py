@@ -67,6 +67,7 @@ def read_plain_lines(data: bytes, source: Source) -> PlainReadings | None:
     """
     # What a source declared of zone and formats is held against its bodies by the other reader.
     is_open = source.stamps == "start" and not source.declares_zone and not source.formats
+    is_open = is_open and source.unit in ("", "kWh")  # as the header says
     if (
         len(data) > MOST_BYTES
         or not is_open

@@ -30,7 +30,7 @@ from gridsecure.billing.readings import DAY_MINUTES, INTERVAL_MINUTES
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import AccessDeniedError, ConflictError, GridSecureError, InputError
 from gridsecure.gateway.formats import LAYOUT_NAMES
-from gridsecure.gateway.meanings import Meaning, Stamps
+from gridsecure.gateway.meanings import Meaning, Stamps, Unit
 from gridsecure.gateway.tables import SourceRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store import evidence
@@ -69,7 +69,7 @@ class Source:
         declares_zone: Whether the zone is its own word, which its times may not contradict, or the
             gateway's for want of one.
         formats: Of `LAYOUT_NAMES`, those that it sends; without any, all.
-        unit: Of values that stand without one in exports that leave it open; empty for none.
+        unit: Of values that stand without one; empty for none.
         state: Whether it may send.
     """
 
@@ -82,7 +82,7 @@ class Source:
     interval_minutes: int = 0
     declares_zone: bool = False
     formats: tuple[str, ...] = ()
-    unit: Literal["", "kWh"] = ""
+    unit: Unit = ""
     state: SourceState = "active"
 
     @property
@@ -123,7 +123,7 @@ def register_source(  # noqa: PLR0913 - what a source declares, part by part
     webhook: str,
     interval_minutes: int,
     formats: Sequence[str] = (),
-    unit: Literal["", "kWh"] = "",
+    unit: Unit = "",
     person: str,
     at: datetime,
 ) -> Source:
