@@ -103,7 +103,7 @@ def test_a_day_of_25_hours_is_divided_over_them_to_the_wh():
         ("CONS_NO,1/2/2014,2/2/2014\nA1,77.31,2\n", "timestamp"),
         ("CONS_NO,2014/1/1,2014/1/32\nA1,77.31,2\n", "timestamp"),
         ("CONS_NO,2014/1/1,2014/1/2\nA1,77.31kWh,2\n", "energy"),
-        ("CONS_NO,2014/1/1,2014/1/2,unit\nA1,77.31,2,MWh\n", "unit"),
+        ("CONS_NO,2014/1/1,2014/1/2,unit\nA1,77.31,2,GJ\n", "unit"),
         ("meter_point_id,date,kwh,register_kwh\nA1,2014-01-01,77.31,2\n", "columns"),
         ("meter_point_id,date,register_kwh\nA1,2014-01-01,77.31\n", "stamps"),
         (matrix(A=[str(100 + day) for day in range(31)]), "cumulative"),
