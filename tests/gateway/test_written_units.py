@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.check_files import read_checks
 from gridsecure.gateway.formats import read_readings
 from gridsecure.gateway.meanings import Meaning
 from gridsecure.gateway.written_units import move_point
@@ -100,6 +101,15 @@ def test_what_contradicts_itself_or_says_nothing_is_refused(head, cells, unit, s
     assert error.reason == "readings.unit"
     assert says in str(error)
     assert "412" not in f"{error}{error.problems}"
+
+
+@pytest.mark.parametrize(
+    ("head", "cell"), [("register_wh", "1000500"), ("register_mwh", "1.0005"), ("示值", "1000.5")]
+)
+def test_a_file_to_compare_with_is_in_the_unit_of_its_header(tmp_path, head, cell):
+    path = tmp_path / "faces.csv"
+    path.write_bytes(table(head, cell))
+    assert read_checks(path, timezone="Asia/Shanghai")["energy_wh"].tolist() == [1000500]
 
 
 def test_a_fraction_of_a_watt_hour_is_refused_and_an_open_name_stays_open():

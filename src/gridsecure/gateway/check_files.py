@@ -52,6 +52,7 @@ from gridsecure.gateway.table_text import (
     load_bytes,
     read_cells,
 )
+from gridsecure.gateway.written_units import to_kwh
 from gridsecure.periods import BillingPeriod
 
 _FACES: Final = {"meter_point_id", "start", "register_kwh"}
@@ -87,7 +88,8 @@ def read_checks(path: Path, *, timezone: str) -> pd.DataFrame:
     data, packed = load_bytes(path)
     text = decode(data)
     header = text.header()
-    separator, names = separator_of(header), name_columns(cells_of(header)).names
+    separator, columns = separator_of(header), name_columns(cells_of(header))
+    names = columns.names
     if sorted(names) not in (sorted(_FACES), sorted(_TOTALS)):
         raise InvalidReadingsError(
             "The header is not one of the layouts of check files.",
@@ -100,7 +102,9 @@ def read_checks(path: Path, *, timezone: str) -> pd.DataFrame:
     check_reading_count(lines - 1, packed=packed)
     table = read_cells(text, separator=separator, columns=names)
     are_faces = "register_kwh" in names
-    energy_wh, missing = cells.read_energy(table, ["register_kwh" if are_faces else "kwh"])
+    energy = "register_kwh" if are_faces else "kwh"
+    table = to_kwh(table, {energy: columns.units.get(energy, "")})
+    energy_wh, missing = cells.read_energy(table, [energy])
     read = format_times.read_starts if are_faces else format_times.read_days
     checks = make_readings(
         table["meter_point_id"].astype("str").str.strip().reset_index(drop=True),
