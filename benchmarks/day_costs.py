@@ -18,7 +18,7 @@ import pandas as pd
 from benchmarks.figures import Figure
 from benchmarks.sizes import BenchSizes
 from gridsecure.billing.contracts import load_contracts
-from gridsecure.cli.local_months import close_month
+from gridsecure.cli.local_months import answer_approved, close_month
 from gridsecure.cli.local_parties import ACTOR, LocalParties, local_parties
 from gridsecure.cli.online import utc_now
 from gridsecure.compute.jobs import LocalPool
@@ -31,7 +31,7 @@ from gridsecure.gateway.ingestion.batches import Arrival, BatchName, batch_folde
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
 from gridsecure.gateway.month_files import load_day_files
-from gridsecure.key_authority.checker.answering import RELEASED, answer_request
+from gridsecure.key_authority.checker.answering import RELEASED
 from gridsecure.periods import local_day
 from gridsecure.simulator.synthetic_meters import SimulatedMonth, simulate
 
@@ -131,6 +131,6 @@ def _release(local: LocalParties, day: str) -> None:
     pool = LocalPool(zone.objects.store, read_known_keys(zone.engine))
     run_plan(zone, order, pool=pool, clock=utc_now, progress=lambda _done, _of: None)
     (envelope,) = list_waiting_requests(zone)
-    outcome = answer_request(local.authority, envelope, view=local.platform, clock=utc_now)
+    outcome = answer_approved(local, envelope)
     if outcome.state != RELEASED:
         raise AssertionError(f"the load curve was not released: {outcome.reason}")

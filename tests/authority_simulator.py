@@ -10,8 +10,9 @@ Transcripts are made by the platform's own worker code; tests change them and si
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,17 +28,25 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.rosters import Roster
 from gridsecure.key_authority.checker.answering import (
+    WAITING,
     Outcome,
     answer_request,
     list_certificates,
 )
+from gridsecure.key_authority.checker.approvals import (
+    AskedApproval,
+    read_subjects,
+    record_approval,
+)
 from gridsecure.key_authority.checker.key_sets import publish_key_set
+from gridsecure.key_authority.checker.platform_view import PlatformView
 from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.shadows import list_previews
 from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement, VaultDoor
 from gridsecure.key_authority.vault.custody import KeyPlace, keep_key_set
 from gridsecure.key_authority.vault.decryption import Vault
+from gridsecure.key_authority.vault.gate import ReleaseGate
 from gridsecure.messages import (
     KeySetRequest,
     ReleaseCertificate,
@@ -58,6 +67,7 @@ from gridsecure.store.evidence import EvidenceEntry, EvidenceRow, _entry, verify
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.pages import PageAsked
 from gridsecure.store.schema import migrate
+from tests.approving import APPROVERS, approval_of
 from tests.grid_simulator import (
     NOW,
     OFFICE,
@@ -134,6 +144,41 @@ class View:
         return self.grid.platform_zone.objects.get(digest) if found is None else found
 
 
+def own_vault(folder: Path, checker: Sm2PrivateKey) -> Vault:
+    """A vault in this process that holds the policy of tests and its officers' keys."""
+    gate = ReleaseGate(folder, policy=POLICY, approvers=APPROVERS, clock=lambda: NOW)
+    return Vault(folder, KEK, checker.public_key, OFFICE.public_key, gate)
+
+
+def approve_all(zone: AuthorityZone, *, now: datetime = NOW) -> None:
+    """As the officers: approve whatever waits."""
+    for asked in waiting_subjects(zone, now=now):
+        for officer in APPROVERS.values():
+            if officer.role in asked.missing:
+                signed = approval_of(asked.text, role=officer.role, now=now)
+                record_approval(zone, signed, bearer=officer.person, now=now)
+
+
+def waiting_subjects(zone: AuthorityZone, *, now: datetime = NOW) -> list[AskedApproval]:
+    with read_session(zone.engine) as session:
+        return read_subjects(session, PageAsked(), state=WAITING, now=now)[0]
+
+
+def answer_approved(
+    zone: AuthorityZone,
+    request: Signed,
+    *,
+    view: PlatformView,
+    clock: Callable[[], datetime] = lambda: NOW,
+) -> Outcome:
+    """Have a request answered that officers approve as soon as they see it."""
+    outcome = answer_request(zone, request, view=view, clock=clock)
+    if outcome.state != WAITING:
+        return outcome
+    approve_all(zone, now=clock())
+    return answer_request(zone, request, view=view, clock=clock)
+
+
 class Authority:
     """A key authority in one process, around the session's key sets.
 
@@ -182,7 +227,7 @@ class Authority:
 
     def _own_vault(self) -> Vault:
         """A vault that holds the session's keys without files of its own."""
-        vault = Vault(self.folder, KEK, self.grid.authority_key.public_key, OFFICE.public_key)
+        vault = own_vault(self.folder, self.grid.authority_key)
         for key_set in grid_keys().secret.values():
             vault._opened[self.gateway, key_set.public.key_id] = key_set
         return vault
@@ -205,6 +250,7 @@ class Authority:
             settlement=self.settlement,
             vault=self.vault,
             policy=POLICY,
+            approvers=APPROVERS,
             shadow_questions=12,
         )
 
@@ -367,7 +413,7 @@ class Authority:
     # --- the authority's part ------------------------------------------------------------------
 
     def answer(self, request: Signed) -> Outcome:
-        return answer_request(self.zone, request, view=self.view, clock=lambda: NOW)
+        return answer_approved(self.zone, request, view=self.view)
 
     @property
     def certificates(self) -> list[ReleaseCertificate]:

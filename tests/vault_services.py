@@ -1,7 +1,11 @@
-"""Vaults as their operator starts them: the real program, its own settings, its own folder."""
+"""Vaults as their operator starts them: the real program, its own settings, its own folder.
+
+Its clock stands at the tests' time, in which officers approve.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,8 +17,9 @@ from pathlib import Path
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure_api.settings import VaultSettings
+from tests.approving import ENTRIES
 from tests.authority_simulator import KEK, keep_grid_keys
-from tests.grid_simulator import OFFICE
+from tests.grid_simulator import NOW, OFFICE
 
 START_SECONDS = 120.0
 
@@ -35,18 +40,23 @@ def vault_settings(folder: Path, checker: Sm2PrivateKey, *, has_keys: bool = Tru
         socket=door / "v",
         checker_public_key=checker.public_key.point.hex(),
         billing_office_public_key=OFFICE.public_key.point.hex(),
+        policy="uniform-15",
+        approvers=ENTRIES,
     )
 
 
 def environment_of(settings: VaultSettings) -> Mapping[str, str]:
-    given = settings.model_dump(exclude_none=True)
-    return {f"GRIDSECURE_VAULT_{name.upper()}": str(value) for name, value in given.items()}
+    given = settings.model_dump(mode="json", exclude_none=True)
+    return {
+        f"GRIDSECURE_VAULT_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in given.items()
+    }
 
 
 def launch_vault(settings: VaultSettings) -> subprocess.Popen[bytes]:
     """Start a vault and do not wait for it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "gridsecure_api.vault"],
+        [sys.executable, "-m", "tests.vault_at", NOW.isoformat()],
         env={**os.environ, **environment_of(settings)},
         cwd=Path(__file__).parents[1],
         stdin=subprocess.DEVNULL,

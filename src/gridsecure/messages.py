@@ -460,6 +460,8 @@ class ShadowPreview(Message):
     policy_name: str = ""
     policy_version: int = 0
     minima: FewestCustomers = {}
+    subject: str = ""
+    approvals: list[Signed] = []
 
 
 class CellTotal(Message):
@@ -481,6 +483,9 @@ class ReleaseCertificate(Message):
     `minima` says how few customers a cell may be told of, by resolution, customer class (`*` for
     all others) and measure; what is not in it was not permitted. Certificates of before there were
     policies have none, and held all cells to `minimum_members`, which is the smallest of them.
+
+    `subject` is the exact text of what officers approved, and `approvals` are their signatures, as
+    `gridsecure.approvals` reads them.
     """
 
     kind: ClassVar[str] = "release"
@@ -502,6 +507,8 @@ class ReleaseCertificate(Message):
     policy_name: str = ""
     policy_version: int = 0
     minima: FewestCustomers = {}
+    subject: str = ""
+    approvals: list[Signed] = []
 
 
 class BatchReceipt(Message):

@@ -93,7 +93,7 @@ PAGED = {
         "/v1/correction-orders",
     },
     "platform": {"/runs", "/release-requests"},
-    "authority": {"/releases", "/shadow-previews", "/gateway-key-sets"},
+    "authority": {"/approvals", "/releases", "/shadow-previews", "/gateway-key-sets"},
 }
 
 

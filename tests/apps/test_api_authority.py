@@ -15,7 +15,8 @@ from gridsecure.messages import KeyNotice, ReleaseCertificate, Signed, open_mess
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.settings import AuthoritySettings
-from tests.apps.zone_apps import TestClock, bearer, place_key, point
+from tests.approving import ENTRIES
+from tests.apps.zone_apps import TestClock, answered_round, bearer, place_key, point
 from tests.authority_simulator import (
     Authority,
     ask_for_key_sets,
@@ -77,6 +78,7 @@ def _app(folder: Path, grid: GridSimulator, queue: Queue, vault: Path):
         vault_socket=vault,
         workers=0,
         policy="uniform-15",
+        approvers=ENTRIES,
     )
     return create_authority_app(
         settings,
@@ -100,7 +102,7 @@ def released(world: SimpleNamespace) -> str:
     uploads: list[GridUpload] = world.uploads
     ask_for_key_sets(world.client, world.grid)
     world.queue.requests = [world.maker.bill_request(uploads)]
-    (outcome,) = post(world, "/release-rounds", "billing").json()
+    (outcome,) = answered_round(world.client, bearer("authority", "billing")).json()
     assert (outcome["state"], outcome["reason"]) == ("released", None)
     assert world.queue.answers == [(outcome["request_id"], "released")]
     release_id: str = outcome["release_id"]
@@ -183,7 +185,7 @@ def test_a_refused_request_is_answered_as_refused(world: SimpleNamespace, releas
     world.queue.requests = [
         world.maker.request([world.maker.bill_transcript(world.uploads[0])], purpose="curiosity")
     ]
-    (outcome,) = post(world, "/release-rounds", "custodian").json()
+    (outcome,) = answered_round(world.client, bearer("authority", "custodian")).json()
     assert (outcome["state"], outcome["reason"]) == ("refused", "release.purpose")
     assert world.queue.answers == [(outcome["request_id"], "refused")]
     assert outcome["release_id"] is None

@@ -12,7 +12,8 @@ from gridsecure.errors import GridSecureError
 from gridsecure.messages import Signed, sign_message
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.settings import AuthoritySettings
-from tests.apps.zone_apps import TestClock, bearer, place_key, point
+from tests.approving import ENTRIES
+from tests.apps.zone_apps import TestClock, answered_round, bearer, place_key, point
 from tests.authority_simulator import (
     Authority,
     ask_for_key_sets,
@@ -61,6 +62,7 @@ class World:
             vault_socket=vault.settings.socket,
             workers=0,
             policy="uniform-15",
+            approvers=ENTRIES,
         )
         self.app = create_authority_app(
             settings,
@@ -96,7 +98,7 @@ def test_poisoned_requests_do_not_stop_the_round(world: World, client: TestClien
     shapeless = world.grid.sign(first.manifest, key=world.grid.platform_key)
     shapeless = signed_as_request(shapeless, world)
     world.queue.requests = [forged, good[0], foreign, shapeless, good[1]]
-    outcomes = client.post("/release-rounds").json()
+    outcomes = answered_round(client).json()
     assert [(o["state"], o["reason"]) for o in outcomes] == [
         ("refused", "authenticity.signature"),
         ("released", None),
@@ -120,10 +122,10 @@ def signed_as_request(envelope: Signed, world: World) -> Signed:
 def test_an_answer_the_platform_misses_is_told_again(world: World, client: TestClient) -> None:
     world.queue.requests = [world.maker.bill_request(world.uploads)]
     world.queue.is_deaf = True
-    (outcome,) = client.post("/release-rounds").json()
+    (outcome,) = answered_round(client).json()
     assert (outcome["state"], outcome["reason"]) == ("released", "platform.unreachable")
     world.queue.is_deaf = False
-    (again,) = client.post("/release-rounds").json()
+    (again,) = answered_round(client).json()
     assert (again["state"], again["reason"]) == ("released", None)
     assert again["release_id"] == outcome["release_id"]
     assert world.queue.answers == [(outcome["request_id"], "released")]
@@ -133,13 +135,13 @@ def test_an_answer_the_platform_misses_is_told_again(world: World, client: TestC
 def test_with_the_vault_gone_requests_wait(world: World, client: TestClient) -> None:
     world.queue.requests = [world.maker.bill_request(world.uploads)]
     world.vault.kill()
-    (outcome,) = client.post("/release-rounds").json()
+    (outcome,) = answered_round(client).json()
     assert (outcome["state"], outcome["reason"]) == ("failed", "vault.down")
     assert outcome["release_id"] is None
     assert world.queue.answers == []
     assert client.get("/releases", headers=bearer("authority", "billing")).json() == []
     world.vault.start()
-    (outcome,) = client.post("/release-rounds").json()
+    (outcome,) = answered_round(client).json()
     assert (outcome["state"], outcome["reason"]) == ("released", None)
     assert len(client.get("/releases", headers=bearer("authority", "billing")).json()) == 1
 

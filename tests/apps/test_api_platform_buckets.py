@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from gridsecure.key_authority.checker.answering import RELEASED, answer_request
+from gridsecure.key_authority.checker.answering import RELEASED
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.store.objects import CONTAINER, open_objects
 from gridsecure.wire.client import service_client
 from gridsecure_api.platform import create_platform_app
 from tests.apps.test_api_platform import AUTHORITY, OPERATOR, finished, start, upload_all
 from tests.apps.zone_apps import TestClock, platform_settings
-from tests.authority_simulator import Authority
+from tests.authority_simulator import Authority, answer_approved
 from tests.grid_simulator import NOW, GridSimulator
 
 
@@ -39,7 +39,7 @@ def test_a_month_is_billed_and_released_from_a_bucket(tmp_path: Path, s3_url: st
         platform.headers.update(AUTHORITY)
         pull = PlatformPull(service_client(platform, name="platform", pause=lambda _seconds: None))
         (request,) = pull.list_waiting()
-        outcome = answer_request(authority.zone, request, view=pull, clock=lambda: NOW)
+        outcome = answer_approved(authority.zone, request, view=pull, clock=lambda: NOW)
         assert outcome.state == RELEASED, outcome
         stored = list(open_objects(s3_url).list_stored())
         counts = platform.get("/status", headers=OPERATOR).json()

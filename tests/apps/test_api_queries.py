@@ -37,8 +37,10 @@ from gridsecure.wire.client import service_client
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import AuthoritySettings
+from tests.approving import ENTRIES
 from tests.apps.zone_apps import (
     TestClock,
+    answered_round,
     bearer,
     identity_app,
     place_key,
@@ -86,6 +88,7 @@ def authority_of(
         vault_socket=vault,
         workers=0,
         policy=UNIFORM,
+        approvers=ENTRIES,
     )
     http = client_of(platform, headers=bearer("platform", "authority"))
     pull = PlatformPull(service_client(http, name="platform", pause=lambda _seconds: None))
@@ -106,7 +109,7 @@ class World:
 
     def round(self) -> list[dict]:
         """A release round, ordered by staff."""
-        answer = self.authority.post("/release-rounds", headers=bearer("authority", "billing"))
+        answer = answered_round(self.authority, bearer("authority", "billing"))
         assert answer.status_code == 200, answer.text
         self.outcomes += answer.json()
         return answer.json()

@@ -22,6 +22,7 @@ from gridsecure.wire.client import service_client
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import AuthoritySettings
+from tests.approving import ENTRIES
 from tests.apps.test_api_signed_uploads import TRICKS
 from tests.apps.zone_apps import (
     TestClock,
@@ -52,6 +53,7 @@ def authority_app(folder: Path, platform: object, *, clock: TestClock):
         billing_office_public_key=point(OFFICE),
         vault_socket=folder / "no-vault",  # nothing here is released
         workers=0,
+        approvers=ENTRIES,
     )
     pulled = client_of(platform, headers=bearer("platform", "authority"))
     pull = PlatformPull(service_client(pulled, name="platform", pause=lambda _seconds: None))

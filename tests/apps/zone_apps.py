@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from httpx import Response
 
 from gridsecure.credentials.access import ISSUER
 from gridsecure.crypto.sm2 import Sm2PrivateKey
@@ -36,6 +37,7 @@ from gridsecure_api.settings import (
     PlatformSettings,
     ServiceEntry,
 )
+from tests.approving import ENTRIES, approval_of
 from tests.grid_simulator import NOW, OFFICE, grid_keys
 from tests.identity.identity_world import PEOPLE
 from tests.identity.identity_world import keys as identity_keys
@@ -64,12 +66,13 @@ def point(key: Sm2PrivateKey) -> str:
 def bearer(
     audience: str,
     *roles: str,
+    person: str = "clerk",
     key: Sm2PrivateKey | None = None,
     valid: tuple[datetime, datetime] = (NOW, NOW + timedelta(minutes=5)),
 ) -> dict[str, str]:
     """The header of somebody who signed in."""
     given = give_token(
-        "clerk",
+        person,
         roles=roles,
         audience=audience,
         key=key or grid_keys().identity,
@@ -194,8 +197,32 @@ def authority_app(folder: Path) -> FastAPI:
         vault_socket=folder / "no-vault",
         workers=0,
         policy="uniform-15",
+        approvers=ENTRIES,
     )
     return create_authority_app(settings, clock=TestClock())
+
+
+def approve_waiting(client: TestClient) -> None:
+    """As the officers: approve over the routes what waits."""
+    for asked in client.get("/approvals?only=waiting", headers=officer("data-owner")).json():
+        for role in asked["missing"]:
+            body = approval_of(asked["text"], role=role).model_dump()
+            answer = client.post("/approvals", json=body, headers=officer(role))
+            assert answer.status_code == 200, answer.text
+
+
+def officer(role: str) -> dict[str, str]:
+    """The header of an officer who signed in."""
+    return bearer("authority", role, person=role)
+
+
+def answered_round(client: TestClient, headers: dict[str, str] | None = None) -> Response:
+    """A release round, and another one once officers approved what waited in it."""
+    answer = client.post("/release-rounds", headers=headers)
+    if all(one["state"] != "waiting" for one in answer.json()):
+        return answer
+    approve_waiting(client)
+    return client.post("/release-rounds", headers=headers)
 
 
 @contextmanager

@@ -26,7 +26,14 @@ from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import PersonEntry
 from tests.apps.office_services import write_secret
 from tests.apps.test_api_queries import authority_of
-from tests.apps.zone_apps import TestClock, bearer, identity_app, platform_settings, point
+from tests.apps.zone_apps import (
+    TestClock,
+    answered_round,
+    bearer,
+    identity_app,
+    platform_settings,
+    point,
+)
 from tests.authority_simulator import ask_for_key_sets, settlement
 from tests.cli.test_cli_keys import Carrier
 from tests.correction_simulator import CHEAPER, bills_after, retariffed
@@ -80,7 +87,7 @@ class Desk:
             time.sleep(0.05)
 
     def round(self) -> list[tuple[str, str | None]]:
-        answer = self.authority.post("/release-rounds", headers=BILLING["authority"])
+        answer = answered_round(self.authority, BILLING["authority"])
         assert answer.status_code == 200, answer.text
         return [(one["state"], one["reason"]) for one in answer.json()]
 

@@ -23,7 +23,6 @@ from gridsecure.key_authority.checker.answering import (
     REFUSED,
     RELEASED,
     Outcome,
-    answer_request,
     find_certificate,
     read_sealed_statements,
 )
@@ -34,7 +33,7 @@ from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import CellTotal, Signed
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.store.database import write_session
-from tests.authority_simulator import SEED, Authority, View, settlement
+from tests.authority_simulator import SEED, Authority, View, answer_approved, settlement
 from tests.correction_simulator import CHEAPER, bills_after, changed, correction, retariffed
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, GridUpload
 from tests.held_policy import FEWEST
@@ -380,12 +379,12 @@ def test_the_vault_takes_orders_from_the_checker_only(
             name: getattr(billed.zone, name)
             for name in (
                 *("engine", "objects", "checks", "signing_key", "platform", "identity", "office"),
-                *("settlement", "policy"),
+                *("settlement", "policy", "approvers"),
             )
         },
         vault=Door(),
     )
-    outcome = answer_request(zone, request, view=Listening(grid, billed.view.messages), clock=now)
+    outcome = answer_approved(zone, request, view=Listening(grid, billed.view.messages), clock=now)
     assert outcome.state == REFUSED
     assert len(kept) == 1
 
@@ -566,7 +565,7 @@ def test_of_two_corrections_of_one_bill_at_once_one_is_released(
 
     def answer(request: Signed) -> Outcome:
         view = MeetingView(grid, billed.view, meeting)
-        return answer_request(billed.zone, request, view=view, clock=now)
+        return answer_approved(billed.zone, request, view=view, clock=now)
 
     with ThreadPoolExecutor(2) as pool:
         outcomes = list(pool.map(answer, requests))

@@ -19,10 +19,10 @@ from gridsecure.errors import (
     NotFoundError,
     SignatureError,
 )
-from gridsecure.key_authority.checker.answering import Outcome, answer_request
+from gridsecure.key_authority.checker.answering import Outcome
 from gridsecure.key_authority.checker.grants import bind_grant, query_result, seal_result
 from gridsecure.messages import ReleaseRequest, Signed, sign_message
-from tests.authority_simulator import Authority
+from tests.authority_simulator import Authority, answer_approved
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 from tests.query_grants import grant_claims, grant_token, query_of
 
@@ -55,7 +55,7 @@ class Research:
 
     def answered(self, request: Signed, *, now: datetime = NOW) -> Outcome:
         view = self.authority.view
-        return answer_request(self.authority.zone, request, view=view, clock=lambda: now)
+        return answer_approved(self.authority.zone, request, view=view, clock=lambda: now)
 
 
 @pytest.fixture

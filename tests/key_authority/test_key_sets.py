@@ -39,14 +39,14 @@ from gridsecure.key_authority.vault.custody import (
     keep_key_set,
     open_key_set,
 )
-from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import ColumnEntry, KeyNotice, open_message, sign_message
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import migrate
 from gridsecure_api.settings import VaultSettings
-from tests.authority_simulator import KEK, key_set_request, place_of, settlement
-from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys, registry
+from tests.approving import APPROVERS
+from tests.authority_simulator import KEK, key_set_request, own_vault, place_of, settlement
+from tests.grid_simulator import NOW, GridSimulator, grid_keys, registry
 from tests.held_policy import POLICY
 from tests.vault_services import RunningVault, running_vault, vault_settings, why_not_started
 
@@ -73,6 +73,7 @@ def zone_with(vault: VaultDoor, folder: Path) -> AuthorityZone:
         settlement=settlement,
         vault=vault,
         policy=POLICY,
+        approvers=APPROVERS,
     )
 
 
@@ -124,7 +125,7 @@ def test_made_when_asked_for_and_found_again_by_the_next_vault(
 
 def test_a_notice_lost_on_the_way_is_published_later(tmp_path: Path, grid: GridSimulator) -> None:
     """Killed between the key file and its notice: the key set is there, and is not made anew."""
-    vault = Vault(tmp_path, KEK, grid_keys().authority.public_key, OFFICE.public_key)
+    vault = own_vault(tmp_path, grid_keys().authority)
     gateway = grid.gateway_key.public_key.thumbprint
     order = KeyOrder(
         gateway=gateway, parameters=INTERVAL.name, generation=1, created_at=NOW.isoformat()
@@ -137,7 +138,7 @@ def test_a_notice_lost_on_the_way_is_published_later(tmp_path: Path, grid: GridS
 
 
 def test_two_that_ask_at_once_get_one_key_set(tmp_path: Path, grid: GridSimulator) -> None:
-    vault = Vault(tmp_path, KEK, grid_keys().authority.public_key, OFFICE.public_key)
+    vault = own_vault(tmp_path, grid_keys().authority)
     zone = zone_with(vault, tmp_path)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: asked(zone, grid, REGISTER.name)[0], range(8)))
@@ -147,7 +148,7 @@ def test_two_that_ask_at_once_get_one_key_set(tmp_path: Path, grid: GridSimulato
 
 
 def test_every_gateway_and_year_has_keys_of_its_own(tmp_path: Path, grid: GridSimulator) -> None:
-    vault = Vault(tmp_path, KEK, grid_keys().authority.public_key, OFFICE.public_key)
+    vault = own_vault(tmp_path, grid_keys().authority)
     zone = zone_with(vault, tmp_path)
     (own,) = asked(zone, grid, REGISTER.name)
     (other,) = asked(zone, grid, REGISTER.name, key=grid_keys().stranger)
@@ -163,7 +164,7 @@ def test_every_gateway_and_year_has_keys_of_its_own(tmp_path: Path, grid: GridSi
 def test_who_is_not_vouched_for_gets_no_key_set(
     tmp_path: Path, grid: GridSimulator, change: str
 ) -> None:
-    vault = Vault(tmp_path, KEK, grid_keys().authority.public_key, OFFICE.public_key)
+    vault = own_vault(tmp_path, grid_keys().authority)
     zone = zone_with(vault, tmp_path)
     word: dict[str, Any] = {
         "a meter point": {"role": "meter-point"},
@@ -187,7 +188,7 @@ def test_who_is_not_vouched_for_gets_no_key_set(
 
 
 def test_rotated_and_revoked(tmp_path: Path, grid: GridSimulator) -> None:
-    vault = Vault(tmp_path, KEK, grid_keys().authority.public_key, OFFICE.public_key)
+    vault = own_vault(tmp_path, grid_keys().authority)
     zone = zone_with(vault, tmp_path)
     (first,) = asked(zone, grid, REGISTER.name)
     second = KeyNotice.parse(rotate_key_set(zone, first.key_id, actor="kate", at=NOW).body)
@@ -290,7 +291,7 @@ def test_a_vault_under_another_key_does_not_start(settings: VaultSettings) -> No
 
 
 def test_keys_are_printed_nowhere(tmp_path: Path) -> None:
-    vault = Vault(tmp_path, KEK, grid_keys().authority.public_key, OFFICE.public_key)
+    vault = own_vault(tmp_path, grid_keys().authority)
     made = create_key_set(tmp_path, place_of(INTERVAL.name), kek=KEK, created_at=NOW)
     for shown in (repr(vault), repr(made), repr(made.public)):
         assert KEK.hex() not in shown

@@ -14,7 +14,7 @@ from sqlmodel import select
 
 from gridsecure.gateway.rosters import Roster
 from gridsecure.homomorphic.keys import PublicKeySet
-from gridsecure.key_authority.checker.answering import REFUSED, RELEASED, Outcome, answer_request
+from gridsecure.key_authority.checker.answering import REFUSED, RELEASED, Outcome
 from gridsecure.key_authority.checker.tables import ClaimRow, SeedRow
 from gridsecure.key_authority.packages import Keep, VaultAnswer
 from gridsecure.key_authority.vault.decryption import Vault
@@ -26,7 +26,7 @@ from gridsecure.messages import (
     sign_message,
 )
 from gridsecure.store.database import write_session
-from tests.authority_simulator import SEED, Authority, View, lone_household
+from tests.authority_simulator import SEED, Authority, View, answer_approved, lone_household
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
 T = TypeVar("T")
@@ -138,7 +138,7 @@ def answered_together(authority: Authority, requests: Sequence[Signed]) -> list[
 
     def answer(request: Signed) -> Outcome:
         view = MeetingView(authority.grid, meeting)
-        return answer_request(authority.zone, request, view=view, clock=lambda: NOW)
+        return answer_approved(authority.zone, request, view=view, clock=lambda: NOW)
 
     with ThreadPoolExecutor(len(requests)) as pool:
         return list(pool.map(answer, requests))

@@ -33,7 +33,9 @@ LARGE = ("futian", "household")
 
 
 def hold(authority: Authority, policy: Policy) -> None:
+    """Give checker and vault another policy."""
     authority.zone = replace(authority.zone, policy=policy)
+    authority.vault.gate.policy = policy
 
 
 def policy_of(*pairs: tuple[str, str], pack: str = "uniform-15") -> Policy:
@@ -105,7 +107,8 @@ def test_a_load_curve_of_another_policy_is_refused(
     assert (outcome.state, outcome.reason) == (REFUSED, "release.policy")
     assert decrypted == []
     hold(authority, POLICY)
-    assert authority.answer(request).state == RELEASED
+    outcome = authority.answer(request)
+    assert (outcome.state, outcome.reason) == (RELEASED, None)
 
 
 def test_before_its_day_a_policy_lets_requests_wait(
@@ -118,7 +121,8 @@ def test_before_its_day_a_policy_lets_requests_wait(
     assert (outcome.state, outcome.reason) == (FAILED, "policy.early")
     assert decrypted == []
     hold(authority, POLICY)
-    assert authority.answer(request).state == RELEASED
+    outcome = authority.answer(request)
+    assert (outcome.state, outcome.reason) == (RELEASED, None)
 
 
 def test_the_platform_lays_load_curves_out_by_its_policy(grid: GridSimulator) -> None:
@@ -205,14 +209,14 @@ def test_a_policy_is_replaced_by_a_newer_or_a_stricter_one_and_the_log_says_so(
     engine, strict = authority.zone.engine, load_pack("strict")
     for _ in range(2):
         hold_policy(engine, POLICY, at=NOW)
-    assert versions(engine) == [("uniform-15", 1)]
+    assert versions(engine) == [("uniform-15", 2)]
     hold_policy(engine, strict, at=NOW)  # as old, and looser nowhere
     assert refusal(engine, POLICY) == "policy.rollback"
     altered = policy_of(("minimum = 100", "minimum = 200"), pack="strict")
     assert refusal(engine, altered) == "policy.altered"
-    newer = policy_of(("version = 1", "version = 2"))
+    newer = policy_of(("version = 2", "version = 3"))
     hold_policy(engine, newer, at=NOW)
-    assert versions(engine) == [("uniform-15", 1), ("strict", 1), ("uniform-15", 2)]
+    assert versions(engine) == [("uniform-15", 2), ("strict", 2), ("uniform-15", 3)]
     # A setting that was lost names the strict policy again, which is looser nowhere.
     hold_policy(engine, strict, at=NOW)
     looser = [json.loads(one.detail)["looser"] for one in authority.entries("policy.held")]
@@ -221,7 +225,7 @@ def test_a_policy_is_replaced_by_a_newer_or_a_stricter_one_and_the_log_says_so(
     assert looser[3] == 0
     hold_policy(engine, newer, at=NOW)  # the setting is there again
     # The strict policy between them lets no older one back.
-    hold_policy(engine, policy_of(("version = 1", "version = 3"), pack="strict"), at=NOW)
+    hold_policy(engine, policy_of(("version = 2", "version = 4"), pack="strict"), at=NOW)
     hold_policy(engine, strict, at=NOW)
     assert refusal(engine, newer) == "policy.rollback"
 

@@ -14,6 +14,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.compared_bills import ComparedBills, compare_versions
 from gridsecure.key_authority.control_totals import RosterBills
 from gridsecure.key_authority.packages import (
+    Approved,
     BilledRoster,
     CheckedPreview,
     CorrectedRoster,
@@ -94,6 +95,7 @@ def told_of(
         corrections=[item for item, _ in rosters],
         minima=FIFTEEN.as_message(),
         withheld=[cell] if withheld else [],
+        approved=Approved(subject="", outputs=[], grounds=[]),
     )
     (found,) = preview_cells(order, [part for _, part in rosters])
     return found

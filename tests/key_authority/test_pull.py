@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from gridsecure.compute.tables import ReleaseRequestRow
 from gridsecure.errors import GridSecureError, InvalidMessageError, NotFoundError
 from gridsecure.frames import join_frames
-from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED, answer_request
+from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.messages import ReleaseRequest, Signed
 from gridsecure.store.database import write_session
@@ -21,7 +21,7 @@ from gridsecure.store.rows import keep
 from gridsecure.wire.client import PAUSES_S, Client, service_client
 from gridsecure.wire.words import ServiceWords
 from tests.apps.zone_apps import bearer, platform_app
-from tests.authority_simulator import Authority
+from tests.authority_simulator import Authority, answer_approved
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -70,7 +70,7 @@ def test_a_request_is_pulled_proved_and_answered_over_http(
     pull = pull_of(service)
     body = queued(grid, authority.bill_request(uploads))
     (envelope,) = pull.list_waiting()
-    outcome = answer_request(authority.zone, envelope, view=pull, clock=lambda: NOW)
+    outcome = answer_approved(authority.zone, envelope, view=pull)
     assert (outcome.state, outcome.request_id) == (RELEASED, body.request_id)
     assert list(pull.list_waiting()) == [envelope], "it waits until it is answered"
     pull.report(body.request_id, outcome.state)
@@ -100,7 +100,7 @@ def test_an_object_gone_at_the_platform_is_a_refusal(
             return super().objects([DIGEST if one == gone else one for one in digests])
 
     view = Forgetful(service_client(service, name="platform", pause=[].append))
-    outcome = answer_request(authority.zone, request, view=view, clock=lambda: NOW)
+    outcome = answer_approved(authority.zone, request, view=view)
     assert (outcome.state, outcome.reason) == (REFUSED, "not-found.object")
 
 
@@ -145,7 +145,7 @@ def test_no_access_is_a_failure_and_never_a_refusal(
     body = {"reason": "authenticity.refused", "detail": "", "remedy": ""}
     pull = lying(lambda _request: httpx.Response(status, json=body))
     request = authority.bill_request(uploads)
-    outcome = answer_request(authority.zone, request, view=pull, clock=lambda: NOW)
+    outcome = answer_approved(authority.zone, request, view=pull)
     assert (outcome.state, outcome.reason) == (FAILED, "platform.access")
     assert authority.answer(request).state == RELEASED
     with pytest.raises(GridSecureError) as refused:
@@ -167,7 +167,9 @@ def test_a_platform_in_trouble_is_asked_a_bounded_number_of_times(
         return httpx.Response(status, headers={"location": "http://elsewhere/"})
 
     request = authority.bill_request(uploads)
-    outcome = answer_request(authority.zone, request, view=lying(answer, pauses), clock=lambda: NOW)
+    outcome = answer_approved(
+        authority.zone, request, view=lying(answer, pauses), clock=lambda: NOW
+    )
     assert (outcome.state, outcome.reason) == (FAILED, reason)
     assert len(asked) == attempts
     assert pauses == list(PAUSES_S)[: attempts - 1]

@@ -20,10 +20,10 @@ import pytest
 
 from gridsecure import worker_processes
 from gridsecure.errors import GridSecureError
-from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED, answer_request
+from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED
 from gridsecure.key_authority.checker.reexecution import Checks, Room, Running
 from gridsecure.messages import Signed
-from tests.authority_simulator import SEED, Authority, View
+from tests.authority_simulator import SEED, Authority, View, answer_approved
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 from tests.key_authority.test_vault import process_holds
 
@@ -91,7 +91,7 @@ def test_a_killed_worker_loses_no_check_and_alters_none(
     working: Authority, uploads: Uploads, decrypted: list[str]
 ) -> None:
     request, view = working.bill_request(uploads), Killing(working.grid)
-    outcome = answer_request(working.zone, request, view=view, clock=lambda: NOW)
+    outcome = answer_approved(working.zone, request, view=view, clock=lambda: NOW)
     assert view.killed
     assert (outcome.state, outcome.reason) == (FAILED, "check.killed")
     assert decrypted == working.certificates == []

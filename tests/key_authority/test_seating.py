@@ -24,7 +24,6 @@ from gridsecure.key_authority.checker.answering import (
     FAILED,
     REFUSED,
     RELEASED,
-    answer_request,
     read_sealed_statements,
 )
 from gridsecure.key_authority.checker.seating import SettlementClient
@@ -32,7 +31,7 @@ from gridsecure.key_authority.filing import file_by_settlement_name
 from gridsecure.messages import RosterManifest, Signed, sign_message
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.wire.client import service_client
-from tests.authority_simulator import SEED, Authority, settlement
+from tests.authority_simulator import SEED, Authority, answer_approved, settlement
 from tests.correction_simulator import changed, correction
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, GridUpload, grid_keys, registry
 
@@ -218,7 +217,7 @@ def test_seats_are_checked_anew_under_other_keys_of_the_identity_authority(
     orders = len(decrypted)
     withdrawn = authority.open_zone([generate_private_key()])
     request = authority.load_curve_request(uploads)
-    outcome = answer_request(withdrawn, request, view=authority.view, clock=lambda: NOW)
+    outcome = answer_approved(withdrawn, request, view=authority.view, clock=lambda: NOW)
     withdrawn.engine.dispose()
     assert (outcome.state, outcome.reason) == (REFUSED, "authenticity.unknown")
     assert len(decrypted) == orders

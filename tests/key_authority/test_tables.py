@@ -38,6 +38,8 @@ DUMP = Path(__file__).parents[1] / "data" / "databases" / "checker-records.sql"
 MONTH = (datetime(2026, 6, 30, 16, tzinfo=UTC), datetime(2026, 7, 31, 16, tzinfo=UTC))
 DOMAIN = "platform/billing/2026"
 COUNTS = {
+    "approval": 0,
+    "approver_revocation": 0,
     "bill_version": 3,
     "claim": 3,
     "closing": 1,
@@ -50,6 +52,7 @@ COUNTS = {
     "preview": 0,
     "preview_cell": 0,
     "release": 1,
+    "release_subject": 0,
     "released_transcript": 3,
     "seated_roster": 0,
     "seed": 31,

@@ -53,6 +53,7 @@ from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
 from gridsecure.messages import RosterManifest, Signed, sign_message
 from gridsecure_api.authority import open_zone
 from gridsecure_api.settings import AuthoritySettings
+from tests.approving import ENTRIES, approved_bills
 from tests.authority_simulator import KEK, Authority, place_of, settlement
 from tests.correction_simulator import changed, correction
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
@@ -109,6 +110,9 @@ def order(authority: Authority, grid: GridSimulator, uploads: Uploads) -> Order:
         tariffs={manifest.tariff: text},
         minima=FIFTEEN.as_message(),
         withheld=[],
+        approved=approved_bills(
+            manifest, transcript.outputs, start=transcript.start, end=transcript.end
+        ),
     )
     files = [grid.platform_zone.objects.get(e.digest) for e in transcript.outputs.values()]
     return content, [part, *files]
@@ -562,6 +566,8 @@ def test_the_checkers_files_do_not_open_a_key_set(tmp_path: Path, grid: GridSimu
         billing_office_public_key=home.point("billing-office"),
         vault_socket=home.folder / "vault-door" / "vault.sock",
         workers=0,
+        policy="uniform-15",
+        approvers=ENTRIES,
     )
     with pytest.raises(StorageError) as refused:
         open_zone(settings, settlement=settlement)

@@ -7,7 +7,16 @@ import pytest
 from gridsecure.errors import InputError
 from gridsecure.plans.cells import MEASURES
 from gridsecure.plans.purposes import PURPOSES
-from gridsecure.policy.decisions import Asked, Case, compare_policies, decide, find_minima
+from gridsecure.policy.decisions import (
+    Asked,
+    Case,
+    Terms,
+    compare_policies,
+    decide,
+    find_approvals,
+    find_minima,
+    find_terms,
+)
 from gridsecure.policy.language import UNENFORCED, parse_policy
 from gridsecure.policy.packs import list_packs, load_pack, load_policy
 
@@ -73,7 +82,7 @@ def test_a_finer_resolution_raised_to_a_grade_is_held_to_its_rules_at_once():
         ("grades = [1, 2, 3]", "grades = [1, 2]"),
         ("[[rules]]", '[[rules]]\nname = "curves"\nmeasures = ["energy_wh"]\ngrades = [3]\n'
          'classes = ["residential"]\nroles = ["staff"]\npurposes = ["operations"]\nminimum = 500\n'
-         'sources = ["cpuc-e-5105"]\n\n[[rules]]'),
+         'approvals = ["data-owner", "privacy-officer"]\nsources = ["cpuc-e-5105"]\n\n[[rules]]'),
     )  # fmt: skip
     before = parse_policy(text)
     after = parse_policy(changed(("daily = 2", "daily = 3"), text=text))
@@ -112,7 +121,7 @@ def test_a_term_that_nothing_enforces_is_refused(term, at):
         ([('["cpuc-d-14-05-016", "cpuc-e-5105"]', "[]")], "policy.value"),
         ([('name = "non-residential"', 'name = "residential"')], "policy.value"),
         ([('"shop", "factory"', '"shop", "household"')], "policy.value"),
-        ([("version = 1", "version = 0")], "policy.value"),
+        ([("version = 2", "version = 0")], "policy.value"),
         ([("2026-01-01T00:00:00+00:00", "2026-01-01")], "policy.value"),
         ([("2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00")], "policy.value"),
         ([("2026-01-01T00:00:00+00:00", "9999-01-01T00:00:00+00:00")], "policy.value"),
@@ -135,6 +144,50 @@ def test_a_higher_grade_is_never_permitted_more():
          'sources = ["cpuc-e-5105"]\n\n[[rules]]'),
     )  # fmt: skip
     assert refused(looser) == "policy.grades"
+
+
+BOTH = frozenset({"data-owner", "privacy-officer"})
+APPROVED = 'approvals = ["data-owner", "privacy-officer"]\n'
+
+
+def test_of_several_rules_all_approvals_are_needed():
+    one = ("minimum = 100\n" + APPROVED, 'minimum = 100\napprovals = ["data-owner"]\n')
+    other = ("[[rules]]", '[[rules]]\nname = "more"\nmeasures = ["energy_wh"]\ngrades = [1, 2, 3]\n'
+             'classes = ["residential"]\nroles = ["staff"]\npurposes = ["billing"]\nminimum = 20\n'
+             'approvals = ["privacy-officer"]\nsources = ["cpuc-e-5105"]\n\n[[rules]]')  # fmt: skip
+    policy = parse_policy(changed(one, other))
+    energy, bills = (
+        find_terms(policy, Case(measure, "monthly", "household", "staff", "billing"))
+        for measure in ("energy_wh", "bills")
+    )
+    assert (energy, bills) == (Terms(100, BOTH), Terms(100, frozenset({"data-owner"})))
+    asked = Asked("staff", "billing", "monthly")
+    assert find_approvals(policy, asked, classes=["household"]) == BOTH
+    # Bills are issued whatever may be told: where nothing may, all approvals are needed.
+    nothing = Asked("analyst", "billing", "monthly")
+    assert find_approvals(policy, nothing, classes=["household"]) == BOTH
+    assert find_approvals(policy, asked, classes=[]) == frozenset()
+
+
+def test_fewer_approvals_are_looser_whatever_the_number_of_customers():
+    before = parse_policy(STRICT)
+    fewer = changed((APPROVED, 'approvals = ["data-owner"]\n'), ("minimum = 100", "minimum = 200"))
+    changes = compare_policies(before, parse_policy(fewer))
+    assert changes
+    assert all(one.is_looser for one in changes)
+
+
+@pytest.mark.parametrize("said", ["[]", "2", '["data-owner", "data-owner"]', '["clerk"]'])
+def test_approvals_are_roles_that_approve(said):
+    assert refused(changed((APPROVED, f"approvals = {said}\n"))) == "policy.value"
+
+
+def test_a_higher_grade_never_needs_fewer_approvals():
+    finer = ("[[rules]]", '[[rules]]\nname = "curves"\nmeasures = ["energy_wh"]\ngrades = [2, 3]\n'
+             'classes = ["residential"]\nroles = ["staff"]\npurposes = ["operations"]\n'
+             'minimum = 100\nsources = ["cpuc-e-5105"]\n\n[[rules]]')  # fmt: skip
+    text = changed(("grades = [1, 2, 3]", "grades = [1]"), finer)
+    assert refused(text) == "policy.grades"
 
 
 def test_a_policy_is_known_by_its_bytes(tmp_path):

@@ -11,20 +11,21 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, literal
 
+from gridsecure.approvals import ReleaseSubject
 from gridsecure.key_authority.checker import tables
 from gridsecure.key_authority.checker.tables import SCHEMA
-from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import CellTotal, KeyNotice, ReleaseCertificate, Signed, sign_message
 from gridsecure.store.database import open_database
 from gridsecure.store.schema import migrate
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.settings import AuthoritySettings
-from tests.apps.zone_apps import TestClock, bearer, place_key, point
+from tests.approving import ENTRIES, approval_of
+from tests.apps.zone_apps import TestClock, bearer, officer, place_key, point
 from tests.authority_simulator import (
-    KEK,
     Authority,
     ask_for_key_sets,
     keep_grid_keys,
+    own_vault,
     settlement,
 )
 from tests.correction_simulator import changed, correction
@@ -79,6 +80,22 @@ def certificate_of(grid: GridSimulator) -> Signed:
     return sign_message(said, key=grid.authority_key)
 
 
+SUBJECT = ReleaseSubject(
+    request_id="1" * 32, plan="bill", start="", end="", purpose="billing", requested_by="clerk",
+    resolutions=["monthly"], measures=[], cells=[], transcripts="2" * 64, outputs="3" * 64,
+    policy="5" * 64, policy_name="", policy_version=1, needed=["data-owner"],
+).model_dump_json()  # fmt: skip
+
+
+def _fill_approvals(to, n, like: str) -> None:
+    subject = {"digest": name("subject", n), "request_id": name("release", n)}
+    more = {"policy": "5" * 64, "text": SUBJECT, "state": "released", "at": AT}
+    fill(to, tables.SubjectRow, n, **subject, **more)
+    said = {"subject": name("subject", n), "signer": "6" * 64, "decision": "approve"}
+    more = {"expires_at": AT, "state": "given", "digest": name("approval", n)}
+    fill(to, tables.ApprovalRow, n, **said, **more, message=like, at=AT)
+
+
 def fill_authority(engine: Engine, size: Size, grid: GridSimulator) -> None:
     """Releases, claims, cohorts and told sets of the months before."""
     (start, end), like = MONTHS[0], certificate_of(grid).model_dump_json()
@@ -96,6 +113,7 @@ def fill_authority(engine: Engine, size: Size, grid: GridSimulator) -> None:
         cell = {"zone": "futian", "customer_class": "household", "questions": 1}
         span = {key: period[key] for key in ("domain", "start_at", "end_at")}
         fill(to, tables.PreviewCellRow, n, preview_id=name("shadow", n), **cell, **span)
+        _fill_approvals(to, n, like)
         n = numbers(2 * len(MONTHS))
         numbered = {"start": start, "end": end, "number": n + 1}
         fill(to, tables.ClosingRow, n, message=like, at=AT, digest=name("closing", n), **numbered)
@@ -143,6 +161,7 @@ def authority_at(folder: Path, size: Size, meter: WorkMeter) -> Iterator[Authori
             vault_socket=folder / "no-vault",
             workers=0,
             policy="uniform-15",
+            approvers=ENTRIES,
         )
         engine = open_database(settings.database_url)
         migrate(engine, SCHEMA)
@@ -157,7 +176,7 @@ def authority_at(folder: Path, size: Size, meter: WorkMeter) -> Iterator[Authori
             settlement=settlement,
         )
         keep_grid_keys(folder / "maker")
-        vault = Vault(folder / "maker", KEK, grid.authority_key.public_key, OFFICE.public_key)
+        vault = own_vault(folder / "maker", grid.authority_key)
         state = app.state.authority
         app.state.authority = replace(state, zone=replace(state.zone, vault=vault))
         meter.watch(app, "authority")
@@ -196,6 +215,9 @@ class AuthorityWorld:
         for path in ("/shadow-previews?limit=5", f"/shadow-previews/{preview}"):
             self.read(path, "billing")
         self.read("/evidence/head", "regulator")
+        self.read("/approvers", "regulator")
+        path = "/approvers/privacy-officer/revoke"
+        self.checked(self.client.post(path, headers=bearer("authority", "custodian")))
         gateway = KeyNotice.parse(notice.body).gateway
         self.read(f"/gateway-key-sets?gateway={gateway}", "custodian")
         key_id = KeyNotice.parse(notice.body).key_id
@@ -208,8 +230,20 @@ class AuthorityWorld:
         self.queue.requests = [request]
         path, headers = "/release-rounds", bearer("authority", "billing")
         (outcome,) = self.checked(self.client.post(path, headers=headers)).json()
+        assert outcome["state"] == "waiting"
+        self.approve()
+        (outcome,) = self.checked(self.client.post(path, headers=headers)).json()
         assert (outcome["state"], outcome["reason"]) == (state, None)
         return str(outcome["request_id"])
+
+    def approve(self) -> None:
+        """As the officers: look at what waits, and approve it."""
+        path, headers = "/approvals", officer("data-owner")
+        (asked,) = self.checked(self.client.get(f"{path}?only=waiting", headers=headers)).json()
+        self.read(f"{path}/{asked['subject']}", "regulator")
+        for role in asked["missing"]:
+            body = approval_of(asked["text"], role=role).model_dump()
+            self.checked(self.client.post(path, json=body, headers=officer(role)))
 
     def query(self) -> None:
         """An analyst's query, from request to result."""

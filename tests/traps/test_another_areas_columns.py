@@ -40,7 +40,8 @@ from gridsecure.plans.bills import BillPlan
 from gridsecure.plans.execution import Output, compile_bill, execute_bill, roster_data
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
-from tests.authority_simulator import KEK, OFFICE, settlement
+from tests.approving import approved_bills
+from tests.authority_simulator import OFFICE, own_vault, settlement
 from tests.grid_simulator import NOW, GridSimulator, grid_keys
 from tests.held_policy import FIFTEEN
 
@@ -143,6 +144,12 @@ class Area:
             tariffs={tariff: self.grid.tariff_texts[self.grid.tariff(victims).tariff_id]},
             minima=FIFTEEN.as_message(),
             withheld=[],
+            approved=approved_bills(
+                self.roster,
+                {name: output.entry for name, output in outputs.items()},
+                start=self.grid.period.start.isoformat(),
+                end=self.grid.period.end.isoformat(),
+            ),
         )
         files = [text, *(output.data for output in outputs.values())]
         sealed: list[bytes] = []
@@ -166,7 +173,7 @@ class Area:
 
     def vault(self, folder: Path, keys: Mapping[str, SecretKeySet]) -> Vault:
         """A vault where these are the thief's key sets, and the session's are the victims'."""
-        made = Vault(folder, KEK, self.grid.authority_key.public_key, OFFICE.public_key)
+        made = own_vault(folder, self.grid.authority_key)
         victim = self.grid.gateway_key.public_key.thumbprint
         for gateway, sets in ((victim, grid_keys().secret), (self.gateway, keys)):
             for key_set in sets.values():

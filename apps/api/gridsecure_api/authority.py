@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Final
@@ -39,6 +39,7 @@ from gridsecure.key_authority.checker.answering import (
     FAILED,
     REFUSED,
     RELEASED,
+    WAITING,
     Outcome,
     answer_request,
     find_certificate,
@@ -68,6 +69,9 @@ from gridsecure.wire.connections import new_client
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure.wire.services import EvidenceHead
 from gridsecure.zone_keys import load_signing_key, make_zone_folder
+from gridsecure_api.approver_settings import read_approvers
+from gridsecure_api.authority_approvals import router as approvals_router
+from gridsecure_api.authority_state import AuthorityState, State
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.lists import (
     KEPT_ANSWERS,
@@ -86,7 +90,11 @@ from gridsecure_api.serving import (
     evidence_head,
     new_app,
 )
-from gridsecure_api.settings import AuthoritySettings, key_registry, public_key
+from gridsecure_api.settings import (
+    AuthoritySettings,
+    key_registry,
+    public_key,
+)
 
 KEY_SETS: Final = "/key-sets"
 """Where gateways ask for their key sets, with a signature instead of a token."""
@@ -102,27 +110,6 @@ DESCRIPTION: Final = ServiceDescription(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AuthorityState:
-    """What the routes need.
-
-    Args:
-        zone: The checker's stores, keys and vault.
-        round_lock: One release round at a time.
-    """
-
-    zone: AuthorityZone
-    pull: PlatformPull
-    clock: Clock
-    round_lock: Lock
-
-
-async def _state(request: Request) -> AuthorityState:
-    state: AuthorityState = request.app.state.authority
-    return state
-
-
-State = Annotated[AuthorityState, Depends(_state)]
 Keeper = Annotated[TokenClaims, Depends(require("custodian"))]
 KeyReader = Depends(require("custodian", "operator", "regulator"))
 Releaser = Depends(require("custodian", "billing", "operator"))
@@ -364,6 +351,7 @@ def create_authority_app(
     )
     app.state.authority = AuthorityState(zone, platform, clock, Lock())
     app.include_router(router)
+    app.include_router(approvals_router)
     return app
 
 
@@ -406,7 +394,7 @@ def answer_one(
 
 def _told(pull: PlatformPull, outcome: Outcome) -> Outcome:
     """Tell the platform; if that fails the answer stands, and the next round tells it again."""
-    if outcome.state == FAILED:
+    if outcome.state in {FAILED, WAITING}:
         return outcome
     try:
         pull.report(outcome.request_id, outcome.state)
@@ -432,6 +420,7 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
     _refuse_keys_beside(folder)
     engine = open_database(settings.database_url, connections=settings.connections)
     migrate(engine, SCHEMA)
+    policy = load_policy(settings.policy)
     uid = os.geteuid() if settings.vault_uid is None else settings.vault_uid
     objects = open_objects(settings.objects_url)
     return AuthorityZone(
@@ -444,7 +433,8 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
         office=key_registry(settings.billing_office_public_key),
         settlement=settlement,
         vault=VaultClient(settings.vault_socket, uid=uid),
-        policy=load_policy(settings.policy),
+        policy=policy,
+        approvers=read_approvers(settings.approvers, policy=policy),
         shadow_questions=settings.shadow_questions,
     )
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gridsecure.approvals import APPROVER_ROLES, ApproverRole
 from gridsecure.credentials.grants import MAX_LIMIT
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.month_texts import CALENDAR, LAST_CYCLE_DAY
@@ -41,6 +42,8 @@ Role = Literal[
     "custodian",
     "regulator",
     "operator",
+    "data-owner",
+    "privacy-officer",
 ]
 """Services: the first four; a meter-data system sends readings to a gateway. People: the others."""
 
@@ -65,6 +68,21 @@ def key_registry(*points: str) -> dict[str, Sm2PublicKey]:
     """
     keys = [public_key(point) for point in points]
     return {key.thumbprint: key for key in keys}
+
+
+class ApproverEntry(BaseModel):
+    """An officer who approves releases with a key.
+
+    Args:
+        person: The name, as tokens and the evidence log have it.
+        role: What the officer approves as.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    person: str = Field(min_length=1, max_length=64, pattern=r"^[^:/]+$")
+    role: ApproverRole
+    public_key: PublicPoint
 
 
 class ZoneSettings(BaseSettings):
@@ -146,6 +164,12 @@ class PersonEntry(BaseModel):
     name: str = Field(min_length=1, max_length=64, pattern=r"^[^:/]+$")
     roles: tuple[Role, ...] = Field(min_length=1)
     public_key: PublicPoint
+
+    @model_validator(mode="after")
+    def _approves_and_nothing_else(self) -> Self:
+        if len(self.roles) > 1 and set(self.roles) & set(APPROVER_ROLES):
+            raise ValueError("who approves releases has no other role")
+        return self
 
 
 class IdentitySettings(BaseSettings):
@@ -335,6 +359,7 @@ class AuthoritySettings(ZoneSettings):
             processors; with 0 the service's own process does.
         shadow_questions: How many questions of shadow runs a cell answers of a month; none with 0.
         policy: The release policy, by the name of one that ships, or a file (.toml).
+        approvers: The officers whose approval of releases counts.
     """
 
     model_config = SettingsConfigDict(
@@ -350,6 +375,7 @@ class AuthoritySettings(ZoneSettings):
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=0, le=1024)
     shadow_questions: int = Field(default=12, ge=0, lt=15)
     policy: str = Field(default="strict", min_length=1)
+    approvers: tuple[ApproverEntry, ...] = ()
 
 
 class VaultSettings(BaseSettings):
@@ -363,6 +389,8 @@ class VaultSettings(BaseSettings):
         billing_office_public_key: Whom statements are sealed to.
         checker_uid: The user the checker runs as; this process's own by default.
         file_seconds: Longest that a running order waits for the checker's next file [s].
+        policy: The release policy, the very one of the checker: one that ships, or a file (.toml).
+        approvers: The officers whose signatures releases need, as the checker is told them.
     """
 
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_VAULT_", extra="forbid", frozen=True)
@@ -374,3 +402,5 @@ class VaultSettings(BaseSettings):
     billing_office_public_key: PublicPoint
     checker_uid: int | None = Field(default=None, ge=0)
     file_seconds: float = Field(default=60, gt=0, le=3600)
+    policy: str = Field(default="strict", min_length=1)
+    approvers: tuple[ApproverEntry, ...] = ()

@@ -12,21 +12,31 @@ import os
 import secrets
 import signal
 import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError, StorageError
 from gridsecure.key_authority.vault.decryption import Vault
+from gridsecure.key_authority.vault.gate import ReleaseGate
 from gridsecure.key_authority.vault.service import hold_folder, keep_memory_private, listen, serve
+from gridsecure.policy.packs import load_policy
 from gridsecure.zone_keys import load_secret, make_zone_folder
+from gridsecure_api.approver_settings import read_approvers
 from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.settings import VaultSettings, public_key
 
 KEK_BYTES: Final = 16
 
 
-def serve_vault(settings: VaultSettings) -> None:
+def utc_now() -> datetime:
+    """The present."""
+    return datetime.now(UTC)
+
+
+def serve_vault(settings: VaultSettings, *, clock: Callable[[], datetime]) -> None:
     """Open the vault and answer the checker until the process ends.
 
     Raises:
@@ -34,15 +44,23 @@ def serve_vault(settings: VaultSettings) -> None:
             cannot be made.
         EnvelopeError: Another key-encryption key, or an altered key file.
         ConflictError: Another vault is already running on this folder.
+        InputError: There is no such policy, or nobody to approve as it wants.
     """
     keep_memory_private()
     cross_check()
+    policy = load_policy(settings.policy)
     with hold_folder(make_zone_folder(settings.folder)):
         vault = Vault(
             settings.folder,
             _key_encryption_key(settings),
             public_key(settings.checker_public_key),
             public_key(settings.billing_office_public_key),
+            ReleaseGate(
+                settings.folder,
+                policy=policy,
+                approvers=read_approvers(settings.approvers, policy=policy),
+                clock=clock,
+            ),
         )
         own = os.geteuid()
         checker = own if settings.checker_uid is None else settings.checker_uid
@@ -74,12 +92,12 @@ def _unusable_kek(path: Path) -> StorageError:
     )
 
 
-def main() -> None:
+def main(*, clock: Callable[[], datetime] = utc_now) -> None:
     """The vault as the environment describes it."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        serve_vault(VaultSettings())
+        serve_vault(VaultSettings(), clock=clock)
     except GridSecureError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -19,6 +19,8 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "role_analyst": ("分析员", "analyst"),
     "role_regulator": ("监管员", "regulator"),
     "role_custodian": ("保管员", "custodian"),
+    "role_data-owner": ("数据所有者", "data owner"),
+    "role_privacy-officer": ("隐私官", "privacy officer"),
     # what is released for
     "purpose_billing": ("电费结算", "Billing"),
     "purpose_operations": ("电网运行", "Operations"),

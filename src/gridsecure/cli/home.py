@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.cli.service_users import ServiceUsers, draw_users, give
 from gridsecure.credentials.issuer_keys import generate_issuer_key
 from gridsecure.credentials.opening import OFFICE_OF, Opener, OpenerKey, generate_opener_key
@@ -31,7 +32,11 @@ USERS: Final = {
     "custodian": ("custodian",),
     "regulator": ("regulator",),
     "operator": ("operator",),
+    "data-owner": ("data-owner",),
+    "privacy-officer": ("privacy-officer",),
 }
+APPROVERS: Final = APPROVER_ROLES
+"""Users who approve releases; each is called as the role is."""
 OFFICES: Final[dict[Opener, str]] = {opener: user for user, opener in OFFICE_OF.items()}
 """Who holds each half of the opening key."""
 
@@ -98,7 +103,9 @@ def create_home(folder: Path, *, ports: Mapping[str, int], has_dashboard: bool =
     users = draw_users(folder)
     make_vault_folders(folder, users)
     people = {user: load_signing_key(_person(folder, user)) for user in USERS}
-    passwords = {user: secrets.token_urlsafe(9) for user in USERS if has_dashboard}
+    # Officers sign on their own machines; no page is theirs.
+    browsing = [user for user in USERS if has_dashboard and user not in APPROVERS]
+    passwords = {user: secrets.token_urlsafe(9) for user in browsing}
     return Home(folder, keys, people, _identity_keys(folder, people), passwords, ports, users)
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from gridsecure.approvals import Approver, ReleaseSubject
 from gridsecure.cli.bill_tariffs import BilledTariff
 from gridsecure.cli.local_parties import ACTOR, LocalParties
 from gridsecure.cli.online import utc_now
@@ -47,15 +49,21 @@ from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.identity_messages import Facts
 from gridsecure.key_authority.checker.answering import (
     RELEASED,
+    WAITING,
+    Outcome,
     answer_request,
     find_certificate,
     read_sealed_statements,
 )
-from gridsecure.messages import PlanName, ReleaseCertificate
+from gridsecure.key_authority.checker.approvals import read_subjects, record_approval
+from gridsecure.messages import PlanName, ReleaseCertificate, Signed
 from gridsecure.month_texts import year_text
+from gridsecure.offices.approvals import sign_decision
 from gridsecure.offices.closing_lists import sign_closing_list
 from gridsecure.periods import BillingPeriod
 from gridsecure.statement_checks import STATEMENTS_PURPOSE, Names, bill_digests, check_statements
+from gridsecure.store.database import read_session
+from gridsecure.store.pages import PageAsked
 from gridsecure.tariffs.tariff import Tariff
 
 
@@ -319,6 +327,23 @@ def close_month(local: LocalParties, period: BillingPeriod) -> None:
     close_period(zone, envelope, at=now)
 
 
+def answer_approved(local: LocalParties, envelope: Signed) -> Outcome:
+    """Have a release request answered, once both officers looked at it and approved it."""
+    answer = partial(answer_request, local.authority, envelope, view=local.platform, clock=utc_now)
+    outcome = answer()
+    if outcome.state != WAITING:
+        return outcome
+    with read_session(local.authority.engine) as session:
+        waiting, _ = read_subjects(session, PageAsked(), state=WAITING, now=utc_now())
+    for asked in waiting:
+        subject = ReleaseSubject.parse(asked.text)
+        for role, key in local.officers.items():
+            officer, now = Approver(role, role, key.public_key), utc_now()
+            signed = sign_decision(subject, asked.digest, officer=officer, key=key, now=now)
+            record_approval(local.authority, signed, bearer=role, now=now)
+    return answer()
+
+
 def release_month(
     local: LocalParties, period: BillingPeriod, *, plan: PlanName, expected: Names
 ) -> dict[str, Any]:
@@ -341,7 +366,7 @@ def release_month(
     pool = LocalPool(zone.objects.store, read_known_keys(zone.engine))
     run_plan(zone, order, pool=pool, clock=utc_now, progress=lambda _done, _of: None)
     (envelope,) = list_waiting_requests(zone)
-    outcome = answer_request(local.authority, envelope, view=local.platform, clock=utc_now)
+    outcome = answer_approved(local, envelope)
     if outcome.state != RELEASED:
         raise GridSecureError(
             "The key authority refused to release the bills.",

@@ -20,6 +20,7 @@ from typing import Final, cast
 import pandas as pd
 from sqlalchemy import Engine
 
+from gridsecure.approvals import APPROVER_ROLES, Approver, ApproverRole, pin_approvers
 from gridsecure.cli.online import utc_now
 from gridsecure.compute import intake
 from gridsecure.compute.containers import PlatformObjects
@@ -61,6 +62,7 @@ from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.tables import SCHEMA as AUTHORITY
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.key_authority.vault.decryption import Vault
+from gridsecure.key_authority.vault.gate import ReleaseGate
 from gridsecure.messages import KeyNotice, Signed, sign_message
 from gridsecure.month_texts import CALENDAR, year_text
 from gridsecure.policy.packs import UNIFORM, load_pack
@@ -255,6 +257,7 @@ class LocalParties:
 
     Args:
         peers: The others, as the gateway calls them.
+        officers: Keys of those who approve releases; each is called as the role is.
     """
 
     office: Sm2PrivateKey = field(repr=False)
@@ -263,6 +266,7 @@ class LocalParties:
     peers: Peers
     platform: LocalPlatform
     authority: AuthorityZone
+    officers: Mapping[ApproverRole, Sm2PrivateKey] = field(repr=False)
 
 
 @contextmanager
@@ -284,7 +288,9 @@ def local_parties(
         authority = setup.authority(identity.settlement)
         gateway = setup.gateway(timezone, cycle_day)
         peers = _peers(gateway, identity, LocalKeySets(authority), platform)
-        yield LocalParties(setup.office_key, identity, gateway, peers, platform, authority)
+        yield LocalParties(
+            setup.office_key, identity, gateway, peers, platform, authority, setup.officers
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +306,9 @@ class _Setup:
     office_key: Sm2PrivateKey = field(default_factory=generate_private_key)
     openers: Mapping[Opener, Sm2PrivateKey] = field(
         default_factory=lambda: {name: generate_private_key() for name in OPENERS}
+    )
+    officers: Mapping[ApproverRole, Sm2PrivateKey] = field(
+        default_factory=lambda: {role: generate_private_key() for role in APPROVER_ROLES}
     )
 
     def identity(self, years: tuple[str, ...]) -> LocalIdentity:
@@ -341,6 +350,11 @@ class _Setup:
         folder, office = self.folder / "vault", self.office_key.public_key
         folder.mkdir(mode=0o700)
         kek = secrets.token_bytes(16)
+        policy = load_pack(UNIFORM)
+        approvers = pin_approvers(
+            Approver(role, role, key.public_key) for role, key in self.officers.items()
+        )
+        gate = ReleaseGate(folder, policy=policy, approvers=approvers, clock=utc_now)
         objects = open_objects(folder_url(self.folder / "authority-objects"))
         return AuthorityZone(
             engine=self._database("authority", AUTHORITY),
@@ -351,8 +365,9 @@ class _Setup:
             identity=_registry(self.identity_key),
             office=_registry(self.office_key),
             settlement=settlement,
-            vault=Vault(folder, kek, self.authority_key.public_key, office),
-            policy=load_pack(UNIFORM),
+            vault=Vault(folder, kek, self.authority_key.public_key, office, gate),
+            policy=policy,
+            approvers=approvers,
         )
 
     def gateway(self, timezone: str, cycle_day: int) -> GatewayZone:

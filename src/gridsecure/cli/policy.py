@@ -66,7 +66,10 @@ def diff(
     """Print every case that two policies decide otherwise, and which of them are looser."""
     changes = decisions.compare_policies(*map(packs.load_policy, (before, after)))
     rows = [
-        one.case._asdict() | {"before": one.before, "after": one.after, "is_looser": one.is_looser}
+        one.case._asdict()
+        | _terms("before", one.before)
+        | _terms("after", one.after)
+        | {"is_looser": one.is_looser}
         for one in changes
     ]
     print_result({"changes": rows}, output, show=lambda console: _show_changes(rows, console))
@@ -88,7 +91,7 @@ def explain(
     asked = decisions.read_case(
         measure=measure, resolution=resolution, customer_class=customer_class, purpose=purpose
     )
-    rule = decisions.decide(found, asked)
+    rule, terms = decisions.decide(found, asked), decisions.find_terms(found, asked)
     permitted = [
         (case, other.minimum)
         for case in decisions.list_cases([customer_class])
@@ -102,6 +105,7 @@ def explain(
         "group": found.find_group(customer_class),
         "rule": rule and rule.name,
         "minimum": rule and rule.minimum,
+        "approvals": sorted(terms.approvals) if terms else [],
         "sources": {name: found.sources[name] for name in rule.sources} if rule else {},
         "permitted": [case._asdict() | {"minimum": fewest} for case, fewest in permitted],
     }
@@ -122,6 +126,7 @@ def _show_case(document: dict[str, Any], console: Console) -> None:
     else:
         said = f"Rule {document['rule']}: at least {document['minimum']} customers."
         console.print(said, style="bold")
+        console.print(f"Approved by {', '.join(document['approvals']) or 'nobody'}.")
     for name, title in document["sources"].items():
         console.print(Text(f"{name}: {title}"), soft_wrap=True)
     table = Table("of these customers", "for", "by", "at least", title="What is permitted")
@@ -129,6 +134,18 @@ def _show_case(document: dict[str, Any], console: Console) -> None:
         number = f"{one['resolution']} {one['measure']}"
         table.add_row(*map(Text, (number, one["purpose"], one["role"], str(one["minimum"]))))
     console.print(table if document["permitted"] else "Nothing of these customers is permitted.")
+
+
+def _terms(when: str, terms: decisions.Terms | None) -> dict[str, Any]:
+    return {
+        when: terms and terms.minimum,
+        f"{when}_approvals": sorted(terms.approvals) if terms else [],
+    }
+
+
+def _told(minimum: int | None, approvals: list[str]) -> str:
+    """Terms in few words: the number of customers, and who approves."""
+    return REFUSED if minimum is None else " + ".join((str(minimum), *approvals))
 
 
 def _head(policy: language.Policy) -> dict[str, Any]:
@@ -155,6 +172,7 @@ def _document(policy: language.Policy) -> dict[str, Any]:
                 "roles": sorted(rule.roles),
                 "purposes": sorted(rule.purposes),
                 "minimum": rule.minimum,
+                "approvals": sorted(rule.approvals),
                 "sources": list(rule.sources),
             }
             for rule in policy.rules
@@ -185,6 +203,7 @@ def _show(document: dict[str, Any], console: Console) -> None:
         console.print(
             Text.assemble(
                 (f"{rule['name']}: at least {rule['minimum']} customers\n", "bold"),
+                f"  approved by {', '.join(rule['approvals']) or 'nobody'}\n",
                 f"  of {told['classes']}: {told['measures']} of grade {told['grades']}\n",
                 f"  for {asked['purposes']}; by {asked['roles']} ({asked['sources']})",
             )
@@ -201,7 +220,7 @@ def _show_changes(rows: list[dict[str, Any]], console: Console) -> None:
     table = Table("number", "customers", "asked by", "for", "before", "after", "")
     for row in rows:
         number = f"{row['resolution']} {row['measure']}"
-        numbers = (REFUSED if row[n] is None else str(row[n]) for n in ("before", "after"))
+        numbers = (_told(row[n], row[f"{n}_approvals"]) for n in ("before", "after"))
         verdict = "looser" if row["is_looser"] else "stricter"
         named = (number, row["customer_class"], row["role"], row["purpose"])
         table.add_row(*map(Text, named), *numbers, verdict)

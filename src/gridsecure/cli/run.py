@@ -3,10 +3,10 @@
 1. ports and a run folder; 2. meters; 3. keys and passwords, the services; 4. the utility's
 books; 5. validate, enrol, get key sets, encrypt, upload at the gateway, and the billing office
 closes the month; 6. bills on ciphertext at the platform, and load curves as an analyst asks for
-them with an anonymous grant; 7. release through the key authority; 8. the billing office opens the
-statements, has each account prove which one is its own, and compares them with digests from the
-gateway's plaintext oracle; 9. a meter-data system that readings can be sent as; 10. the closing
-table, and the dashboard.
+them with an anonymous grant; 7. two officers approve, and the key authority releases; 8. the
+billing office opens the statements, has each account prove which one is its own, and compares them
+with digests from the gateway's plaintext oracle; 9. a meter-data system that readings can be sent
+as; 10. the closing table, and the dashboard.
 
 Until the services are up, nothing in the run's folder could be wanted: keys nobody used, copies of
 the input. It goes again when nothing came of the run. What a service wrote before it failed is
@@ -19,7 +19,7 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,7 +34,7 @@ from gridsecure.analyst.queries import QueryProgress
 from gridsecure.analyst.reconciliation import intake_of, reconcile_month
 from gridsecure.analyst.releases import Release, pin_authority, verify_release
 from gridsecure.billing.contracts import load_contracts
-from gridsecure.cli.home import Home, create_home
+from gridsecure.cli.home import APPROVERS, Home, create_home
 from gridsecure.cli.meters import MeterFiles, meter_files
 from gridsecure.cli.online import utc_now
 from gridsecure.cli.processes import Services
@@ -49,6 +49,7 @@ from gridsecure.cli.tables import show_closing
 from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError, StorageError
 from gridsecure.month_texts import year_text
+from gridsecure.offices.approvals import approve_waiting
 from gridsecure.offices.billing_office import MAX_ACCOUNTS, BillingOffice, check_owners
 from gridsecure.offices.closing_lists import close_month
 from gridsecure.periods import billing_month
@@ -220,7 +221,10 @@ class Run:
         return f"{answer['of']} jobs", None
 
     def _release(self, client: ServicesClient) -> str:
-        outcomes = client.call("custodian", "authority", "POST", "/release-rounds")
+        start = partial(client.call, "custodian", "authority", "POST", "/release-rounds")
+        waiting = [one["request_id"] for one in start() if one["state"] == "waiting"]
+        self._approve(client, waiting)
+        outcomes = start()
         refused = [outcome for outcome in outcomes if outcome["state"] != "released"]
         if refused:
             raise GridSecureError(
@@ -232,6 +236,17 @@ class Run:
         self.result.cells = sum(item["cells"] for item in releases)
         self.result.suppressed = sum(item["suppressed"] for item in releases)
         return f"{len(releases)} releases, {self.result.cells:,} cells"
+
+    def _approve(self, client: ServicesClient, waiting: Sequence[str]) -> None:
+        """As the officers, each with a key of their own: approve what this run asked for."""
+        for user in APPROVERS:
+            call, key = partial(client.call, user), self._home.people[user]
+            done = approve_waiting(call, key=key, requests=waiting, now=utc_now())
+            self.result.approvals += [
+                f"{one.subject.plan} for {one.subject.purpose}: {user}, key "
+                f"{key.public_key.thumbprint[:12]}"
+                for one in done
+            ]
 
     def _compare(self, client: ServicesClient, files: MeterFiles, curve: Release) -> str:
         """Open the statements as the billing office, and compare them with what is expected."""

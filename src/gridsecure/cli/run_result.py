@@ -31,6 +31,7 @@ class RunResult:
 
     Args:
         stages: Time and bytes by stage.
+        approvals: Who approved what was released.
         totals: The month's figures from intake to release, joined.
     """
 
@@ -41,4 +42,5 @@ class RunResult:
     mismatches: int = 0
     cells: int = 0
     suppressed: int = 0
+    approvals: list[str] = field(default_factory=list)
     totals: Reconciliation | None = None

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gridsecure.cli.home import USERS, Home
+from gridsecure.cli.home import APPROVERS, USERS, Home
 from gridsecure.cli.processes import ServiceSpec, python_command
 from gridsecure.cli.run_source import TOKEN_MINUTES
 from gridsecure.identity.enrolments.passwords import password_record
@@ -63,6 +63,7 @@ def service_specs(home: Home, *, years: list[str]) -> Iterator[ServiceSpec]:
             "billing_office_public_key": home.point("billing-office"),
             "vault_socket": _SOCKET,
             "policy": UNIFORM,
+            "approvers": _approvers(home),
             **({} if home.users.vault is None else {"vault_uid": home.users.vault}),
         },
     }
@@ -98,6 +99,14 @@ def _identity(home: Home, offices: dict[str, str], years: list[str]) -> dict[str
     }
 
 
+def _approvers(home: Home) -> list[dict[str, str]]:
+    """The officers who approve releases, with the keys that were drawn for them."""
+    return [
+        {"person": role, "role": role, "public_key": home.people[role].public_key.point.hex()}
+        for role in APPROVERS
+    ]
+
+
 def _vault(home: Home) -> ServiceSpec:
     """The vault, which alone is told where its keys are. It has no address but its socket."""
     settings: dict[str, Any] = {
@@ -106,6 +115,8 @@ def _vault(home: Home) -> ServiceSpec:
         "socket": _SOCKET,
         "checker_public_key": home.point("authority"),
         "billing_office_public_key": home.point("billing-office"),
+        "policy": UNIFORM,
+        "approvers": _approvers(home),
     }
     if home.users.checker is not None:
         settings["checker_uid"] = home.users.checker

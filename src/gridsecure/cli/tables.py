@@ -96,6 +96,8 @@ def show_closing(result: RunResult, console: Console) -> None:
         style = "bold red" if name == DIFFERING and result.mismatches else None
         summary.add_row(name, value, style=style)
     console.print(summary)
+    for approval in result.approvals:
+        console.print(f"Approved: {approval}", highlight=False)
     if result.totals is not None:
         for line in reconciliation_lines(result.totals):
             console.print(line)

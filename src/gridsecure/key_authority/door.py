@@ -17,7 +17,7 @@ SEALED: Final = b"sealed"
 """The vault gives a roster's statements before it goes on."""
 MAX_MESSAGE_BYTES: Final = 4 << 30
 """Longest order or answer that is read [bytes]."""
-KEY_ORDERS: Final = frozenset({"create-key-set", "revoke-key-set"})
+KEY_ORDERS: Final = frozenset({"create-key-set", "revoke-key-set", "revoke-ground"})
 """Orders that no file follows. They have a connection of their own, and wait for no other order."""
 
 _LENGTH: Final = struct.Struct(">Q")

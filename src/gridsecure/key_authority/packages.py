@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
+from pydantic import Field
+
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError
 from gridsecure.messages import (
@@ -19,6 +21,7 @@ from gridsecure.messages import (
     MessageT,
     PreviewCell,
     RosterManifest,
+    Signed,
 )
 from gridsecure.plans.cells import Place
 
@@ -45,6 +48,34 @@ class RevocationOrder(Message):
     kind: ClassVar[str] = "vault-revocation"
     gateway: str
     key_id: str
+
+
+class GroundRevocation(Message):
+    """Let an officer's key, or one signed message of an officer, approve nothing any more.
+
+    The vault takes the checker's word for it: whoever lies here can stop releases, and make none.
+
+    Args:
+        name: Thumbprint of the key, or digest of the message.
+    """
+
+    kind: ClassVar[str] = "vault-ground-revocation"
+    name: Digest = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Approved(Message):
+    """What officers approved, for the vault to check by its own keys and policy.
+
+    Args:
+        subject: The exact text of a `ReleaseSubject`.
+        outputs: Digests of all that it asks to decrypt, sorted.
+        grounds: Signed approvals.
+    """
+
+    kind: ClassVar[str] = "vault-approved"
+    subject: str
+    outputs: list[Digest]
+    grounds: list[Signed]
 
 
 class WithheldCell(Message):
@@ -84,6 +115,7 @@ class CheckedBills(Message):
     tariffs: dict[Digest, str]
     minima: FewestCustomers
     withheld: list[WithheldCell]
+    approved: Approved
 
 
 class BilledRoster(Message):
@@ -127,6 +159,7 @@ class CheckedCorrections(Message):
     minima: FewestCustomers
     corrections: list[CorrectedRoster]
     withheld: list[WithheldCell]
+    approved: Approved
 
 
 class CheckedPreview(CheckedCorrections):
@@ -160,6 +193,7 @@ class CheckedTotals(Message):
     highs: dict[str, list[int]]
     minima: FewestCustomers
     withheld: list[WithheldCell]
+    approved: Approved
 
 
 def read_named(text: bytes, *, digest: Digest, expect: type[MessageT]) -> MessageT:

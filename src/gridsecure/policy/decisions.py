@@ -11,7 +11,15 @@ from gridsecure.errors import InputError
 from gridsecure.periods import is_day
 from gridsecure.plans.cells import ENERGY, MEASURES, OTHER_CLASSES, Minima
 from gridsecure.plans.purposes import PREVIEW, PURPOSES, RESEARCH, STAFF_PURPOSES
-from gridsecure.policy.language import RESOLUTIONS, Policy, Resolution, Role, Rule
+from gridsecure.policy.language import (
+    RESOLUTIONS,
+    Policy,
+    Resolution,
+    Role,
+    Rule,
+    join_approvals,
+    strictest,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +66,39 @@ class Case(NamedTuple):
     purpose: str
 
 
+class Terms(NamedTuple):
+    """On which terms a policy permits something.
+
+    Args:
+        minimum: Fewest customers.
+        approvals: Roles of the officers who have to approve it.
+    """
+
+    minimum: int
+    approvals: frozenset[str]
+
+
 class Change(NamedTuple):
     """What two policies decide otherwise.
 
     Args:
-        before: Fewest customers; None where it is refused.
+        before: None where it is refused.
         after: Likewise.
     """
 
     case: Case
-    before: int | None
-    after: int | None
+    before: Terms | None
+    after: Terms | None
 
     @property
     def is_looser(self) -> bool:
-        """Whether the second policy permits more."""
+        """Whether the second policy permits more, or with fewer approvals."""
         if self.before is None or self.after is None:
             return self.before is None
-        return self.after < self.before
+        return (
+            self.after.minimum < self.before.minimum
+            or not self.after.approvals >= self.before.approvals
+        )
 
 
 def read_case(*, measure: str, resolution: str, customer_class: str, purpose: str) -> Case:
@@ -98,7 +121,34 @@ def read_case(*, measure: str, resolution: str, customer_class: str, purpose: st
 
 def decide(policy: Policy, case: Case) -> Rule | None:
     """The rule that decides a case; None where no rule permits it."""
-    return policy.find_rule(
+    return strictest(_rules(policy, case))
+
+
+def find_terms(policy: Policy, case: Case) -> Terms | None:
+    """On which terms a case is permitted; None where no rule permits it."""
+    rules = _rules(policy, case)
+    rule = strictest(rules)
+    return None if rule is None else Terms(rule.minimum, join_approvals(rules))
+
+
+def find_approvals(policy: Policy, asked: Asked, *, classes: Iterable[str]) -> frozenset[str]:
+    """Roles whose approval a request about some customer classes needs.
+
+    Where no rule permits anything of a class, all approvals that the policy knows are needed: bills
+    are issued whatever may be told of their totals.
+    """
+    needed = set[str]()
+    for name in classes:
+        cases = [
+            Case(measure, asked.resolution, name, asked.role, asked.purpose) for measure in MEASURES
+        ]
+        rules = [rule for case in cases for rule in _rules(policy, case)]
+        needed |= join_approvals(rules or policy.rules)
+    return frozenset(needed)
+
+
+def _rules(policy: Policy, case: Case) -> list[Rule]:
+    return policy.find_rules(
         case.measure,
         grade=policy.grades[case.resolution],
         group=policy.find_group(case.customer_class),
@@ -126,8 +176,7 @@ def compare_policies(before: Policy, after: Policy) -> list[Change]:
     classes = sorted({*before.classes, *after.classes, OTHER_CLASSES})
     changes = []
     for case in list_cases(classes):
-        old, new = (decide(policy, case) for policy in (before, after))
-        change = Change(case, old.minimum if old else None, new.minimum if new else None)
+        change = Change(case, find_terms(before, case), find_terms(after, case))
         if change.before != change.after:
             changes.append(change)
     return changes

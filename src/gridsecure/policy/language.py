@@ -9,19 +9,23 @@ The grade of data (分类分级) follows from its resolution: what is measured m
 of a household. A policy is refused where a higher grade is permitted more than a lower one, so
 raising the grade of a resolution can only tighten it.
 
+A rule may name the officers whose approval such a number needs. Of several rules that permit the
+same, all approvals are needed.
+
 A policy may say no more than the gate enforces. A term that the gate does not know yet, such as
-approvals or a limit of dominance, is refused when the policy is read (`policy.unenforced`), so that
-nobody relies on a rule that nothing holds.
+a limit of dominance, is refused when the policy is read (`policy.unenforced`), so that nobody
+relies on a rule that nothing holds.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError
 from gridsecure.month_texts import read_moment
@@ -37,7 +41,7 @@ Role = Literal["staff", "analyst"]
 RESOLUTIONS: Final[tuple[Resolution, ...]] = ("monthly", "daily", "interval")
 """From the coarsest to the finest."""
 ROLES: Final[tuple[Role, ...]] = ("staff", "analyst")
-UNENFORCED: Final = ("approvals", "budget", "dominance", "expires", "merge")
+UNENFORCED: Final = ("budget", "dominance", "expires", "merge", "standing")
 """Terms of rules that the gate does not enforce yet."""
 
 FEWEST: Final = 2
@@ -51,6 +55,7 @@ _HEAD: Final = (
 )  # fmt: skip
 _TERMS: Final = ("measures", "grades", "classes", "roles", "purposes")
 _RULE: Final = ("name", *_TERMS, "minimum", "sources")
+_MAY_RULE: Final = ("approvals",)
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
 _LONGEST_CLASS: Final = 64
 _LONGEST_TITLE: Final = 500
@@ -64,6 +69,7 @@ class Rule:
         classes: Names of groups of customer classes.
         minimum: Fewest customers that a number may be about.
         sources: Names of the sources it rests on.
+        approvals: Roles of the officers who have to approve each release.
     """
 
     name: str
@@ -74,6 +80,7 @@ class Rule:
     purposes: frozenset[str]
     minimum: int
     sources: tuple[str, ...]
+    approvals: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +125,11 @@ class Policy:
                     return group
         return None
 
-    def find_rule(
+    def find_rules(
         self, measure: str, *, grade: int, group: str | None, role: str, purpose: str
-    ) -> Rule | None:
-        """The rule that decides: of those that permit it, the one with the largest minimum."""
-        found = [
+    ) -> list[Rule]:
+        """All rules that permit it, in the order of the file."""
+        return [
             rule
             for rule in self.rules
             if measure in rule.measures
@@ -131,7 +138,16 @@ class Policy:
             and role in rule.roles
             and purpose in rule.purposes
         ]
-        return max(found, key=lambda rule: rule.minimum, default=None)
+
+
+def strictest(rules: Iterable[Rule]) -> Rule | None:
+    """The rule that decides: of those that permit it, the one with the largest minimum."""
+    return max(rules, key=lambda rule: rule.minimum, default=None)
+
+
+def join_approvals(rules: Iterable[Rule]) -> frozenset[str]:
+    """The approvals that several rules want together."""
+    return frozenset().union(*(rule.approvals for rule in rules))
 
 
 def parse_policy(text: str) -> Policy:
@@ -183,21 +199,24 @@ def _check_grades(policy: Policy) -> None:
 
 
 def _check_ladder(policy: Policy, measure: str, asked: Mapping[str, str]) -> None:
-    before = 0
+    before, approved = 0, frozenset[str]()
     for grade in range(1, HIGHEST_GRADE + 1):
-        rule = policy.find_rule(measure, grade=grade, **asked)
+        rules = policy.find_rules(measure, grade=grade, **asked)
+        rule, approvals = strictest(rules), join_approvals(rules)
         minimum = MOST + 1 if rule is None else rule.minimum
-        if minimum < before:
+        if minimum < before or (rule is not None and not approvals >= approved):
             named = rule.name if rule else ""
             raise _refusal(
                 f"Rule {named!r} permits {measure} of grade {grade} more than of the grade below, "
                 f"for {asked['group']}, {asked['role']} and {asked['purpose']}",
                 "grades",
             )
-        before = minimum
+        before, approved = minimum, approvals
 
 
-def _check_keys(where: str, table: Mapping[str, Any], *, wanted: tuple[str, ...]) -> None:
+def _check_keys(
+    where: str, table: Mapping[str, Any], *, wanted: tuple[str, ...], more: tuple[str, ...] = ()
+) -> None:
     later = [name for name in UNENFORCED if name in table]
     if later:
         raise InputError(
@@ -205,7 +224,7 @@ def _check_keys(where: str, table: Mapping[str, Any], *, wanted: tuple[str, ...]
             reason="policy.unenforced",
             remedy="Take the term out, and see to it in another way: the gate would ignore it.",
         )
-    unknown = sorted(table.keys() - set(wanted))
+    unknown = sorted(table.keys() - {*wanted, *more})
     if unknown:
         raise _refusal(f"{where} has an unknown term {unknown[0]!r}", "term")
     missing = [name for name in wanted if name not in table]
@@ -221,7 +240,7 @@ def _read_rule(
 ) -> Rule:
     name = _read_name(table.get("name"), "A rule's name")
     where = f"Rule {name!r}"
-    _check_keys(where, table, wanted=_RULE)
+    _check_keys(where, table, wanted=_RULE, more=_MAY_RULE)
     known = {
         "measures": MEASURES,
         "grades": range(1, HIGHEST_GRADE + 1),
@@ -233,7 +252,10 @@ def _read_rule(
     cited = tuple(sorted(_read_choice(table["sources"], f"{where}: sources", sources)))
     least = FEWEST_PREVIEWED if PREVIEW in terms["purposes"] else FEWEST
     minimum = _read_number(table["minimum"], f"{where}: minimum", least=least, most=MOST)
-    return Rule(name=name, **terms, minimum=minimum, sources=cited)
+    approvals = frozenset[str]()
+    if "approvals" in table:
+        approvals = _read_choice(table["approvals"], f"{where}: approvals", APPROVER_ROLES)
+    return Rule(name=name, **terms, minimum=minimum, sources=cited, approvals=approvals)
 
 
 def _read_choice(given: object, where: str, known: Any) -> frozenset[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gridsecure.messages import Signed
+from gridsecure.messages import Digest, Signed
 from gridsecure.wire.services import Answer, Count
 
 
@@ -21,7 +21,8 @@ class KeySetListed(Answer):
 class RoundOutcome(Answer):
     """What a release round did with one waiting request, and how long that took [s].
 
-    `state` is `released`, `refused` or `failed`; what failed is asked again in the next round.
+    `state` is `released`, `previewed`, `refused`, `waiting` for approvals, or `failed`. What waits
+    or failed is asked again in the next round.
     """
 
     request_id: str
@@ -42,3 +43,26 @@ class ReleaseSummary(Answer):
     released_at: str
     cells: Count
     suppressed: Count
+
+
+class ApprovalListed(Answer):
+    """What is asked to be released, and what officers said of it.
+
+    `text` is the subject's exact text; officers sign its digest, `subject`. `state` is `waiting`,
+    `rejected` or `released`; while it waits, `missing` are the roles whose approval it lacks.
+    """
+
+    subject: Digest
+    text: str
+    state: str
+    missing: list[str]
+    decisions: list[Signed]
+
+
+class ApproverListed(Answer):
+    """An officer who approves releases, by the thumbprint of the key."""
+
+    person: str
+    role: str
+    thumbprint: Digest
+    is_revoked: bool

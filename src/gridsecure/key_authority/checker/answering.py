@@ -3,11 +3,12 @@
 1. the request is signed by the platform, its plan registered, its purpose allowed, with a grant if
    an analyst asks (`grants`), every transcript is about the request's plan and period, and all
    together about the uploads of one list that the billing office signed (`closings`);
-2. every transcript holds: signed inputs, and the same outputs when executed again (`verification`);
-3. nothing in it was released before; what policy does not permit, and what cannot be told of its
+2. officers approved it, as many as policy wants (`subjects`, `approvals`); until then it waits;
+3. every transcript holds: signed inputs, and the same outputs when executed again (`verification`);
+4. nothing in it was released before; what policy does not permit, and what cannot be told of its
    cells beside all that was told, is withheld (`ledger`);
-4. the vault decrypts the checker's own outputs, never the platform's bytes;
-5. the certificate is signed, kept, and entered in the evidence log, and the ledger with it.
+5. the vault decrypts the checker's own outputs, never the platform's bytes;
+6. the certificate is signed, kept, and entered in the evidence log, and the ledger with it.
 
 A refusal is entered as well. It names a reason code and nothing of the data. What fails for reasons
 that are not the request's (vault down, platform out of reach, disk full) is no refusal: the request
@@ -16,15 +17,15 @@ waits, and is asked again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from typing import Final
 
 from sqlmodel import col, select
 
+from gridsecure.approvals import EXPIRED, MISSING, REVOKED
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AuditBrokenError,
@@ -35,30 +36,34 @@ from gridsecure.errors import (
     ReleaseRefusedError,
     StorageError,
 )
+from gridsecure.key_authority.checker.approvals import gather_approvals
 from gridsecure.key_authority.checker.bill_versions import BillVersion, make_version
 from gridsecure.key_authority.checker.closings import check_closing
 from gridsecure.key_authority.checker.grants import bind_grant, check_purpose
 from gridsecure.key_authority.checker.held_policies import check_in_force
 from gridsecure.key_authority.checker.key_sets import key_ring
 from gridsecure.key_authority.checker.ledger import REPEATED, Giving, join_givings
-from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
+from gridsecure.key_authority.checker.platform_view import PlatformView
 from gridsecure.key_authority.checker.rebills import release_corrections
 from gridsecure.key_authority.checker.releases import Granted, certify
-from gridsecure.key_authority.checker.seating import fetch_settlement_names, find_timezone
 from gridsecure.key_authority.checker.shadows import is_previewed, preview_shadow
+from gridsecure.key_authority.checker.subjects import make_subject
 from gridsecure.key_authority.checker.tables import ReleasedTranscriptRow, ReleaseRow
 from gridsecure.key_authority.checker.told_cells import (
     Prepared,
     prepare_bills,
     prepare_load_curve,
 )
+from gridsecure.key_authority.checker.vault_orders import (
+    BillOrder,
+    order_bills,
+    order_totals,
+    tariff_texts,
+)
 from gridsecure.key_authority.checker.verification import Proven, prove_all
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import (
-    CheckedBills,
-    CheckedRoster,
-    CheckedTotals,
-    list_withheld,
+    Approved,
 )
 from gridsecure.messages import (
     CellTotal,
@@ -71,7 +76,6 @@ from gridsecure.messages import (
     open_message,
     request_name,
     shadow_name,
-    sign_message,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.cells import Minima
@@ -90,6 +94,7 @@ RELEASED: Final = "released"
 PREVIEWED: Final = "previewed"
 REFUSED: Final = "refused"
 FAILED: Final = "failed"
+WAITING: Final = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +102,9 @@ class Outcome:
     """How a request was answered.
 
     Args:
-        state: "released", "previewed", "refused", or "failed": not answered, to be asked again.
-        reason: Reason code of a refusal or failure.
+        state: "released", "previewed" or "refused". What is "waiting" for approvals or "failed" is
+            asked again.
+        reason: Reason code of what was not released.
         earlier: The release that holds what was asked for again, if one does.
     """
 
@@ -140,7 +146,7 @@ def answer_request(
         if name == request_name(request) and _is_released(zone, name):
             return Outcome(name, RELEASED)
         earlier = _released_before(zone, request) if error.reason == REPEATED else None
-        state = FAILED if _is_failure(error) else REFUSED
+        state = _state(error)
         asked = {"purpose": request.purpose, "requested_by": request.requested_by}
         more = asked | ({"earlier": earlier} if earlier else {})
         _enter(zone, state, name, error, at=clock(), **more)
@@ -162,7 +168,7 @@ def _answer_shadow(
         if not is_previewed(zone, name):
             preview_shadow(zone, request, view=view, clock=clock)
     except GridSecureError as error:
-        state = FAILED if _is_failure(error) else REFUSED
+        state = _state(error)
         asked = {"requested_by": request.requested_by}
         _enter(zone, state, name, error, at=clock(), about="shadow", **asked)
         return Outcome(name, state, error.reason)
@@ -179,9 +185,17 @@ def _check_name(name: str, expected: str) -> None:
         )
 
 
-def _is_failure(error: GridSecureError) -> bool:
-    """Not the request's fault: a store or a process that is down, or damage in this zone."""
-    return type(error) is GridSecureError or isinstance(error, StorageError | AuditBrokenError)
+def _state(error: GridSecureError) -> str:
+    """What becomes of a request that met an error.
+
+    A store or a process that is down, and damage in this zone, are not the request's fault.
+    """
+    if error.reason in {MISSING, EXPIRED, REVOKED}:
+        return WAITING
+    is_failure = type(error) is GridSecureError or isinstance(
+        error, StorageError | AuditBrokenError
+    )
+    return FAILED if is_failure else REFUSED
 
 
 def _enter(
@@ -194,7 +208,9 @@ def _enter(
     about: str = "release",
     **more: str,
 ) -> None:
-    """Enter a refusal or failure in the evidence log."""
+    """Enter a refusal or failure in the evidence log; that it waits for approvals is there."""
+    if error.reason == MISSING:
+        return
     detail = {"request": name, "reason": error.reason, "error": type(error).__name__, **more}
     with write_session(zone.engine) as session:
         evidence.append(session, at=at, actor="checker", action=f"{about}.{state}", detail=detail)
@@ -257,47 +273,54 @@ def _release(
 ) -> None:
     # 1. policy
     pairs = _allowed(zone, request, now=clock())
+    # 2. approvals
+    subject = make_subject(zone, request, view=view, at=clock())
+    approved = gather_approvals(zone, subject, now=clock())
     keys = key_ring(zone)
-    # 2. to 4.
+    # 3. to 5.
     if request.plan == "rebill":
-        transcripts = [transcript for transcript, _ in pairs]
-        granted = release_corrections(zone, transcripts, view=view, keys=keys, clock=clock)
+        granted = release_corrections(zone, request, approved, view=view, keys=keys, clock=clock)
     else:
         purpose = request.purpose
         with closing(prove_all(pairs, purpose=purpose, zone=zone, view=view, keys=keys)) as proofs:
-            granted = _granted(zone, request, proofs, view=view, clock=clock)
-    # 5. certificate
-    certify(zone, request, granted, at=clock())
+            granted = _granted(zone, request, approved, proofs=proofs, view=view, clock=clock)
+    # 6. certificate
+    certify(zone, request, granted, approved=approved, at=clock())
 
 
 def _granted(
     zone: AuthorityZone,
     request: ReleaseRequest,
-    proofs: Iterator[Proven],
+    approved: Approved,
     *,
+    proofs: Iterator[Proven],
     view: PlatformView,
     clock: Callable[[], datetime],
 ) -> Granted:
-    # 2. proof. Bills are all or nothing; load curves go day by day, so that a month of blinded
-    # columns need not be held at once.
+    """Steps 3 to 5.
+
+    Bills are all or nothing; load curves go day by day, so that a month of blinded columns need not
+    be held at once.
+    """
     groups = iter([list(proofs)]) if request.plan == "bill" else ([part] for part in proofs)
     cells, givings = list[CellTotal](), list[Giving]()
     digests, versions = list[str](), list[BillVersion]()
     statements, minima = dict[str, str](), dict[Resolution, Minima]()
     prepared: Prepared | None = None
     for group in groups:
-        # 3. once, before the first part is decrypted: its grant is then spent for all of them
+        # 4. once, before the first part is decrypted: its grant is then spent for all of them
         if prepared is None:
             bind_grant(zone, request, now=clock())
+        now = clock()
         resolution = group[0].resolution
         own = minima[resolution] = zone.find_minima(request.purpose, resolution=resolution)
-        # 4. decryption
+        # 5. decryption
         if request.plan == "bill":
-            prepared, more, statements = _bill(zone, group, minima=own, view=view, at=clock())
+            prepared, more, statements = _bill(zone, group, approved, minima=own, view=view, at=now)
             versions += [make_version(part) for part in group]
         else:
-            prepared = prepare_load_curve(zone, group[0], minima=own, before=prepared, at=clock())
-            more = order_totals(zone, group[0], view=view, prepared=prepared)
+            prepared = prepare_load_curve(zone, group[0], minima=own, before=prepared, at=now)
+            more = order_totals(zone, group[0], approved, view=view, prepared=prepared)
         cells += more
         givings.append(prepared.giving)
         digests += [out.entry.digest for part in group for out in part.outputs.values()]
@@ -315,6 +338,7 @@ def _granted(
 def _bill(
     zone: AuthorityZone,
     group: Sequence[Proven],
+    approved: Approved,
     *,
     minima: Minima,
     view: PlatformView,
@@ -323,7 +347,8 @@ def _bill(
     """What may be told of some rosters' bills, and what the vault made of them."""
     tariffs = tariff_texts(view, group)
     prepared = prepare_bills(zone, group, tariffs=tariffs, minima=minima, at=at)
-    cells, statements = order_bills(zone, group, tariffs=tariffs, prepared=prepared, at=at)
+    order = BillOrder(tariffs, prepared, approved)
+    cells, statements = order_bills(zone, group, order, at=at)
     return prepared, cells, statements
 
 
@@ -377,106 +402,3 @@ def _same_run(request: ReleaseRequest, transcript: Transcript) -> None:
             reason="release.shadow",
             remedy="Run the plan itself; its bills are by the tariffs that the rosters name.",
         )
-
-
-def tariff_texts(view: PlatformView, proven: Sequence[Proven]) -> dict[str, str]:
-    """The texts of the tariffs that some transcripts bill with, by digest."""
-    digests = {roster.tariff for part in proven for roster in part.rosters}
-    return {digest: fetch_tariff(view, digest) for digest in sorted(digests)}
-
-
-def order_totals(
-    zone: AuthorityZone, part: Proven, *, view: PlatformView, prepared: Prepared
-) -> list[CellTotal]:
-    """Have the vault total one day of load curves, but for what is withheld.
-
-    Raises:
-        GridSecureError: As the vault.
-    """
-    quantities = sorted({name.split("/", 1)[1] for name in part.outputs})
-    outputs = {
-        quantity: [part.outputs[f"{roster.roster_id}/{quantity}"] for roster in part.rosters]
-        for quantity in quantities
-    }
-
-    def texts() -> Iterator[bytes]:
-        return (roster.model_dump_json().encode() for roster in part.rosters)
-
-    order = CheckedTotals(
-        timezone=find_timezone(part.rosters[0].tariff, zone=zone, view=view),
-        rosters=[sm3_hex(text) for text in texts()],
-        quantities=quantities,
-        outputs={name: [output.entry for output in own] for name, own in outputs.items()},
-        highs={name: [data.entry(name).high for data in part.datas] for name in quantities},
-        minima=prepared.minima.as_message(),
-        withheld=list_withheld(prepared.withheld),
-    )
-    files = chain(texts(), (output.data for own in outputs.values() for output in own))
-    return zone.vault.release_totals(sign_message(order, key=zone.signing_key), files).cells
-
-
-def order_bills(
-    zone: AuthorityZone,
-    proven: Sequence[Proven],
-    *,
-    tariffs: Mapping[str, str],
-    prepared: Prepared,
-    at: datetime,
-) -> tuple[list[CellTotal], dict[str, str]]:
-    """Have the vault bill some rosters.
-
-    Args:
-        tariffs: Tariff texts by digest.
-        prepared: What policy permits, and what is not told of cells.
-
-    Returns:
-        Control totals, and roster id -> digest of its sealed statements, which are kept.
-
-    Raises:
-        GridSecureError: As the vault; StorageError: The statements cannot be kept.
-    """
-    # Names are a roster's only once it is written: until then they lie in half the bytes.
-    names = [
-        bytes.fromhex("".join(fetch_settlement_names(part.rosters[0], zone=zone)))
-        for part in proven
-    ]
-
-    def texts() -> Iterator[bytes]:
-        return (_checked_text(part, own) for part, own in zip(proven, names, strict=True))
-
-    order = CheckedBills(
-        start=proven[0].transcript.start,
-        end=proven[0].transcript.end,
-        created_at=at.isoformat(),
-        rosters=[sm3_hex(text) for text in texts()],
-        tariffs=dict(tariffs),
-        minima=prepared.minima.as_message(),
-        withheld=list_withheld(prepared.withheld),
-    )
-    files = (
-        data
-        for text, part in zip(texts(), proven, strict=True)
-        for data in chain([text], (output.data for output in part.outputs.values()))
-    )
-    digests: list[str] = []
-    answer = zone.vault.release_bills(
-        sign_message(order, key=zone.signing_key),
-        files,
-        lambda sealed: digests.append(zone.objects.put(sealed)),
-    )
-    return answer.cells, dict(zip(answer.statements, digests, strict=True))
-
-
-def _checked_text(part: Proven, names: bytes) -> bytes:
-    """What the vault is told of a roster.
-
-    Args:
-        names: The settlement pseudonyms of its slots, 32 bytes each.
-    """
-    text = names.hex()
-    checked = CheckedRoster(
-        roster=part.rosters[0],
-        outputs={name: output.entry for name, output in part.outputs.items()},
-        names=[text[start : start + 64] for start in range(0, len(text), 64)],
-    )
-    return checked.model_dump_json().encode()

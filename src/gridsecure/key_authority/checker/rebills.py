@@ -7,6 +7,7 @@ and a certificate whose cells are differences.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
@@ -19,12 +20,13 @@ from gridsecure.key_authority.checker.seating import fetch_settlement_names
 from gridsecure.key_authority.checker.told_cells import Prepared, prepare_corrections
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import (
+    Approved,
     BilledRoster,
     CheckedCorrections,
     CorrectedRoster,
     list_withheld,
 )
-from gridsecure.messages import Signed, sign_message
+from gridsecure.messages import ReleaseRequest, sign_message
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.execution import RosterData
 from gridsecure.plans.key_ring import KeyRing
@@ -35,7 +37,8 @@ OrderT = TypeVar("OrderT", bound=CheckedCorrections)
 
 def release_corrections(
     zone: AuthorityZone,
-    transcripts: Sequence[Signed],
+    request: ReleaseRequest,
+    approved: Approved,
     *,
     view: PlatformView,
     keys: KeyRing,
@@ -47,9 +50,7 @@ def release_corrections(
         GridSecureError: As `correction_proofs.prove_correction`,
             `told_cells.prepare_corrections` and the vault.
     """
-    parts = [
-        prove_correction(transcript, zone=zone, view=view, keys=keys) for transcript in transcripts
-    ]
+    parts = [prove_correction(one, zone=zone, view=view, keys=keys) for one in request.transcripts]
     digests = {data.roster.tariff for part in parts for data in (part.before, part.data)}
     tariffs = {digest: fetch_tariff(view, digest) for digest in sorted(digests)}
     minima = zone.find_minima(BILLING, resolution="monthly")
@@ -59,8 +60,7 @@ def release_corrections(
         CheckedCorrections,
         parts,
         names=names,
-        prepared=prepared,
-        tariffs=tariffs,
+        terms=CorrectionOrder(tariffs, prepared, approved),
         at=clock(),
     )
     kept: list[str] = []
@@ -81,20 +81,33 @@ def release_corrections(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class CorrectionOrder:
+    """On what terms corrections are ordered.
+
+    Args:
+        tariffs: Tariff texts by digest.
+        prepared: What policy permits, and what is not told of cells.
+        approved: What officers approved.
+    """
+
+    tariffs: Mapping[str, str]
+    prepared: Prepared
+    approved: Approved
+
+
 def order_corrections(
     kind: type[OrderT],
     parts: Sequence[ProvenCorrection],
     *,
     names: Sequence[list[str]],
-    prepared: Prepared,
-    tariffs: Mapping[str, str],
+    terms: CorrectionOrder,
     at: datetime,
 ) -> tuple[OrderT, Iterator[bytes]]:
     """What the vault is told, and the outputs in the order it lists them.
 
     Args:
         names: By correction, the settlement pseudonym of every slot; none for a preview.
-        tariffs: Tariff texts by digest.
     """
     pairs = [
         ((part.before, part.outputs_before), (part.data, part.after.outputs)) for part in parts
@@ -103,7 +116,7 @@ def order_corrections(
         start=parts[0].data.upload.start,
         end=parts[0].data.upload.end,
         created_at=at.isoformat(),
-        tariffs=dict(tariffs),
+        tariffs=dict(terms.tariffs),
         corrections=[
             CorrectedRoster(
                 before=_billed(*before),
@@ -114,8 +127,9 @@ def order_corrections(
             )
             for part, own, (before, after) in zip(parts, names, pairs, strict=True)
         ],
-        minima=prepared.minima.as_message(),
-        withheld=list_withheld(prepared.withheld),
+        minima=terms.prepared.minima.as_message(),
+        withheld=list_withheld(terms.prepared.withheld),
+        approved=terms.approved,
     )
     files = (out.data for pair in pairs for _, outputs in pair for out in outputs.values())
     return order, files

@@ -9,12 +9,15 @@ from typing import Any
 
 from sqlmodel import Session, insert
 
+from gridsecure.approvals import subject_digest
 from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.key_authority.checker.approvals import settle_subject
 from gridsecure.key_authority.checker.bill_versions import BillVersion, keep_versions
 from gridsecure.key_authority.checker.closings import keep_closing
 from gridsecure.key_authority.checker.ledger import Giving, enter
 from gridsecure.key_authority.checker.tables import ReleasedTranscriptRow, ReleaseRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.key_authority.packages import Approved
 from gridsecure.messages import (
     CellTotal,
     Digest,
@@ -51,9 +54,17 @@ class Granted:
 
 
 def certify(
-    zone: AuthorityZone, request: ReleaseRequest, granted: Granted, *, at: datetime
+    zone: AuthorityZone,
+    request: ReleaseRequest,
+    granted: Granted,
+    *,
+    approved: Approved,
+    at: datetime,
 ) -> None:
     """Sign and keep a certificate, unless the request was answered while this one was at work.
+
+    Args:
+        approved: What officers approved, as the vault was shown it.
 
     Raises:
         ReleaseRefusedError, GridSecureError: Another request released part of it meanwhile, as
@@ -64,14 +75,8 @@ def certify(
         name = request.request_id
         if find(session, ReleaseRow, release_id=name) is not None:
             return
-        detail: dict[str, evidence.JSON] = {
-            "request": name,
-            "plan": request.plan,
-            "purpose": request.purpose,
-            "outputs": granted.outputs_digest,
-            "closing": request.closing.digest if request.closing else None,
-            "policy": zone.policy.digest,
-        }
+        detail = _detail(zone, request, granted, approved)
+        settle_subject(session, subject_digest(approved.subject))
         entry = evidence.append(
             session, at=at, actor="checker", action="release.granted", detail=detail
         )
@@ -86,7 +91,7 @@ def certify(
             released_at=at.isoformat(),
             transcripts=[transcript.digest for transcript in request.transcripts],
             outputs_digest=granted.outputs_digest,
-            **rules_of(zone.policy, granted.minima),
+            **rules_of(zone.policy, granted.minima, approved=approved),
             cells=list(granted.cells),
             statements=dict(granted.statements),
             evidence_head=entry.hash,
@@ -98,14 +103,34 @@ def certify(
         _enter_versions(session, granted.versions, release_id=name, at=at)
 
 
-def rules_of(policy: Policy, minima: Mapping[Resolution, Minima]) -> dict[str, Any]:
-    """What a certificate or a preview says of the policy it rests on."""
+def _detail(
+    zone: AuthorityZone, request: ReleaseRequest, granted: Granted, approved: Approved
+) -> dict[str, evidence.JSON]:
+    """What the evidence log has of a release."""
+    return {
+        "request": request.request_id,
+        "plan": request.plan,
+        "purpose": request.purpose,
+        "outputs": granted.outputs_digest,
+        "closing": request.closing.digest if request.closing else None,
+        "policy": zone.policy.digest,
+        "subject": subject_digest(approved.subject),
+        "approvals": [one.digest for one in approved.grounds],
+    }
+
+
+def rules_of(
+    policy: Policy, minima: Mapping[Resolution, Minima], *, approved: Approved
+) -> dict[str, Any]:
+    """What a certificate or a preview says of the policy and the approvals it rests on."""
     return {
         "minimum_members": min((own.least for own in minima.values()), default=0),
         "policy": policy.digest,
         "policy_name": policy.name,
         "policy_version": policy.version,
         "minima": {name: own.as_message() for name, own in minima.items()},
+        "subject": approved.subject,
+        "approvals": list(approved.grounds),
     }
 
 

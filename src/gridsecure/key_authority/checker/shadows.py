@@ -28,16 +28,19 @@ from typing import Any, Final
 from sqlalchemy import func
 from sqlmodel import Session, select
 
+from gridsecure.approvals import subject_digest
 from gridsecure.billing.rules import line_rules
 from gridsecure.errors import AuthenticityError, InvalidMessageError, ReleaseRefusedError
+from gridsecure.key_authority.checker.approvals import gather_approvals, settle_subject
 from gridsecure.key_authority.checker.bill_versions import make_version
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection, prove_correction
 from gridsecure.key_authority.checker.held_policies import check_in_force
 from gridsecure.key_authority.checker.key_sets import key_ring
 from gridsecure.key_authority.checker.ledger import Period, check_overlap, enter
 from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
-from gridsecure.key_authority.checker.rebills import order_corrections
+from gridsecure.key_authority.checker.rebills import CorrectionOrder, order_corrections
 from gridsecure.key_authority.checker.releases import rules_of
+from gridsecure.key_authority.checker.subjects import make_subject
 from gridsecure.key_authority.checker.tables import PreviewCellRow, PreviewRow
 from gridsecure.key_authority.checker.told_cells import Prepared, prepare_corrections
 from gridsecure.key_authority.checker.verification import (
@@ -45,7 +48,7 @@ from gridsecure.key_authority.checker.verification import (
     prove,
 )
 from gridsecure.key_authority.checker.zone import AuthorityZone
-from gridsecure.key_authority.packages import CheckedPreview
+from gridsecure.key_authority.packages import Approved, CheckedPreview
 from gridsecure.messages import (
     Digest,
     PreviewCell,
@@ -74,10 +77,11 @@ REFUSED: Final = "shadow.order"
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request with the order in it, both verified."""
+    """A request with the order in it, both verified, and what officers approved of it."""
 
     request: ShadowRequest
     order: ShadowOrder
+    approved: Approved
 
 
 def preview_shadow(
@@ -101,7 +105,9 @@ def preview_shadow(
     """
     # 1. policy
     check_in_force(zone, now=clock())
-    asked = _Asked(request, _allowed(zone, request))
+    order = _allowed(zone, request)
+    subject = make_subject(zone, request, view=view, at=clock())
+    asked = _Asked(request, order, gather_approvals(zone, subject, now=clock()))
     keys = key_ring(zone)
     # 2. proof
     proofs = [_prove(one, asked.order, zone=zone, view=view, keys=keys)
@@ -114,15 +120,14 @@ def preview_shadow(
     places = {place for part in proofs for place in part.places}
     _spend(zone, request.request_id, places, questions, period=prepared.giving.period)
     # 5. comparison
-    order, files = order_corrections(
+    checked, files = order_corrections(
         CheckedPreview,
         proofs,
         names=[[] for _ in proofs],
-        prepared=prepared,
-        tariffs=tariffs,
+        terms=CorrectionOrder(tariffs, prepared, asked.approved),
         at=clock(),
     )
-    cells = zone.vault.preview_bills(sign_message(order, key=zone.signing_key), files).cells
+    cells = zone.vault.preview_bills(sign_message(checked, key=zone.signing_key), files).cells
     # 6. record
     _record(zone, asked, prepared, cells, questions=questions, at=clock())
 
@@ -290,8 +295,12 @@ def _record(
         if find(session, PreviewRow, preview_id=name) is not None:
             return
         enter(session, prepared.giving, release_id=name, at=at)
+        subject = subject_digest(asked.approved.subject)
+        settle_subject(session, subject)
         detail: dict[str, evidence.JSON] = {
             "request": name,
+            "subject": subject,
+            "approvals": [one.digest for one in asked.approved.grounds],
             "plan": asked.order.plan,
             "tariff": asked.order.tariff,
             "order": asked.request.order.digest,
@@ -300,7 +309,7 @@ def _record(
         entry = evidence.append(
             session, at=at, actor="checker", action="shadow.previewed", detail=detail
         )
-        rules = rules_of(zone.policy, {"monthly": prepared.minima})
+        rules = rules_of(zone.policy, {"monthly": prepared.minima}, approved=asked.approved)
         preview = _preview(asked, cells, at=at, evidence_head=entry.hash, rules=rules)
         envelope = sign_message(preview, key=zone.signing_key)
         row = PreviewRow(

@@ -99,6 +99,63 @@ class PolicyRow(Kept, Row, table=True):
     at: datetime = Field(sa_type=Moment)
 
 
+# --- approvals
+
+
+class SubjectRow(Kept, Row, table=True):
+    """What was asked to be released under some policy, as approvers see it.
+
+    Attributes:
+        digest: What they sign.
+        text: Its exact text.
+        state: "waiting", "rejected" or "released".
+    """
+
+    __tablename__ = "release_subject"
+    __table_args__ = (
+        UniqueConstraint("request_id", "policy"),
+        Index("ix_release_subject_state", "state"),
+    )
+    SAME: ClassVar = ("digest",)
+
+    id: int | None = Field(default=None, primary_key=True)
+    digest: str = Field(unique=True)
+    request_id: str
+    policy: str
+    text: str
+    state: str
+    at: datetime = Field(sa_type=Moment)
+
+
+class ApprovalRow(SignedRow, table=True):
+    """What an officer decided about a subject.
+
+    Attributes:
+        signer: Thumbprint of the officer's key.
+        state: "given", or "expired" once a round found it so.
+    """
+
+    __tablename__ = "approval"
+    SAME: ClassVar = ("digest",)
+
+    id: int | None = Field(default=None, primary_key=True)
+    subject: str = Field(foreign_key="release_subject.digest", index=True)
+    signer: str
+    decision: str
+    expires_at: datetime = Field(sa_type=Moment)
+    state: str
+
+
+class ApproverRevocationRow(Kept, Row, table=True):
+    """That an officer's key approves nothing any more."""
+
+    __tablename__ = "approver_revocation"
+    SAME: ClassVar = ("signer",)
+
+    signer: str = Field(primary_key=True)
+    at: datetime = Field(sa_type=Moment)
+
+
 # --- what was released
 
 
@@ -315,5 +372,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0008"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0009"
 )

@@ -62,6 +62,10 @@ class VaultClient:
         """As `Vault.revoke_key_set`."""
         self._ask("revoke-key-set", [order.model_dump_json().encode()])
 
+    def revoke_ground(self, order: Signed) -> None:
+        """As `Vault.revoke_ground`."""
+        self._ask("revoke-ground", [order.model_dump_json().encode()])
+
     def release_bills(self, order: Signed, files: Iterable[bytes], keep: Keep) -> VaultAnswer:
         """As `Vault.release_bills`."""
         content = [order.model_dump_json().encode()]

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from sqlalchemy import Engine
 
+from gridsecure.approvals import Approvers
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.key_authority.checker.reexecution import Checks
@@ -31,6 +32,10 @@ class VaultDoor(Protocol):
 
     def revoke_key_set(self, order: Signed, /) -> None:
         """As `Vault.revoke_key_set`."""
+        ...
+
+    def revoke_ground(self, order: Signed, /) -> None:
+        """As `Vault.revoke_ground`."""
         ...
 
     def release_bills(self, order: Signed, files: Iterable[bytes], keep: Keep, /) -> VaultAnswer:
@@ -65,6 +70,7 @@ class AuthorityZone:
         office: The billing office's key by thumbprint; it closes months.
         settlement: Asks the identity authority for settlement pseudonyms.
         policy: What may be released, of how many customers at the least.
+        approvers: The officers whose approval of releases counts.
         shadow_questions: How many a cell answers of a month in previews of shadow runs.
         timezones: Local time of every tariff that this process read.
     """
@@ -79,6 +85,7 @@ class AuthorityZone:
     settlement: Settlement
     vault: VaultDoor
     policy: Policy
+    approvers: Approvers
     shadow_questions: int = 0
     timezones: dict[str, str] = field(default_factory=dict, repr=False)
 

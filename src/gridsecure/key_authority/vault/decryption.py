@@ -1,6 +1,6 @@
 """The vault: holds the secret keys, decrypts what the checker passed, rounds, seals.
 
-1. verify the checker's signature on the order;
+1. verify the checker's signature on the order, and the officers' on what it asks for (`gate`);
 2. open each output under its digest, roster and a key set of that roster's gateway;
 3. decrypt, recombine exact amounts, check that every limb tells the same quantity;
 4. round each line to the fen, total, seal each roster's statements to the billing office;
@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridsecure.approvals import ReleaseSubject
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import bills_from_amounts
 from gridsecure.billing.rules import (
@@ -58,11 +59,13 @@ from gridsecure.key_authority.control_totals import (
 )
 from gridsecure.key_authority.filing import file_by_settlement_name
 from gridsecure.key_authority.packages import (
+    BilledRoster,
     CheckedBills,
     CheckedCorrections,
     CheckedPreview,
     CheckedRoster,
     CheckedTotals,
+    GroundRevocation,
     Keep,
     KeyOrder,
     PreviewAnswer,
@@ -81,6 +84,7 @@ from gridsecure.key_authority.vault.custody import (
     open_key_set,
     revoke_key_set,
 )
+from gridsecure.key_authority.vault.gate import Passage, ReleaseGate
 from gridsecure.messages import (
     CellTotal,
     ColumnEntry,
@@ -91,11 +95,12 @@ from gridsecure.messages import (
     open_message,
 )
 from gridsecure.plans.bills import plan_bill
-from gridsecure.plans.cells import ENERGY, Minima
+from gridsecure.plans.cells import ENERGY, Minima, roster_places
 from gridsecure.plans.execution import billing_period, roster_contracts, roster_rules
 from gridsecure.plans.key_ring import MAX_OPEN, foreign_key_set_error
 from gridsecure.plans.load_curve import CellLayout, interval_times, lay_out_cells, total_day
 from gridsecure.plans.recombination import recombine_outputs
+from gridsecure.policy.decisions import curve_resolution
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
 
@@ -109,12 +114,14 @@ class Vault:
         kek: Key-encryption key of 16 bytes.
         checker: The only key whose orders are obeyed.
         billing_office: Statements are sealed to this key.
+        gate: What releases are held to, whatever the checker says.
     """
 
     folder: Path
     kek: bytes = field(repr=False)
     checker: Sm2PublicKey
     billing_office: Sm2PublicKey
+    gate: ReleaseGate
     _opened: OrderedDict[tuple[str, str], SecretKeySet] = field(
         default_factory=OrderedDict, init=False, repr=False
     )
@@ -164,6 +171,19 @@ class Vault:
             revoke_key_set(self.folder, place)
             self._opened.pop((order.gateway, order.key_id), None)
 
+    def revoke_ground(self, envelope: Signed) -> None:
+        """Let an officer's key or signed word count no more, by a signed `GroundRevocation`.
+
+        An order under way that rests on it is refused at its next column (`approval.revoked`).
+
+        Raises:
+            AuthenticityError: Not the checker's order.
+            StorageError: As `ReleaseGate.revoke`.
+        """
+        order = self._order(envelope, GroundRevocation)
+        with self._lock:
+            self.gate.revoke(order.name)
+
     def release_bills(self, envelope: Signed, files: Iterable[bytes], keep: Keep) -> VaultAnswer:
         """Decrypt, round and seal checked bills.
 
@@ -181,8 +201,11 @@ class Vault:
             CiphertextError: A file is not what the order says, or does not decrypt consistently.
             InvalidMessageError: Too few files or too many, or as `CountedOnce`: then nothing of
                 the roster that comes second is decrypted.
+            ReleaseRefusedError: As `ReleaseGate.open` and `Passage`.
         """
         order = self._order(envelope, CheckedBills)
+        passage = self.gate.open(order.approved, plan="bill")
+        _check_passage(passage, order)
         remaining = _Files(files)
         names: list[str] = []
         counted = CountedOnce()
@@ -191,7 +214,13 @@ class Vault:
             for digest in order.rosters:
                 item = read_named(next(remaining), digest=digest, expect=CheckedRoster)
                 counted.count(item.roster.pseudonyms)
-                part = self._bills(order, item.roster, item.outputs, remaining)
+                passage.admit(item.outputs.values())
+                part = self._bills(
+                    order,
+                    BilledRoster(roster=item.roster, outputs=item.outputs),
+                    remaining,
+                    passage,
+                )
                 bills = bills_to_json([part.bills], tariff=part.tariff)
                 keep(self._seal(order, item.roster, bills, item.names))
                 names.append(item.roster.roster_id)
@@ -211,7 +240,7 @@ class Vault:
             AuthenticityError, CiphertextError: As `release_bills`.
         """
         order = self._order(envelope, CheckedCorrections)
-        parts = self._compare(order, files)
+        parts = self._compare(order, files, self.gate.open(order.approved, plan="rebill"))
         for item, part in zip(order.corrections, parts, strict=True):
             roster = item.after.roster
             documents = write_corrections(item, part, tariff=_tariff(order, roster))
@@ -226,7 +255,9 @@ class Vault:
             ReleaseRefusedError, AuthenticityError, CiphertextError: As `release_corrections`.
         """
         order = self._order(envelope, CheckedPreview)
-        return PreviewAnswer(cells=preview_cells(order, self._compare(order, files)))
+        plan = ReleaseSubject.parse(order.approved.subject).plan
+        passage = self.gate.open(order.approved, plan=plan, is_preview=True)
+        return PreviewAnswer(cells=preview_cells(order, self._compare(order, files, passage)))
 
     def release_totals(self, envelope: Signed, files: Iterable[bytes]) -> VaultAnswer:
         """Decrypt blinded columns of whole days and add them up by cell and interval.
@@ -236,8 +267,13 @@ class Vault:
             InputError: As `interval_times`.
         """
         order = self._order(envelope, CheckedTotals)
+        passage = self.gate.open(order.approved, plan="load-curve")
+        columns = [entry for entries in order.outputs.values() for entry in entries]
+        passage.check_minima(order.minima, resolution=curve_resolution(columns))
+        passage.admit(columns)
         remaining = _Files(files)
         seating = self._seat(order.rosters, remaining, minima=Minima(order.minima))
+        passage.admit_cells((cell.zone, cell.customer_class) for cell in seating.layout.cells)
         layout = seating.layout
         found = withheld_measures(order.withheld)
         withheld = {place for place, measures in found.items() if ENERGY in measures}
@@ -245,7 +281,7 @@ class Vault:
         for quantity in order.quantities:
             entries = order.outputs[quantity]
             values = (
-                self._decrypt(entry, next(remaining), roster)
+                self._decrypt(entry, next(remaining), roster, passage)
                 for entry, roster in zip(entries, seating.seated, strict=True)
             )
             day = entries[0]
@@ -288,12 +324,16 @@ class Vault:
             envelope, expect=expect, trusted={self.checker.thumbprint: self.checker}
         )
 
-    def _compare(self, order: CheckedCorrections, files: Iterable[bytes]) -> list[ComparedBills]:
+    def _compare(
+        self, order: CheckedCorrections, files: Iterable[bytes], passage: Passage
+    ) -> list[ComparedBills]:
+        _check_passage(passage, order)
         remaining = _Files(files)
         parts = []
         for item in order.corrections:
+            passage.admit(item.after.outputs.values())
             before, after = (
-                self._bills(order, version.roster, version.outputs, remaining)
+                self._bills(order, version, remaining, passage)
                 for version in (item.before, item.after)
             )
             parts.append(compare_versions(item, before, after, span=(order.start, order.end)))
@@ -303,13 +343,16 @@ class Vault:
     def _bills(
         self,
         order: CheckedBills | CheckedCorrections,
-        roster: RosterManifest,
-        outputs: Mapping[str, ColumnEntry],
+        version: BilledRoster,
         files: Iterator[bytes],
+        passage: Passage,
     ) -> RosterBills:
+        roster = version.roster
+        passage.admit_cells(roster_places(roster))
         seated = _Seated.of(roster)
         values = {
-            name: self._decrypt(entry, next(files), seated) for name, entry in outputs.items()
+            name: self._decrypt(entry, next(files), seated, passage)
+            for name, entry in version.outputs.items()
         }
         return recombine_bills(
             roster,
@@ -337,10 +380,13 @@ class Vault:
             created_at=datetime.fromisoformat(order.created_at),
         )
 
-    def _decrypt(self, entry: ColumnEntry, data: bytes, roster: _Seated) -> NDArray[np.uint64]:
+    def _decrypt(
+        self, entry: ColumnEntry, data: bytes, roster: _Seated, passage: Passage
+    ) -> NDArray[np.uint64]:
         # Held for one column, and by a revocation: once that is answered nothing more is decrypted
-        # under the key set, and it has waited for this column at most.
+        # under the key set or by the approval, and it has waited for this column at most.
         with self._lock:
+            passage.check()
             key_set = self._key_set(entry, roster.gateway_id)
             column, label = open_column(
                 data,
@@ -375,6 +421,12 @@ class Vault:
         self._opened.move_to_end(name)
         while len(self._opened) > MAX_OPEN:
             self._opened.popitem(last=False)
+
+
+def _check_passage(passage: Passage, order: CheckedBills | CheckedCorrections) -> None:
+    """Refuse an order of bills about another month, or by other minima, than was approved."""
+    passage.check_span(order.start, order.end)
+    passage.check_minima(order.minima, resolution="monthly")
 
 
 def _tariff(order: CheckedBills | CheckedCorrections, roster: RosterManifest) -> Tariff:

@@ -196,6 +196,9 @@ def _answer(vault: Vault, order: str, content: list[bytes], checker: _Checker) -
     if order == "revoke-key-set":
         vault.revoke_key_set(Signed.parse(content[0]))
         return []
+    if order == "revoke-ground":
+        vault.revoke_ground(Signed.parse(content[0]))
+        return []
     raise InvalidMessageError("The vault knows no such order.", reason="vault.order")
 
 

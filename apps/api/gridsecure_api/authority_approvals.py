@@ -1,0 +1,96 @@
+"""Approvals: what waits to be released, and what officers decide about it.
+
+A token says who sends; what counts is the officer's own signature, which the vault checks again.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+from pydantic import TypeAdapter
+
+from gridsecure.approvals import APPROVER_ROLES, ReleaseApproval
+from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.key_authority.checker import approvals
+from gridsecure.messages import Signed
+from gridsecure.wire.authority import ApprovalListed, ApproverListed
+from gridsecure_api.authority_state import State
+from gridsecure_api.deps import require
+from gridsecure_api.lists import PAGED, Paging, answer_page
+
+Officer = Annotated[TokenClaims, Depends(require(*APPROVER_ROLES))]
+Reader = Depends(require(*APPROVER_ROLES, "billing", "custodian", "operator", "regulator"))
+Revoker = Annotated[TokenClaims, Depends(require(*APPROVER_ROLES, "custodian"))]
+StateAsked = Annotated[
+    Literal["", "waiting", "rejected", "released"], Query(description="Only those in this state.")
+]
+
+_LISTED: Final = TypeAdapter(list[ApprovalListed])
+
+router = APIRouter(tags=["approvals"])
+
+
+@router.get(
+    "/approvals", dependencies=[Reader], response_model=list[ApprovalListed], responses=PAGED
+)
+def list_approvals(
+    request: Request, state: State, asked: Paging, only: StateAsked = ""
+) -> Response:
+    """What was asked to be released, oldest first, page by page, with what officers decided."""
+    now = state.clock()
+    return answer_page(
+        request,
+        state.zone.engine,
+        # Approvals expire while nothing is written: a page is as old as its minute at the most.
+        revision=lambda session: (approvals.read_revision(session), f"{now:%Y%m%d%H%M}"),
+        read=lambda session: approvals.read_subjects(session, asked, state=only, now=now),
+        write=lambda found: _LISTED.dump_json([_listed(one) for one in found]),
+    )
+
+
+@router.get("/approvals/{subject}", dependencies=[Reader])
+def read_approval(subject: str, state: State) -> ApprovalListed:
+    """One of them."""
+    return _listed(approvals.read_subject(state.zone, subject, now=state.clock()))
+
+
+@router.post("/approvals")
+def give_approval(decision: Signed, officer: Officer, state: State) -> ApprovalListed:
+    """Take in an officer's signed decision; the same again changes nothing."""
+    now = state.clock()
+    approvals.record_approval(state.zone, decision, bearer=officer.subject, now=now)
+    subject = ReleaseApproval.parse(decision.body).subject
+    return _listed(approvals.read_subject(state.zone, subject, now=now))
+
+
+@router.get("/approvers", dependencies=[Reader])
+def list_approvers(state: State) -> list[ApproverListed]:
+    """The officers whose approval counts."""
+    return [
+        ApproverListed(
+            person=one.person,
+            role=one.role,
+            thumbprint=one.key.thumbprint,
+            is_revoked=is_revoked,
+        )
+        for one, is_revoked in approvals.list_approvers(state.zone)
+    ]
+
+
+@router.post("/approvers/{person}/revoke")
+def revoke_approver(person: str, revoker: Revoker, state: State) -> list[ApproverListed]:
+    """Let an officer's key approve nothing more, for good and at once; the officers after it."""
+    approvals.revoke_approver(state.zone, person, actor=revoker.subject, at=state.clock())
+    return list_approvers(state)
+
+
+def _listed(one: approvals.AskedApproval) -> ApprovalListed:
+    return ApprovalListed(
+        subject=one.digest,
+        text=one.text,
+        state=one.state,
+        missing=one.missing,
+        decisions=one.decisions,
+    )

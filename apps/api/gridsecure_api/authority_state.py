@@ -1,0 +1,36 @@
+"""What the key authority's routes share: the checker they work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from gridsecure.key_authority.checker.pull import PlatformPull
+from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure_api.deps import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityState:
+    """What the routes need.
+
+    Args:
+        zone: The checker's stores, keys and vault.
+        round_lock: One release round at a time.
+    """
+
+    zone: AuthorityZone
+    pull: PlatformPull
+    clock: Clock
+    round_lock: Lock
+
+
+async def _state(request: Request) -> AuthorityState:
+    state: AuthorityState = request.app.state.authority
+    return state
+
+
+State = Annotated[AuthorityState, Depends(_state)]

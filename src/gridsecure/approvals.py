@@ -1,0 +1,338 @@
+"""Approvals of releases: who agreed, besides whoever asked, and how anybody can check it.
+
+What is asked for has a text, the *subject*, and the subject a digest. An officer signs the digest
+with a key of their own. Vault, checker and readers of a certificate check the signatures by the
+functions here, each with public keys that were pinned where it runs.
+
+Invariants:
+- A key is one officer's, and an officer has one role.
+- An approval is of one subject. Whoever asked for it does not approve it.
+- An approval ends by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import ClassVar, Final, Literal, NamedTuple
+
+from pydantic import Field
+
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import (
+    AuthenticityError,
+    InputError,
+    InvalidMessageError,
+    ReleaseRefusedError,
+    SignatureError,
+)
+from gridsecure.messages import (
+    VERSION,
+    Digest,
+    Message,
+    PlanName,
+    ReleaseCertificate,
+    Signed,
+    open_message,
+)
+from gridsecure.month_texts import read_moment
+
+ApproverRole = Literal["data-owner", "privacy-officer"]
+APPROVER_ROLES: Final[tuple[ApproverRole, ...]] = ("data-owner", "privacy-officer")
+
+LONGEST_DAYS: Final = 31
+"""Longest that an approval may hold [days]."""
+SKEW: Final = timedelta(minutes=5)
+"""How far the clock of whoever signs may be ahead."""
+
+MISSING: Final = "approval.missing"
+EXPIRED: Final = "approval.expired"
+REVOKED: Final = "approval.revoked"
+
+
+class AskedCell(Message):
+    """A cell of which something would be told, and how many meter points are in it."""
+
+    kind: ClassVar[str] = "asked-cell"
+    zone: str
+    customer_class: str
+    meter_points: int
+
+
+class ReleaseSubject(Message):
+    """What is asked to be released, as approvers see and sign it.
+
+    Args:
+        request_id: The request; its name is made of all that it asks for.
+        requested_by: Who asked; of an analyst the query, which names nobody.
+        resolutions: How often its numbers are given.
+        transcripts: SM3 over the digests of the signed transcripts, in their order.
+        outputs: SM3 over the digests of all that would be decrypted, sorted.
+        policy: Digest of the policy that it would be released under.
+        needed: Roles whose approval that policy wants.
+    """
+
+    kind: ClassVar[str] = "release-subject"
+    request_id: str
+    plan: PlanName
+    start: str
+    end: str
+    purpose: str
+    requested_by: str
+    resolutions: list[str]
+    measures: list[str]
+    cells: list[AskedCell]
+    transcripts: Digest
+    outputs: Digest
+    policy: Digest
+    policy_name: str
+    policy_version: int
+    needed: list[ApproverRole]
+
+
+class ReleaseApproval(Message):
+    """What an officer decided about one subject.
+
+    Args:
+        subject: Digest of the subject's text.
+        person: As the officer's key is pinned.
+        decided_at: ISO 8601, aware; likewise `expires_at`, after which it counts no more.
+        note: Why, in words; public.
+    """
+
+    kind: ClassVar[str] = "release-approval"
+    subject: Digest = Field(pattern=r"^[0-9a-f]{64}$")
+    decision: Literal["approve", "reject"]
+    person: str
+    role: ApproverRole
+    decided_at: str
+    expires_at: str
+    note: str = Field(default="", max_length=300)
+
+
+def subject_digest(text: str) -> Digest:
+    """What approvers sign of a subject's exact text."""
+    return sm3_hex(f"gridsecure/{VERSION}/{ReleaseSubject.kind}\n{text}".encode())
+
+
+def list_digest(digests: Iterable[Digest]) -> Digest:
+    """What a subject says of a list of digests."""
+    return sm3_hex("".join(digests).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Approver:
+    """An officer whose approval counts.
+
+    Args:
+        person: The name that the officer signs in with.
+    """
+
+    person: str
+    role: ApproverRole
+    key: Sm2PublicKey
+
+
+Approvers = Mapping[Digest, Approver]
+"""Officers by the thumbprint of their key."""
+
+
+class Ground(NamedTuple):
+    """A signed approval that holds.
+
+    Args:
+        digest: Of the signed message.
+        signer: Thumbprint of the officer's key.
+    """
+
+    digest: Digest
+    signer: Digest
+    person: str
+    role: ApproverRole
+    expires_at: datetime
+
+
+def pin_approvers(officers: Iterable[Approver]) -> Approvers:
+    """Officers by key.
+
+    Raises:
+        InputError: A key or a person is there twice (`approval.person`): one person would count as
+            two.
+    """
+    found = list(officers)
+    by_key = {one.key.thumbprint: one for one in found}
+    if len(by_key) != len(found) or len({one.person for one in found}) != len(found):
+        raise InputError(
+            "Two approvers are one person, or have one key.",
+            reason="approval.person",
+            remedy="Give every approver a name, a key and one role of their own.",
+        )
+    return by_key
+
+
+def open_approval(envelope: Signed, *, approvers: Approvers) -> ReleaseApproval:
+    """Read an officer's decision, of whatever subject.
+
+    Raises:
+        SignatureError: None of the officers signed it (`approval.signature`).
+        InvalidMessageError: Signed, but of another shape.
+        ReleaseRefusedError: It says another person or role than the key is pinned for
+            (`approval.role`), or holds for too long (`approval.lifetime`).
+    """
+    keys = {name: one.key for name, one in approvers.items()}
+    try:
+        approval = open_message(envelope, expect=ReleaseApproval, trusted=keys)
+    except InvalidMessageError:
+        raise
+    except AuthenticityError as error:
+        raise SignatureError(
+            "An approval is not signed by an officer who may approve.",
+            reason="approval.signature",
+            remedy="Sign it with the key that is pinned for this officer.",
+        ) from error
+    officer = approvers[envelope.signer]
+    if (approval.person, approval.role) != (officer.person, officer.role):
+        raise _refused("An approval names another officer or role than its key is for", "role")
+    decided, expires = _moment(approval.decided_at), _moment(approval.expires_at)
+    if not decided < expires <= decided + timedelta(days=LONGEST_DAYS):
+        raise _refused(f"An approval may hold for {LONGEST_DAYS} days at the most", "lifetime")
+    return approval
+
+
+def check_approval(
+    approval: ReleaseApproval, subject: ReleaseSubject, *, digest: Digest, now: datetime
+) -> None:
+    """Refuse a decision that does not count for a subject.
+
+    Args:
+        digest: The subject's.
+
+    Raises:
+        ReleaseRefusedError: It is about another subject (`approval.subject`), of the requester's
+            (`approval.requester`), or does not hold at this time (`approval.expired`).
+    """
+    if approval.subject != digest:
+        raise _refused("An approval is of another request", "subject")
+    if approval.person == subject.requested_by:
+        raise _refused("Whoever asks for a release does not approve it", "requester")
+    if not _moment(approval.decided_at) - SKEW <= now < _moment(approval.expires_at):
+        raise _refused("An approval has expired, or is dated in the future", "expired")
+
+
+def read_ground(
+    envelope: Signed,
+    subject: ReleaseSubject,
+    *,
+    digest: Digest,
+    approvers: Approvers,
+    now: datetime,
+) -> Ground:
+    """An approval that holds for a subject.
+
+    Raises:
+        AuthenticityError, InvalidMessageError, ReleaseRefusedError: As `open_approval` and
+            `check_approval`; or it is a rejection (`approval.rejected`).
+    """
+    approval = open_approval(envelope, approvers=approvers)
+    check_approval(approval, subject, digest=digest, now=now)
+    if approval.decision != "approve":
+        raise rejected_error()
+    return Ground(
+        envelope.digest,
+        envelope.signer,
+        approval.person,
+        approval.role,
+        _moment(approval.expires_at),
+    )
+
+
+def check_grounds(grounds: Iterable[Ground], *, needed: Iterable[str]) -> None:
+    """Refuse what too few officers approved.
+
+    Raises:
+        ReleaseRefusedError: A person is counted twice (`approval.repeated`); a role is missing
+            (`approval.missing`).
+    """
+    found = list(grounds)
+    if len({ground.person for ground in found}) != len(found):
+        raise _refused("One person approves a release twice", "repeated")
+    lacking = sorted(set(needed) - {ground.role for ground in found})
+    if lacking:
+        raise missing_error(lacking)
+
+
+def verify_certificate(certificate: ReleaseCertificate, *, approvers: Approvers) -> list[Ground]:
+    """Who approved what a certificate releases, by officers' keys that its reader pinned.
+
+    Args:
+        certificate: Its own signature was verified.
+
+    Raises:
+        ReleaseRefusedError: It names no approvals (`approval.none`), those of something else
+            (`approval.certificate`), or as `read_ground` and `check_grounds`.
+        AuthenticityError: A signature is none of the officers'.
+    """
+    if not certificate.subject:
+        raise _refused("The certificate names no approvals", "none")
+    subject = ReleaseSubject.parse(certificate.subject)
+    said = certificate
+    if (
+        (subject.request_id, subject.plan, subject.purpose, subject.requested_by)
+        != (said.release_id, said.plan, said.purpose, said.requested_by)
+        or (subject.start, subject.end) != (said.start, said.end)
+        or (subject.policy, subject.transcripts) != (said.policy, list_digest(said.transcripts))
+    ):
+        raise _refused("The certificate releases something else than was approved", "certificate")
+    grounds = [
+        read_ground(
+            one,
+            subject,
+            digest=subject_digest(certificate.subject),
+            approvers=approvers,
+            now=_moment(certificate.released_at),
+        )
+        for one in certificate.approvals
+    ]
+    check_grounds(grounds, needed=subject.needed)
+    return grounds
+
+
+def missing_error(roles: Iterable[str]) -> ReleaseRefusedError:
+    """That approvals are still missing."""
+    return ReleaseRefusedError(
+        f"The release waits for the approval of: {', '.join(roles)}.",
+        reason=MISSING,
+        remedy="Have them sign it (gridsecure approval sign), then start another release round.",
+    )
+
+
+def rejected_error() -> ReleaseRefusedError:
+    """That an officer said no."""
+    return _refused("An officer rejected the release", "rejected")
+
+
+def revoked_error() -> ReleaseRefusedError:
+    """That an approval, or the officer who gave it, was revoked."""
+    return _refused("An approval rests on a key or word that was revoked", "revoked")
+
+
+def expired_error() -> ReleaseRefusedError:
+    """That an approval ended while the release was at work."""
+    return _refused("An approval expired before the release was done", "expired")
+
+
+def _refused(message: str, code: str) -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        f"{message}.",
+        reason=f"approval.{code}",
+        remedy="Look at the request (gridsecure approval show), and have it approved anew.",
+    )
+
+
+def _moment(text: str) -> datetime:
+    moment = read_moment(text)
+    if moment is None:
+        raise InvalidMessageError("A time of an approval is none.", reason="approval.time")
+    return moment

@@ -1,0 +1,303 @@
+"""Approvals as the checker keeps them: taken in from officers, gathered for the vault, revoked.
+
+The checker's word about them is worth nothing to the vault, which checks the signatures again with
+keys of its own. What is checked here spares the vault's time and tells officers what is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from gridsecure.approvals import (
+    Approver,
+    ReleaseApproval,
+    ReleaseSubject,
+    check_approval,
+    check_grounds,
+    open_approval,
+    read_ground,
+    rejected_error,
+    revoked_error,
+)
+from gridsecure.errors import ConflictError, NotFoundError, ReleaseRefusedError
+from gridsecure.key_authority.checker.subjects import REJECTED, RELEASED, WAITING, Subject
+from gridsecure.key_authority.checker.tables import (
+    ApprovalRow,
+    ApproverRevocationRow,
+    SubjectRow,
+)
+from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.key_authority.packages import Approved, GroundRevocation
+from gridsecure.messages import Digest, Signed, sign_message
+from gridsecure.store import evidence
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.pages import PageAsked, read_page
+from gridsecure.store.rows import advance, find, find_each, keep, load_row
+
+GIVEN, EXPIRED = "given", "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class AskedApproval:
+    """A subject, and what officers said of it.
+
+    Args:
+        text: The subject's exact text.
+        state: "waiting", "rejected" or "released".
+        decisions: Signed, oldest first; also those that expired.
+        missing: Roles whose approval is still needed.
+    """
+
+    digest: Digest
+    text: str
+    state: str
+    decisions: list[Signed]
+    missing: list[str]
+
+
+def gather_approvals(zone: AuthorityZone, subject: Subject, *, now: datetime) -> Approved:
+    """What the vault is shown of a subject's approvals, once there are enough.
+
+    Raises:
+        ReleaseRefusedError: An officer rejected it (`approval.rejected`), or approvals are missing
+            (`approval.missing`): those that expired or were revoked count no more.
+        AuthenticityError: What is kept of an approval was altered.
+    """
+    with read_session(zone.engine) as session:
+        row = load_row(session, SubjectRow, digest=subject.digest)
+        kept = _decisions(session, [subject.digest])
+        revoked = _revoked(session)
+    if row.state == REJECTED:
+        raise rejected_error()
+    _enter_expired(zone, [one for one in kept if _is_over(one, now)], now=now)
+    live = [one.envelope for one in kept if _counts(one, revoked, now)]
+    grounds = [
+        read_ground(one, subject.message, digest=subject.digest, approvers=zone.approvers, now=now)
+        for one in live
+    ]
+    check_grounds(grounds, needed=subject.message.needed)
+    return Approved(subject=subject.text, outputs=subject.outputs, grounds=live)
+
+
+def record_approval(zone: AuthorityZone, envelope: Signed, *, bearer: str, now: datetime) -> None:
+    """Keep what an officer decided; the same again changes nothing.
+
+    Args:
+        bearer: Who sends it; only officers themselves send their decisions.
+
+    Raises:
+        SignatureError, InvalidMessageError: As `open_approval`.
+        ReleaseRefusedError: Its key was revoked (`approval.revoked`); another officer sends it
+            (`approval.role`); it is about a subject of another policy (`approval.policy`); or as
+            `open_approval` and `check_approval`.
+        ConflictError: It comes after the release (`approval.released`) or a rejection
+            (`approval.rejected`), or this officer's earlier approval still holds
+            (`approval.repeated`).
+        NotFoundError: Nobody asked for such a release (`not-found.release-subject`).
+    """
+    approval = open_approval(envelope, approvers=zone.approvers)
+    if bearer != approval.person:
+        raise ReleaseRefusedError(
+            "An approval is sent by another person than signed it.",
+            reason="approval.role",
+            remedy="Sign in as the officer who signed it.",
+        )
+    with write_session(zone.engine) as session:
+        row = load_row(session, SubjectRow, digest=approval.subject)
+        if find(session, ApprovalRow, digest=envelope.digest) is not None:
+            return
+        if envelope.signer in _revoked(session):
+            raise revoked_error()
+        _check_state(zone, row)
+        check_approval(approval, ReleaseSubject.parse(row.text), digest=row.digest, now=now)
+        earlier = _decisions(session, [row.digest])
+        if approval.decision == "approve" and any(
+            one.signer == envelope.signer and not _is_over(one, now) for one in earlier
+        ):
+            raise _conflict("This officer has approved the request already", "repeated")
+        _keep(session, envelope, approval, at=now)
+        if approval.decision == "reject":
+            advance(session, SubjectRow, source=WAITING, target=REJECTED, digest=row.digest)
+
+
+def settle_subject(session: Session, digest: Digest) -> None:
+    """Note that a subject was released, in the transaction that keeps what was.
+
+    Raises:
+        ReleaseRefusedError: An officer rejected it meanwhile (`approval.rejected`).
+    """
+    if not advance(session, SubjectRow, source=WAITING, target=RELEASED, digest=digest):
+        raise rejected_error()
+
+
+def revoke_approver(zone: AuthorityZone, person: str, *, actor: str, at: datetime) -> None:
+    """Let an officer's key approve nothing from now on, also what is being released.
+
+    The vault is told first: once this returns, it decrypts nothing more by that key.
+
+    Raises:
+        NotFoundError: There is no officer of that name (`not-found.approver`).
+        GridSecureError: The vault cannot be reached (`vault.down`); nothing is revoked.
+    """
+    officer = _find_officer(zone.approvers.values(), person)
+    signer = officer.key.thumbprint
+    zone.vault.revoke_ground(sign_message(GroundRevocation(name=signer), key=zone.signing_key))
+    with write_session(zone.engine) as session:
+        if keep(session, ApproverRevocationRow(signer=signer, at=at)):
+            detail: dict[str, evidence.JSON] = {"person": person, "signer": signer}
+            evidence.append(session, at=at, actor=actor, action="approver.revoked", detail=detail)
+
+
+def read_subjects(
+    session: Session, asked: PageAsked, *, state: str, now: datetime
+) -> tuple[list[AskedApproval], int | None]:
+    """A page of subjects with their decisions, oldest first, and where it ends if more come."""
+    found = select(SubjectRow)
+    if state:
+        found = found.where(SubjectRow.state == state)
+    page = read_page(session, found, key=SubjectRow.id, asked=asked)
+    return _asked(session, page.rows, now=now), page.after
+
+
+def read_subject(zone: AuthorityZone, digest: Digest, *, now: datetime) -> AskedApproval:
+    """One subject with its decisions.
+
+    Raises:
+        NotFoundError: There is none (`not-found.release-subject`).
+    """
+    with read_session(zone.engine) as session:
+        (one,) = _asked(session, [load_row(session, SubjectRow, digest=digest)], now=now)
+    return one
+
+
+def read_revision(session: Session) -> str:
+    """Differs whenever a list of subjects does, but for what time alone changes."""
+    head = evidence.find_head(session)  # every change of them is an entry
+    return head.hash if head else ""
+
+
+def list_approvers(zone: AuthorityZone) -> list[tuple[Approver, bool]]:
+    """The officers, and whether the key of each was revoked."""
+    with read_session(zone.engine) as session:
+        revoked = _revoked(session)
+    officers = sorted(zone.approvers.values(), key=lambda one: one.person)
+    return [(one, one.key.thumbprint in revoked) for one in officers]
+
+
+def _asked(session: Session, rows: Iterable[SubjectRow], *, now: datetime) -> list[AskedApproval]:
+    found = list(rows)
+    revoked = _revoked(session)
+    by_subject: dict[str, list[ApprovalRow]] = {row.digest: [] for row in found}
+    for one in _decisions(session, list(by_subject)):
+        by_subject[one.subject].append(one)
+    made = []
+    for row in found:
+        own = by_subject[row.digest]
+        live = [
+            ReleaseApproval.parse(one.envelope.body) for one in own if _counts(one, revoked, now)
+        ]
+        given = {one.role for one in live if one.decision == "approve"}
+        missing: list[str] = [r for r in ReleaseSubject.parse(row.text).needed if r not in given]
+        waits = row.state == WAITING
+        envelopes = [one.envelope for one in own]
+        made.append(
+            AskedApproval(row.digest, row.text, row.state, envelopes, missing if waits else [])
+        )
+    return made
+
+
+def _decisions(session: Session, subjects: list[str]) -> list[ApprovalRow]:
+    """What was decided about some subjects, oldest first."""
+    found = find_each(session, ApprovalRow, subjects, by="subject")
+    return sorted(found, key=lambda row: row.id or 0)
+
+
+def _revoked(session: Session) -> set[str]:
+    """Thumbprints of keys that approve nothing any more: as few as there ever were officers."""
+    return set(session.exec(select(col(ApproverRevocationRow.signer))))
+
+
+def _is_over(row: ApprovalRow, now: datetime) -> bool:
+    return now >= row.expires_at
+
+
+def _counts(row: ApprovalRow, revoked: set[str], now: datetime) -> bool:
+    return not _is_over(row, now) and row.signer not in revoked
+
+
+def _check_state(zone: AuthorityZone, row: SubjectRow) -> None:
+    if row.state == RELEASED:
+        raise _conflict("The request was released before this was decided", "released")
+    if row.state == REJECTED:
+        raise _conflict("An officer has rejected the request", "rejected")
+    if row.policy != zone.policy.digest:
+        raise ReleaseRefusedError(
+            "The request was asked for under another policy than holds now.",
+            reason="approval.policy",
+            remedy="Start a release round, which asks anew, and approve what it lists then.",
+        )
+
+
+def _keep(session: Session, envelope: Signed, approval: ReleaseApproval, *, at: datetime) -> None:
+    row = ApprovalRow(
+        subject=approval.subject,
+        signer=envelope.signer,
+        decision=approval.decision,
+        expires_at=datetime.fromisoformat(approval.expires_at),
+        state=GIVEN,
+        digest=envelope.digest,
+        message=envelope.model_dump_json(),
+        at=at,
+    )
+    keep(session, row)
+    said = "given" if approval.decision == "approve" else "rejected"
+    _enter(session, f"approval.{said}", row, approval, at=at)
+
+
+def _enter_expired(zone: AuthorityZone, rows: list[ApprovalRow], *, now: datetime) -> None:
+    """Enter each approval that expired before it was used, once."""
+    new = [row for row in rows if row.state == GIVEN]
+    if not new:
+        return
+    with write_session(zone.engine) as session:
+        for row in new:
+            if advance(session, ApprovalRow, source=GIVEN, target=EXPIRED, digest=row.digest):
+                approval = ReleaseApproval.parse(json.loads(row.message)["body"])
+                _enter(session, "approval.expired", row, approval, at=now)
+
+
+def _enter(
+    session: Session, action: str, row: ApprovalRow, approval: ReleaseApproval, *, at: datetime
+) -> None:
+    detail: dict[str, evidence.JSON] = {
+        "subject": approval.subject,
+        "approval": row.digest,
+        "person": approval.person,
+        "role": approval.role,
+        "expires_at": approval.expires_at,
+    }
+    evidence.append(session, at=at, actor=approval.person, action=action, detail=detail)
+
+
+def _find_officer(officers: Iterable[Approver], person: str) -> Approver:
+    for officer in officers:
+        if officer.person == person:
+            return officer
+    raise NotFoundError(
+        "There is no approver of that name.",
+        reason="not-found.approver",
+        remedy="Name one of GRIDSECURE_AUTHORITY_APPROVERS.",
+    )
+
+
+def _conflict(message: str, code: str) -> ConflictError:
+    return ConflictError(
+        f"{message}.",
+        reason=f"approval.{code}",
+        remedy="Look at the request (gridsecure approval show).",
+    )

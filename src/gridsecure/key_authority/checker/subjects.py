@@ -1,0 +1,188 @@
+"""What a request would have decrypted, as officers approve it: made once for a request and policy.
+
+A subject is made before anything is proven, because proof is dear and officers take days. It names
+what the transcripts name: cells and meter points by the rosters whose digests stand in them, and
+outputs by digest. Should the proof find something else, nothing is released.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session
+
+from gridsecure.approvals import (
+    APPROVER_ROLES,
+    AskedCell,
+    ReleaseSubject,
+    list_digest,
+    subject_digest,
+)
+from gridsecure.errors import InvalidMessageError, ReleaseRefusedError
+from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_message
+from gridsecure.key_authority.checker.tables import SubjectRow
+from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.messages import (
+    Digest,
+    ReleaseRequest,
+    RosterManifest,
+    ShadowOrder,
+    ShadowRequest,
+    Transcript,
+)
+from gridsecure.plans.cells import ENERGY, MEASURES, Place, roster_places
+from gridsecure.plans.purposes import PREVIEW
+from gridsecure.policy.decisions import asked_for, curve_resolution, find_approvals
+from gridsecure.policy.language import RESOLUTIONS, Resolution
+from gridsecure.store import evidence
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.rows import find, keep
+
+WAITING, REJECTED, RELEASED = "waiting", "rejected", "released"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A subject and what it stands for.
+
+    Args:
+        text: Its exact text, of which `digest` is signed.
+        outputs: Digests of all outputs that would be decrypted, sorted.
+    """
+
+    digest: Digest
+    text: str
+    message: ReleaseSubject
+    outputs: list[Digest]
+
+
+def make_subject(
+    zone: AuthorityZone,
+    request: ReleaseRequest | ShadowRequest,
+    *,
+    view: PlatformView,
+    at: datetime,
+) -> Subject:
+    """The subject of a request under the policy that holds, made when it is first asked for.
+
+    Args:
+        request: As the platform signed it; its transcripts' signatures were verified.
+
+    Raises:
+        AuthenticityError: The platform sent another roster than was named.
+        InvalidMessageError: What it sent is none.
+        ReleaseRefusedError: Nothing would be decrypted (`release.incomplete`).
+        StorageError: It cannot be kept.
+    """
+    transcripts = [Transcript.parse(one.body) for one in request.transcripts]
+    entries = [list(one.outputs.values()) for one in transcripts]
+    outputs = sorted({entry.digest for own in entries for entry in own})
+    if not outputs:
+        raise ReleaseRefusedError("The request is incomplete.", reason="release.incomplete")
+    with read_session(zone.engine) as session:
+        known = find(session, SubjectRow, request_id=request.request_id, policy=zone.policy.digest)
+    if known is not None:
+        message = ReleaseSubject.parse(known.text)
+        return Subject(known.digest, known.text, message, outputs)
+    plan = transcripts[0].plan
+    resolutions = {
+        curve_resolution(own) if plan == "load-curve" else "monthly" for own in entries if own
+    }
+    message = _message(
+        zone,
+        request,
+        cells=_count_cells(view, transcripts),
+        resolutions=[name for name in RESOLUTIONS if name in resolutions],
+        outputs=list_digest(outputs),
+    )
+    text = message.model_dump_json()
+    subject = Subject(subject_digest(text), text, message, outputs)
+    _keep(zone, subject, at=at)
+    return subject
+
+
+def _message(
+    zone: AuthorityZone,
+    request: ReleaseRequest | ShadowRequest,
+    *,
+    cells: Mapping[Place, int],
+    resolutions: Sequence[Resolution],
+    outputs: Digest,
+) -> ReleaseSubject:
+    asked = _asked(request)
+    classes = {name for _, name in cells}
+    needed = frozenset[str]().union(
+        *(
+            find_approvals(
+                zone.policy, asked_for(asked["purpose"], resolution=one), classes=classes
+            )
+            for one in resolutions
+        )
+    )
+    return ReleaseSubject(
+        request_id=request.request_id,
+        requested_by=request.requested_by,
+        resolutions=list(resolutions),
+        measures=[ENERGY] if asked["plan"] == "load-curve" else list(MEASURES),
+        cells=[
+            AskedCell(zone=place[0], customer_class=place[1], meter_points=count)
+            for place, count in sorted(cells.items())
+        ],
+        transcripts=list_digest(one.digest for one in request.transcripts),
+        outputs=outputs,
+        policy=zone.policy.digest,
+        policy_name=zone.policy.name,
+        policy_version=zone.policy.version,
+        needed=[role for role in APPROVER_ROLES if role in needed],
+        **asked,
+    )
+
+
+def _asked(request: ReleaseRequest | ShadowRequest) -> dict[str, Any]:
+    """Plan, time and purpose of a request; a shadow run's stand in the office's order."""
+    if isinstance(request, ReleaseRequest):
+        purpose, of = request.purpose, request
+        return {"plan": of.plan, "start": of.start, "end": of.end, "purpose": purpose}
+    order = ShadowOrder.parse(request.order.body)
+    return {"plan": order.plan, "start": order.start, "end": order.end, "purpose": PREVIEW}
+
+
+def _count_cells(view: PlatformView, transcripts: Sequence[Transcript]) -> Mapping[Place, int]:
+    """Meter points by cell, of every roster that some transcripts name, each once."""
+    found = Counter[Place]()
+    for digest in dict.fromkeys(name for one in transcripts for name in one.rosters):
+        envelope = fetch_message(view, "roster", digest)
+        if envelope.body_kind != RosterManifest.kind:
+            raise InvalidMessageError("A transcript names a roster that is none.")
+        found.update(roster_places(RosterManifest.parse(envelope.body)))
+    return found
+
+
+def _keep(zone: AuthorityZone, subject: Subject, *, at: datetime) -> None:
+    message = subject.message
+    row = SubjectRow(
+        digest=subject.digest,
+        request_id=message.request_id,
+        policy=message.policy,
+        text=subject.text,
+        state=WAITING,
+        at=at,
+    )
+    with write_session(zone.engine) as session:
+        if keep(session, row):
+            _enter(session, subject, at=at)
+
+
+def _enter(session: Session, subject: Subject, *, at: datetime) -> None:
+    message = subject.message
+    detail: dict[str, evidence.JSON] = {
+        "request": message.request_id,
+        "subject": subject.digest,
+        "policy": message.policy,
+        "needed": list(message.needed),
+    }
+    evidence.append(session, at=at, actor="checker", action="approval.asked", detail=detail)

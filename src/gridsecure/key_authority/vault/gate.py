@@ -1,0 +1,228 @@
+"""What the vault itself holds a release to: the policy, the officers' signatures, revocations.
+
+The checker says what it wants decrypted and shows who approved it. The vault believes none of that:
+it has the policy and the officers' public keys from its own settings, and looks at
+
+1. whether the subject is about an order of this kind, under the policy that the vault has;
+2. whether enough officers signed this very subject, none of them revoked, expired or the requester;
+3. column by column, whether it is one that the subject names, and whether all that still holds.
+
+Of a correction the subject names the corrected bills. What they are compared with, the bills as
+released before, the vault takes from the checker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from gridsecure.approvals import (
+    Approvers,
+    Ground,
+    ReleaseSubject,
+    check_grounds,
+    expired_error,
+    list_digest,
+    read_ground,
+    revoked_error,
+    subject_digest,
+)
+from gridsecure.errors import ReleaseRefusedError, StorageError
+from gridsecure.key_authority.packages import Approved, FewestCustomers
+from gridsecure.messages import ColumnEntry, Digest, PlanName
+from gridsecure.plans.cells import Place
+from gridsecure.plans.purposes import PREVIEW
+from gridsecure.policy.decisions import asked_for, find_approvals, find_minima
+from gridsecure.policy.language import RESOLUTIONS, Policy, Resolution
+from gridsecure.whole_files import create_file
+
+_REVOKED: Final = ".revoked-ground"
+
+
+class ReleaseGate:
+    """The policy, the officers and what was revoked, for as long as the vault runs.
+
+    Args:
+        folder: The vault's own; what was revoked is kept in it.
+        policy: What may be released, of how many customers, with whose approval.
+        clock: Tells the time.
+    """
+
+    def __init__(
+        self, folder: Path, *, policy: Policy, approvers: Approvers, clock: Callable[[], datetime]
+    ) -> None:
+        self.policy = policy
+        self._folder = folder
+        self._approvers = approvers
+        self._clock = clock
+        self._revoked = {path.name[: -len(_REVOKED)] for path in folder.glob(f"*{_REVOKED}")}
+
+    def open(self, approved: Approved, *, plan: PlanName, is_preview: bool = False) -> Passage:
+        """Let an order of a kind pass, if officers approved it.
+
+        Raises:
+            ReleaseRefusedError: The subject is about something else (`approval.order`) or another
+                policy (`release.policy`), which is not in force yet (`policy.early`), or as
+                `approvals.read_ground` and `approvals.check_grounds`.
+            AuthenticityError: A signature is none of the officers'.
+        """
+        now, policy = self._clock(), self.policy
+        subject = ReleaseSubject.parse(approved.subject)
+        # 1. about this order, under this policy
+        if (
+            subject.plan != plan
+            or (subject.purpose == PREVIEW) != is_preview
+            or approved.outputs != sorted(set(approved.outputs))
+            or subject.outputs != list_digest(approved.outputs)
+        ):
+            raise _other_order()
+        if subject.policy != policy.digest:
+            raise _other_policy()
+        if now < policy.in_force_from:
+            raise ReleaseRefusedError(
+                "The vault's policy is not in force yet.", reason="policy.early"
+            )
+        # 2. enough officers
+        digest = subject_digest(approved.subject)
+        grounds = [
+            read_ground(one, subject, digest=digest, approvers=self._approvers, now=now)
+            for one in approved.grounds
+        ]
+        passage = Passage(self, subject, frozenset(approved.outputs), tuple(grounds))
+        passage.check()
+        check_grounds(grounds, needed=self._needed(subject))
+        return passage
+
+    def check(self, grounds: Iterable[Ground]) -> None:
+        """Refuse what was revoked or expired since the order began.
+
+        Raises:
+            ReleaseRefusedError: `approval.revoked`, `approval.expired`.
+        """
+        now = self._clock()
+        for ground in grounds:
+            if {ground.signer, ground.digest} & self._revoked:
+                raise revoked_error()
+            if now >= ground.expires_at:
+                raise expired_error()
+
+    def revoke(self, name: Digest) -> None:
+        """Let a key or a signed message of an officer count no more, for good.
+
+        Raises:
+            StorageError: It cannot be kept; until the vault starts again it holds all the same.
+        """
+        self._revoked.add(name)
+        try:
+            create_file(self._folder / f"{name}{_REVOKED}", b"")
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise StorageError(
+                "A revocation could not be kept.", remedy="Check the vault's folder, and repeat it."
+            ) from error
+
+    def _needed(self, subject: ReleaseSubject) -> frozenset[str]:
+        classes = {cell.customer_class for cell in subject.cells}
+        asked = [
+            asked_for(subject.purpose, resolution=_resolution(name)) for name in subject.resolutions
+        ]
+        if not classes or not asked:
+            raise _other_order()
+        return frozenset().union(
+            *(find_approvals(self.policy, one, classes=classes) for one in asked)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One order that may pass, for as long as what it rests on holds.
+
+    Args:
+        outputs: Digests of what may be decrypted.
+        grounds: What it rests on.
+    """
+
+    gate: ReleaseGate
+    subject: ReleaseSubject
+    outputs: frozenset[Digest]
+    grounds: tuple[Ground, ...]
+
+    @property
+    def places(self) -> frozenset[Place]:
+        """The cells that were approved."""
+        return frozenset((cell.zone, cell.customer_class) for cell in self.subject.cells)
+
+    def check(self) -> None:
+        """As `ReleaseGate.check`, of what this order rests on."""
+        self.gate.check(self.grounds)
+
+    def check_span(self, start: str, end: str) -> None:
+        """Refuse an order about another time than was approved.
+
+        Raises:
+            ReleaseRefusedError: `approval.order`.
+        """
+        if (self.subject.start, self.subject.end) != (start, end):
+            raise _other_order()
+
+    def check_minima(self, minima: FewestCustomers, *, resolution: Resolution) -> None:
+        """Refuse other numbers of customers than the vault's policy has for the subject.
+
+        Raises:
+            ReleaseRefusedError: `release.policy`; `approval.order` where the subject is of another
+                resolution.
+        """
+        if resolution not in self.subject.resolutions:
+            raise _other_order()
+        asked = asked_for(self.subject.purpose, resolution=resolution)
+        if _plain(minima) != find_minima(self.gate.policy, asked).as_message():
+            raise _other_policy()
+
+    def admit_cells(self, places: Iterable[Place]) -> None:
+        """Refuse cells that were not approved.
+
+        Raises:
+            ReleaseRefusedError: `approval.order`.
+        """
+        if not set(places) <= self.places:
+            raise _other_order()
+
+    def admit(self, entries: Iterable[ColumnEntry]) -> None:
+        """Refuse columns that the subject does not name.
+
+        Raises:
+            ReleaseRefusedError: `approval.order`.
+        """
+        if any(entry.digest not in self.outputs for entry in entries):
+            raise _other_order()
+
+
+def _plain(minima: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    return {name: dict(fewest) for name, fewest in minima.items()}
+
+
+def _resolution(name: str) -> Resolution:
+    for known in RESOLUTIONS:
+        if known == name:
+            return known
+    raise _other_order()
+
+
+def _other_order() -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        "What the vault is to decrypt is not what was approved.",
+        reason="approval.order",
+        remedy="Do not repeat it; find out what the checker asked for.",
+    )
+
+
+def _other_policy() -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        "The vault has another release policy than the checker.",
+        reason="release.policy",
+        remedy="Give vault, checker and platform the very same policy.",
+    )

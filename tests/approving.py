@@ -1,0 +1,102 @@
+"""The two officers who approve releases in tests, and what they sign."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import cache
+
+from gridsecure.approvals import (
+    APPROVER_ROLES,
+    Approver,
+    ApproverRole,
+    Approvers,
+    AskedCell,
+    ReleaseApproval,
+    ReleaseSubject,
+    list_digest,
+    pin_approvers,
+    subject_digest,
+)
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.key_authority.packages import Approved
+from gridsecure.messages import ColumnEntry, RosterManifest, Signed, sign_message
+from gridsecure.plans.cells import MEASURES, roster_places
+from gridsecure_api.settings import ApproverEntry
+from tests.grid_simulator import NOW
+from tests.held_policy import POLICY
+
+
+@cache
+def officer_key(role: ApproverRole) -> Sm2PrivateKey:
+    return generate_private_key()
+
+
+APPROVERS: Approvers = pin_approvers(
+    Approver(role, role, officer_key(role).public_key) for role in APPROVER_ROLES
+)
+ENTRIES = tuple(
+    ApproverEntry(person=one.person, role=one.role, public_key=one.key.point.hex())
+    for one in APPROVERS.values()
+)
+"""The officers as settings name them."""
+
+
+def approval_of(
+    text: str,
+    *,
+    role: ApproverRole = "data-owner",
+    key: Sm2PrivateKey | None = None,
+    now: datetime = NOW,
+    **changes: object,
+) -> Signed:
+    """What an officer signs of a subject's text."""
+    said = ReleaseApproval(
+        subject=subject_digest(text),
+        decision="approve",
+        person=role,
+        role=role,
+        decided_at=now.isoformat(),
+        expires_at=(now + timedelta(days=7)).isoformat(),
+    )
+    return sign_message(said.model_copy(update=changes), key=key or officer_key(role))
+
+
+def subject_of(
+    roster: RosterManifest, columns: Mapping[str, ColumnEntry], **changes: object
+) -> tuple[str, list[str]]:
+    """The text of a request for a roster's bills, and the digests of what it asks for."""
+    digests = sorted({entry.digest for entry in columns.values()})
+    cells = Counter(roster_places(roster))
+    first = next(iter(columns.values()))
+    said = ReleaseSubject(
+        request_id="1" * 32,
+        plan="bill",
+        start=first.start,
+        end=first.end,
+        purpose="billing",
+        requested_by="clerk",
+        resolutions=["monthly"],
+        measures=list(MEASURES),
+        cells=[
+            AskedCell(zone=place[0], customer_class=place[1], meter_points=count)
+            for place, count in sorted(cells.items())
+        ],
+        transcripts="2" * 64,
+        outputs=list_digest(digests),
+        policy=POLICY.digest,
+        policy_name=POLICY.name,
+        policy_version=POLICY.version,
+        needed=list(APPROVER_ROLES),
+    )
+    return said.model_copy(update=changes).model_dump_json(), digests
+
+
+def approved_bills(
+    roster: RosterManifest, outputs: Mapping[str, ColumnEntry], **changes: object
+) -> Approved:
+    """A roster's bills, approved by both officers."""
+    text, digests = subject_of(roster, outputs, **changes)
+    grounds = [approval_of(text, role=role) for role in APPROVER_ROLES]
+    return Approved(subject=text, outputs=digests, grounds=grounds)

@@ -1,0 +1,163 @@
+"""`gridsecure approval`: officers with keys of their own, at the real services."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from gridsecure.cli import online
+from gridsecure.cli.main import app as command
+from gridsecure_api.authority import create_authority_app
+from gridsecure_api.settings import AuthoritySettings, PersonEntry
+from tests.approving import APPROVERS, ENTRIES, officer_key
+from tests.apps.office_services import write_secret
+from tests.apps.test_api_authority import Queue
+from tests.apps.zone_apps import TestClock, bearer, identity_app, place_key, point
+from tests.authority_simulator import Authority, ask_for_key_sets, settlement
+from tests.cli.test_cli_keys import Carrier
+from tests.grid_simulator import NOW, OFFICE, delivered_grid, grid_keys
+from tests.vault_services import running_vault, vault_settings
+
+OWNER, PRIVACY = "data-owner", "privacy-officer"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    folder = tmp_path_factory.mktemp("approvals")
+    for role in APPROVERS.values():
+        write_secret(folder / f"{role.role}.key", officer_key(role.role).to_bytes())
+    write_secret(folder / "clerk.key", grid_keys().stranger.to_bytes())
+    people = [
+        PersonEntry(name=one.person, roles=(one.role,), public_key=one.public_key)
+        for one in ENTRIES
+    ]
+    people.append(
+        PersonEntry(name="zhou", roles=("billing",), public_key=point(grid_keys().stranger))
+    )
+    with delivered_grid(folder / "platform", days=0) as grid:
+        maker = Authority(grid, folder / "maker")
+        queue = Queue(maker)
+        identity = identity_app(folder / "identity", people=tuple(people))
+        place_key(folder / "zone", grid.authority_key)
+        with running_vault(vault_settings(folder, grid.authority_key)) as vault:
+            settings = AuthoritySettings(
+                folder=folder / "zone",
+                identity_public_key=point(grid.identity_key),
+                identity_url="http://identity.invalid",
+                platform_url="http://platform.invalid",
+                platform_public_key=point(grid.platform_key),
+                billing_office_public_key=point(OFFICE),
+                vault_socket=vault.settings.socket,
+                workers=0,
+                policy="uniform-15",
+                approvers=ENTRIES,
+            )
+            app = create_authority_app(
+                settings, clock=TestClock(), pull=queue, settlement=settlement
+            )
+            carried = Carrier({"identity": identity, "authority": app})
+            with pytest.MonkeyPatch.context() as patch, TestClient(app) as client:
+                patch.setattr(online, "utc_now", lambda: NOW)
+                patch.setattr(online, "open_connection", lambda: httpx.Client(transport=carried))
+                ask_for_key_sets(client, grid)
+                yield SimpleNamespace(grid=grid, maker=maker, queue=queue, http=client, at=folder)
+        maker.close()
+        identity.state.zone.close()
+
+
+def run(desk: SimpleNamespace, *arguments: str, who: str = OWNER):
+    services = ["--identity", "http://identity", "--authority", "http://authority"]
+    key = ["--key", str(desk.at / f"{who}.key")]
+    called = ["approval", *arguments, *services, *key]
+    return CliRunner(env={"COLUMNS": "200"}).invoke(command, called)
+
+
+def rounds(desk: SimpleNamespace) -> list[tuple[str, str | None]]:
+    answer = desk.http.post("/release-rounds", headers=bearer("authority", "billing"))
+    assert answer.status_code == 200, answer.text
+    return [(one["state"], one["reason"]) for one in answer.json()]
+
+
+def waiting(desk: SimpleNamespace) -> list[dict]:
+    return json.loads(run(desk, "list", "--format", "json").stdout)["requests"]
+
+
+def two_officers_look_at_a_release_and_sign_it(desk: SimpleNamespace) -> None:
+    desk.queue.requests = [desk.maker.bill_request(desk.grid.uploads)]
+    assert rounds(desk) == [("waiting", "approval.missing")]
+    assert desk.queue.answers == [], "the platform is told nothing yet"
+    (asked,) = waiting(desk)
+    assert asked["missing"] == [OWNER, PRIVACY]
+    listed = run(desk, "list").stdout
+    assert asked["subject"][:12] in listed
+    shown = run(desk, "show", asked["subject"][:12], who=PRIVACY).stdout
+    for said in ("billing, asked by clerk", "uniform-15, version 2", "futian", "household"):
+        assert said in shown
+
+    refused = run(desk, "sign", asked["subject"], who="clerk")
+    assert (refused.exit_code, "approval.nobody" in refused.output) == (1, True)
+    unknown = run(desk, "sign", "0123")
+    assert (unknown.exit_code, "approval.which" in unknown.output) == (1, True)
+    first = run(desk, "sign", asked["subject"][:12], "--note", "as agreed")
+    assert first.exit_code == 0, first.output
+    assert f"It still lacks: {PRIVACY}." in first.stdout
+    again = run(desk, "sign", asked["subject"], "--days", "3")
+    assert (again.exit_code, "approval.repeated" in again.output) == (1, True)
+    assert rounds(desk) == [("waiting", "approval.missing")]
+    second = run(desk, "sign", asked["subject"], who=PRIVACY)
+    assert "The next release round releases it." in second.stdout
+    assert rounds(desk) == [("released", None)]
+    assert "Nothing waits." in run(desk, "list").stdout
+    assert "released" in run(desk, "list", "--all").stdout
+
+    (release,) = desk.http.get("/releases", headers=bearer("authority", "billing")).json()
+    path, headers = f"/releases/{release['release_id']}", bearer("authority", "regulator")
+    (desk.at / "certificate.json").write_text(desk.http.get(path, headers=headers).text)
+    officers = [f"--approver={one.role}={one.key.point.hex()}" for one in APPROVERS.values()]
+    key = f"--authority-key={point(desk.grid.authority_key)}"
+    file = str(desk.at / "certificate.json")
+    checked = CliRunner().invoke(command, ["approval", "check", file, key, *officers])
+    assert "2 officers approved it." in checked.stdout, checked.output
+    one = CliRunner().invoke(command, ["approval", "check", file, key, officers[0]])
+    assert (one.exit_code, "approval.signature" in one.output) == (1, True)
+
+
+def a_rejected_release_is_refused_and_the_platform_told(desk: SimpleNamespace) -> None:
+    maker, first = desk.maker, desk.grid.uploads[0]
+    desk.queue.requests = [maker.request([maker.bill_transcript(first)], requested_by="li")]
+    desk.queue.answers.clear()
+    assert rounds(desk) == [("waiting", "approval.missing")]
+    (asked,) = waiting(desk)
+    done = run(desk, "reject", asked["subject"], "--note", "not this month", who=PRIVACY)
+    assert "Rejected" in done.stdout, done.output
+    assert rounds(desk) == [("refused", "approval.rejected")]
+    assert [state for _, state in desk.queue.answers] == ["refused"]
+
+
+def a_lost_key_is_revoked_over_the_running_services(desk: SimpleNamespace) -> None:
+    done = run(desk, "revoke-key", PRIVACY)
+    assert done.exit_code == 0, done.output
+    rows = desk.http.get("/approvers", headers=bearer("authority", "regulator")).json()
+    assert {row["person"]: row["is_revoked"] for row in rows} == {OWNER: False, PRIVACY: True}
+    unknown = run(desk, "revoke-key", "nobody")
+    assert (unknown.exit_code, "not-found.approver" in unknown.output) == (1, True)
+
+
+def test_officers_work_by_command(desk: SimpleNamespace) -> None:
+    """One after the other: each step leaves the services as the next one finds them."""
+    two_officers_look_at_a_release_and_sign_it(desk)
+    a_rejected_release_is_refused_and_the_platform_told(desk)
+    a_lost_key_is_revoked_over_the_running_services(desk)
+
+
+@pytest.mark.parametrize("role", ["billing", "analyst", "custodian", "gateway"])
+def test_only_officers_send_approvals(desk: SimpleNamespace, role: str) -> None:
+    body = {"body_kind": "release-approval", "body": "{}", "signer": "", "signature": ""}
+    answer = desk.http.post("/approvals", json=body, headers=bearer("authority", role))
+    assert answer.status_code == 403

@@ -1,0 +1,468 @@
+"""No single person opens a release: what officers sign, and what checker and vault refuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from gridsecure.approvals import Approver, pin_approvers, subject_digest
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import GridSecureError, InputError
+from gridsecure.key_authority.checker.answering import REFUSED, RELEASED, WAITING, answer_request
+from gridsecure.key_authority.checker.approvals import record_approval, revoke_approver
+from gridsecure.key_authority.packages import Approved, CheckedBills, CheckedRoster
+from gridsecure.key_authority.vault.gate import ReleaseGate
+from gridsecure.messages import Signed, sign_message
+from gridsecure.offices.approvals import verify_approved
+from gridsecure.policy.packs import load_pack
+from gridsecure_api.approver_settings import read_approvers
+from gridsecure_api.settings import PersonEntry
+from tests.approving import (
+    APPROVERS,
+    ENTRIES,
+    approval_of,
+    officer_key,
+    subject_of,
+)
+from tests.authority_simulator import Authority, approve_all, settlement, waiting_subjects
+from tests.grid_simulator import NOW, GridSimulator, GridUpload
+from tests.held_policy import FIFTEEN, POLICY
+
+Uploads = list[GridUpload]
+OWNER, PRIVACY = "data-owner", "privacy-officer"
+
+
+def answer(authority: Authority, request: Signed) -> tuple[str, str | None]:
+    outcome = answer_request(authority.zone, request, view=authority.view, clock=lambda: NOW)
+    return outcome.state, outcome.reason
+
+
+def send(authority: Authority, signed: Signed, *, bearer: str = OWNER, after: int = 0) -> str:
+    """Hand a decision in some days later; the reason code of a refusal, or nothing."""
+    try:
+        record_approval(authority.zone, signed, bearer=bearer, now=NOW + timedelta(days=after))
+    except GridSecureError as refused:
+        return refused.reason
+    return ""
+
+
+@pytest.fixture
+def asked(authority: Authority, uploads: Uploads) -> str:
+    """The text of what the month's bills wait with."""
+    assert answer(authority, authority.bill_request(uploads)) == (WAITING, "approval.missing")
+    (subject,) = waiting_subjects(authority.zone)
+    return subject.text
+
+
+# --- at the checker ------------------------------------------------------------------------------
+
+
+def test_a_release_waits_for_both_officers_and_the_certificate_names_them(
+    authority: Authority, uploads: Uploads, decrypted: list[str]
+) -> None:
+    request = authority.bill_request(uploads)
+    for _ in range(2):
+        assert answer(authority, request) == (WAITING, "approval.missing")
+    (asked,) = waiting_subjects(authority.zone)
+    assert asked.missing == [OWNER, PRIVACY]
+    assert send(authority, approval_of(asked.text)) == ""
+    assert answer(authority, request) == (WAITING, "approval.missing")
+    assert decrypted == []
+    assert send(authority, approval_of(asked.text, role=PRIVACY), bearer=PRIVACY) == ""
+    assert answer(authority, request) == (RELEASED, None)
+    assert decrypted
+
+    (certificate,) = authority.certificates
+    assert certificate.subject == asked.text
+    assert {one.signer for one in certificate.approvals} == set(APPROVERS)
+    assert len(authority.entries("approval.asked")) == 1, "however many rounds meet it"
+    people = [one.actor for one in authority.entries("approval.given")]
+    assert people == [OWNER, PRIVACY]
+    (granted,) = authority.entries("release.granted")
+    detail = json.loads(granted.detail)
+    assert detail["subject"] == subject_digest(asked.text)
+    assert detail["approvals"] == [one.digest for one in certificate.approvals]
+    assert waiting_subjects(authority.zone) == []
+
+
+def test_an_officer_sees_what_would_be_told_of_whom(
+    authority: Authority, uploads: Uploads, asked: str
+) -> None:
+    said = json.loads(asked)
+    assert (said["plan"], said["purpose"], said["requested_by"]) == ("bill", "billing", "clerk")
+    assert (said["policy"], said["needed"]) == (POLICY.digest, [OWNER, PRIVACY])
+    points = sum(upload.roster.manifest.slots for upload in uploads)
+    assert sum(cell["meter_points"] for cell in said["cells"]) == points
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"subject": "f" * 64}, "not-found.release-subject"),
+    ({"person": "clerk"}, "approval.role"),
+    ({"role": PRIVACY}, "approval.role"),
+    ({"expires_at": (NOW + timedelta(days=32)).isoformat()}, "approval.lifetime"),
+    ({"expires_at": NOW.isoformat()}, "approval.lifetime"),
+    ({"decided_at": "yesterday"}, "approval.time"),
+    ({"now": NOW - timedelta(days=8)}, "approval.expired"),
+    ({"now": NOW + timedelta(hours=1)}, "approval.expired"),
+    ({"key": "stranger"}, "approval.signature"),
+    ({"key": PRIVACY}, "approval.role"),
+])  # fmt: skip
+def test_what_is_no_approval_is_refused(
+    authority: Authority, asked: str, changes: dict[str, object], reason: str
+) -> None:
+    keys = {"stranger": authority.grid.keys.stranger, PRIVACY: officer_key(PRIVACY)}
+    said = changes | ({"key": keys[changes["key"]]} if "key" in changes else {})
+    assert send(authority, approval_of(asked, **said)) == reason
+    assert authority.entries("approval.given") == []
+
+
+def test_a_changed_approval_is_nobodys(authority: Authority, asked: str) -> None:
+    signed = approval_of(asked)
+    forged = signed.model_copy(update={"body": signed.body.replace("approve", "reject ")})
+    assert send(authority, forged) == "approval.signature"
+
+
+def test_who_asked_does_not_approve(authority: Authority, uploads: Uploads) -> None:
+    request = authority.request(
+        [authority.bill_transcript(upload) for upload in uploads], requested_by=OWNER
+    )
+    assert answer(authority, request) == (WAITING, "approval.missing")
+    (asked,) = waiting_subjects(authority.zone)
+    assert send(authority, approval_of(asked.text)) == "approval.requester"
+    assert send(authority, approval_of(asked.text, role=PRIVACY), bearer=PRIVACY) == ""
+    assert answer(authority, request) == (WAITING, "approval.missing")
+
+
+def test_an_officer_sends_only_what_that_officer_signed(authority: Authority, asked: str) -> None:
+    assert send(authority, approval_of(asked), bearer=PRIVACY) == "approval.role"
+
+
+def test_one_officer_counts_once(authority: Authority, asked: str) -> None:
+    signed = approval_of(asked)
+    assert send(authority, signed) == ""
+    assert send(authority, signed) == "", "the same again changes nothing"
+    assert send(authority, approval_of(asked, note="again")) == "approval.repeated"
+    assert len(authority.entries("approval.given")) == 1
+
+
+def test_an_approval_for_another_request_does_not_count(
+    authority: Authority, uploads: Uploads, asked: str
+) -> None:
+    """Neither for the same bills under another purpose, nor for other bills."""
+    approve_all(authority.zone)
+    other = authority.request(
+        [authority.bill_transcript(upload) for upload in uploads], requested_by="other"
+    )
+    assert answer(authority, other) == (WAITING, "approval.missing")
+
+
+def test_a_rejection_is_final(
+    authority: Authority, uploads: Uploads, asked: str, decrypted: list[str]
+) -> None:
+    approve_all(authority.zone)
+    assert send(authority, approval_of(asked, decision="reject", note="too early")) == ""
+    assert answer(authority, authority.bill_request(uploads)) == (REFUSED, "approval.rejected")
+    assert send(authority, approval_of(asked, note="after all")) == "approval.rejected"
+    assert decrypted == []
+    (entry,) = authority.entries("approval.rejected")
+    assert entry.actor == OWNER
+
+
+def test_an_approval_after_the_release_is_refused(
+    authority: Authority, uploads: Uploads, asked: str
+) -> None:
+    approve_all(authority.zone)
+    assert answer(authority, authority.bill_request(uploads)) == (RELEASED, None)
+    for decision in ("approve", "reject"):
+        late = approval_of(asked, decision=decision, note="late")
+        assert send(authority, late) == "approval.released"
+
+
+def test_an_approval_that_expired_counts_no_more_and_the_log_says_so_once(
+    authority: Authority, uploads: Uploads, asked: str, decrypted: list[str]
+) -> None:
+    approve_all(authority.zone)
+    later = NOW + timedelta(days=7)
+    request = authority.bill_request(uploads)
+    for _ in range(2):
+        outcome = answer_request(authority.zone, request, view=authority.view, clock=lambda: later)
+        assert (outcome.state, outcome.reason) == (WAITING, "approval.missing")
+    assert decrypted == []
+    assert len(authority.entries("approval.expired")) == 2
+    renewed = approval_of(asked, now=later)
+    assert send(authority, renewed, after=7) == ""
+
+
+def test_a_revoked_officer_approves_nothing_any_more(
+    authority: Authority, uploads: Uploads, asked: str, decrypted: list[str]
+) -> None:
+    approve_all(authority.zone)
+    for _ in range(2):
+        revoke_approver(authority.zone, PRIVACY, actor="custodian", at=NOW)
+    assert answer(authority, authority.bill_request(uploads)) == (WAITING, "approval.missing")
+    again = approval_of(asked, role=PRIVACY, note="again")
+    assert send(authority, again, bearer=PRIVACY) == "approval.revoked"
+    assert decrypted == []
+    assert [one.actor for one in authority.entries("approver.revoked")] == ["custodian"]
+    with pytest.raises(GridSecureError) as refused:
+        revoke_approver(authority.zone, "nobody", actor="custodian", at=NOW)
+    assert refused.value.reason == "not-found.approver"
+
+
+def test_another_policy_asks_anew(authority: Authority, uploads: Uploads, asked: str) -> None:
+    approve_all(authority.zone)
+    strict = load_pack("strict")
+    authority.zone = replace(authority.zone, policy=strict)
+    authority.vault.gate.policy = strict
+    assert answer(authority, authority.bill_request(uploads)) == (WAITING, "approval.missing")
+    stale = approval_of(asked, role=PRIVACY, note="stale")
+    assert send(authority, stale, bearer=PRIVACY) == "approval.policy"
+
+
+# --- at the vault, whatever the checker says -----------------------------------------------------
+
+
+class Order:
+    """An order of one roster's bills, which a checker that refuses nothing would sign."""
+
+    def __init__(self, authority: Authority, upload: GridUpload) -> None:
+        self.authority = authority
+        self.transcript = authority.bill_transcript(upload)
+        self.roster = upload.roster.manifest
+        self.span = {"start": self.transcript.start, "end": self.transcript.end}
+        self.text, self.outputs = subject_of(self.roster, self.transcript.outputs, **self.span)
+
+    def approved(self, grounds: Iterable[Signed], **changes: object) -> Approved:
+        said = Approved(subject=self.text, outputs=self.outputs, grounds=list(grounds))
+        return said.model_copy(update=changes)
+
+    def both(self) -> list[Signed]:
+        return [approval_of(self.text, role=role) for role in (OWNER, PRIVACY)]
+
+    def give(
+        self, approved: Approved, each: Callable[[], object] = lambda: None, **changes: object
+    ) -> str:
+        """Give it to the vault; the reason code of a refusal, or nothing.
+
+        Args:
+            each: Called before every column.
+        """
+        store = self.authority.grid.platform_zone.objects
+        part = CheckedRoster(
+            roster=self.roster,
+            outputs=self.transcript.outputs,
+            names=settlement(self.roster.domain, self.roster.pseudonyms),
+        )
+        text = part.model_dump_json().encode()
+        manifest = self.roster.tariff
+        order = CheckedBills(
+            **self.span,
+            created_at=NOW.isoformat(),
+            rosters=[sm3_hex(text)],
+            tariffs={manifest: store.get(manifest).decode()},
+            minima=FIFTEEN.as_message(),
+            withheld=[],
+            approved=approved,
+        ).model_copy(update=changes)
+
+        def files() -> Iterator[bytes]:
+            yield text
+            for entry in self.transcript.outputs.values():
+                each()
+                yield store.get(entry.digest)
+
+        key = self.authority.grid.authority_key
+        sealed: list[bytes] = []
+        try:
+            self.authority.vault.release_bills(sign_message(order, key=key), files(), sealed.append)
+        except GridSecureError as refused:
+            assert sealed == []
+            return refused.reason
+        return ""
+
+
+@pytest.fixture
+def order(authority: Authority, uploads: Uploads) -> Order:
+    return Order(authority, uploads[0])
+
+
+def test_the_vault_decrypts_what_both_officers_signed(order: Order) -> None:
+    assert order.give(order.approved(order.both())) == ""
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"subject": "f" * 64}, "approval.subject"),
+    ({"decision": "reject"}, "approval.rejected"),
+    ({"now": NOW - timedelta(days=8)}, "approval.expired"),
+    ({"now": NOW + timedelta(days=1)}, "approval.expired"),
+    ({"person": "clerk"}, "approval.role"),
+    ({"key": OWNER}, "approval.role"),
+    ({"key": "authority"}, "approval.signature"),
+    ({"expires_at": (NOW + timedelta(days=300)).isoformat()}, "approval.lifetime"),
+])  # fmt: skip
+def test_the_vault_refuses_what_the_checker_would_let_pass(
+    order: Order, changes: dict[str, object], reason: str
+) -> None:
+    keys = {"authority": order.authority.grid.authority_key, OWNER: officer_key(OWNER)}
+    said = changes | ({"key": keys[changes["key"]]} if "key" in changes else {})
+    second = approval_of(order.text, role=PRIVACY, **said)
+    assert order.give(order.approved([approval_of(order.text), second])) == reason
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_the_vault_counts_for_itself(order: Order, count: int) -> None:
+    """The policy is its own: a checker that says that nobody is needed changes nothing."""
+    order.text, order.outputs = subject_of(
+        order.roster, order.transcript.outputs, needed=[], **order.span
+    )
+    assert order.give(order.approved(order.both()[:count])) == "approval.missing"
+    twice = [approval_of(order.text), approval_of(order.text, note="as another role")]
+    assert order.give(order.approved(twice)) == "approval.repeated"
+
+
+def test_the_vault_refuses_the_requesters_approval(order: Order) -> None:
+    order.text, order.outputs = subject_of(
+        order.roster, order.transcript.outputs, requested_by=PRIVACY, **order.span
+    )
+    assert order.give(order.approved(order.both())) == "approval.requester"
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"policy": load_pack("strict").digest}, "release.policy"),
+    ({"plan": "rebill"}, "approval.order"),
+    ({"purpose": "preview"}, "approval.order"),
+    ({"resolutions": ["daily"]}, "approval.order"),
+    ({"resolutions": []}, "approval.order"),
+    ({"resolutions": ["hourly"]}, "approval.order"),
+    ({"cells": []}, "approval.order"),
+    ({"start": "2026-06-01T00:00:00+08:00"}, "approval.order"),
+    ({"outputs": "0" * 64}, "approval.order"),
+])  # fmt: skip
+def test_approved_is_one_order_and_no_other(
+    order: Order, changes: dict[str, object], reason: str
+) -> None:
+    order.text, order.outputs = subject_of(
+        order.roster, order.transcript.outputs, **(order.span | changes)
+    )
+    assert order.give(order.approved(order.both())) == reason
+
+
+def test_other_cells_or_columns_than_were_approved(order: Order, grid: GridSimulator) -> None:
+    cells = json.loads(order.text)["cells"][1:]
+    fewer = json.dumps(json.loads(order.text) | {"cells": cells})
+    order.text = fewer
+    assert order.give(order.approved(order.both())) == "approval.order"
+    other = {
+        name: entry.model_copy(update={"digest": "f" * 64})
+        for name, entry in order.transcript.outputs.items()
+    }
+    order.text, order.outputs = subject_of(order.roster, other, **order.span)
+    assert order.give(order.approved(order.both())) == "approval.order"
+
+
+def test_other_minima_than_the_vaults_policy_has(order: Order) -> None:
+    approved = order.approved(order.both())
+    few = {"*": dict.fromkeys(FIFTEEN.by_class["*"], 2)}
+    assert order.give(approved, minima=few) == "release.policy"
+
+
+def test_a_policy_that_is_not_in_force_lets_nothing_pass(order: Order) -> None:
+    gate = order.authority.vault.gate
+    gate.policy = replace(POLICY, in_force_from=NOW + timedelta(days=1))
+    assert order.give(order.approved(order.both())) == "policy.early"
+
+
+def test_a_revocation_holds_in_the_middle_of_a_job_and_after_a_start(order: Order) -> None:
+    gate, approved = order.authority.vault.gate, order.approved(order.both())
+    begun: list[int] = []
+
+    def revoke() -> None:
+        begun.append(1)
+        revoke_approver(order.authority.zone, PRIVACY, actor="custodian", at=NOW)
+
+    assert order.give(approved, revoke) == "approval.revoked"
+    assert len(begun) == 1, "no further column is asked for"
+    again = ReleaseGate(
+        order.authority.folder, policy=POLICY, approvers=APPROVERS, clock=lambda: NOW
+    )
+    object.__setattr__(order.authority.vault, "gate", again)
+    assert gate is not again
+    assert order.give(approved) == "approval.revoked"
+
+
+def test_an_approval_that_ends_in_the_middle_of_a_job(order: Order) -> None:
+    gate, times = order.authority.vault.gate, [NOW]
+    gate._clock = lambda: times[-1]
+    approved = order.approved(order.both())
+
+    def wait() -> None:
+        times.append(NOW + timedelta(days=7))
+
+    assert order.give(approved, wait) == "approval.expired"
+
+
+# --- who may approve at all ----------------------------------------------------------------------
+
+
+def test_an_officer_is_one_person_with_one_key_and_one_role() -> None:
+    owner, privacy = APPROVERS.values()
+    for other in (
+        replace(privacy, key=owner.key),
+        Approver(owner.person, PRIVACY, privacy.key),
+    ):
+        with pytest.raises(InputError) as refused:
+            pin_approvers([owner, other])
+        assert refused.value.reason == "approval.person"
+
+
+def test_a_policy_that_nobody_can_satisfy_stops_the_start() -> None:
+    with pytest.raises(InputError) as refused:
+        read_approvers(ENTRIES[:1], policy=POLICY)
+    assert refused.value.reason == "approval.nobody"
+    assert read_approvers(ENTRIES[:1], policy=load_pack("small-demonstration"))
+
+
+def test_who_approves_has_no_other_role() -> None:
+    key = ENTRIES[0].public_key
+    with pytest.raises(ValueError, match="no other role"):
+        PersonEntry(name="li", roles=("billing", "data-owner"), public_key=key)
+
+
+# --- whoever reads a certificate -----------------------------------------------------------------
+
+
+def test_whoever_has_the_officers_keys_checks_a_certificate(
+    authority: Authority, uploads: Uploads, asked: str
+) -> None:
+    approve_all(authority.zone)
+    assert answer(authority, authority.bill_request(uploads)) == (RELEASED, None)
+    (certificate,) = authority.certificates
+    key = authority.grid.authority_key
+    officers = [f"{one.role}={one.key.point.hex()}" for one in APPROVERS.values()]
+
+    def read(officers: list[str], **changes: object) -> str:
+        envelope = sign_message(certificate.model_copy(update=changes), key=key)
+        try:
+            grounds = verify_approved(envelope, authority=key.public_key, officers=officers)
+        except GridSecureError as refused:
+            return refused.reason
+        return ", ".join(ground.person for ground in grounds)
+
+    assert read(officers) == f"{OWNER}, {PRIVACY}"
+    blank = [cell.model_copy(update={"value": None}) for cell in certificate.cells]
+    assert read(officers, cells=blank) == f"{OWNER}, {PRIVACY}", "also the regulator's copy"
+    assert read(officers[:1]) == "approval.signature"
+    assert read([officers[0], officers[0].replace(OWNER, PRIVACY)]) == "approval.person"
+    assert read(["somebody"]) == "approval.officer"
+    assert read([f"{OWNER}=04"]) == "approval.officer"
+    assert read(officers, subject="") == "approval.none"
+    assert read(officers, purpose="research") == "approval.certificate"
+    assert read(officers, transcripts=["0" * 64]) == "approval.certificate"
+    assert read(officers, approvals=certificate.approvals[:1]) == "approval.missing"
+    assert read(officers, approvals=certificate.approvals * 2) == "approval.repeated"
+    late = (NOW + timedelta(days=8)).isoformat()
+    assert read(officers, released_at=late) == "approval.expired"
