@@ -42,7 +42,6 @@ from gridsecure.errors import (
     ReleaseRefusedError,
     SignatureError,
 )
-from gridsecure.messages import ReleaseCertificate, Signed
 from gridsecure.wire.answers import fetch_body, read_object
 from gridsecure.wire.sessions import AUTHORITY, PLATFORM
 
@@ -223,9 +222,7 @@ class QueryClient:
         except NotFoundError:
             return None
         content = open_from(sealed, private_key=grant.reader, purpose=RESULT_PURPOSE)
-        # The name is read before the signature is checked, and believed only after.
-        named = ReleaseCertificate.parse(Signed.parse(content).body).release_id
-        release = verify_release(content, release_id=named, authority=self._authority)
+        release = verify_release(content, authority=self._authority)
         if not _answers(release, grant.query):
             raise SignatureError(
                 "The key authority sent the answer to another query.",

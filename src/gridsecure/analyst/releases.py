@@ -158,12 +158,18 @@ def pin_authority(point: str) -> PinnedAuthority:
         ) from error
 
 
-def verify_release(content: bytes, *, release_id: str, authority: PinnedAuthority) -> Release:
+def verify_release(
+    content: bytes, *, authority: PinnedAuthority, release_id: str | None = None
+) -> Release:
     """Verify a signed certificate, then read it.
 
     1. the signature, under the pinned key and no other;
     2. that it is the release that was asked for;
     3. that every cell keeps the certificate's own rule.
+
+    Args:
+        release_id: The release that was asked for; None where a query was, which whoever asked it
+            finds in the release.
 
     Raises:
         SignatureError: Another signer, a forged text, or another release than asked for
@@ -185,7 +191,7 @@ def verify_release(content: bytes, *, release_id: str, authority: PinnedAuthorit
             "if they agree, tell the security officer.",
         ) from refused
     # 2. the right one
-    if certificate.release_id != release_id:
+    if release_id not in (None, certificate.release_id):
         raise SignatureError(
             "The key authority sent another release than the one asked for.",
             reason="release.swapped",
