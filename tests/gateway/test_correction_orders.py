@@ -21,7 +21,10 @@ from gridsecure.gateway.correction_plan import list_corrections
 from gridsecure.gateway.correction_run import correct_month
 from gridsecure.gateway.edits import replace_readings
 from gridsecure.gateway.month_files import load_files
+from gridsecure.gateway.month_plan import find_plan
+from gridsecure.gateway.reading_balance import balance_readings
 from gridsecure.gateway.rule_sets import keep_rules
+from gridsecure.gateway.year_to_date import load_totals
 from gridsecure.tariffs.tariff import catalogue_tariffs
 from tests.billing.rule_inputs import book_text
 from tests.gateway.gateway_world import MONTH, GatewayWorld, finished_month
@@ -55,7 +58,7 @@ def hours(name: str, count: int, kwh: str, *, first: int = 0) -> str:
     )
 
 
-def order(world, *lines: str, tariffs: tuple[bytes, ...] = (), by: str = "ann", why: str = "read"):
+def order(world, *lines: str, tariffs: tuple[bytes, ...] = (), by="ann", why="read", rules=""):
     return order_correction(
         world.zone,
         MONTH,
@@ -63,6 +66,7 @@ def order(world, *lines: str, tariffs: tuple[bytes, ...] = (), by: str = "ann", 
         tariffs=[BytesIO(text) for text in tariffs],
         author=Author(by, why),
         at=world.clock(),
+        rules=rules,
     )
 
 
@@ -78,6 +82,11 @@ def carry_out(world, row) -> int:
     )
     assert load_order(world.zone, row.id).state == "applied"
     return report.corrected
+
+
+def total_wh(world, name: str) -> int:
+    """A meter point's energy of the month as it was last corrected."""
+    return load_totals(world.folder / "months" / MONTH)[name]
 
 
 def test_many_small_orders_are_as_large_as_one(world):
@@ -126,6 +135,30 @@ def test_a_tariff_always_takes_a_second_person(world):
     assert (row.state, row.intervals) == ("pending", 0)
     with pytest.raises(InputError, match="tariff"):
         order(world, tariffs=(b"no tariff",))
+
+
+def test_a_corrected_rule_book_corrects_a_billed_month_and_holds_from_then_on(world):
+    name = meter(world)
+    own = energies(world)[name].to_numpy()
+    as_read = int(own.sum() - own[0] + 60_000)
+    spiked = order(world, hours(name, 1, "60"))
+    carry_out(world, spiked)
+    assert total_wh(world, name) < as_read - 50_000, "the spike was set aside and estimated"
+
+    book = book_text(spike={"action": "off"})
+    row = order(world, rules=book)
+    assert (row.state, row.intervals) == ("pending", 0)
+    decide_order(world.zone, row.id, approve=True, by=Author("bob", ""), at=world.clock())
+    assert carry_out(world, row) == 1
+    assert total_wh(world, name) == as_read
+    later = order(world, hours(meter(world, 1), 1, "9"))
+    assert carry_out(world, later) == 1
+    assert total_wh(world, name) == as_read, "the book holds on"
+    assert balance_readings(world.zone, MONTH).adds_up
+    assert find_plan(world.zone, MONTH).rules != row.rules, "what was issued stays as it was"
+    with pytest.raises(InputError) as refused:
+        order(world, rules="no = book")
+    assert refused.value.reason.startswith("rules.")
 
 
 def test_limits_are_those_that_the_month_was_billed_by(world):

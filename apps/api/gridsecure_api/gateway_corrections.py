@@ -16,17 +16,21 @@ from gridsecure.gateway.correction_plan import save_correction
 from gridsecure.wire.gateway import CorrectionStatus
 from gridsecure_api.deps import require
 from gridsecure_api.gateway_state import FILE_LIST, Form, Service, form_files
-from gridsecure_api.gateway_validation import Operator
+from gridsecure_api.gateway_validation import Operator, read_rule_book
 
 router = APIRouter(prefix="/months/{month}/corrections", tags=["corrections"])
 
-_PARTS: Final = ("readings", "tariffs")
+_PARTS: Final = ("readings", "tariffs", "rules")
 _FORM: Final[dict[str, Any]] = {
     "requestBody": {
         "required": False,
         "content": {
             "multipart/form-data": {
-                "schema": {"type": "object", "properties": dict.fromkeys(_PARTS, FILE_LIST)}
+                "schema": {
+                    "type": "object",
+                    "properties": dict.fromkeys(_PARTS, FILE_LIST)
+                    | {"rules": {"type": "string", "format": "binary"}},
+                }
             }
         },
     }
@@ -45,17 +49,17 @@ def start_correction(
     """Correct a finished month in the background, by what is sent and by batches that came late.
 
     Files of readings lie over all that came before, interval by interval; a tariff takes the place
-    of the one with its id. Whoever sends files says why. Files that change more than the rule book
-    lets a person edit alone, and tariffs, wait until a second person approves the order. The same
-    again resumes the same correction. One that was interrupted before is finished first.
+    of the one with its id, and a rule book that of the one before. Whoever sends files says why.
+    Files that change more than the rule book lets a person edit alone, tariffs and rule books wait
+    until a second person approves the order. The same again resumes the same correction. One that was interrupted before is finished first.
     """
-    if set(form) - set(_PARTS) or (reason and not form):
+    readings, tariffs, rules = (form_files(form, name) for name in _PARTS)
+    if set(form) - set(_PARTS) or (reason and not form) or len(rules) > 1:
         raise InvalidMessageError(
-            "A correction has files named readings and files named tariffs, and a reason for them.",
+            "A correction has files named readings and tariffs, one named rules, and a reason.",
             reason="message.correction-files",
             remedy="Send them as multipart/form-data, or nothing for late batches alone.",
         )
-    readings, tariffs = (form_files(form, name) for name in _PARTS)
     if not form:
         return service.worker.correct(month, lambda: save_correction(service.zone, month))
     return service.worker.order(
@@ -67,6 +71,7 @@ def start_correction(
             tariffs=tariffs,
             author=Author(claims.subject, reason),
             at=service.clock(),
+            rules=read_rule_book(rules[0].read()) if rules else "",
         ),
     )
 

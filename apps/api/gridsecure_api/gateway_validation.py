@@ -47,15 +47,24 @@ _RULES: Final = {
 }
 
 
-@router.put("/validation-rules", openapi_extra=_RULES)
-def put_rules(body: RawBody, intake: In, claims: Operator, month: Month = "") -> ValidationRules:
-    """Let a rule book hold for what is validated from now on: of one month, or of all others."""
+def read_rule_book(body: bytes) -> str:
+    """The text of a rule book that was sent.
+
+    Raises:
+        InputError: It is not UTF-8 (`rules.syntax`).
+    """
     try:
-        text = body.decode()
+        return body.decode()
     except UnicodeDecodeError as error:
         raise InputError(
             "The rule book is not UTF-8.", reason="rules.syntax", remedy="Save it as UTF-8."
         ) from error
+
+
+@router.put("/validation-rules", openapi_extra=_RULES)
+def put_rules(body: RawBody, intake: In, claims: Operator, month: Month = "") -> ValidationRules:
+    """Let a rule book hold for what is validated from now on: of one month, or of all others."""
+    text = read_rule_book(body)
     keep_rules(intake.zone, text, month=month, person=claims.subject, at=intake.clock())
     return _shown(text)
 

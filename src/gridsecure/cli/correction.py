@@ -57,6 +57,9 @@ def start(  # noqa: PLR0913 - one parameter an option
     tariff: Annotated[
         list[Path] | None, typer.Option(help="A tariff in place of the one with its id.")
     ] = None,
+    rules: Annotated[
+        Path | None, typer.Option(help="A rule book in place of the one that billed the month.")
+    ] = None,
     reason: Annotated[str, typer.Option(help="Why the files correct the month; it is kept.")] = "",
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
@@ -66,7 +69,11 @@ def start(  # noqa: PLR0913 - one parameter an option
     why. If they change more than one person may, the order waits until another operator approves
     it. The same again resumes it.
     """
-    handed_in = (("readings", readings), ("tariffs", tariff))
+    handed_in = (
+        ("readings", readings),
+        ("tariffs", tariff),
+        ("rules", [rules] if rules else None),
+    )
     with (
         open_parts(*handed_in) as parts,
         online.person(identity, key=key, services={"gateway": gateway}) as call,
@@ -201,7 +208,8 @@ def _list_orders(found: list[dict[str, Any]], console: Console) -> None:
     for name in ("by", "why", "decided by", "because"):
         table.add_column(name)
     for one in found:
-        counts = (len(one["readings"] + one["tariffs"]), one["meter_points"], one["intervals"])
+        files = one["readings"] + one["tariffs"] + [one["rules"]] * bool(one["rules"])
+        counts = (len(files), one["meter_points"], one["intervals"])
         table.add_row(
             *(str(one["id"]), one["month"], one["state"]),
             *(f"{count:,}" for count in counts),

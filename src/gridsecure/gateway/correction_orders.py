@@ -3,8 +3,8 @@
 What sources send late is authenticated and corrects a month by rule. Files have no such sender, so
 a person answers for them. An order of files of readings that changes no more than the month's rule
 book lets a person edit alone is carried out at once. A larger one waits until a second person
-approves it, and so does every order with a tariff, which changes the bills of everybody that it
-bills. The month's orders that nobody else approved count together, and with them edits of the same
+approves it, and so does every order with a tariff or a rule book, which changes the bills of
+everybody. The month's orders that nobody else approved count together, and with them edits of the same
 meter points: many small changes are as large as one.
 
     pending → approved → applied
@@ -27,7 +27,7 @@ import pandas as pd
 from sqlmodel import Session, col, select
 
 from gridsecure.billing.readings import join_readings
-from gridsecure.billing.rule_books import parse_kept_book
+from gridsecure.billing.rule_books import parse_book, parse_kept_book
 from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.gateway.approvals import (
     PENDING,
@@ -74,6 +74,7 @@ def order_correction(
     tariffs: Sequence[BinaryIO],
     author: Author,
     at: datetime,
+    rules: str = "",
 ) -> CorrectionOrderRow:
     """Order a correction of a billed month by files; the same person's same order is one.
 
@@ -81,6 +82,7 @@ def order_correction(
         month: YYYY-MM.
         readings: Files of late and corrected readings, or none.
         tariffs: Tariff files, each in place of the one with the same tariff id, or none.
+        rules: Text of a rule book in place of the one before; empty for none.
 
     Raises:
         InputError: No reason is stated (`approval.reason`), or a file cannot be used; nothing is
@@ -94,6 +96,9 @@ def order_correction(
     known = set(versions.glob("*"))
     try:
         files = keep_versions(zone, month, readings=readings, tariffs=tariffs)
+        if rules:
+            parse_book(rules)
+            files = replace(files, rules=zone.objects.put(rules.encode()))
         begun = _find_same(zone, files, author)
         if begun is not None:
             return begun
@@ -114,6 +119,7 @@ def _find_same(
         CorrectionOrderRow.state != REJECTED,
         CorrectionOrderRow.readings == "\n".join(files.readings),
         CorrectionOrderRow.tariffs == "\n".join(files.tariffs),
+        CorrectionOrderRow.rules == files.rules,
         CorrectionOrderRow.person == author.person,
         CorrectionOrderRow.reason == author.reason,
     )
@@ -133,7 +139,7 @@ def _keep(
     """Keep an order; one above the limits waits for a second person."""
     plan = load_plan(zone, files.month)
     limits = parse_kept_book(rules_of(zone, files.month, plan=plan)).edits
-    is_large = bool(files.tariffs) or change.exceeds(limits)
+    is_large = bool(files.tariffs or files.rules) or change.exceeds(limits)
     row = CorrectionOrderRow(
         month=files.month,
         state=PENDING if is_large else APPROVED,
@@ -143,6 +149,7 @@ def _keep(
         revision=0,
         readings="\n".join(files.readings),
         tariffs="\n".join(files.tariffs),
+        rules=files.rules,
         intervals=change.intervals,
         meter_points=meter_points,
     )
@@ -299,7 +306,7 @@ def begin_order(zone: GatewayZone, number: int) -> CorrectionFiles:
         )
     readings, tariffs = tuple(row.readings.split()), tuple(row.tariffs.split())
     batches = late_batches(zone, row.month)
-    return CorrectionFiles(row.month, readings, tariffs, batches, order=number)
+    return CorrectionFiles(row.month, readings, tariffs, batches, order=number, rules=row.rules)
 
 
 def find_waiting_orders(zone: GatewayZone) -> list[CorrectionOrderRow]:
@@ -365,6 +372,7 @@ def _log(session: Session, row: CorrectionOrderRow, *, zone: GatewayZone, at: da
         "month": row.month,
         "readings": row.readings.split(),
         "tariffs": row.tariffs.split(),
+        "rules": row.rules,
         "state": row.state,
         "person": row.approver or row.person,
     }

@@ -63,6 +63,8 @@ class CorrectionFiles:
         batches: Numbers of the batches that came since the version before, the first of them
             exclusive, the last inclusive; twice the same without any.
         order: Number of the order that it carries out; 0 for none.
+        rules: Digest of the rule book, among the objects, that the month is validated by from then
+            on; empty for the one before.
     """
 
     month: str
@@ -70,6 +72,7 @@ class CorrectionFiles:
     tariffs: tuple[str, ...]
     batches: tuple[int, int] = (0, 0)
     order: int = 0
+    rules: str = ""
 
     @property
     def name(self) -> str:
@@ -309,6 +312,20 @@ def find_readings(
     )
 
 
+def latest_rules(zone: GatewayZone, versions: Sequence[CorrectionFiles], *, first: str) -> str:
+    """Text of the rule book that a month is validated by, once it was corrected.
+
+    Args:
+        versions: The month's corrections, in order.
+        first: The text that it was first billed by.
+
+    Raises:
+        StorageError: The book is gone, or was altered.
+    """
+    digest = next((one.rules for one in reversed(versions) if one.rules), "")
+    return zone.objects.get(digest).decode() if digest else first
+
+
 def find_waiting(versions: Sequence[Mapping[str, str]]) -> list[frozenset[str]]:
     """Of each version of a month, whose readings of it do not count in the last.
 
@@ -431,8 +448,9 @@ def fix_correction(zone: GatewayZone, plan: CorrectionPlan, *, at: datetime) -> 
             (`correction.rejected`).
     """
     fields = asdict(plan)
-    if not plan.files.order:
-        del fields["files"]["order"]
+    for name in ("order", "rules"):
+        if not fields["files"][name]:
+            del fields["files"][name]
     for name in ("left_out", "unfit"):
         if not fields[name]:  # a plan that was fixed before there were any is the same plan
             del fields[name]
@@ -506,6 +524,7 @@ def _plan(text: str) -> CorrectionPlan:
             tuple(files["tariffs"]),
             tuple(files.get("batches", (0, 0))),
             files.get("order", 0),
+            files.get("rules", ""),
         ),
         first_readings=tuple(fields.pop("first_readings")),
         rosters=tuple(rosters),

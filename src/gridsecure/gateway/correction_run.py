@@ -45,6 +45,7 @@ from gridsecure.gateway.correction_plan import (
     find_waiting,
     fix_correction,
     keep_correction_report,
+    latest_rules,
     list_corrections,
     locate_version,
     make_correction_folder,
@@ -258,6 +259,7 @@ class _CorrectionRun:
             self.files,
             folder=make_correction_folder(zone, self.correction),
             tariffs=self.tariffs(),
+            rules=latest_rules(zone, versions, first=self.files.rules),
             later=tuple(
                 replace(one, without=names) for one, names in zip(later, waiting, strict=True)
             ),

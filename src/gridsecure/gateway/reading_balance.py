@@ -48,6 +48,7 @@ from gridsecure.gateway.correction_plan import (
     find_correction_report,
     find_first_uploads,
     find_waiting,
+    latest_rules,
     list_corrections,
     locate_version,
     make_correction_folder,
@@ -310,6 +311,9 @@ class _Version:
             batches=_sound_paths(first),
             edits=_sound_paths(edits),
             later=tuple(later),
+            rules=latest_rules(
+                self.zone, [one.files for one in self.corrections], first=self.files.rules
+            ),
         )
         return order, files
 

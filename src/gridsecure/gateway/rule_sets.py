@@ -45,7 +45,7 @@ def keep_rules(
             raise ConflictError(
                 f"The rosters of {month} are fixed, and with them the rules of its readings.",
                 reason="conflict.month-rules",
-                remedy="Correct single readings by late ones, which a correction takes up.",
+                remedy="Order a correction by the other book: gridsecure correction start --rules.",
             )
     digest = zone.objects.put(text.encode())
     with write_session(zone.engine) as session:

@@ -643,6 +643,7 @@ class CorrectionOrderRow(ApprovedRow, table=True):
     Attributes:
         readings: Digests of files of readings, one a line, in the order handed in.
         tariffs: Of tariff files, likewise.
+        rules: Of a rule book among the objects; empty for none.
         intervals: How many intervals the month differs in, with all that nobody approved.
         meter_points: How many meter points its files of readings name.
     """
@@ -656,6 +657,7 @@ class CorrectionOrderRow(ApprovedRow, table=True):
     id: int | None = Field(default=None, primary_key=True)
     readings: str
     tariffs: str
+    rules: str
     intervals: int
     meter_points: int
 
@@ -679,5 +681,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0025"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0026"
 )

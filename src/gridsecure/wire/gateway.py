@@ -340,7 +340,7 @@ class CorrectionStatus(Answer):
 class CorrectionOrder(Answer):
     """A correction by files as a person ordered it: of what, who, why, and who decided.
 
-    `readings` and `tariffs` are digests of files, and `correction` the name of what carries it out.
+    `readings`, `tariffs` and `rules` are digests of files, and `correction` the name of what carries it out.
     `intervals` is how many the month differs in with it and all others that nobody approved. One
     that is `pending` counts for nothing before a second person approved it.
     """
@@ -350,6 +350,7 @@ class CorrectionOrder(Answer):
     correction: str
     readings: list[str]
     tariffs: list[str]
+    rules: str
     meter_points: Count
     intervals: Count
     state: Literal["pending", "approved", "applied", "rejected"]
