@@ -11,6 +11,7 @@ from gridsecure.errors import InputError, NotFoundError, StorageError
 from gridsecure.gateway import correction_orders
 from gridsecure.gateway.approvals import Author
 from gridsecure.gateway.correction_orders import (
+    Corrected,
     begin_order,
     decide_order,
     find_orders,
@@ -62,11 +63,13 @@ def order(world, *lines: str, tariffs: tuple[bytes, ...] = (), by="ann", why="re
     return order_correction(
         world.zone,
         MONTH,
-        readings=[BytesIO((HEADER + "".join(lines)).encode())] if lines else [],
-        tariffs=[BytesIO(text) for text in tariffs],
+        corrected=Corrected(
+            [BytesIO((HEADER + "".join(lines)).encode())] if lines else [],
+            [BytesIO(text) for text in tariffs],
+            rules,
+        ),
         author=Author(by, why),
         at=world.clock(),
-        rules=rules,
     )
 
 

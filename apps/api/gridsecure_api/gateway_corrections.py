@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query
 
 from gridsecure.errors import InvalidMessageError
 from gridsecure.gateway.approvals import LONGEST_REASON, Author
-from gridsecure.gateway.correction_orders import order_correction
+from gridsecure.gateway.correction_orders import Corrected, order_correction
 from gridsecure.gateway.correction_plan import save_correction
 from gridsecure.wire.gateway import CorrectionStatus
 from gridsecure_api.deps import require
@@ -51,7 +51,8 @@ def start_correction(
     Files of readings lie over all that came before, interval by interval; a tariff takes the place
     of the one with its id, and a rule book that of the one before. Whoever sends files says why.
     Files that change more than the rule book lets a person edit alone, tariffs and rule books wait
-    until a second person approves the order. The same again resumes the same correction. One that was interrupted before is finished first.
+    until a second person approves the order. The same again resumes the same correction. One that
+    was interrupted before is finished first.
     """
     readings, tariffs, rules = (form_files(form, name) for name in _PARTS)
     if set(form) - set(_PARTS) or (reason and not form) or len(rules) > 1:
@@ -62,16 +63,15 @@ def start_correction(
         )
     if not form:
         return service.worker.correct(month, lambda: save_correction(service.zone, month))
+    book = read_rule_book(rules[0].read()) if rules else ""
     return service.worker.order(
         month,
         lambda: order_correction(
             service.zone,
             month,
-            readings=readings,
-            tariffs=tariffs,
+            corrected=Corrected(readings, tariffs, book),
             author=Author(claims.subject, reason),
             at=service.clock(),
-            rules=read_rule_book(rules[0].read()) if rules else "",
         ),
     )
 

@@ -4,8 +4,8 @@ What sources send late is authenticated and corrects a month by rule. Files have
 a person answers for them. An order of files of readings that changes no more than the month's rule
 book lets a person edit alone is carried out at once. A larger one waits until a second person
 approves it, and so does every order with a tariff or a rule book, which changes the bills of
-everybody. The month's orders that nobody else approved count together, and with them edits of the same
-meter points: many small changes are as large as one.
+everybody. The month's orders that nobody else approved count together, and with them edits of the
+same meter points: many small changes are as large as one.
 
     pending → approved → applied
         ↘        ↘
@@ -66,23 +66,28 @@ from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, newest, read_page
 
 
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """What a person hands in to correct a month.
+
+    Args:
+        readings: Files of late and corrected readings.
+        tariffs: Tariff files, each in place of the one with the same tariff id.
+        rules: Text of a rule book in place of the one before; empty for none.
+    """
+
+    readings: Sequence[BinaryIO] = ()
+    tariffs: Sequence[BinaryIO] = ()
+    rules: str = ""
+
+
 def order_correction(
-    zone: GatewayZone,
-    month: str,
-    *,
-    readings: Sequence[BinaryIO],
-    tariffs: Sequence[BinaryIO],
-    author: Author,
-    at: datetime,
-    rules: str = "",
+    zone: GatewayZone, month: str, *, corrected: Corrected, author: Author, at: datetime
 ) -> CorrectionOrderRow:
     """Order a correction of a billed month by files; the same person's same order is one.
 
     Args:
         month: YYYY-MM.
-        readings: Files of late and corrected readings, or none.
-        tariffs: Tariff files, each in place of the one with the same tariff id, or none.
-        rules: Text of a rule book in place of the one before; empty for none.
 
     Raises:
         InputError: No reason is stated (`approval.reason`), or a file cannot be used; nothing is
@@ -95,10 +100,11 @@ def order_correction(
     versions = month_folder(zone, month) / "versions"
     known = set(versions.glob("*"))
     try:
+        readings, tariffs = corrected.readings, corrected.tariffs
         files = keep_versions(zone, month, readings=readings, tariffs=tariffs)
-        if rules:
-            parse_book(rules)
-            files = replace(files, rules=zone.objects.put(rules.encode()))
+        if corrected.rules:
+            parse_book(corrected.rules)
+            files = replace(files, rules=zone.objects.put(corrected.rules.encode()))
         begun = _find_same(zone, files, author)
         if begun is not None:
             return begun

@@ -340,9 +340,9 @@ class CorrectionStatus(Answer):
 class CorrectionOrder(Answer):
     """A correction by files as a person ordered it: of what, who, why, and who decided.
 
-    `readings`, `tariffs` and `rules` are digests of files, and `correction` the name of what carries it out.
-    `intervals` is how many the month differs in with it and all others that nobody approved. One
-    that is `pending` counts for nothing before a second person approved it.
+    `readings`, `tariffs` and `rules` are digests of files, and `correction` the name of what
+    carries it out. `intervals` is how many the month differs in with it and all others that nobody
+    approved. One that is `pending` counts for nothing before a second person approved it.
     """
 
     id: int
