@@ -8,6 +8,7 @@ from itertools import islice
 import pytest
 from typer.testing import CliRunner
 
+from gridsecure.billing.rule_books import default_text
 from gridsecure.cli.main import app as command
 from gridsecure.gateway import preparation
 from tests.apps.test_api_readings import REAL_PACKING
@@ -76,3 +77,17 @@ def test_a_small_order_is_carried_out_at_once_and_says_why(desk):
     assert (code, json.loads(told)["state"]) == (0, "done"), told
     unsaid = run(desk, "ann", "start", MONTH, "--readings", str(desk / "little.csv"))
     assert (unsaid[0], "approval.reason" in unsaid[1]) == (1, True), unsaid
+
+
+def test_a_corrected_rule_book_waits_for_another_operator(desk):
+    book = desk / "book.toml"
+    book.write_text(default_text().replace("factor = 30", "factor = 29"))
+    given = ("start", MONTH, "--rules", str(book), "--reason", "spikes were missed")
+    code, told = run(desk, "ann", *given, "--format", "json")
+    assert (code, json.loads(told)["state"]) == (0, "pending"), told
+    number = str(json.loads(told)["order"])
+    code, told = run(desk, "bob", "reject", number, "--reason", "as it was")
+    assert (code, "rejected" in told) == (0, True), told
+    book.write_text("no = book")
+    code, told = run(desk, "ann", *given)
+    assert (code, "rules." in told) == (1, True), told
