@@ -83,15 +83,7 @@ def start(  # noqa: PLR0913 - one parameter an option
         name = call("gateway", "POST", path, files=parts, **asked)["name"]
         told = _wait(call, month, name)
 
-    def show(console: Console) -> None:
-        _list([told], console)
-        if told["state"] == "pending":
-            console.print(
-                f"Order {told['order']} waits for another operator:"
-                f" gridsecure correction approve {told['order']}"
-            )
-
-    print_result(told, output, show=show)
+    print_result(told, output, show=lambda console: _show_started(told, console))
 
 
 @correction_app.command("orders")
@@ -183,6 +175,15 @@ def release(  # noqa: PLR0913 - one parameter an option
     services = {"platform": platform, "authority": authority}
     document = release_run(identity, services, order, key=key)
     print_result(document, output, show=lambda console: show_outcomes(document, console))
+
+
+def _show_started(told: dict[str, Any], console: Console) -> None:
+    _list([told], console)
+    if told["state"] == "pending":
+        console.print(
+            f"Order {told['order']} waits for another operator:"
+            f" gridsecure correction approve {told['order']}"
+        )
 
 
 def _wait(call: Callable[..., Any], month: str, name: str) -> dict[str, Any]:
