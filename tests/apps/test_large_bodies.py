@@ -249,7 +249,7 @@ def test_a_month_is_read_from_the_groups_that_have_some_of_it(tmp_path, small_pi
     zone = zone_in(tmp_path)
     with spooled(tmp_path, written(readings, "csv")) as body:
         counts, digest = write(zone, body)
-    assert (counts.readings, counts.months) == (len(readings), {"2026-06", "2026-07"})
+    assert (counts.readings, counts.months) == (len(readings), {"2026-06": 1008, "2026-07": 192})
     path = batches.batch_folder(zone) / f"{digest}.parquet"
     july = billing_month(2026, 7, timezone=ZONE)
     found = read_batches([path], period=july)
