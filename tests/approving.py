@@ -14,6 +14,7 @@ from gridsecure.approvals import (
     Approvers,
     AskedCell,
     ReleaseApproval,
+    ReleaseAuthorisation,
     ReleaseSubject,
     list_digest,
     pin_approvers,
@@ -63,6 +64,25 @@ def approval_of(
     return sign_message(said.model_copy(update=changes), key=key or officer_key(role))
 
 
+def authorisation_of(
+    *,
+    role: ApproverRole = "data-owner",
+    key: Sm2PrivateKey | None = None,
+    now: datetime = NOW,
+    **changes: object,
+) -> Signed:
+    """What an officer signs to approve everything for a month."""
+    said = ReleaseAuthorisation(
+        person=role,
+        role=role,
+        scope="everything",
+        policy=POLICY.digest,
+        issued_at=now.isoformat(),
+        expires_at=(now + timedelta(days=31)).isoformat(),
+    )
+    return sign_message(said.model_copy(update=changes), key=key or officer_key(role))
+
+
 def subject_of(
     roster: RosterManifest, columns: Mapping[str, ColumnEntry], **changes: object
 ) -> tuple[str, list[str]]:
@@ -89,6 +109,7 @@ def subject_of(
         policy_name=POLICY.name,
         policy_version=POLICY.version,
         needed=list(APPROVER_ROLES),
+        standing=list(APPROVER_ROLES),
     )
     return said.model_copy(update=changes).model_dump_json(), digests
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import ClassVar, Final, Literal, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
@@ -39,11 +39,21 @@ from gridsecure.messages import (
 )
 from gridsecure.month_texts import read_moment
 
+OfficersT = TypeVar("OfficersT", "ReleaseApproval", "ReleaseAuthorisation")
+
 ApproverRole = Literal["data-owner", "privacy-officer"]
 APPROVER_ROLES: Final[tuple[ApproverRole, ...]] = ("data-owner", "privacy-officer")
 
+Scope = Literal["everything", "domain", "purpose"]
+"""整体授权, 分领域授权, 依场景授权."""
+Domain = Literal["bills", "load-curves", "previews"]
+"""What a standing authorisation of a domain is about; corrections are bills."""
+DOMAINS: Final[tuple[Domain, ...]] = ("bills", "load-curves", "previews")
+
 LONGEST_DAYS: Final = 31
 """Longest that an approval may hold [days]."""
+LONGEST_STANDING_DAYS: Final = 366
+"""Longest that a standing authorisation may hold [days]."""
 SKEW: Final = timedelta(minutes=5)
 """How far the clock of whoever signs may be ahead."""
 
@@ -72,6 +82,7 @@ class ReleaseSubject(Message):
         outputs: SM3 over the digests of all that would be decrypted, sorted.
         policy: Digest of the policy that it would be released under.
         needed: Roles whose approval that policy wants.
+        standing: Those of them for which it takes a standing authorisation as well.
     """
 
     kind: ClassVar[str] = "release-subject"
@@ -90,6 +101,7 @@ class ReleaseSubject(Message):
     policy_name: str
     policy_version: int
     needed: list[ApproverRole]
+    standing: list[ApproverRole]
 
 
 class ReleaseApproval(Message):
@@ -110,6 +122,44 @@ class ReleaseApproval(Message):
     decided_at: str
     expires_at: str
     note: str = Field(default="", max_length=300)
+
+
+class ReleaseAuthorisation(Message):
+    """An officer's standing authorisation: approves whatever is in its scope until it ends.
+
+    Args:
+        scope: Everything, one domain, or one purpose.
+        domain: The domain, of that scope; else empty.
+        purpose: The purpose, of that scope; else empty.
+        policy: Digest of the policy under which it holds: another one needs another authorisation.
+        issued_at: ISO 8601, aware; likewise `expires_at`.
+    """
+
+    kind: ClassVar[str] = "release-authorisation"
+    person: str
+    role: ApproverRole
+    scope: Scope
+    domain: Literal["", "bills", "load-curves", "previews"] = ""
+    purpose: str = Field(default="", max_length=64)
+    policy: Digest = Field(pattern=r"^[0-9a-f]{64}$")
+    issued_at: str
+    expires_at: str
+    note: str = Field(default="", max_length=300)
+
+    @model_validator(mode="after")
+    def _says_its_scope(self) -> Self:
+        if (self.scope == "domain") != bool(self.domain) or (
+            (self.scope == "purpose") != bool(self.purpose)
+        ):
+            raise ValueError("a scope says its domain or its purpose, and nothing else")
+        return self
+
+
+def subject_domain(subject: ReleaseSubject) -> Domain:
+    """The domain of a subject."""
+    if subject.purpose == "preview":
+        return "previews"
+    return "load-curves" if subject.plan == "load-curve" else "bills"
 
 
 def subject_digest(text: str) -> Digest:
@@ -145,6 +195,7 @@ class Ground(NamedTuple):
     Args:
         digest: Of the signed message.
         signer: Thumbprint of the officer's key.
+        is_standing: Whether it is an authorisation, given before anything was asked.
     """
 
     digest: Digest
@@ -152,6 +203,7 @@ class Ground(NamedTuple):
     person: str
     role: ApproverRole
     expires_at: datetime
+    is_standing: bool = False
 
 
 def pin_approvers(officers: Iterable[Approver]) -> Approvers:
@@ -181,9 +233,26 @@ def open_approval(envelope: Signed, *, approvers: Approvers) -> ReleaseApproval:
         ReleaseRefusedError: It says another person or role than the key is pinned for
             (`approval.role`), or holds for too long (`approval.lifetime`).
     """
+    approval = _open(envelope, ReleaseApproval, approvers)
+    _check_lifetime(approval.decided_at, approval.expires_at, days=LONGEST_DAYS)
+    return approval
+
+
+def open_authorisation(envelope: Signed, *, approvers: Approvers) -> ReleaseAuthorisation:
+    """Read an officer's standing authorisation.
+
+    Raises:
+        SignatureError, InvalidMessageError, ReleaseRefusedError: As `open_approval`.
+    """
+    standing = _open(envelope, ReleaseAuthorisation, approvers)
+    _check_lifetime(standing.issued_at, standing.expires_at, days=LONGEST_STANDING_DAYS)
+    return standing
+
+
+def _open(envelope: Signed, expect: type[OfficersT], approvers: Approvers) -> OfficersT:
     keys = {name: one.key for name, one in approvers.items()}
     try:
-        approval = open_message(envelope, expect=ReleaseApproval, trusted=keys)
+        said = open_message(envelope, expect=expect, trusted=keys)
     except InvalidMessageError:
         raise
     except AuthenticityError as error:
@@ -193,12 +262,35 @@ def open_approval(envelope: Signed, *, approvers: Approvers) -> ReleaseApproval:
             remedy="Sign it with the key that is pinned for this officer.",
         ) from error
     officer = approvers[envelope.signer]
-    if (approval.person, approval.role) != (officer.person, officer.role):
+    if (said.person, said.role) != (officer.person, officer.role):
         raise _refused("An approval names another officer or role than its key is for", "role")
-    decided, expires = _moment(approval.decided_at), _moment(approval.expires_at)
-    if not decided < expires <= decided + timedelta(days=LONGEST_DAYS):
-        raise _refused(f"An approval may hold for {LONGEST_DAYS} days at the most", "lifetime")
-    return approval
+    return said
+
+
+def _check_lifetime(begins: str, ends: str, *, days: int) -> None:
+    start = _moment(begins)
+    if not start < _moment(ends) <= start + timedelta(days=days):
+        raise _refused(f"An approval of this kind may hold for {days} days at the most", "lifetime")
+
+
+def check_authorisation(
+    standing: ReleaseAuthorisation, subject: ReleaseSubject, *, now: datetime
+) -> None:
+    """Refuse an authorisation that a subject does not fall under.
+
+    Raises:
+        ReleaseRefusedError: Another domain, purpose or policy (`approval.scope`); of the
+            requester's (`approval.requester`); or it does not hold at this time
+            (`approval.expired`).
+    """
+    scopes = {
+        "everything": True,
+        "domain": standing.domain == subject_domain(subject),
+        "purpose": standing.purpose == subject.purpose,
+    }
+    if not scopes[standing.scope] or standing.policy != subject.policy:
+        raise _refused("A standing authorisation is of something else", "scope")
+    _check_holds(standing.person, subject, (standing.issued_at, standing.expires_at), now)
 
 
 def check_approval(
@@ -215,9 +307,16 @@ def check_approval(
     """
     if approval.subject != digest:
         raise _refused("An approval is of another request", "subject")
-    if approval.person == subject.requested_by:
+    _check_holds(approval.person, subject, (approval.decided_at, approval.expires_at), now)
+
+
+def _check_holds(
+    person: str, subject: ReleaseSubject, span: tuple[str, str], now: datetime
+) -> None:
+    if person == subject.requested_by:
         raise _refused("Whoever asks for a release does not approve it", "requester")
-    if not _moment(approval.decided_at) - SKEW <= now < _moment(approval.expires_at):
+    begins, ends = map(_moment, span)
+    if not begins - SKEW <= now < ends:
         raise _refused("An approval has expired, or is dated in the future", "expired")
 
 
@@ -229,12 +328,24 @@ def read_ground(
     approvers: Approvers,
     now: datetime,
 ) -> Ground:
-    """An approval that holds for a subject.
+    """An approval, or a standing authorisation, that holds for a subject.
 
     Raises:
         AuthenticityError, InvalidMessageError, ReleaseRefusedError: As `open_approval` and
-            `check_approval`; or it is a rejection (`approval.rejected`).
+            `check_approval`, or `open_authorisation` and `check_authorisation`; or it is a
+            rejection (`approval.rejected`).
     """
+    if envelope.body_kind == ReleaseAuthorisation.kind:
+        standing = open_authorisation(envelope, approvers=approvers)
+        check_authorisation(standing, subject, now=now)
+        return Ground(
+            envelope.digest,
+            envelope.signer,
+            standing.person,
+            standing.role,
+            _moment(standing.expires_at),
+            is_standing=True,
+        )
     approval = open_approval(envelope, approvers=approvers)
     check_approval(approval, subject, digest=digest, now=now)
     if approval.decision != "approve":
@@ -248,17 +359,24 @@ def read_ground(
     )
 
 
-def check_grounds(grounds: Iterable[Ground], *, needed: Iterable[str]) -> None:
+def check_grounds(
+    grounds: Iterable[Ground], *, needed: Iterable[str], standing: Iterable[str]
+) -> None:
     """Refuse what too few officers approved.
+
+    Args:
+        needed: Roles whose approval is needed.
+        standing: Those of them for which an authorisation will do.
 
     Raises:
         ReleaseRefusedError: A person is counted twice (`approval.repeated`); a role is missing
             (`approval.missing`).
     """
-    found = list(grounds)
+    found, may_stand = list(grounds), set(standing)
     if len({ground.person for ground in found}) != len(found):
         raise _refused("One person approves a release twice", "repeated")
-    lacking = sorted(set(needed) - {ground.role for ground in found})
+    given = {one.role for one in found if not one.is_standing or one.role in may_stand}
+    lacking = sorted(set(needed) - given)
     if lacking:
         raise missing_error(lacking)
 
@@ -295,7 +413,7 @@ def verify_certificate(certificate: ReleaseCertificate, *, approvers: Approvers)
         )
         for one in certificate.approvals
     ]
-    check_grounds(grounds, needed=subject.needed)
+    check_grounds(grounds, needed=subject.needed, standing=subject.standing)
     return grounds
 
 

@@ -93,7 +93,13 @@ PAGED = {
         "/v1/correction-orders",
     },
     "platform": {"/runs", "/release-requests"},
-    "authority": {"/approvals", "/releases", "/shadow-previews", "/gateway-key-sets"},
+    "authority": {
+        "/approvals",
+        "/authorisations",
+        "/releases",
+        "/shadow-previews",
+        "/gateway-key-sets",
+    },
 }
 
 

@@ -71,10 +71,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
         identity.state.zone.close()
 
 
-def run(desk: SimpleNamespace, *arguments: str, who: str = OWNER):
+def run(desk: SimpleNamespace, *arguments: str, who: str = OWNER, group: str = "approval"):
     services = ["--identity", "http://identity", "--authority", "http://authority"]
     key = ["--key", str(desk.at / f"{who}.key")]
-    called = ["approval", *arguments, *services, *key]
+    called = [group, *arguments, *services, *key]
     return CliRunner(env={"COLUMNS": "200"}).invoke(command, called)
 
 
@@ -140,6 +140,47 @@ def a_rejected_release_is_refused_and_the_platform_told(desk: SimpleNamespace) -
     assert [state for _, state in desk.queue.answers] == ["refused"]
 
 
+def officers_approve_in_advance_and_take_it_back(desk: SimpleNamespace) -> None:
+    """So a month is released by one command a night, until an officer says otherwise."""
+    maker, second = desk.maker, desk.grid.uploads[1]
+
+    def advance(*arguments: str, who: str = OWNER):
+        return run(desk, *arguments, who=who, group="authorisation")
+
+    for scope in (
+        [],
+        ["--domain", "water"],
+        ["--purpose", "fun"],
+        ["--everything", "--domain", "bills"],
+    ):
+        wrong = advance("give", "--policy", "uniform-15", *scope)
+        assert (wrong.exit_code, "approval.scope" in wrong.output) == (1, True)
+    other = advance("give", "--policy", "strict", "--everything")
+    assert (other.exit_code, "approval.policy" in other.output) == (1, True)
+    assert advance("list").stdout.startswith("Nobody approves in advance.")
+    given = advance("give", "--policy", "uniform-15", "--domain", "bills", "--days", "366")
+    assert given.exit_code == 0, given.output
+    done = advance("give", "--policy", "uniform-15", "--purpose", "billing", who=PRIVACY)
+    assert done.exit_code == 0, done.output
+    listed = json.loads(advance("list", "--format", "json").stdout)["authorisations"]
+    assert [(one["role"], one["domain"], one["purpose"], one["state"]) for one in listed] == [
+        (OWNER, "bills", "", "in-force"),
+        (PRIVACY, "", "billing", "in-force"),
+    ]
+    taken = advance("revoke", listed[0]["digest"][:12], who=PRIVACY)
+    assert "nothing more is released by it" in taken.stdout, taken.output
+    desk.queue.requests = [maker.request([maker.bill_transcript(second)], requested_by="wu")]
+    assert rounds(desk) == [("waiting", "approval.missing")]
+    assert advance("give", "--policy", "uniform-15", "--everything").exit_code == 0
+    assert rounds(desk) == [("refused", "release.repeated")], "they were released above"
+    assert waiting(desk) == [], "what was refused waits no more"
+    unknown = advance("revoke", "0123")
+    assert (unknown.exit_code, "approval.which" in unknown.output) == (1, True)
+    shown = advance("list").stdout
+    assert "revoked" in shown
+    assert "everything" in shown
+
+
 def a_lost_key_is_revoked_over_the_running_services(desk: SimpleNamespace) -> None:
     done = run(desk, "revoke-key", PRIVACY)
     assert done.exit_code == 0, done.output
@@ -153,6 +194,7 @@ def test_officers_work_by_command(desk: SimpleNamespace) -> None:
     """One after the other: each step leaves the services as the next one finds them."""
     two_officers_look_at_a_release_and_sign_it(desk)
     a_rejected_release_is_refused_and_the_platform_told(desk)
+    officers_approve_in_advance_and_take_it_back(desk)
     a_lost_key_is_revoked_over_the_running_services(desk)
 
 

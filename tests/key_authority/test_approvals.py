@@ -9,15 +9,20 @@ from datetime import timedelta
 
 import pytest
 
-from gridsecure.approvals import Approver, pin_approvers, subject_digest
+from gridsecure.approvals import Approver, ReleaseAuthorisation, pin_approvers, subject_digest
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import GridSecureError, InputError
+from gridsecure.errors import GridSecureError, InputError, InvalidMessageError
 from gridsecure.key_authority.checker.answering import REFUSED, RELEASED, WAITING, answer_request
 from gridsecure.key_authority.checker.approvals import record_approval, revoke_approver
+from gridsecure.key_authority.checker.authorisations import (
+    record_authorisation,
+    revoke_authorisation,
+)
 from gridsecure.key_authority.packages import Approved, CheckedBills, CheckedRoster
 from gridsecure.key_authority.vault.gate import ReleaseGate
 from gridsecure.messages import Signed, sign_message
 from gridsecure.offices.approvals import verify_approved
+from gridsecure.policy.language import parse_policy
 from gridsecure.policy.packs import load_pack
 from gridsecure_api.approver_settings import read_approvers
 from gridsecure_api.settings import PersonEntry
@@ -25,6 +30,7 @@ from tests.approving import (
     APPROVERS,
     ENTRIES,
     approval_of,
+    authorisation_of,
     officer_key,
     subject_of,
 )
@@ -403,6 +409,148 @@ def test_an_approval_that_ends_in_the_middle_of_a_job(order: Order) -> None:
         times.append(NOW + timedelta(days=7))
 
     assert order.give(approved, wait) == "approval.expired"
+
+
+# --- standing authorisations ---------------------------------------------------------------------
+
+
+def stand(authority: Authority, *, bearer: str = OWNER, **said: object) -> str:
+    """Hand an authorisation in; the reason code of a refusal, or nothing."""
+    try:
+        signed = authorisation_of(**({"role": bearer} | said))
+        record_authorisation(authority.zone, signed, bearer=bearer, now=NOW)
+    except GridSecureError as refused:
+        return refused.reason
+    return ""
+
+
+SCOPES = [
+    {},
+    {"scope": "domain", "domain": "bills"},
+    {"scope": "purpose", "purpose": "billing"},
+]
+OTHERS = [{"scope": "domain", "domain": "load-curves"}, {"scope": "purpose", "purpose": "preview"}]
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_what_is_in_scope_is_released_in_its_first_round(
+    authority: Authority, uploads: Uploads, scope: dict[str, object]
+) -> None:
+    for role in (OWNER, PRIVACY):
+        for _ in range(2):
+            assert stand(authority, bearer=role, **scope) == ""
+    assert len(authority.entries("authorisation.given")) == 2, "each is entered once"
+    assert answer(authority, authority.bill_request(uploads)) == (RELEASED, None)
+    (certificate,) = authority.certificates
+    assert {one.body_kind for one in certificate.approvals} == {"release-authorisation"}
+
+
+@pytest.mark.parametrize("scope", OTHERS)
+def test_what_is_out_of_scope_waits(
+    authority: Authority, uploads: Uploads, scope: dict[str, object]
+) -> None:
+    for role in (OWNER, PRIVACY):
+        assert stand(authority, bearer=role, **scope) == ""
+    assert answer(authority, authority.bill_request(uploads)) == (WAITING, "approval.missing")
+
+
+def test_one_authorisation_and_one_approval(authority: Authority, uploads: Uploads) -> None:
+    assert stand(authority) == ""
+    request = authority.bill_request(uploads)
+    assert answer(authority, request) == (WAITING, "approval.missing")
+    (asked,) = waiting_subjects(authority.zone)
+    assert send(authority, approval_of(asked.text, role=PRIVACY), bearer=PRIVACY) == ""
+    assert answer(authority, request) == (RELEASED, None)
+
+
+def test_where_policy_wants_each_release_looked_at_no_authorisation_will_do(
+    authority: Authority, uploads: Uploads
+) -> None:
+    each = parse_policy("".join(
+        line for line in POLICY.text.splitlines(keepends=True) if "standing" not in line
+    ))  # fmt: skip
+    authority.zone = replace(authority.zone, policy=each)
+    authority.vault.gate.policy = each
+    for role in (OWNER, PRIVACY):
+        assert stand(authority, bearer=role, policy=each.digest) == ""
+    request = authority.bill_request(uploads)
+    assert answer(authority, request) == (WAITING, "approval.missing")
+    approve_all(authority.zone)
+    assert answer(authority, request) == (RELEASED, None)
+
+
+@pytest.mark.parametrize(("said", "reason"), [
+    ({"person": "clerk"}, "approval.role"),
+    ({"key": "stranger"}, "approval.signature"),
+    ({"policy": "0" * 64}, "approval.policy"),
+    ({"expires_at": (NOW + timedelta(days=367)).isoformat()}, "approval.lifetime"),
+    ({"now": NOW - timedelta(days=31)}, "approval.expired"),
+    ({"bearer": PRIVACY, "role": OWNER}, "approval.role"),
+])  # fmt: skip
+def test_what_is_no_authorisation_is_refused(
+    authority: Authority, said: dict[str, object], reason: str
+) -> None:
+    changes = said | ({"key": authority.grid.keys.stranger} if "key" in said else {})
+    assert stand(authority, **changes) == reason
+    assert authority.entries("authorisation.given") == []
+
+
+def test_an_authorisation_says_its_scope() -> None:
+    for wrong in (
+        {"scope": "domain"},
+        {"scope": "purpose"},
+        {"domain": "bills"},
+        {"scope": "domain", "domain": "bills", "purpose": "billing"},
+    ):
+        signed = authorisation_of(**wrong)
+        with pytest.raises(InvalidMessageError):
+            ReleaseAuthorisation.parse(signed.body)
+
+
+def test_an_authorisation_taken_back_counts_no_more(
+    authority: Authority, uploads: Uploads, decrypted: list[str]
+) -> None:
+    signed = authorisation_of()
+    record_authorisation(authority.zone, signed, bearer=OWNER, now=NOW)
+    assert stand(authority, bearer=PRIVACY) == ""
+    for _ in range(2):
+        revoke_authorisation(authority.zone, signed.digest, actor="custodian", at=NOW)
+    assert answer(authority, authority.bill_request(uploads)) == (WAITING, "approval.missing")
+    assert decrypted == []
+    assert [one.actor for one in authority.entries("authorisation.revoked")] == ["custodian"]
+    # The very same cannot be handed in again; a new one can.
+    assert stand(authority) == ""
+    assert answer(authority, authority.bill_request(uploads)) == (WAITING, "approval.missing")
+    assert stand(authority, note="a new one") == ""
+    assert answer(authority, authority.bill_request(uploads)) == (RELEASED, None)
+
+
+def test_an_authorisation_taken_back_in_the_middle_of_a_job(order: Order) -> None:
+    zone, signed = order.authority.zone, authorisation_of()
+    record_authorisation(zone, signed, bearer=OWNER, now=NOW)
+    approved = order.approved([signed, approval_of(order.text, role=PRIVACY)])
+    assert order.give(approved) == ""
+
+    def revoke() -> None:
+        revoke_authorisation(zone, signed.digest, actor=OWNER, at=NOW)
+
+    assert order.give(approved, revoke) == "approval.revoked"
+
+
+@pytest.mark.parametrize(("said", "reason"), [
+    ({"policy": "0" * 64}, "approval.scope"),
+    ({"scope": "domain", "domain": "load-curves"}, "approval.scope"),
+    ({"scope": "purpose", "purpose": "research"}, "approval.scope"),
+    ({"key": "authority"}, "approval.signature"),
+    ({"now": NOW - timedelta(days=31)}, "approval.expired"),
+    ({"expires_at": (NOW + timedelta(days=400)).isoformat()}, "approval.lifetime"),
+])  # fmt: skip
+def test_the_vault_refuses_authorisations_that_the_checker_would_let_pass(
+    order: Order, said: dict[str, object], reason: str
+) -> None:
+    key = {"key": order.authority.grid.authority_key} if "key" in said else {}
+    standing = authorisation_of(role=PRIVACY, **(said | key))
+    assert order.give(order.approved([approval_of(order.text), standing])) == reason
 
 
 # --- who may approve at all ----------------------------------------------------------------------

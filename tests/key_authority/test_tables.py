@@ -40,6 +40,7 @@ DOMAIN = "platform/billing/2026"
 COUNTS = {
     "approval": 0,
     "approver_revocation": 0,
+    "authorisation": 0,
     "bill_version": 3,
     "claim": 3,
     "closing": 1,

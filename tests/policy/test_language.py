@@ -17,7 +17,7 @@ from gridsecure.policy.decisions import (
     find_minima,
     find_terms,
 )
-from gridsecure.policy.language import UNENFORCED, parse_policy
+from gridsecure.policy.language import UNENFORCED, Approvals, parse_policy
 from gridsecure.policy.packs import list_packs, load_pack, load_policy
 
 STRICT = load_pack("strict").text
@@ -148,10 +148,14 @@ def test_a_higher_grade_is_never_permitted_more():
 
 BOTH = frozenset({"data-owner", "privacy-officer"})
 APPROVED = 'approvals = ["data-owner", "privacy-officer"]\n'
+STANDING = 'standing = ["data-owner", "privacy-officer"]\n'
 
 
 def test_of_several_rules_all_approvals_are_needed():
-    one = ("minimum = 100\n" + APPROVED, 'minimum = 100\napprovals = ["data-owner"]\n')
+    one = (
+        "minimum = 100\n" + APPROVED + STANDING,
+        'minimum = 100\napprovals = ["data-owner"]\nstanding = ["data-owner"]\n',
+    )
     other = ("[[rules]]", '[[rules]]\nname = "more"\nmeasures = ["energy_wh"]\ngrades = [1, 2, 3]\n'
              'classes = ["residential"]\nroles = ["staff"]\npurposes = ["billing"]\nminimum = 20\n'
              'approvals = ["privacy-officer"]\nsources = ["cpuc-e-5105"]\n\n[[rules]]')  # fmt: skip
@@ -160,18 +164,22 @@ def test_of_several_rules_all_approvals_are_needed():
         find_terms(policy, Case(measure, "monthly", "household", "staff", "billing"))
         for measure in ("energy_wh", "bills")
     )
-    assert (energy, bills) == (Terms(100, BOTH), Terms(100, frozenset({"data-owner"})))
-    asked = Asked("staff", "billing", "monthly")
-    assert find_approvals(policy, asked, classes=["household"]) == BOTH
+    owner = frozenset({"data-owner"})
+    assert energy == Terms(100, Approvals(BOTH, owner))
+    assert bills == Terms(100, Approvals(owner, owner))
+    asked = [Asked("staff", "billing", "monthly")]
+    assert find_approvals(policy, asked, classes=["household"]) == Approvals(BOTH, owner)
     # Bills are issued whatever may be told: where nothing may, all approvals are needed.
-    nothing = Asked("analyst", "billing", "monthly")
-    assert find_approvals(policy, nothing, classes=["household"]) == BOTH
-    assert find_approvals(policy, asked, classes=[]) == frozenset()
+    nothing = [Asked("analyst", "billing", "monthly")]
+    assert find_approvals(policy, nothing, classes=["household"]).roles == BOTH
+    assert find_approvals(policy, asked, classes=[]) == Approvals()
 
 
 def test_fewer_approvals_are_looser_whatever_the_number_of_customers():
     before = parse_policy(STRICT)
-    fewer = changed((APPROVED, 'approvals = ["data-owner"]\n'), ("minimum = 100", "minimum = 200"))
+    fewer = changed(
+        (APPROVED + STANDING, 'approvals = ["data-owner"]\n'), ("minimum = 100", "minimum = 200")
+    )
     changes = compare_policies(before, parse_policy(fewer))
     assert changes
     assert all(one.is_looser for one in changes)
@@ -179,7 +187,26 @@ def test_fewer_approvals_are_looser_whatever_the_number_of_customers():
 
 @pytest.mark.parametrize("said", ["[]", "2", '["data-owner", "data-owner"]', '["clerk"]'])
 def test_approvals_are_roles_that_approve(said):
-    assert refused(changed((APPROVED, f"approvals = {said}\n"))) == "policy.value"
+    assert refused(changed((APPROVED + STANDING, f"approvals = {said}\n"))) == "policy.value"
+
+
+@pytest.mark.parametrize(("roles", "standing"), [
+    ('["data-owner"]', '["privacy-officer"]'), ('["data-owner"]', "[]"), (None, '["data-owner"]'),
+])  # fmt: skip
+def test_only_an_approval_that_is_needed_can_stand(roles, standing):
+    said = f"approvals = {roles}\n" if roles else ""
+    text = changed((APPROVED + STANDING, f"{said}standing = {standing}\n"))
+    assert refused(text) == "policy.value"
+
+
+def test_to_let_an_authorisation_do_is_looser():
+    """In a rule of its own it changes nothing, as each of the others is asked for as before."""
+    each = changed((STANDING, ""), (STANDING, ""))
+    before, after = parse_policy(each), parse_policy(STRICT)
+    changes = compare_policies(before, after)
+    assert changes
+    assert all(one.is_looser for one in changes)
+    assert not any(one.is_looser for one in compare_policies(after, before))
 
 
 def test_a_higher_grade_never_needs_fewer_approvals():

@@ -19,7 +19,7 @@ from gridsecure.store.database import open_database
 from gridsecure.store.schema import migrate
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.settings import AuthoritySettings
-from tests.approving import ENTRIES, approval_of
+from tests.approving import ENTRIES, approval_of, authorisation_of
 from tests.apps.zone_apps import TestClock, bearer, officer, place_key, point
 from tests.authority_simulator import (
     Authority,
@@ -83,7 +83,7 @@ def certificate_of(grid: GridSimulator) -> Signed:
 SUBJECT = ReleaseSubject(
     request_id="1" * 32, plan="bill", start="", end="", purpose="billing", requested_by="clerk",
     resolutions=["monthly"], measures=[], cells=[], transcripts="2" * 64, outputs="3" * 64,
-    policy="5" * 64, policy_name="", policy_version=1, needed=["data-owner"],
+    policy="5" * 64, policy_name="", policy_version=1, needed=["data-owner"], standing=[],
 ).model_dump_json()  # fmt: skip
 
 
@@ -94,6 +94,8 @@ def _fill_approvals(to, n, like: str) -> None:
     said = {"subject": name("subject", n), "signer": "6" * 64, "decision": "approve"}
     more = {"expires_at": AT, "state": "given", "digest": name("approval", n)}
     fill(to, tables.ApprovalRow, n, **said, **more, message=like, at=AT)
+    more = {"digest": name("standing", n), "signer": "6" * 64, "state": "revoked"}
+    fill(to, tables.AuthorisationRow, n, **more, expires_at=AT, message=like, at=AT)
 
 
 def fill_authority(engine: Engine, size: Size, grid: GridSimulator) -> None:
@@ -215,6 +217,11 @@ class AuthorityWorld:
         for path in ("/shadow-previews?limit=5", f"/shadow-previews/{preview}"):
             self.read(path, "billing")
         self.read("/evidence/head", "regulator")
+        standing = authorisation_of()
+        path, headers = "/authorisations", officer("data-owner")
+        self.checked(self.client.post(path, json=standing.model_dump(), headers=headers))
+        self.read(f"{path}?limit=5", "regulator")
+        self.checked(self.client.post(f"{path}/{standing.digest}/revoke", headers=headers))
         self.read("/approvers", "regulator")
         path = "/approvers/privacy-officer/revoke"
         self.checked(self.client.post(path, headers=bearer("authority", "custodian")))

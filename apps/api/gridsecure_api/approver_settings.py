@@ -21,7 +21,7 @@ def read_approvers(entries: Iterable[ApproverEntry], *, policy: Policy) -> Appro
     found = pin_approvers(
         Approver(one.person, one.role, public_key(one.public_key)) for one in entries
     )
-    lacking = join_approvals(policy.rules) - {one.role for one in found.values()}
+    lacking = join_approvals(policy.rules).roles - {one.role for one in found.values()}
     if lacking:
         raise InputError(
             f"The release policy needs the approval of {', '.join(sorted(lacking))}, and no "

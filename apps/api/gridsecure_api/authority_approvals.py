@@ -13,9 +13,9 @@ from pydantic import TypeAdapter
 
 from gridsecure.approvals import APPROVER_ROLES, ReleaseApproval
 from gridsecure.crypto.tokens import TokenClaims
-from gridsecure.key_authority.checker import approvals
+from gridsecure.key_authority.checker import approvals, authorisations
 from gridsecure.messages import Signed
-from gridsecure.wire.authority import ApprovalListed, ApproverListed
+from gridsecure.wire.authority import ApprovalListed, ApproverListed, AuthorisationListed
 from gridsecure_api.authority_state import State
 from gridsecure_api.deps import require
 from gridsecure_api.lists import PAGED, Paging, answer_page
@@ -24,10 +24,12 @@ Officer = Annotated[TokenClaims, Depends(require(*APPROVER_ROLES))]
 Reader = Depends(require(*APPROVER_ROLES, "billing", "custodian", "operator", "regulator"))
 Revoker = Annotated[TokenClaims, Depends(require(*APPROVER_ROLES, "custodian"))]
 StateAsked = Annotated[
-    Literal["", "waiting", "rejected", "released"], Query(description="Only those in this state.")
+    Literal["", "waiting", "rejected", "refused", "released"],
+    Query(description="Only those in this state."),
 ]
 
 _LISTED: Final = TypeAdapter(list[ApprovalListed])
+_STANDING: Final = TypeAdapter(list[AuthorisationListed])
 
 router = APIRouter(tags=["approvals"])
 
@@ -84,6 +86,46 @@ def revoke_approver(person: str, revoker: Revoker, state: State) -> list[Approve
     """Let an officer's key approve nothing more, for good and at once; the officers after it."""
     approvals.revoke_approver(state.zone, person, actor=revoker.subject, at=state.clock())
     return list_approvers(state)
+
+
+@router.get(
+    "/authorisations",
+    dependencies=[Reader],
+    response_model=list[AuthorisationListed],
+    responses=PAGED,
+)
+def list_authorisations(request: Request, state: State, asked: Paging) -> Response:
+    """Standing authorisations, oldest first, page by page."""
+    now = state.clock()
+    return answer_page(
+        request,
+        state.zone.engine,
+        revision=lambda session: (approvals.read_revision(session), f"{now:%Y%m%d%H%M}"),
+        read=lambda session: authorisations.read_authorisations(session, asked, now=now),
+        write=lambda found: _STANDING.dump_json([_standing(one) for one in found]),
+    )
+
+
+@router.post("/authorisations")
+def give_authorisation(standing: Signed, officer: Officer, state: State) -> AuthorisationListed:
+    """Take in an officer's signed authorisation; the same again changes nothing."""
+    now = state.clock()
+    authorisations.record_authorisation(state.zone, standing, bearer=officer.subject, now=now)
+    return _standing(authorisations.read_authorisation(state.zone, standing.digest, now=now))
+
+
+@router.post("/authorisations/{digest}/revoke")
+def revoke_authorisation(digest: str, revoker: Revoker, state: State) -> AuthorisationListed:
+    """Let a standing authorisation count no more, at once: also for what is being released."""
+    now = state.clock()
+    authorisations.revoke_authorisation(state.zone, digest, actor=revoker.subject, at=now)
+    return _standing(authorisations.read_authorisation(state.zone, digest, now=now))
+
+
+def _standing(one: authorisations.KeptAuthorisation) -> AuthorisationListed:
+    return AuthorisationListed(
+        digest=one.envelope.digest, state=one.state, authorisation=one.envelope
+    )
 
 
 def _listed(one: approvals.AskedApproval) -> ApprovalListed:

@@ -11,6 +11,7 @@ from rich.console import Console
 from gridsecure.cli import ports
 from gridsecure.cli.analyst import analyst_app
 from gridsecure.cli.approval import approval_app
+from gridsecure.cli.authorisation import authorisation_app
 from gridsecure.cli.books import books_app
 from gridsecure.cli.correction import correction_app
 from gridsecure.cli.day import day_app
@@ -65,6 +66,7 @@ app.add_typer(day_app, name="day")
 app.add_typer(rules_app, name="rules")
 app.add_typer(policy_app, name="policy")
 app.add_typer(approval_app, name="approval")
+app.add_typer(authorisation_app, name="authorisation")
 app.add_typer(exceptions_app, name="exceptions")
 app.add_typer(edits_app, name="edits")
 app.add_typer(objects_app, name="objects")

@@ -105,7 +105,7 @@ def explain(
         "group": found.find_group(customer_class),
         "rule": rule and rule.name,
         "minimum": rule and rule.minimum,
-        "approvals": sorted(terms.approvals) if terms else [],
+        "approvals": _spoken(terms.approvals) if terms else [],
         "sources": {name: found.sources[name] for name in rule.sources} if rule else {},
         "permitted": [case._asdict() | {"minimum": fewest} for case, fewest in permitted],
     }
@@ -139,8 +139,16 @@ def _show_case(document: dict[str, Any], console: Console) -> None:
 def _terms(when: str, terms: decisions.Terms | None) -> dict[str, Any]:
     return {
         when: terms and terms.minimum,
-        f"{when}_approvals": sorted(terms.approvals) if terms else [],
+        f"{when}_approvals": _spoken(terms.approvals) if terms else [],
     }
+
+
+def _spoken(approvals: language.Approvals) -> list[str]:
+    """Roles, and whether they may approve in advance."""
+    return [
+        f"{role} (or standing)" if role in approvals.standing else role
+        for role in sorted(approvals.roles)
+    ]
 
 
 def _told(minimum: int | None, approvals: list[str]) -> str:
@@ -172,7 +180,7 @@ def _document(policy: language.Policy) -> dict[str, Any]:
                 "roles": sorted(rule.roles),
                 "purposes": sorted(rule.purposes),
                 "minimum": rule.minimum,
-                "approvals": sorted(rule.approvals),
+                "approvals": _spoken(language.Approvals(rule.approvals, rule.standing)),
                 "sources": list(rule.sources),
             }
             for rule in policy.rules

@@ -19,7 +19,9 @@ from gridsecure.approvals import (
     ApproverRole,
     Ground,
     ReleaseApproval,
+    ReleaseAuthorisation,
     ReleaseSubject,
+    Scope,
     check_approval,
     pin_approvers,
     subject_digest,
@@ -38,6 +40,7 @@ from gridsecure.offices.officers import Call
 
 APPROVALS: Final = "/approvals"
 APPROVERS: Final = "/approvers"
+AUTHORISATIONS: Final = "/authorisations"
 USUAL_DAYS: Final = 7
 """How long an approval holds if nobody says [days]."""
 
@@ -239,3 +242,77 @@ def _officer(text: str) -> tuple[Sm2PublicKey, ApproverRole]:
         reason="approval.officer",
         remedy="Write data-owner= or privacy-officer=, then the key's 130 hexadecimal digits.",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class StandingScope:
+    """What an authorisation is about.
+
+    Args:
+        domain: Of that scope; else empty. Likewise `purpose`.
+    """
+
+    scope: Scope
+    domain: Literal["", "bills", "load-curves", "previews"] = ""
+    purpose: str = ""
+
+
+def give_authorisation(  # noqa: PLR0913 - who, what, under which policy, since when, how long
+    call: Call,
+    *,
+    key: Sm2PrivateKey,
+    scope: StandingScope,
+    policy: Digest,
+    now: datetime,
+    days: int,
+    note: str = "",
+) -> Digest:
+    """Sign a standing authorisation and hand it in; its digest.
+
+    Args:
+        policy: Digest of the policy under which it holds.
+        days: How long, 1 to 366.
+
+    Raises:
+        AccessDeniedError: As `find_officer`.
+        GridSecureError: The key authority refused it.
+    """
+    officer = find_officer(call, key)
+    standing = ReleaseAuthorisation(
+        person=officer.person,
+        role=officer.role,
+        scope=scope.scope,
+        domain=scope.domain,
+        purpose=scope.purpose,
+        policy=policy,
+        issued_at=now.isoformat(),
+        expires_at=(now + timedelta(days=days)).isoformat(),
+        note=note,
+    )
+    signed = sign_message(standing, key=key)
+    call("authority", "POST", AUTHORISATIONS, json=signed.model_dump())
+    return signed.digest
+
+
+def list_authorisations(call: Call) -> list[tuple[Digest, str, ReleaseAuthorisation]]:
+    """Standing authorisations by digest and state, as the key authority tells them."""
+    return [
+        (one["digest"], one["state"], ReleaseAuthorisation.parse(one["authorisation"]["body"]))
+        for one in call("authority", "GET", AUTHORISATIONS)
+    ]
+
+
+def revoke_authorisation(call: Call, digest: str) -> None:
+    """Let an authorisation count no more.
+
+    Raises:
+        NotFoundError: None, or several, begin with these digits (`approval.which`).
+    """
+    found = [name for name, _, _ in list_authorisations(call) if name.startswith(digest)]
+    if len(found) != 1:
+        raise NotFoundError(
+            f"{len(found)} standing authorisations begin with these digits.",
+            reason="approval.which",
+            remedy="Give the digest that `gridsecure authorisation list` prints.",
+        )
+    call("authority", "POST", f"{AUTHORISATIONS}/{found[0]}/revoke")

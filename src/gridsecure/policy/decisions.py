@@ -13,6 +13,7 @@ from gridsecure.plans.cells import ENERGY, MEASURES, OTHER_CLASSES, Minima
 from gridsecure.plans.purposes import PREVIEW, PURPOSES, RESEARCH, STAFF_PURPOSES
 from gridsecure.policy.language import (
     RESOLUTIONS,
+    Approvals,
     Policy,
     Resolution,
     Role,
@@ -71,11 +72,11 @@ class Terms(NamedTuple):
 
     Args:
         minimum: Fewest customers.
-        approvals: Roles of the officers who have to approve it.
+        approvals: Whose approval it needs.
     """
 
     minimum: int
-    approvals: frozenset[str]
+    approvals: Approvals
 
 
 class Change(NamedTuple):
@@ -95,9 +96,8 @@ class Change(NamedTuple):
         """Whether the second policy permits more, or with fewer approvals."""
         if self.before is None or self.after is None:
             return self.before is None
-        return (
-            self.after.minimum < self.before.minimum
-            or not self.after.approvals >= self.before.approvals
+        return self.after.minimum < self.before.minimum or self.after.approvals.is_looser_than(
+            self.before.approvals
         )
 
 
@@ -131,20 +131,18 @@ def find_terms(policy: Policy, case: Case) -> Terms | None:
     return None if rule is None else Terms(rule.minimum, join_approvals(rules))
 
 
-def find_approvals(policy: Policy, asked: Asked, *, classes: Iterable[str]) -> frozenset[str]:
-    """Roles whose approval a request about some customer classes needs.
+def find_approvals(policy: Policy, asked: Iterable[Asked], *, classes: Iterable[str]) -> Approvals:
+    """Whose approval a request about some customer classes needs.
 
     Where no rule permits anything of a class, all approvals that the policy knows are needed: bills
     are issued whatever may be told of their totals.
     """
-    needed = set[str]()
-    for name in classes:
-        cases = [
-            Case(measure, asked.resolution, name, asked.role, asked.purpose) for measure in MEASURES
-        ]
+    deciding: list[Rule] = []
+    for one, name in product(list(asked), list(classes)):
+        cases = [Case(measure, one.resolution, name, one.role, one.purpose) for measure in MEASURES]
         rules = [rule for case in cases for rule in _rules(policy, case)]
-        needed |= join_approvals(rules or policy.rules)
-    return frozenset(needed)
+        deciding += rules or policy.rules
+    return join_approvals(deciding)
 
 
 def _rules(policy: Policy, case: Case) -> list[Rule]:

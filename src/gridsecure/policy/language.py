@@ -9,8 +9,8 @@ The grade of data (分类分级) follows from its resolution: what is measured m
 of a household. A policy is refused where a higher grade is permitted more than a lower one, so
 raising the grade of a resolution can only tighten it.
 
-A rule may name the officers whose approval such a number needs. Of several rules that permit the
-same, all approvals are needed.
+A rule may name the officers whose approval such a number needs, and for which of them a standing
+authorisation will do. Of several rules that permit the same, all approvals are needed.
 
 A policy may say no more than the gate enforces. A term that the gate does not know yet, such as
 a limit of dominance, is refused when the policy is read (`policy.unenforced`), so that nobody
@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.crypto.sm3 import sm3_hex
@@ -41,7 +41,7 @@ Role = Literal["staff", "analyst"]
 RESOLUTIONS: Final[tuple[Resolution, ...]] = ("monthly", "daily", "interval")
 """From the coarsest to the finest."""
 ROLES: Final[tuple[Role, ...]] = ("staff", "analyst")
-UNENFORCED: Final = ("budget", "dominance", "expires", "merge", "standing")
+UNENFORCED: Final = ("budget", "dominance", "expires", "merge")
 """Terms of rules that the gate does not enforce yet."""
 
 FEWEST: Final = 2
@@ -55,7 +55,7 @@ _HEAD: Final = (
 )  # fmt: skip
 _TERMS: Final = ("measures", "grades", "classes", "roles", "purposes")
 _RULE: Final = ("name", *_TERMS, "minimum", "sources")
-_MAY_RULE: Final = ("approvals",)
+_MAY_RULE: Final = ("approvals", "standing")
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
 _LONGEST_CLASS: Final = 64
 _LONGEST_TITLE: Final = 500
@@ -70,6 +70,7 @@ class Rule:
         minimum: Fewest customers that a number may be about.
         sources: Names of the sources it rests on.
         approvals: Roles of the officers who have to approve each release.
+        standing: Those of them for whom a standing authorisation will do.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Rule:
     minimum: int
     sources: tuple[str, ...]
     approvals: frozenset[str] = frozenset()
+    standing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,28 @@ def strictest(rules: Iterable[Rule]) -> Rule | None:
     return max(rules, key=lambda rule: rule.minimum, default=None)
 
 
-def join_approvals(rules: Iterable[Rule]) -> frozenset[str]:
-    """The approvals that several rules want together."""
-    return frozenset().union(*(rule.approvals for rule in rules))
+class Approvals(NamedTuple):
+    """Whose approval is needed.
+
+    Args:
+        roles: Roles of officers.
+        standing: Those of them for whom a standing authorisation will do.
+    """
+
+    roles: frozenset[str] = frozenset()
+    standing: frozenset[str] = frozenset()
+
+    def is_looser_than(self, other: Approvals) -> bool:
+        """Whether some officer is not asked any more, or not for each release any more."""
+        return not self.roles >= other.roles or not (self.standing & other.roles <= other.standing)
+
+
+def join_approvals(rules: Iterable[Rule]) -> Approvals:
+    """The approvals that several rules want together; a word stands where all of them let it."""
+    found = list(rules)
+    roles = frozenset[str]().union(*(rule.approvals for rule in found))
+    each = frozenset[str]().union(*(rule.approvals - rule.standing for rule in found))
+    return Approvals(roles, roles - each)
 
 
 def parse_policy(text: str) -> Policy:
@@ -199,12 +220,12 @@ def _check_grades(policy: Policy) -> None:
 
 
 def _check_ladder(policy: Policy, measure: str, asked: Mapping[str, str]) -> None:
-    before, approved = 0, frozenset[str]()
+    before, approved = 0, Approvals()
     for grade in range(1, HIGHEST_GRADE + 1):
         rules = policy.find_rules(measure, grade=grade, **asked)
         rule, approvals = strictest(rules), join_approvals(rules)
         minimum = MOST + 1 if rule is None else rule.minimum
-        if minimum < before or (rule is not None and not approvals >= approved):
+        if minimum < before or (rule is not None and approvals.is_looser_than(approved)):
             named = rule.name if rule else ""
             raise _refusal(
                 f"Rule {named!r} permits {measure} of grade {grade} more than of the grade below, "
@@ -255,7 +276,11 @@ def _read_rule(
     approvals = frozenset[str]()
     if "approvals" in table:
         approvals = _read_choice(table["approvals"], f"{where}: approvals", APPROVER_ROLES)
-    return Rule(name=name, **terms, minimum=minimum, sources=cited, approvals=approvals)
+    standing = frozenset[str]()
+    if "standing" in table:
+        standing = _read_choice(table["standing"], f"{where}: standing", sorted(approvals))
+    terms |= {"approvals": approvals, "standing": standing}
+    return Rule(name=name, **terms, minimum=minimum, sources=cited)
 
 
 def _read_choice(given: object, where: str, known: Any) -> frozenset[Any]:

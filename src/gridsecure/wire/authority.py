@@ -49,7 +49,8 @@ class ApprovalListed(Answer):
     """What is asked to be released, and what officers said of it.
 
     `text` is the subject's exact text; officers sign its digest, `subject`. `state` is `waiting`,
-    `rejected` or `released`; while it waits, `missing` are the roles whose approval it lacks.
+    `rejected`, `refused` or `released`; while it waits, `missing` are the roles whose approval it
+    lacks.
     """
 
     subject: Digest
@@ -57,6 +58,17 @@ class ApprovalListed(Answer):
     state: str
     missing: list[str]
     decisions: list[Signed]
+
+
+class AuthorisationListed(Answer):
+    """A standing authorisation as its officer signed it.
+
+    `digest` names it. `state` is `in-force`, `expired` or `revoked`.
+    """
+
+    digest: Digest
+    state: str
+    authorisation: Signed
 
 
 class ApproverListed(Answer):

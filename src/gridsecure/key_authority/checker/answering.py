@@ -47,7 +47,7 @@ from gridsecure.key_authority.checker.platform_view import PlatformView
 from gridsecure.key_authority.checker.rebills import release_corrections
 from gridsecure.key_authority.checker.releases import Granted, certify
 from gridsecure.key_authority.checker.shadows import is_previewed, preview_shadow
-from gridsecure.key_authority.checker.subjects import make_subject
+from gridsecure.key_authority.checker.subjects import make_subject, refuse_subject
 from gridsecure.key_authority.checker.tables import ReleasedTranscriptRow, ReleaseRow
 from gridsecure.key_authority.checker.told_cells import (
     Prepared,
@@ -214,6 +214,8 @@ def _enter(
     detail = {"request": name, "reason": error.reason, "error": type(error).__name__, **more}
     with write_session(zone.engine) as session:
         evidence.append(session, at=at, actor="checker", action=f"{about}.{state}", detail=detail)
+        if state == REFUSED:
+            refuse_subject(session, name)
 
 
 def _is_released(zone: AuthorityZone, name: str) -> bool:

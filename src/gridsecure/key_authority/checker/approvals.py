@@ -25,7 +25,14 @@ from gridsecure.approvals import (
     revoked_error,
 )
 from gridsecure.errors import ConflictError, NotFoundError, ReleaseRefusedError
-from gridsecure.key_authority.checker.subjects import REJECTED, RELEASED, WAITING, Subject
+from gridsecure.key_authority.checker.authorisations import find_standing
+from gridsecure.key_authority.checker.subjects import (
+    REFUSED,
+    REJECTED,
+    RELEASED,
+    WAITING,
+    Subject,
+)
 from gridsecure.key_authority.checker.tables import (
     ApprovalRow,
     ApproverRevocationRow,
@@ -48,7 +55,7 @@ class AskedApproval:
 
     Args:
         text: The subject's exact text.
-        state: "waiting", "rejected" or "released".
+        state: "waiting", "rejected", "refused" or "released".
         decisions: Signed, oldest first; also those that expired.
         missing: Roles whose approval is still needed.
     """
@@ -76,11 +83,15 @@ def gather_approvals(zone: AuthorityZone, subject: Subject, *, now: datetime) ->
         raise rejected_error()
     _enter_expired(zone, [one for one in kept if _is_over(one, now)], now=now)
     live = [one.envelope for one in kept if _counts(one, revoked, now)]
+    message = subject.message
+    given = {zone.approvers[one.signer].role for one in live if one.signer in zone.approvers}
+    lacking = set(message.standing) - given
+    live += find_standing(zone, message, roles=lacking, now=now)
     grounds = [
-        read_ground(one, subject.message, digest=subject.digest, approvers=zone.approvers, now=now)
+        read_ground(one, message, digest=subject.digest, approvers=zone.approvers, now=now)
         for one in live
     ]
-    check_grounds(grounds, needed=subject.message.needed)
+    check_grounds(grounds, needed=message.needed, standing=message.standing)
     return Approved(subject=subject.text, outputs=subject.outputs, grounds=live)
 
 
@@ -233,6 +244,8 @@ def _counts(row: ApprovalRow, revoked: set[str], now: datetime) -> bool:
 def _check_state(zone: AuthorityZone, row: SubjectRow) -> None:
     if row.state == RELEASED:
         raise _conflict("The request was released before this was decided", "released")
+    if row.state == REFUSED:
+        raise _conflict("The request was refused for another reason", "refused")
     if row.state == REJECTED:
         raise _conflict("An officer has rejected the request", "rejected")
     if row.policy != zone.policy.digest:

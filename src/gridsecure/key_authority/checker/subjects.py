@@ -40,9 +40,9 @@ from gridsecure.policy.decisions import asked_for, curve_resolution, find_approv
 from gridsecure.policy.language import RESOLUTIONS, Resolution
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.rows import find, keep
+from gridsecure.store.rows import advance, find, keep
 
-WAITING, REJECTED, RELEASED = "waiting", "rejected", "released"
+WAITING, REJECTED, REFUSED, RELEASED = "waiting", "rejected", "refused", "released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,8 @@ def make_subject(
     with read_session(zone.engine) as session:
         known = find(session, SubjectRow, request_id=request.request_id, policy=zone.policy.digest)
     if known is not None:
+        if known.state == REFUSED:  # asked once more, for what was wrong may have been mended
+            _move(zone, known.digest, source=REFUSED, target=WAITING)
         message = ReleaseSubject.parse(known.text)
         return Subject(known.digest, known.text, message, outputs)
     plan = transcripts[0].plan
@@ -105,6 +107,16 @@ def make_subject(
     return subject
 
 
+def refuse_subject(session: Session, request_id: str) -> None:
+    """Let a request that was refused wait for approvals no more."""
+    advance(session, SubjectRow, source=WAITING, target=REFUSED, request_id=request_id)
+
+
+def _move(zone: AuthorityZone, digest: Digest, *, source: str, target: str) -> None:
+    with write_session(zone.engine) as session:
+        advance(session, SubjectRow, source=source, target=target, digest=digest)
+
+
 def _message(
     zone: AuthorityZone,
     request: ReleaseRequest | ShadowRequest,
@@ -115,13 +127,10 @@ def _message(
 ) -> ReleaseSubject:
     asked = _asked(request)
     classes = {name for _, name in cells}
-    needed = frozenset[str]().union(
-        *(
-            find_approvals(
-                zone.policy, asked_for(asked["purpose"], resolution=one), classes=classes
-            )
-            for one in resolutions
-        )
+    needed = find_approvals(
+        zone.policy,
+        [asked_for(asked["purpose"], resolution=one) for one in resolutions],
+        classes=classes,
     )
     return ReleaseSubject(
         request_id=request.request_id,
@@ -137,7 +146,8 @@ def _message(
         policy=zone.policy.digest,
         policy_name=zone.policy.name,
         policy_version=zone.policy.version,
-        needed=[role for role in APPROVER_ROLES if role in needed],
+        needed=[role for role in APPROVER_ROLES if role in needed.roles],
+        standing=[role for role in APPROVER_ROLES if role in needed.standing],
         **asked,
     )
 

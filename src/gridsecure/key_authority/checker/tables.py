@@ -108,7 +108,7 @@ class SubjectRow(Kept, Row, table=True):
     Attributes:
         digest: What they sign.
         text: Its exact text.
-        state: "waiting", "rejected" or "released".
+        state: "waiting", "rejected", "refused" or "released".
     """
 
     __tablename__ = "release_subject"
@@ -142,6 +142,24 @@ class ApprovalRow(SignedRow, table=True):
     subject: str = Field(foreign_key="release_subject.digest", index=True)
     signer: str
     decision: str
+    expires_at: datetime = Field(sa_type=Moment)
+    state: str
+
+
+class AuthorisationRow(SignedRow, table=True):
+    """A standing authorisation of an officer.
+
+    Attributes:
+        signer: Thumbprint of the officer's key.
+        state: "in-force" or "revoked".
+    """
+
+    __tablename__ = "authorisation"
+    __table_args__ = (Index("ix_authorisation_expires", "state", "expires_at"),)
+    SAME: ClassVar = ("digest",)
+
+    id: int | None = Field(default=None, primary_key=True)
+    signer: str
     expires_at: datetime = Field(sa_type=Moment)
     state: str
 
@@ -372,5 +390,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0009"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0010"
 )

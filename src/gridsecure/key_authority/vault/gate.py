@@ -36,7 +36,7 @@ from gridsecure.messages import ColumnEntry, Digest, PlanName
 from gridsecure.plans.cells import Place
 from gridsecure.plans.purposes import PREVIEW
 from gridsecure.policy.decisions import asked_for, find_approvals, find_minima
-from gridsecure.policy.language import RESOLUTIONS, Policy, Resolution
+from gridsecure.policy.language import RESOLUTIONS, Approvals, Policy, Resolution
 from gridsecure.whole_files import create_file
 
 _REVOKED: Final = ".revoked-ground"
@@ -93,7 +93,8 @@ class ReleaseGate:
         ]
         passage = Passage(self, subject, frozenset(approved.outputs), tuple(grounds))
         passage.check()
-        check_grounds(grounds, needed=self._needed(subject))
+        needed = self._needed(subject)
+        check_grounds(grounds, needed=needed.roles, standing=needed.standing)
         return passage
 
     def check(self, grounds: Iterable[Ground]) -> None:
@@ -125,16 +126,14 @@ class ReleaseGate:
                 "A revocation could not be kept.", remedy="Check the vault's folder, and repeat it."
             ) from error
 
-    def _needed(self, subject: ReleaseSubject) -> frozenset[str]:
+    def _needed(self, subject: ReleaseSubject) -> Approvals:
         classes = {cell.customer_class for cell in subject.cells}
         asked = [
             asked_for(subject.purpose, resolution=_resolution(name)) for name in subject.resolutions
         ]
         if not classes or not asked:
             raise _other_order()
-        return frozenset().union(
-            *(find_approvals(self.policy, one, classes=classes) for one in asked)
-        )
+        return find_approvals(self.policy, asked, classes=classes)
 
 
 @dataclass(frozen=True, slots=True)
