@@ -24,6 +24,7 @@ ROOMS = {
     "statements": "A customer's statement from a bill",
     "analyst": "The client of released results",
     "head_end": "The client of the ingestion API",
+    "transparency": "Merkle trees, tiles, signed notes, checkpoints and proofs of logs",
     "store": "Databases, objects by digest, the evidence log",
 }
 # Modules that belong to no room.

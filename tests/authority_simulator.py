@@ -63,11 +63,13 @@ from gridsecure.messages import (
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, day_quantity
 from gridsecure.store.database import open_database, read_session, write_session
-from gridsecure.store.evidence import EvidenceEntry, EvidenceRow, _entry, verify_chain
+from gridsecure.store.evidence import EvidenceEntry, EvidenceRow, read_row
+from gridsecure.store.log_tree import SignedLog, verify_log
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.pages import PageAsked
 from gridsecure.store.schema import migrate
 from tests.approving import APPROVERS, approval_of
+from gridsecure.transparency.checkpoints import LogSigner
 from tests.grid_simulator import (
     NOW,
     OFFICE,
@@ -179,6 +181,12 @@ def answer_approved(
     return answer_request(zone, request, view=view, clock=clock)
 
 
+def signed_log(key: Sm2PrivateKey) -> SignedLog:
+    """What signs the authority's log."""
+    origin = f"gridsecure/authority/{key.public_key.thumbprint}"
+    return SignedLog(LogSigner(origin, b"\1" * 32, key))
+
+
 class Authority:
     """A key authority in one process, around the session's key sets.
 
@@ -244,6 +252,7 @@ class Authority:
             objects=objects,
             checks=Checks(objects),
             signing_key=self.grid.authority_key,
+            log=signed_log(self.grid.authority_key),
             platform=registry(self.grid.platform_key),
             identity=registry(*identity),
             office=registry(OFFICE),
@@ -428,12 +437,12 @@ class Authority:
 
     @property
     def evidence(self) -> list[EvidenceEntry]:
-        """The evidence log, its chain verified."""
+        """The evidence log, verified."""
 
         with write_session(self.zone.engine) as session:
-            verify_chain(session)
+            verify_log(session)
             return [
-                _entry(r)
+                read_row(r)
                 for r in session.exec(select(EvidenceRow).order_by(col(EvidenceRow.index)))
             ]
 

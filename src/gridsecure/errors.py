@@ -12,7 +12,7 @@ GridSecureError
   NotFoundError               nothing under that name
   ConflictError               the name is taken by different content
   StorageError                disk or database could not take it
-  AuditBrokenError            the evidence log's hash chain does not hold
+  AuditBrokenError            the evidence log does not hold
 
 Each error carries a stable dotted `reason`, a sentence for people, and `remedy`, what to do next.
 No message ever holds a reading, a plaintext, key bytes or a token. Library exceptions are
@@ -171,6 +171,6 @@ class StorageError(GridSecureError):
 
 
 class AuditBrokenError(GridSecureError):
-    """The evidence log was altered: its hash chain does not hold."""
+    """The evidence log was altered: its tree does not hold."""
 
     default_reason = "audit.broken"

@@ -187,8 +187,9 @@ class LogEntry(Message):
         index: Its place, from 0.
         at: When, ISO 8601 in UTC.
         detail: What it was about, as the text that was hashed.
-        previous: The hash before it.
+        previous: Of an entry from before there was a tree, the hash before it; else empty.
         hash: Its own hash.
+        salt: What hides it in the public entry.
     """
 
     kind: ClassVar[str] = "log-entry"
@@ -197,8 +198,9 @@ class LogEntry(Message):
     actor: str
     action: str
     detail: str
-    previous: Digest
+    previous: str = Field(pattern=r"^([0-9a-f]{64})?$")
     hash: Digest
+    salt: str = Field(pattern=r"^[0-9a-f]{32}$")
 
 
 class WarrantDocument(Message):

@@ -1,4 +1,7 @@
-"""A zone's own SM2 key in its own folder: made at first start, readable by its owner alone.
+"""A zone's own keys in its own folder: made at first start, readable by its owner alone.
+
+The SM2 key signs all that the zone says. The Ed25519 key signs the checkpoints of its log and
+nothing else, beside the SM2 key, for those who check with the world's tools.
 
 The file's mode is what protects it; a deployment with a hardware module keeps it there instead.
 The homomorphic secret key is not kept this way: the key authority seals it.
@@ -11,11 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from gridsecure.crypto import ed25519
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key, private_key_from_bytes
 from gridsecure.errors import InvalidMessageError, StorageError
+from gridsecure.transparency.checkpoints import LogSigner
 from gridsecure.whole_files import create_file
 
 SIGNING_KEY: Final = "signing.key"
+LOG_KEY: Final = "log.key"
 _OTHERS: Final = 0o077
 
 
@@ -43,6 +49,24 @@ def load_signing_key(folder: Path) -> Sm2PrivateKey:
     return _key_in(path, load_secret(path, lambda: generate_private_key().to_bytes()))
 
 
+def load_log_signer(folder: Path, *, log: str, key: Sm2PrivateKey) -> LogSigner:
+    """What signs the checkpoints of a zone's log; its Ed25519 key is made now if there is none.
+
+    Args:
+        log: The log's name in the house, as `authority`; its origin is made of it and of the SM2
+            key's thumbprint, so that no two zones share one.
+        key: The zone's signing key.
+
+    Raises:
+        StorageError: As for `load_signing_key`.
+    """
+    path = make_zone_folder(folder) / LOG_KEY
+    seed = load_secret(path, ed25519.generate_seed)
+    if len(seed) != ed25519.KEY_BYTES:
+        raise _damaged(path)
+    return LogSigner(f"gridsecure/{log}/{key.public_key.thumbprint}", seed, key)
+
+
 def read_private_key(path: Path) -> Sm2PrivateKey:
     """The SM2 key in a file of mode 0600, which must be there.
 
@@ -64,11 +88,15 @@ def _key_in(path: Path, data: bytes) -> Sm2PrivateKey:
     try:
         return private_key_from_bytes(data)
     except InvalidMessageError as error:
-        raise StorageError(
-            f"{path.name} does not hold a key.",
-            reason="keys.damaged",
-            remedy="Restore its folder from its backup.",
-        ) from error
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> StorageError:
+    return StorageError(
+        f"{path.name} does not hold a key.",
+        reason="keys.damaged",
+        remedy="Restore its folder from its backup.",
+    )
 
 
 def load_secret(path: Path, make: Callable[[], bytes]) -> bytes:

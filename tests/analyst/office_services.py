@@ -142,7 +142,7 @@ class OfficeServices:
         given = self.shares.get(name, set())
         entry = LogEntry(
             index=order["index"], at="2026-07-01T08:00:00+00:00", actor="identity",
-            action="identity.warrant", detail="{}", previous="0" * 64, hash=name,
+            action="identity.warrant", detail="{}", previous="", hash=name, salt="0" * 32,
         )  # fmt: skip
         return WarrantShown(
             entry=entry, subject=order["subject"], escrow="02" * 66, reference=order["reference"],

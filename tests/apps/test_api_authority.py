@@ -13,6 +13,8 @@ from fastapi.testclient import TestClient
 from gridsecure.crypto.envelope import open_from
 from gridsecure.messages import KeyNotice, ReleaseCertificate, Signed, open_message
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
+from gridsecure.transparency.checkpoints import open_checkpoint
+from gridsecure.transparency.notes import read_key
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.settings import AuthoritySettings
 from tests.approving import ENTRIES
@@ -164,7 +166,6 @@ def test_a_regulator_and_who_asks_for_it_get_a_signed_copy_without_values(
         ("POST", "/release-rounds", "regulator"),
         ("GET", "/statements/a/b", "analyst"),
         ("GET", "/releases", "gateway"),
-        ("GET", "/evidence/head", "analyst"),
     ],
 )
 def test_other_roles_are_refused_alike(
@@ -221,7 +222,9 @@ def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
     assert (field["type"], field["maxLength"]) == ("string", 1024)
 
 
-def test_the_evidence_head_is_for_witnesses(world: SimpleNamespace, released: str) -> None:
-    head = get(world, "/evidence/head", "regulator").json()
-    assert head["index"] >= 3, "three key sets and a release"
-    assert len(head["hash"]) == 64
+def test_the_log_is_everybodys(world: SimpleNamespace, released: str) -> None:
+    client = world.client
+    keys = [read_key(text) for text in client.get("/about").json()["logs"]["/log"]]
+    checkpoint = open_checkpoint(client.get("/log/checkpoint").content, keys)
+    assert checkpoint.size > 3, "three key sets and a release"
+    assert checkpoint.origin.startswith("gridsecure/authority/")

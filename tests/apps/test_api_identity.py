@@ -35,7 +35,8 @@ from gridsecure.identity.enrolments.signed_logins import MAX_AGE
 from gridsecure.identity_messages import ServiceLogin, person_login, service_login
 from gridsecure.messages import KeyNotice, sign_message
 from gridsecure.store.database import write_session
-from gridsecure.store.evidence import EvidenceRow, verify_chain
+from gridsecure.store.evidence import EvidenceRow
+from gridsecure.store.log_tree import verify_log
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure_api.identity import create_identity_app
 from gridsecure_api.identity_zone import ISSUER_KEY, load_issuer_key
@@ -80,7 +81,7 @@ def sign_in(service: TestClient, *, user="lin", password=PASSWORD, audience="pla
 
 def evidence_rows(service: TestClient) -> list[EvidenceRow]:
     with write_session(service.app.state.zone.enrolments) as session:
-        verify_chain(session)
+        verify_log(session)
         return list(session.exec(select(EvidenceRow).order_by(col(EvidenceRow.index))))
 
 

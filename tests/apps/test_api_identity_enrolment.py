@@ -14,7 +14,8 @@ from gridsecure.credentials.issuance import Credential
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.identity.enrolments.issuer import ENROLLED
 from gridsecure.messages import sign_message
-from gridsecure.store.evidence import EvidenceRow, verify_chain
+from gridsecure.store.evidence import EvidenceRow
+from gridsecure.store.log_tree import verify_log
 from tests.apps.identity_peers import (
     Ordering,
     account,
@@ -51,7 +52,7 @@ def put_books(service, books, *, name="ops"):
 
 def evidence(service: TestClient) -> list[EvidenceRow]:
     with Session(service.app.state.zone.enrolments) as session:
-        verify_chain(session)
+        verify_log(session)
         return list(session.exec(select(EvidenceRow).order_by(col(EvidenceRow.index))))
 
 

@@ -16,7 +16,8 @@ from gridsecure.crypto.tokens import verify_token
 from gridsecure.identity.registrations import revoking
 from gridsecure.identity_messages import DenyList, Registrations, SettlementNames
 from gridsecure.messages import Signed, open_message
-from gridsecure.store.evidence import EvidenceRow, verify_chain
+from gridsecure.store.evidence import EvidenceRow
+from gridsecure.store.log_tree import verify_log
 from tests.apps.identity_peers import (
     account,
     challenge,
@@ -82,7 +83,7 @@ def post(service, path: str, body: dict, status: int = 200, **choices):
 
 def rows(engine) -> list[EvidenceRow]:
     with Session(engine) as session:
-        verify_chain(session)
+        verify_log(session)
         return list(session.exec(select(EvidenceRow).order_by(col(EvidenceRow.index))))
 
 

@@ -32,10 +32,15 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway.rosters import Roster
 from gridsecure.messages import ReleaseRequest, Signed, Transcript
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.evidence import EvidenceRow, verify_chain
+from gridsecure.store.evidence import EvidenceRow
+from gridsecure.store.log_tree import verify_log
+from gridsecure.transparency.checkpoints import open_checkpoint
+from gridsecure.transparency.notes import read_key
+from gridsecure.transparency.tree import EMPTY_ROOT
 from gridsecure.wire.problems import Problem
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import PlatformSettings
+from tests.apps.log_reader import check_log_pages
 from tests.apps.zone_apps import GATEWAY, TestClock, bearer, platform_settings
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 from tests.held_inputs import hold_inputs, release_inputs
@@ -177,9 +182,10 @@ def read_what_the_checker_reads(platform: TestClient, request: ReleaseRequest) -
         assert [sm3_hex(data) for data in frames.split_frames(found.content)] == digests
 
 
-def test_counts_and_the_evidence_head_follow(platform, grid):
-    witness = bearer("platform", "regulator")
-    assert platform.get("/evidence/head", headers=witness).json()["index"] is None
+def test_counts_and_the_log_follow(platform, grid):
+    keys = [read_key(text) for text in platform.get("/about").json()["logs"]["/log"]]
+    empty = open_checkpoint(platform.get("/log/checkpoint").content, keys)
+    assert (empty.size, empty.root) == (0, EMPTY_ROOT)
     empty = platform.get("/status", headers=OPERATOR).json()
     assert set(empty.values()) == {0}
     upload_all(platform, grid)
@@ -189,9 +195,10 @@ def test_counts_and_the_evidence_head_follow(platform, grid):
     assert counts == {
         "key_sets": 4, "rosters": 2, "uploads": 2, "committed_uploads": 2, "runs": 0,
     }  # fmt: skip
-    head = platform.get("/evidence/head", headers=witness).json()
+    checkpoint = open_checkpoint(platform.get("/log/checkpoint").content, keys)
     with write_session(platform.app.state.platform.zone.engine) as session:
-        assert head["index"] == verify_chain(session) - 1
+        assert checkpoint.size == verify_log(session)
+    check_log_pages(platform, "/log", checkpoint)
 
 
 # --- bad input, in the public words ------------------------------------------------------------

@@ -375,7 +375,14 @@ def test_searches_are_listed_until_they_are_forgotten(service, world, clock):
 @pytest.mark.parametrize("at", ["yesterday", "2026-03-01T08:00:00"], ids=["text", "naive"])
 def test_an_entry_without_a_time_is_malformed(at):
     entry = LogEntry(
-        index=0, at=at, actor="a", action="b", detail="{}", previous="0" * 64, hash="1" * 64
+        index=0,
+        at=at,
+        actor="a",
+        action="b",
+        detail="{}",
+        previous="",
+        hash="1" * 64,
+        salt="2" * 32,
     )
     with pytest.raises(InvalidMessageError):
         read_entry(entry)

@@ -23,7 +23,8 @@ from gridsecure.compute.runs import load_jobs, plan_run
 from gridsecure.compute.tables import JobRow, ReleaseRequestRow, RunRow, TranscriptRow
 from gridsecure.messages import Transcript
 from gridsecure.store.database import read_session
-from gridsecure.store.evidence import EvidenceRow, verify_chain
+from gridsecure.store.evidence import EvidenceRow
+from gridsecure.store.log_tree import verify_log
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import PlatformSettings
 from tests.apps.test_api_platform import ROOT, environment, upload_all
@@ -174,7 +175,7 @@ def check_runs(grid: GridSimulator, platform: TestClient) -> Counter[str]:
         requests = Counter(session.exec(select(ReleaseRequestRow.plan)))
         actions = Counter(session.exec(select(EvidenceRow.action)))
         assert session.exec(select(JobRow.id)).all() == []
-        verify_chain(session)
+        verify_log(session)
     assert requests == {"bill": 1, "load-curve": 1}
     assert actions["plan.run"] == len(kept)
     assert actions["run.ordered"] == actions["run.done"] == 2

@@ -31,6 +31,7 @@ from gridsecure.periods import billing_month
 from gridsecure.simulator.synthetic_meters import simulate
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session
+from gridsecure.store.log_tree import verify_log
 
 MONTH = "2026-07"
 METERS = 3
@@ -76,7 +77,7 @@ def quiet(*_: object) -> None:
 def actions(engine: Engine) -> set[str]:
     """The actions in an evidence log that holds."""
     with read_session(engine) as session:
-        evidence.verify_chain(session)
+        verify_log(session)
         return {entry.action for entry in evidence.list_entries_after(session, -1)}
 
 

@@ -32,7 +32,8 @@ from gridsecure.errors import (
 from gridsecure.gateway.rosters import Roster
 from gridsecure.messages import ReleaseRequest, Signed, Transcript, UploadManifest
 from gridsecure.store.database import open_database, write_session
-from gridsecure.store.evidence import find_head, verify_chain
+from gridsecure.store.evidence import find_head
+from gridsecure.store.log_tree import verify_log
 from gridsecure.store.objects import folder_url, open_objects
 from tests.correction_simulator import CHEAPER, changed, correction, retariffed
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
@@ -67,7 +68,7 @@ def states(grid: GridSimulator) -> dict[str, str]:
 
 def last_entry(grid: GridSimulator) -> tuple[str, Mapping[str, object]]:
     with write_session(grid.platform_zone.engine) as session:
-        verify_chain(session)
+        verify_log(session)
         entry = find_head(session)
     assert entry is not None
     return entry.action, json.loads(entry.detail)

@@ -33,7 +33,7 @@ from gridsecure.homomorphic.parameters import PARAMETER_SETS, REGISTER
 from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import KeyNotice, Signed
 from gridsecure.store.database import write_session
-from gridsecure.store.evidence import verify_chain
+from gridsecure.store.log_tree import verify_log
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
 
@@ -57,7 +57,7 @@ def kept(grid: GridSimulator, column: Any) -> list[str]:
 
 def evidence_length(grid: GridSimulator) -> int:
     with write_session(grid.platform_zone.engine) as session:
-        return verify_chain(session)
+        return verify_log(session)
 
 
 # --- key sets ----------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from gridsecure.errors import (
 )
 from gridsecure.gateway.rosters import Roster
 from gridsecure.store.database import write_session
-from gridsecure.store.evidence import verify_chain
+from gridsecure.store.log_tree import verify_log
 from tests.compute.second_rosters import (
     AUGUST,
     STRADDLING,
@@ -95,7 +95,7 @@ def kept(grid: GridSimulator) -> tuple[dict[str, list[dict[str, Any]]], int]:
             table.__tablename__: [row.model_dump() for row in session.exec(select(table))]
             for table in TABLES
         }
-        return rows, verify_chain(session)
+        return rows, verify_log(session)
 
 
 # --- refused -----------------------------------------------------------------------------------

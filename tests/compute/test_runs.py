@@ -39,7 +39,7 @@ from gridsecure.plans.execution import compile_bill, roster_data
 from gridsecure.plans.load_curve import day_quantity, lay_out_cells, total_day
 from gridsecure.plans.recombination import recombine_outputs
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.evidence import verify_chain
+from gridsecure.store.log_tree import verify_log
 from gridsecure.store.rows import keep
 from tests.grid_simulator import (
     DAY_INTERVALS,
@@ -283,14 +283,14 @@ def test_seeds_reach_the_checker_as_the_transcripts_commit_to_them(two_days):
 def test_a_repeated_run_computes_nothing_and_asks_nothing_new(delivered, plan):
     first = run(delivered, delivered.order(plan))
     with write_session(delivered.platform_zone.engine) as session:
-        entries = verify_chain(session)
+        entries = verify_log(session)
     seen: list[tuple[int, int]] = []
     again = run(delivered, delivered.order(plan), progress=lambda *count: seen.append(count))
     assert again == first
     assert len(seen) == 1
     assert seen[0][0] == seen[0][1]
     with write_session(delivered.platform_zone.engine) as session:
-        assert verify_chain(session) == entries
+        assert verify_log(session) == entries
     assert list_waiting_requests(delivered.platform_zone) == [first]
 
 

@@ -32,7 +32,7 @@ from gridsecure.gateway.rosters import assign_id
 from gridsecure.identity_messages import DenyList
 from gridsecure.messages import RosterManifest, sign_message
 from gridsecure.store.database import write_session
-from gridsecure.store.evidence import verify_chain
+from gridsecure.store.log_tree import verify_log
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 
 
@@ -51,7 +51,7 @@ def kept(grid: GridSimulator, column: Any) -> list[Any]:
 
 def entries(grid: GridSimulator) -> int:
     with write_session(grid.platform_zone.engine) as session:
-        return verify_chain(session)
+        return verify_log(session)
 
 
 def register(

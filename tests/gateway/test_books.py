@@ -22,7 +22,7 @@ from gridsecure.gateway.books.lines import RefusedLine, read_lines
 from gridsecure.gateway.books.statements import Statement, apply_statement
 from gridsecure.gateway.tables import CURRENT, SCHEMA, BooksRevisionRow, ContractRow, HoldingRow
 from gridsecure.store.database import open_database, read_session
-from gridsecure.store.evidence import verify_chain
+from gridsecure.store.log_tree import verify_log
 from gridsecure.store.schema import migrate
 
 AT = datetime(2026, 8, 1, tzinfo=UTC)
@@ -328,7 +328,7 @@ def test_nothing_is_overwritten(zone):
     ]
     assert {number: one.person for number, one in made.items()} == {1: "op", 2: "op"}
     with read_session(zone.engine) as session:
-        assert verify_chain(session) == 2
+        assert verify_log(session) == 2
 
 
 def test_what_was_compared_with_earlier_books_is_refused(zone):

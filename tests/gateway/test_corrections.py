@@ -67,7 +67,8 @@ from gridsecure.statement_checks import (
     check_statements,
 )
 from gridsecure.store.database import write_session
-from gridsecure.store.evidence import find_head, verify_chain
+from gridsecure.store.evidence import find_head
+from gridsecure.store.log_tree import verify_log
 from gridsecure.store.pages import PageAsked
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff, parse_tariff
 from tests.authority_simulator import Authority
@@ -187,7 +188,7 @@ def test_every_version_stays_and_the_new_one_is_private(world):
     assert list((world.folder / "outbox").iterdir()) == []
     assert saved(world, data) == files
     with write_session(world.zone.engine) as session:
-        verify_chain(session)
+        verify_log(session)
         assert find_head(session).action == "upload.committed"
 
 

@@ -30,6 +30,7 @@ from gridsecure.gateway.rule_sets import keep_rules
 from gridsecure.periods import month_period
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session
+from gridsecure.store.log_tree import verify_log
 from tests.billing.rule_inputs import book_text
 from tests.gateway.gateway_world import MONTH, GatewayWorld, Killed, kill_at
 from tests.gateway.reading_tables import long_table
@@ -356,7 +357,7 @@ def test_the_evidence_log_names_who_and_no_reading(world):
     decide(world, number)
     with read_session(world.zone.engine) as session:
         head = evidence.find_head(session)
-        evidence.verify_chain(session)
+        verify_log(session)
     assert head.action == "reading.edited"
     detail = json.loads(head.detail)
     assert (detail.pop("person"), detail.pop("state")) == ("bob", "in-force")

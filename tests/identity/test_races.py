@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import pytest
 from sqlmodel import Session, select
@@ -31,7 +32,8 @@ from gridsecure.identity.registrations.registry import (
 from gridsecure.identity.registrations.tables import SCHEMA as PSEUDONYMS
 from gridsecure.identity.registrations.tables import ChallengeRow, RegistrationRow
 from gridsecure.store.database import open_database, write_session
-from gridsecure.store.evidence import append, verify_chain
+from gridsecure.store.evidence import append
+from gridsecure.store.log_tree import verify_log
 from gridsecure.store.schema import migrate
 from tests.identity.identity_world import BILLING, METER, NOW, SETTLEMENT, keys, suite
 from tests.processes_beside import BESIDE
@@ -129,7 +131,7 @@ def test_every_round_has_one_winner(racers, database_url, name):
         assert won == list(range(ROUNDS))
     with Session(engine) as session:
         losses = (PROCESSES - 1) * ROUNDS if name == "register" else 0  # each rang the alarm
-        assert verify_chain(session) == (PROCESSES * ROUNDS if name == "log" else losses)
+        assert verify_log(session) == (PROCESSES * ROUNDS if name == "log" else losses)
     engine.dispose()
 
 
@@ -149,13 +151,14 @@ class Batch:
     shown: list[ReceivedPresentation]
 
 
-def send(url: str, key: IssuerPrivateKey, public: PublicKeys, batches: list[Batch]):
+def send(url: str, key: IssuerPrivateKey, public: PublicKeys, batches: list[Batch], now: datetime):
     """One process: register every batch; the members it got, and why not the others."""
     engine, won, refused = open_database(url), [], []
     registrar = Registrar(suite(), public, key, engine)
-    for batch in batches:
+    for place, batch in enumerate(batches):
+        moment = now + timedelta(milliseconds=place)  # a record is in the log once
         outcomes = registrar.register_all(
-            batch.shown, context=METER, domains=DOMAINS, challenge=batch.challenge, now=NOW
+            batch.shown, context=METER, domains=DOMAINS, challenge=batch.challenge, now=moment
         )
         for member, outcome in zip(batch.members, outcomes, strict=True):
             if isinstance(outcome, tuple):
@@ -199,8 +202,10 @@ def test_clones_in_two_domains_register_once_whole(racers, database_url):
     migrate(engine, PSEUDONYMS)
     members = credentials()
     sent = [cloned_batches(engine, members, racer) for racer in range(PROCESSES)]
+    moments = [NOW + timedelta(microseconds=racer) for racer in range(PROCESSES)]
     started = [
-        racers.submit(send, database_url, keys().issuer, keys().public, batches) for batches in sent
+        racers.submit(send, database_url, keys().issuer, keys().public, batches, now)
+        for batches, now in zip(sent, moments, strict=True)
     ]
     outcomes = [one.result(timeout=120) for one in started]
     assert sorted(member for won, _ in outcomes for member in won) == list(range(MEMBERS))
@@ -209,7 +214,7 @@ def test_clones_in_two_domains_register_once_whole(racers, database_url):
     with Session(engine) as session:
         kept = session.exec(select(RegistrationRow)).all()
         batches = PROCESSES * MEMBERS // PORTION
-        assert verify_chain(session) == batches + len(lost)
+        assert verify_log(session) == batches + len(lost)
     engine.dispose()
     acting = {entry.subject: entry for entry in kept if entry.domain == BILLING.text}
     settled = {entry.subject for entry in kept if entry.domain == SETTLEMENT.text}

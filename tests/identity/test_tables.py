@@ -97,7 +97,7 @@ def test_a_block_keeps_the_name_that_the_log_gave_it(database_url: str) -> None:
     engine = kept(database_url, "enrolments")
     with read_session(engine) as session:
         row = load_row(session, names.BlockedRow, identity="customer 2")
-        said = json.loads(list_entries_after(session, -1)[-1].detail)
+        said = json.loads(list_entries_after(session, -1)[-2].detail)
         assert said == {"identity": blocked_name(row), "reference": row.reference}
         assert row.at == datetime(2026, 3, 1, 8, tzinfo=UTC)
         orders = session.exec(select(names.RekeyOrderRow.orders)).all()

@@ -45,7 +45,7 @@ from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import migrate
 from gridsecure_api.settings import VaultSettings
 from tests.approving import APPROVERS
-from tests.authority_simulator import KEK, key_set_request, own_vault, place_of, settlement
+from tests.authority_simulator import KEK, key_set_request, own_vault, place_of, settlement, signed_log
 from tests.grid_simulator import NOW, GridSimulator, grid_keys, registry
 from tests.held_policy import POLICY
 from tests.vault_services import RunningVault, running_vault, vault_settings, why_not_started
@@ -67,6 +67,7 @@ def zone_with(vault: VaultDoor, folder: Path) -> AuthorityZone:
         objects=objects,
         checks=Checks(objects),
         signing_key=grid_keys().authority,
+        log=signed_log(grid_keys().authority),
         platform={},
         identity=registry(grid_keys().identity),
         office={},

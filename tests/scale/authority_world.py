@@ -216,7 +216,6 @@ class AuthorityWorld:
         preview = self.release(maker.shadow_request([tried]), state="previewed")
         for path in ("/shadow-previews?limit=5", f"/shadow-previews/{preview}"):
             self.read(path, "billing")
-        self.read("/evidence/head", "regulator")
         standing = authorisation_of()
         path, headers = "/authorisations", officer("data-owner")
         self.checked(self.client.post(path, json=standing.model_dump(), headers=headers))
@@ -225,6 +224,8 @@ class AuthorityWorld:
         self.read("/approvers", "regulator")
         path = "/approvers/privacy-officer/revoke"
         self.checked(self.client.post(path, headers=bearer("authority", "custodian")))
+        self.read("/log/checkpoint", "regulator")
+        self.read("/log/tile/0/000", "regulator")
         gateway = KeyNotice.parse(notice.body).gateway
         self.read(f"/gateway-key-sets?gateway={gateway}", "custodian")
         key_id = KeyNotice.parse(notice.body).key_id

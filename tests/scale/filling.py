@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlmodel import SQLModel
 
-from gridsecure.store.evidence import EvidenceRow
+from gridsecure.store.evidence import EvidenceRow, NodeRow
 
 AT: Final = datetime(2025, 1, 1, tzinfo=UTC)
 _STARTS: Final = [f"{y}-{m:02d}-01T00:00:00+08:00" for y in range(2023, 2026) for m in range(1, 13)]
@@ -130,7 +130,7 @@ def fill_evidence(
     first: int = 0,
     detail: ColumnElement[str] | None = None,
 ) -> None:
-    """Entries of a log; their chain is one of names.
+    """Entries of a log and the nodes of its tree, whose hashes are of nothing.
 
     Args:
         first: The index of the first.
@@ -148,6 +148,13 @@ def fill_evidence(
         detail=literal('{"digest":"') + name("entry", n) + literal('"}')
         if detail is None
         else detail,
-        previous=name("hash", n - 1),
+        previous="",
         hash=name("hash", n),
+        salt="ab" * 16,
     )
+    size = first + count
+    for level in range(1, size.bit_length()):
+        begin = first >> level
+        of_level = numbers((size >> level) - begin, first=begin)
+        place = of_level * (1 << (level + 1)) + ((1 << level) - 1)
+        fill(connection, NodeRow, of_level, place=place, hash=bytes(32))

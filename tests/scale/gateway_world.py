@@ -220,6 +220,8 @@ class GatewayMonth:
         services.worker.wait(60)
         self.checked(ask.get("/v1/rule-trials", **of_month))
         self.checked(services.call("POST", "/process"))
+        for page in ("checkpoint", "tile/0/000"):
+            self.checked(ask.get(f"/log/{page}"))
         services.worker.wait(60)
         status = self.checked(services.call("GET", "")).json()
         assert status["state"] == "done", status

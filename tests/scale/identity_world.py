@@ -31,8 +31,8 @@ from gridsecure.identity_messages import (
 from gridsecure.messages import sign_message
 from gridsecure.offices.log_checks import registration_entries
 from gridsecure.offices.shares import check_search, search_answer, share_for
-from gridsecure.store.database import open_database, read_session
-from gridsecure.store.evidence import EvidenceEntry, find_head
+from gridsecure.store.database import open_database
+from gridsecure.store.evidence import EvidenceEntry
 from gridsecure.store.log_entries import read_entry
 from gridsecure.store.schema import migrate
 from gridsecure_api.identity import create_identity_app
@@ -154,8 +154,6 @@ class IdentityWorld:
     def __init__(self, client: TestClient, rows: dict[str, int]) -> None:
         self.client, self.rows = client, rows
         self.app: FastAPI = client.app
-        with read_session(self.app.state.zone.registrations) as session:
-            self.witnessed = find_head(session)
 
     def run_month(self) -> None:
         """Every request of the identity service."""
@@ -170,6 +168,9 @@ class IdentityWorld:
         order = {"subject": subject, "reference": "2026/2"}
         self.post("/revocations", order)
         self.post("/blocks", {"identity": METERS[0], "reference": "2026/2"})
+        for log in ("registrations", "enrolments"):
+            for page in ("checkpoint", "tile/0/000"):
+                self.checked(self.client.get(f"/log/{log}/{page}"))
 
     # --- who is who
 
@@ -244,7 +245,6 @@ class IdentityWorld:
                 entries=self.log(),
                 key=keys().openers[opener],
                 suite=suite(),
-                witnessed=self.witnessed,
             )
             body = {"opener": opener, "share": share.hex()}
             self.post(f"{path}/shares", body, opener=opener)
@@ -262,7 +262,7 @@ class IdentityWorld:
             one.hash: self.read(f"/evidence/{one.hash}/leaves")["leaves"]
             for one in registration_entries(log, before=log[-1].index)
         }
-        checked = check_search(document, entries=log, leaves=leaves, witnessed=self.witnessed)
+        checked = check_search(document, entries=log, leaves=leaves)
         steps: tuple[Opener, ...] = ("utility", "regulator", "utility")
         for opener in steps:
             work = SearchWork.model_validate(self.read(f"{path}/work", opener=opener)["work"])
@@ -283,9 +283,10 @@ class IdentityWorld:
         self.post("/rekeys", {"orders": orders})
 
     def log(self) -> list[EvidenceEntry]:
-        """What the log got since an office looked last."""
+        """What the log got since it was filled, as if it had begun there."""
         entries = self.read(f"/evidence?after={self.rows['evidence'] - 1}")["entries"]
-        return [read_entry(LogEntry.model_validate(one)) for one in entries]
+        shown = [one | {"index": place} for place, one in enumerate(entries)]
+        return [read_entry(LogEntry.model_validate(one)) for one in shown]
 
     # --- over HTTP
 

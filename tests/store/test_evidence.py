@@ -23,7 +23,6 @@ from gridsecure.errors import AuditBrokenError, StorageError
 from gridsecure.store import database
 from gridsecure.store.database import open_database, write_session, write_transaction
 from gridsecure.store.evidence import (
-    GENESIS,
     EvidenceEntry,
     EvidenceRow,
     append,
@@ -31,20 +30,25 @@ from gridsecure.store.evidence import (
     find_head,
     list_entries_after,
     list_entries_of,
-    verify_chain,
     verify_entries,
 )
+from gridsecure.store.log_tree import read_frontier, verify_log
 from gridsecure.store.old_records import create_evidence
+from gridsecure.transparency.tree import Frontier, leaf_hash
 
 SOURCES = Path(__file__).parents[2] / "src"
 WHEN = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+TABLES = ("evidence", "evidence_node")
 GUARDS = {
     "sqlite": [
-        "DROP TRIGGER IF EXISTS evidence_no_update",
-        "DROP TRIGGER IF EXISTS evidence_no_delete",
+        f"DROP TRIGGER IF EXISTS {table}_no_{verb}"
+        for table in TABLES
+        for verb in ("update", "delete")
     ],
-    "postgresql": ["DROP TRIGGER IF EXISTS evidence_append_only ON evidence"],
+    "postgresql": [f"DROP TRIGGER IF EXISTS {table}_append_only ON {table}" for table in TABLES],
 }
+FORGET_NODES = ["DELETE FROM evidence_node WHERE place >= 3"]
+"""Leaves the nodes of a log of three entries."""
 
 
 @pytest.fixture
@@ -79,9 +83,15 @@ def add(engine: Engine, count: int) -> list[EvidenceEntry]:
         ]
 
 
-def verified(engine: Engine, witnessed: EvidenceEntry | None = None) -> int:
+def verified(engine: Engine, witnessed: Frontier | None = None) -> int:
     with Session(engine) as session:
-        return verify_chain(session, witnessed=witnessed)
+        return verify_log(session, witnessed=witnessed)
+
+
+def seen(engine: Engine) -> Frontier:
+    """What a witness keeps of the log."""
+    with Session(engine) as session:
+        return read_frontier(session)
 
 
 def tamper(engine: Engine, *statements: str) -> None:
@@ -100,23 +110,33 @@ def test_an_empty_log_holds(engine: Engine) -> None:
         assert find_head(session) is None
 
 
-def test_entries_are_chained(engine: Engine) -> None:
+def test_entries_are_leaves_of_a_tree(engine: Engine) -> None:
     entries = add(engine, 5)
     assert verified(engine) == 5
     assert [entry.index for entry in entries] == [0, 1, 2, 3, 4]
-    assert [entry.previous for entry in entries] == [GENESIS, *(e.hash for e in entries[:-1])]
+    assert seen(engine) == Frontier().grow(entry.leaf for entry in entries)
     with Session(engine) as session:
         assert find_head(session) == entries[-1]
+
+
+def test_a_record_is_in_the_log_once(engine: Engine) -> None:
+    first = add(engine, 3)
+    assert add(engine, 4)[:3] == first
+    assert verified(engine) == 4
 
 
 def test_the_hash_is_the_documented_one(engine: Engine) -> None:
     with write_session(engine) as session:
         entry = append(session, at=WHEN, actor="甲", action="start", detail={"b": 1, "a": [True]})
     preimage = (
-        '["gridsecure-evidence-1",0,"2026-11-23T09:00:00.000000+00:00","甲","start",'
-        '"{\\"a\\":[true],\\"b\\":1}","' + "0" * 64 + '"]'
+        '["gridsecure-evidence-2","2026-11-23T09:00:00.000000+00:00","甲","start",'
+        '"{\\"a\\":[true],\\"b\\":1}"]'
     )
+    assert entry.record == preimage
     assert entry.hash == sm3_hex(preimage.encode())
+    shown = "gridsecure-entry-1 sm3:" + sm3_hex(bytes.fromhex(entry.salt + entry.hash))
+    assert entry.leaf == leaf_hash(shown.encode())
+    assert len(entry.salt) == 32
     assert entry.detail == '{"a":[true],"b":1}'
 
 
@@ -136,7 +156,7 @@ def test_times_are_kept_in_utc(engine: Engine) -> None:
 def test_any_content_survives(engine: Engine, actor: str, number: float) -> None:
     with write_session(engine) as session:
         entry = append(session, at=WHEN, actor=actor, action="test", detail={"n": number})
-    assert verified(engine, entry) == entry.index + 1
+    assert verified(engine, seen(engine)) > entry.index
 
 
 def test_an_append_that_is_rolled_back_leaves_no_gap(engine: Engine) -> None:
@@ -144,7 +164,7 @@ def test_an_append_that_is_rolled_back_leaves_no_gap(engine: Engine) -> None:
     with Session(engine) as session:
         assert append(session, at=WHEN, actor="a", action="b", detail={}).index == 2
         session.rollback()
-    add(engine, 1)
+    add(engine, 3)
     assert verified(engine) == 3
 
 
@@ -161,6 +181,8 @@ def test_an_append_that_is_rolled_back_leaves_no_gap(engine: Engine) -> None:
         ("detail", "'{}'"),
         ("previous", "'" + "1" * 64 + "'"),
         ("hash", "'" + "2" * 64 + "'"),
+        ("at", "'yesterday'"),
+        ("salt", "'no digits'"),
         ('"index"', "99"),
     ],
 )
@@ -169,8 +191,29 @@ def test_every_altered_field_is_found(engine: Engine, index: int, column: str, v
     tamper(engine, f'UPDATE evidence SET {column} = {value} WHERE "index" = {index}')  # noqa: S608
     with pytest.raises(AuditBrokenError) as broken:
         verified(engine)
-    assert broken.value.reason == "audit.chain"
+    assert broken.value.reason == "audit.log"
     assert f"entry {index}" in str(broken.value) or (column, index) == ('"index"', 4)
+
+
+@pytest.mark.parametrize("index", [0, 1, 2, 3])
+def test_another_salt_is_found(engine: Engine, index: int) -> None:
+    """Of the last leaf nothing but a checkpoint says what it was."""
+    add(engine, 5)
+    tamper(engine, f"UPDATE evidence SET salt = '{'0' * 32}' WHERE \"index\" = {index}")  # noqa: S608
+    with pytest.raises(AuditBrokenError, match=f"entry {index | 1}"):
+        verified(engine)
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM", "UPDATE"])
+@pytest.mark.parametrize(("place", "index"), [(1, 1), (5, 3), (3, 3)])
+def test_an_altered_node_is_found(engine: Engine, change: str, place: int, index: int) -> None:
+    add(engine, 5)
+    value = "" if change != "UPDATE" else "SET hash = (SELECT hash FROM evidence_node LIMIT 1)"
+    if (change, place) == ("UPDATE", 1):
+        value = "SET hash = (SELECT hash FROM evidence_node WHERE place = 3)"
+    tamper(engine, f"{change} evidence_node {value} WHERE place = {place}")
+    with pytest.raises(AuditBrokenError, match=f"entry {index}"):
+        verified(engine)
 
 
 @pytest.mark.parametrize("index", [0, 1, 3])
@@ -194,16 +237,20 @@ def test_swapped_entries_are_found(engine: Engine) -> None:
 
 
 def test_a_cut_off_end_needs_a_witness(engine: Engine) -> None:
-    entries = add(engine, 5)
-    tamper(engine, 'DELETE FROM evidence WHERE "index" >= 3')
+    add(engine, 3)
+    three = seen(engine)
+    add(engine, 5)
+    five = seen(engine)
+    tamper(engine, 'DELETE FROM evidence WHERE "index" >= 3', *FORGET_NODES)
     assert verified(engine) == 3
-    assert verified(engine, entries[2]) == 3
+    assert verified(engine, three) == 3
     with pytest.raises(AuditBrokenError, match="entry 3"):
-        verified(engine, entries[4])
+        verified(engine, five)
 
 
 def test_a_log_written_anew_needs_a_witness(engine: Engine) -> None:
-    (witnessed, *_) = add(engine, 1)
+    add(engine, 1)
+    witnessed = seen(engine)
     tamper(engine, "DELETE FROM evidence")
     with write_session(engine) as session:
         append(session, at=WHEN, actor="intruder", action="b", detail={})
@@ -222,15 +269,23 @@ def test_a_session_that_remembers_rows_still_reads_what_is_stored(engine: Engine
         session.commit()
         tamper(engine, "UPDATE evidence SET actor = 'vault' WHERE \"index\" = 1")
         with pytest.raises(AuditBrokenError, match="entry 1"):
-            verify_chain(session)
+            verify_log(session)
 
 
-@pytest.mark.parametrize("statement", ["UPDATE evidence SET actor = 'x'", "DELETE FROM evidence"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE evidence SET actor = 'x'",
+        "DELETE FROM evidence",
+        "UPDATE evidence_node SET place = 9",
+        "DELETE FROM evidence_node",
+    ],
+)
 def test_the_database_refuses_to_alter_entries(engine: Engine, statement: str) -> None:
-    add(engine, 1)
+    add(engine, 2)
     with pytest.raises(DatabaseError, match="append-only"), engine.begin() as connection:
         connection.execute(text(statement))
-    assert verified(engine) == 1
+    assert verified(engine) == 2
 
 
 # --- several writers
@@ -379,13 +434,12 @@ def test_fetched_entries_are_verified_as_the_log_is(engine: Engine) -> None:
         assert list_entries_of(session, "release.refused") == log
         assert list_entries_of(session, "release.done") == []
         assert find_entry(session, log[3].hash) == log[3]
-        assert find_entry(session, GENESIS) is None
-    assert verify_entries([]) == 0
-    assert verify_entries(log) == 5
-    for witnessed in log:
-        assert verify_entries(log, witnessed=witnessed) == 5
-        rest = log[witnessed.index + 1 :]
-        assert verify_entries(rest, witnessed=witnessed) == len(rest)
+        assert find_entry(session, "0" * 64) is None
+    assert verify_entries([]) == Frontier()
+    assert verify_entries(log) == seen(engine)
+    for size in range(6):
+        witnessed = Frontier().grow(entry.leaf for entry in log[:size])
+        assert verify_entries(log, witnessed=witnessed) == seen(engine)
 
 
 @pytest.mark.parametrize(
@@ -409,18 +463,20 @@ def test_an_altered_fetched_entry_is_found(engine: Engine, place: int, change: A
         verify_entries(log)
 
 
-def test_fetched_entries_hang_together_and_on_the_witness(engine: Engine) -> None:
+def test_fetched_entries_begin_with_what_the_witness_saw(engine: Engine) -> None:
     log = add(engine, 5)
-    forged = replace(log[2], hash="ab" * 32)
+    three, forged = (
+        Frontier().grow(entry.leaf for entry in some)
+        for some in (log[:3], [*log[:2], replace(log[2], hash="ab" * 32)])
+    )
     for entries, witnessed in (
         (log[1:], None),
         (log[:2] + log[3:], None),
         (log[::-1], None),
         (log, forged),
-        (log[3:], forged),
-        (log[4:], log[2]),
-        (log[2:], log[2]),
-        (log[:2], log[2]),
+        (log[3:], three),
+        (log[:2], three),
+        ([], three),
     ):
-        with pytest.raises(AuditBrokenError):
+        with pytest.raises(AuditBrokenError, match=r"audit\.log"):
             verify_entries(entries, witnessed=witnessed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from sqlmodel import Session
 from gridsecure.errors import ConflictError, StorageError
 from gridsecure.store import database
 from gridsecure.store.database import open_database, write_session
-from gridsecure.store.evidence import append, find_head, verify_chain
+from gridsecure.store.evidence import append, find_head
+from gridsecure.store.log_tree import verify_log
 from gridsecure.store.rows import as_draft, keep, keep_groups
 from gridsecure.store.schema import migrate
 from tests import postgres_server as postgres_server_module
@@ -42,8 +44,12 @@ def entry(name: str, digest: str = "d") -> Note:
     return Note(name=name, digest=digest)
 
 
+NUMBERS = count()  # a record is in the log once
+
+
 def note(session: Session, actor: str = "a") -> int:
-    return append(session, at=NOW, actor=actor, action="b", detail={}).index
+    detail = {"number": next(NUMBERS)}
+    return append(session, at=NOW, actor=actor, action="b", detail=detail).index
 
 
 def names(engine: Engine) -> list[str]:
@@ -53,7 +59,7 @@ def names(engine: Engine) -> list[str]:
 
 def verified(engine: Engine) -> int:
     with Session(engine) as session:
-        return verify_chain(session)
+        return verify_log(session)
 
 
 # --- several writers

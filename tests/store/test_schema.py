@@ -15,7 +15,8 @@ from sqlmodel import Session, select
 
 from gridsecure.errors import StorageError
 from gridsecure.store.database import open_database, read_session, write_session
-from gridsecure.store.evidence import append, verify_chain
+from gridsecure.store.evidence import append
+from gridsecure.store.log_tree import verify_log
 from gridsecure.store.schema import migrate
 from tests.store.note_tables import NOTES, NOW, Note, names
 from tests.store.schema_checks import check_schema, differences, tables_of
@@ -117,7 +118,7 @@ def test_an_earlier_revision_comes_to_the_newest(engine: Engine, tmp_path: Path)
     assert differences(engine, NOTES) == []
     with read_session(engine) as session:
         assert names(session) == ["kept"]
-        assert verify_chain(session) == 1
+        assert verify_log(session) == 1
 
 
 @pytest.mark.parametrize("kinds", [["k", "other"], ["other"]], ids=str)

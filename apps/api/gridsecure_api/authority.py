@@ -61,17 +61,17 @@ from gridsecure.messages import (
 )
 from gridsecure.policy.packs import load_policy
 from gridsecure.store.database import open_database
+from gridsecure.store.log_tree import SignedLog
 from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import service_client
 from gridsecure.wire.connections import new_client
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
-from gridsecure.wire.services import EvidenceHead
-from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api.approver_settings import read_approvers
 from gridsecure_api.authority_approvals import router as approvals_router
 from gridsecure_api.authority_state import AuthorityState, State
+from gridsecure.zone_keys import load_log_signer, load_signing_key, make_zone_folder
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.lists import (
     KEPT_ANSWERS,
@@ -81,13 +81,13 @@ from gridsecure_api.lists import (
     answer_page,
     join_texts,
 )
+from gridsecure_api.log_pages import LOG, ServedLog
 from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.serving import (
     FRAMES_BODY,
     OCTETS,
     ServiceDescription,
     binary,
-    evidence_head,
     new_app,
 )
 from gridsecure_api.settings import (
@@ -116,7 +116,6 @@ Releaser = Depends(require("custodian", "billing", "operator"))
 Reader = Annotated[TokenClaims, Depends(require("billing", "analyst", "regulator"))]
 Billing = Depends(require("billing"))
 Grantee = Annotated[TokenClaims, Depends(require(GRANT_ROLE))]
-Witness = Depends(require("regulator", "custodian", "operator"))
 
 _RELEASES: Final = TypeAdapter(list[ReleaseSummary])
 _KEY_SETS: Final = TypeAdapter(list[KeySetListed])
@@ -307,12 +306,6 @@ def read_statements(release_id: str, roster_id: str, state: State) -> Response:
     return Response(sealed, media_type=OCTETS)
 
 
-@router.get("/evidence/head", tags=["evidence"], dependencies=[Witness])
-def read_evidence_head(state: State) -> EvidenceHead:
-    """The newest entry's place and hash, for a witness to keep."""
-    return evidence_head(state.zone.engine)
-
-
 def create_authority_app(
     settings: AuthoritySettings,
     *,
@@ -343,7 +336,7 @@ def create_authority_app(
         zone.engine.dispose()
 
     app = new_app(
-        DESCRIPTION,
+        replace(DESCRIPTION, logs={LOG: ServedLog(zone.engine, zone.log)}),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
@@ -421,13 +414,15 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
     engine = open_database(settings.database_url, connections=settings.connections)
     migrate(engine, SCHEMA)
     policy = load_policy(settings.policy)
+    key = load_signing_key(folder)
     uid = os.geteuid() if settings.vault_uid is None else settings.vault_uid
     objects = open_objects(settings.objects_url)
     return AuthorityZone(
         engine=engine,
         objects=objects,
         checks=Checks(objects, folder=folder / "checks", workers=settings.workers),
-        signing_key=load_signing_key(folder),
+        signing_key=key,
+        log=SignedLog(load_log_signer(folder, log="authority", key=key)),
         platform=key_registry(settings.platform_public_key),
         identity=key_registry(settings.identity_public_key),
         office=key_registry(settings.billing_office_public_key),

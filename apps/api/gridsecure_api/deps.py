@@ -39,6 +39,7 @@ from gridsecure_api.errors import (
     too_large_error,
 )
 from gridsecure_api.lanes import READING, Lanes, Turn
+from gridsecure_api.log_pages import LOG_PATHS
 
 ALWAYS_PUBLIC: Final = PAGE_PATHS | {"/about", "/health", "/openapi.json"}
 """Paths of every service that need no token."""
@@ -129,7 +130,7 @@ class AccessCheck:
         return None
 
     def _is_public(self, path: str) -> bool:
-        return path in self._rules.public_paths or path.startswith(REASONS_PATH)
+        return path in self._rules.public_paths or path.startswith((REASONS_PATH, LOG_PATHS))
 
     def _claims(self, headers: Headers) -> TokenClaims:
         sent = headers.getlist("authorization")

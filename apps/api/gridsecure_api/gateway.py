@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Final
 
@@ -60,6 +61,7 @@ from gridsecure_api.gateway_small_batches import add_small_batches
 from gridsecure_api.gateway_state import FILE_LIST, Form, GatewayService, Service, form_files
 from gridsecure_api.gateway_timetable import Conductor, Due, Timetable
 from gridsecure_api.gateway_turns import BatchTurns
+from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.process_memory import keep_freed_pages, settle_objects
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, key_registry
@@ -314,8 +316,9 @@ def create_gateway_app(
             await to_thread.run_sync(end)
         zone.engine.dispose()
 
+    log = open_log(zone.engine, zone.folder, name="gateway", key=zone.signing_key)
     app = new_app(
-        DESCRIPTION,
+        replace(DESCRIPTION, logs={LOG: log}),
         identity_key=next(iter(key_registry(settings.identity_public_key).values())),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,

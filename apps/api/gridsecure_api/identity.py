@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -28,6 +29,7 @@ from gridsecure_api import (
 )
 from gridsecure_api.deps import Clock, utc_now
 from gridsecure_api.identity_zone import IdentityZone, open_zone, signers
+from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.serving import ServiceDescription, new_app
 from gridsecure_api.settings import IdentitySettings
@@ -42,7 +44,7 @@ PASSWORDS: Final = "POST /sign-in: people sign in with a password instead of a k
 LONG_TOKENS: Final = "POST /service-tokens: a meter-data system's token is good for {} minutes"
 
 
-def _description(zone: IdentityZone) -> ServiceDescription:
+def _description(zone: IdentityZone, folder: Path) -> ServiceDescription:
     demonstrated = [PASSWORDS] if zone.passwords else []
     if zone.source_lifetime > SERVICE_TOKEN_LIFETIME:
         demonstrated.append(LONG_TOKENS.format(zone.source_lifetime // timedelta(minutes=1)))
@@ -58,6 +60,13 @@ def _description(zone: IdentityZone) -> ServiceDescription:
         | identity_registration.PUBLIC_PATHS
         | identity_grants.PUBLIC_PATHS,
         facts=facts,
+        logs={
+            f"{LOG}/{name}": open_log(engine, folder, name=name, key=zone.key)
+            for name, engine in (
+                ("registrations", zone.registrations),
+                ("enrolments", zone.enrolments),
+            )
+        },
     )
 
 
@@ -85,7 +94,7 @@ def create_identity_app(settings: IdentitySettings, *, clock: Clock = utc_now) -
         zone.close()
 
     app = new_app(
-        _description(zone),
+        _description(zone, settings.folder),
         identity_key=zone.key.public_key,
         max_body_bytes=settings.max_body_bytes,
         clock=clock,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
@@ -51,17 +51,16 @@ from gridsecure.wire.platform import (
     TariffKept,
     UploadStatus,
 )
-from gridsecure.wire.services import EvidenceHead
 from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api import platform_queries
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.lists import PAGED, Paging, answer_page, join_texts
+from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.serving import (
     FRAMES_BODY,
     ServiceDescription,
     binary,
-    evidence_head,
     new_app,
 )
 from gridsecure_api.settings import PlatformSettings, key_registry, public_key
@@ -151,7 +150,6 @@ RevocationSender = Depends(require("authority", "custodian", "operator"))
 KeyReader = Depends(require("authority", "custodian", "operator", "regulator"))
 DenyListSender = Depends(require("operator", "custodian", "regulator", "authority"))
 RunReader = Depends(require("billing", "operator", "regulator"))
-Witness = Depends(require("regulator", "authority", "operator"))
 StatusReader = Depends(require("billing", "operator", "regulator", "authority"))
 Moment = Annotated[str, Query(min_length=10, max_length=40)]
 Orderer = Annotated[TokenClaims, Depends(require("billing", "operator"))]
@@ -403,12 +401,6 @@ def read_objects(wanted: ObjectsWanted, state: State) -> Response:
     return Response(frames.join_frames(found), media_type=frames.CONTENT_TYPE)
 
 
-@router.get("/evidence/head", tags=["evidence"], dependencies=[Witness])
-def read_evidence_head(state: State) -> EvidenceHead:
-    """The newest entry of the evidence log, for a witness to keep."""
-    return evidence_head(state.zone.engine)
-
-
 @router.get("/status", tags=["evidence"], dependencies=[StatusReader])
 def read_status(state: State) -> PlatformCounts:
     """Counts only: what the platform holds."""
@@ -439,8 +431,9 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         await run_in_threadpool(runs.stop)
         zone.engine.dispose()
 
+    log = open_log(zone.engine, settings.folder, name="platform", key=zone.signing_key)
     app = new_app(
-        DESCRIPTION,
+        replace(DESCRIPTION, logs={LOG: log}),
         identity_key=identity_key,
         max_body_bytes=settings.max_body_bytes,
         clock=clock,

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fastapi import FastAPI
-from sqlalchemy import Engine
 
 from gridsecure import frames
 from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
-from gridsecure.store import evidence
-from gridsecure.store.database import read_session
 from gridsecure.version import VERSION
 from gridsecure.wire.problems import LATER, PROBLEM_TYPE, REASONS_PATH, Problem
 from gridsecure.wire.reasons import meanings_of
-from gridsecure.wire.services import About, EvidenceHead, Health, ReasonMeaning
+from gridsecure.wire.services import About, Health, ReasonMeaning
 from gridsecure_api.api_page import add_api_page
 from gridsecure_api.deps import ALWAYS_PUBLIC, AccessCheck, AccessRules, Clock
 from gridsecure_api.errors import install_error_handlers
+from gridsecure_api.log_pages import ServedLog, add_log_pages
 
 _BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
 
@@ -63,6 +61,7 @@ class ServiceDescription:
         text: What it does, holds and never sees.
         public_paths: Paths of its own that need no token.
         facts: More for `/about`; public.
+        logs: Its logs, by the path they are served at.
     """
 
     zone: str
@@ -70,6 +69,7 @@ class ServiceDescription:
     text: str
     public_paths: frozenset[str] = frozenset()
     facts: Mapping[str, Any] | None = None
+    logs: Mapping[str, ServedLog] = field(default_factory=dict)
 
 
 def new_app(
@@ -113,6 +113,8 @@ def new_app(
     app.add_middleware(AccessCheck, rules=rules)
     add_api_page(app)
     _add_public_pages(app, description, engines=engines)
+    for path, log in description.logs.items():
+        add_log_pages(app, path, log)
     return app
 
 
@@ -142,6 +144,7 @@ def _add_public_pages(
         description=description.text,
         version=VERSION,
         sm2_engines=list(engines),
+        logs={path: log.keys for path, log in description.logs.items()},
         **(description.facts or {}),
     )
 
@@ -160,12 +163,3 @@ def _add_public_pages(
         """What a reason code means and what to do; where errors link to. Public."""
         meanings = [(one.message, one.remedy) for one in meanings_of(code)]
         return ReasonMeaning.of(code, meanings=meanings)
-
-
-def evidence_head(engine: Engine) -> EvidenceHead:
-    """The newest entry of a zone's evidence log, as its service answers it."""
-    with read_session(engine) as session:
-        head = evidence.find_head(session)
-    if head is None:
-        return EvidenceHead(index=None, hash=evidence.GENESIS, at=None)
-    return EvidenceHead(index=head.index, hash=head.hash, at=head.at.isoformat())

@@ -2,7 +2,7 @@
 
 Opening a pseudonym, revoking one or a person, and giving somebody a new key. The half of the
 opening key never leaves this machine: it is used here, on an order that was found in a log whose
-chain holds and reaches back to the head this office kept.
+tree holds and begins with what this office saw of it.
 
 Zone, class, customer and owner are certified from the utility's books, so cells are made of them
 and not of what a gateway says. Both files of books are CSV with the columns of `docs/formats.md`.
@@ -362,7 +362,7 @@ def block(
 @identity_app.command("verify-log")
 @explain_errors
 def verify_log(*, url: UrlOption, key: KeyOption, witness: WitnessOption) -> None:
-    """Recompute both evidence logs against the heads this office kept, and keep the new ones."""
+    """Recompute both evidence logs against what this office saw of them, and keep what it sees."""
     with online.officer(url, key=key) as office:
         for name in office_files.LOGS:
             log = officers.fetch_verified_log(office, name, witness=witness)

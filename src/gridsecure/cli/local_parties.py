@@ -67,9 +67,11 @@ from gridsecure.messages import KeyNotice, Signed, sign_message
 from gridsecure.month_texts import CALENDAR, year_text
 from gridsecure.policy.packs import UNIFORM, load_pack
 from gridsecure.store.database import open_database
+from gridsecure.store.log_tree import SignedLog
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import Schema, migrate
 from gridsecure.wire.platform import UploadStatus
+from gridsecure.zone_keys import load_log_signer
 
 ACTOR: Final = "local"
 """Who orders what is done here, in the evidence logs."""
@@ -361,6 +363,9 @@ class _Setup:
             objects=objects,
             checks=Checks(objects),
             signing_key=self.authority_key,
+            log=SignedLog(
+                load_log_signer(self.folder / "authority", log="authority", key=self.authority_key)
+            ),
             platform=_registry(self.platform_key),
             identity=_registry(self.identity_key),
             office=_registry(self.office_key),

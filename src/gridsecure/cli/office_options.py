@@ -37,7 +37,7 @@ OpenerKeyOption = Annotated[
     Path, typer.Option(help="This office's half of the opening key (32 bytes, mode 0600).")
 ]
 WitnessOption = Annotated[
-    Path, typer.Option(help="Heads of the evidence log that this office verified and keeps.")
+    Path, typer.Option(help="What this office verified of the evidence logs and keeps.")
 ]
 SubjectOption = Annotated[str, typer.Option(help="The pseudonym, 64 hexadecimal digits.")]
 IdentityOption = Annotated[str, typer.Option(help="Whom, as in the record of enrolments.")]

@@ -107,14 +107,11 @@ def show_log(log: VerifiedLog, console: Console, *, name: str) -> None:
     if not log.entries:
         say(console, f"{name}: empty.")
         return
-    last = log.entries[-1]
-    say(
-        console, f"{name}: {len(log.entries)} entries hold; the newest is {last.index}, {last.hash}"
-    )
+    say(console, f"{name}: {log.tree.size} entries hold, under the root {log.tree.root.hex()}")
     if log.witnessed is None:
-        say(console, "  Nothing was kept before to compare with; this head is kept from now on.")
+        say(console, "  Nothing was kept before to compare with; this is kept from now on.")
     else:
-        say(console, f"  Entry {log.witnessed.index}, kept the last time, is in it unchanged.")
+        say(console, f"  The {log.witnessed.size} entries seen the last time are in it unchanged.")
 
 
 def show_order(order: RekeyOrder, console: Console) -> None:

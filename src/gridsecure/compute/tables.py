@@ -403,5 +403,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0007"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0008"
 )

@@ -1,4 +1,4 @@
-"""The files an office keeps for itself: its keys, the last heads of the log, and signed orders."""
+"""The files an office keeps for itself: its keys, what it saw of the logs, and signed orders."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import secrets
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from gridsecure.credentials.opening import Opener, OpenerKey
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, private_key_from_bytes
 from gridsecure.errors import InputError, InvalidMessageError, StorageError
-from gridsecure.identity_messages import LogEntry
-from gridsecure.messages import Message, Signed
-from gridsecure.store.evidence import EvidenceEntry
-from gridsecure.store.log_entries import read_entry, shown_entry
+from gridsecure.messages import Digest, Message, Signed
+from gridsecure.transparency.tree import Frontier, frontier_nodes
 
 KEY_BYTES: Final = 32
 _OTHERS: Final = 0o077
@@ -25,11 +23,18 @@ LOGS: Final[tuple[Log, ...]] = ("registrations", "enrolments")
 """The identity service's two evidence logs."""
 
 
-class Witness(Message):
-    """The last head of each log that this office verified."""
+class SeenLog(Message):
+    """What this office verified of a log: its size, and the hashes of the tree's full subtrees."""
 
-    registrations: LogEntry | None = None
-    enrolments: LogEntry | None = None
+    size: int = Field(ge=0)
+    hashes: list[Digest] = Field(max_length=64)
+
+
+class Witness(Message):
+    """What this office verified of each log the last time."""
+
+    registrations: SeenLog | None = None
+    enrolments: SeenLog | None = None
 
 
 def officer_key(path: Path) -> Sm2PrivateKey:
@@ -56,8 +61,8 @@ def opener_key(path: Path, *, opener: Opener, suite: Suite) -> OpenerKey:
     return OpenerKey(opener, k)
 
 
-def read_witness(path: Path) -> dict[Log, EvidenceEntry]:
-    """The heads this office kept; none before its first look at the log.
+def read_witness(path: Path) -> dict[Log, Frontier]:
+    """What this office kept of the logs; nothing before its first look at one.
 
     Args:
         path: Where it keeps them.
@@ -70,12 +75,12 @@ def read_witness(path: Path) -> dict[Log, EvidenceEntry]:
         return {}
     try:
         kept = Witness.model_validate_json(_read(path))
-        heads: dict[Log, LogEntry | None] = {
+        seen: dict[Log, SeenLog | None] = {
             "registrations": kept.registrations,
             "enrolments": kept.enrolments,
         }
-        return {log: read_entry(one) for log, one in heads.items() if one is not None}
-    except (ValidationError, InvalidMessageError) as error:
+        return {log: _frontier(one) for log, one in seen.items() if one is not None}
+    except (ValidationError, ValueError) as error:
         raise InputError(
             f"{path.name} is no witness of the evidence log.",
             reason="office.witness",
@@ -83,16 +88,25 @@ def read_witness(path: Path) -> dict[Log, EvidenceEntry]:
         ) from error
 
 
-def write_witness(path: Path, heads: dict[Log, EvidenceEntry]) -> None:
-    """Keep heads, in place of the earlier ones.
+def _frontier(seen: SeenLog) -> Frontier:
+    if len(seen.hashes) != len(frontier_nodes(seen.size)):
+        raise ValueError("a tree of this size has another number of full subtrees")
+    return Frontier(seen.size, tuple(map(bytes.fromhex, seen.hashes)))
+
+
+def write_witness(path: Path, seen: dict[Log, Frontier]) -> None:
+    """Keep what was seen of the logs, in place of what was kept earlier.
 
     Args:
-        heads: By log, verified.
+        seen: By log, verified.
 
     Raises:
         StorageError: The disk refuses (`office.file`).
     """
-    kept = {log: shown_entry(entry) for log, entry in heads.items()}
+    kept = {
+        log: SeenLog(size=tree.size, hashes=[one.hex() for one in tree.hashes])
+        for log, tree in seen.items()
+    }
     text = Witness.model_validate(kept).model_dump_json(indent=1) + "\n"
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:

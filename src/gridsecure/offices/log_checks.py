@@ -1,4 +1,4 @@
-"""What an office finds in the log it fetched: a chain that holds, the order, registrations."""
+"""What an office finds in the log it fetched: a tree that holds, the order, registrations."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from gridsecure.credentials.log_details import REGISTERED, commitment
 from gridsecure.errors import AccessDeniedError
 from gridsecure.store.evidence import EvidenceEntry, verify_entries
+from gridsecure.transparency.tree import Frontier
 
 
 def find_ordered_entry(
-    entries: Sequence[EvidenceEntry], *, name: str, witnessed: EvidenceEntry | None
+    entries: Sequence[EvidenceEntry], *, name: str, witnessed: Frontier | None
 ) -> EvidenceEntry:
     """The entry of a name, in a log that holds.
 
     Args:
         entries: The log as fetched.
         name: Hash of the entry.
-        witnessed: An entry this office kept from an earlier time.
+        witnessed: What this office kept of the log at an earlier time.
 
     Raises:
-        AuditBrokenError: The log does not hold (`audit.chain`).
+        AuditBrokenError: The log does not hold (`audit.log`).
         AccessDeniedError: It has no such entry (`authenticity.warrant`).
     """
     verify_entries(entries, witnessed=witnessed)
-    known = [*entries, *([witnessed] if witnessed else [])]
-    found = next((entry for entry in known if entry.hash == name), None)
+    found = next((entry for entry in entries if entry.hash == name), None)
     if found is None:
         raise not_ordered_error()
     return found
@@ -53,7 +53,7 @@ def find_committing_entry(
     Args:
         leaves: As the desk shows them.
         wanted: The leaf of the registration that the order is about.
-        entries: The log, its chain verified.
+        entries: The log, verified.
         order: The entry that holds the order.
 
     Raises:
@@ -76,7 +76,7 @@ def list_committed_leaves(
 
     Args:
         leaves: By hash of a log entry, its leaves as the desk shows them.
-        entries: The log, its chain verified.
+        entries: The log, verified.
         order: The entry that holds the order.
 
     Raises:

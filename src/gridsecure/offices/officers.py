@@ -1,7 +1,7 @@
 """An officer at the identity service: signed in with a key, for one office.
 
 What the service refuses is told with its own reason and remedy. The log is fetched whole and its
-chain recomputed here, against the head that this office kept the last time.
+tree recomputed here, against what this office kept of it the last time.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from gridsecure.offices.files import Log, read_witness, write_witness
 from gridsecure.offices.log_checks import registration_entries
 from gridsecure.store.evidence import EvidenceEntry, verify_entries
 from gridsecure.store.log_entries import read_entry
+from gridsecure.transparency.tree import Frontier
 from gridsecure.wire.client import AnswerT, Client
 from gridsecure.wire.identity import (
     EvidenceShown,
@@ -197,24 +198,26 @@ def check_half(office: Office, key: OpenerKey, *, suite: Suite) -> None:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedLog:
-    """A log as fetched, its chain recomputed.
+    """A log as fetched, its tree recomputed.
 
     Args:
-        witnessed: The head this office had kept, if any.
+        tree: What this office keeps of it now.
+        witnessed: What this office had kept of it, if anything.
     """
 
     entries: list[EvidenceEntry] = field(repr=False)
-    witnessed: EvidenceEntry | None
+    tree: Frontier
+    witnessed: Frontier | None
 
 
 def fetch_verified_log(office: Office, log: Log, *, witness: Path) -> VerifiedLog:
-    """Fetch a log, verify it against the witness, and keep its head as the new witness.
+    """Fetch a log, verify it against the witness, and keep its tree's frontier as the new witness.
 
     Args:
         office: Who is signed in.
 
     Raises:
-        AuditBrokenError: It does not hold, or is not the one of the last time (`audit.chain`).
+        AuditBrokenError: It does not hold, or is not the one of the last time (`audit.log`).
         GridSecureError: The service refused.
         StorageError: The witness cannot be read or written.
     """
@@ -229,10 +232,9 @@ def fetch_verified_log(office: Office, log: Log, *, witness: Path) -> VerifiedLo
         if portion[0].index != after + 1:
             raise InvalidMessageError("The service shows entries that were not asked for.")
         entries += portion
-    verify_entries(entries, witnessed=heads.get(log))
-    if entries:
-        write_witness(witness, heads | {log: entries[-1]})
-    return VerifiedLog(entries, heads.get(log))
+    tree = verify_entries(entries, witnessed=heads.get(log))
+    write_witness(witness, heads | {log: tree})
+    return VerifiedLog(entries, tree, heads.get(log))
 
 
 def fetch_leaves(

@@ -30,7 +30,7 @@ class Tools:
 
     Args:
         opener_key: File of its half of the opening key.
-        witness: File with the heads of the log it kept.
+        witness: File with what it saw of the log.
     """
 
     opener_key: Path
@@ -54,7 +54,7 @@ class ComputedShare:
     def is_witnessed(self) -> bool:
         """Whether this office had seen the registration before it was asked."""
         kept = self.log.witnessed
-        return kept is not None and self.registered.index <= kept.index
+        return kept is not None and self.registered.index < kept.size
 
 
 def compute_share(office: Office, name: str, *, tools: Tools) -> ComputedShare:
@@ -65,7 +65,7 @@ def compute_share(office: Office, name: str, *, tools: Tools) -> ComputedShare:
         name: Hash of the order's log entry.
 
     Raises:
-        AuditBrokenError: The log does not hold (`audit.chain`).
+        AuditBrokenError: The log does not hold (`audit.log`).
         AccessDeniedError: It orders no such opening, its escrow was not registered before, or the
             half of the key is another's.
         GridSecureError: The service refused.
@@ -100,7 +100,7 @@ def search_steps(
         report: Told of every batch.
 
     Raises:
-        AuditBrokenError: The log does not hold (`audit.chain`).
+        AuditBrokenError: The log does not hold (`audit.log`).
         AccessDeniedError: It orders no such search, an escrow was not registered before, or the
             half of the key is another's.
         GridSecureError: The service refused.

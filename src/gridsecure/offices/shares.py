@@ -1,7 +1,7 @@
 """What an office computes for itself, with its half of the opening key, on its own machine.
 
-It believes nothing it is told: it recomputes the chain of the log entries it fetched, best from an
-entry it kept the last time, finds the order in it, and compares what it is asked with what the
+It believes nothing it is told: it recomputes the tree of the log entries it fetched, against what
+it kept of the log the last time, finds the order in it, and compares what it is asked with what the
 order says. The escrows it works on must be those that the log committed to when they were
 registered (`log_checks`), so that it needs the whole log and not its end. In a search by person it
 answers three steps:
@@ -54,6 +54,7 @@ from gridsecure.offices.log_checks import (
     not_ordered_error,
 )
 from gridsecure.store.evidence import EvidenceEntry
+from gridsecure.transparency.tree import Frontier
 
 _MARK: Final = b"gridsecure-own-blindings-1"
 
@@ -64,17 +65,17 @@ def share_for(
     entries: Sequence[EvidenceEntry],
     key: OpenerKey,
     suite: Suite,
-    witnessed: EvidenceEntry | None = None,
+    witnessed: Frontier | None = None,
 ) -> bytes:
     """Check an order in the log; return this office's share for it.
 
     Args:
         document: What is to be opened, as the desk shows it.
         entries: The log as fetched, from its first entry on.
-        witnessed: An entry this office kept from an earlier time.
+        witnessed: What this office kept of the log at an earlier time.
 
     Raises:
-        AuditBrokenError: The log does not hold (`audit.chain`).
+        AuditBrokenError: The log does not hold (`audit.log`).
         AccessDeniedError: It does not hold this order (`authenticity.warrant`), or did not commit
             to this escrow of this pseudonym before (`authenticity.escrow`).
         InvalidMessageError: A malformed escrow.
@@ -107,7 +108,7 @@ def check_search(
     *,
     entries: Sequence[EvidenceEntry],
     leaves: Mapping[str, Sequence[str]],
-    witnessed: EvidenceEntry | None = None,
+    witnessed: Frontier | None = None,
 ) -> CheckedSearch:
     """Check that the log orders exactly this search, once before its first batch.
 
@@ -118,7 +119,7 @@ def check_search(
         witnessed: As for `share_for`.
 
     Raises:
-        AuditBrokenError: The log does not hold (`audit.chain`).
+        AuditBrokenError: The log does not hold (`audit.log`).
         AccessDeniedError: It does not hold this order (`authenticity.warrant`), or leaves are not
             what it committed to before (`authenticity.escrow`).
     """

@@ -137,6 +137,11 @@ def write_session(engine: Engine) -> Iterator[Session]:
         ) from failed
 
 
+def is_writing(connection: Connection) -> bool:
+    """Whether a transaction has the write lock since it began, as those of `write_session`."""
+    return bool(connection.get_execution_options().get(_WRITES, False))
+
+
 def lock_writes(connection: Connection) -> None:
     """On PostgreSQL: from here on nobody else writes until this transaction ends.
 

@@ -1,86 +1,97 @@
-"""The evidence log: append-only rows, each carrying the SM3 digest of itself and its predecessor.
+"""The evidence log: append-only rows, the leaves of a Merkle tree that strangers can check.
 
-    hash_n = SM3(canonical JSON of [version, index, at, actor, action, detail, hash_(n-1)])
+    record = canonical JSON of [version, at, actor, action, detail]
+    hash   = SM3(record)                      the entry's name
+    entry  = "gridsecure-entry-1 sm3:" ‖ SM3(salt ‖ hash)      what everybody may see
 
-The first row's predecessor is 64 zeros. A JSON array of strings and one number has exactly one
-reading, so no two rows share a preimage; `detail` enters as the very text that is stored.
+A JSON array of strings has exactly one reading, so no two records share a preimage; `detail` enters
+as the very text that is stored. The salt keeps a stranger from finding a record by trying: tiles of
+entries are public, records are not. Entries of before there was a tree keep their names, which also
+cover their index and the hash before theirs (`previous`).
 
 Invariants:
 - Indexes count 0, 1, 2 without gaps; two writers never get the same one.
+- No record is in the log twice: what is appended again is the entry that is there.
 - Triggers refuse UPDATE and DELETE, on PostgreSQL also TRUNCATE. They guard against mistakes; the
-  chain guards against whoever edits the file or owns the server.
+  tree guards against whoever edits the file or owns the server (`log_tree`).
 
-What the chain alone cannot show: that its newest rows were cut off, or that all of it was written
-anew. Give `verify_chain` a head that a witness kept. Never put a reading, plaintext, key or token
-into a row.
+What the tree alone cannot show: that its newest rows were cut off, or that all of it was written
+anew. Give `verify_log` what a witness kept. Never put a reading, plaintext, key or token into a
+row.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import DDL, Connection, Table, event
+from sqlalchemy import DDL, BigInteger, Connection, Integer, Table, bindparam, event
+from sqlalchemy import select as select_columns
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import registry
-from sqlmodel import Field, Session, SQLModel, col, delete, select
+from sqlmodel import Field, Session, SQLModel, col, delete, insert, select
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, StorageError
-from gridsecure.store.database import lock_writes
+from gridsecure.store.database import is_writing, lock_writes
+from gridsecure.transparency.tree import Frontier, Hashes, Node, leaf_hash, new_nodes
 
 _REFUSED: Final = "the evidence log is append-only"
-_GUARDS: Final = (
-    *(
+
+
+def _guards(table: str) -> tuple[tuple[str, str], ...]:
+    return (
+        *(
+            (
+                "sqlite",
+                f"CREATE TRIGGER IF NOT EXISTS {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+                f"BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END",
+            )
+            for verb in ("UPDATE", "DELETE")
+        ),
         (
-            "sqlite",
-            f"CREATE TRIGGER IF NOT EXISTS evidence_no_{verb.lower()} BEFORE {verb} ON evidence "
-            f"BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END",
-        )
-        for verb in ("UPDATE", "DELETE")
-    ),
-    (
-        "postgresql",
-        "CREATE OR REPLACE FUNCTION evidence_append_only() RETURNS trigger LANGUAGE plpgsql "
-        f"AS $$ BEGIN RAISE EXCEPTION '{_REFUSED}'; END $$",
-    ),
-    (
-        "postgresql",
-        "CREATE OR REPLACE TRIGGER evidence_append_only "
-        "BEFORE UPDATE OR DELETE OR TRUNCATE ON evidence "
-        "FOR EACH STATEMENT EXECUTE FUNCTION evidence_append_only()",
-    ),
-)
+            "postgresql",
+            "CREATE OR REPLACE FUNCTION evidence_append_only() RETURNS trigger LANGUAGE plpgsql "
+            f"AS $$ BEGIN RAISE EXCEPTION '{_REFUSED}'; END $$",
+        ),
+        (
+            "postgresql",
+            f"CREATE OR REPLACE TRIGGER {table}_append_only "
+            f"BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION evidence_append_only()",
+        ),
+    )
 
 
 def append_only(table: Table) -> None:
-    """Guard the evidence table as it is created, against mistakes.
-
-    Args:
-        table: The table named `evidence`.
-    """
-    for dialect, statement in _GUARDS:
+    """Guard a table of the log as it is created, against mistakes."""
+    for dialect, statement in _guards(table.name):
         guard = DDL(statement)  # type: ignore[no-untyped-call] # the library left it without types
         event.listen(table, "after_create", guard.execute_if(dialect=dialect))
 
 
 def guard_log(connection: Connection) -> None:
-    """Guard an evidence table that is there already; one that is guarded stays as it is."""
-    for dialect, statement in _GUARDS:
-        if connection.dialect.name == dialect:
-            connection.exec_driver_sql(statement)
+    """Guard tables of the log that are there already; one that is guarded stays as it is."""
+    for table in EvidenceRow.metadata.tables:
+        for dialect, statement in _guards(table):
+            if connection.dialect.name == dialect:
+                connection.exec_driver_sql(statement)
 
 
 JSON = str | int | float | bool | None | Sequence["JSON"] | Mapping[str, "JSON"]
 """What a detail may hold."""
 
-GENESIS: Final = "0" * 64
-"""The hash before the first row."""
+RECORD_VERSION: Final = "gridsecure-evidence-2"
+CHAINED_VERSION: Final = "gridsecure-evidence-1"
+"""Of entries from before there was a tree."""
 
-_VERSION: Final = "gridsecure-evidence-1"
+_RECORD: Final = ("at", "actor", "action", "detail")
+_ENTRY: Final = "gridsecure-entry-1 sm3:"
+_SALT_BYTES: Final = 16
 
 
 class _Log(SQLModel, registry=registry()):
@@ -97,8 +108,37 @@ class EvidenceRow(_Log, table=True):
     actor: str
     action: str = Field(index=True)
     detail: str
-    previous: str = Field(unique=True)
+    previous: str
     hash: str = Field(unique=True)
+    salt: str
+
+
+class NodeRow(_Log, table=True):
+    """A full subtree of two or more leaves; `place` is its number in the tree, read in order."""
+
+    __tablename__ = "evidence_node"
+
+    place: int = Field(
+        primary_key=True,
+        sa_type=BigInteger().with_variant(Integer, "sqlite"),
+        sa_column_kwargs={"autoincrement": False},
+    )
+    hash: bytes
+
+
+# Written once: an append costs as much as its statements.
+_LOG: Final = EvidenceRow.metadata.tables["evidence"]
+_TREE: Final = EvidenceRow.metadata.tables["evidence_node"]
+_ADD_ROW: Final = insert(_LOG)
+_ADD_NODES: Final = insert(_TREE)
+_LAST: Final = select_columns(_LOG.c.index).order_by(_LOG.c.index.desc()).limit(1)
+_BY_HASH: Final = select_columns(_LOG).where(_LOG.c.hash == bindparam("name"))
+_LEAVES: Final = select_columns(_LOG.c.index, _LOG.c.hash, _LOG.c.salt).where(
+    _LOG.c.index.in_(bindparam("indexes", expanding=True))
+)
+_INNER: Final = select_columns(_TREE.c.place, _TREE.c.hash).where(
+    _TREE.c.place.in_(bindparam("places", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +150,9 @@ class EvidenceEntry:
         at: When, in UTC.
         action: What was done, dotted, e.g. `release.refused`.
         detail: Canonical JSON of what it was about: digests, ids, counts.
-        previous: The hash before it.
-        hash: Its own hash; publish the newest one to a witness.
+        previous: Of an entry from before there was a tree, the hash before it; else empty.
+        hash: Its own hash, which is its name.
+        salt: What hides it in the public entry.
     """
 
     index: int
@@ -121,17 +162,58 @@ class EvidenceEntry:
     detail: str
     previous: str
     hash: str
+    salt: str
+
+    @property
+    def record(self) -> str:
+        """The text whose SM3 digest is its hash."""
+        if self.previous:
+            content = [CHAINED_VERSION, self.index, *self._content, self.previous]
+        else:
+            content = [RECORD_VERSION, *self._content]
+        return _canonical(content)
+
+    @property
+    def leaf(self) -> bytes:
+        """Hash of its leaf in the tree."""
+        return leaf_hash(public_entry(self.hash, salt=self.salt))
+
+    @property
+    def is_itself(self) -> bool:
+        """Whether its hash is that of its record."""
+        return self.hash == sm3_hex(self.record.encode())
+
+    @property
+    def _content(self) -> list[JSON]:
+        return [_when(self.at), self.actor, self.action, self.detail]
+
+
+def public_entry(name: str, *, salt: str) -> bytes:
+    """What everybody may see of an entry.
+
+    Args:
+        name: Its hash.
+    """
+    return (_ENTRY + sm3_hex(bytes.fromhex(salt) + bytes.fromhex(name))).encode()
+
+
+def place_of(node: Node) -> int:
+    """The number of a node of a tree read in order: leaves have the even ones."""
+    return (node.number << (node.level + 1)) + (1 << node.level) - 1
 
 
 def append(
     session: Session, *, at: datetime, actor: str, action: str, detail: Mapping[str, JSON]
 ) -> EvidenceEntry:
-    """Add a row to the session's transaction; it is kept when that commits.
+    """Add an entry to the session's transaction; it is kept when that commits.
 
     Args:
         session: Best from `write_session`. In any other session, append before reading anything.
         at: When it happened, aware.
         detail: What it was about; no readings, plaintexts, keys or tokens.
+
+    Returns:
+        The entry; of a record that the log has, the one that is there.
 
     Raises:
         StorageError: `storage.busy`: another writer came first. Roll back and try again.
@@ -140,93 +222,107 @@ def append(
     """
     if at.tzinfo is None:
         raise ValueError("evidence needs a time with a zone")
-    text = _canonical(dict(detail))
+    record = [RECORD_VERSION, _when(at), actor, action, _canonical(dict(detail))]
+    row: dict[str, Any] = dict(zip(_RECORD, record[1:], strict=True))
+    row |= {"previous": "", "hash": sm3_hex(_canonical(record).encode()), "salt": new_salt()}
     try:
-        # Before the head is read: two writers with one head would fork the chain.
-        _lock(session)
-        last = find_head(session)
-        row = EvidenceRow(
-            index=0 if last is None else last.index + 1,
-            at=_when(at),
-            actor=actor,
-            action=action,
-            detail=text,
-            previous=GENESIS if last is None else last.hash,
-            hash="",
-        )
-        row.hash = _row_hash(row)
-        session.add(row)
-        session.flush()
+        connection = _lock(session)
+        known = connection.execute(_BY_HASH, {"name": row["hash"]}).first()
+        if known is not None:
+            return read_row(EvidenceRow(**known._asdict()))
+        row["index"] = _size(connection)
+        connection.execute(_ADD_ROW, row)
+        entry = read_row(EvidenceRow(**row))
+        made = new_nodes(entry.index, entry.leaf, lambda nodes: _nodes(connection, nodes))
+        _keep_nodes(connection, made)
     except (IntegrityError, OperationalError) as refused:
         raise StorageError(
             "The evidence log could not store an entry.",
             reason="storage.busy",
             remedy="Roll the transaction back, check the free disk space, and try again.",
         ) from refused
-    return _entry(row)
+    return entry
+
+
+def new_salt() -> str:
+    """A fresh salt, as text."""
+    return secrets.token_hex(_SALT_BYTES)
+
+
+def count_entries(session: Session) -> int:
+    """How many entries the log has, which is the size of its tree."""
+    return _size(session.connection())
+
+
+def read_nodes(session: Session, nodes: Iterable[Node]) -> Hashes:
+    """Hashes of nodes that the tree has.
+
+    Raises:
+        AuditBrokenError: One is missing (`audit.log`).
+    """
+    return _nodes(session.connection(), list(nodes))
+
+
+def insert_nodes(session: Session, nodes: Hashes) -> None:
+    """Keep nodes that are full now."""
+    _keep_nodes(session.connection(), nodes)
+
+
+def _size(connection: Connection) -> int:
+    last = connection.execute(_LAST).scalar()
+    return 0 if last is None else last + 1
+
+
+def _nodes(connection: Connection, nodes: Sequence[Node]) -> Hashes:
+    leaves = [node.number for node in nodes if node.level == 0]
+    places = {place_of(node): node for node in nodes if node.level}
+    found: dict[Node, bytes] = {}
+    if leaves:
+        for index, name, salt in connection.execute(_LEAVES, {"indexes": leaves}):
+            found[Node(0, index)] = leaf_hash(public_entry(name, salt=salt))
+    if places:
+        for place, value in connection.execute(_INNER, {"places": list(places)}):
+            found[places[place]] = value
+    for node in nodes:
+        if node not in found:
+            raise broken_log(node.number << node.level)
+    return found
+
+
+def _keep_nodes(connection: Connection, nodes: Hashes) -> None:
+    if nodes:
+        rows = [{"place": place_of(node), "hash": value} for node, value in nodes.items()]
+        connection.execute(_ADD_NODES, rows)
 
 
 def find_head(session: Session) -> EvidenceEntry | None:
     """Return the newest entry, or None while the log is empty."""
     row = session.exec(select(EvidenceRow).order_by(col(EvidenceRow.index).desc()).limit(1)).first()
-    return None if row is None else _entry(row)
-
-
-def verify_chain(session: Session, *, witnessed: EvidenceEntry | None = None) -> int:
-    """Recompute the whole chain and return its length.
-
-    Args:
-        witnessed: An entry kept elsewhere, which must still be in the log unchanged. It reveals
-            a log whose end was cut off or that was written anew.
-
-    Raises:
-        AuditBrokenError: Naming the first index that does not hold.
-    """
-    expected, previous = 0, GENESIS
-    # Read what is stored, in portions, even where the session remembers rows from before.
-    reading = {"yield_per": 1000, "populate_existing": True}
-    rows = select(EvidenceRow).order_by(col(EvidenceRow.index))
-    with session.exec(rows, execution_options=reading) as stored:  # a server's cursor is closed
-        for row in stored:
-            if row.index != expected or row.previous != previous or row.hash != _row_hash(row):
-                raise _broken(expected)
-            if witnessed and row.index == witnessed.index and row.hash != witnessed.hash:
-                raise _broken(expected)
-            expected, previous = expected + 1, row.hash
-    if witnessed is not None and witnessed.index >= expected:
-        raise _broken(expected)
-    return expected
+    return None if row is None else read_row(row)
 
 
 def verify_entries(
-    entries: Sequence[EvidenceEntry], *, witnessed: EvidenceEntry | None = None
-) -> int:
-    """Recompute the chain of entries that somebody else read; return how many there are.
+    entries: Sequence[EvidenceEntry], *, witnessed: Frontier | None = None
+) -> Frontier:
+    """Recompute the tree of entries that somebody else read; return what a witness keeps of it.
 
     Args:
-        entries: As fetched: the whole log, or what follows the witnessed entry.
-        witnessed: An entry kept from an earlier time. It must be among them unchanged, or right
-            before them.
+        entries: As fetched, from the first one on.
+        witnessed: What was kept at an earlier time; the log must begin with it.
 
     Raises:
-        AuditBrokenError: Naming the first index that does not hold.
+        AuditBrokenError: Naming the first index that does not hold (`audit.log`).
     """
-    expected, previous = 0, GENESIS
-    if witnessed is not None and (not entries or entries[0].index == witnessed.index + 1):
-        expected, previous = witnessed.index + 1, witnessed.hash
+    tree = Frontier()
     for entry in entries:
-        follows = entry.index == expected and entry.previous == previous
-        is_other = (
-            witnessed is not None
-            and entry.index == witnessed.index
-            and entry.hash != witnessed.hash
-        )
-        if not follows or is_other or entry.hash != _entry_hash(entry):
-            raise _broken(expected)
-        expected, previous = expected + 1, entry.hash
-    if witnessed is not None and witnessed.index >= expected:
-        raise _broken(expected)
-    return len(entries)
+        if entry.index != tree.size or not entry.is_itself:
+            raise broken_log(tree.size)
+        tree = tree.grow([entry.leaf])
+        if witnessed is not None and tree.size == witnessed.size and tree != witnessed:
+            raise broken_log(entry.index)
+    if witnessed is not None and witnessed.size > tree.size:
+        raise broken_log(tree.size)
+    return tree
 
 
 def list_entries_after(session: Session, index: int, *, limit: int = 1000) -> list[EvidenceEntry]:
@@ -237,13 +333,15 @@ def list_entries_after(session: Session, index: int, *, limit: int = 1000) -> li
         limit: At most so many.
     """
     rows = select(EvidenceRow).where(col(EvidenceRow.index) > index)
-    return [_entry(row) for row in session.exec(rows.order_by(col(EvidenceRow.index)).limit(limit))]
+    return [
+        read_row(row) for row in session.exec(rows.order_by(col(EvidenceRow.index)).limit(limit))
+    ]
 
 
 def list_entries_of(session: Session, *actions: str) -> list[EvidenceEntry]:
     """Every entry of these actions, in order."""
     rows = select(EvidenceRow).where(col(EvidenceRow.action).in_(actions))
-    return [_entry(row) for row in session.exec(rows.order_by(col(EvidenceRow.index)))]
+    return [read_row(row) for row in session.exec(rows.order_by(col(EvidenceRow.index)))]
 
 
 def find_entry(session: Session, name: str) -> EvidenceEntry | None:
@@ -253,24 +351,27 @@ def find_entry(session: Session, name: str) -> EvidenceEntry | None:
         name: The hash.
     """
     row = session.exec(select(EvidenceRow).where(EvidenceRow.hash == name)).first()
-    return None if row is None else _entry(row)
+    return None if row is None else read_row(row)
 
 
-def _lock(session: Session) -> None:
-    """Take the write lock before the head is read: nobody else appends until this one ends."""
+def broken_log(index: int) -> AuditBrokenError:
+    """What is raised of a log that does not hold from an index on."""
+    return AuditBrokenError(
+        f"The evidence log is broken at entry {index}.",
+        reason="audit.log",
+        remedy="Stop releases, keep the file as it is, and compare with the witness copy.",
+    )
+
+
+def _lock(session: Session) -> Connection:
+    """Take the write lock before the head is read: two writers with one head would fork the log."""
+    session.flush()
     connection = session.connection()
     if connection.dialect.name == "postgresql":
         lock_writes(connection)
-    else:  # deletes nothing, but makes SQLite take its lock
-        session.exec(delete(EvidenceRow).where(col(EvidenceRow.index) < 0))
-
-
-def _broken(index: int) -> AuditBrokenError:
-    return AuditBrokenError(
-        f"The evidence log is broken at entry {index}.",
-        reason="audit.chain",
-        remedy="Stop releases, keep the file as it is, and compare with the witness copy.",
-    )
+    elif not is_writing(connection):  # deletes nothing, but makes SQLite take its lock
+        connection.execute(delete(EvidenceRow).where(col(EvidenceRow.index) < 0))
+    return connection
 
 
 def _canonical(value: object) -> str:
@@ -280,30 +381,12 @@ def _canonical(value: object) -> str:
     )
 
 
-def _row_hash(row: EvidenceRow) -> str:
-    content = [_VERSION, row.index, row.at, row.actor, row.action, row.detail, row.previous]
-    return sm3_hex(_canonical(content).encode())
-
-
-def _entry_hash(entry: EvidenceEntry) -> str:
-    return _row_hash(
-        EvidenceRow(
-            index=entry.index,
-            at=_when(entry.at),
-            actor=entry.actor,
-            action=entry.action,
-            detail=entry.detail,
-            previous=entry.previous,
-            hash="",
-        )
-    )
-
-
 def _when(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def _entry(row: EvidenceRow) -> EvidenceEntry:
+def read_row(row: EvidenceRow) -> EvidenceEntry:
+    """An entry from its row."""
     return EvidenceEntry(
         index=row.index,
         at=datetime.fromisoformat(row.at),
@@ -312,7 +395,9 @@ def _entry(row: EvidenceRow) -> EvidenceEntry:
         detail=row.detail,
         previous=row.previous,
         hash=row.hash,
+        salt=row.salt,
     )
 
 
-append_only(EvidenceRow.__table__)  # type: ignore[attr-defined] # SQLModel makes it
+for _table in EvidenceRow.metadata.sorted_tables:
+    append_only(_table)

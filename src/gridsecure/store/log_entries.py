@@ -1,4 +1,4 @@
-"""The evidence log as it travels to an office, which checks the chain for itself."""
+"""The evidence log as it travels to an office, which checks the tree for itself."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def shown_entry(entry: EvidenceEntry) -> LogEntry:
         detail=entry.detail,
         previous=entry.previous,
         hash=entry.hash,
+        salt=entry.salt,
     )
 
 
@@ -53,4 +54,5 @@ def read_entry(message: LogEntry) -> EvidenceEntry:
         detail=message.detail,
         previous=message.previous,
         hash=message.hash,
+        salt=message.salt,
     )

@@ -83,8 +83,7 @@ def old_records(connection: Connection) -> Iterator[OldRecords]:
 
 def create_evidence(connection: Connection) -> None:
     """Create the evidence log, or give one that is there its new index; either is guarded."""
-    log = EvidenceRow.metadata.tables["evidence"]
-    log.create(connection, checkfirst=True)
-    for index in log.indexes:
+    EvidenceRow.metadata.create_all(connection)
+    for index in EvidenceRow.metadata.tables["evidence"].indexes:
         index.create(connection, checkfirst=True)
     guard_log(connection)

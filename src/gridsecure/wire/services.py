@@ -22,13 +22,17 @@ class Answer(BaseModel):
 
 
 class About(Answer):
-    """What a service says of itself; the last two are the identity service's."""
+    """What a service says of itself; the last two are the identity service's.
+
+    `logs` are the public keys of its logs by their paths, each as signed notes name keys.
+    """
 
     zone: str
     title: str
     description: str
     version: str
     sm2_engines: list[str]
+    logs: dict[str, list[str]]
     periods: list[str] | None = None
     local_demonstration_only: list[str] | None = None
 
@@ -57,11 +61,3 @@ class ReasonMeaning(Answer):
         """A code with each message and remedy that stands under it."""
         said = [Meaning(message=message, remedy=remedy) for message, remedy in meanings]
         return cls(code=code, meanings=said)
-
-
-class EvidenceHead(Answer):
-    """The newest entry of an evidence log: its place, hash and time; of an empty log no place."""
-
-    index: int | None
-    hash: str
-    at: str | None

@@ -187,7 +187,7 @@ class FormerSourceKeyRow(Kept, Row, table=True):
 
 
 SCHEMA: Final = Schema(
-    head="enrolments_0003",
+    head="enrolments_0004",
     metadata=Row.metadata,
     scripts=Path(__file__).parent / "migrations",
 )

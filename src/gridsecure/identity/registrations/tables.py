@@ -105,7 +105,7 @@ class ChallengeRow(GivenOnce, Row, table=True):
 
 
 SCHEMA: Final = Schema(
-    head="registrations_0002",
+    head="registrations_0003",
     metadata=Row.metadata,
     scripts=Path(__file__).parent / "migrations",
 )

@@ -390,5 +390,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0010"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0011"
 )

@@ -17,6 +17,7 @@ from gridsecure.messages import Signed
 from gridsecure.plans.cells import Minima
 from gridsecure.policy.decisions import asked_for, find_minima
 from gridsecure.policy.language import Policy, Resolution
+from gridsecure.store.log_tree import SignedLog
 from gridsecure.store.objects import ObjectStore
 
 Settlement = Callable[[str, Sequence[str]], list[str]]
@@ -65,6 +66,7 @@ class AuthorityZone:
         objects: Published key objects and sealed statements.
         checks: What executes plans again.
         signing_key: Signs key notices, orders to the vault and release certificates.
+        log: Signs what the evidence log is at a moment.
         platform: The compute platform's key by thumbprint.
         identity: The identity authority's key by thumbprint; gateways are known by it alone.
         office: The billing office's key by thumbprint; it closes months.
@@ -79,6 +81,7 @@ class AuthorityZone:
     objects: ObjectStore
     checks: Checks
     signing_key: Sm2PrivateKey = field(repr=False)
+    log: SignedLog
     platform: Mapping[str, Sm2PublicKey]
     identity: Mapping[str, Sm2PublicKey]
     office: Mapping[str, Sm2PublicKey]
