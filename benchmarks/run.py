@@ -18,6 +18,7 @@ from benchmarks.intake_costs import intake_costs
 from benchmarks.key_sets import make_keys
 from benchmarks.library_vectors import library_vectors
 from benchmarks.list_readers import list_readers
+from benchmarks.log_costs import log_costs
 from benchmarks.machine import describe_machine
 from benchmarks.peers import peers
 from benchmarks.receipt_waits import receipt_waits
@@ -67,6 +68,8 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     figures += identity_costs(sizes=sizes)
     report(f"enrolment of {sizes.enrolled} meter points")
     figures += enrolment_costs(sizes=sizes)
+    report(f"evidence log, {sizes.log_entries:,} entries")
+    figures += log_costs(sizes=sizes)
     if sizes.readers:
         report(f"lists, {sizes.readers} connections")
         figures += list_readers(sizes=sizes)

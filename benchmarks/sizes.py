@@ -26,6 +26,7 @@ class BenchSizes:
         large_body: Readings of one body that a gateway takes in.
         sources: That send batches of a day at once.
         source_batches: Batches of each of them.
+        log_entries: Of the log that an inclusion proof is read from.
         repeats: A timing is the best of at most this many repetitions.
         seconds: No repetition of one timing begins after this time [s].
     """
@@ -45,6 +46,7 @@ class BenchSizes:
     large_body: int
     sources: int
     source_batches: int
+    log_entries: int
     repeats: int
     seconds: float
 
@@ -67,6 +69,7 @@ class BenchSizes:
             large_body=10_000_000,
             sources=100,
             source_batches=20,
+            log_entries=10_000_000,
             repeats=9,
             seconds=6.0,
         )
@@ -90,6 +93,7 @@ class BenchSizes:
             large_body=4_000,
             sources=2,
             source_batches=2,
+            log_entries=2_000,
             repeats=1,
             seconds=0.5,
         )

@@ -68,8 +68,8 @@ from gridsecure.store.log_tree import SignedLog, verify_log
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.pages import PageAsked
 from gridsecure.store.schema import migrate
-from tests.approving import APPROVERS, approval_of
 from gridsecure.transparency.checkpoints import LogSigner
+from tests.approving import APPROVERS, approval_of
 from tests.grid_simulator import (
     NOW,
     OFFICE,

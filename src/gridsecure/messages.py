@@ -441,7 +441,10 @@ class PreviewCell(Message):
 
 
 class ShadowPreview(Message):
-    """What a shadow run would change, as the authority signs it. Nothing was released."""
+    """What a shadow run would change, as the authority signs it. Nothing was released.
+
+    `evidence_head` and `log_proof` are as in a certificate.
+    """
 
     kind: ClassVar[str] = "shadow-preview"
     preview_id: str
@@ -456,6 +459,7 @@ class ShadowPreview(Message):
     minimum_members: int
     cells: list[PreviewCell]
     evidence_head: Digest
+    log_proof: str = ""
     policy: Digest = ""
     policy_name: str = ""
     policy_version: int = 0
@@ -486,6 +490,9 @@ class ReleaseCertificate(Message):
 
     `subject` is the exact text of what officers approved, and `approvals` are their signatures, as
     `gridsecure.approvals` reads them.
+
+    `evidence_head` is the hash of its entry in the authority's log, and `log_proof` proves that the
+    entry is there (`store.proved_entries`); certificates of before there was a tree have no proof.
     """
 
     kind: ClassVar[str] = "release"
@@ -503,6 +510,7 @@ class ReleaseCertificate(Message):
     cells: list[CellTotal]
     statements: dict[str, Digest]
     evidence_head: Digest
+    log_proof: str = ""
     policy: Digest = ""
     policy_name: str = ""
     policy_version: int = 0

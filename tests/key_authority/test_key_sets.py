@@ -45,7 +45,14 @@ from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import migrate
 from gridsecure_api.settings import VaultSettings
 from tests.approving import APPROVERS
-from tests.authority_simulator import KEK, key_set_request, own_vault, place_of, settlement, signed_log
+from tests.authority_simulator import (
+    KEK,
+    key_set_request,
+    own_vault,
+    place_of,
+    settlement,
+    signed_log,
+)
 from tests.grid_simulator import NOW, GridSimulator, grid_keys, registry
 from tests.held_policy import POLICY
 from tests.vault_services import RunningVault, running_vault, vault_settings, why_not_started

@@ -31,10 +31,12 @@ from gridsecure.identity_messages import (
 from gridsecure.messages import sign_message
 from gridsecure.offices.log_checks import registration_entries
 from gridsecure.offices.shares import check_search, search_answer, share_for
-from gridsecure.store.database import open_database
+from gridsecure.store.database import open_database, read_session
 from gridsecure.store.evidence import EvidenceEntry
 from gridsecure.store.log_entries import read_entry
+from gridsecure.store.log_tree import read_frontier
 from gridsecure.store.schema import migrate
+from gridsecure.transparency.checkpoints import read_checkpoint
 from gridsecure_api.identity import create_identity_app
 from gridsecure_api.settings import UserEntry
 from tests.apps.identity_peers import (
@@ -154,6 +156,8 @@ class IdentityWorld:
     def __init__(self, client: TestClient, rows: dict[str, int]) -> None:
         self.client, self.rows = client, rows
         self.app: FastAPI = client.app
+        with read_session(self.app.state.zone.registrations) as session:
+            self.seen = read_frontier(session)
 
     def run_month(self) -> None:
         """Every request of the identity service."""
@@ -171,6 +175,8 @@ class IdentityWorld:
         for log in ("registrations", "enrolments"):
             for page in ("checkpoint", "tile/0/000"):
                 self.checked(self.client.get(f"/log/{log}/{page}"))
+        now = self.client.get("/log/registrations/checkpoint").content
+        assert read_checkpoint(now).size > self.seen.size
 
     # --- who is who
 

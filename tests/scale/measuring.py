@@ -26,8 +26,17 @@ WORLDS: Final = {
 }
 FACTOR: Final = 2
 
+LOGS: Final = {
+    "identity": ("/registrations", "/enrolments"),
+    **dict.fromkeys(("gateway", "platform", "authority"), ("",)),
+}
 AS_LONG_AS_IT_IS: Final = {
     ("identity", "POST", "/person-searches"): "compares the person with everybody who may act",
+    **{
+        (zone, "GET", f"/log{name}/checkpoint"): "reads a row for each bit of the log's size"
+        for zone, names in LOGS.items()
+        for name in names
+    },
 }
 """Requests that read more where there is more, and why."""
 

@@ -200,8 +200,8 @@ class PlatformWorld:
         self.answer_all()
         for path in ("/runs?limit=5", "/status", "/key-sets"):
             self.read(path, OPERATOR)
-        self.read("/log/checkpoint", bearer("platform", "regulator"))
-        self.read("/log/tile/0/000", bearer("platform", "regulator"))
+        for page in ("checkpoint", "tile/0/000"):
+            self.checked(self.client.get(f"/log/{page}"))
         revoked = KeyRevocation(key_id="ab" * 32, gateway="cd" * 32, revoked_at=NOW.isoformat())
         notice = sign_message(revoked, key=grid.authority_key)
         self.post("/key-revocations", AUTHORITY, json=notice.model_dump())

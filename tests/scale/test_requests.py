@@ -27,6 +27,7 @@ SIGNED_IN_TURN: Final = {
     ("Sm2PrivateKey.sign", "gridsecure.gateway.outbox._sign"),
     ("Sm2PrivateKey.sign", "gridsecure.key_authority.checker.releases._keep_certificate"),
     ("Sm2PrivateKey.sign", "gridsecure.key_authority.checker.shadows._record"),
+    ("Sm2PrivateKey.sign", "gridsecure.transparency.checkpoints.sign"),
 }
 """These say which entry of the log they are, or which upload of their gateway, so they are signed
 when that is written."""

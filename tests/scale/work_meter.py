@@ -115,7 +115,7 @@ class WorkMeter:
             self._current.reset(token)
             route = scope.get("route")
             if route is not None:
-                self.requests[zone, scope["method"], route.path].join(work)
+                self.requests[zone, scope["method"], route.path_format].join(work)
 
     @contextmanager
     def counting(self) -> Iterator[WorkMeter]:

@@ -68,10 +68,10 @@ from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import service_client
 from gridsecure.wire.connections import new_client
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
+from gridsecure.zone_keys import load_log_signer, load_signing_key, make_zone_folder
 from gridsecure_api.approver_settings import read_approvers
 from gridsecure_api.authority_approvals import router as approvals_router
 from gridsecure_api.authority_state import AuthorityState, State
-from gridsecure.zone_keys import load_log_signer, load_signing_key, make_zone_folder
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.lists import (
     KEPT_ANSWERS,

@@ -287,6 +287,11 @@ def _work(
     return process, correct, seal
 
 
+def _description(zone: GatewayZone) -> ServiceDescription:
+    log = open_log(zone.engine, zone.folder, name="gateway", key=zone.signing_key)
+    return replace(DESCRIPTION, logs={LOG: log})
+
+
 def create_gateway_app(
     settings: GatewaySettings, *, clock: Clock = utc_now, connect: Connect = connect_over_http
 ) -> FastAPI:
@@ -316,9 +321,8 @@ def create_gateway_app(
             await to_thread.run_sync(end)
         zone.engine.dispose()
 
-    log = open_log(zone.engine, zone.folder, name="gateway", key=zone.signing_key)
     app = new_app(
-        replace(DESCRIPTION, logs={LOG: log}),
+        _description(zone),
         identity_key=next(iter(key_registry(settings.identity_public_key).values())),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,

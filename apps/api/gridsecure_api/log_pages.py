@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.store.database import read_session
-from gridsecure.store.log_tree import SignedLog, read_tile
+from gridsecure.store.log_tree import SignedLog, read_frontier, read_tile
 from gridsecure.transparency.tiles import read_path
 from gridsecure.zone_keys import load_log_signer
 
@@ -70,13 +70,13 @@ def add_log_pages(app: FastAPI, path: str, served: ServedLog) -> None:
         f"{path}/checkpoint",
         tags=["log"],
         response_class=Response,
-        responses={200: {"content": {_TEXT: {"schema": {"type": "string"}}}}},
+        responses={200: {"content": {_TEXT: _BYTES}}},
     )
     def read_checkpoint() -> Response:
         """The log's size and root, signed with Ed25519 and with SM2 (c2sp.org/tlog-checkpoint)."""
         with read_session(served.engine) as session:
-            checkpoint = served.log.checkpoint(session)
-        return Response(checkpoint, media_type=_TEXT, headers=_FOR_NOW)
+            tree = read_frontier(session)
+        return Response(served.log.sign(tree), media_type=_TEXT, headers=_FOR_NOW)
 
     @app.get(
         f"{path}/tile/{{tile:path}}",

@@ -21,6 +21,7 @@ from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.gateway import gateway_app
 from gridsecure.cli.identity import identity_app
 from gridsecure.cli.keys import keys_app
+from gridsecure.cli.log import log_app
 from gridsecure.cli.objects import objects_app
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
@@ -44,6 +45,7 @@ with on_use():
     from gridsecure.cli import rebill as rebill_room
     from gridsecure.cli import run as run_room
     from gridsecure.cli import statement as statement_room
+    from gridsecure.cli import verify as verify_room
 
 app = typer.Typer(
     name="gridsecure",
@@ -56,6 +58,7 @@ app.add_typer(plan_app, name="plan")
 app.add_typer(analyst_app, name="analyst")
 app.add_typer(identity_app, name="identity")
 app.add_typer(keys_app, name="keys")
+app.add_typer(log_app, name="log")
 app.add_typer(period_app, name="period")
 app.add_typer(shadow_app, name="shadow")
 app.add_typer(source_app, name="source")
@@ -252,6 +255,22 @@ def run(  # noqa: PLR0913 - one parameter an option
     result = run_room.run_grid(order, parent=home.resolve(), console=Console())
     if result.mismatches or not result.bills:
         raise typer.Exit(1)
+
+
+@app.command()
+@explain_errors
+def verify(
+    certificate: Annotated[Path, typer.Argument(help="A signed certificate (JSON).")],
+    *,
+    authority_key: Annotated[str, typer.Option(help="The key authority's key (130 digits).")],
+    log_key: Annotated[
+        list[str] | None,
+        typer.Option(help="Another public key of its log (name+id+base64); repeat it."),
+    ] = None,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Check a certificate offline: who signed it, and that it is in the key authority's log."""
+    verify_room.verify_file(certificate, authority=authority_key, keys=log_key or [], output=output)
 
 
 def main() -> None:

@@ -681,5 +681,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0026"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0027"
 )

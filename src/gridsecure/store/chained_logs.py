@@ -22,7 +22,7 @@ from gridsecure.store.evidence import (
 )
 from gridsecure.transparency.tree import Frontier, Node
 
-CHAIN_ENDED: Final = "log.chain-ended"
+CHAIN_ENDED: Final = "evidence.chain-ended"
 """The action of the entry that ends a chain."""
 
 _GENESIS: Final = "0" * 64

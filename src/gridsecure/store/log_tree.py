@@ -85,9 +85,8 @@ class SignedLog:
     _signed: dict[tuple[int, bytes], bytes] = field(default_factory=dict, init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
-    def checkpoint(self, session: Session) -> bytes:
-        """The signed checkpoint of the log as a session sees it."""
-        tree = read_frontier(session)
+    def sign(self, tree: Frontier) -> bytes:
+        """The signed checkpoint of the log when its tree is this one."""
         now = (tree.size, tree.root)
         with self._lock:
             if now not in self._signed:

@@ -15,6 +15,7 @@ from gridsecure.key_authority.checker.approvals import settle_subject
 from gridsecure.key_authority.checker.bill_versions import BillVersion, keep_versions
 from gridsecure.key_authority.checker.closings import keep_closing
 from gridsecure.key_authority.checker.ledger import Giving, enter
+from gridsecure.key_authority.checker.logged_messages import NOT_ENTERED, enter_message
 from gridsecure.key_authority.checker.tables import ReleasedTranscriptRow, ReleaseRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import Approved
@@ -77,10 +78,7 @@ def certify(
             return
         detail = _detail(zone, request, granted, approved)
         settle_subject(session, subject_digest(approved.subject))
-        entry = evidence.append(
-            session, at=at, actor="checker", action="release.granted", detail=detail
-        )
-        certificate = ReleaseCertificate(
+        unlogged = ReleaseCertificate(
             release_id=name,
             plan=request.plan,
             plan_version=granted.plan_version,
@@ -94,8 +92,10 @@ def certify(
             **rules_of(zone.policy, granted.minima, approved=approved),
             cells=list(granted.cells),
             statements=dict(granted.statements),
-            evidence_head=entry.hash,
+            evidence_head=NOT_ENTERED,
         )
+        about = ("release.granted", detail)
+        certificate = enter_message(session, zone, unlogged, about=about, at=at)
         # Before what refers to it: SQLite would look through all claims for those that wait for it.
         _keep_certificate(session, certificate, key=zone.signing_key, at=at)
         enter(session, granted.giving, release_id=name, at=at)

@@ -37,6 +37,7 @@ from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection,
 from gridsecure.key_authority.checker.held_policies import check_in_force
 from gridsecure.key_authority.checker.key_sets import key_ring
 from gridsecure.key_authority.checker.ledger import Period, check_overlap, enter
+from gridsecure.key_authority.checker.logged_messages import NOT_ENTERED, enter_message
 from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
 from gridsecure.key_authority.checker.rebills import CorrectionOrder, order_corrections
 from gridsecure.key_authority.checker.releases import rules_of
@@ -50,7 +51,6 @@ from gridsecure.key_authority.checker.verification import (
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import Approved, CheckedPreview
 from gridsecure.messages import (
-    Digest,
     PreviewCell,
     ShadowOrder,
     ShadowPreview,
@@ -306,11 +306,10 @@ def _record(
             "order": asked.request.order.digest,
             "questions": questions,
         }
-        entry = evidence.append(
-            session, at=at, actor="checker", action="shadow.previewed", detail=detail
-        )
         rules = rules_of(zone.policy, {"monthly": prepared.minima}, approved=asked.approved)
-        preview = _preview(asked, cells, at=at, evidence_head=entry.hash, rules=rules)
+        unlogged = _preview(asked, cells, at=at, rules=rules)
+        about = ("shadow.previewed", detail)
+        preview = enter_message(session, zone, unlogged, about=about, at=at)
         envelope = sign_message(preview, key=zone.signing_key)
         row = PreviewRow(
             preview_id=name,
@@ -327,7 +326,6 @@ def _preview(
     cells: Sequence[PreviewCell],
     *,
     at: datetime,
-    evidence_head: Digest,
     rules: Mapping[str, Any],
 ) -> ShadowPreview:
     request, order = asked.request, asked.order
@@ -343,7 +341,7 @@ def _preview(
         transcripts=[one.digest for one in request.transcripts],
         **rules,
         cells=list(cells),
-        evidence_head=evidence_head,
+        evidence_head=NOT_ENTERED,
     )
 
 

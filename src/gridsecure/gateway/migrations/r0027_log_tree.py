@@ -4,7 +4,7 @@ from alembic import op
 
 from gridsecure.store.chained_logs import retire_chain
 
-revision, down_revision = "gateway_0026", "gateway_0025"
+revision, down_revision = "gateway_0027", "gateway_0026"
 
 
 def upgrade() -> None:

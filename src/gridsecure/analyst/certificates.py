@@ -1,0 +1,86 @@
+"""A certificate checked offline, with public keys alone: who signed it, and that it is in the log.
+
+Nothing is asked of any service. What this cannot show: that the log is the one that others see. For
+that a witness keeps its checkpoints (`gridsecure log witness --compare`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gridsecure.analyst.releases import PinnedAuthority, Release, verify_release
+from gridsecure.errors import AuditBrokenError
+from gridsecure.messages import ReleaseCertificate, Signed
+from gridsecure.store.proved_entries import ProvedEntry, open_logged
+from gridsecure.transparency.notes import NoteKey
+
+GRANTED: Final = "release.granted"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedCertificate:
+    """A certificate of which all was verified.
+
+    Args:
+        release: What it says.
+        entry: Its entry in the authority's log.
+        has_values: Whether it is the copy with values.
+    """
+
+    release: Release
+    entry: ProvedEntry
+    has_values: bool
+
+
+def log_keys_of(authority: PinnedAuthority, others: Sequence[NoteKey]) -> list[NoteKey]:
+    """The keys of the authority's log: its own SM2 key, and others that were given.
+
+    Args:
+        others: For example its Ed25519 key; those of other logs do no harm.
+    """
+    origin = f"gridsecure/authority/{authority.thumbprint}"
+    return list(dict.fromkeys([NoteKey(origin, "sm2", authority.key.point), *others]))
+
+
+def verify_certificate(
+    content: bytes, *, authority: PinnedAuthority, keys: Sequence[NoteKey]
+) -> VerifiedCertificate:
+    """Verify a certificate and its proof.
+
+    1. the signature, under the pinned key and no other;
+    2. that every cell keeps the certificate's own rule;
+    3. that its entry is in the log of that key, under a checkpoint that all given keys signed.
+
+    Args:
+        content: The signed certificate.
+        keys: Public keys of the log beside the authority's own.
+
+    Raises:
+        SignatureError: Forged, or of another signer (`release.signature`, `log.signature`).
+        AuditBrokenError: It has no proof (`log.no-proof`), or its entry is not in the log, or is
+            about another certificate (`log.inclusion`, `log.other-entry`).
+        ReleaseRefusedError: A cell below the minimum carries a value (`release.unsuppressed`).
+        InvalidMessageError: Malformed.
+    """
+    envelope = Signed.parse(content)
+    # 1. and 2.
+    release = verify_release(content, authority=authority)
+    certificate = ReleaseCertificate.parse(envelope.body)
+    # 3.
+    if not certificate.log_proof:
+        raise AuditBrokenError(
+            "The certificate carries no proof that it is in the log.",
+            reason="log.no-proof",
+            remedy="It is of a release before certificates had one. Its signature was good; ask "
+            "the key authority for the entry that it names.",
+        )
+    entry = open_logged(
+        envelope.body,
+        name=certificate.evidence_head,
+        proof=certificate.log_proof,
+        keys=log_keys_of(authority, keys),
+    )
+    has_values = any(cell.value is not None for cell in certificate.cells)
+    return VerifiedCertificate(release, entry, has_values)

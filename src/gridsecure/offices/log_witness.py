@@ -1,0 +1,191 @@
+"""A witness of a log: it keeps a copy, and raises an alarm when the log is not what it was.
+
+    log.truncated     the log has fewer entries than it had
+    log.split-view    two checkpoints of one size, both signed, have different roots
+    log.rewritten     the log grew, and an entry that was there is another now
+
+In each case two signed checkpoints are kept that cannot both be true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gridsecure.errors import AuditBrokenError, InputError, InvalidMessageError
+from gridsecure.offices.log_copies import LogCopy
+from gridsecure.transparency.checkpoints import Checkpoint, open_checkpoint
+from gridsecure.transparency.inclusion_proofs import read_proof
+from gridsecure.transparency.notes import NoteKey
+from gridsecure.transparency.tiles import (
+    WIDTH,
+    Tile,
+    damaged_tile,
+    leaf_tiles,
+    split_entries,
+    split_hashes,
+)
+from gridsecure.transparency.tree import Frontier, leaf_hash
+from gridsecure.wire.client import Client
+
+_Tiles = list[tuple[Tile, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """What a look at a log showed.
+
+    Args:
+        checkpoint: The log now.
+        before: How many entries had been seen before.
+    """
+
+    checkpoint: Checkpoint
+    before: int
+
+
+def witness_log(client: Client, copy: LogCopy, *, keys: Sequence[NoteKey]) -> Witnessed:
+    """Fetch what is new of a log, verify that it continues the copy, and keep it.
+
+    1. the checkpoint is signed by the log's keys, and of the log that the copy is of;
+    2. it has at least as many entries as were seen;
+    3. the leaves that were seen and the new ones together have its root;
+    4. every new entry is the one that its leaf names.
+
+    Args:
+        client: Of the log's address; paths follow `c2sp.org/tlog-tiles`.
+        keys: The log's public keys.
+
+    Raises:
+        AuditBrokenError: An alarm: `log.truncated`, `log.split-view` or `log.rewritten`.
+        SignatureError: Not signed by the log's keys (`log.signature`).
+        InvalidMessageError: Tiles that are not those of the checkpoint (`log.tile`).
+        InputError: The copy is of another log (`witness.other-log`).
+        GridSecureError: The log cannot be reached.
+        StorageError: The copy cannot be written; it is as it was.
+    """
+    signed = client.get("/checkpoint").content
+    # 1.
+    checkpoint = open_checkpoint(signed, keys)
+    if copy.origin not in ("", checkpoint.origin):
+        raise InputError(
+            f"The copy is of the log {copy.origin}, and this is {checkpoint.origin}.",
+            reason="witness.other-log",
+            remedy="Give each log a folder of its own.",
+        )
+    before = copy.tree
+    # 2.
+    if checkpoint.size < before.size:
+        raise _truncated(copy, checkpoint, signed)
+    if checkpoint.size == before.size and before.size and checkpoint.root != before.root:
+        raise _split(copy, checkpoint, signed)
+    # 3.
+    hashes, leaves = _fetch_leaves(client, before.size, checkpoint)
+    first = before.size % WIDTH
+    tree = before.grow(leaves[first:])
+    is_other = leaves[:first] != copy.leaves_of_last_tile()
+    if is_other or tree.root != checkpoint.root:
+        _check_tiles(client, checkpoint)
+        raise _rewritten(copy, checkpoint, signed)
+    # 4.
+    entries = _fetch_entries(client, before.size, checkpoint, leaves)
+    copy.keep(tree, (checkpoint, signed), [*hashes, *entries])
+    return Witnessed(checkpoint, before.size)
+
+
+def compare_checkpoint(copy: LogCopy, text: str, *, keys: Sequence[NoteKey]) -> Checkpoint:
+    """Compare the checkpoint that somebody else was given with what was seen here.
+
+    Args:
+        text: A checkpoint, or a proof with one inside.
+        keys: The log's public keys.
+
+    Raises:
+        AuditBrokenError: The log told somebody else another story (`log.split-view`).
+        SignatureError: Not signed by the log's keys (`log.signature`).
+        InputError: It is newer than the copy (`witness.behind`), or of another log.
+        InvalidMessageError: Malformed.
+    """
+    proved = text.startswith("c2sp.org/tlog-proof@")
+    signed = read_proof(text).checkpoint if proved else text.encode()
+    checkpoint = open_checkpoint(signed, keys)
+    if checkpoint.size > copy.tree.size:
+        raise InputError(
+            f"It is about {checkpoint.size} entries, and this copy has {copy.tree.size}.",
+            reason="witness.behind",
+            remedy="Fetch what is new of the log first.",
+        )
+    if Frontier().grow(copy.leaves(checkpoint.size)).root != checkpoint.root:
+        raise _split(copy, checkpoint, signed)
+    return checkpoint
+
+
+def _fetch_leaves(client: Client, first: int, checkpoint: Checkpoint) -> tuple[_Tiles, list[bytes]]:
+    """The tiles with the leaves from the first one on, and all leaves in them."""
+    tiles = [
+        (tile, client.get(f"/tile/{tile.path}").content)
+        for tile in leaf_tiles(first, checkpoint.size, level=0)
+    ]
+    for tile, content in tiles:
+        if len(split_hashes(content)) != tile.width:
+            raise damaged_tile()
+    return tiles, [leaf for _, content in tiles for leaf in split_hashes(content)]
+
+
+def _fetch_entries(
+    client: Client, first: int, checkpoint: Checkpoint, leaves: Sequence[bytes]
+) -> _Tiles:
+    tiles: _Tiles = []
+    place = 0
+    for tile in leaf_tiles(first, checkpoint.size, level="entries"):
+        content = client.get(f"/tile/{tile.path}").content
+        found = [leaf_hash(entry) for entry in split_entries(content)]
+        if found != list(leaves[place : place + tile.width]):
+            raise damaged_tile()
+        place += tile.width
+        tiles.append((tile, content))
+    return tiles
+
+
+def _check_tiles(client: Client, checkpoint: Checkpoint) -> None:
+    """Tell a log that was rewritten from tiles that are merely wrong."""
+    _, leaves = _fetch_leaves(client, 0, checkpoint)
+    if Frontier().grow(leaves).root != checkpoint.root:
+        raise InvalidMessageError(
+            "The tiles of the log do not have the root that its checkpoint says.",
+            reason="log.tile",
+            remedy="Fetch them again. If it stays, the log's service or what caches it is broken.",
+        )
+
+
+def _truncated(copy: LogCopy, checkpoint: Checkpoint, signed: bytes) -> AuditBrokenError:
+    return AuditBrokenError(
+        f"The log lost entries: it has {checkpoint.size} and had {copy.tree.size}.",
+        reason="log.truncated",
+        remedy=_keep(copy, checkpoint, signed),
+    )
+
+
+def _split(copy: LogCopy, checkpoint: Checkpoint, signed: bytes) -> AuditBrokenError:
+    return AuditBrokenError(
+        f"The log showed somebody else another tree of {checkpoint.size} entries.",
+        reason="log.split-view",
+        remedy=_keep(copy, checkpoint, signed),
+    )
+
+
+def _rewritten(copy: LogCopy, checkpoint: Checkpoint, signed: bytes) -> AuditBrokenError:
+    return AuditBrokenError(
+        f"The log was rewritten: its first {copy.tree.size} entries are not those seen before.",
+        reason="log.rewritten",
+        remedy=_keep(copy, checkpoint, signed),
+    )
+
+
+def _keep(copy: LogCopy, checkpoint: Checkpoint, signed: bytes) -> str:
+    """Keep the proof, and say what to do with it."""
+    kept = copy.keep_alarm(checkpoint, signed)
+    return (
+        f"Keep the copy and alarms/{kept.name}: two signed checkpoints that cannot both be true. "
+        "Tell the other witnesses and the log's owner, by another way than the log."
+    )

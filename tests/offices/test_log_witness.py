@@ -1,0 +1,298 @@
+"""A witness sees every way in which a log can be another than it was, and believes no stranger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, text
+from typer.testing import CliRunner
+
+from gridsecure.cli import online
+from gridsecure.cli.main import app as command
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.errors import AuditBrokenError, GridSecureError, InputError, StorageError
+from gridsecure.offices.log_copies import LogCopy
+from gridsecure.offices.log_witness import compare_checkpoint, witness_log
+from gridsecure.store.database import open_database, read_session, write_session
+from gridsecure.store.evidence import EvidenceRow, append, list_entries_after
+from gridsecure.store.log_tree import SignedLog, verify_log
+from gridsecure.transparency.checkpoints import LogSigner
+from gridsecure.transparency.notes import read_note, write_note
+from gridsecure.wire.client import Client
+from gridsecure.wire.words import PeopleWords
+from gridsecure_api.errors import install_error_handlers
+from gridsecure_api.log_pages import ServedLog, add_log_pages
+
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
+KEY = generate_private_key()
+SIGNER = LogSigner("gridsecure/test/1", b"\1" * 32, KEY)
+GUARDS = [
+    f"DROP TRIGGER IF EXISTS {table}_no_{verb}"
+    for table in ("evidence", "evidence_node")
+    for verb in ("update", "delete")
+]
+
+
+class Log:
+    """A served log, and what its owner can do to it."""
+
+    def __init__(self, folder: Path, name: str = "log") -> None:
+        self.engine: Engine = open_database(f"sqlite:///{folder / name}.db")
+        EvidenceRow.metadata.create_all(self.engine)
+        self.log = SignedLog(SIGNER)
+        app = FastAPI()
+        install_error_handlers(app)
+        add_log_pages(app, "/log", ServedLog(self.engine, self.log))
+        self.http = TestClient(app)
+        self.client = Client(self.http, PeopleWords("log"), url="/log")
+
+    def add(self, count: int, *, actor: str = "a") -> None:
+        with write_session(self.engine) as session:
+            for number in range(count):
+                at = NOW + timedelta(microseconds=number)
+                append(session, at=at, actor=actor, action="b", detail={"n": number})
+
+    def cut(self, size: int) -> None:
+        """Forget the newest entries and all nodes over them, and count on."""
+        with self.engine.begin() as connection:
+            for guard in GUARDS:
+                connection.execute(text(guard))
+            connection.execute(text(f'DELETE FROM evidence WHERE "index" >= {size}'))  # noqa: S608
+            kept = [
+                (index << (level + 1)) + (1 << level) - 1
+                for level in range(1, size.bit_length())
+                for index in range(size >> level)
+            ]
+            places = ",".join(map(str, kept)) or "-1"
+            gone = f"DELETE FROM evidence_node WHERE place NOT IN ({places})"  # noqa: S608
+            connection.execute(text(gone))
+
+    @property
+    def checkpoint(self) -> bytes:
+        return self.http.get("/log/checkpoint").content
+
+    def prove(self, index: int) -> str:
+        with read_session(self.engine) as session:
+            (entry,) = list_entries_after(session, index - 1, limit=1)
+            return self.log.prove(session, entry).text
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    made = Log(tmp_path)
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "copy"
+
+
+def look(log: Log, folder: Path) -> int:
+    """Look as a new process does; how many entries are new."""
+    seen = witness_log(log.client, LogCopy(folder), keys=SIGNER.keys)
+    return seen.checkpoint.size - seen.before
+
+
+def alarm(log: Log, folder: Path) -> str:
+    before = LogCopy(folder)
+    with pytest.raises(AuditBrokenError) as raised:
+        look(log, folder)
+    after = LogCopy(folder)
+    assert (after.tree, after.checkpoint) == (before.tree, before.checkpoint)
+    (kept,) = (folder / "alarms").iterdir()
+    assert kept.read_bytes() == log.checkpoint
+    assert kept.name in raised.value.remedy
+    return raised.value.reason
+
+
+@pytest.mark.parametrize("sizes", [(0, 1, 2), (3, 300), (255, 256, 257, 600), (256, 512), (5, 5)])
+def test_a_log_that_grows_is_copied(log: Log, folder: Path, sizes: tuple[int, ...]) -> None:
+    before = 0
+    for size in sizes:
+        log.add(size)
+        assert look(log, folder) == size - before
+        assert look(log, folder) == 0
+        before = size
+    copy = LogCopy(folder)
+    assert copy.checkpoint == log.checkpoint
+    assert len(copy.leaves(before)) == before
+    with read_session(log.engine) as session:
+        assert verify_log(session, witnessed=copy.tree) == before
+
+
+@pytest.mark.parametrize("size", [3, 256, 299])
+def test_a_log_that_lost_its_end_raises_an_alarm(log: Log, folder: Path, size: int) -> None:
+    log.add(300)
+    look(log, folder)
+    log.cut(size)
+    assert alarm(log, folder) == "log.truncated"
+
+
+@pytest.mark.parametrize("size", [3, 256, 299])
+def test_a_log_of_the_same_size_is_the_same(log: Log, folder: Path, size: int) -> None:
+    log.add(300)
+    look(log, folder)
+    log.cut(size)
+    log.add(300 - size, actor="intruder")
+    assert alarm(log, folder) == "log.split-view"
+
+
+@pytest.mark.parametrize("size", [0, 3, 256, 299])
+def test_a_log_that_was_rewritten_raises_an_alarm(log: Log, folder: Path, size: int) -> None:
+    log.add(300)
+    look(log, folder)
+    log.cut(size)
+    log.add(600, actor="intruder")
+    assert alarm(log, folder) == "log.rewritten"
+
+
+def test_two_people_find_out_that_they_were_told_different_things(
+    log: Log, folder: Path, tmp_path: Path
+) -> None:
+    log.add(300)
+    other = Log(tmp_path, "other")  # of the same keys
+    other.add(200, actor="intruder")
+    look(log, folder)
+    copy = LogCopy(folder)
+    for told in (other.checkpoint.decode(), other.prove(7)):
+        with pytest.raises(AuditBrokenError, match=r"log\.split-view"):
+            compare_checkpoint(copy, told, keys=SIGNER.keys)
+    other.engine.dispose()
+
+
+def test_what_others_were_told_is_the_same_log(log: Log, folder: Path) -> None:
+    told = []
+    for size in (1, 100, 256, 270):
+        log.add(size)
+        told += [log.checkpoint.decode(), log.prove(size - 1)]
+    look(log, folder)
+    copy = LogCopy(folder)
+    for text_ in told:
+        assert compare_checkpoint(copy, text_, keys=SIGNER.keys).size in (1, 100, 256, 270)
+    log.add(271)
+    with pytest.raises(InputError, match=r"witness\.behind"):
+        compare_checkpoint(copy, log.checkpoint.decode(), keys=SIGNER.keys)
+
+
+def test_only_the_logs_own_checkpoints_are_believed(log: Log, folder: Path) -> None:
+    log.add(3)
+    strangers = LogSigner(SIGNER.origin, b"\2" * 32, generate_private_key())
+    for keys in (strangers.keys, (), [SIGNER.keys[0], strangers.keys[1]]):
+        with pytest.raises(GridSecureError, match=r"log\.signature"):
+            witness_log(log.client, LogCopy(folder), keys=keys)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("wrong", ["/tile/0", "/tile/entries"])
+def test_wrong_tiles_are_no_alarm(log: Log, folder: Path, monkeypatch, wrong: str) -> None:
+    """What a cache spoils proves nothing against the log."""
+    log.add(3)
+    look(log, folder)
+    log.add(9)
+    whole = log.client.get
+
+    def spoiled(path: str):
+        answer = whole(path)
+        if path.startswith(wrong):
+            answer._content = answer.content[:-1] + bytes([answer.content[-1] ^ 1])
+        return answer
+
+    monkeypatch.setattr(log.client, "get", spoiled)
+    with pytest.raises(GridSecureError, match=r"log\.tile"):
+        look(log, folder)
+    monkeypatch.undo()
+    assert LogCopy(folder).tree.size == 3
+    assert look(log, folder) == 6
+
+
+def test_a_folder_is_for_one_log(log: Log, folder: Path, tmp_path: Path) -> None:
+    log.add(3)
+    look(log, folder)
+    seen = json.loads((folder / "seen.json").read_text())
+    (folder / "seen.json").write_text(json.dumps(seen | {"origin": "gridsecure/other/1"}))
+    with pytest.raises(InputError, match=r"witness\.other-log"):
+        look(log, folder)
+    for damage in ("{}", "nothing", json.dumps(seen | {"size": 4, "hashes": []})):
+        (folder / "seen.json").write_text(damage)
+        with pytest.raises(InputError, match=r"witness\.copy"):
+            LogCopy(folder)
+
+
+def test_a_missing_tile_of_the_copy_is_told(log: Log, folder: Path) -> None:
+    log.add(300)
+    look(log, folder)
+    (folder / "tile" / "0" / "000").unlink()
+    with pytest.raises(InputError, match=r"witness\.copy"):
+        LogCopy(folder).leaves(300)
+
+
+def test_a_folder_that_cannot_be_written_is_told(log: Log, tmp_path: Path) -> None:
+    log.add(3)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"witness\.folder"):
+        look(log, tmp_path / "file" / "copy")
+
+
+# --- as its user would ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(log: Log, folder: Path, monkeypatch):
+    monkeypatch.setattr(online, "open_connection", lambda: log.http)
+    given = [f"--key={key.text}" for key in SIGNER.keys]
+
+    def call(*more: str):
+        arguments = ["log", "witness", "http://testserver/log", f"--copy={folder}", *given, *more]
+        return CliRunner().invoke(command, arguments)
+
+    return call
+
+
+def test_the_command_says_what_it_saw(log: Log, run, tmp_path: Path) -> None:
+    log.add(3)
+    told = tmp_path / "told"
+    told.write_bytes(log.checkpoint)
+    first = run()
+    assert (first.exit_code, "3 entries" in first.stdout) == (0, True), first.output
+    log.add(5)
+    second = run(f"--compare={told}")
+    assert second.exit_code == 0, second.output
+    assert "It begins with the 3 entries seen before." in second.stdout
+    assert "told: the same log, at 3 entries." in second.stdout
+    log.cut(2)
+    third = run()
+    assert (third.exit_code, "log.truncated" in third.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "witness.file"),
+        ("{}", "witness.certificate"),
+        ("text", "log.note"),
+    ],
+)
+def test_the_command_refuses_what_is_no_checkpoint(
+    log: Log, run, tmp_path: Path, content: str | None, reason: str
+) -> None:
+    log.add(1)
+    if content is not None:
+        (tmp_path / "told").write_text(content)
+    result = run(f"--compare={tmp_path / 'told'}")
+    assert (result.exit_code, reason in result.stderr) == (1, True), result.output
+
+
+def test_an_unknown_line_in_a_checkpoint_is_no_matter(log: Log, folder: Path) -> None:
+    log.add(1)
+    note = read_note(log.checkpoint)
+    doubled = write_note(note.text, [*note.signatures, note.signatures[0]])
+    look(log, folder)
+    assert compare_checkpoint(LogCopy(folder), doubled.decode(), keys=SIGNER.keys).size == 1
