@@ -203,8 +203,9 @@ def test_an_office_cannot_give_the_others_share(service, world, opener):
     assert get(service, path.removesuffix("/shares")).json()["waiting_for"] == list(OPENERS)
 
 
-def test_wrong_shares_are_refused_and_the_log_names_whose(service, world):
+def test_wrong_shares_are_refused_and_the_log_names_whose(service, world, clock):
     warrant = order(service, name_of(world))
+    clock.now = NOW + timedelta(seconds=1)
     again = order(service, warrant["subject"], role="regulator")
     path = f"/warrants/{warrant['entry']['hash']}/shares"
     wrong = share_body(service, again, "regulator")
@@ -364,8 +365,8 @@ def test_only_one_warrant_is_shown_with_its_leaves(service, world):
 def test_searches_are_listed_until_they_are_forgotten(service, world, clock):
     registered(world, 1)
     assert get(service, "/person-searches").json() == []
-    body = {"identity": "customer 0", "reference": "2026/3"}
-    started = [post(service, "/person-searches", body).json() for _ in range(2)]
+    bodies = [{"identity": "customer 0", "reference": f"2026/{number}"} for number in (3, 4)]
+    started = [post(service, "/person-searches", body).json() for body in bodies]
     assert get(service, "/person-searches", role="regulator").json() == started
     clock.now = NOW + LIMIT
     late = service.get("/person-searches", headers=token("regulator", clock=clock))
