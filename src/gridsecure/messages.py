@@ -419,8 +419,56 @@ def shadow_name(request: ShadowRequest) -> str:
     return sm3_hex(" ".join(["shadow", *parts]).encode())[:32]
 
 
+class MergeStep(Message):
+    """One step up, by which cells too small to be told of are merged.
+
+    Args:
+        areas: Area -> its zones; `*` in one stands for all zones that no area names.
+        groups: Group -> its customer classes, likewise; with none, classes stay apart.
+    """
+
+    kind: ClassVar[str] = "merge-step"
+    areas: dict[str, list[str]]
+    groups: dict[str, list[str]] = {}
+
+
+class Merging(Message):
+    """How cells below their minimum are merged.
+
+    Args:
+        classes: Customer classes whose cells are; `*` stands for all that the policy does not name.
+        steps: From the nearest neighbours to the farthest.
+    """
+
+    kind: ClassVar[str] = "merging"
+    classes: list[str] = []
+    steps: list[MergeStep] = []
+
+
 FewestCustomers = dict[str, dict[str, dict[str, int]]]
 """Resolution -> customer class -> measure -> fewest customers."""
+
+
+class OwnCount(Message):
+    """Meter points of one owner of gateways in a place, and customers among them.
+
+    Args:
+        owner: A number, the same throughout one certificate, which says nothing else of the owner.
+    """
+
+    kind: ClassVar[str] = "own-count"
+    owner: int
+    points: int = Field(ge=0)
+    customers: int = Field(ge=0)
+
+
+class CountedPlace(Message):
+    """How many meter points and customers a zone has of a customer class: all that merging uses."""
+
+    kind: ClassVar[str] = "counted-place"
+    zone: str
+    customer_class: str
+    counts: list[OwnCount]
 
 
 class PreviewCell(Message):
@@ -438,6 +486,7 @@ class PreviewCell(Message):
     changed_most: int
     energy_wh: str | None
     amount_fen: str | None
+    parts: list[int] = []
 
 
 class ShadowPreview(Message):
@@ -466,10 +515,16 @@ class ShadowPreview(Message):
     minima: FewestCustomers = {}
     subject: str = ""
     approvals: list[Signed] = []
+    merging: dict[str, Merging] = {}
+    places: list[CountedPlace] = []
 
 
 class CellTotal(Message):
-    """One released cell. A suppressed cell says so and carries no value."""
+    """One released cell. A suppressed cell says so and carries no value.
+
+    `parts` are numbers of the certificate's `places` that it is about: more than one where they
+    were merged. Then zone and customer class are names of the step that merged them.
+    """
 
     kind: ClassVar[str] = "cell"
     zone: str
@@ -479,6 +534,7 @@ class CellTotal(Message):
     measure: str
     members: int
     value: str | None
+    parts: list[int] = []
 
 
 class ReleaseCertificate(Message):
@@ -493,6 +549,8 @@ class ReleaseCertificate(Message):
 
     `evidence_head` is the hash of its entry in the authority's log, and `log_proof` proves that the
     entry is there (`store.proved_entries`); certificates of before there was a tree have no proof.
+    `merging` says by resolution how cells below them were merged, and `places` has the counts from
+    which anybody can merge them again. Certificates of before cells were merged have neither.
     """
 
     kind: ClassVar[str] = "release"
@@ -517,6 +575,8 @@ class ReleaseCertificate(Message):
     minima: FewestCustomers = {}
     subject: str = ""
     approvals: list[Signed] = []
+    merging: dict[str, Merging] = {}
+    places: list[CountedPlace] = []
 
 
 class BatchReceipt(Message):

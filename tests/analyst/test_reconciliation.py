@@ -114,7 +114,7 @@ def test_energy_that_differs_is_named_cell_by_cell() -> None:
     ).energy
     assert check is not None
     assert not check.agrees
-    assert check.different == (("futian", "shop"),)
+    assert check.different == ((("futian", "shop"),),)
     assert check.bills_kwh - check.curves_kwh == Decimal("0.001")
 
 
@@ -124,7 +124,7 @@ def test_cells_that_one_side_withholds_are_compared_by_neither() -> None:
     ).energy
     assert check is not None
     assert check.agrees
-    assert check.only_bills == (("futian", "shop"),)
+    assert check.only_bills == ((("futian", "shop"),),)
     assert check.bills_kwh == check.curves_kwh == Decimal("611234.561")
 
 
@@ -154,7 +154,7 @@ def test_an_interval_that_is_missing_takes_its_cell_out_of_the_comparison() -> N
     release = release_of(certificate(plan="load-curve", cells=cells))
     check = reconcile_month(INTAKE, bills=[bills()], curves=[release]).energy
     assert check is not None
-    assert ("futian", "household") in check.only_bills
+    assert (("futian", "household"),) in check.only_bills
 
 
 def test_the_gateways_report_is_read_as_its_service_answers_it() -> None:

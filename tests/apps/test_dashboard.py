@@ -21,6 +21,8 @@ from streamlit.testing.v1 import AppTest
 
 from gridsecure.cli.period import period_app
 from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.messages import CountedPlace, MergeStep, Merging, OwnCount
+from gridsecure.plans.cells import MEASURES
 from gridsecure.plans.purposes import STAFF_PURPOSES
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures, tables
@@ -334,10 +336,39 @@ def test_revenue_marks_suppressed_cells_and_says_they_are_in_no_sum(services) ->
     for name in ("bills", "energy_kwh", "amount_yuan", "average_yuan_per_kwh"):
         assert row[name] == figures.NOTHING
     assert "fewer than 15" in row["note"]
-    assert "fewer than 15 customers: 1." in app.warning[0].value
+    assert "fewer than 15 customers, even merged (policy –): 1." in app.warning[0].value
     by_class = app.dataframe[1].value
     assert by_class["name"].tolist() == ["居民 Household", "商业 Shop", "工业 Factory"]
     assert by_class["left_out"].tolist() == ["0", "0", "1"]
+
+
+def test_a_merged_cell_has_the_names_of_its_parts_and_no_row_is_blank(services) -> None:
+    """64 meter points in seven zones: each zone has too few, and together they are one cell."""
+    zones = ("futian", "luohu", "nanshan", "baoan", "longgang", "yantian", "pingshan")
+    counts = [OwnCount(owner=1, points=9, customers=9)]
+    places = [CountedPlace(zone=z, customer_class="household", counts=counts) for z in zones]
+    cells = [
+        one.model_copy(update={"parts": list(range(7))})
+        for one in bill_cells([("city", "household", 63, 9_000_000, 500_000)])
+    ]
+    merging = Merging(classes=["*"], steps=[MergeStep(areas={"city": ["*"]})])
+    changes = {
+        "places": places,
+        "merging": {"monthly": merging},
+        "minima": {"monthly": {"*": dict.fromkeys(MEASURES, 15)}},
+    }
+    services.publish(certificate(cells=cells).model_copy(update=changes))
+    app = on_page("billing", "revenue")
+    (row,) = app.dataframe[-1].value.to_dict("records")
+    assert (row["bills"], row["amount_yuan"]) == ("63", "5,000.00")
+    assert "Bao'an" in row["zone_shown"]
+    assert "5 more" in row["zone_shown"]
+    assert "等另外 5 个" in row["zone_shown"]
+    assert row["class_shown"] == "居民 Household"
+    assert not app.warning
+    assert any("merged from several" in caption.value for caption in app.caption)
+    releases = on_page("billing", "releases")
+    assert "5 more" in sent(releases)
 
 
 def test_every_row_of_every_group_is_in_sight(services) -> None:

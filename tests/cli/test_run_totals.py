@@ -19,7 +19,7 @@ ACCOUNTS = Accounts(
     not_billed={"gaps": 4, "no-readings": 3},
 )
 ENERGY = EnergyCheck(Decimal("1234.567"), Decimal("1234.567"), (), (("yantian", "shop"),), ())
-TOTALS = Reconciliation(ACCOUNTS, 4091, Decimal("1234.567"), Decimal("99.01"), 1, ENERGY)
+TOTALS = Reconciliation(ACCOUNTS, 4091, Decimal("1234.567"), Decimal("99.01"), 1, (), ENERGY)
 
 
 SENTENCE = (

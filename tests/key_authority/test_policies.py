@@ -89,7 +89,8 @@ def test_a_raised_minimum_holds_at_once(
     authority: Authority, uploads: list[GridUpload], minimum: int, is_told: bool
 ) -> None:
     """Under the same policy but for the number, a cell of 26 is told of or is not."""
-    hold(authority, policy_of(("minimum = 15", f"minimum = {minimum}")))
+    apart = ("merge = true\n", "")
+    hold(authority, policy_of(apart, ("minimum = 15", f"minimum = {minimum}")))
     assert authority.answer(authority.bill_request(uploads)).state == RELEASED
     assert told(authority.certificates) == (set(MEASURES) if is_told else set())
     with read_session(authority.zone.engine) as session:
@@ -153,7 +154,8 @@ def test_a_reader_refuses_a_value_that_the_certificates_policy_does_not_permit(
     pinned = pin_authority(grid.authority_key.public_key.point.hex())
 
     def read(minima: dict[str, dict[str, dict[str, int]]]) -> None:
-        said = certificate.model_copy(update={"minima": minima})
+        # As before cells were merged; those of others are refused for that (`release.merged`).
+        said = certificate.model_copy(update={"minima": minima, "places": [], "merging": {}})
         text = sign_message(said, key=grid.authority_key).model_dump_json().encode()
         verify_release(text, release_id=certificate.release_id, authority=pinned)
 
@@ -212,7 +214,7 @@ def test_a_policy_is_replaced_by_a_newer_or_a_stricter_one_and_the_log_says_so(
     assert versions(engine) == [("uniform-15", 2)]
     hold_policy(engine, strict, at=NOW)  # as old, and looser nowhere
     assert refusal(engine, POLICY) == "policy.rollback"
-    altered = policy_of(("minimum = 100", "minimum = 200"), pack="strict")
+    altered = policy_of(*[("minimum = 100", "minimum = 200")] * 2, pack="strict")
     assert refusal(engine, altered) == "policy.altered"
     newer = policy_of(("version = 2", "version = 3"))
     hold_policy(engine, newer, at=NOW)

@@ -24,7 +24,7 @@ from gridsecure.key_authority.previewed_bills import preview_cells
 from gridsecure.messages import PreviewCell, RosterManifest
 from gridsecure.periods import billing_month
 from gridsecure.tariffs.tariff import catalogue_tariffs, parse_tariff
-from tests.held_policy import FIFTEEN
+from tests.held_policy import APART
 
 JULY = billing_month(2026, 7, timezone="Asia/Shanghai")
 SPAN = {"start": JULY.start.isoformat(), "end": JULY.end.isoformat()}
@@ -93,7 +93,7 @@ def told_of(
         created_at="",
         tariffs={},
         corrections=[item for item, _ in rosters],
-        minima=FIFTEEN.as_message(),
+        minima=APART.as_message(),
         withheld=[cell] if withheld else [],
         approved=Approved(subject="", outputs=[], grounds=[]),
     )

@@ -96,6 +96,7 @@ def test_a_tariffs_preview_is_the_oracles_difference_by_cell(
         changed_most=26,
         energy_wh="0",
         amount_fen=str(round(Decimal(int((new.totals - old.totals)[inside].sum())) / FEN)),
+        parts=[0],
     )
     small = cells["luohu", "household"]
     assert (small.bills, small.changed_least, small.changed_most) == (13, 0, 13)

@@ -31,7 +31,7 @@ from gridsecure.plans.cells import CellSets, Member
 from gridsecure.store.database import open_database, read_session, write_session, write_transaction
 from gridsecure.store.rows import keep
 from gridsecure.store.schema import migrate
-from tests.held_policy import FIFTEEN
+from tests.held_policy import BY_MEASURE
 from tests.store.schema_checks import check_kept, check_schema, check_signed, load_dump
 
 DUMP = Path(__file__).parents[1] / "data" / "databases" / "checker-records.sql"
@@ -148,7 +148,10 @@ def test_sets_that_were_told_are_found_by_their_period(database_url: str) -> Non
         nearly = CellSets(cell=told - {Member(*MEMBERS[0])}, parts=())
         for period, withheld in ((MONTH, True), ((MONTH[1], MONTH[1]), False)):
             found = find_withheld_cells(
-                session, {place: nearly}, period=Period(DOMAIN, *period), minima=FIFTEEN
+                session,
+                {place: nearly},
+                period=Period(DOMAIN, *period),
+                minima={place: BY_MEASURE},
             )
             assert (place in found) == withheld
     made.dispose()

@@ -28,7 +28,7 @@ from gridsecure.plans.cells import (
 from gridsecure.plans.load_curve import lay_out_cells
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 from tests.grid_simulator import FLAT, TIERS
-from tests.held_policy import BY_MEASURE, FEWEST, FIFTEEN, told
+from tests.held_policy import APART, BY_MEASURE, FEWEST, told
 
 HOME = ("futian", "household")
 JULY = billing_month(2026, 7, timezone="Asia/Shanghai")
@@ -77,23 +77,21 @@ def test_for_every_owner_the_others_are_enough_or_none(found: list[Member], expe
 
 def test_a_rogue_cannot_pad_the_cell_of_a_victim() -> None:
     """Sixteen of its own beside the victim's one: total minus own is the victim's."""
-    (cell,) = lay_out_cells([roster("v", 1), roster("r", 16)], minima=FIFTEEN).cells
+    (cell,) = lay_out_cells([roster("v", 1), roster("r", 16)], minima=APART).cells
     assert (cell.members, cell.is_released) == (17, False)
 
 
 def test_gateways_of_one_owner_count_as_one() -> None:
     parts = [roster(name, 8, owner="utility") for name in ("a", "b")]
-    assert lay_out_cells(parts, minima=FIFTEEN).cells[0].is_released
-    assert not lay_out_cells([roster("a", 8), roster("b", 8)], minima=FIFTEEN).cells[0].is_released
+    assert lay_out_cells(parts, minima=APART).cells[0].is_released
+    assert not lay_out_cells([roster("a", 8), roster("b", 8)], minima=APART).cells[0].is_released
 
 
 def test_a_customer_counts_once() -> None:
     counted = [n < 14 for n in range(20)]
+    assert not lay_out_cells([roster("a", 20, counted=counted)], minima=APART).cells[0].is_released
     assert (
-        not lay_out_cells([roster("a", 20, counted=counted)], minima=FIFTEEN).cells[0].is_released
-    )
-    assert (
-        lay_out_cells([roster("a", 20, counted=[True, *counted[:-1]])], minima=FIFTEEN)
+        lay_out_cells([roster("a", 20, counted=[True, *counted[:-1]])], minima=APART)
         .cells[0]
         .is_released
     )

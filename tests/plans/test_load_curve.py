@@ -22,7 +22,7 @@ from gridsecure.plans.load_curve import (
     total_day,
 )
 from tests.grid_simulator import grid_keys
-from tests.held_policy import FEWEST, FIFTEEN
+from tests.held_policy import APART, FEWEST
 
 SEED = bytes(range(32))
 DAY = day_quantity("2026-07-01")
@@ -51,7 +51,7 @@ ROSTERS = [
 
 
 def test_cells_run_over_rosters_and_small_ones_have_no_total() -> None:
-    layout = lay_out_cells(ROSTERS, minima=FIFTEEN)
+    layout = lay_out_cells(ROSTERS, minima=APART)
     assert [(c.zone, c.members, c.is_released) for c in layout.cells] == [
         ("futian", 16, True),
         ("luohu", 14, False),
@@ -72,14 +72,14 @@ def test_rosters_are_laid_out_one_after_the_other_and_not_kept() -> None:
             yield one
             del one
 
-    (cell,) = lay_out_cells(made(), minima=FIFTEEN).cells
+    (cell,) = lay_out_cells(made(), minima=APART).cells
     assert (cell.members, cell.is_released) == (20, True)
     assert max(most) <= 1, "the one before, which the loop still names"
 
 
 @pytest.mark.parametrize(("intervals", "chunks"), [(24, 1), (300, 2)], ids=["hours", "longest"])
 def test_totals_are_exact_and_single_slots_are_noise(intervals: int, chunks: int) -> None:
-    layout = lay_out_cells(ROSTERS, minima=FIFTEEN)
+    layout = lay_out_cells(ROSTERS, minima=APART)
     keys = grid_keys().secret[INTERVAL.name]
     random = np.random.default_rng(3)
     values = [random.integers(0, 60_000, (intervals, r.slots)) for r in ROSTERS]
@@ -95,13 +95,13 @@ def test_totals_are_exact_and_single_slots_are_noise(intervals: int, chunks: int
     for before, after in zip(values, decrypted, strict=True):
         assert not (before.ravel() == after).any()
     # One roster's share of a total is as hidden as a single slot.
-    alone = lay_out_cells([roster("one", [FUTIAN] * 17)], minima=FIFTEEN)
+    alone = lay_out_cells([roster("one", [FUTIAN] * 17)], minima=APART)
     shares = total_day(decrypted[:1], layout=alone, intervals=intervals)
     assert all(share[0] != int(v.sum()) for share, v in zip(shares, values[0], strict=True))
 
 
 def test_no_two_intervals_and_no_two_days_share_a_blinding() -> None:
-    layout = lay_out_cells(ROSTERS, minima=FIFTEEN)
+    layout = lay_out_cells(ROSTERS, minima=APART)
     keys = grid_keys().secret[INTERVAL.name]
     columns = [keys.public.encrypt(np.zeros(2 * r.slots, dtype=np.int64), high=1) for r in ROSTERS]
     seen = [
@@ -115,7 +115,7 @@ def test_no_two_intervals_and_no_two_days_share_a_blinding() -> None:
 
 
 def test_a_total_that_could_wrap_is_refused_before_it_runs() -> None:
-    layout = lay_out_cells(ROSTERS, minima=FIFTEEN)
+    layout = lay_out_cells(ROSTERS, minima=APART)
     most = (INTERVAL.plain_modulus - 1) // 16
     assert plan_day(layout, highs=[most, most]) >= 5
     with pytest.raises(OutOfRangeError):

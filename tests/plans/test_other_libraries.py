@@ -40,7 +40,7 @@ from gridsecure.plans.quantities import MAX_TIER_WH
 from gridsecure.plans.settlement_values import settlement_values
 from gridsecure.tariffs.tariff import parse_tariff
 from tests.grid_simulator import grid_keys
-from tests.held_policy import FIFTEEN
+from tests.held_policy import APART
 from tests.plans.element_tariffs import dynamic
 from tests.plans.test_elements import ALL, check_lines, compiled, prepared
 from tests.plans.test_load_curve import DAY, ROSTERS, SEED
@@ -172,7 +172,7 @@ def test_a_fault_of_our_own_arithmetic_is_found(
 
 
 def test_group_totals_are_the_same(peer: Library) -> None:
-    layout, intervals = lay_out_cells(ROSTERS, minima=FIFTEEN), 24
+    layout, intervals = lay_out_cells(ROSTERS, minima=APART), 24
     energy = [
         np.random.default_rng(n).integers(0, 65_535, (intervals, roster.slots), endpoint=True)
         for n, roster in enumerate(ROSTERS)

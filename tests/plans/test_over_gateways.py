@@ -13,7 +13,7 @@ from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.load_curve import lay_out_cells, plan_day, run_day, total_day
-from tests.held_policy import FIFTEEN
+from tests.held_policy import APART
 
 MODULUS = 5
 DRAWS = 3_000
@@ -68,7 +68,7 @@ def test_each_vector_under_its_own_key_adds_up_exactly() -> None:
         customer_classes=["household"] * slots, household_quota_wh=[0] * slots,
         contracted_va=[0] * slots,
     )  # fmt: skip
-    layout = lay_out_cells([roster] * gateways, minima=FIFTEEN)
+    layout = lay_out_cells([roster] * gateways, minima=APART)
     energy = np.random.default_rng(5).integers(0, 4_000, (gateways, slots))
     keys = [generate_key_set(INTERVAL) for _ in range(gateways)]
     columns = [own.public.encrypt(row, high=4_000) for own, row in zip(keys, energy, strict=True)]

@@ -66,6 +66,7 @@ def test_what_no_rule_permits_is_refused():
 def test_of_several_rules_the_strictest_decides_in_any_order():
     for order in ((15, 40), (40, 15)):
         text = changed(
+            *[("merge = true\n", "")] * 4,
             ("minimum = 100", f"minimum = {order[0]}"),
             ('classes = ["non-residential"]', 'classes = ["residential", "non-residential"]'),
             ("minimum = 15", f"minimum = {order[1]}"),

@@ -89,8 +89,8 @@ def fill_enrolments(engine: Engine, size: Size) -> None:
         cell = {"zone": "futian", "customer_class": "household"}
         facts = {**cell, "counted": True, "owner": ""}
         fill(to, names.CertifiedRow, n, credential=credential, **facts, at=AT)
-        counts = {"place": name("place", n), "meter_point_id": meter, "credential": credential}
-        fill(to, names.CountedRow, n, **counts, **cell, period="2025", at=AT)
+        counts = {"claim": name("claim", n), "meter_point_id": meter, "credential": credential}
+        fill(to, names.CountedRow, n, **counts, period="2025", at=AT)
         books = {"meter_point_id": meter, "gateway": "ab" * 32, "customer_id": name("customer", n)}
         books |= {"site": meter, "valid_from": "", "valid_to": ""}
         fill(to, names.AccountRow, n, **books, **cell, name="Lin", address="Harbour Road 1")

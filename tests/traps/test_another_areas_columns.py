@@ -43,7 +43,7 @@ from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from tests.approving import approved_bills
 from tests.authority_simulator import OFFICE, own_vault, settlement
 from tests.grid_simulator import NOW, GridSimulator, grid_keys
-from tests.held_policy import FIFTEEN
+from tests.held_policy import APART
 
 
 @cache
@@ -142,7 +142,7 @@ class Area:
             created_at=NOW.isoformat(),
             rosters=[sm3_hex(text)],
             tariffs={tariff: self.grid.tariff_texts[self.grid.tariff(victims).tariff_id]},
-            minima=FIFTEEN.as_message(),
+            minima=APART.as_message(),
             withheld=[],
             approved=approved_bills(
                 self.roster,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from gridsecure.analyst.releases import Release
+from gridsecure.analyst.reports import PROTECTED, SUPPRESSED
 from gridsecure.wire.authority import ReleaseSummary
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import figures
@@ -46,14 +48,26 @@ def show_source(release: Release) -> None:
     )
 
 
-def show_gaps(*, suppressed: int, protected: int, minimum: int) -> None:
-    """Say how many cells are missing from the sums, and why."""
+def show_gaps(cells: pd.DataFrame, *, release: Release) -> None:
+    """Say how many cells are missing from the sums, and why, and how many are several in one.
+
+    Args:
+        cells: One row a cell, with its `state` and `parts`.
+    """
+    minimum = release.largest_minimum
+    counted = {
+        "suppressed_note": int((cells["state"] == SUPPRESSED).sum()),
+        "protected_note": int((cells["state"] == PROTECTED).sum()),
+    }
     notes = [
-        tell(key, count=count, minimum=minimum)
-        for key, count in (("suppressed_note", suppressed), ("protected_note", protected))
+        tell(key, count=count, minimum=minimum, policy=release.policy or "–")
+        for key, count in counted.items()
         if count
     ]
     if notes:
         st.warning("  \n".join(notes), icon=":material/visibility_off:")
     else:
         st.caption(tell("all_released_note", minimum=minimum))
+    merged = sum(len(parts) > 1 for parts in cells["parts"])
+    if merged:
+        st.caption(tell("merged_note", count=merged, minimum=minimum))

@@ -211,6 +211,11 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "The release gives a value to a cell below its own minimum. Nothing of it is shown. Tell "
         "the security officer.",
     ),
+    "error_release.merged": (
+        "发布中的分组与其策略的合并规则不符，其内容一律不显示。请报告安全负责人。",
+        "The cells of the release are not those that its policy makes. Nothing of it is shown. "
+        "Tell the security officer.",
+    ),
     "error_release.malformed": (
         "发布证书的格式不符。请让所有服务运行同一版本。",
         "A release certificate has another form. Run the same release of every service.",

@@ -60,10 +60,16 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "Your role sees the evidence, but no values.",
     ),
     "suppressed_note": (
-        "有 {count} 个分组因户数不足 {minimum} 而未公布，且不计入任何合计。",
-        "Groups with fewer than {minimum} customers: {count}. Their figures are withheld and "
-        "excluded from all totals.",
+        "有 {count} 个分组合并后仍少于 {minimum} 户（策略 {policy}），故未公布，也不计入合计。",
+        "Groups with fewer than {minimum} customers, even merged (policy {policy}): {count}. "
+        "Their figures are withheld and excluded from all totals.",
     ),
+    "merged_note": (
+        "有 {count} 个分组由户数不足 {minimum} 的若干分组合并而成，合并后公布。",
+        "Groups merged from several with fewer than {minimum} customers each: {count}. They are "
+        "shown together.",
+    ),
+    "and_more": ("等另外 {count} 个", "{count} more"),
     "protected_note": (
         "有 {count} 个分组因公布会暴露少于 {minimum} 户而未公布，且不计入任何合计。",
         "Groups whose figures would tell about fewer than {minimum} customers: {count}. They are "

@@ -18,7 +18,7 @@ from gridsecure.errors import NotFoundError
 from gridsecure.wire.gateway import MonthStatus
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
-from gridsecure_dashboard.wording import class_name, plain, say, say_or, tell, zone_name
+from gridsecure_dashboard.wording import class_names, plain, say, say_or, tell, zone_names
 
 
 def show_reconciliation(
@@ -94,4 +94,4 @@ def _energy(check: EnergyCheck) -> None:
 
 
 def _cells(cells: tuple[Cell, ...]) -> str:
-    return ", ".join(plain(f"{zone_name(zone)} / {class_name(kind)}") for zone, kind in cells)
+    return ", ".join(plain(f"{zone_names(cell)} / {class_names(cell)}") for cell in cells)

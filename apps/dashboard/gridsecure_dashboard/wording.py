@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import streamlit as st
 
+from gridsecure.analyst.merged_cells import pick_named
 from gridsecure.errors import GridSecureError
+from gridsecure.plans.cells import Place
 from gridsecure_dashboard.phrases import PHRASES
 
 BOTH: Final = "中文 · English"
@@ -46,6 +49,22 @@ def zone_name(zone: str) -> str:
 def class_name(customer_class: str) -> str:
     """A customer class likewise."""
     return say_or("class", customer_class)
+
+
+def zone_names(parts: Iterable[Place]) -> str:
+    """The zones of a cell; of many, the first ones and how many more."""
+    return _several((zone for zone, _ in parts), zone_name)
+
+
+def class_names(parts: Iterable[Place]) -> str:
+    """The customer classes of a cell likewise."""
+    return _several((name for _, name in parts), class_name)
+
+
+def _several(words: Iterable[str], name_of: Callable[[str], str]) -> str:
+    shown, more = pick_named(words)
+    rest = [say("and_more", count=more)] if more else []
+    return " + ".join([*map(name_of, shown), *rest])
 
 
 def plain(text: str) -> str:

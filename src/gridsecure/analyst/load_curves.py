@@ -20,7 +20,8 @@ from gridsecure.analyst.reports import RELEASED, cell_state, energy_kwh
 
 _WATT: Final = Decimal("0.001")
 _COLUMNS: Final = (
-    "zone", "customer_class", "start", "end", "day", "clock", "state", "energy_kwh", "energy_wh",
+    "zone", "customer_class", "start", "end", "parts", "day", "clock", "state", "energy_kwh",
+    "energy_wh",
 )  # fmt: skip
 _HOUR: Final = timedelta(hours=1)
 
@@ -50,8 +51,8 @@ def load_curve_table(release: Release) -> pd.DataFrame:
     """One row per cell and interval of a load-curve release, in order of time.
 
     Returns:
-        Frame with `zone`, `customer_class`, `start`, `end`, `day` (local date), `clock` (local
-        HH:MM), `state`, `energy_kwh` and `energy_wh`; both energies None unless released.
+        Frame with `zone`, `customer_class`, `start`, `end`, `parts`, `day` (local date), `clock`
+        (local HH:MM), `state`, `energy_kwh` and `energy_wh`; both energies None unless released.
 
     Raises:
         ValueError: The release is of another plan.
@@ -72,6 +73,7 @@ def _row(cell: ReleasedCell, *, release: Release) -> tuple[object, ...]:
         cell.customer_class,
         cell.start,
         cell.end,
+        cell.parts,
         cell.start.strftime("%Y-%m-%d"),
         cell.start.strftime("%H:%M"),
         cell_state([cell], release=release),

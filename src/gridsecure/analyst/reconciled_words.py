@@ -22,6 +22,10 @@ RECONCILED_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "数字对不上，请联系运营员核查。",
         "These figures do not reconcile. Ask the operator to check them.",
     ),
+    "merged_cells": (
+        "户数不足而合并公布的分组：{cells}",
+        "Groups too small for themselves, shown together: {cells}",
+    ),
     "energy_agrees": (
         "账单电量 = 负荷曲线电量：{kwh} kWh（双方均已公布的分组）。",
         "Energy of bills = energy of load curves: {kwh} kWh, in the groups that both show.",

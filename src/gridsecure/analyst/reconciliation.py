@@ -27,9 +27,10 @@ from typing import Any
 
 from gridsecure.analyst.releases import Release, ReleasedCell
 from gridsecure.analyst.reports import amount_yuan, bill_table, bill_totals, energy_kwh
+from gridsecure.plans.cells import Place
 
-Cell = tuple[str, str]
-"""Zone and customer class."""
+Cell = tuple[Place, ...]
+"""The zones and customer classes of a cell; more than one where they were merged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ class Reconciliation:
         accounts: The line of meter points; None without a gateway's report.
         energy_kwh: Their energy [kWh].
         amount_yuan: Their money [yuan].
+        merged: Cells of bills that are several zones or classes, each too small for itself.
         energy: Bills beside load curves; None without a load curve.
     """
 
@@ -138,6 +140,7 @@ class Reconciliation:
     energy_kwh: Decimal
     amount_yuan: Decimal
     withheld_cells: int
+    merged: tuple[Cell, ...]
     energy: EnergyCheck | None
 
 
@@ -160,6 +163,7 @@ def reconcile_month(
         energy_kwh=sum((part.energy_kwh for part in totals), Decimal(0)),
         amount_yuan=sum((part.amount_yuan for part in totals), amount_yuan(0)),
         withheld_cells=withheld_cells,
+        merged=tuple(sorted({c for part in bills for c in _by_cell(part) if len(c) > 1})),
         energy=_energy(bills, curves) if bills and curves else None,
     )
 
@@ -230,7 +234,7 @@ def _energy_by_cell(releases: Iterable[Release]) -> dict[Cell, int]:
 def _by_cell(release: Release) -> dict[Cell, list[ReleasedCell]]:
     cells: dict[Cell, list[ReleasedCell]] = {}
     for cell in release.cells:
-        cells.setdefault((cell.zone, cell.customer_class), []).append(cell)
+        cells.setdefault(cell.parts, []).append(cell)
     return cells
 
 

@@ -4,6 +4,8 @@ Invariants:
 - A `Release` exists only if its SM2 signature verified under the pinned key of the authority.
 - A cell with fewer members than the certificate's policy wants of it, or of which it permits
   nothing, carries no value; a certificate that says otherwise is refused as a whole.
+- The cells are those that the policy's steps make of the counts in the certificate
+  (`merged_cells`); a certificate with others is refused as a whole.
 - Values are whole numbers in the unit of their measure; nothing is estimated or filled in.
 
 Not here: whether the authority may be trusted. Its key is pinned from outside.
@@ -17,6 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from gridsecure.analyst.merged_cells import CellRules
 from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
 from gridsecure.errors import (
     AuthenticityError,
@@ -26,7 +29,7 @@ from gridsecure.errors import (
     SignatureError,
 )
 from gridsecure.messages import CellTotal, ReleaseCertificate, Signed, open_message
-from gridsecure.plans.cells import OTHER_CLASSES
+from gridsecure.plans.cells import Place
 from gridsecure.wire.answers import read_aware_time
 
 BILL: Final = "bill"
@@ -67,6 +70,7 @@ class ReleasedCell:
         members: Meter points in the cell.
         value: The value; None if the cell is suppressed, or withheld from the reader.
         minimum: Fewest meter points that it may be about; None where policy permits none.
+        parts: The zones and classes that it is made of; more than one where they were merged.
     """
 
     zone: str
@@ -77,6 +81,7 @@ class ReleasedCell:
     members: int
     value: int | None
     minimum: int | None
+    parts: tuple[Place, ...]
 
     @property
     def is_small(self) -> bool:
@@ -94,6 +99,7 @@ class Release:
         purpose: Why it was asked for.
         released_at: When it was released, aware.
         minimum_members: The smallest that its policy wants of any cell [meter points].
+        policy: The policy's name; empty where there was none yet.
         cells: All cells, also the suppressed ones.
         transcripts: Digests of the transcripts it rests on.
         statements: Digests of the sealed statements, by roster.
@@ -115,6 +121,7 @@ class Release:
     requested_by: str
     released_at: datetime
     minimum_members: int
+    policy: str
     cells: tuple[ReleasedCell, ...]
     transcripts: tuple[str, ...]
     statements: Mapping[str, str]
@@ -175,7 +182,8 @@ def verify_release(
         SignatureError: Another signer, a forged text, or another release than asked for
             (`release.signature`, `release.swapped`).
         InvalidMessageError: Signed, but of another shape.
-        ReleaseRefusedError: A cell below the minimum carries a value (`release.unsuppressed`).
+        ReleaseRefusedError: A cell below the minimum carries a value (`release.unsuppressed`), or
+            cells are not those that the policy makes of the counts (`release.merged`).
     """
     envelope = Signed.parse(content)
     # 1. the signature
@@ -202,7 +210,14 @@ def verify_release(
 
 
 def _release(certificate: ReleaseCertificate, envelope: Signed) -> Release:
-    cells = tuple(_cell(cell, certificate) for cell in certificate.cells)
+    rules = CellRules(
+        certificate.cells,
+        places=certificate.places,
+        minima=certificate.minima,
+        merging=certificate.merging,
+        least=certificate.minimum_members,
+    )
+    cells = tuple(_cell(cell, certificate, rules) for cell in certificate.cells)
     return Release(
         release_id=certificate.release_id,
         plan=certificate.plan,
@@ -213,6 +228,7 @@ def _release(certificate: ReleaseCertificate, envelope: Signed) -> Release:
         requested_by=certificate.requested_by,
         released_at=_moment(certificate.released_at),
         minimum_members=certificate.minimum_members,
+        policy=certificate.policy_name,
         cells=cells,
         transcripts=tuple(certificate.transcripts),
         statements=dict(certificate.statements),
@@ -223,25 +239,13 @@ def _release(certificate: ReleaseCertificate, envelope: Signed) -> Release:
     )
 
 
-def _minimum(cell: CellTotal, certificate: ReleaseCertificate) -> int | None:
-    """Fewest members that the certificate's own policy wants of a cell; None if it permits none."""
-    if not certificate.minima:
-        return certificate.minimum_members
-    fewest = [
-        by_class.get(cell.customer_class, by_class.get(OTHER_CLASSES, {})).get(cell.measure)
-        for by_class in certificate.minima.values()
-    ]
-    # Of several resolutions the certificate does not say which a cell is of: the smallest holds.
-    return min((one for one in fewest if one is not None), default=None)
-
-
-def _cell(cell: CellTotal, certificate: ReleaseCertificate) -> ReleasedCell:
-    minimum = _minimum(cell, certificate)
+def _cell(cell: CellTotal, certificate: ReleaseCertificate, rules: CellRules) -> ReleasedCell:
+    rule = rules.find(cell)
     if cell.measure not in MEASURES[certificate.plan]:
         raise _malformed("measure")
     if cell.value is not None and not _WHOLE_NUMBER.fullmatch(cell.value):
         raise _malformed("value")
-    if cell.value is not None and (minimum is None or cell.members < minimum):
+    if cell.value is not None and not rule.is_met:
         raise ReleaseRefusedError(
             "The release gives a value to a cell below its own minimum of meter points.",
             reason="release.unsuppressed",
@@ -255,7 +259,8 @@ def _cell(cell: CellTotal, certificate: ReleaseCertificate) -> ReleasedCell:
         measure=cell.measure,
         members=cell.members,
         value=None if cell.value is None else int(cell.value),
-        minimum=minimum,
+        minimum=rule.minimum,
+        parts=rule.parts,
     )
 
 

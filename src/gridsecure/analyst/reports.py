@@ -20,6 +20,7 @@ import pandas as pd
 
 from gridsecure.analyst.releases import BILL, MEASURES, Release, ReleasedCell
 from gridsecure.errors import InvalidMessageError
+from gridsecure.plans.cells import Place
 
 RELEASED: Final = "released"
 SUPPRESSED: Final = "suppressed"
@@ -34,8 +35,8 @@ _FEN_PER_YUAN: Final = Decimal(100)
 _AVERAGE_STEP: Final = Decimal("0.0001")  # a hundredth of a fen, as average prices are quoted
 _LEADS_A_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS: Final = (
-    "zone", "customer_class", "start", "end", "state", "bills", "energy_kwh", "amount_yuan",
-    "average_yuan_per_kwh",
+    "zone", "customer_class", "start", "end", "parts", "state", "bills", "energy_kwh",
+    "amount_yuan", "average_yuan_per_kwh",
 )  # fmt: skip
 
 Dimension = Literal["zone", "customer_class"]
@@ -118,7 +119,8 @@ def bill_table(release: Release) -> pd.DataFrame:
         if measures.keys() != MEASURES[BILL]:
             raise _malformed("lacks a measure")
         state = cell_state(measures.values(), release=release)
-        rows.append((*place, state, *_bill_figures(measures)))
+        parts = measures["bills"].parts
+        rows.append((*place, parts, state, *_bill_figures(measures)))
     return pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object)
 
 
@@ -170,8 +172,13 @@ def totals_by(table: pd.DataFrame, dimension: Dimension) -> pd.DataFrame:
         else:
             empty.append((name, None, None, None, None, totals.cells_left_out))
     shown.sort(key=lambda row: row[3], reverse=True)
-    columns = [dimension, *_COLUMNS[5:], "left_out"]
+    columns = [dimension, *_COLUMNS[6:], "left_out"]
     return pd.DataFrame([*shown, *empty], columns=columns, dtype=object)
+
+
+def all_parts(table: pd.DataFrame, dimension: Dimension, name: str) -> list[Place]:
+    """The zones and classes that rows of one zone or class are made of."""
+    return [part for parts in table["parts"][table[dimension] == name] for part in parts]
 
 
 def select_released(table: pd.DataFrame) -> pd.DataFrame:

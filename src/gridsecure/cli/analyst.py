@@ -29,7 +29,15 @@ from gridsecure.month_texts import CALENDAR
 
 with on_use():
     from gridsecure import zone_keys
-    from gridsecure.analyst import asking, enrolment, grants, load_curves, queries, releases
+    from gridsecure.analyst import (
+        asking,
+        enrolment,
+        grants,
+        load_curves,
+        merged_cells,
+        queries,
+        releases,
+    )
     from gridsecure.cli import online
     from gridsecure.crypto import sm2
 
@@ -168,6 +176,7 @@ def answer_to_json(answer: asking.QueryAnswer) -> dict[str, Any]:
                 "customer_class": cell.customer_class,
                 "start": cell.start.isoformat(),
                 "end": cell.end.isoformat(),
+                "parts": [list(part) for part in cell.parts],
                 "measure": cell.measure,
                 "members": cell.members,
                 "value": cell.value,
@@ -185,7 +194,7 @@ def show_answer(answer: asking.QueryAnswer, console: Console) -> None:
         table.add_column(title, justify="right" if title.startswith("energy") else "left")
     for row in frame.to_dict("records"):
         energy = row["state"] if row["energy_kwh"] is None else f"{row['energy_kwh']:.3f}"
-        labels = (escape(row["zone"]), escape(row["customer_class"]))
+        labels = map(escape, merged_cells.name_cell(row["parts"]))
         table.add_row(row["day"], row["clock"], *labels, energy)
     console.print(table)
 

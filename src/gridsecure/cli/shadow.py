@@ -34,7 +34,7 @@ from gridsecure.month_texts import CALENDAR
 from gridsecure.periods import BillingPeriod
 
 with on_use():
-    from gridsecure.analyst import releases
+    from gridsecure.analyst import merged_cells, releases
     from gridsecure.cli import online, tariff_names
     from gridsecure.offices import files as office_files
     from gridsecure.offices import shadow_orders
@@ -42,6 +42,7 @@ with on_use():
 
 if TYPE_CHECKING:
     from gridsecure.messages import PreviewCell, ShadowPreview
+    from gridsecure.plans.cells import Place
 
 shadow_app = typer.Typer(
     help="Try a tariff or corrections: what would change, with nothing released.",
@@ -150,8 +151,15 @@ def _show(previews: list[ShadowPreview], console: Console) -> None:
             table.add_column(column, justify="right")
         for cell in preview.cells:
             told = _told(cell.energy_wh, places=3), _told(cell.amount_fen, places=2)
-            table.add_row(cell.zone, cell.customer_class, f"{cell.bills:,}", _count(cell), *told)
+            place = merged_cells.name_cell(_parts(cell, preview))
+            table.add_row(*place, f"{cell.bills:,}", _count(cell), *told)
         console.print(table)
+
+
+def _parts(cell: PreviewCell, preview: ShadowPreview) -> list[Place]:
+    """The zones and classes of a cell; its own, in previews of before cells were merged."""
+    places = [preview.places[number] for number in cell.parts]
+    return [(one.zone, one.customer_class) for one in places] or [(cell.zone, cell.customer_class)]
 
 
 def _told(value: str | None, *, places: int) -> str:

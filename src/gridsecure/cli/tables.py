@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gridsecure.analyst.merged_cells import name_cell
 from gridsecure.analyst.reconciled_words import RECONCILED_PHRASES, line_terms
 from gridsecure.analyst.reconciliation import Cell, EnergyCheck, Reconciliation
 from gridsecure.cli.run_result import RunResult
@@ -122,6 +123,8 @@ def reconciliation_lines(totals: Reconciliation) -> Iterator[Text]:
         if not accounts.closes:
             text += f" {_english('line_open')}"
         yield Text(text, style="" if accounts.closes else "bold red")
+    if totals.merged:
+        yield Text(_english("merged_cells", cells=_named(totals.merged)))
     if totals.energy is not None:
         yield from _energy_lines(totals.energy)
 
@@ -143,7 +146,7 @@ def _energy_lines(energy: EnergyCheck) -> Iterator[Text]:
 
 
 def _named(cells: Sequence[Cell]) -> str:
-    return ", ".join(f"{zone} {name}" for zone, name in cells)
+    return ", ".join(" ".join(name_cell(cell)) for cell in cells)
 
 
 def _english(key: str, **values: str) -> str:

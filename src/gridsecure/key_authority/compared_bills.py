@@ -31,6 +31,7 @@ from gridsecure.key_authority.control_totals import RosterBills, billed_rows
 from gridsecure.key_authority.packages import (
     CheckedCorrections,
     CorrectedRoster,
+    minima_of,
     withheld_measures,
 )
 from gridsecure.messages import CellTotal, RosterManifest
@@ -39,10 +40,10 @@ from gridsecure.plans.cells import (
     MEASURES,
     NO_MEASURES,
     Member,
-    Minima,
     Place,
     is_enough,
 )
+from gridsecure.plans.merging import Merged, gather_crowds, merge_cells
 from gridsecure.plans.previews import is_crowd
 from gridsecure.tariffs.tariff import Tariff
 
@@ -152,25 +153,26 @@ def list_corrected_rows(
 def total_corrections(order: CheckedCorrections, parts: Sequence[ComparedBills]) -> list[CellTotal]:
     """Step 3: differences by cell, where enough bills changed."""
     ordered = withheld_measures(order.withheld)
+    merged = merge_corrected(order, parts)
     sums: dict[Place, list[int]] = {}
     members: dict[Place, list[Member]] = defaultdict(list)
     changed: dict[Place, dict[Hashable, list[Member]]] = defaultdict(lambda: defaultdict(list))
     for part in parts:
-        rows = zip(part.places, part.energy_wh, part.amount_fen, strict=True)
+        cells = [merged.into[place] for place in part.places]
+        rows = zip(cells, part.energy_wh, part.amount_fen, strict=True)
         for place, energy_wh, amount_fen in rows:
             total = sums.setdefault(place, [0, 0, 0])
             for measure, value in enumerate((1, energy_wh, amount_fen)):
                 total[measure] += int(value)
         for place, member, key, is_changed in zip(
-            part.places, part.members, part.keys, part.changed, strict=True
+            cells, part.members, part.keys, part.changed, strict=True
         ):
             members[place].append(member)
             if is_changed:
                 changed[place][key].append(member)
-    minima = Minima(order.minima)
     withheld = {}
     for place in sums:
-        fewest, those = minima.of(place), list(changed[place].values())
+        fewest, those = merged.minima[place], list(changed[place].values())
         is_told = _is_spread(those, within=members[place], minimum=max(fewest.values(), default=0))
         refused = ALL_MEASURES - fewest.keys()
         withheld[place] = (
@@ -189,6 +191,12 @@ def total_corrections(order: CheckedCorrections, parts: Sequence[ComparedBills])
         for number, measure in enumerate(MEASURES)
         for place, total in sorted(sums.items())
     ]
+
+
+def merge_corrected(order: CheckedCorrections, parts: Sequence[ComparedBills]) -> Merged:
+    """The cells of corrected slots, those too small merged."""
+    rows = (row for part in parts for row in zip(part.places, part.members, strict=True))
+    return merge_cells(gather_crowds(rows), minima=minima_of(order))
 
 
 def _is_spread(parts: Sequence[list[Member]], *, within: list[Member], minimum: int) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.bills import Bills
 from gridsecure.errors import InvalidMessageError
-from gridsecure.key_authority.packages import CheckedBills, withheld_measures
+from gridsecure.key_authority.packages import CheckedBills, minima_of, withheld_measures
 from gridsecure.messages import CellTotal, RosterManifest
 from gridsecure.plans.cells import (
     ALL_MEASURES,
@@ -20,7 +20,6 @@ from gridsecure.plans.cells import (
     NO_MEASURES,
     CellCrowds,
     Member,
-    Minima,
     Place,
     money_keys,
     roster_members,
@@ -28,6 +27,7 @@ from gridsecure.plans.cells import (
 )
 from gridsecure.plans.execution import billing_period
 from gridsecure.plans.load_curve import Cell
+from gridsecure.plans.merging import merge_cells
 from gridsecure.tariffs.tariff import Tariff
 
 
@@ -57,35 +57,53 @@ def total_cells(
         bills: By roster; taken one after the other, and not kept. No meter point is in two of them
             (`CountedOnce`).
     """
-    crowds: dict[Place, CellCrowds] = defaultdict(CellCrowds)
+    own: dict[Place, CellCrowds] = defaultdict(CellCrowds)
     sums = {measure: Counter[Place]() for measure in MEASURES}
     for roster, part in bills:
         rows = billed_rows(roster, start=order.start, end=order.end, tariff=part.tariff)
         values = zip(part.energy_wh, part.bills.totals_fen, strict=True)
         for (place, member, key), (energy_wh, amount_fen) in zip(rows, values, strict=True):
-            crowds[place].add(member, key)
+            own[place].add(member, key)
             for measure, value in zip(MEASURES, (1, energy_wh, amount_fen), strict=True):
                 sums[measure][place] += int(value)
+    return _told_cells(order, own, sums)
+
+
+def _told_cells(
+    order: CheckedBills,
+    own: Mapping[Place, CellCrowds],
+    sums: Mapping[str, Mapping[Place, int]],
+) -> list[CellTotal]:
+    """The cells that zones and classes make, with what may be told of them.
+
+    Args:
+        own: Who is in each zone and class.
+        sums: By measure and place.
+    """
+    merged = merge_cells({p: one.cell for p, one in own.items()}, minima=minima_of(order))
+    crowds: dict[Place, CellCrowds] = defaultdict(CellCrowds)
+    for place, one in own.items():
+        crowds[merged.into[place]].add_all(one)
     ordered = withheld_measures(order.withheld)
-    minima = Minima(order.minima)
     found = {
-        place: crowds[place].list_withheld(minima=minima.of(place)) for place in sorted(crowds)
+        place: crowds[place].list_withheld(minima=merged.minima[place]) for place in sorted(crowds)
     }
     layout = [
-        Cell(*place, members=len(crowds[place].cell), is_released=own != ALL_MEASURES)
-        for place, own in found.items()
+        Cell(*place, members=len(crowds[place].cell), is_released=few != ALL_MEASURES)
+        for place, few in found.items()
     ]
     cells: list[CellTotal] = []
     for measure, totals in sums.items():
+        of_cells = merged.total(totals)
         cells += cells_of(
             layout,
-            {number: totals[place] for number, place in enumerate(found)},
+            {number: of_cells[place] for number, place in enumerate(found)},
             span=(order.start, order.end),
             measure=measure,
             withheld={
                 place
-                for place, own in found.items()
-                if measure in own | ordered.get(place, NO_MEASURES)
+                for place, few in found.items()
+                if measure in few | ordered.get(place, NO_MEASURES)
             },
         )
     return cells

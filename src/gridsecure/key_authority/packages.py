@@ -17,13 +17,14 @@ from gridsecure.messages import (
     CellTotal,
     ColumnEntry,
     Digest,
+    Merging,
     Message,
     MessageT,
     PreviewCell,
     RosterManifest,
     Signed,
 )
-from gridsecure.plans.cells import Place
+from gridsecure.plans.cells import UNMERGED, Minima, Place
 
 Keep = Callable[[bytes], object]
 """Takes a roster's sealed statements when they are made, so that nobody holds those of all."""
@@ -79,7 +80,7 @@ class Approved(Message):
 
 
 class WithheldCell(Message):
-    """Measures of a cell that are not given out, whatever its size."""
+    """Measures of a cell, merged or not, that are not given out, whatever its size."""
 
     kind: ClassVar[str] = "vault-withheld-cell"
     zone: str
@@ -116,6 +117,7 @@ class CheckedBills(Message):
     minima: FewestCustomers
     withheld: list[WithheldCell]
     approved: Approved
+    merging: Merging = UNMERGED
 
 
 class BilledRoster(Message):
@@ -160,6 +162,7 @@ class CheckedCorrections(Message):
     corrections: list[CorrectedRoster]
     withheld: list[WithheldCell]
     approved: Approved
+    merging: Merging = UNMERGED
 
 
 class CheckedPreview(CheckedCorrections):
@@ -194,6 +197,12 @@ class CheckedTotals(Message):
     minima: FewestCustomers
     withheld: list[WithheldCell]
     approved: Approved
+    merging: Merging = UNMERGED
+
+
+def minima_of(order: CheckedBills | CheckedCorrections | CheckedTotals) -> Minima:
+    """What policy permits an order to tell."""
+    return Minima(order.minima, order.merging)
 
 
 def read_named(text: bytes, *, digest: Digest, expect: type[MessageT]) -> MessageT:

@@ -23,10 +23,15 @@ from numpy.typing import NDArray
 from gridsecure.billing.bills import Bills, round_half_up
 from gridsecure.billing.corrections import line_key
 from gridsecure.billing.rules import CONTRACT, MINIMUM, POWER_FACTOR, LineRule
-from gridsecure.key_authority.compared_bills import ComparedBills, total_corrections
+from gridsecure.key_authority.compared_bills import (
+    ComparedBills,
+    merge_corrected,
+    total_corrections,
+)
 from gridsecure.key_authority.packages import CheckedPreview, withheld_measures
 from gridsecure.messages import PreviewCell
-from gridsecure.plans.cells import BILLS, MONEY, NO_MEASURES, Member, Minima, Place
+from gridsecure.plans.cells import BILLS, MONEY, NO_MEASURES, Member, Place
+from gridsecure.plans.merging import Merged
 from gridsecure.plans.previews import (
     bound_count,
     find_moved_lines,
@@ -79,17 +84,18 @@ class _Part:
 def preview_cells(order: CheckedPreview, parts: Sequence[ComparedBills]) -> list[PreviewCell]:
     """What changes by cell, as far as it may be told."""
     cells: dict[Place, dict[Hashable, _Part]] = defaultdict(lambda: defaultdict(_Part))
+    merged = merge_corrected(order, parts)
     for item, compared in zip(order.corrections, parts, strict=True):
         tariffs = (item.before.roster.tariff, item.after.roster.tariff)
-        _sort_into(cells, compared, tariffs)
+        _sort_into(cells, compared, tariffs, merged=merged)
     told = {
         (cell.zone, cell.customer_class, cell.measure): cell.value
         for cell in total_corrections(order, parts)
     }
-    ordered, minima = withheld_measures(order.withheld), Minima(order.minima)
+    ordered = withheld_measures(order.withheld)
     found = []
     for place, own in sorted(cells.items()):
-        inside, fewest = list(own.values()), minima.of(place)
+        inside, fewest = list(own.values()), merged.minima[place]
         bills = sum(len(part.members) for part in inside)
         withheld = MONEY in ordered.get(place, NO_MEASURES)
         counted = None if withheld else fewest.get(BILLS)
@@ -113,7 +119,11 @@ def preview_cells(order: CheckedPreview, parts: Sequence[ComparedBills]) -> list
 
 
 def _sort_into(
-    cells: dict[Place, dict[Hashable, _Part]], part: ComparedBills, tariffs: Hashable
+    cells: dict[Place, dict[Hashable, _Part]],
+    part: ComparedBills,
+    tariffs: Hashable,
+    *,
+    merged: Merged,
 ) -> None:
     before, after = part.correction.before, part.correction.after
     public = (_contract_fen(after) != _contract_fen(before))[part.slots]
@@ -124,7 +134,7 @@ def _sort_into(
     crowds = _crowds(before, after)
     is_silent = moves_hidden_limit(before.rules, after.rules)
     for row, (place, member) in enumerate(zip(part.places, part.members, strict=True)):
-        cell = cells[place][tariffs]
+        cell = cells[merged.into[place]][tariffs]
         cell.members.add(member)
         cell.amount += int(exact[row])
         cell.is_silent |= is_silent

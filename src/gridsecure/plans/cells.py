@@ -28,7 +28,7 @@ from typing import Final, NamedTuple
 from gridsecure.billing.limits import service_months
 from gridsecure.billing.rules import line_rules
 from gridsecure.billing.table_rows import Columns
-from gridsecure.messages import RosterManifest
+from gridsecure.messages import Merging, RosterManifest
 from gridsecure.periods import BillingPeriod
 from gridsecure.plans.lines.hours import CAPACITY
 from gridsecure.plans.lines.registry import kind_of
@@ -63,11 +63,13 @@ ALL_MEASURES: Final = frozenset(MEASURES)
 OTHER_CLASSES: Final = "*"
 """Stands for every customer class that is not named."""
 NO_MEASURES: Final[frozenset[str]] = frozenset()
+UNMERGED: Final = Merging()
+"""No cell is merged with another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Minima:
-    """Fewest customers that a number may be about.
+    """Fewest customers that a number may be about, and how cells of fewer are merged.
 
     Args:
         by_class: Customer class, or `OTHER_CLASSES` -> measure -> fewest customers. What is not in
@@ -75,11 +77,17 @@ class Minima:
     """
 
     by_class: Mapping[str, Mapping[str, int]]
+    merging: Merging = UNMERGED
 
     def of(self, place: Place) -> Mapping[str, int]:
-        """By measure, those of a cell."""
+        """By measure, those of a zone and customer class; not of a merged cell (`merging`)."""
         found = self.by_class.get(place[1])
         return self.by_class.get(OTHER_CLASSES, {}) if found is None else found
+
+    def merges(self, place: Place) -> bool:
+        """Whether a zone and customer class may be merged with others."""
+        name = place[1] if place[1] in self.by_class else OTHER_CLASSES
+        return name in self.merging.classes
 
     def as_message(self) -> dict[str, dict[str, int]]:
         """What a message says of them."""
@@ -117,19 +125,24 @@ class CellSets:
     parts: tuple[Members, ...] = ()
 
     def list_withheld(
-        self, *, minima: Mapping[str, int], told: Sequence[ToldSet] = ()
+        self,
+        *,
+        minima: Mapping[str, int],
+        told: Sequence[ToldSet] = (),
+        beside: Sequence[ToldSet] = (),
     ) -> frozenset[str]:
         """The measures of which nothing may be told beside what was told before.
 
         Args:
             minima: Of those that policy permits, by measure.
+            beside: What the same release tells of other cells.
         """
         refused = self._measures - minima.keys()
         rest = self.list_told(refused | {MONEY}, minima=minima)
         whole = self.list_told(refused, minima=minima)
-        if not whole or not may_tell(rest, told=told):
+        if not whole or not may_tell((*beside, *rest), told=told):
             return ALL_MEASURES
-        return refused if may_tell(whole, told=told) else refused | {MONEY}
+        return refused if may_tell((*beside, *whole), told=told) else refused | {MONEY}
 
     def list_told(
         self, withheld: frozenset[str], *, minima: Mapping[str, int]
@@ -152,14 +165,20 @@ class CellSets:
         return ALL_MEASURES if self.parts else frozenset({ENERGY})
 
 
-def cell_sets(rows: Iterable[tuple[Place, Member, Hashable]]) -> dict[Place, CellSets]:
+def cell_sets(
+    rows: Iterable[tuple[Place, Member, Hashable]], *, into: Mapping[Place, Place] | None = None
+) -> dict[Place, CellSets]:
     """The sets of every cell, from its members with what their money depends on (`money_keys`).
 
     Where no money is told, every key is None, and there are no parts.
+
+    Args:
+        into: Zone and class -> the cell that it was merged into; what is not in it is a cell.
     """
     found: dict[Place, dict[Hashable, set[Member]]] = defaultdict(lambda: defaultdict(set))
+    merged = into or {}
     for place, member, key in rows:
-        found[place][key].add(member)
+        found[merged.get(place, place)][key].add(member)
     untold = {place for place, parts in found.items() if None in parts}
     sets = {}
     for place in list(found):
@@ -179,9 +198,21 @@ class Crowd(Iterable[Member]):
     def __init__(self) -> None:
         self._counted = Counter[tuple[str, bool]]()
 
-    def add(self, member: Member) -> None:
-        """Count one more."""
-        self._counted[member.owner, member.counts] += 1
+    def add(self, member: Member, *, times: int = 1) -> None:
+        """Count one more, or some alike."""
+        self._counted[member.owner, member.counts] += times
+
+    def add_all(self, other: Crowd) -> None:
+        """Count all of another crowd as well."""
+        self._counted.update(other._counted)
+
+    def by_owner(self) -> dict[str, tuple[int, int]]:
+        """Owner -> its meter points, and the customers among them."""
+        points, customers = Counter[str](), Counter[str]()
+        for (owner, counts), number in self._counted.items():
+            points[owner] += number
+            customers[owner] += number * counts
+        return {owner: (number, customers[owner]) for owner, number in points.items()}
 
     def __iter__(self) -> Iterator[Member]:
         for (owner, counts), number in self._counted.items():
@@ -205,6 +236,12 @@ class CellCrowds:
         """Count a member, who is in no other part, with what its money depends on."""
         self.cell.add(member)
         self.parts[key].add(member)
+
+    def add_all(self, other: CellCrowds) -> None:
+        """Count all of another cell as well."""
+        self.cell.add_all(other.cell)
+        for key, part in other.parts.items():
+            self.parts[key].add_all(part)
 
     def list_withheld(self, *, minima: Mapping[str, int]) -> frozenset[str]:
         """The measures of which nothing may be told.
@@ -250,16 +287,21 @@ def is_enough(members: Iterable[Member], *, minimum: int) -> bool:
     >>> is_enough([Member("victim", "a", True), *others], minimum=15)
     False
     """
-    points, customers = Counter[str](), Counter[str]()
-    for member in members:
-        points[member.owner] += 1
-        customers[member.owner] += int(member.counts)
-    total = customers.total()
-    return total >= minimum and all(
+    crowd = members if isinstance(members, Crowd) else count_members(members)
+    owners = crowd.by_owner()
+    total = sum(customers for _, customers in owners.values())
+    return total >= minimum and (
         # An owner knows its own points and subtracts them; what remains must be nobody or enough.
-        points.total() == points[owner] or total - customers[owner] >= minimum
-        for owner in points
+        len(owners) == 1 or all(total - customers >= minimum for _, customers in owners.values())
     )
+
+
+def count_members(members: Iterable[Member]) -> Crowd:
+    """Members, counted."""
+    crowd = Crowd()
+    for member in members:
+        crowd.add(member)
+    return crowd
 
 
 def may_tell(wanted: Sequence[ToldSet], *, told: Iterable[ToldSet]) -> bool:
@@ -305,6 +347,31 @@ def may_tell(wanted: Sequence[ToldSet], *, told: Iterable[ToldSet]) -> bool:
         )
         for numbers, found in atoms.items()
     )
+
+
+def find_joined(sets: Sequence[Members]) -> list[int]:
+    """For each set, the number of the first one that it hangs together with, or its own.
+
+    >>> a, b, c = (Member(name, "utility", True) for name in "abc")
+    >>> find_joined([frozenset({a}), frozenset({b}), frozenset({b, c}), frozenset({a, c})])
+    [0, 0, 0, 0]
+    >>> find_joined([frozenset({a}), frozenset({b}), frozenset({b, c})])
+    [0, 1, 1]
+    """
+    before = list(range(len(sets)))
+
+    def first(number: int) -> int:
+        while before[number] != number:
+            before[number] = before[before[number]]  # halves the way for whoever asks next
+            number = before[number]
+        return number
+
+    seen: dict[str, int] = {}
+    for number, members in enumerate(sets):
+        for member in members:
+            one, other = first(seen.setdefault(member.name, number)), first(number)
+            before[max(one, other)] = min(one, other)
+    return [first(number) for number in range(len(sets))]
 
 
 def _connect(begin: Iterable[int], atoms: Iterable[tuple[int, ...]]) -> set[int]:

@@ -4,12 +4,13 @@ A roster's load is one column a local day: all its slots in the first interval, 
 second, and so on. Days are what is released, and a small roster's day fills one ciphertext where a
 column an interval would leave all of them nearly empty.
 
-A cell is zone × customer class over all rosters of the job. Each roster's column gets its part of
-one zero-sum blinding vector that runs over all slots of all rosters and sums to zero within each
-cell of each interval; whoever decrypts all blinded columns of a day and adds up a cell's slots of
-an interval gets the cell's total, and no less than all of them tells anything. Cells with too
-few members (`cells.is_enough`) get no total: their slots are blinded completely, and they are left
-out of every larger sum.
+A cell is zone × customer class over all rosters of the job, or several that were too small for
+themselves (`merging`): their slots are then one group, and no total of one of them ever exists.
+Each roster's column gets its part of one zero-sum blinding vector that runs over all slots of all
+rosters and sums to zero within each cell of each interval; whoever decrypts all blinded columns of
+a day and adds up a cell's slots of an interval gets the cell's total, and no less than all of them
+tells anything. Cells with too few members (`cells.is_enough`) get no total: their slots are blinded
+completely, and they are left out of every larger sum.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from gridsecure.plans.cells import (
     roster_members,
     roster_places,
 )
+from gridsecure.plans.merging import merge_cells
 from gridsecure.plans.quantities import Family
 
 LOAD_CURVE_PLAN_VERSION: Final = 3
@@ -59,6 +61,8 @@ class Cell:
     """One cell of a released table.
 
     Args:
+        zone: Of a merged cell, the name of the area.
+        customer_class: Likewise, of the class or of its group.
         members: Meter points in it.
         is_released: It has enough members to have a total.
     """
@@ -109,31 +113,36 @@ class _DayGroups(Iterable[SlotGroups]):
 
 
 def lay_out_cells(rosters: Iterable[RosterManifest], *, minima: Minima) -> CellLayout:
-    """Lay rosters out in cells of zone × customer class.
+    """Lay rosters out in cells of zone × customer class, those too small merged.
 
     Args:
         rosters: Taken one after the other, and not kept.
-        minima: Fewest customers that energy may be told of, by customer class.
+        minima: Fewest customers that energy may be told of, and how cells of fewer are merged.
     """
-    crowds: dict[Place, Crowd] = defaultdict(Crowd)
+    own: dict[Place, Crowd] = defaultdict(Crowd)
     seen: dict[Place, int] = {}
     raw = []
     for roster in rosters:
         places = roster_places(roster)
         for place, member in zip(places, roster_members(roster), strict=True):
-            crowds[place].add(member)
+            own[place].add(member)
         numbers = (seen.setdefault(place, len(seen)) for place in places)
         raw.append(np.fromiter(numbers, dtype=np.int64, count=len(places)))
+    merged = merge_cells(own, minima=minima)
+    crowds: dict[Place, Crowd] = defaultdict(Crowd)
+    for place, crowd in own.items():
+        crowds[merged.into[place]].add_all(crowd)
     cells = tuple(
         Cell(*place, members=len(crowds[place]), is_released=_is_told(crowds[place], fewest))
         for place in sorted(crowds)
-        for fewest in [minima.of(place).get(ENERGY)]
+        for fewest in [merged.minima[place].get(ENERGY)]
     )
-    final = np.empty(len(cells), dtype=np.int64)
-    for number, cell in enumerate(cells):
-        # Found in the order of the rosters, numbered in the order of their names.
-        found = seen[cell.zone, cell.customer_class]
-        final[found] = number if cell.is_released else SUPPRESSED
+    numbered = {(cell.zone, cell.customer_class): number for number, cell in enumerate(cells)}
+    final = np.empty(len(seen), dtype=np.int64)
+    for place, found in seen.items():
+        # Found in the order of the rosters, numbered in the order of the cells' names.
+        number = numbered[merged.into[place]]
+        final[found] = number if cells[number].is_released else SUPPRESSED
     return CellLayout(cells, tuple(final[roster] for roster in raw))
 
 

@@ -8,6 +8,7 @@ from itertools import product
 from typing import NamedTuple, Protocol
 
 from gridsecure.errors import InputError
+from gridsecure.messages import Merging
 from gridsecure.periods import is_day
 from gridsecure.plans.cells import ENERGY, MEASURES, OTHER_CLASSES, Minima
 from gridsecure.plans.purposes import PREVIEW, PURPOSES, RESEARCH, STAFF_PURPOSES
@@ -156,8 +157,11 @@ def _rules(policy: Policy, case: Case) -> list[Rule]:
 
 
 def find_minima(policy: Policy, asked: Asked) -> Minima:
-    """The fewest customers by class and measure that a request may be told of."""
-    by_class = {}
+    """The fewest customers by class and measure that a request may be told of.
+
+    A customer class is merged where every rule that permits something of it merges.
+    """
+    by_class, merged = {}, []
     for name in dict.fromkeys((*policy.classes, OTHER_CLASSES)):
         rules = {
             measure: decide(
@@ -165,8 +169,11 @@ def find_minima(policy: Policy, asked: Asked) -> Minima:
             )
             for measure in MEASURES
         }
-        by_class[name] = {m: rule.minimum for m, rule in rules.items() if rule is not None}
-    return Minima(by_class)
+        deciding = {m: rule for m, rule in rules.items() if rule is not None}
+        by_class[name] = {measure: rule.minimum for measure, rule in deciding.items()}
+        if deciding and all(rule.merge for rule in deciding.values()):
+            merged.append(name)
+    return Minima(by_class, Merging(classes=merged, steps=list(policy.merging)))
 
 
 def compare_policies(before: Policy, after: Policy) -> list[Change]:

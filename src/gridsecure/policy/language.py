@@ -11,6 +11,9 @@ raising the grade of a resolution can only tighten it.
 
 A rule may name the officers whose approval such a number needs, and for which of them a standing
 authorisation will do. Of several rules that permit the same, all approvals are needed.
+Cells below their minimum are merged where the rule says so (`merge`), along the policy's steps
+(`merging`). Rules that merge the customers of one group have one minimum: at two, what is told at
+the one would silence what is told at the other.
 
 A policy may say no more than the gate enforces. A term that the gate does not know yet, such as
 a limit of dominance, is refused when the policy is read (`policy.unenforced`), so that nobody
@@ -23,13 +26,16 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import product
 from typing import Any, Final, Literal, NamedTuple
 
 from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError
+from gridsecure.messages import MergeStep
 from gridsecure.month_texts import read_moment
 from gridsecure.plans.cells import MEASURES, OTHER_CLASSES
+from gridsecure.plans.merging import OTHERS, find_name
 from gridsecure.plans.purposes import PREVIEW, PURPOSES
 from gridsecure.toml_documents import read_document
 
@@ -41,7 +47,7 @@ Role = Literal["staff", "analyst"]
 RESOLUTIONS: Final[tuple[Resolution, ...]] = ("monthly", "daily", "interval")
 """From the coarsest to the finest."""
 ROLES: Final[tuple[Role, ...]] = ("staff", "analyst")
-UNENFORCED: Final = ("budget", "dominance", "expires", "merge")
+UNENFORCED: Final = ("budget", "dominance", "expires")
 """Terms of rules that the gate does not enforce yet."""
 
 FEWEST: Final = 2
@@ -53,9 +59,12 @@ HIGHEST_GRADE: Final = 9
 _HEAD: Final = (
     "name", "version", "in_force_from", "title", "grades", "class_groups", "sources", "rules",
 )  # fmt: skip
+_MAY_HEAD: Final = ("merging",)
+_MAY_RULE: Final = ("approvals", "standing", "merge")
 _TERMS: Final = ("measures", "grades", "classes", "roles", "purposes")
 _RULE: Final = ("name", *_TERMS, "minimum", "sources")
-_MAY_RULE: Final = ("approvals", "standing")
+_GROUPED: Final = "grouped"
+_CLASSES_OF_STEP: Final = ("apart", _GROUPED)
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
 _LONGEST_CLASS: Final = 64
 _LONGEST_TITLE: Final = 500
@@ -71,6 +80,7 @@ class Rule:
         sources: Names of the sources it rests on.
         approvals: Roles of the officers who have to approve each release.
         standing: Those of them for whom a standing authorisation will do.
+        merge: Whether cells of fewer are merged.
     """
 
     name: str
@@ -83,6 +93,7 @@ class Rule:
     sources: tuple[str, ...]
     approvals: frozenset[str] = frozenset()
     standing: frozenset[str] = frozenset()
+    merge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,7 @@ class Policy:
             names.
         sources: Name -> title of what rules rest on.
         text: As it was written.
+        merging: The steps by which cells are merged, from the nearest neighbours to the farthest.
     """
 
     name: str
@@ -108,6 +120,7 @@ class Policy:
     rules: tuple[Rule, ...]
     sources: Mapping[str, str]
     text: str = field(repr=False)
+    merging: tuple[MergeStep, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -181,10 +194,12 @@ def parse_policy(text: str) -> Policy:
         InputError: It is no TOML or lacks a part (`policy.syntax`); it has a term that nobody knows
             (`policy.term`), or that the gate does not enforce yet (`policy.unenforced`); a value
             that a term cannot have (`policy.value`); a higher grade that is permitted more
-            (`policy.grades`); or a rule without a source (`policy.source`).
+            (`policy.grades`); steps of merging that do not follow each other, or rules that merge
+            one group at two minima (`policy.merging`); or a rule without a source
+            (`policy.source`).
     """
     document = read_document(text, name="policy", refuse=lambda why: _refusal(why, "syntax"))
-    _check_keys("The policy", document, wanted=_HEAD)
+    _check_keys("The policy", document, wanted=_HEAD, more=_MAY_HEAD)
     groups = _read_groups(document["class_groups"])
     grades = _read_grades(document["grades"])
     sources = _read_sources(document["sources"])
@@ -204,8 +219,10 @@ def parse_policy(text: str) -> Policy:
         rules=rules,
         sources=sources,
         text=text,
+        merging=_read_merging(document.get("merging", []), groups=groups),
     )
     _check_grades(policy)
+    _check_merging(policy)
     return policy
 
 
@@ -235,8 +252,34 @@ def _check_ladder(policy: Policy, measure: str, asked: Mapping[str, str]) -> Non
         before, approved = minimum, approvals
 
 
+def _check_merging(policy: Policy) -> None:
+    """Refuse rules that would merge one group of classes in two ways."""
+    merging = [rule for rule in policy.rules if rule.merge]
+    if merging and not policy.merging:
+        raise _refusal(f"Rule {merging[0].name!r} merges, and the policy has no steps", "merging")
+    for group in policy.class_groups:
+        deciding = {
+            strictest(
+                policy.find_rules(measure, grade=grade, group=group, role=role, purpose=purpose)
+            )
+            for measure, role, purpose in product(MEASURES, ROLES, PURPOSES)
+            for grade in set(policy.grades.values())
+        }
+        minima = {rule.minimum for rule in deciding if rule is not None and rule.merge}
+        if len(minima) > 1:
+            raise _refusal(
+                f"Rules merge the group {group!r} at the minima {sorted(minima)}: what is told at "
+                "one of them would silence the other",
+                "merging",
+            )
+
+
 def _check_keys(
-    where: str, table: Mapping[str, Any], *, wanted: tuple[str, ...], more: tuple[str, ...] = ()
+    where: str,
+    table: Mapping[str, Any],
+    *,
+    wanted: tuple[str, ...],
+    more: tuple[str, ...] = (),
 ) -> None:
     later = [name for name in UNENFORCED if name in table]
     if later:
@@ -279,8 +322,11 @@ def _read_rule(
     standing = frozenset[str]()
     if "standing" in table:
         standing = _read_choice(table["standing"], f"{where}: standing", sorted(approvals))
+    merge = table.get("merge", False)
+    if not isinstance(merge, bool):
+        raise _refusal(f"{where}: merge is true or false", "value")
     terms |= {"approvals": approvals, "standing": standing}
-    return Rule(name=name, **terms, minimum=minimum, sources=cited)
+    return Rule(name=name, **terms, minimum=minimum, sources=cited, merge=merge)
 
 
 def _read_choice(given: object, where: str, known: Any) -> frozenset[Any]:
@@ -299,19 +345,60 @@ def _read_choice(given: object, where: str, known: Any) -> frozenset[Any]:
 def _read_groups(table: object) -> dict[str, frozenset[str]]:
     if not isinstance(table, dict) or not table:
         raise _refusal("[class_groups] names a list of customer classes for each group", "syntax")
-    groups: dict[str, frozenset[str]] = {}
-    for name, classes in table.items():
-        _read_name(name, "A group's name")
+    return _read_lists(table, "The group", "customer class")
+
+
+def _read_lists(table: Mapping[str, object], where: str, what: str) -> dict[str, frozenset[str]]:
+    """Lists of words by name; no word is in two of them."""
+    found: dict[str, frozenset[str]] = {}
+    for name, words in table.items():
+        _read_name(name, f"{where}'s name")
         if (
-            not isinstance(classes, list)
-            or not classes
-            or not all(type(one) is str and 0 < len(one) <= _LONGEST_CLASS for one in classes)
+            not isinstance(words, list)
+            or not words
+            or not all(type(one) is str and 0 < len(one) <= _LONGEST_CLASS for one in words)
         ):
-            raise _refusal(f"The group {name!r} is a list of customer classes", "value")
-        groups[name] = frozenset(classes)
-    if sum(map(len, groups.values())) != len(frozenset().union(*groups.values())):
-        raise _refusal("A customer class is in two groups", "value")
-    return groups
+            raise _refusal(f"{where} {name!r} lists names of {what}s", "value")
+        found[name] = frozenset(words)
+    if sum(map(len, found.values())) != len(frozenset().union(*found.values())):
+        raise _refusal(f"A {what} is in two of the same kind", "value")
+    return found
+
+
+def _read_merging(tables: object, *, groups: Mapping[str, frozenset[str]]) -> tuple[MergeStep, ...]:
+    """The steps, each of which keeps together what the one before put together."""
+    if not isinstance(tables, list):
+        raise _refusal("[[merging]] says the steps by which cells are merged", "syntax")
+    steps: list[MergeStep] = []
+    for table in tables:
+        if not isinstance(table, dict):
+            raise _refusal("[[merging]] says the steps by which cells are merged", "syntax")
+        _check_keys("A step of merging", table, wanted=("areas", "classes"))
+        if table["classes"] not in _CLASSES_OF_STEP or not isinstance(table["areas"], dict):
+            raise _refusal(
+                "A step of merging says its areas, and classes: 'apart' or 'grouped'", "value"
+            )
+        areas = _read_lists(table["areas"], "The area", "zone")
+        grouped = groups if table["classes"] == _GROUPED else {}
+        step = MergeStep(
+            areas={name: sorted(zones) for name, zones in areas.items()},
+            groups={name: sorted(classes) for name, classes in grouped.items()},
+        )
+        if steps:
+            _check_step(steps[-1], step)
+        steps.append(step)
+    return tuple(steps)
+
+
+def _check_step(before: MergeStep, step: MergeStep) -> None:
+    """Refuse a step that would take apart what the one before it put together."""
+    zones = sorted({OTHERS, *(z for own in (before, step) for a in own.areas.values() for z in a)})
+    for area in before.areas:
+        beneath = {find_name(step.areas, z) for z in zones if find_name(before.areas, z) == area}
+        if len(beneath) > 1:
+            raise _refusal(f"A step of merging takes the area {area!r} apart", "merging")
+    if before.groups and not step.groups:
+        raise _refusal("A step of merging takes customer classes apart", "merging")
 
 
 def _read_grades(table: object) -> dict[Resolution, int]:

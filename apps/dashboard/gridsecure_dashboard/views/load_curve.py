@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import pandas as pd
@@ -19,14 +20,14 @@ from gridsecure.analyst.load_curves import (
     peak_day,
 )
 from gridsecure.analyst.releases import LOAD_CURVE, Release
-from gridsecure.analyst.reports import PROTECTED, RELEASED, SUPPRESSED, WITHHELD, csv_bytes
+from gridsecure.analyst.reports import RELEASED, WITHHELD, Dimension, all_parts, csv_bytes
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.charts import load_curves
 from gridsecure_dashboard.chooser import choose_release, show_gaps, show_source
 from gridsecure_dashboard.reconciled import show_reconciliation
 from gridsecure_dashboard.tables import key_figures
-from gridsecure_dashboard.wording import class_name, say, tell, zone_name
+from gridsecure_dashboard.wording import class_names, say, tell, zone_names
 
 _SPLITS: Final[tuple[Split, ...]] = ("day", "zone", "customer_class")
 _CSV_COLUMNS: Final = ("zone", "customer_class", "start", "end", "energy_kwh")
@@ -84,13 +85,16 @@ def _choose(table: pd.DataFrame) -> _Choice:
         say("days"), days, default=[peak] if peak else days[:1], help=tell("days_help")
     )
     everything = say("all")
+    name_of = partial(_name, table.drop_duplicates(["zone", "customer_class"]))
     zone = second.selectbox(
-        say("zone"), [everything, *sorted(set(released["zone"]))], format_func=zone_name
+        say("zone"),
+        [everything, *sorted(set(released["zone"]))],
+        format_func=lambda name: name_of("zone", name),
     )
     kind = third.selectbox(
         say("customer_class"),
         [everything, *sorted(set(released["customer_class"]))],
-        format_func=class_name,
+        format_func=lambda name: name_of("customer_class", name),
     )
     labels = {name: say(f"split_{name}") for name in _SPLITS}
     split = st.segmented_control(
@@ -106,6 +110,14 @@ def _choose(table: pd.DataFrame) -> _Choice:
         classes=None if kind == everything else [kind],
         split=split,
     )
+
+
+def _name(cells: pd.DataFrame, dimension: Dimension, name: str) -> str:
+    """A zone or class of the table as the reader calls it; what is none of them as it is."""
+    parts = all_parts(cells, dimension, name)
+    if not parts:
+        return name
+    return zone_names(parts) if dimension == "zone" else class_names(parts)
 
 
 def _key_figures(shown: LoadFigures) -> None:
@@ -135,12 +147,7 @@ def _chart(rows: pd.DataFrame, choice: _Choice) -> None:
 
 
 def _closing(session: Session, table: pd.DataFrame, rows: pd.DataFrame, release: Release) -> None:
-    cells = table.drop_duplicates(["zone", "customer_class"])
-    show_gaps(
-        suppressed=int((cells["state"] == SUPPRESSED).sum()),
-        protected=int((cells["state"] == PROTECTED).sum()),
-        minimum=release.largest_minimum,
-    )
+    show_gaps(table.drop_duplicates(["zone", "customer_class"]), release=release)
     show_reconciliation(session, bounds=(release.start.isoformat(), release.end.isoformat()))
     st.download_button(
         say("download_csv"),

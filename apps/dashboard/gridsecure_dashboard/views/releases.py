@@ -13,7 +13,7 @@ from gridsecure.analyst.reports import amount_yuan, energy_kwh
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.chooser import choose_release, show_source
 from gridsecure_dashboard.tables import show_table
-from gridsecure_dashboard.wording import class_name, say, say_or, tell, zone_name
+from gridsecure_dashboard.wording import class_names, say, say_or, tell, zone_names
 
 # A month of half-hours by cell is tens of thousands of rows, more than a page is for.
 _MOST_ROWS: Final = 2000
@@ -79,8 +79,8 @@ def _cells(release: Release) -> None:
     shown, zone = release.cells[:_MOST_ROWS], access.local_timezone()
     table = pd.DataFrame(
         {
-            "zone": [zone_name(cell.zone) for cell in shown],
-            "customer_class": [class_name(cell.customer_class) for cell in shown],
+            "zone": [zone_names(cell.parts) for cell in shown],
+            "customer_class": [class_names(cell.parts) for cell in shown],
             "start": [figures.moment(cell.start, zone=zone) for cell in shown],
             "measure": [say_or("measure", cell.measure) for cell in shown],
             "members": [

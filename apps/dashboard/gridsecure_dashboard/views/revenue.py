@@ -16,6 +16,7 @@ from gridsecure.analyst.reports import (
     WITHHELD,
     BillTotals,
     Dimension,
+    all_parts,
     bill_table,
     bill_totals,
     csv_bytes,
@@ -26,7 +27,7 @@ from gridsecure_dashboard.charts import bars
 from gridsecure_dashboard.chooser import choose_release, show_gaps, show_source
 from gridsecure_dashboard.reconciled import show_reconciliation
 from gridsecure_dashboard.tables import key_figures, show_table
-from gridsecure_dashboard.wording import class_name, say, tell, zone_name
+from gridsecure_dashboard.wording import class_names, say, tell, zone_names
 
 _CSV_COLUMNS: Final = (
     "zone", "customer_class", "start", "end", "bills", "energy_kwh", "amount_yuan",
@@ -44,18 +45,14 @@ def show() -> None:
             return
         show_source(release)
         table = bill_table(release)
-        table["zone_shown"] = [zone_name(name) for name in table["zone"]]
-        table["class_shown"] = [class_name(name) for name in table["customer_class"]]
+        table["zone_shown"] = [zone_names(parts) for parts in table["parts"]]
+        table["class_shown"] = [class_names(parts) for parts in table["parts"]]
         totals = bill_totals(table)
         if not totals.cells:
             st.info(tell("no_role_values" if totals.withheld else "nothing_visible"))
             return
         _key_figures(totals)
-        show_gaps(
-            suppressed=totals.suppressed,
-            protected=totals.protected,
-            minimum=release.largest_minimum,
-        )
+        show_gaps(table, release=release)
         show_reconciliation(session, bounds=(release.start.isoformat(), release.end.isoformat()))
         _charts(table)
         _cells(table, release)
@@ -87,8 +84,8 @@ def _charts(table: pd.DataFrame) -> None:
     )
     for dimension, title in dimensions:
         totals = totals_by(table, dimension)
-        name_of = zone_name if dimension == "zone" else class_name
-        totals["name"] = [name_of(name) for name in totals[dimension]]
+        name_of = zone_names if dimension == "zone" else class_names
+        totals["name"] = [name_of(all_parts(table, dimension, name)) for name in totals[dimension]]
         st.subheader(say(title))
         chart, numbers = st.columns([1, 3])
         with chart:

@@ -1,9 +1,9 @@
 """Which facts a credential certifies: the utility's books decide, once a holder and period.
 
-Of a customer's meter points in one zone and class, the first to get a credential of a period
-counts, and no other one does until the period ends. So counted slots of a cell never exceed its
-customers, and nobody who counts them learns which meter points are one customer's. They may fall
-short: the one that counts may have no readings, or be revoked.
+Of a customer's meter points, the first to get a credential of a period counts, and no other one
+does until the period ends. So counted slots of a cell, and of any cells together, never exceed
+their customers, and nobody who counts them learns which meter points are one customer's. They may
+fall short: the one that counts may be in another cell, have no readings, or be revoked.
 
 1. A credential that was given before keeps its facts, whatever the books say since.
 2. A new one states what the books have now. After a re-key a meter point does not count a second
@@ -36,20 +36,15 @@ UNKNOWN_ACCOUNT: Final = "identity.unknown-account"
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """That a meter point counts for a customer in one zone and class of a period."""
+    """That a meter point counts for a customer in a period."""
 
     period: str
     customer_id: str
-    zone: str
-    customer_class: str
 
     def row(self, meter_point_id: str, *, credential: str, at: datetime) -> Draft:
-        place = frame_parts(self.customer_id, self.period, self.zone, self.customer_class)
         return CountedRow.draft(
-            place=sm3_hex(place),
+            claim=sm3_hex(frame_parts(self.customer_id, self.period)),
             period=self.period,
-            zone=self.zone,
-            customer_class=self.customer_class,
             meter_point_id=meter_point_id,
             credential=credential,
             at=at,
@@ -122,8 +117,8 @@ def move_claims(
     twice = 0
     for account in moved:
         held = select(CountedRow).where(CountedRow.meter_point_id == account.meter_point_id)
-        for one in session.exec(held.order_by(col(CountedRow.period), col(CountedRow.place))).all():
-            claim = _Claim(one.period, account.customer_id, one.zone, one.customer_class)
+        for one in session.exec(held.order_by(col(CountedRow.period), col(CountedRow.claim))).all():
+            claim = _Claim(one.period, account.customer_id)
             row = claim.row(account.meter_point_id, credential=one.credential, at=now)
             (outcome,) = keep_groups(session, [[row]])
             twice += isinstance(outcome, ConflictError)
@@ -137,13 +132,11 @@ def _meter_facts(
     accounts = find_accounts(session, sorted({entry.identity for entry in meters.values()}))
     claims: dict[str, Draft] = {}
     for name, entry in meters.items():
-        account = accounts[entry.identity]
-        place = (account.customer_id, account.zone, account.customer_class)
-        claim = _Claim(entry.context.period, *place)
+        claim = _Claim(entry.context.period, accounts[entry.identity].customer_id)
         claims[name] = claim.row(entry.identity, credential=name, at=now)
     # In an order that all processes use; of one customer's, the first by meter point counts.
     order = sorted(
-        claims, key=lambda name: (str(claims[name].values["place"]), meters[name].identity)
+        claims, key=lambda name: (str(claims[name].values["claim"]), meters[name].identity)
     )
     outcomes = keep_groups(session, [[claims[name]] for name in order])
     counted = {

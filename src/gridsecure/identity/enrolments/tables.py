@@ -71,18 +71,16 @@ class CertifiedRow(Kept, Row, table=True):
 
 
 class CountedRow(Kept, Row, table=True):
-    """The one meter point that counts for a customer in a zone and class of a period.
+    """The one meter point that counts for a customer in a period.
 
-    `place` is the digest of those four; the customer's number is in the books alone.
+    `claim` is the digest of customer and period; the customer's number is in the books alone.
     """
 
     __tablename__ = "counted"
-    SAME: ClassVar = ("place", "credential")
+    SAME: ClassVar = ("claim", "credential")
 
-    place: str = Field(primary_key=True)
+    claim: str = Field(primary_key=True)
     period: str
-    zone: str
-    customer_class: str
     meter_point_id: str = Field(index=True)
     credential: str = Field(foreign_key="credential.name")
     at: datetime = Field(sa_type=Moment)

@@ -39,6 +39,7 @@ from gridsecure.errors import (
 from gridsecure.key_authority.checker.approvals import gather_approvals
 from gridsecure.key_authority.checker.bill_versions import BillVersion, make_version
 from gridsecure.key_authority.checker.closings import check_closing
+from gridsecure.key_authority.checker.counted_places import CountedPlaces
 from gridsecure.key_authority.checker.grants import bind_grant, check_purpose
 from gridsecure.key_authority.checker.held_policies import check_in_force
 from gridsecure.key_authority.checker.key_sets import key_ring
@@ -299,13 +300,9 @@ def _granted(
     view: PlatformView,
     clock: Callable[[], datetime],
 ) -> Granted:
-    """Steps 3 to 5.
-
-    Bills are all or nothing; load curves go day by day, so that a month of blinded columns need not
-    be held at once.
-    """
-    groups = iter([list(proofs)]) if request.plan == "bill" else ([part] for part in proofs)
-    cells, givings = list[CellTotal](), list[Giving]()
+    """Steps 3 to 5."""
+    groups = _groups(request, proofs)
+    cells, givings, counted = list[CellTotal](), list[Giving](), CountedPlaces()
     digests, versions = list[str](), list[BillVersion]()
     statements, minima = dict[str, str](), dict[Resolution, Minima]()
     prepared: Prepared | None = None
@@ -323,7 +320,7 @@ def _granted(
         else:
             prepared = prepare_load_curve(zone, group[0], minima=own, before=prepared, at=now)
             more = order_totals(zone, group[0], approved, view=view, prepared=prepared)
-        cells += more
+        cells += counted.refer(more, prepared)
         givings.append(prepared.giving)
         digests += [out.entry.digest for part in group for out in part.outputs.values()]
     return Granted(
@@ -333,8 +330,18 @@ def _granted(
         outputs_digest=sm3_hex("".join(digests).encode()),
         giving=join_givings(givings),
         minima=minima,
+        places=tuple(counted.places),
         versions=tuple(versions),
     )
+
+
+def _groups(request: ReleaseRequest, proofs: Iterator[Proven]) -> Iterator[list[Proven]]:
+    """What is decrypted at once.
+
+    Bills are all or nothing; load curves go day by day, so that a month of blinded columns need not
+    be held at once.
+    """
+    return iter([list(proofs)]) if request.plan == "bill" else ([part] for part in proofs)
 
 
 def _bill(

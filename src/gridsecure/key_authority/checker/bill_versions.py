@@ -21,7 +21,8 @@ from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.checker.tables import BillVersionRow
 from gridsecure.key_authority.checker.verification import Proven
 from gridsecure.key_authority.checker.zone import AuthorityZone
-from gridsecure.messages import Digest, ReleaseCertificate
+from gridsecure.messages import CellTotal, CountedPlace, Digest, ReleaseCertificate
+from gridsecure.plans.cells import Place
 from gridsecure.store.database import read_session
 from gridsecure.store.rows import find, keep
 
@@ -164,19 +165,26 @@ def bill_versions(zone: AuthorityZone, *, first: Digest | None = None) -> list[R
 def tabulate_versions(certificates: Iterable[ReleaseCertificate]) -> list[VersionRow]:
     """What releases of bills and corrections said of each cell, in the order given.
 
+    Cells of a correction are merged by whom it corrects, so one may have other parts than a cell of
+    bills of that name. It has no total then, nor do the cells of bills that it is partly about.
+
     Args:
         certificates: Releases, oldest first; those of other plans are left out.
     """
-    totals: dict[tuple[str, ...], int | None] = {}
+    totals: dict[_Total, int | None] = {}
     rows = []
     for certificate in certificates:
         if certificate.plan not in ("bill", "rebill"):
             continue
         for cell in certificate.cells:
-            key = (cell.start, cell.end, cell.zone, cell.customer_class, cell.measure)
+            key = _total_of(cell, certificate)
             value = None if cell.value is None else int(cell.value)
-            if cell.measure != "bills" or certificate.plan == "bill":
+            if certificate.plan == "bill":
                 totals[key] = _added(totals.get(key, 0), value)
+            elif cell.measure != "bills":
+                if key not in totals:
+                    _forget_parts(totals, key)
+                totals[key] = _added(totals.get(key), value)
             rows.append(
                 VersionRow(
                     release_id=certificate.release_id,
@@ -193,6 +201,23 @@ def tabulate_versions(certificates: Iterable[ReleaseCertificate]) -> list[Versio
                 )
             )
     return rows
+
+
+_Total = tuple[str, str, str, frozenset[Place]]
+"""Start, end, measure, and the zones and classes that a cell is made of."""
+
+
+def _total_of(cell: CellTotal, certificate: ReleaseCertificate) -> _Total:
+    places: list[CellTotal | CountedPlace] = [certificate.places[n] for n in cell.parts] or [cell]
+    named = frozenset((place.zone, place.customer_class) for place in places)
+    return cell.start, cell.end, cell.measure, named
+
+
+def _forget_parts(totals: dict[_Total, int | None], key: _Total) -> None:
+    """Take away the totals of what a correction is partly about."""
+    for known in totals:
+        if known[:3] == key[:3] and not known[3].isdisjoint(key[3]):
+            totals[known] = None
 
 
 def _added(total: int | None, value: int | None) -> int | None:

@@ -53,9 +53,9 @@ from gridsecure.plans.cells import (
     CellSets,
     Member,
     Members,
-    Minima,
     Place,
     ToldSet,
+    find_joined,
     may_tell,
     roster_members,
     roster_places,
@@ -216,20 +216,27 @@ def find_withheld_cells(
     wanted: Mapping[Place, CellSets],
     *,
     period: Period,
-    minima: Minima,
+    minima: Mapping[Place, Mapping[str, int]],
     basis: Basis = OF_MONTH,
 ) -> dict[Place, frozenset[str]]:
     """The measures of each cell of which nothing may be told; cells that are not here have all.
 
+    Where cells hang together over what was told before, they are looked at in the order of their
+    names, each beside those that came before it.
+
     Args:
-        minima: What policy permits.
+        minima: What policy permits of each cell, by measure.
         basis: What its figures would be of.
     """
-    known = _compared(session, period, basis)
-    found = {
-        place: sets.list_withheld(minima=minima.of(place), told=known.get(place, ()))
-        for place, sets in wanted.items()
-    }
+    cells = {place: sets.cell for place, sets in wanted.items()}
+    found: dict[Place, frozenset[str]] = {}
+    for company in _compare(session, period, basis, cells):
+        beside: list[ToldSet] = []
+        for place in sorted(company.places):
+            sets, fewest = wanted[place], minima[place]
+            withheld = sets.list_withheld(minima=fewest, told=company.told, beside=beside)
+            beside += sets.list_told(withheld, minima=fewest)
+            found[place] = withheld
     return {place: withheld for place, withheld in found.items() if withheld}
 
 
@@ -243,9 +250,13 @@ def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) ->
             asked again it is answered beside that one (`release.meanwhile`).
     """
     # Checked again here: the vault worked meanwhile, and another release may have been entered.
-    known = _compared(session, giving.period, giving.basis)
-    for place, sets in giving.told.items():
-        if not may_tell(sets, told=known.get(place, ())):
+    cells = {
+        place: frozenset[Member]().union(*(one.members for one in sets))
+        for place, sets in giving.told.items()
+    }
+    for company in _compare(session, giving.period, giving.basis, cells):
+        wanted = [one for place in company.places for one in giving.told[place]]
+        if not may_tell(wanted, told=company.told):
             raise GridSecureError(
                 "Another release of these cells was certified in the meantime.",
                 reason="release.meanwhile",
@@ -305,25 +316,47 @@ def _cohort_name(digest: str, data: RosterData) -> str:
     return f"day/{data.roster.roster_id}/{Period.of(data).start_at.isoformat()}"
 
 
-def _compared(session: Session, period: Period, basis: Basis) -> dict[Place, list[ToldSet]]:
-    """By cell of a period, the sets that figures of some basis have to be compared with.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Company:
+    """Cells that hang together with each other, and what was told of whoever does with them."""
 
-    Who changed between days and the month matters where both are told of, by then or now.
+    places: list[Place] = field(default_factory=list)
+    told: list[ToldSet] = field(default_factory=list)
+
+
+def _compare(
+    session: Session, period: Period, basis: Basis, cells: Mapping[Place, Members]
+) -> list[_Company]:
+    """The sets of a period that cells have to be compared with.
+
+    A merged cell has members of several zones and classes, so sets are found by their members and
+    not by their names. Who changed between days and the month matters where both are told of, by
+    then or now.
+
+    Args:
+        cells: The members of each cell; nobody is in two.
     """
-    known = _told(session, period)
-    found: dict[Place, list[ToldSet]] = {}
-    for place in known.keys() | basis.changed.keys():
-        sets = known.get(place, {})
-        found[place] = [*sets.get("month", ()), *sets.get("day", ())]
-        if basis.by_day or "day" in sets:
-            found[place] += sets.get("changed", [])
-            found[place] += [_untold(basis.changed[place])] if place in basis.changed else []
-    return found
+    known = [
+        *_told(session, period),
+        *(("changed", _untold(members)) for members in basis.changed.values()),
+    ]
+    order = ("month", "day", "changed")
+    known.sort(key=lambda item: order.index(item[0]))
+    joined = find_joined([*cells.values(), *(told.members for _, told in known)])
+    found: dict[int, _Company] = {}
+    for place, number in zip(cells, joined, strict=False):
+        found.setdefault(number, _Company()).places.append(place)
+    kept = list(zip(known, joined[len(cells) :], strict=True))
+    by_day = {number for (kind, _), number in kept if kind == "day"}
+    for (kind, told), number in kept:
+        matters = kind != "changed" or basis.by_day or number in by_day
+        if number in found and matters:
+            found[number].told.append(told)
+    return list(found.values())
 
 
-def _told(session: Session, period: Period) -> dict[Place, dict[str, list[ToldSet]]]:
-    """By cell of a period and kind, the sets of its members that are kept."""
-    sets: dict[Place, dict[str, list[ToldSet]]] = defaultdict(lambda: defaultdict(list))
+def _told(session: Session, period: Period) -> list[tuple[str, ToldSet]]:
+    """The sets of members of a period that are kept, with their kinds."""
     of_period = (
         col(ToldSetRow.domain) == period.domain,
         col(ToldSetRow.start_at) == period.start_at,
@@ -342,10 +375,10 @@ def _told(session: Session, period: Period) -> dict[Place, dict[str, list[ToldSe
     for told_set, name, owner, counts in session.exec(asked):
         # One text for each owner, however many members it has.
         members[told_set].append(Member(name, owners.setdefault(owner, owner), counts))
-    for row in session.exec(select(ToldSetRow).where(*of_period)):
-        named = frozenset(members.pop(row.name, ()))
-        sets[row.zone, row.customer_class][row.kind].append(ToldSet(named, row.minimum))
-    return sets
+    return [
+        (row.kind, ToldSet(frozenset(members.pop(row.name, ())), row.minimum))
+        for row in session.exec(select(ToldSetRow).where(*of_period))
+    ]
 
 
 def _keep_set(

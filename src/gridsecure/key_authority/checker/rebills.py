@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection, prove_correction
+from gridsecure.key_authority.checker.counted_places import CountedPlaces
 from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
 from gridsecure.key_authority.checker.reexecution import Derived
 from gridsecure.key_authority.checker.releases import Granted
@@ -69,14 +70,16 @@ def release_corrections(
         files,
         lambda sealed: kept.append(zone.objects.put(sealed)),
     )
+    counted = CountedPlaces()
     derived = [output.entry.digest for part in parts for output in part.after.outputs.values()]
     return Granted(
         plan_version=BILL_PLAN_VERSION,
-        cells=tuple(answer.cells),
+        cells=tuple(counted.refer(answer.cells, prepared)),
         statements=dict(zip(answer.statements, kept, strict=True)),
         outputs_digest=sm3_hex("".join(derived).encode()),
         giving=prepared.giving,
         minima={"monthly": minima},
+        places=tuple(counted.places),
         versions=tuple(part.version for part in parts),
     )
 
@@ -130,6 +133,7 @@ def order_corrections(
         minima=terms.prepared.minima.as_message(),
         withheld=list_withheld(terms.prepared.withheld),
         approved=terms.approved,
+        merging=terms.prepared.minima.merging,
     )
     files = (out.data for pair in pairs for _, outputs in pair for out in outputs.values())
     return order, files

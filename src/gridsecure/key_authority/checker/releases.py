@@ -21,6 +21,7 @@ from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import Approved
 from gridsecure.messages import (
     CellTotal,
+    CountedPlace,
     Digest,
     ReleaseCertificate,
     ReleaseRequest,
@@ -43,6 +44,7 @@ class Granted:
         statements: Roster id -> digest of its sealed statements.
         outputs_digest: SM3 over the digests of all outputs.
         minima: What policy permitted, by resolution.
+        places: The zones and classes that cells refer to.
     """
 
     plan_version: int
@@ -51,6 +53,7 @@ class Granted:
     outputs_digest: Digest
     giving: Giving
     minima: Mapping[Resolution, Minima]
+    places: tuple[CountedPlace, ...]
     versions: tuple[BillVersion, ...] = ()
 
 
@@ -90,6 +93,7 @@ def certify(
             transcripts=[transcript.digest for transcript in request.transcripts],
             outputs_digest=granted.outputs_digest,
             **rules_of(zone.policy, granted.minima, approved=approved),
+            places=list(granted.places),
             cells=list(granted.cells),
             statements=dict(granted.statements),
             evidence_head=NOT_ENTERED,
@@ -131,6 +135,7 @@ def rules_of(
         "minima": {name: own.as_message() for name, own in minima.items()},
         "subject": approved.subject,
         "approvals": list(approved.grounds),
+        "merging": {name: own.merging for name, own in minima.items()},
     }
 
 

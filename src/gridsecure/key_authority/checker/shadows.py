@@ -34,6 +34,7 @@ from gridsecure.errors import AuthenticityError, InvalidMessageError, ReleaseRef
 from gridsecure.key_authority.checker.approvals import gather_approvals, settle_subject
 from gridsecure.key_authority.checker.bill_versions import make_version
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection, prove_correction
+from gridsecure.key_authority.checker.counted_places import CountedPlaces
 from gridsecure.key_authority.checker.held_policies import check_in_force
 from gridsecure.key_authority.checker.key_sets import key_ring
 from gridsecure.key_authority.checker.ledger import Period, check_overlap, enter
@@ -223,9 +224,8 @@ def _prepare(
     # A roster of which nothing is told may still be seated anew.
     told = prepared.giving.told.keys()
     datas = {upload: part.before for upload, part in first.items()
-             if not told.isdisjoint(part.places)}  # fmt: skip
-    giving = replace(prepared.giving, claims={}, datas=datas)
-    return Prepared(giving, prepared.withheld, minima)
+             if not told.isdisjoint(prepared.merged.into[p] for p in part.places)}  # fmt: skip
+    return replace(prepared, giving=replace(prepared.giving, claims={}, datas=datas))
 
 
 def _questions(part: ProvenCorrection, tariffs: Mapping[str, str]) -> int:
@@ -307,7 +307,9 @@ def _record(
             "questions": questions,
         }
         rules = rules_of(zone.policy, {"monthly": prepared.minima}, approved=asked.approved)
-        unlogged = _preview(asked, cells, at=at, rules=rules)
+        counted = CountedPlaces()
+        rules |= {"cells": counted.refer(cells, prepared), "places": counted.places}
+        unlogged = _preview(asked, at=at, rules=rules)
         about = ("shadow.previewed", detail)
         preview = enter_message(session, zone, unlogged, about=about, at=at)
         envelope = sign_message(preview, key=zone.signing_key)
@@ -323,7 +325,6 @@ def _record(
 
 def _preview(
     asked: _Asked,
-    cells: Sequence[PreviewCell],
     *,
     at: datetime,
     rules: Mapping[str, Any],
@@ -340,7 +341,6 @@ def _preview(
         previewed_at=at.isoformat(),
         transcripts=[one.digest for one in request.transcripts],
         **rules,
-        cells=list(cells),
         evidence_head=NOT_ENTERED,
     )
 

@@ -7,7 +7,7 @@ fails there met another request at work.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -28,12 +28,14 @@ from gridsecure.key_authority.checker.verification import LOAD_CURVE_PREFIX, Pro
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.compared_bills import list_corrected_rows
 from gridsecure.key_authority.control_totals import billed_rows
+from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import (
     ALL_MEASURES,
     ENERGY,
     NO_MEASURES,
     CellSets,
     Crowd,
+    Member,
     Minima,
     Place,
     ToldSet,
@@ -43,6 +45,7 @@ from gridsecure.plans.cells import (
     roster_places,
 )
 from gridsecure.plans.execution import RosterData
+from gridsecure.plans.merging import Merged, gather_crowds, merge_cells
 from gridsecure.store.database import read_session, write_session
 from gridsecure.tariffs.tariff import parse_tariff
 
@@ -54,12 +57,16 @@ class Prepared:
     Args:
         withheld: What the vault is told to keep to itself.
         minima: What policy permits of it.
+        counted: The zones and classes that it is about, by what was counted of them.
+        merged: The cells that they make.
         datas: The uploads that were looked at, told of or not.
     """
 
     giving: Giving
     withheld: Withheld
     minima: Minima
+    counted: Mapping[Place, Crowd]
+    merged: Merged
     datas: tuple[RosterData, ...] = ()
 
 
@@ -78,21 +85,25 @@ def prepare_bills(
         StorageError: The ledger cannot be read.
     """
     parsed = {digest: parse_tariff(text) for digest, text in tariffs.items()}
+    crowds, merged = _merge(parts, minima=minima)
     sets = cell_sets(
-        row
-        for part in parts
-        for data in part.datas
-        for row in billed_rows(
-            data.roster,
-            start=data.upload.start,
-            end=data.upload.end,
-            tariff=parsed[data.roster.tariff],
-        )
+        (
+            row
+            for part in parts
+            for data in part.datas
+            for row in billed_rows(
+                data.roster,
+                start=data.upload.start,
+                end=data.upload.end,
+                tariff=parsed[data.roster.tariff],
+            )
+        ),
+        into=merged.into,
     )
-    withheld, told = _looked_at(zone, parts, sets, minima=minima, at=at)
+    withheld, told = _looked_at(zone, parts, sets, merged=merged, at=at)
     claims = {name: part.digest for part in parts for name in part.claims}
     giving = Giving(claims, _datas(parts), _period(parts), told, _basis(parts))
-    return Prepared(giving, withheld, minima)
+    return Prepared(giving, withheld, minima, crowds, merged)
 
 
 def prepare_load_curve(
@@ -130,38 +141,48 @@ def prepare_load_curve(
 
 def _look_at_curves(zone: AuthorityZone, part: Proven, *, minima: Minima, at: datetime) -> Prepared:
     """The cells that load curves of some uploads would tell of, and nothing claimed yet."""
+    crowds, merged = _merge([part], minima=minima)
     sets = cell_sets(
-        (place, member, None)
-        for roster in part.rosters
-        for place, member in zip(roster_places(roster), roster_members(roster), strict=True)
+        ((place, member, None) for place, member in _seated(part.rosters)), into=merged.into
     )
-    withheld, told = _looked_at(zone, [part], sets, minima=minima, at=at)
-    thin = _thin_places(part.datas, minima=minima)
+    withheld, told = _looked_at(zone, [part], sets, merged=merged, at=at)
+    thin = _thin_cells(part.datas, merged=merged)
     withheld = {**withheld, **dict.fromkeys(thin & sets.keys(), ALL_MEASURES)}
     told = {place: some for place, some in told.items() if place not in thin}
     given = {
         digest: data
         for digest, data in _datas([part]).items()
-        if not told.keys().isdisjoint(roster_places(data.roster))
+        if not told.keys().isdisjoint(merged.into[p] for p in roster_places(data.roster))
     }
     giving = Giving({}, given, _period([part]), told, _basis([part]))
-    return Prepared(giving, withheld, minima, part.datas)
+    return Prepared(giving, withheld, minima, crowds, merged, part.datas)
 
 
-def _thin_places(datas: Sequence[RosterData], *, minima: Minima) -> set[Place]:
+def _merge(parts: Sequence[Proven], *, minima: Minima) -> tuple[dict[Place, Crowd], Merged]:
+    """Who is in each zone and class of some uploads, and the cells that they make."""
+    crowds = gather_crowds(_seated(roster for part in parts for roster in part.rosters))
+    return crowds, merge_cells(crowds, minima=minima)
+
+
+def _seated(rosters: Iterable[RosterManifest]) -> Iterator[tuple[Place, Member]]:
+    for roster in rosters:
+        yield from zip(roster_places(roster), roster_members(roster), strict=True)
+
+
+def _thin_cells(datas: Sequence[RosterData], *, merged: Merged) -> set[Place]:
     """Cells of sealed days in which too few have any energy: who is silent hides nobody."""
     heard: dict[Place, Crowd] = defaultdict(Crowd)
     for data in datas:
         silent = set(data.upload.silent_slots)
         rows = zip(roster_places(data.roster), roster_members(data.roster), strict=True)
         for slot, (place, member) in enumerate(rows):
-            crowd = heard[place]
+            crowd = heard[merged.into[place]]
             if slot not in silent:
                 crowd.add(member)
     return {
         place
         for place, crowd in heard.items()
-        if not is_enough(crowd, minimum=minima.of(place).get(ENERGY, 0))
+        if not is_enough(crowd, minimum=merged.minima[place].get(ENERGY, 0))
     }
 
 
@@ -182,7 +203,7 @@ def prepare_corrections(
     """
     check_counted_once(part.data.roster for part in parts)
     parsed = {digest: parse_tariff(text) for digest, text in tariffs.items()}
-    sets = cell_sets(
+    rows = [
         row
         for part in parts
         for row in list_corrected_rows(
@@ -191,20 +212,24 @@ def prepare_corrections(
             slots=part.data.upload.corrected_slots,
             span=(part.data.upload.start, part.data.upload.end),
         )
-    )
+    ]
+    crowds = gather_crowds((place, member) for place, member, _ in rows)
+    merged = merge_cells(crowds, minima=minima)
+    sets = cell_sets(rows, into=merged.into)
     proofs = [part.after for part in parts]
     # A preview may come before the bills that it is about.
     basis = Basis.of(part.before for part in parts)
     with read_session(zone.engine) as session:
         check_claims(session, proofs)
         withheld = find_withheld_cells(
-            session, sets, period=_period(proofs), minima=minima, basis=basis
+            session, sets, period=_period(proofs), minima=merged.minima, basis=basis
         )
     with write_session(zone.engine) as session:
         bind(session, proofs, at=at)
     claims = {name: part.digest for part in proofs for name in part.claims}
-    told = _told(sets, withheld, minima=minima)
-    return Prepared(Giving(claims, {}, _period(proofs), told, basis), withheld, minima)
+    told = _told(sets, withheld, merged=merged)
+    giving = Giving(claims, {}, _period(proofs), told, basis)
+    return Prepared(giving, withheld, minima, crowds, merged)
 
 
 def _looked_at(
@@ -212,25 +237,25 @@ def _looked_at(
     parts: Sequence[Proven],
     sets: Mapping[Place, CellSets],
     *,
-    minima: Minima,
+    merged: Merged,
     at: datetime,
 ) -> tuple[Withheld, dict[Place, tuple[ToldSet, ...]]]:
     with read_session(zone.engine) as session:
         check_claims(session, parts)
         check_overlap(session, _datas(parts))
         withheld = find_withheld_cells(
-            session, sets, period=_period(parts), minima=minima, basis=_basis(parts)
+            session, sets, period=_period(parts), minima=merged.minima, basis=_basis(parts)
         )
     with write_session(zone.engine) as session:
         bind(session, parts, at=at)
-    return withheld, _told(sets, withheld, minima=minima)
+    return withheld, _told(sets, withheld, merged=merged)
 
 
 def _told(
-    sets: Mapping[Place, CellSets], withheld: Withheld, *, minima: Minima
+    sets: Mapping[Place, CellSets], withheld: Withheld, *, merged: Merged
 ) -> dict[Place, tuple[ToldSet, ...]]:
     told = {
-        place: cell.list_told(withheld.get(place, NO_MEASURES), minima=minima.of(place))
+        place: cell.list_told(withheld.get(place, NO_MEASURES), minima=merged.minima[place])
         for place, cell in sets.items()
     }
     return {place: found for place, found in told.items() if found}

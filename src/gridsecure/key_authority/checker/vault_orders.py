@@ -59,6 +59,7 @@ def order_totals(
         highs={name: [data.entry(name).high for data in part.datas] for name in quantities},
         minima=prepared.minima.as_message(),
         withheld=list_withheld(prepared.withheld),
+        merging=prepared.minima.merging,
         approved=approved,
     )
     files = chain(texts(), (output.data for own in outputs.values() for output in own))
@@ -108,6 +109,7 @@ def order_bills(
         tariffs=dict(terms.tariffs),
         minima=terms.prepared.minima.as_message(),
         withheld=list_withheld(terms.prepared.withheld),
+        merging=terms.prepared.minima.merging,
         approved=terms.approved,
     )
     files = (

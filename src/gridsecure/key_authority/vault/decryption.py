@@ -72,6 +72,7 @@ from gridsecure.key_authority.packages import (
     RevocationOrder,
     VaultAnswer,
     check_named,
+    minima_of,
     read_named,
     withheld_measures,
 )
@@ -95,7 +96,7 @@ from gridsecure.messages import (
     open_message,
 )
 from gridsecure.plans.bills import plan_bill
-from gridsecure.plans.cells import ENERGY, Minima, roster_places
+from gridsecure.plans.cells import ENERGY, Minima, Place, roster_places
 from gridsecure.plans.execution import billing_period, roster_contracts, roster_rules
 from gridsecure.plans.key_ring import MAX_OPEN, foreign_key_set_error
 from gridsecure.plans.load_curve import CellLayout, interval_times, lay_out_cells, total_day
@@ -269,11 +270,11 @@ class Vault:
         order = self._order(envelope, CheckedTotals)
         passage = self.gate.open(order.approved, plan="load-curve")
         columns = [entry for entries in order.outputs.values() for entry in entries]
-        passage.check_minima(order.minima, resolution=curve_resolution(columns))
+        passage.check_minima(minima_of(order), resolution=curve_resolution(columns))
         passage.admit(columns)
         remaining = _Files(files)
-        seating = self._seat(order.rosters, remaining, minima=Minima(order.minima))
-        passage.admit_cells((cell.zone, cell.customer_class) for cell in seating.layout.cells)
+        seating = self._seat(order.rosters, remaining, minima=minima_of(order))
+        passage.admit_cells(seating.places)
         layout = seating.layout
         found = withheld_measures(order.withheld)
         withheld = {place for place, measures in found.items() if ENERGY in measures}
@@ -306,15 +307,17 @@ class Vault:
                 check_named(next(texts), digest=digest)
             return known
         seated: list[_Seated] = []
+        places = set[Place]()
 
         def rosters() -> Iterator[RosterManifest]:
             for digest in digests:
                 roster = read_named(next(texts), digest=digest, expect=RosterManifest)
                 seated.append(_Seated.of(roster))
+                places.update(roster_places(roster))
                 yield roster
 
         layout = lay_out_cells(rosters(), minima=minima)
-        seating = _Seating(tuple(digests), minima, tuple(seated), layout)
+        seating = _Seating(tuple(digests), minima, tuple(seated), frozenset(places), layout)
         with self._lock:
             self._layouts[:] = [seating]
         return seating
@@ -426,7 +429,7 @@ class Vault:
 def _check_passage(passage: Passage, order: CheckedBills | CheckedCorrections) -> None:
     """Refuse an order of bills about another month, or by other minima, than was approved."""
     passage.check_span(order.start, order.end)
-    passage.check_minima(order.minima, resolution="monthly")
+    passage.check_minima(minima_of(order), resolution="monthly")
 
 
 def _tariff(order: CheckedBills | CheckedCorrections, roster: RosterManifest) -> Tariff:
@@ -453,6 +456,7 @@ class _Seating:
     digests: tuple[Digest, ...]
     minima: Minima
     seated: tuple[_Seated, ...]
+    places: frozenset[Place]
     layout: CellLayout
 
 

@@ -13,7 +13,7 @@ released before, the vault takes from the checker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,9 +31,9 @@ from gridsecure.approvals import (
     subject_digest,
 )
 from gridsecure.errors import ReleaseRefusedError, StorageError
-from gridsecure.key_authority.packages import Approved, FewestCustomers
+from gridsecure.key_authority.packages import Approved
 from gridsecure.messages import ColumnEntry, Digest, PlanName
-from gridsecure.plans.cells import Place
+from gridsecure.plans.cells import Minima, Place
 from gridsecure.plans.purposes import PREVIEW
 from gridsecure.policy.decisions import asked_for, find_approvals, find_minima
 from gridsecure.policy.language import RESOLUTIONS, Approvals, Policy, Resolution
@@ -168,8 +168,8 @@ class Passage:
         if (self.subject.start, self.subject.end) != (start, end):
             raise _other_order()
 
-    def check_minima(self, minima: FewestCustomers, *, resolution: Resolution) -> None:
-        """Refuse other numbers of customers than the vault's policy has for the subject.
+    def check_minima(self, minima: Minima, *, resolution: Resolution) -> None:
+        """Refuse other numbers of customers, or merging, than the vault's policy has for it.
 
         Raises:
             ReleaseRefusedError: `release.policy`; `approval.order` where the subject is of another
@@ -178,7 +178,7 @@ class Passage:
         if resolution not in self.subject.resolutions:
             raise _other_order()
         asked = asked_for(self.subject.purpose, resolution=resolution)
-        if _plain(minima) != find_minima(self.gate.policy, asked).as_message():
+        if minima != find_minima(self.gate.policy, asked):
             raise _other_policy()
 
     def admit_cells(self, places: Iterable[Place]) -> None:
@@ -198,10 +198,6 @@ class Passage:
         """
         if any(entry.digest not in self.outputs for entry in entries):
             raise _other_order()
-
-
-def _plain(minima: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
-    return {name: dict(fewest) for name, fewest in minima.items()}
 
 
 def _resolution(name: str) -> Resolution:
