@@ -171,7 +171,9 @@ def test_a_tariff_is_tried_before_the_month_is_billed(desk: Desk) -> None:
     assert desk.round() == [("released", None)]
     (listed,) = desk.authority.get("/releases", headers=BILLING["authority"]).json()
     assert listed["release_id"] != preview["preview_id"]
-    assert (listed["plan"], listed["cells"]) == ("bill", 3)
+    assert (listed["plan"], listed["cells"]) == ("bill", 5), (
+        "a household cell, and two figures of the merged one"
+    )
     assert len(desk.previews()) == 1
 
 

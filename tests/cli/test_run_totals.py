@@ -18,7 +18,7 @@ ACCOUNTS = Accounts(
     unreleased=0,
     not_billed={"gaps": 4, "no-readings": 3},
 )
-ENERGY = EnergyCheck(Decimal("1234.567"), Decimal("1234.567"), (), (("yantian", "shop"),), ())
+ENERGY = EnergyCheck(Decimal("1234.567"), Decimal("1234.567"), (), ((("yantian", "shop"),),), ())
 TOTALS = Reconciliation(ACCOUNTS, 4091, Decimal("1234.567"), Decimal("99.01"), 1, (), ENERGY)
 
 
@@ -46,7 +46,7 @@ def test_the_dashboard_says_the_same_line() -> None:
 
 def test_what_does_not_add_up_is_said() -> None:
     lost = replace(ACCOUNTS, taken_in=4106)
-    other = replace(ENERGY, curves_kwh=Decimal("1234.568"), different=(("futian", "household"),))
+    other = replace(ENERGY, curves_kwh=Decimal("1234.568"), different=((("futian", "household"),),))
     accounts, energy, _ = reconciliation_lines(replace(TOTALS, accounts=lost, energy=other))
     assert "do not reconcile" in accounts.plain
     assert "(1,234.567 kWh) and of load curves (1,234.568 kWh) differ" in energy.plain

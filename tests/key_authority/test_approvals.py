@@ -23,6 +23,7 @@ from gridsecure.key_authority.vault.gate import ReleaseGate
 from gridsecure.messages import Signed, sign_message
 from gridsecure.offices.approvals import verify_approved
 from gridsecure.policy.language import parse_policy
+from gridsecure.plans.cells import UNMERGED
 from gridsecure.policy.packs import load_pack
 from gridsecure_api.approver_settings import read_approvers
 from gridsecure_api.settings import PersonEntry
@@ -271,6 +272,7 @@ class Order:
             rosters=[sm3_hex(text)],
             tariffs={manifest: store.get(manifest).decode()},
             minima=FIFTEEN.as_message(),
+            merging=FIFTEEN.merging,
             withheld=[],
             approved=approved,
         ).model_copy(update=changes)
@@ -374,6 +376,11 @@ def test_other_minima_than_the_vaults_policy_has(order: Order) -> None:
     approved = order.approved(order.both())
     few = {"*": dict.fromkeys(FIFTEEN.by_class["*"], 2)}
     assert order.give(approved, minima=few) == "release.policy"
+
+
+def test_other_merging_than_the_vaults_policy_has(order: Order) -> None:
+    approved = order.approved(order.both())
+    assert order.give(approved, merging=UNMERGED) == "release.policy"
 
 
 def test_a_policy_that_is_not_in_force_lets_nothing_pass(order: Order) -> None:

@@ -57,7 +57,7 @@ from tests.approving import ENTRIES, approved_bills
 from tests.authority_simulator import KEK, Authority, place_of, settlement
 from tests.correction_simulator import changed, correction
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
-from tests.held_policy import APART
+from tests.held_policy import FIFTEEN
 from tests.vault_services import (
     START_SECONDS,
     RunningVault,
@@ -108,7 +108,8 @@ def order(authority: Authority, grid: GridSimulator, uploads: Uploads) -> Order:
         created_at=NOW.isoformat(),
         rosters=[sm3_hex(part)],
         tariffs={manifest.tariff: text},
-        minima=APART.as_message(),
+        minima=FIFTEEN.as_message(),
+        merging=FIFTEEN.merging,
         withheld=[],
         approved=approved_bills(
             manifest, transcript.outputs, start=transcript.start, end=transcript.end

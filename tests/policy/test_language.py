@@ -178,9 +178,9 @@ def test_of_several_rules_all_approvals_are_needed():
 
 def test_fewer_approvals_are_looser_whatever_the_number_of_customers():
     before = parse_policy(STRICT)
-    fewer = changed(
-        (APPROVED + STANDING, 'approvals = ["data-owner"]\n'), ("minimum = 100", "minimum = 200")
-    )
+    apart = [("merge = true\n", "")] * 4
+    raised = ("minimum = 100", "minimum = 200")
+    fewer = changed((APPROVED + STANDING, 'approvals = ["data-owner"]\n'), *apart, raised)
     changes = compare_policies(before, parse_policy(fewer))
     assert changes
     assert all(one.is_looser for one in changes)

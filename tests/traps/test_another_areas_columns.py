@@ -43,7 +43,7 @@ from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from tests.approving import approved_bills
 from tests.authority_simulator import OFFICE, own_vault, settlement
 from tests.grid_simulator import NOW, GridSimulator, grid_keys
-from tests.held_policy import APART
+from tests.held_policy import FIFTEEN
 
 
 @cache
@@ -142,7 +142,8 @@ class Area:
             created_at=NOW.isoformat(),
             rosters=[sm3_hex(text)],
             tariffs={tariff: self.grid.tariff_texts[self.grid.tariff(victims).tariff_id]},
-            minima=APART.as_message(),
+            minima=FIFTEEN.as_message(),
+            merging=FIFTEEN.merging,
             withheld=[],
             approved=approved_bills(
                 self.roster,

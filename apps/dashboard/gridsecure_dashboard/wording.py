@@ -9,7 +9,6 @@ import streamlit as st
 
 from gridsecure.analyst.merged_cells import pick_named
 from gridsecure.errors import GridSecureError
-from gridsecure.plans.cells import Place
 from gridsecure_dashboard.phrases import PHRASES
 
 BOTH: Final = "中文 · English"
@@ -51,12 +50,12 @@ def class_name(customer_class: str) -> str:
     return say_or("class", customer_class)
 
 
-def zone_names(parts: Iterable[Place]) -> str:
+def zone_names(parts: Iterable[tuple[str, str]]) -> str:
     """The zones of a cell; of many, the first ones and how many more."""
     return _several((zone for zone, _ in parts), zone_name)
 
 
-def class_names(parts: Iterable[Place]) -> str:
+def class_names(parts: Iterable[tuple[str, str]]) -> str:
     """The customer classes of a cell likewise."""
     return _several((name for _, name in parts), class_name)
 

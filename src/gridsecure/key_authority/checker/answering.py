@@ -313,8 +313,7 @@ def _granted(
         now = clock()
         resolution = group[0].resolution
         own = minima[resolution] = zone.find_minima(request.purpose, resolution=resolution)
-        # 5. decryption
-        if request.plan == "bill":
+        if request.plan == "bill":  # 5. decryption
             prepared, more, statements = _bill(zone, group, approved, minima=own, view=view, at=now)
             versions += [make_version(part) for part in group]
         else:

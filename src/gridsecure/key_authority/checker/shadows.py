@@ -295,8 +295,7 @@ def _record(
         if find(session, PreviewRow, preview_id=name) is not None:
             return
         enter(session, prepared.giving, release_id=name, at=at)
-        subject = subject_digest(asked.approved.subject)
-        settle_subject(session, subject)
+        settle_subject(session, subject := subject_digest(asked.approved.subject))
         detail: dict[str, evidence.JSON] = {
             "request": name,
             "subject": subject,
