@@ -22,8 +22,8 @@ from gridsecure.key_authority.packages import Approved, CheckedBills, CheckedRos
 from gridsecure.key_authority.vault.gate import ReleaseGate
 from gridsecure.messages import Signed, sign_message
 from gridsecure.offices.approvals import verify_approved
-from gridsecure.policy.language import parse_policy
 from gridsecure.plans.cells import UNMERGED
+from gridsecure.policy.language import parse_policy
 from gridsecure.policy.packs import load_pack
 from gridsecure_api.approver_settings import read_approvers
 from gridsecure_api.settings import PersonEntry
