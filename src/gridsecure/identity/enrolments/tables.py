@@ -185,7 +185,7 @@ class FormerSourceKeyRow(Kept, Row, table=True):
 
 
 SCHEMA: Final = Schema(
-    head="enrolments_0004",
+    head="enrolments_0005",
     metadata=Row.metadata,
     scripts=Path(__file__).parent / "migrations",
 )

@@ -12,7 +12,7 @@ from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.store.rows import Moment
 
-revision, down_revision = "enrolments_0004", "enrolments_0003"
+revision, down_revision = "enrolments_0005", "enrolments_0004"
 
 
 def upgrade() -> None:
