@@ -163,7 +163,8 @@ def approve_all(zone: AuthorityZone, *, now: datetime = NOW) -> None:
 
 def waiting_subjects(zone: AuthorityZone, *, now: datetime = NOW) -> list[AskedApproval]:
     with read_session(zone.engine) as session:
-        return read_subjects(session, PageAsked(), state=WAITING, now=now)[0]
+        officers = zone.approvers
+        return read_subjects(session, PageAsked(), state=WAITING, officers=officers, now=now)[0]
 
 
 def answer_approved(

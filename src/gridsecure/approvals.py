@@ -381,11 +381,15 @@ def check_grounds(
         raise missing_error(lacking)
 
 
-def verify_certificate(certificate: ReleaseCertificate, *, approvers: Approvers) -> list[Ground]:
+def verify_certificate(
+    certificate: ReleaseCertificate, *, approvers: Approvers, roles: Iterable[str]
+) -> list[Ground]:
     """Who approved what a certificate releases, by officers' keys that its reader pinned.
 
     Args:
         certificate: Its own signature was verified.
+        roles: Those that its reader wants to have approved, besides those that its subject names:
+            nobody but the authority answers for what the subject says that policy wanted.
 
     Raises:
         ReleaseRefusedError: It names no approvals (`approval.none`), those of something else
@@ -413,7 +417,7 @@ def verify_certificate(certificate: ReleaseCertificate, *, approvers: Approvers)
         )
         for one in certificate.approvals
     ]
-    check_grounds(grounds, needed=subject.needed, standing=subject.standing)
+    check_grounds(grounds, needed={*subject.needed, *roles}, standing=subject.standing)
     return grounds
 
 

@@ -9,11 +9,18 @@ from datetime import timedelta
 
 import pytest
 
-from gridsecure.approvals import Approver, ReleaseAuthorisation, pin_approvers, subject_digest
+from gridsecure.approvals import (
+    Approver,
+    ReleaseAuthorisation,
+    ReleaseSubject,
+    pin_approvers,
+    subject_digest,
+)
+from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import GridSecureError, InputError, InvalidMessageError
 from gridsecure.key_authority.checker.answering import REFUSED, RELEASED, WAITING, answer_request
-from gridsecure.key_authority.checker.approvals import record_approval, revoke_approver
+from gridsecure.key_authority.checker.approvals import _is_like, record_approval, revoke_approver
 from gridsecure.key_authority.checker.authorisations import (
     record_authorisation,
     revoke_authorisation,
@@ -230,6 +237,37 @@ def test_another_policy_asks_anew(authority: Authority, uploads: Uploads, asked:
     assert send(authority, stale, bearer=PRIVACY) == "approval.policy"
 
 
+def test_an_officers_new_key_leaves_requests_waiting_for_it(
+    authority: Authority, uploads: Uploads, asked: str, decrypted: list[str]
+) -> None:
+    """What was signed by the old key counts no more, and is no reason to refuse the request."""
+    approve_all(authority.zone)
+    owner, privacy = APPROVERS.values()
+    key = generate_private_key()
+    renewed = pin_approvers([replace(owner, key=key.public_key), privacy])
+    authority.zone = replace(authority.zone, approvers=renewed)
+    assert answer(authority, authority.bill_request(uploads)) == (WAITING, "approval.missing")
+    (still,) = waiting_subjects(authority.zone)
+    assert (still.missing, decrypted) == ([OWNER], [])
+    assert send(authority, approval_of(asked, key=key, note="once more")) == ""
+    (done,) = waiting_subjects(authority.zone)
+    assert done.missing == []
+
+
+def test_an_officers_new_name_leaves_requests_waiting_for_it(
+    authority: Authority, uploads: Uploads, asked: str
+) -> None:
+    approve_all(authority.zone)
+    assert stand(authority) == ""
+    owner, privacy = APPROVERS.values()
+    renamed = pin_approvers([replace(owner, person="li"), privacy])
+    authority.zone = replace(authority.zone, approvers=renamed)
+    assert answer(authority, authority.bill_request(uploads)) == (WAITING, "approval.missing")
+    assert send(authority, approval_of(asked, person="li"), bearer="li") == ""
+    (done,) = waiting_subjects(authority.zone)
+    assert done.missing == []
+
+
 # --- at the vault, whatever the checker says -----------------------------------------------------
 
 
@@ -343,6 +381,7 @@ def test_the_vault_refuses_the_requesters_approval(order: Order) -> None:
     ({"policy": load_pack("strict").digest}, "release.policy"),
     ({"plan": "rebill"}, "approval.order"),
     ({"purpose": "preview"}, "approval.order"),
+    ({"purpose": "operations"}, "approval.order"),
     ({"resolutions": ["daily"]}, "approval.order"),
     ({"resolutions": []}, "approval.order"),
     ({"resolutions": ["hourly"]}, "approval.order"),
@@ -461,6 +500,41 @@ def test_what_is_out_of_scope_waits(
     assert answer(authority, authority.bill_request(uploads)) == (WAITING, "approval.missing")
 
 
+def test_what_was_rejected_is_not_released_by_authorisations_under_another_name(
+    authority: Authority, uploads: Uploads, decrypted: list[str]
+) -> None:
+    """The name of a request says who asks and by which transcripts: an order again has another."""
+    assert answer(authority, authority.bill_request(uploads)) == (WAITING, "approval.missing")
+    (asked,) = waiting_subjects(authority.zone)
+    assert send(authority, approval_of(asked.text, decision="reject", note="never")) == ""
+    for role in (OWNER, PRIVACY):
+        assert stand(authority, bearer=role) == ""
+    transcripts = [authority.bill_transcript(upload) for upload in uploads]
+    again = authority.request(transcripts, requested_by="other")
+    assert answer(authority, again) == (WAITING, "approval.missing")
+    part = authority.request(transcripts[:1], requested_by="clerk")
+    assert answer(authority, part) == (WAITING, "approval.missing")
+    assert decrypted == []
+    approve_all(authority.zone)
+    assert answer(authority, again) == (RELEASED, None), "officers may still say yes to it"
+
+
+@pytest.mark.parametrize(("changes", "is_like"), [
+    ({}, True),
+    ({"requested_by": "other", "purpose": "operations"}, True),
+    ({"plan": "rebill"}, False),
+    ({"start": "2026-07-31T00:00:00+08:00", "end": "2026-08-02T00:00:00+08:00"}, True),
+    ({"start": "2026-08-01T00:00:00+08:00", "end": "2026-09-01T00:00:00+08:00"}, False),
+    ({"start": "whenever"}, True),
+    ({"cells": []}, False),
+])  # fmt: skip
+def test_what_is_like_a_rejected_request(
+    order: Order, changes: dict[str, object], is_like: bool
+) -> None:
+    rejected = ReleaseSubject.parse(order.text)
+    assert _is_like(rejected.model_copy(update=changes), rejected) is is_like
+
+
 def test_one_authorisation_and_one_approval(authority: Authority, uploads: Uploads) -> None:
     assert stand(authority) == ""
     request = authority.bill_request(uploads)
@@ -492,6 +566,7 @@ def test_where_policy_wants_each_release_looked_at_no_authorisation_will_do(
     ({"policy": "0" * 64}, "approval.policy"),
     ({"expires_at": (NOW + timedelta(days=367)).isoformat()}, "approval.lifetime"),
     ({"now": NOW - timedelta(days=31)}, "approval.expired"),
+    ({"now": NOW + timedelta(days=3000)}, "approval.expired"),
     ({"bearer": PRIVACY, "role": OWNER}, "approval.role"),
 ])  # fmt: skip
 def test_what_is_no_authorisation_is_refused(
@@ -614,6 +689,8 @@ def test_whoever_has_the_officers_keys_checks_a_certificate(
     assert read([officers[0], officers[0].replace(OWNER, PRIVACY)]) == "approval.person"
     assert read(["somebody"]) == "approval.officer"
     assert read([f"{OWNER}=04"]) == "approval.officer"
+    nobody = json.dumps(json.loads(asked) | {"needed": [], "standing": []})
+    assert read(officers, subject=nobody, approvals=[]) == "approval.missing"
     assert read(officers, subject="") == "approval.none"
     assert read(officers, purpose="research") == "approval.certificate"
     assert read(officers, transcripts=["0" * 64]) == "approval.certificate"
@@ -621,3 +698,17 @@ def test_whoever_has_the_officers_keys_checks_a_certificate(
     assert read(officers, approvals=certificate.approvals * 2) == "approval.repeated"
     late = (NOW + timedelta(days=8)).isoformat()
     assert read(officers, released_at=late) == "approval.expired"
+
+
+def test_a_certificate_that_rests_on_authorisations_is_checked_too(
+    authority: Authority, uploads: Uploads
+) -> None:
+    for role in (OWNER, PRIVACY):
+        assert stand(authority, bearer=role) == ""
+    assert answer(authority, authority.bill_request(uploads)) == (RELEASED, None)
+    (certificate,) = authority.certificates
+    key = authority.grid.authority_key
+    officers = [f"{one.role}={one.key.point.hex()}" for one in APPROVERS.values()]
+    envelope = sign_message(certificate, key=key)
+    grounds = verify_approved(envelope, authority=key.public_key, officers=officers)
+    assert [(one.person, one.is_standing) for one in grounds] == [(OWNER, True), (PRIVACY, True)]

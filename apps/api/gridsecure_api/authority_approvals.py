@@ -47,7 +47,9 @@ def list_approvals(
         state.zone.engine,
         # Approvals expire while nothing is written: a page is as old as its minute at the most.
         revision=lambda session: (approvals.read_revision(session), f"{now:%Y%m%d%H%M}"),
-        read=lambda session: approvals.read_subjects(session, asked, state=only, now=now),
+        read=lambda session: approvals.read_subjects(
+            session, asked, state=only, officers=state.zone.approvers, now=now
+        ),
         write=lambda found: _LISTED.dump_json([_listed(one) for one in found]),
     )
 

@@ -120,6 +120,7 @@ def check(
     grounds = approvals.verify_approved(envelope, authority=pinned.key, officers=approver)
     for ground in grounds:
         said = f"{ground.role}: {ground.person}, key {ground.signer[:12]}"
+        said += ", by a standing authorisation" if ground.is_standing else ""
         Console().print(Text(said), soft_wrap=True)
     Console().print(f"{len(grounds)} officers approved it.")
 

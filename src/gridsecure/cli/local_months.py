@@ -334,7 +334,8 @@ def answer_approved(local: LocalParties, envelope: Signed) -> Outcome:
     if outcome.state != WAITING:
         return outcome
     with read_session(local.authority.engine) as session:
-        waiting, _ = read_subjects(session, PageAsked(), state=WAITING, now=utc_now())
+        officers, now = local.authority.approvers, utc_now()
+        waiting, _ = read_subjects(session, PageAsked(), state=WAITING, officers=officers, now=now)
     for asked in waiting:
         subject = ReleaseSubject.parse(asked.text)
         for role, key in local.officers.items():

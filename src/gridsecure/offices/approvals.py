@@ -212,7 +212,8 @@ def verify_approved(
 
     Args:
         envelope: The certificate.
-        officers: Each as ROLE=POINT, whose keys the reader pinned.
+        officers: Each as ROLE=POINT, whose keys the reader pinned. Every role among them must have
+            approved, whatever the certificate says that policy wanted.
 
     Raises:
         InputError: That is none (`approval.officer`), or as `pin_approvers`.
@@ -222,13 +223,22 @@ def verify_approved(
     trusted = {authority.thumbprint: authority}
     certificate = open_message(envelope, expect=ReleaseCertificate, trusted=trusted)
     keys = list(map(_officer, officers))
-    people = {one.signer: ReleaseApproval.parse(one.body).person for one in certificate.approvals}
+    people = {one.signer: _signed_by(one) for one in certificate.approvals}
     pinned = [
         # A reader pins keys; names are what the officers signed.
         Approver(people.get(key.thumbprint, role), role, key)
         for key, role in keys
     ]
-    return verify_certificate(certificate, approvers=pin_approvers(pinned))
+    return verify_certificate(
+        certificate, approvers=pin_approvers(pinned), roles={role for _, role in keys}
+    )
+
+
+def _signed_by(ground: Signed) -> str:
+    """The officer whom an approval, or a standing authorisation, names."""
+    if ground.body_kind == ReleaseAuthorisation.kind:
+        return ReleaseAuthorisation.parse(ground.body).person
+    return ReleaseApproval.parse(ground.body).person
 
 
 def _officer(text: str) -> tuple[Sm2PublicKey, ApproverRole]:

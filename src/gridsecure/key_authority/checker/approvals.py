@@ -15,6 +15,7 @@ from sqlmodel import Session, col, select
 
 from gridsecure.approvals import (
     Approver,
+    Approvers,
     ReleaseApproval,
     ReleaseSubject,
     check_approval,
@@ -41,6 +42,7 @@ from gridsecure.key_authority.checker.tables import (
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import Approved, GroundRevocation
 from gridsecure.messages import Digest, Signed, sign_message
+from gridsecure.month_texts import read_moment
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, read_page
@@ -82,11 +84,12 @@ def gather_approvals(zone: AuthorityZone, subject: Subject, *, now: datetime) ->
     if row.state == REJECTED:
         raise rejected_error()
     _enter_expired(zone, [one for one in kept if _is_over(one, now)], now=now)
-    live = [one.envelope for one in kept if _counts(one, revoked, now)]
+    officers = _unrevoked(zone.approvers, revoked)
+    live = [one.envelope for one in kept if _counts(one, officers, now)]
     message = subject.message
-    given = {zone.approvers[one.signer].role for one in live if one.signer in zone.approvers}
-    lacking = set(message.standing) - given
-    live += find_standing(zone, message, roles=lacking, now=now)
+    lacking = set(message.standing) - {zone.approvers[one.signer].role for one in live}
+    if lacking and not _was_rejected(zone, message):
+        live += find_standing(zone, message, roles=lacking, now=now)
     grounds = [
         read_ground(one, message, digest=subject.digest, approvers=zone.approvers, now=now)
         for one in live
@@ -128,12 +131,34 @@ def record_approval(zone: AuthorityZone, envelope: Signed, *, bearer: str, now: 
         check_approval(approval, ReleaseSubject.parse(row.text), digest=row.digest, now=now)
         earlier = _decisions(session, [row.digest])
         if approval.decision == "approve" and any(
-            one.signer == envelope.signer and not _is_over(one, now) for one in earlier
+            one.signer == envelope.signer and _counts(one, zone.approvers, now) for one in earlier
         ):
             raise _conflict("This officer has approved the request already", "repeated")
         _keep(session, envelope, approval, at=now)
         if approval.decision == "reject":
             advance(session, SubjectRow, source=WAITING, target=REJECTED, digest=row.digest)
+
+
+def _was_rejected(zone: AuthorityZone, subject: ReleaseSubject) -> bool:
+    """Whether an officer said no to what a subject asks for, whoever asked for it then.
+
+    A request is named by who asks and by its transcripts: the same ordered again has another name.
+    """
+    with read_session(zone.engine) as session:
+        texts = session.exec(select(col(SubjectRow.text)).where(SubjectRow.state == REJECTED)).all()
+    return any(_is_like(subject, ReleaseSubject.parse(text)) for text in texts)
+
+
+def _is_like(one: ReleaseSubject, other: ReleaseSubject) -> bool:
+    """Whether two subjects are of one plan, of times that overlap, and share a cell."""
+    if one.plan != other.plan:
+        return False
+    cells, others = ({(c.zone, c.customer_class) for c in each.cells} for each in (one, other))
+    start, end = read_moment(one.start), read_moment(one.end)
+    began, ended = read_moment(other.start), read_moment(other.end)
+    if not (start and end and began and ended):
+        return True  # a time that cannot be read is no way round a rejection
+    return start < ended and began < end and not cells.isdisjoint(others)
 
 
 def settle_subject(session: Session, digest: Digest) -> None:
@@ -165,14 +190,14 @@ def revoke_approver(zone: AuthorityZone, person: str, *, actor: str, at: datetim
 
 
 def read_subjects(
-    session: Session, asked: PageAsked, *, state: str, now: datetime
+    session: Session, asked: PageAsked, *, state: str, officers: Approvers, now: datetime
 ) -> tuple[list[AskedApproval], int | None]:
     """A page of subjects with their decisions, oldest first, and where it ends if more come."""
     found = select(SubjectRow)
     if state:
         found = found.where(SubjectRow.state == state)
     page = read_page(session, found, key=SubjectRow.id, asked=asked)
-    return _asked(session, page.rows, now=now), page.after
+    return _asked(session, page.rows, officers=officers, now=now), page.after
 
 
 def read_subject(zone: AuthorityZone, digest: Digest, *, now: datetime) -> AskedApproval:
@@ -182,7 +207,8 @@ def read_subject(zone: AuthorityZone, digest: Digest, *, now: datetime) -> Asked
         NotFoundError: There is none (`not-found.release-subject`).
     """
     with read_session(zone.engine) as session:
-        (one,) = _asked(session, [load_row(session, SubjectRow, digest=digest)], now=now)
+        row = load_row(session, SubjectRow, digest=digest)
+        (one,) = _asked(session, [row], officers=zone.approvers, now=now)
     return one
 
 
@@ -200,9 +226,11 @@ def list_approvers(zone: AuthorityZone) -> list[tuple[Approver, bool]]:
     return [(one, one.key.thumbprint in revoked) for one in officers]
 
 
-def _asked(session: Session, rows: Iterable[SubjectRow], *, now: datetime) -> list[AskedApproval]:
+def _asked(
+    session: Session, rows: Iterable[SubjectRow], *, officers: Approvers, now: datetime
+) -> list[AskedApproval]:
     found = list(rows)
-    revoked = _revoked(session)
+    counted = _unrevoked(officers, _revoked(session))
     by_subject: dict[str, list[ApprovalRow]] = {row.digest: [] for row in found}
     for one in _decisions(session, list(by_subject)):
         by_subject[one.subject].append(one)
@@ -210,7 +238,7 @@ def _asked(session: Session, rows: Iterable[SubjectRow], *, now: datetime) -> li
     for row in found:
         own = by_subject[row.digest]
         live = [
-            ReleaseApproval.parse(one.envelope.body) for one in own if _counts(one, revoked, now)
+            ReleaseApproval.parse(one.envelope.body) for one in own if _counts(one, counted, now)
         ]
         given = {one.role for one in live if one.decision == "approve"}
         missing: list[str] = [r for r in ReleaseSubject.parse(row.text).needed if r not in given]
@@ -233,12 +261,25 @@ def _revoked(session: Session) -> set[str]:
     return set(session.exec(select(col(ApproverRevocationRow.signer))))
 
 
+def _unrevoked(officers: Approvers, revoked: set[str]) -> Approvers:
+    return {signer: one for signer, one in officers.items() if signer not in revoked}
+
+
 def _is_over(row: ApprovalRow, now: datetime) -> bool:
     return now >= row.expires_at
 
 
-def _counts(row: ApprovalRow, revoked: set[str], now: datetime) -> bool:
-    return not _is_over(row, now) and row.signer not in revoked
+def _counts(row: ApprovalRow, officers: Approvers, now: datetime) -> bool:
+    """Whether an approval holds, by the officers as they are now: with new keys, or names.
+
+    Args:
+        officers: Whose keys were not revoked.
+    """
+    officer = officers.get(row.signer)
+    if officer is None or _is_over(row, now):
+        return False
+    said = ReleaseApproval.parse(row.envelope.body)
+    return (said.person, said.role) == (officer.person, officer.role)
 
 
 def _check_state(zone: AuthorityZone, row: SubjectRow) -> None:

@@ -14,6 +14,7 @@ from datetime import datetime
 from sqlmodel import Session, col, select
 
 from gridsecure.approvals import (
+    SKEW,
     ReleaseAuthorisation,
     ReleaseSubject,
     check_authorisation,
@@ -56,17 +57,17 @@ def record_authorisation(
     Raises:
         SignatureError, InvalidMessageError: As `open_authorisation`.
         ReleaseRefusedError: Its key was revoked (`approval.revoked`); another officer sends it
-            (`approval.role`); it is of another policy than holds (`approval.policy`) or has expired
-            (`approval.expired`); or as `open_authorisation`.
+            (`approval.role`); it is of another policy than holds (`approval.policy`); it has
+            expired, or is dated in the future (`approval.expired`); or as `open_authorisation`.
     """
     standing = open_authorisation(envelope, approvers=zone.approvers)
     if bearer != standing.person:
         raise _refused("An authorisation is sent by another person than signed it", "role")
     if standing.policy != zone.policy.digest:
         raise _refused("An authorisation is of another policy than holds", "policy")
-    expires = datetime.fromisoformat(standing.expires_at)
-    if now >= expires:
-        raise _refused("An authorisation has expired already", "expired")
+    begins, expires = map(datetime.fromisoformat, (standing.issued_at, standing.expires_at))
+    if not begins - SKEW <= now < expires:
+        raise _refused("An authorisation has expired, or is dated in the future", "expired")
     row = AuthorisationRow(
         signer=envelope.signer,
         expires_at=expires,
@@ -100,11 +101,11 @@ def find_standing(
         officer = zone.approvers.get(row.signer)
         if officer is None or row.signer in revoked or officer.role not in wanted:
             continue
-        standing = open_authorisation(row.envelope, approvers=zone.approvers)
         try:
+            standing = open_authorisation(row.envelope, approvers=zone.approvers)
             check_authorisation(standing, subject, now=now)
         except ReleaseRefusedError:
-            continue  # of another scope or policy
+            continue  # of another scope or policy, or from when the officer had another name
         found.setdefault(standing.role, row.envelope)
     return list(found.values())
 

@@ -34,7 +34,7 @@ from gridsecure.errors import ReleaseRefusedError, StorageError
 from gridsecure.key_authority.packages import Approved
 from gridsecure.messages import ColumnEntry, Digest, PlanName
 from gridsecure.plans.cells import Minima, Place
-from gridsecure.plans.purposes import PREVIEW
+from gridsecure.plans.purposes import PREVIEW, RESEARCH, RESEARCH_PLAN, STAFF_PURPOSES
 from gridsecure.policy.decisions import asked_for, find_approvals, find_minima
 from gridsecure.policy.language import RESOLUTIONS, Approvals, Policy, Resolution
 from gridsecure.whole_files import create_file
@@ -74,7 +74,7 @@ class ReleaseGate:
         # 1. about this order, under this policy
         if (
             subject.plan != plan
-            or (subject.purpose == PREVIEW) != is_preview
+            or subject.purpose not in _purposes(plan, is_preview=is_preview)
             or approved.outputs != sorted(set(approved.outputs))
             or subject.outputs != list_digest(approved.outputs)
         ):
@@ -198,6 +198,13 @@ class Passage:
         """
         if any(entry.digest not in self.outputs for entry in entries):
             raise _other_order()
+
+
+def _purposes(plan: PlanName, *, is_preview: bool) -> frozenset[str]:
+    """What a plan is released for: by a purpose of another's, its authorisations would count."""
+    if is_preview:
+        return frozenset() if plan == RESEARCH_PLAN else frozenset({PREVIEW})
+    return STAFF_PURPOSES[plan] | ({RESEARCH} if plan == RESEARCH_PLAN else frozenset())
 
 
 def _resolution(name: str) -> Resolution:
