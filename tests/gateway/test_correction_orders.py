@@ -29,6 +29,7 @@ from gridsecure.gateway.year_to_date import load_totals
 from gridsecure.tariffs.tariff import catalogue_tariffs
 from tests.billing.rule_inputs import book_text
 from tests.gateway.gateway_world import MONTH, GatewayWorld, finished_month
+from tests.gateway.reading_tables import long_table
 
 HEADER = "meter_point_id,start,kwh\n"
 
@@ -59,12 +60,20 @@ def hours(name: str, count: int, kwh: str, *, first: int = 0) -> str:
     )
 
 
-def order(world, *lines: str, tariffs: tuple[bytes, ...] = (), by="ann", why="read", rules=""):
+def order(
+    world,
+    *lines: str,
+    tariffs: tuple[bytes, ...] = (),
+    by="ann",
+    why="read",
+    rules="",
+    header=HEADER,
+):
     return order_correction(
         world.zone,
         MONTH,
         corrected=Corrected(
-            [BytesIO((HEADER + "".join(lines)).encode())] if lines else [],
+            [BytesIO((header + "".join(lines)).encode())] if lines else [],
             [BytesIO(text) for text in tariffs],
             rules,
         ),
@@ -129,6 +138,47 @@ def test_intervals_count_where_they_differ_and_not_where_they_are_said_again(wor
     few, many = (order(world, hours(name, n, "0.001")) for n in (96, 97))
     assert (few.state, few.intervals) == ("approved", 96)
     assert (many.state, many.intervals) == ("pending", 97)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda name, start, kwh: [f"{name},{start},{kwh},missing\n"],
+        lambda name, start, kwh: [f"{name},{start},{kwh},perhaps\n"],
+        lambda name, start, kwh: [f"{name},{start},{one},actual\n" for one in ("1.000", kwh)],
+        lambda name, start, kwh: [f"{name},{start},{one},actual\n" for one in (kwh, "1.000")],
+        lambda name, start, kwh: [f"{name},{start},{one},actual\n" for one in ("1.000", kwh, kwh)],
+    ],
+)
+def test_readings_said_again_so_that_none_counts_are_a_change_of_all_of_them(world, written):
+    name = meter(world, -1)
+    own = energies(world)[name].to_numpy() / 1000
+    lines = [
+        line
+        for n in range(12, 50)
+        for line in written(name, f"2026-07-{1 + n // 24:02d} {n % 24:02d}:00", f"{own[n]:.3f}")
+    ]
+    row = order(world, *lines, header="meter_point_id,start,kwh,quality\n")
+    assert (row.state, row.intervals) == ("pending", 38)
+    assert own[12:50].sum() > 100
+
+
+def test_readings_of_nothing_count_where_estimates_or_nothing_stood(tmp_path):
+    world = GatewayWorld(tmp_path, load_curves=False)
+    table = long_table(world)
+    names = sorted(table["meter_point_id"].unique())
+    is_noon = table["start"].str[11:13].isin(["12", "13"])
+    kept = table[~is_noon & (table["meter_point_id"] != names[0])]
+    world.save(kept.to_csv(index=False).encode())
+    assert world.process().estimated == 19 * 31 * 2
+    gaps = [hours(name, 2, "0", first=24 * day + 12) for name in names[1:] for day in range(31)]
+    filled = order(world, *gaps)
+    assert (filled.state, filled.intervals) == ("pending", len(gaps) * 2)
+    first = order(world, hours(names[0], 744, "0"))
+    assert (first.state, first.intervals) == ("pending", 744)
+    few = order(world, *gaps[:48])
+    assert (few.state, few.intervals) == ("approved", 96)
+    world.close()
 
 
 def test_a_tariff_always_takes_a_second_person(world):

@@ -8,6 +8,7 @@ import json
 import stat
 from datetime import date
 
+import pandas as pd
 import pytest
 
 from gridsecure.billing.register_hours import PlacedRegisters
@@ -154,6 +155,20 @@ def test_energy_that_is_taken_away_counts_as_energy_that_is_added(world):
     assert state(world, replace(world, hours(factory(world), 0, 48, "0"))) == "pending"
     own = replace(world, hours(home(world), 0, 48, "0"))  # a home uses little
     assert state(world, own) == "in-force"
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_readings_said_again_so_that_none_counts_are_a_change_of_all_of_them(world, twice):
+    world.save()
+    table = long_table(world).query("meter_point_id == @name", local_dict={"name": factory(world)})
+    own = table.iloc[12:60][["meter_point_id", "start", "kwh"]]
+    assert own["kwh"].astype(float).sum() > 100
+    assert state(world, replace(world, own.to_csv(index=False))) == "in-force"
+    flags = ["actual", "actual"] if twice else ["missing"]
+    parts = [own.assign(quality=flag) for flag in flags]
+    parts[:-1] = [one.assign(kwh="1.000") for one in parts[:-1]]
+    number = replace(world, pd.concat(parts).to_csv(index=False))
+    assert state(world, number) == "pending"
 
 
 def test_energy_that_batches_hold_is_known_before_any_file_came(world, monkeypatch):

@@ -256,6 +256,20 @@ def duplicates(batch: CheckedReadings, alive: Mask) -> tuple[Finding, Finding, F
     )
 
 
+def find_uncounted(readings: pd.DataFrame) -> Mask:
+    """Rows that no bill counts, by whatever rule book: they say nothing, or are one of several.
+
+    Args:
+        readings: A readings frame with `minutes`.
+    """
+    batch = make_batch(readings)
+    found: Mask = unknown_quality(batch).rows | missing_reading(batch).rows
+    found |= day_totals(batch, ~found).rows
+    for finding in duplicates(batch, ~found):
+        found |= finding.rows
+    return found
+
+
 def spike(
     batch: CheckedReadings, alive: Mask, *, factor: NDArray[np.int64], floor_w: NDArray[np.int64]
 ) -> Finding:

@@ -12,10 +12,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
-from gridsecure.billing.readings import REGISTER_COLUMNS, start_us
+from gridsecure.billing.interval_lengths import UNKNOWN, interval_minutes
+from gridsecure.billing.readings import MINUTES_COLUMN, REGISTER_COLUMNS, start_us
 from gridsecure.billing.rule_books import EditLimits
+from gridsecure.billing.validation_rules import find_uncounted
 from gridsecure.errors import ConflictError, InputError
 from gridsecure.gateway.tables import ApprovedRow
 
@@ -25,6 +28,7 @@ LONGEST_REASON: Final = 2000
 
 _WH_PER_KWH: Final = 1000
 _ENERGIES: Final = ["energy_wh", *REGISTER_COLUMNS]
+_COUNTS: Final = "counts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,29 +76,42 @@ class Change:
 
 
 def energies_by_interval(readings: pd.DataFrame) -> pd.DataFrame:
-    """Energies by meter point and start, the last of each; 0 of a register that is not there.
+    """Energies by meter point and start, as bills count them, and whether there is a reading.
+
+    What no bill counts is no energy, whatever is written beside it: it is missing, of an unknown
+    flag, the total of a day beside shorter readings, or one of several that contradict each other.
+    A register that is not there is 0.
 
     Args:
         readings: A readings frame.
     """
+    if MINUTES_COLUMN not in readings:
+        readings = readings.assign(minutes=interval_minutes(readings, known=UNKNOWN))
+    counts = ~find_uncounted(readings)
     places = pd.MultiIndex.from_arrays(
         [readings["meter_point_id"].astype("str"), start_us(readings)]
     )
     kept = readings.reindex(columns=_ENERGIES, fill_value=0).set_axis(places)
     kept[list(REGISTER_COLUMNS)] = kept[list(REGISTER_COLUMNS)].clip(lower=0)
-    return kept[~places.duplicated(keep="last")]
+    kept[_COUNTS] = counts.astype(np.int64)
+    kept.loc[~counts, _ENERGIES] = 0
+    kept = kept.iloc[np.argsort(counts, kind="stable")]  # of each interval, what counts is last
+    return kept[~kept.index.duplicated(keep="last")]
 
 
-def compare_energies(stands: pd.DataFrame, laid: pd.DataFrame) -> pd.Series[int]:
-    """By how much each interval of `laid` differs from what stands [Wh], all registers together.
+def measure_change(stands: pd.DataFrame, laid: pd.DataFrame) -> Change:
+    """How much the intervals of `laid` differ from what stands, all registers together.
+
+    An interval that had no reading and has one now differs, and so does the reverse, even if the
+    reading is 0: an estimate stood or stands in its place.
 
     Args:
         stands: Of `energies_by_interval`; what it lacks is 0.
         laid: Likewise.
     """
-    differences = laid - stands.reindex(laid.index, fill_value=0)
-    found: pd.Series[int] = differences.abs().sum(axis=1)
-    return found
+    differences = (laid - stands.reindex(laid.index, fill_value=0)).abs()
+    differs = (differences > 0).any(axis=1)
+    return Change(int(differs.sum()), int(differences[_ENERGIES].to_numpy().sum()))
 
 
 def decide(row: ApprovedRow, *, approved: str, rejectable: Collection[str], by: Author) -> None:

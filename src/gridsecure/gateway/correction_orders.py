@@ -34,9 +34,9 @@ from gridsecure.gateway.approvals import (
     REJECTED,
     Author,
     Change,
-    compare_energies,
     decide,
     energies_by_interval,
+    measure_change,
 )
 from gridsecure.gateway.collection import (
     LaterReadings,
@@ -203,8 +203,7 @@ def _count_change(zone: GatewayZone, files: CorrectionFiles) -> tuple[Change, in
     laid = replace(month, later=(*versions.every, LaterReadings(own)))
     before, after = (_energies_of(zone, one, names) for one in (stands, laid))
     places = before.index.union(after.index)
-    differences = compare_energies(before, after.reindex(places, fill_value=0))
-    return Change(int((differences > 0).sum()), int(differences.sum())), len(named)
+    return measure_change(before, after.reindex(places, fill_value=0)), len(named)
 
 
 def _energies_of(zone: GatewayZone, files: MonthFiles, names: frozenset[str]) -> pd.DataFrame:

@@ -32,9 +32,9 @@ from gridsecure.gateway.approvals import (
     PENDING,
     Author,
     Change,
-    compare_energies,
     decide,
     energies_by_interval,
+    measure_change,
 )
 from gridsecure.gateway.batch_readings import meter_books, read_month_batches
 from gridsecure.gateway.books.as_of import contracts_as_of
@@ -276,7 +276,7 @@ def _lone_change(
         own = _read_without(zone, month, files, name)
         # A holder that moved in or out is another name of the meter point.
         stands = energies_by_interval(own.assign(meter_point_id=name)) if len(own) else stands
-    return Change(len(laid), int(compare_energies(stands, laid).sum()))
+    return replace(measure_change(stands, laid), intervals=len(laid))
 
 
 def _read_without(
