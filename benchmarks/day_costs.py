@@ -110,7 +110,8 @@ def _seal(local: LocalParties, day: str, data: bytes, *, sequence: int) -> None:
     with SpooledBody(batch_folder(zone)) as body:
         if body.add(data):
             body.spill()
-        take_in(zone, body, arrival=Arrival(source, BatchName(day, sequence), utc_now()))
+        arrival = Arrival(source, BatchName(day, sequence), utc_now(), is_answered=True)
+        take_in(zone, body, arrival=arrival)
     report = seal_day(
         zone,
         day,

@@ -151,7 +151,7 @@ def _take_in(path: Path, folder: Path) -> dict[str, float]:
         for part in _parts(file):
             if body.add(part):
                 body.spill()
-        take_in(zone, body, arrival=Arrival(source, BatchName("b", 1), _AT))
+        take_in(zone, body, arrival=Arrival(source, BatchName("b", 1), _AT, is_answered=True))
     seconds = time.perf_counter() - begun
     growth = (_peak_kib() - before) * 1024
     receipt = load_batch(zone, source="bench", batch_id="b").receipt

@@ -29,7 +29,8 @@ def desk(tmp_path, monkeypatch):
     with SpooledBody(batch_folder(zone)) as body:
         assert not body.add(day)
         source = Source("headend", "", ("",), "start", "Asia/Shanghai", "")
-        take_in(zone, body, arrival=Arrival(source, BatchName("day", 1), at))
+        arrival = Arrival(source, BatchName("day", 1), at, is_answered=True)
+        take_in(zone, body, arrival=arrival)
     services.put_files(readings=[])
     yield ("--key", str(tmp_path / "operator.key"), *ADDRESSES)
     services.close()

@@ -50,7 +50,7 @@ def send(world, energies: pd.DataFrame, *, sequence: int) -> None:
     name = BatchName(f"b{sequence}", sequence)
     with SpooledBody(batch_folder(world.zone)) as body:
         body.add("\n".join([*lines, ""]).encode())
-        take_in(world.zone, body, arrival=Arrival(source, name, world.clock()))
+        take_in(world.zone, body, arrival=Arrival(source, name, world.clock(), is_answered=True))
 
 
 def hand_in(world) -> None:

@@ -71,7 +71,8 @@ def send(world, text: str, *, sequence: int) -> None:
     source = Source("collection", "t", ("",), "start", ZONE, "")
     with SpooledBody(batch_folder(world.zone)) as body:
         body.add(text.encode())
-        arrival = Arrival(source, BatchName(f"b{sequence}", sequence), world.clock())
+        name = BatchName(f"b{sequence}", sequence)
+        arrival = Arrival(source, name, world.clock(), is_answered=True)
         take_in(world.zone, body, arrival=arrival)
 
 

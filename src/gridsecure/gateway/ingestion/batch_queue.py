@@ -37,7 +37,7 @@ from gridsecure.gateway.ingestion.batches import (
     is_taken_in,
     take_in,
 )
-from gridsecure.gateway.ingestion.sources import Source
+from gridsecure.gateway.ingestion.sources import Source, find_stopped
 from gridsecure.gateway.ingestion.spooled_bodies import DiskShare, SpooledBody
 from gridsecure.gateway.tables import QueuedBatchRow
 from gridsecure.gateway.zone import GatewayZone
@@ -100,6 +100,7 @@ class BatchQueue:
         Raises:
             InputError: Its name is none (`batch.name`).
             ConflictError: Its id or its sequence is another batch's (`conflict.batch`).
+            GridSecureError: Its source may send no longer, as `find_source`; it does not wait.
             StorageError: The disk or the database could not take it; it does not wait.
         """
         arrival.name.check()
@@ -109,6 +110,8 @@ class BatchQueue:
         name = secrets.token_hex(16)
         body.keep(self._folder / name)
         with write_session(self._zone.engine) as session:
+            for stopped in find_stopped(session, [arrival.source]).values():
+                raise stopped
             if KnownNames(session, [arrival]).check(arrival, digest):
                 return False
             known = _find(session, arrival.source.name, arrival.name.batch_id)
@@ -246,7 +249,7 @@ def _arrival(row: QueuedBatchRow) -> Arrival:
     declared = json.loads(row.declared)
     lists = {name: tuple(declared.get(name, ())) for name in ("meter_points", "formats")}
     source = Source(**declared | lists)
-    return Arrival(source, BatchName(row.batch_id, row.sequence), row.at)
+    return Arrival(source, BatchName(row.batch_id, row.sequence), row.at, is_answered=True)
 
 
 def is_for_later(error: GridSecureError) -> bool:

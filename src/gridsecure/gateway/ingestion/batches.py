@@ -54,7 +54,7 @@ from gridsecure.gateway.ingestion.batch_rules import (
     local_moment,
 )
 from gridsecure.gateway.ingestion.bodies import read_body
-from gridsecure.gateway.ingestion.sources import Source
+from gridsecure.gateway.ingestion.sources import Source, find_stopped
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
 from gridsecure.gateway.ingestion.stored_faces import REACH
 from gridsecure.gateway.ingestion.stored_readings import (
@@ -120,11 +120,13 @@ class Arrival:
     Args:
         source: Whoever sent it, as it was declared then.
         at: When it came; readings of intervals that had not ended then are rejected.
+        is_answered: Whether it was answered for before it is read: its source may be stopped since.
     """
 
     source: Source
     name: BatchName
     at: datetime
+    is_answered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,7 @@ def take_in(
     Raises:
         InputError: Its name is none (`batch.name`), or the body cannot be read, as `read_body`.
         ConflictError: Its id or its sequence is another batch's (`conflict.batch`).
+        GridSecureError: Its source may send no longer, as `find_source`; nothing is taken in.
         StorageError: The disk or the database could not take it; nothing is taken in.
     """
     arrival.name.check()
@@ -434,12 +437,25 @@ def keep_batches(batches: Sequence[PreparedBatch]) -> list[bool | GridSecureErro
     if not batches:
         return []
     with write_session(batches[0].zone.engine) as session:
-        # Looked at again: a body that came under a name in the meantime has the gateway's word.
-        known = KnownNames(session, [batch.written.arrival for batch in batches])
-        outcomes = [known.take(one.written.arrival, one.written.body_digest) for one in batches]
+        # Looked at again: a source that was stopped in the meantime sends nothing any more, and a
+        # body that came under a name has the gateway's word.
+        arrivals = [batch.written.arrival for batch in batches]
+        stopped = find_stopped(session, [one.source for one in arrivals if not one.is_answered])
+        known = KnownNames(session, arrivals)
+        outcomes = [
+            _why_stopped(one.written.arrival, stopped)
+            or known.take(one.written.arrival, one.written.body_digest)
+            for one in batches
+        ]
         kept = [one for one, outcome in zip(batches, outcomes, strict=True) if outcome is True]
         _keep(session, kept)
     return list(outcomes)
+
+
+def _why_stopped(
+    arrival: Arrival, stopped: Mapping[str, GridSecureError]
+) -> GridSecureError | None:
+    return None if arrival.is_answered else stopped.get(arrival.source.thumbprint)
 
 
 def _keep(session: Session, batches: Sequence[PreparedBatch]) -> None:

@@ -5,8 +5,9 @@ the role `meter-data`, and the gateway finds the source by the key's thumbprint.
 declared once. Registering it again under its name replaces that; batches taken in before stay as
 they were read.
 
-The gateway looks at its own record with every request. So a source whose key was replaced, or that
-was suspended or removed (`source_states`), is refused from that moment on, whatever token it holds.
+The gateway looks at its own record with every request, and again as it keeps what was sent. So a
+source whose key was replaced, or that was suspended or removed (`source_states`), is refused from
+that moment on, whatever token it holds and however long its upload takes.
 
 Several sources may send readings of one meter point, as while one system takes over from another:
 which reading counts is told by its quality and by when it came, whoever sent it.
@@ -355,9 +356,25 @@ def find_sources(
     zone: GatewayZone, thumbprints: Collection[str]
 ) -> dict[str, Source | GridSecureError]:
     """By thumbprint the source that has a key and may send, or the error of `find_source`."""
-    own = select(SourceRow).where(col(SourceRow.thumbprint).in_(thumbprints))
     with read_session(zone.engine) as session:
-        found = {row.thumbprint: read_source(row) for row in session.exec(own)}
+        return _find_admitted(session, thumbprints)
+
+
+def find_stopped(session: Session, sources: Collection[Source]) -> dict[str, GridSecureError]:
+    """By thumbprint why sources that were found earlier may not send now, those that may not.
+
+    Args:
+        session: From `write_session`, that of what they sent: none is stopped before it ends.
+    """
+    found = _find_admitted(session, {source.thumbprint for source in sources})
+    return {key: one for key, one in found.items() if isinstance(one, GridSecureError)}
+
+
+def _find_admitted(
+    session: Session, thumbprints: Collection[str]
+) -> dict[str, Source | GridSecureError]:
+    own = select(SourceRow).where(col(SourceRow.thumbprint).in_(thumbprints))
+    found = {row.thumbprint: read_source(row) for row in session.exec(own)}
     return {thumbprint: _admit(found.get(thumbprint)) for thumbprint in thumbprints}
 
 
