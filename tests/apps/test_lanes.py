@@ -30,6 +30,10 @@ def held(monkeypatch):
     def read() -> list[int]:
         return [1]
 
+    @app.get("/log/checkpoint")
+    def read_log() -> bool:
+        return app.state.go.wait(30)
+
     @app.post("/change")
     def change() -> bool:
         return app.state.go.wait(30)
@@ -71,6 +75,25 @@ def test_readers_are_answered_while_changes_wait_and_those_too_many_are_told_whe
         assert answer.headers["Retry-After"] == "1"
 
 
+def test_operators_are_answered_while_strangers_read_a_log(held, monkeypatch):
+    monkeypatch.setattr(lanes, "LOGS_WAITING", 2)
+    most = lanes.LOGS_AT_ONCE + lanes.LOGS_WAITING
+
+    async def ask():
+        transport = httpx.ASGITransport(app=held)
+        async with httpx.AsyncClient(transport=transport, base_url="http://p") as http:
+            tasks = [asyncio.create_task(http.get("/log/checkpoint")) for _ in range(most + 5)]
+            await asyncio.sleep(0.2)
+            operator = bearer("platform", "billing")
+            met = [(await http.get("/list", headers=operator)).status_code for _ in range(10)]
+            held.state.go.set()
+            return met, [answer.status_code for answer in await asyncio.gather(*tasks)]
+
+    met, strangers = asyncio.run(ask())
+    assert met == [200] * 10
+    assert (strangers.count(200), strangers.count(503)) == (most, 5)
+
+
 def test_a_body_that_nobody_reads_passes_no_lane(held, monkeypatch):
     """A route without a body is asked with one: it waits for its turn like any other."""
     monkeypatch.setattr(lanes, "READS_AT_ONCE", 0)
@@ -99,6 +122,7 @@ def test_who_has_a_turn_waits_for_no_thread_and_no_connection(tmp_path):
     engine = open_database(f"sqlite:///{tmp_path / 'zone.db'}")
     connections = engine.pool.size() + engine.pool._max_overflow
     engine.dispose()
-    at_once = lanes.READS_AT_ONCE + lanes.CHANGES_AT_ONCE + 1  # of those done together
+    at_once = lanes.READS_AT_ONCE + lanes.CHANGES_AT_ONCE + lanes.LOGS_AT_ONCE
+    at_once += 1  # of those done together
     assert at_once <= connections
     assert at_once + lanes.PAGES_AT_ONCE < 40  # threads of anyio

@@ -99,7 +99,8 @@ class AccessCheck:
             raise AccessDeniedError("This service speaks HTTP only.")
         path = scope["path"]
         is_page = path in ALWAYS_PUBLIC or path.startswith(REASONS_PATH)
-        turn = self._lanes.enter(scope["method"], is_page=is_page)
+        is_log = path.startswith(LOG_PATHS)
+        turn = self._lanes.enter(scope["method"], is_page=is_page, is_log=is_log)
         answer = _Answer(send, turn)
         try:
             failure = await self._handle(scope, receive, answer, turn)

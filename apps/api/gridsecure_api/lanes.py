@@ -2,7 +2,8 @@
 
 A change may wait for another change, as the database lets one write at a time. With one lane for
 both, waiting changes would hold every thread, and readers would wait with them. So each has turns
-of its own. Whoever waits for a turn holds no thread and no connection to the database, and whoever
+of its own; so have strangers, who read a log without a token and must not keep out those who have
+one. Whoever waits for a turn holds no thread and no connection to the database, and whoever
 would wait too long is told at once when to come again (503, `service.busy`).
 """
 
@@ -18,13 +19,17 @@ from gridsecure_api.errors import busy_error
 READS_AT_ONCE: Final = 6
 GATHERED_AT_ONCE: Final = 128
 """Changes that are done together: the turn at which that is takes one connection."""
-CHANGES_AT_ONCE: Final = 8
+CHANGES_AT_ONCE: Final = 7
+LOGS_AT_ONCE: Final = 1
+"""Of a log's checkpoints and tiles, which strangers ask for without a token."""
 PAGES_AT_ONCE: Final = 8
 """Fewer than the threads that answer, and without the pages, which ask no database, no more than
 its connections unless a setting lowers those: whoever has a turn waits for neither."""
 
 WAITING: Final = 256
 """How many may wait in a lane."""
+LOGS_WAITING: Final = 32
+"""How many may wait for a log's checkpoints and tiles."""
 
 PATIENCE_S: Final = 10.0
 """How long one may wait for a turn [s]."""
@@ -41,10 +46,12 @@ class Lane:
 
     Args:
         at_once: How many are in work at once.
+        waiting: How many may wait.
     """
 
-    def __init__(self, at_once: int) -> None:
+    def __init__(self, at_once: int, *, waiting: int) -> None:
         self._turns = asyncio.Semaphore(at_once)
+        self._most = waiting
         self._waiting = 0
 
     async def take(self) -> Callable[[], None]:
@@ -53,7 +60,7 @@ class Lane:
         Raises:
             GridSecureError: Too many wait, or it took too long (`service.busy`).
         """
-        if self._waiting >= WAITING:
+        if self._waiting >= self._most:
             raise busy_error()
         self._waiting += 1
         try:
@@ -75,19 +82,23 @@ class Lanes:
     """
 
     def __init__(self) -> None:
-        self._pages = Lane(PAGES_AT_ONCE)
-        self._reads = Lane(READS_AT_ONCE)
-        self.changes = Lane(CHANGES_AT_ONCE)
-        self.gathered = Lane(GATHERED_AT_ONCE)
+        self._pages = Lane(PAGES_AT_ONCE, waiting=WAITING)
+        self._logs = Lane(LOGS_AT_ONCE, waiting=LOGS_WAITING)
+        self._reads = Lane(READS_AT_ONCE, waiting=WAITING)
+        self.changes = Lane(CHANGES_AT_ONCE, waiting=WAITING)
+        self.gathered = Lane(GATHERED_AT_ONCE, waiting=WAITING)
 
-    def enter(self, method: str, *, is_page: bool) -> Turn:
+    def enter(self, method: str, *, is_page: bool, is_log: bool) -> Turn:
         """A request's turn, still to be taken.
 
         Args:
             is_page: Of the pages that say whether and what the service is.
+            is_log: Of a log that everybody may read.
         """
         if is_page:
             return Turn(self._pages.take)
+        if is_log:
+            return Turn(self._logs.take)
         return Turn(self._reads.take if method in READING else self.changes.take)
 
 
