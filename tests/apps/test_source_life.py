@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
 from sqlmodel import select
 
 from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.gateway.ingestion import batch_groups, batch_queue, batches
 from gridsecure.gateway.ingestion.batch_groups import SmallBatch, take_in_together
 from gridsecure.gateway.ingestion.batches import BatchName
 from gridsecure.identity_messages import service_login
@@ -16,8 +16,9 @@ from gridsecure.store.database import read_session
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure_api.settings import ServiceEntry
 from tests.apps.identity_peers import person_token, service_token
+from tests.apps.queue_world import ASYNC, Queueing
 from tests.apps.test_api_readings import HEADER, LINE, Sources
-from tests.apps.zone_apps import identity_app, point
+from tests.apps.zone_apps import bearer, identity_app, point
 from tests.cli.in_process import client_of
 from tests.grid_simulator import NOW, grid_keys
 
@@ -94,6 +95,69 @@ def test_a_suspended_sources_next_batch_is_refused_and_an_operator_still_reads(
     assert send(gateway, token, body=body).status_code == 200
 
 
+STOPS = {
+    "suspend": (409, "conflict.source-suspended"),
+    "remove": (403, "authenticity.refused"),
+    "rotate": (403, "authenticity.refused"),
+}
+
+
+def stop(gateway, name, how):
+    if how == "suspend":
+        return change(gateway, "PUT", f"{name}/state", state="suspended")
+    if how == "remove":
+        return change(gateway, "DELETE", name)
+    return change(gateway, "PUT", f"{name}/key", public_key=point(generate_private_key()))
+
+
+@pytest.mark.parametrize("how", STOPS)
+@pytest.mark.parametrize(
+    "way",
+    [
+        (batches, "_write", BODY, {}),
+        (batch_groups, "_write", PLAIN, {}),
+        (batch_queue, "is_taken_in", BODY, ASYNC),
+    ],
+    ids=["any form", "plainest form", "answered before it is read"],
+)
+def test_an_upload_that_began_before_its_source_was_stopped_is_refused(
+    gateway, source, monkeypatch, how, way
+):
+    name, _, token = source
+    module, step, body, wish = way
+    whole = getattr(module, step)
+
+    def stopping(*given, **more):
+        assert stop(gateway, name, how).status_code == 200
+        return whole(*given, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, stopping)
+        assert reason(send(gateway, token | wish, body=body)) == STOPS[how]
+    assert change(gateway, "GET", f"{name}/batches").json() == []
+    waits = gateway.client.get("/v1/waiting-batches", headers=gateway.token("operator")).json()
+    assert name not in {one["source"] for one in waits}
+
+
+@pytest.mark.parametrize("how", STOPS)
+def test_what_was_answered_for_is_read_whatever_became_of_its_source(tmp_path, how):
+    world = Queueing(tmp_path)
+    assert world.send(PLAIN, batch="a", sequence=1, **ASYNC).status_code == 202
+    operator = bearer("gateway", "operator")
+    url = "/v1/sources/headend"
+    new = {"public_key": point(generate_private_key())}
+    method, path, sent = {
+        "suspend": ("PUT", f"{url}/state", {"state": "suspended"}),
+        "remove": ("DELETE", url, None),
+        "rotate": ("PUT", f"{url}/key", new),
+    }[how]
+    assert world.client.request(method, path, json=sent, headers=operator).status_code == 200
+    world.read()
+    done = world.client.get(f"{url}/batches/a", headers=operator).json()
+    world.end()
+    assert done["state"] == "done"
+
+
 def test_a_stolen_key_is_of_no_use_once_it_was_replaced(gateway, source):
     name, stolen, token = source
     assert send(gateway, token).status_code == 200
@@ -118,6 +182,17 @@ def test_a_stolen_key_is_of_no_use_once_it_was_replaced(gateway, source):
     again = gateway.give_key(name, key=new, replaces=stolen.public_key.thumbprint)
     assert again.json() == given.json()
     assert change(gateway, "PUT", f"{name}/key", public_key=point(new)).json() == replaced.json()
+
+
+def test_no_source_replaces_anothers_key(gateway, source):
+    name, key, _ = source
+    new, theirs = generate_private_key(), key.public_key.thumbprint
+    refused = gateway.give_key("another", key=new, replaces=theirs)
+    assert reason(refused) == (409, "conflict.source-key")
+    assert send(gateway, token_of(gateway, key)).status_code == 200
+    with pytest.raises(KeyError):  # nothing was kept
+        token_of(gateway, new)
+    assert gateway.give_key(name, key=new, replaces=theirs).status_code == 200
 
 
 def test_a_removed_source_sends_nothing_and_its_batches_and_name_stay(gateway, source):
@@ -212,7 +287,7 @@ def test_small_batches_of_one_turn_are_each_refused_by_their_own_source(gateway,
         for place, thumbprint in enumerate((key.public_key.thumbprint, "ab" * 32, other))
     ]
     gateway.register("headend", stamps="start")
-    outcomes = take_in_together(zone, sent, has_waiting=lambda _name: False, reading=nullcontext())
+    outcomes = take_in_together(zone, sent, waiting=frozenset())
     assert [one.reason for one in outcomes[:2]] == ["conflict.source-suspended", "access.source"]
     assert outcomes[2].source == "headend"
 

@@ -68,8 +68,8 @@ def register_key(
         now: The present, aware.
 
     Raises:
-        ConflictError: The key is another's, or was replaced or withdrawn (`conflict.source-key`);
-            nothing was kept.
+        ConflictError: The key is another's, or was replaced or withdrawn, or the one that it
+            replaces is another source's (`conflict.source-key`); nothing was kept.
         StorageError: The database refuses; nothing was kept.
     """
     thumbprint = order.key.thumbprint
@@ -86,6 +86,7 @@ def register_key(
         elif row.name != order.name:
             raise _taken()
         if order.replaces != thumbprint:
+            _check_own(session, order)
             _withdraw(session, order.replaces, actor=actor, now=now)
         return SourceKey(row.name, row.thumbprint, row.at)
 
@@ -126,6 +127,16 @@ def find_source(engine: Engine, thumbprint: str) -> Party:
 def _check_unused(session: Session, thumbprint: str, others: Container[str]) -> None:
     if thumbprint in others or find(session, FormerSourceKeyRow, thumbprint=thumbprint):
         raise _taken()
+
+
+def _check_own(session: Session, order: KeyOrder) -> None:
+    replaced = find(session, SourceKeyRow, thumbprint=order.replaces)
+    if replaced is not None and replaced.name != order.name:
+        raise ConflictError(
+            "The key that is to be replaced is another source's.",
+            reason="conflict.source-key",
+            remedy="Give the thumbprint of this source's own key.",
+        )
 
 
 def _taken() -> ConflictError:
