@@ -6,6 +6,8 @@ import dataclasses
 import errno
 import json
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 import pandas as pd
@@ -186,6 +188,24 @@ def test_many_small_edits_are_as_large_as_one(world):
     assert [state(world, n) for n in (first, again, second)] == ["in-force", "in-force", "pending"]
     much = [replace(world, line("B", "60", f"2026-07-05T0{n}:00:00+08:00")) for n in (1, 2)]
     assert [state(world, number) for number in much] == ["in-force", "pending"]
+
+
+def test_edits_that_come_at_one_time_count_together(world, monkeypatch):
+    all_counted, mine, count = threading.Barrier(4), threading.local(), edits._lone_change
+
+    def count_at_once(*given, **more):
+        found = count(*given, **more)
+        if not hasattr(mine, "counted"):
+            mine.counted = True
+            all_counted.wait(30)
+        return found
+
+    monkeypatch.setattr(edits, "_lone_change", count_at_once)
+    much = [line("B", "90", f"2026-07-05T0{n}:00:00+08:00") for n in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        numbers = list(pool.map(lambda text: replace(world, text), much))
+    states = sorted(state(world, number) for number in numbers)
+    assert states == ["in-force", "pending", "pending", "pending"]
 
 
 def test_what_comes_later_over_an_edit_is_judged_again(world):

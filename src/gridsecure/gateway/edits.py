@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import csv
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -93,9 +94,8 @@ def replace_readings(
     readings = _read(zone, body)
     _check_place(zone, month, readings)
     _require_open(zone, month)
-    is_large = _exceeds(zone, month, _lone_change(zone, month, readings, files))
-    what: tuple[Kind, bool] = ("replacement", is_large)
-    return _keep(zone, month, readings, what=what, author=author, at=at)
+    row = _make_row(month, readings, kind="replacement", author=author, at=at)
+    return _keep(zone, row, readings, count=partial(_lone_change, zone, month, readings, files))
 
 
 def confirm_readings(
@@ -127,10 +127,10 @@ def confirm_readings(
     lines = _set_aside(zone.folder / "months" / month / "quarantine.csv", meter_point_id, span)
     readings = _read(zone, "\n".join(lines).encode())
     _check_place(zone, month, readings)
+    row = _make_row(month, readings, kind="confirmation", author=author, at=at)
     # They were not counted, so all of their energy is what this adds.
-    is_large = _exceeds(zone, month, _lone_change(zone, month, readings, None, counted=False))
-    what: tuple[Kind, bool] = ("confirmation", is_large)
-    return _keep(zone, month, readings, what=what, author=author, at=at)
+    count = partial(_lone_change, zone, month, readings, None, counted=False)
+    return _keep(zone, row, readings, count=count)
 
 
 def _read(zone: GatewayZone, body: bytes) -> pd.DataFrame:
@@ -188,42 +188,62 @@ def _set_aside(path: Path, meter_point_id: str, span: tuple[str, str]) -> list[s
     return [",".join(columns), *kept.values()]
 
 
-def _keep(
-    zone: GatewayZone,
-    month: str,
-    readings: pd.DataFrame,
-    *,
-    what: tuple[Kind, bool],
-    author: Author,
-    at: datetime,
-) -> int:
-    """Keep an edit of a kind; a large one waits for a second person."""
-    kind, is_large = what
-    with ReadingsWriter(zone.folder / "edits") as writer:
-        writer.add(readings.assign(**{RULE: ""}))
-        digest = writer.keep()
+def _make_row(
+    month: str, readings: pd.DataFrame, *, kind: Kind, author: Author, at: datetime
+) -> EditRow:
+    """An edit that is not kept yet."""
     starts = pd.DatetimeIndex(readings["start"])
-    row = EditRow(
+    return EditRow(
         month=month,
         meter_point_id=str(readings["meter_point_id"].iloc[0]),
         kind=kind,
         intervals=len(readings),
         first_at=starts.min().to_pydatetime(),
         last_at=starts.max().to_pydatetime(),
-        readings_digest=digest,
-        state=PENDING if is_large else IN_FORCE,
+        readings_digest="",
+        state="",
         person=author.person,
         reason=author.reason,
         at=at,
         revision=0,
     )
-    with write_session(zone.engine) as session:
-        _require_open(zone, month)  # once more: nobody fixes it while this is written
-        row.revision = read_revision(session) + 1
-        session.add(row)
-        session.flush()
-        _log(session, row, zone=zone, at=at)
-        return row.id or 0
+
+
+def _keep(
+    zone: GatewayZone,
+    row: EditRow,
+    readings: pd.DataFrame,
+    *,
+    count: Callable[[Sequence[str]], Change],
+) -> int:
+    """Keep an edit; a large one waits for a second person.
+
+    Counting reads the month, which is too long to keep every writer waiting. So what was counted
+    with it is asked for again as it is written, and it is counted once more if that has changed.
+
+    Args:
+        count: What it changes with edits that nobody approved, by their digests.
+    """
+    limits = parse_kept_book(rules_of(zone, row.month)).edits
+    while True:
+        alone = find_lone_edits(zone, row.month, meter_point_id=row.meter_point_id)
+        row.state = PENDING if count(alone).exceeds(limits) else IN_FORCE
+        row.readings_digest = row.readings_digest or _write(zone, readings)
+        with write_session(zone.engine) as session:
+            _require_open(zone, row.month)  # once more: nobody fixes it while this is written
+            if _load_alone(session, row.month, row.meter_point_id) == alone:
+                row.revision = read_revision(session) + 1
+                session.add(row)
+                session.flush()
+                _log(session, row, zone=zone, at=row.at)
+                return row.id or 0
+
+
+def _write(zone: GatewayZone, readings: pd.DataFrame) -> str:
+    """Keep the readings of an edit, and tell their digest."""
+    with ReadingsWriter(zone.folder / "edits") as writer:
+        writer.add(readings.assign(**{RULE: ""}))
+        return writer.keep()
 
 
 def _check_place(zone: GatewayZone, month: str, readings: pd.DataFrame) -> None:
@@ -244,16 +264,12 @@ def _check_place(zone: GatewayZone, month: str, readings: pd.DataFrame) -> None:
         )
 
 
-def _exceeds(zone: GatewayZone, month: str, change: Change) -> bool:
-    """Whether a change takes a second person."""
-    return change.exceeds(parse_kept_book(rules_of(zone, month)).edits)
-
-
 def _lone_change(
     zone: GatewayZone,
     month: str,
     readings: pd.DataFrame,
     files: MonthFiles | None,
+    alone: Sequence[str],
     *,
     counted: bool = True,
 ) -> Change:
@@ -263,12 +279,12 @@ def _lone_change(
     them.
 
     Args:
+        alone: Their digests, in order.
         counted: Whether what stands without them counts; else all of their energy is the change.
     """
     period = zone.period(month)
     name = str(readings["meter_point_id"].iloc[0])
-    digests = find_lone_edits(zone, month, meter_point_id=name)
-    earlier = [read_edit(path, period=period) for path in edit_files(zone, digests)]
+    earlier = [read_edit(path, period=period) for path in edit_files(zone, alone)]
     every = pd.concat([energies_by_interval(one) for one in (*earlier, readings)])
     laid = every[~every.index.duplicated(keep="last")]
     stands = laid.iloc[:0]
@@ -345,13 +361,17 @@ def find_lone_edits(zone: GatewayZone, month: str, *, meter_point_id: str = "") 
     Args:
         meter_point_id: Whose; empty for everybody's.
     """
+    with read_session(zone.engine) as session:
+        return _load_alone(session, month, meter_point_id)
+
+
+def _load_alone(session: Session, month: str, meter_point_id: str) -> tuple[str, ...]:
     alone = select(EditRow.readings_digest).where(
         EditRow.month == month, EditRow.state == IN_FORCE, EditRow.approver == ""
     )
     if meter_point_id:
         alone = alone.where(EditRow.meter_point_id == meter_point_id)
-    with read_session(zone.engine) as session:
-        return tuple(session.exec(alone.order_by(col(EditRow.id))))
+    return tuple(session.exec(alone.order_by(col(EditRow.id))))
 
 
 def edit_files(zone: GatewayZone, digests: Sequence[str]) -> tuple[Path, ...]:
