@@ -30,11 +30,34 @@ class SeenLog(Message):
     hashes: list[Digest] = Field(max_length=64)
 
 
+class SeenEntry(Message):
+    """The last entry of a log that this office verified before the log was a tree.
+
+    Its hash covers every entry before it. Witness files were of this form then.
+
+    Args:
+        index: Its place, from 0.
+        hash: Its name, which it has kept.
+    """
+
+    index: int = Field(ge=0)
+    at: str
+    actor: str
+    action: str
+    detail: str
+    previous: Digest
+    hash: Digest
+
+
 class Witness(Message):
     """What this office verified of each log the last time."""
 
-    registrations: SeenLog | None = None
-    enrolments: SeenLog | None = None
+    registrations: SeenLog | SeenEntry | None = None
+    enrolments: SeenLog | SeenEntry | None = None
+
+
+Kept = dict[Log, Frontier | SeenEntry]
+"""By log, what this office keeps of it."""
 
 
 def officer_key(path: Path) -> Sm2PrivateKey:
@@ -61,7 +84,7 @@ def opener_key(path: Path, *, opener: Opener, suite: Suite) -> OpenerKey:
     return OpenerKey(opener, k)
 
 
-def read_witness(path: Path) -> dict[Log, Frontier]:
+def read_witness(path: Path) -> Kept:
     """What this office kept of the logs; nothing before its first look at one.
 
     Args:
@@ -75,7 +98,7 @@ def read_witness(path: Path) -> dict[Log, Frontier]:
         return {}
     try:
         kept = Witness.model_validate_json(_read(path))
-        seen: dict[Log, SeenLog | None] = {
+        seen: dict[Log, SeenLog | SeenEntry | None] = {
             "registrations": kept.registrations,
             "enrolments": kept.enrolments,
         }
@@ -88,13 +111,15 @@ def read_witness(path: Path) -> dict[Log, Frontier]:
         ) from error
 
 
-def _frontier(seen: SeenLog) -> Frontier:
+def _frontier(seen: SeenLog | SeenEntry) -> Frontier | SeenEntry:
+    if isinstance(seen, SeenEntry):
+        return seen
     if len(seen.hashes) != len(frontier_nodes(seen.size)):
         raise ValueError("a tree of this size has another number of full subtrees")
     return Frontier(seen.size, tuple(map(bytes.fromhex, seen.hashes)))
 
 
-def write_witness(path: Path, seen: dict[Log, Frontier]) -> None:
+def write_witness(path: Path, seen: Kept) -> None:
     """Keep what was seen of the logs, in place of what was kept earlier.
 
     Args:
@@ -104,8 +129,10 @@ def write_witness(path: Path, seen: dict[Log, Frontier]) -> None:
         StorageError: The disk refuses (`office.file`).
     """
     kept = {
-        log: SeenLog(size=tree.size, hashes=[one.hex() for one in tree.hashes])
-        for log, tree in seen.items()
+        log: SeenLog(size=one.size, hashes=[node.hex() for node in one.hashes])
+        if isinstance(one, Frontier)
+        else one
+        for log, one in seen.items()
     }
     text = Witness.model_validate(kept).model_dump_json(indent=1) + "\n"
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from gridsecure.credentials.log_details import REGISTERED, commitment
 from gridsecure.errors import AccessDeniedError
-from gridsecure.store.evidence import EvidenceEntry, verify_entries
+from gridsecure.offices.files import SeenEntry
+from gridsecure.store.evidence import EvidenceEntry, broken_log, verify_entries
 from gridsecure.transparency.tree import Frontier
 
 
@@ -30,6 +32,26 @@ def find_ordered_entry(
     if found is None:
         raise not_ordered_error()
     return found
+
+
+def find_seen_tree(entries: Sequence[EvidenceEntry], seen: SeenEntry) -> Frontier:
+    """The tree up to the entry that an office saw last when the log was a hash chain.
+
+    Entries of that time kept their names, each of which covers the entry before.
+
+    Args:
+        entries: The log as fetched.
+
+    Raises:
+        AuditBrokenError: They are not those that were seen (`audit.log`).
+    """
+    chain = entries[: seen.index + 1]
+    if len(chain) <= seen.index or chain[-1].hash != seen.hash:
+        raise broken_log(min(seen.index, len(chain)))
+    for before, entry in pairwise(chain):
+        if entry.previous != before.hash or not before.is_itself:
+            raise broken_log(entry.index)
+    return Frontier().grow(entry.leaf for entry in chain)
 
 
 def not_ordered_error() -> AccessDeniedError:

@@ -20,8 +20,8 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import AccessDeniedError, InvalidMessageError
 from gridsecure.identity_messages import Audience, IdentityKeys, person_login
 from gridsecure.messages import Signed
-from gridsecure.offices.files import Log, read_witness, write_witness
-from gridsecure.offices.log_checks import registration_entries
+from gridsecure.offices.files import Log, SeenEntry, read_witness, write_witness
+from gridsecure.offices.log_checks import find_seen_tree, registration_entries
 from gridsecure.store.evidence import EvidenceEntry, verify_entries
 from gridsecure.store.log_entries import read_entry
 from gridsecure.transparency.tree import Frontier
@@ -221,7 +221,7 @@ def fetch_verified_log(office: Office, log: Log, *, witness: Path) -> VerifiedLo
         GridSecureError: The service refused.
         StorageError: The witness cannot be read or written.
     """
-    heads = read_witness(witness)
+    kept = read_witness(witness)
     entries: list[EvidenceEntry] = []
     while True:
         after = entries[-1].index if entries else -1
@@ -232,9 +232,11 @@ def fetch_verified_log(office: Office, log: Log, *, witness: Path) -> VerifiedLo
         if portion[0].index != after + 1:
             raise InvalidMessageError("The service shows entries that were not asked for.")
         entries += portion
-    tree = verify_entries(entries, witnessed=heads.get(log))
-    write_witness(witness, heads | {log: tree})
-    return VerifiedLog(entries, tree, heads.get(log))
+    seen = kept.get(log)
+    witnessed = find_seen_tree(entries, seen) if isinstance(seen, SeenEntry) else seen
+    tree = verify_entries(entries, witnessed=witnessed)
+    write_witness(witness, kept | {log: tree})
+    return VerifiedLog(entries, tree, witnessed)
 
 
 def fetch_leaves(
