@@ -14,7 +14,7 @@ from gridsecure.analyst.certificates import verify_certificate
 from gridsecure.analyst.releases import PinnedAuthority
 from gridsecure.cli.main import app as command
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
-from gridsecure.errors import AuditBrokenError, GridSecureError, SignatureError
+from gridsecure.errors import AuditBrokenError, GridSecureError, InputError, SignatureError
 from gridsecure.key_authority.checker.answering import find_certificate
 from gridsecure.messages import ReleaseCertificate, Signed, sign_message
 from gridsecure.store.database import read_session, write_session
@@ -106,7 +106,7 @@ def test_the_copy_without_values_has_the_same_entry(world: World) -> None:
     ids=lambda changes: next(iter(changes)),
 )
 def test_a_second_certificate_on_one_entry_is_found_out(world: World, changes: dict) -> None:
-    """The authority itself cannot give two people different ones."""
+    """The authority itself cannot give two people ones that differ in more than values."""
     with pytest.raises(AuditBrokenError, match=r"log\.other-entry"):
         world.verify(world.signed(**changes))
 
@@ -120,6 +120,23 @@ def test_another_entry_is_no_proof(world: World) -> None:
         world.verify(world.signed(log_proof=proof))
     with pytest.raises(AuditBrokenError, match=r"log\.other-entry"):
         world.verify(world.signed(log_proof=proof, evidence_head=entry.hash))
+
+
+def test_an_entry_of_something_else_that_was_done_is_no_proof(world: World) -> None:
+    zone = world.authority.zone
+    detail = {"message": message_digest(world.envelope.body)}
+    with write_session(zone.engine) as session:
+        entry = append(session, at=NOW, actor="checker", action="release.refused", detail=detail)
+        proof = zone.log.prove(session, entry).text
+    with pytest.raises(AuditBrokenError, match=r"log\.other-entry"):
+        world.verify(world.signed(log_proof=proof, evidence_head=entry.hash))
+
+
+def test_a_key_of_another_log_is_not_passed_over(world: World) -> None:
+    other = NoteKey("gridsecure/platform/x", "ed25519", b"\2" * 32)
+    content = world.envelope.model_dump_json().encode()
+    with pytest.raises(InputError, match=r"log\.other-key"):
+        world.verify(content, *world.signer.keys, other)
 
 
 def test_a_forged_certificate_or_proof_is_refused(world: World) -> None:

@@ -16,11 +16,17 @@ from typer.testing import CliRunner
 from gridsecure.cli import online
 from gridsecure.cli.main import app as command
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.errors import AuditBrokenError, GridSecureError, InputError, StorageError
+from gridsecure.errors import (
+    AuditBrokenError,
+    GridSecureError,
+    InputError,
+    InvalidMessageError,
+    StorageError,
+)
 from gridsecure.offices.log_copies import LogCopy
 from gridsecure.offices.log_witness import compare_checkpoint, witness_log
 from gridsecure.store.database import open_database, read_session, write_session
-from gridsecure.store.evidence import EvidenceRow, append, list_entries_after
+from gridsecure.store.evidence import EvidenceRow, append, count_entries, list_entries_after
 from gridsecure.store.log_tree import SignedLog, verify_log
 from gridsecure.transparency.checkpoints import LogSigner
 from gridsecure.transparency.notes import read_note, write_note
@@ -57,6 +63,11 @@ class Log:
             for number in range(count):
                 at = NOW + timedelta(microseconds=number)
                 append(session, at=at, actor=actor, action="b", detail={"n": number})
+
+    @property
+    def size(self) -> int:
+        with read_session(self.engine) as session:
+            return count_entries(session)
 
     def cut(self, size: int) -> None:
         """Forget the newest entries and all nodes over them, and count on."""
@@ -177,9 +188,116 @@ def test_what_others_were_told_is_the_same_log(log: Log, folder: Path) -> None:
     copy = LogCopy(folder)
     for text_ in told:
         assert compare_checkpoint(copy, text_, keys=SIGNER.keys).size in (1, 100, 256, 270)
-    log.add(271)
-    with pytest.raises(InputError, match=r"witness\.behind"):
-        compare_checkpoint(copy, log.checkpoint.decode(), keys=SIGNER.keys)
+
+
+class Forked:
+    """A log that shows one person a checkpoint of another tree, and no tiles of it."""
+
+    def __init__(self, log: Log, other: Log) -> None:
+        self.log, self.other = log, other
+
+    def get(self, path: str):
+        return (self.other if path == "/checkpoint" else self.log).client.get(path)
+
+
+@pytest.fixture
+def fork(tmp_path: Path) -> Iterator[Log]:
+    """Nine entries under the log's own keys."""
+    made = Log(tmp_path, "fork")
+    made.add(9, actor="intruder")
+    yield made
+    made.engine.dispose()
+
+
+def compare_longer(log: Log, fork: Log, folder: Path) -> None:
+    """Somebody else was given a certificate of more entries than the log has."""
+    told = fork.prove(8)
+    look(log, folder)
+    compare_checkpoint(LogCopy(folder), told, keys=SIGNER.keys)
+
+
+def withhold_tiles(log: Log, fork: Log, folder: Path) -> None:
+    """The other story is shown to this witness itself, and then no more of it."""
+    look(log, folder)
+    with pytest.raises(GridSecureError, match=r"not-found\.tile"):
+        witness_log(Forked(log, fork), LogCopy(folder), keys=SIGNER.keys)
+    look(log, folder)
+
+
+@pytest.mark.parametrize("story", [compare_longer, withhold_tiles])
+def test_a_story_longer_than_the_log_is_an_alarm_and_stays_one(
+    log: Log, fork: Log, folder: Path, story
+) -> None:
+    log.add(5)
+    with pytest.raises(AuditBrokenError, match=r"has 5 and had 9"):
+        story(log, fork, folder)
+    (kept,) = (folder / "alarms").iterdir()
+    assert read_note(kept.read_bytes()).text == read_note(fork.checkpoint).text
+    for more in (0, 20, 0):
+        log.add(more)
+        with pytest.raises(AuditBrokenError) as raised:
+            look(log, folder)
+        assert raised.value.reason == ("log.split-view" if log.size > 9 else "log.truncated")
+        assert LogCopy(folder).tree.size == log.size
+
+
+def test_a_checkpoint_whose_tiles_come_later_is_no_alarm(log: Log, folder: Path) -> None:
+    log.add(5)
+    early = log.checkpoint
+    log.add(10)
+
+    class Late:
+        def get(self, path: str):
+            if path == "/checkpoint":
+                return log.client.get(path)
+            raise StorageError("Later.", reason="service.busy")
+
+    with pytest.raises(StorageError):
+        witness_log(Late(), LogCopy(folder), keys=SIGNER.keys)
+    assert len(list((folder / "unproved").iterdir())) == 1
+    log.add(310)
+    assert look(log, folder) == 310
+    assert list((folder / "unproved").iterdir()) == []
+    assert compare_checkpoint(LogCopy(folder), early.decode(), keys=SIGNER.keys).size == 5
+    assert not (folder / "alarms").exists()
+
+
+def test_a_copy_that_is_damaged_is_no_alarm(log: Log, folder: Path) -> None:
+    log.add(300)
+    look(log, folder)
+    tile, partial = folder / "tile" / "0" / "000", folder / "tile" / "0" / "001.p" / "44"
+    whole = tile.read_bytes()
+    for damaged in (bytes([whole[0] ^ 1]) + whole[1:], whole[:-1], b""):
+        tile.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"witness\.copy"):
+            compare_checkpoint(LogCopy(folder), log.checkpoint.decode(), keys=SIGNER.keys)
+    tile.write_bytes(whole)
+    rest = partial.read_bytes()
+    log.add(301)
+    for damaged in (b"", rest[:-1], rest[:-32]):
+        partial.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"witness\.copy"):
+            look(log, folder)
+    assert not (folder / "alarms").exists()
+    partial.write_bytes(rest)
+    assert look(log, folder) == 1
+
+
+def test_a_size_that_no_log_has_costs_nothing_and_is_kept(log: Log, folder: Path) -> None:
+    log.add(3)
+    signed = SIGNER.sign(10**9, b"\1" * 32)
+
+    class Boasting:
+        def get(self, path: str):
+            assert path == "/checkpoint", "no tile is asked for"
+            answer = log.client.get(path)
+            answer._content = signed
+            return answer
+
+    with pytest.raises(InvalidMessageError, match=r"log\.size"):
+        witness_log(Boasting(), LogCopy(folder), keys=SIGNER.keys)
+    with pytest.raises(AuditBrokenError, match=r"log\.truncated"):
+        look(log, folder)
 
 
 def test_only_the_logs_own_checkpoints_are_believed(log: Log, folder: Path) -> None:
@@ -220,7 +338,12 @@ def test_a_folder_is_for_one_log(log: Log, folder: Path, tmp_path: Path) -> None
     (folder / "seen.json").write_text(json.dumps(seen | {"origin": "gridsecure/other/1"}))
     with pytest.raises(InputError, match=r"witness\.other-log"):
         look(log, folder)
-    for damage in ("{}", "nothing", json.dumps(seen | {"size": 4, "hashes": []})):
+    others = (
+        {"size": 4, "hashes": []},
+        {"hashes": ["ab" * 32, "ab" * 32]},
+        {"checkpoint": "none"},
+    )
+    for damage in ("{}", "nothing", *(json.dumps(seen | other) for other in others)):
         (folder / "seen.json").write_text(damage)
         with pytest.raises(InputError, match=r"witness\.copy"):
             LogCopy(folder)

@@ -9,7 +9,7 @@ import pytest
 
 from gridsecure.crypto import ed25519
 from gridsecure.crypto.sm2 import private_key_from_bytes
-from gridsecure.errors import InvalidMessageError, SignatureError
+from gridsecure.errors import InputError, InvalidMessageError, SignatureError
 from gridsecure.transparency.checkpoints import (
     Checkpoint,
     LogSigner,
@@ -125,6 +125,32 @@ def test_forged_checkpoints_are_refused(forged: bytes):
         open_checkpoint(forged, SIGNER.keys)
 
 
+WITNESS = NoteKey("witness.example/w", "cosignature", ed25519.public_key_of(b"\7" * 32))
+
+
+def test_every_key_that_was_given_signs():
+    """One that is of no use to the check was given by mistake, and is not passed over."""
+    other = replace(PLAIN, name="gridsecure/test/2")
+    with pytest.raises(InputError, match=r"log\.other-key"):
+        open_checkpoint(SIGNED, [SM2, other])
+    for keys in ([*SIGNER.keys, WITNESS], [WITNESS], []):
+        with pytest.raises(SignatureError, match=r"log\.signature"):
+            open_checkpoint(SIGNED, keys)
+
+
+def test_what_is_not_ascii_is_malformed():
+    root = base64.b64encode(TREE.root).decode()
+    for read, text, reason in (
+        (read_note, f"o\n5\n{root}\n\n— o éééé\n", "log.note"),
+        (read_checkpoint, f"o\n5\n{'é' * 44}\n\n— o AAAAAAAAAAA=\n", "log.checkpoint"),
+    ):
+        with pytest.raises(InvalidMessageError) as refused:
+            read(text.encode())
+        assert refused.value.reason == reason
+    with pytest.raises(InvalidMessageError, match=r"log\.key"):
+        read_key("o+aabbccdd+éééé")
+
+
 def test_unknown_lines_do_no_harm():
     stranger = NoteSignature("elsewhere", b"abcd", b"\0" * 2424)
     assert open_checkpoint(with_lines(stranger, *lines(SIGNED)), SIGNER.keys).size == 5
@@ -134,7 +160,7 @@ def test_unknown_lines_do_no_harm():
 def test_a_cosignature_says_when(at: int):
     note = read_note(SIGNED)
     line = cosign(note, name="witness.example/w", seed=b"\7" * 32, at=at)
-    key = NoteKey("witness.example/w", "cosignature", ed25519.public_key_of(b"\7" * 32))
+    key = WITNESS
     cosigned = with_lines(*lines(SIGNED), line)
     assert verify_note(read_note(cosigned), [key]) == (key,)
     assert open_checkpoint(cosigned, [*SIGNER.keys, key]).size == 5

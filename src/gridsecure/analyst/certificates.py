@@ -17,6 +17,7 @@ from gridsecure.store.proved_entries import ProvedEntry, open_logged
 from gridsecure.transparency.notes import NoteKey
 
 GRANTED: Final = "release.granted"
+"""What the log says was done with a certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def log_keys_of(authority: PinnedAuthority, others: Sequence[NoteKey]) -> list[N
     """The keys of the authority's log: its own SM2 key, and others that were given.
 
     Args:
-        others: For example its Ed25519 key; those of other logs do no harm.
+        others: For example its Ed25519 key.
     """
     origin = f"gridsecure/authority/{authority.thumbprint}"
     return list(dict.fromkeys([NoteKey(origin, "sm2", authority.key.point), *others]))
@@ -51,7 +52,8 @@ def verify_certificate(
 
     1. the signature, under the pinned key and no other;
     2. that every cell keeps the certificate's own rule;
-    3. that its entry is in the log of that key, under a checkpoint that all given keys signed.
+    3. that its entry, of a release, is in the log of that key, under a checkpoint that all given
+       keys signed.
 
     Args:
         content: The signed certificate.
@@ -61,6 +63,7 @@ def verify_certificate(
         SignatureError: Forged, or of another signer (`release.signature`, `log.signature`).
         AuditBrokenError: It has no proof (`log.no-proof`), or its entry is not in the log, or is
             about another certificate (`log.inclusion`, `log.other-entry`).
+        InputError: A given key is another log's (`log.other-key`).
         ReleaseRefusedError: A cell below the minimum carries a value (`release.unsuppressed`).
         InvalidMessageError: Malformed.
     """
@@ -79,6 +82,7 @@ def verify_certificate(
     entry = open_logged(
         envelope.body,
         name=certificate.evidence_head,
+        action=GRANTED,
         proof=certificate.log_proof,
         keys=log_keys_of(authority, keys),
     )

@@ -3,6 +3,7 @@
     seen.json           size and full subtrees of the tree, with the signed checkpoint
     tile/0/…            hashes of the leaves
     tile/entries/…      entries, as the log publishes them
+    unproved/…          signed checkpoints whose tiles were not all seen yet
     alarms/…            signed checkpoints that do not fit to what was seen
 
 Tiles are written first and `seen.json` last, whole or not at all: a run that is killed is repeated.
@@ -10,16 +11,17 @@ Tiles are written first and `seen.json` last, whole or not at all: a run that is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from pydantic import Field, ValidationError
 
-from gridsecure.errors import InputError, StorageError
+from gridsecure.errors import InputError, InvalidMessageError, StorageError
 from gridsecure.messages import Digest, Message
-from gridsecure.transparency.checkpoints import Checkpoint
-from gridsecure.transparency.tiles import Tile, leaf_tiles, split_hashes
+from gridsecure.transparency.checkpoints import Checkpoint, read_checkpoint
+from gridsecure.transparency.tiles import WIDTH, Tile, leaf_tiles, split_hashes
 from gridsecure.transparency.tree import Frontier, frontier_nodes
 from gridsecure.whole_files import replace_file
 
@@ -28,6 +30,7 @@ Tiles = Sequence[tuple[Tile, bytes]]
 
 _SEEN: Final = "seen.json"
 _MODE: Final = 0o644
+_NAME: Final = re.compile(r"[0-9]+-[0-9a-f]{16}")
 
 
 class Seen(Message):
@@ -71,25 +74,33 @@ class LogCopy:
             raise _no_copy()
         self.origin, self.checkpoint = seen.origin, seen.checkpoint.encode()
         self.tree = Frontier(seen.size, tuple(map(bytes.fromhex, seen.hashes)))
+        signed = _read_own(self.checkpoint)
+        if (signed.size, signed.root) != (self.tree.size, self.tree.root):
+            raise _no_copy()
 
     def leaves(self, size: int) -> list[bytes]:
         """Hashes of the first leaves that were seen.
 
         Raises:
-            InputError: A tile is missing or damaged (`witness.copy`).
+            InputError: A tile is missing or damaged, whichever (`witness.copy`).
         """
-        leaves: list[bytes] = []
-        for tile in leaf_tiles(0, self.tree.size, level=0):
-            if len(leaves) < size:
-                leaves += split_hashes(self._read(self._path(tile)) or b"")
-        if len(leaves) < size:
+        leaves = [
+            leaf
+            for tile in leaf_tiles(0, self.tree.size, level=0)
+            for leaf in self._leaves_of(tile)
+        ]
+        if Frontier().grow(leaves) != self.tree:
             raise _no_copy()
         return leaves[:size]
 
     def leaves_of_last_tile(self) -> list[bytes]:
-        """Hashes of the leaves in the partial tile at the end of what was seen."""
-        full, rest = divmod(self.tree.size, 256)
-        return split_hashes(self._read(self._path(Tile(0, full, rest))) or b"") if rest else []
+        """Hashes of the leaves in the partial tile at the end of what was seen.
+
+        Raises:
+            InputError: The tile is damaged (`witness.copy`).
+        """
+        full, rest = divmod(self.tree.size, WIDTH)
+        return self._leaves_of(Tile(0, full, rest)) if rest else []
 
     def keep(
         self,
@@ -124,10 +135,48 @@ class LogCopy:
         Returns:
             Where it is.
         """
-        name = f"{checkpoint.size}-{checkpoint.root[:8].hex()}"
-        path = self.folder / "alarms" / name
+        path = self.folder / "alarms" / _name(checkpoint)
         self._write(path, signed)
         return path
+
+    def keep_unproved(self, checkpoint: Checkpoint, signed: bytes) -> None:
+        """Keep a signed checkpoint before its tiles were seen.
+
+        Raises:
+            StorageError: The disk refuses (`witness.folder`).
+        """
+        self._write(self._unproved / _name(checkpoint), signed)
+
+    def unproved(self) -> list[tuple[Checkpoint, bytes]]:
+        """Checkpoints whose tiles were not all seen, as read and as signed.
+
+        Raises:
+            InputError: One is damaged (`witness.copy`).
+        """
+        names = sorted(path.name for path in self._unproved.glob("*"))
+        kept = [self._read(self._unproved / name) for name in names if _NAME.fullmatch(name)]
+        return [(_read_own(signed), signed) for signed in kept if signed is not None]
+
+    def drop_unproved(self, checkpoint: Checkpoint) -> None:
+        """Forget a checkpoint that is proved now.
+
+        Raises:
+            StorageError: The disk refuses (`witness.folder`).
+        """
+        try:
+            (self._unproved / _name(checkpoint)).unlink(missing_ok=True)
+        except OSError as error:
+            raise _refused(error) from error
+
+    @property
+    def _unproved(self) -> Path:
+        return self.folder / "unproved"
+
+    def _leaves_of(self, tile: Tile) -> list[bytes]:
+        try:
+            return split_hashes(self._read(self._path(tile)) or b"")
+        except InvalidMessageError as error:
+            raise _no_copy() from error
 
     def _path(self, tile: Tile) -> Path:
         return self.folder / "tile" / tile.path
@@ -144,6 +193,18 @@ class LogCopy:
             replace_file(path, [content], mode=_MODE)
         except OSError as error:
             raise _refused(error) from error
+
+
+def _name(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.size}-{checkpoint.root[:8].hex()}"
+
+
+def _read_own(signed: bytes) -> Checkpoint:
+    """A checkpoint that was verified before it was kept."""
+    try:
+        return read_checkpoint(signed)
+    except InvalidMessageError as error:
+        raise _no_copy() from error
 
 
 def _no_copy() -> InputError:

@@ -1,16 +1,19 @@
 """A witness of a log: it keeps a copy, and raises an alarm when the log is not what it was.
 
-    log.truncated     the log has fewer entries than it had
+    log.truncated     the log has fewer entries than it had, or than it showed somebody else
     log.split-view    two checkpoints of one size, both signed, have different roots
     log.rewritten     the log grew, and an entry that was there is another now
 
-In each case two signed checkpoints are kept that cannot both be true.
+In each case two signed checkpoints are kept that cannot both be true. A checkpoint is kept before
+its tiles are fetched, as unproved: a log that shows another tree and then withholds it is found out
+the next time that it serves a whole one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gridsecure.errors import AuditBrokenError, InputError, InvalidMessageError
 from gridsecure.offices.log_copies import LogCopy
@@ -29,6 +32,9 @@ from gridsecure.transparency.tree import Frontier, leaf_hash
 from gridsecure.wire.client import Client
 
 _Tiles = list[tuple[Tile, bytes]]
+
+MOST_NEW: Final = 1 << 24
+"""How many entries are fetched in one look, so that what is held of them is bounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,8 @@ def witness_log(client: Client, copy: LogCopy, *, keys: Sequence[NoteKey]) -> Wi
     1. the checkpoint is signed by the log's keys, and of the log that the copy is of;
     2. it has at least as many entries as were seen;
     3. the leaves that were seen and the new ones together have its root;
-    4. every new entry is the one that its leaf names.
+    4. every new entry is the one that its leaf names;
+    5. checkpoints that were shown earlier, without all of their tiles, are of this log, too.
 
     Args:
         client: Of the log's address; paths follow `c2sp.org/tlog-tiles`.
@@ -59,8 +66,10 @@ def witness_log(client: Client, copy: LogCopy, *, keys: Sequence[NoteKey]) -> Wi
     Raises:
         AuditBrokenError: An alarm: `log.truncated`, `log.split-view` or `log.rewritten`.
         SignatureError: Not signed by the log's keys (`log.signature`).
-        InvalidMessageError: Tiles that are not those of the checkpoint (`log.tile`).
-        InputError: The copy is of another log (`witness.other-log`).
+        InvalidMessageError: Tiles that are not those of the checkpoint (`log.tile`), or too many of
+            them (`log.size`).
+        InputError: The copy is of another log (`witness.other-log`), or is damaged
+            (`witness.copy`).
         GridSecureError: The log cannot be reached.
         StorageError: The copy cannot be written; it is as it was.
     """
@@ -76,48 +85,69 @@ def witness_log(client: Client, copy: LogCopy, *, keys: Sequence[NoteKey]) -> Wi
     before = copy.tree
     # 2.
     if checkpoint.size < before.size:
-        raise _truncated(copy, checkpoint, signed)
+        raise _truncated(copy, checkpoint, signed, has=checkpoint.size, had=before.size)
     if checkpoint.size == before.size and before.size and checkpoint.root != before.root:
         raise _split(copy, checkpoint, signed)
     # 3.
+    if checkpoint.size > before.size:
+        copy.keep_unproved(checkpoint, signed)
+    if checkpoint.size - before.size > MOST_NEW:
+        raise _too_many(checkpoint.size - before.size)
     hashes, leaves = _fetch_leaves(client, before.size, checkpoint)
     first = before.size % WIDTH
     tree = before.grow(leaves[first:])
     is_other = leaves[:first] != copy.leaves_of_last_tile()
     if is_other or tree.root != checkpoint.root:
         _check_tiles(client, checkpoint)
+        copy.leaves(before.size)  # a copy that is damaged proves nothing
         raise _rewritten(copy, checkpoint, signed)
     # 4.
     entries = _fetch_entries(client, before.size, checkpoint, leaves)
     copy.keep(tree, (checkpoint, signed), [*hashes, *entries])
+    copy.drop_unproved(checkpoint)
+    # 5.
+    _prove_earlier(copy)
     return Witnessed(checkpoint, before.size)
 
 
 def compare_checkpoint(copy: LogCopy, text: str, *, keys: Sequence[NoteKey]) -> Checkpoint:
     """Compare the checkpoint that somebody else was given with what was seen here.
 
+    Look at the log first: whoever was given it before that cannot have seen more of an honest log.
+
     Args:
         text: A checkpoint, or a proof with one inside.
         keys: The log's public keys.
 
     Raises:
-        AuditBrokenError: The log told somebody else another story (`log.split-view`).
+        AuditBrokenError: The log told somebody else another story (`log.split-view`), or one of
+            more entries than it has now (`log.truncated`).
         SignatureError: Not signed by the log's keys (`log.signature`).
-        InputError: It is newer than the copy (`witness.behind`), or of another log.
+        InputError: The copy is damaged (`witness.copy`).
         InvalidMessageError: Malformed.
     """
     proved = text.startswith("c2sp.org/tlog-proof@")
     signed = read_proof(text).checkpoint if proved else text.encode()
     checkpoint = open_checkpoint(signed, keys)
     if checkpoint.size > copy.tree.size:
-        raise InputError(
-            f"It is about {checkpoint.size} entries, and this copy has {copy.tree.size}.",
-            reason="witness.behind",
-            remedy="Fetch what is new of the log first.",
-        )
+        copy.keep_unproved(checkpoint, signed)
+    _prove(copy, checkpoint, signed)
+    return checkpoint
+
+
+def _prove_earlier(copy: LogCopy) -> None:
+    """Compare what was unproved with the copy; what does not fit stays, and is told each time."""
+    for checkpoint, signed in copy.unproved():
+        _prove(copy, checkpoint, signed)
+        copy.drop_unproved(checkpoint)
+
+
+def _prove(copy: LogCopy, checkpoint: Checkpoint, signed: bytes) -> None:
+    size = copy.tree.size
+    if checkpoint.size > size:
+        raise _truncated(copy, checkpoint, signed, has=size, had=checkpoint.size)
     if Frontier().grow(copy.leaves(checkpoint.size)).root != checkpoint.root:
         raise _split(copy, checkpoint, signed)
-    return checkpoint
 
 
 def _fetch_leaves(client: Client, first: int, checkpoint: Checkpoint) -> tuple[_Tiles, list[bytes]]:
@@ -158,9 +188,20 @@ def _check_tiles(client: Client, checkpoint: Checkpoint) -> None:
         )
 
 
-def _truncated(copy: LogCopy, checkpoint: Checkpoint, signed: bytes) -> AuditBrokenError:
+def _too_many(count: int) -> InvalidMessageError:
+    return InvalidMessageError(
+        f"The log says that it has {count} more entries, and {MOST_NEW} are fetched at most.",
+        reason="log.size",
+        remedy="Its checkpoint is kept under unproved/. Ask its owner and other witnesses for the"
+        " size that they know.",
+    )
+
+
+def _truncated(
+    copy: LogCopy, checkpoint: Checkpoint, signed: bytes, *, has: int, had: int
+) -> AuditBrokenError:
     return AuditBrokenError(
-        f"The log lost entries: it has {checkpoint.size} and had {copy.tree.size}.",
+        f"The log lost entries: it has {has} and had {had}.",
         reason="log.truncated",
         remedy=_keep(copy, checkpoint, signed),
     )

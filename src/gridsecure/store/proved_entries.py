@@ -63,21 +63,25 @@ def message_digest(body: str) -> str:
     return sm3_hex(text.encode())
 
 
-def open_logged(body: str, *, name: str, proof: str, keys: Sequence[NoteKey]) -> ProvedEntry:
+def open_logged(
+    body: str, *, name: str, action: str, proof: str, keys: Sequence[NoteKey]
+) -> ProvedEntry:
     """Verify that a message is in a log.
 
     1. the proof's record is the one that the message names;
     2. the entry made of record and salt is in the tree of a checkpoint that the log signed;
-    3. the record is about this very message.
+    3. the record is about this very message, and says that this was done with it.
 
     Args:
         body: The message's JSON text, whose signature was verified.
         name: Hash of the entry, as the message says.
+        action: What the entry has to say was done.
         proof: As the message carries it.
         keys: The log's public keys.
 
     Raises:
         SignatureError: The checkpoint is not the log's (`log.signature`).
+        InputError: A key of another log was given (`log.other-key`).
         AuditBrokenError: The entry is not in it (`log.inclusion`), or is about something else
             (`log.other-entry`).
         InvalidMessageError: A malformed proof.
@@ -89,7 +93,7 @@ def open_logged(body: str, *, name: str, proof: str, keys: Sequence[NoteKey]) ->
     checkpoint = verify_proof(read, entry=public_entry(name, salt=salt), keys=keys)
     said = json.loads(record)
     detail = json.loads(said[4]) if len(said) == _FIELDS else {}
-    if detail.get(LOGGED) != message_digest(body):
+    if detail.get(LOGGED) != message_digest(body) or said[3] != action:
         raise _other()
     return ProvedEntry(read.index, said[1], said[3], detail, checkpoint)
 

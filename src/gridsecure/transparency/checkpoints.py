@@ -7,7 +7,6 @@ Ed25519 line, which the world's tools check, and an SM2 line of the same name (s
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Final
 
 from gridsecure.crypto import ed25519
 from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.errors import InvalidMessageError, SignatureError
+from gridsecure.errors import InputError, InvalidMessageError, SignatureError
 from gridsecure.transparency.notes import (
     NoteKey,
     NoteSignature,
@@ -98,18 +97,27 @@ def open_checkpoint(data: bytes, keys: Sequence[NoteKey]) -> Checkpoint:
     """Read a checkpoint that all keys of its log signed.
 
     Args:
-        keys: The log's; others among them do no harm. All of one name sign, so that a checkpoint
-            of which one line was taken away or swapped is refused.
+        keys: The log's, and those of witnesses who cosign it. All of them sign, so that a
+            checkpoint of which one line was taken away or swapped is refused.
 
     Raises:
         SignatureError: Not signed by all of them, or its origin is not their name
             (`log.signature`).
+        InputError: Some of them are another log's (`log.other-key`).
         InvalidMessageError: It is no checkpoint (`log.note`, `log.checkpoint`).
     """
     note = read_note(data)
     checkpoint = _checkpoint(note.text)
-    own = [key for key in keys if key.name == checkpoint.origin and key.kind != "cosignature"]
-    if set(verify_note(note, own)) != set(own):
+    others = [key for key in keys if key.kind == "cosignature"]
+    own = [key for key in keys if key.name == checkpoint.origin and key not in others]
+    if own and len(own) + len(others) < len(keys):
+        raise InputError(
+            f"A key that was given is not one of the log {checkpoint.origin}.",
+            reason="log.other-key",
+            remedy="Give the keys of this log alone; `gridsecure log keys` prints them.",
+        )
+    wanted = [*own, *others] if own else []
+    if set(verify_note(note, wanted)) != set(wanted):
         raise SignatureError(
             "The checkpoint lacks a signature that its log makes.",
             reason="log.signature",
@@ -122,7 +130,7 @@ def _checkpoint(text: str) -> Checkpoint:
     lines = text[:-1].split("\n")
     try:
         root = base64.b64decode(lines[2], validate=True) if len(lines) >= _LINES else b""
-    except binascii.Error as error:
+    except ValueError as error:
         raise _no_checkpoint() from error
     if not all(lines) or len(root) != HASH_BYTES or not _SIZE.fullmatch(lines[1]):
         raise _no_checkpoint()

@@ -19,7 +19,6 @@ verify spoils the whole note. Lines of other keys say nothing.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,7 +132,7 @@ def read_key(text: str) -> NoteKey:
         raise _no_key()
     try:
         material = base64.b64decode(parts[2], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise _no_key() from error
     for kind, prefix in _TYPES.items():
         if material.startswith(prefix) and len(material) == len(prefix) + _KEY_BYTES[kind]:
@@ -167,7 +166,7 @@ def _read_line(line: str) -> NoteSignature:
         raise _no_note()
     try:
         data = base64.b64decode(match[2], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise _no_note() from error
     if len(data) <= _ID_BYTES:
         raise _no_note()

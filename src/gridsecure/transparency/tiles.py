@@ -11,7 +11,7 @@ partial ones, whose names say how wide they are. Tiles never change.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -85,11 +85,16 @@ def read_path(path: str) -> Tile:
     return tile
 
 
-def leaf_tiles(first: int, size: int, *, level: Level) -> list[Tile]:
-    """The tiles of level 0, or of entries, with the leaves of a tree from the first one on."""
+def leaf_tiles(first: int, size: int, *, level: Level) -> Iterator[Tile]:
+    """The tiles of level 0, or of entries, with the leaves of a tree from the first one on.
+
+    One by one: a size is only what a log says.
+    """
     full, rest = divmod(size, WIDTH)
-    tiles = [Tile(level, number) for number in range(first // WIDTH, full)]
-    return tiles + ([Tile(level, full, rest)] if rest else [])
+    for number in range(first // WIDTH, full):
+        yield Tile(level, number)
+    if rest:
+        yield Tile(level, full, rest)
 
 
 def join_entries(entries: Sequence[bytes]) -> bytes:
