@@ -7,7 +7,7 @@ from io import BytesIO
 
 import pytest
 
-from gridsecure.errors import InputError, NotFoundError, StorageError
+from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
 from gridsecure.gateway import correction_orders
 from gridsecure.gateway.approvals import Author
 from gridsecure.gateway.correction_orders import (
@@ -87,7 +87,7 @@ def carry_out(world, row) -> int:
     report = correct_month(
         world.zone,
         files=load_files(world.zone, MONTH),
-        correction=begin_order(world.zone, row.id),
+        correction=begin_order(world.zone, row.id, at=world.clock()),
         peers=world.peers,
         clock=world.clock,
         progress=lambda *_: None,
@@ -118,6 +118,41 @@ def test_what_is_approved_leaves_room_for_what_is_not(world):
     decide_order(world.zone, large.id, approve=True, by=Author("bob", ""), at=world.clock())
     assert carry_out(world, large) == 1
     assert order(world, hours(meter(world, 1), 1, "60")).state == "approved"
+
+
+def test_an_order_is_counted_again_before_it_is_carried_out(world):
+    name = meter(world)
+    small, other = order(world, hours(name, 1, "9")), order(world, hours(meter(world, 1), 1, "8"))
+    large = order(world, hours(name, 1, "160"))
+    decide_order(world.zone, large.id, approve=True, by=Author("bob", ""), at=world.clock())
+    assert carry_out(world, large) == 1
+    billed = total_wh(world, name)
+    for _twice in range(2):
+        with pytest.raises(ConflictError) as refused:
+            carry_out(world, small)
+        assert refused.value.reason == "correction.pending"
+    waits = load_order(world.zone, small.id)
+    assert (waits.state, waits.person, waits.approver) == ("pending", "ann", "")
+    assert carry_out(world, other) == 1, "what waits counts no more"
+    assert total_wh(world, name) == billed
+    with pytest.raises(ConflictError):
+        decide_order(world.zone, small.id, approve=True, by=Author("ann", ""), at=world.clock())
+    decide_order(world.zone, small.id, approve=True, by=Author("bob", ""), at=world.clock())
+    assert carry_out(world, small) == 1
+    assert total_wh(world, name) != billed
+
+
+def test_an_order_that_cannot_be_counted_again_waits_for_a_second_person(world, monkeypatch):
+    small = order(world, hours(meter(world), 1, "9"))
+
+    def unread(*_given: object, **_more: object) -> None:
+        raise StorageError("gone", reason="storage.read", remedy="")
+
+    monkeypatch.setattr(correction_orders, "read_files", unread)
+    with pytest.raises(ConflictError):
+        carry_out(world, small)
+    waits = load_order(world.zone, small.id)
+    assert (waits.state, waits.intervals) == ("pending", 1)
 
 
 def test_energy_that_is_taken_away_counts_as_energy_that_is_added(world):

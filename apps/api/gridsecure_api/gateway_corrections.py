@@ -64,6 +64,7 @@ def start_correction(
     if not form:
         return service.worker.correct(month, lambda: save_correction(service.zone, month))
     book = read_rule_book(rules[0].read()) if rules else ""
+    at = service.clock()
     return service.worker.order(
         month,
         lambda: order_correction(
@@ -71,8 +72,9 @@ def start_correction(
             month,
             corrected=Corrected(readings, tariffs, book),
             author=Author(claims.subject, reason),
-            at=service.clock(),
+            at=at,
         ),
+        at=at,
     )
 
 

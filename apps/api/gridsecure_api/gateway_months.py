@@ -122,11 +122,14 @@ class MonthWorker:
         given_up = CorrectionStatus(name=wanted.name, number=None, state="interrupted")
         return told.get(wanted.name, given_up)
 
-    def order(self, month: str, save: Callable[[], CorrectionOrderRow]) -> CorrectionStatus:
+    def order(
+        self, month: str, save: Callable[[], CorrectionOrderRow], *, at: datetime
+    ) -> CorrectionStatus:
         """Take in an order of a correction, and begin it unless a second person has to agree.
 
         Args:
             save: Keeps the order.
+            at: When.
 
         Returns:
             Where its correction stands.
@@ -138,7 +141,7 @@ class MonthWorker:
             order = save()
             number = order.id or 0
             if order.state == APPROVED:
-                wanted = begin_order(self._zone, number)
+                wanted = begin_order(self._zone, number, at=at)
                 with self._lock:
                     self._begin(Place(month, wanted.name), lambda: self._finish(month, wanted))
         given_up = CorrectionStatus(

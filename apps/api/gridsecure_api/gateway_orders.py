@@ -73,7 +73,8 @@ def post_decision(
     if wanted.approve:
         with suppress(ConflictError):  # a month is being worked on: the timetable begins it
             service.worker.correct(
-                row.month, lambda: correction_orders.begin_order(service.zone, number)
+                row.month,
+                lambda: correction_orders.begin_order(service.zone, number, at=service.clock()),
             )
     return _shown(row)
 

@@ -101,7 +101,7 @@ class Timetable:
             month, number = order.month, order.id or 0
             failed_at = self.worker.failed_at(month, order_name(month, number))
             if self.clock() - failed_at >= _RETRY:
-                self.worker.correct(month, partial(begin_order, self.zone, number))
+                self.worker.correct(month, partial(begin_order, self.zone, number, at=self.clock()))
                 return True
         return False
 

@@ -7,12 +7,13 @@ approves it, and so does every order with a tariff or a rule book, which changes
 everybody. The month's orders that nobody else approved count together, and with them edits of the
 same meter points: many small changes are as large as one.
 
-    pending → approved → applied
+    pending ⇄ approved → applied
         ↘        ↘
           rejected
 
 An order that is approved is carried out by a correction of its name, whatever is killed in between,
-and can be rejected until that is fixed. Nothing of a pending or rejected order counts anywhere.
+and can be rejected until that is fixed. One that nobody else approved is counted again before, and
+is pending if it has become too large. Nothing of a pending or rejected order counts anywhere.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from sqlmodel import Session, col, select
 
 from gridsecure.billing.readings import join_readings
 from gridsecure.billing.rule_books import parse_book, parse_kept_book
-from gridsecure.errors import ConflictError, NotFoundError
+from gridsecure.errors import ConflictError, GridSecureError, NotFoundError
 from gridsecure.gateway.approvals import (
     PENDING,
     REJECTED,
@@ -108,7 +109,8 @@ def order_correction(
         begun = _find_same(zone, files, author)
         if begun is not None:
             return begun
-        change, meter_points = _count_change(zone, files)
+        late = late_batches(zone, month)
+        change, meter_points = _count_change(zone, replace(files, batches=late))
         return _keep(zone, files, change, meter_points=meter_points, author=author, at=at)
     except BaseException:
         for path in set(versions.glob("*")) - known:
@@ -143,9 +145,7 @@ def _keep(
     at: datetime,
 ) -> CorrectionOrderRow:
     """Keep an order; one above the limits waits for a second person."""
-    plan = load_plan(zone, files.month)
-    limits = parse_kept_book(rules_of(zone, files.month, plan=plan)).edits
-    is_large = bool(files.tariffs or files.rules) or change.exceeds(limits)
+    is_large = bool(files.tariffs or files.rules) or _exceeds(zone, files.month, change)
     row = CorrectionOrderRow(
         month=files.month,
         state=PENDING if is_large else APPROVED,
@@ -170,6 +170,12 @@ def _keep(
 # --- how much it changes
 
 
+def _exceeds(zone: GatewayZone, month: str, change: Change) -> bool:
+    """Whether a change takes a second person, by the book that the month was billed by."""
+    rules = rules_of(zone, month, plan=load_plan(zone, month))
+    return change.exceeds(parse_kept_book(rules).edits)
+
+
 @dataclass(frozen=True, slots=True)
 class _Versions:
     """What was laid over a month, oldest first, with what nobody approved and without it."""
@@ -182,7 +188,11 @@ class _Versions:
 def _count_change(zone: GatewayZone, files: CorrectionFiles) -> tuple[Change, int]:
     """What a month would differ in, with all that nobody approved, and in how many meter points.
 
-    Compared are the meter points that lone orders and this one name.
+    Compared are the meter points that lone orders and this one name, over the batches that came
+    late: those count by rule.
+
+    Args:
+        files: With those batches, and with the number of the order if it is kept already.
 
     Raises:
         InvalidReadingsError: The files of readings cannot be laid over the month.
@@ -190,9 +200,9 @@ def _count_change(zone: GatewayZone, files: CorrectionFiles) -> tuple[Change, in
     if not files.readings:
         return Change(0, 0), 0
     month = load_files(zone, files.month)
-    own = tuple(locate_version(zone, files.month, name) for name in files.readings)
-    named = _names_in(zone, month, own)
-    versions = _find_versions(zone, files.month)
+    own = find_readings(zone, files, period=zone.period(files.month))
+    named = _names_in(zone, month, own.files)
+    versions = _find_versions(zone, files, late=own.batches)
     names = named | _names_in(zone, month, versions.lone)
     approved = tuple(
         path
@@ -200,7 +210,7 @@ def _count_change(zone: GatewayZone, files: CorrectionFiles) -> tuple[Change, in
         if path not in set(edit_files(zone, find_lone_edits(zone, files.month)))
     )
     stands = replace(month, edits=approved, later=versions.approved)
-    laid = replace(month, later=(*versions.every, LaterReadings(own)))
+    laid = replace(month, later=(*versions.every, LaterReadings(own.files)))
     before, after = (_energies_of(zone, one, names) for one in (stands, laid))
     places = before.index.union(after.index)
     return measure_change(before, after.reindex(places, fill_value=0)), len(named)
@@ -219,9 +229,12 @@ def _names_in(zone: GatewayZone, month: MonthFiles, paths: Sequence[Path]) -> fr
     return frozenset(str(name) for one in found for name in one.readings["meter_point_id"].unique())
 
 
-def _find_versions(zone: GatewayZone, month: str) -> _Versions:
-    """What corrections brought, and orders that are approved and not fixed."""
-    lone = {row.id: row for row in _load_lone(zone, month)}
+def _find_versions(
+    zone: GatewayZone, files: CorrectionFiles, *, late: tuple[Path, ...]
+) -> _Versions:
+    """What corrections brought, late batches, and orders that are approved and not fixed."""
+    month = files.month
+    lone = {row.id: row for row in _load_lone(zone, month) if row.id != files.order}
     every: list[LaterReadings] = []
     approved: list[LaterReadings] = []
     paths: list[Path] = []
@@ -231,10 +244,12 @@ def _find_versions(zone: GatewayZone, month: str) -> _Versions:
         is_lone = lone.pop(plan.files.order, None) is not None
         approved.append(replace(later, files=()) if is_lone else later)
         paths += later.files if is_lone else ()
+    every.append(LaterReadings(batches=late))
+    approved.append(LaterReadings(batches=late))
     for row in lone.values():
-        files = tuple(locate_version(zone, month, name) for name in row.readings.split())
-        every.append(LaterReadings(files))
-        paths += files
+        own = tuple(locate_version(zone, month, name) for name in row.readings.split())
+        every.append(LaterReadings(own))
+        paths += own
     return _Versions(tuple(every), tuple(approved), tuple(paths))
 
 
@@ -292,18 +307,26 @@ def _require_kept(zone: GatewayZone, row: CorrectionOrderRow) -> None:
         locate_version(zone, row.month, name)
 
 
-def begin_order(zone: GatewayZone, number: int) -> CorrectionFiles:
+def begin_order(zone: GatewayZone, number: int, *, at: datetime) -> CorrectionFiles:
     """The correction that carries an order out, with the late batches there are by now.
+
+    An order that nobody else approved was counted against what stood when it was made. If more
+    stands below it by now than one person may change, it waits for a second person after all.
+
+    Args:
+        number: Its number.
+        at: When; an order that is made at this moment has just been counted.
 
     Raises:
         NotFoundError: There is none of that number (`not-found.correction-order`).
-        ConflictError: It is not approved (`correction.rejected`).
+        ConflictError: It is rejected (`correction.rejected`), or waits for a second person
+            (`correction.pending`).
     """
     row = load_order(zone, number)
     for plan in list_corrections(zone, row.month):
         if plan.files.order == number:
             return plan.files
-    if row.state != APPROVED:
+    if row.state not in (PENDING, APPROVED):
         raise ConflictError(
             "The order of this correction was rejected.",
             reason="correction.rejected",
@@ -311,7 +334,34 @@ def begin_order(zone: GatewayZone, number: int) -> CorrectionFiles:
         )
     readings, tariffs = tuple(row.readings.split()), tuple(row.tariffs.split())
     batches = late_batches(zone, row.month)
-    return CorrectionFiles(row.month, readings, tariffs, batches, order=number, rules=row.rules)
+    files = CorrectionFiles(row.month, readings, tariffs, batches, order=number, rules=row.rules)
+    is_counted = bool(row.approver) or row.at == at
+    if row.state == PENDING or not (is_counted or _is_still_small(zone, files, at=at)):
+        raise ConflictError(
+            "The order waits for a second person: it changes more than one may change alone.",
+            reason="correction.pending",
+            remedy="Ask another operator to approve it.",
+        )
+    return files
+
+
+def _is_still_small(zone: GatewayZone, files: CorrectionFiles, *, at: datetime) -> bool:
+    """Whether one person may still order this alone; else the order waits from now on."""
+    try:
+        change, _ = _count_change(zone, files)
+        if not _exceeds(zone, files.month, change):
+            return True
+        intervals = change.intervals
+    except GridSecureError:  # what cannot be counted is for two persons to look at
+        intervals = None
+    with write_session(zone.engine) as session:
+        row = _load(session, files.order)
+        if row.state == APPROVED and not row.approver:
+            row.state, row.revision = PENDING, read_revision(session) + 1
+            row.intervals = row.intervals if intervals is None else intervals
+            session.add(row)
+            _log(session, row, zone=zone, at=at)
+    return False
 
 
 def find_waiting_orders(zone: GatewayZone) -> list[CorrectionOrderRow]:
