@@ -16,8 +16,9 @@ from gridsecure.approvals import (
     ReleaseApproval,
     ReleaseAuthorisation,
     ReleaseSubject,
-    list_digest,
+    outputs_digest,
     pin_approvers,
+    roster_digest,
     subject_digest,
 )
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
@@ -85,9 +86,8 @@ def authorisation_of(
 
 def subject_of(
     roster: RosterManifest, columns: Mapping[str, ColumnEntry], **changes: object
-) -> tuple[str, list[str]]:
-    """The text of a request for a roster's bills, and the digests of what it asks for."""
-    digests = sorted({entry.digest for entry in columns.values()})
+) -> str:
+    """The text of a request for a roster's bills."""
     cells = Counter(roster_places(roster))
     first = next(iter(columns.values()))
     said = ReleaseSubject(
@@ -104,20 +104,22 @@ def subject_of(
             for place, count in sorted(cells.items())
         ],
         transcripts="2" * 64,
-        outputs=list_digest(digests),
+        outputs=[outputs_digest(columns.values())],
+        rosters=[roster_digest(roster)],
+        tariffs=[roster.tariff],
         policy=POLICY.digest,
         policy_name=POLICY.name,
         policy_version=POLICY.version,
         needed=list(APPROVER_ROLES),
         standing=list(APPROVER_ROLES),
     )
-    return said.model_copy(update=changes).model_dump_json(), digests
+    return said.model_copy(update=changes).model_dump_json()
 
 
 def approved_bills(
     roster: RosterManifest, outputs: Mapping[str, ColumnEntry], **changes: object
 ) -> Approved:
     """A roster's bills, approved by both officers."""
-    text, digests = subject_of(roster, outputs, **changes)
+    text = subject_of(roster, outputs, **changes)
     grounds = [approval_of(text, role=role) for role in APPROVER_ROLES]
-    return Approved(subject=text, outputs=digests, grounds=grounds)
+    return Approved(subject=text, grounds=grounds)

@@ -30,10 +30,12 @@ from gridsecure.errors import (
 )
 from gridsecure.messages import (
     VERSION,
+    ColumnEntry,
     Digest,
     Message,
     PlanName,
     ReleaseCertificate,
+    RosterManifest,
     Signed,
     open_message,
 )
@@ -79,7 +81,11 @@ class ReleaseSubject(Message):
         requested_by: Who asked; of an analyst the query, which names nobody.
         resolutions: How often its numbers are given.
         transcripts: SM3 over the digests of the signed transcripts, in their order.
-        outputs: SM3 over the digests of all that would be decrypted, sorted.
+        outputs: Of each transcript, SM3 over the sorted digests of all of it that would be
+            decrypted; sorted.
+        rosters: SM3 of the text of every roster that the vault would be handed, sorted. A roster
+            says which slot is in which cell.
+        tariffs: Likewise of every tariff.
         policy: Digest of the policy that it would be released under.
         needed: Roles whose approval that policy wants.
         standing: Those of them for which it takes a standing authorisation as well.
@@ -96,7 +102,9 @@ class ReleaseSubject(Message):
     measures: list[str]
     cells: list[AskedCell]
     transcripts: Digest
-    outputs: Digest
+    outputs: list[Digest]
+    rosters: list[Digest]
+    tariffs: list[Digest]
     policy: Digest
     policy_name: str
     policy_version: int
@@ -170,6 +178,16 @@ def subject_digest(text: str) -> Digest:
 def list_digest(digests: Iterable[Digest]) -> Digest:
     """What a subject says of a list of digests."""
     return sm3_hex("".join(digests).encode())
+
+
+def outputs_digest(entries: Iterable[ColumnEntry]) -> Digest:
+    """What a subject says of all that would be decrypted of one transcript."""
+    return list_digest(sorted({entry.digest for entry in entries}))
+
+
+def roster_digest(roster: RosterManifest) -> Digest:
+    """What a subject says of a roster."""
+    return sm3_hex(roster.model_dump_json().encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,21 +13,34 @@ from gridsecure.approvals import (
     Approver,
     ReleaseAuthorisation,
     ReleaseSubject,
+    outputs_digest,
     pin_approvers,
     subject_digest,
 )
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import GridSecureError, InputError, InvalidMessageError
+from gridsecure.errors import (
+    GridSecureError,
+    InputError,
+    InvalidMessageError,
+    ReleaseRefusedError,
+)
 from gridsecure.key_authority.checker.answering import REFUSED, RELEASED, WAITING, answer_request
 from gridsecure.key_authority.checker.approvals import _is_like, record_approval, revoke_approver
 from gridsecure.key_authority.checker.authorisations import (
     record_authorisation,
     revoke_authorisation,
 )
-from gridsecure.key_authority.packages import Approved, CheckedBills, CheckedRoster
+from gridsecure.key_authority.packages import (
+    Approved,
+    CheckedBills,
+    CheckedRoster,
+    CheckedTotals,
+    VaultAnswer,
+)
+from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.key_authority.vault.gate import ReleaseGate
-from gridsecure.messages import Signed, sign_message
+from gridsecure.messages import RosterManifest, Signed, sign_message
 from gridsecure.offices.approvals import verify_approved
 from gridsecure.plans.cells import UNMERGED
 from gridsecure.policy.language import parse_policy
@@ -279,10 +292,10 @@ class Order:
         self.transcript = authority.bill_transcript(upload)
         self.roster = upload.roster.manifest
         self.span = {"start": self.transcript.start, "end": self.transcript.end}
-        self.text, self.outputs = subject_of(self.roster, self.transcript.outputs, **self.span)
+        self.text = subject_of(self.roster, self.transcript.outputs, **self.span)
 
     def approved(self, grounds: Iterable[Signed], **changes: object) -> Approved:
-        said = Approved(subject=self.text, outputs=self.outputs, grounds=list(grounds))
+        said = Approved(subject=self.text, grounds=list(grounds))
         return said.model_copy(update=changes)
 
     def both(self) -> list[Signed]:
@@ -362,16 +375,14 @@ def test_the_vault_refuses_what_the_checker_would_let_pass(
 @pytest.mark.parametrize("count", [0, 1])
 def test_the_vault_counts_for_itself(order: Order, count: int) -> None:
     """The policy is its own: a checker that says that nobody is needed changes nothing."""
-    order.text, order.outputs = subject_of(
-        order.roster, order.transcript.outputs, needed=[], **order.span
-    )
+    order.text = subject_of(order.roster, order.transcript.outputs, needed=[], **order.span)
     assert order.give(order.approved(order.both()[:count])) == "approval.missing"
     twice = [approval_of(order.text), approval_of(order.text, note="as another role")]
     assert order.give(order.approved(twice)) == "approval.repeated"
 
 
 def test_the_vault_refuses_the_requesters_approval(order: Order) -> None:
-    order.text, order.outputs = subject_of(
+    order.text = subject_of(
         order.roster, order.transcript.outputs, requested_by=PRIVACY, **order.span
     )
     assert order.give(order.approved(order.both())) == "approval.requester"
@@ -387,14 +398,15 @@ def test_the_vault_refuses_the_requesters_approval(order: Order) -> None:
     ({"resolutions": ["hourly"]}, "approval.order"),
     ({"cells": []}, "approval.order"),
     ({"start": "2026-06-01T00:00:00+08:00"}, "approval.order"),
-    ({"outputs": "0" * 64}, "approval.order"),
+    ({"outputs": []}, "approval.order"),
+    ({"outputs": ["0" * 64] * 2}, "approval.order"),
+    ({"rosters": ["0" * 64]}, "approval.order"),
+    ({"tariffs": ["0" * 64]}, "approval.order"),
 ])  # fmt: skip
 def test_approved_is_one_order_and_no_other(
     order: Order, changes: dict[str, object], reason: str
 ) -> None:
-    order.text, order.outputs = subject_of(
-        order.roster, order.transcript.outputs, **(order.span | changes)
-    )
+    order.text = subject_of(order.roster, order.transcript.outputs, **(order.span | changes))
     assert order.give(order.approved(order.both())) == reason
 
 
@@ -407,8 +419,82 @@ def test_other_cells_or_columns_than_were_approved(order: Order, grid: GridSimul
         name: entry.model_copy(update={"digest": "f" * 64})
         for name, entry in order.transcript.outputs.items()
     }
-    order.text, order.outputs = subject_of(order.roster, other, **order.span)
+    order.text = subject_of(order.roster, other, **order.span)
     assert order.give(order.approved(order.both())) == "approval.order"
+
+
+def test_one_household_by_two_orders_of_one_subject(order: Order) -> None:
+    """Cells of 20 and 19 of the same meter points would differ by one household."""
+    approved, true = order.approved(order.both()), order.roster
+    zones = sorted(set(true.zones))[:2]
+    for count in (20, 19):
+        told = [zones[0]] * count + [zones[1]] * (true.slots - count)
+        order.roster = true.model_copy(update={"zones": told})
+        assert order.give(approved) == "approval.order"
+    order.roster = true
+    assert order.give(approved) == ""
+
+
+def test_another_text_of_a_tariff(order: Order) -> None:
+    name = order.roster.tariff
+    text = order.authority.grid.platform_zone.objects.get(name).decode()
+    approved = order.approved(order.both())
+    assert order.give(approved, tariffs={name: text + "\n"}) == "approval.order"
+    assert order.give(approved, tariffs={sm3_hex(b"another"): "another"}) == "approval.order"
+
+
+def test_fewer_rosters_than_were_approved(order: Order) -> None:
+    """What is left out would be the difference."""
+    both = [outputs_digest(order.transcript.outputs.values()), "f" * 64]
+    order.text = json.dumps(json.loads(order.text) | {"outputs": sorted(both)})
+    assert order.give(order.approved(order.both())) == "approval.order"
+
+
+def test_part_of_a_rosters_outputs(order: Order) -> None:
+    entries = list(order.transcript.outputs.values())
+    more = entries[0].model_copy(update={"digest": "f" * 64})
+    whole = {"outputs": [outputs_digest([*entries, more])]}
+    order.text = json.dumps(json.loads(order.text) | whole)
+    assert order.give(order.approved(order.both())) == "approval.order"
+
+
+def test_corrections_are_all_those_that_were_approved_and_each_once(order: Order) -> None:
+    passage = order.authority.vault.gate.open(order.approved(order.both()), plan="bill")
+    own = list(order.transcript.outputs.values())
+    passage.admit_all([own])
+    for parts in ([], [own, own]):
+        with pytest.raises(ReleaseRefusedError) as refused:
+            passage.admit_all(parts)
+        assert refused.value.reason == "approval.order"
+
+
+def test_a_day_of_fewer_rosters_or_others(
+    authority: Authority, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, given = type(authority.vault).release_totals, list[tuple[Signed, list[bytes]]]()
+
+    def watched(vault: Vault, order: Signed, files: Iterable[bytes]) -> VaultAnswer:
+        given.append((order, list(files)))
+        return release(vault, *given[-1])
+
+    monkeypatch.setattr(type(authority.vault), "release_totals", watched)
+    assert authority.answer(authority.load_curve_request(uploads)).state == RELEASED
+    ((signed, files),) = given
+    order = CheckedTotals.parse(signed.body)
+    (quantity,) = order.quantities
+    entries, count = order.outputs[quantity], len(order.rosters)
+    first, others = {quantity: entries[:1]}, {"others": entries[1:]}
+    other = RosterManifest.parse(files[0]).model_copy(update={"owner": "another"})
+    text = other.model_dump_json().encode()
+    for changes, handed in (
+        ({"rosters": order.rosters[:1], "outputs": first}, [files[0], files[count]]),
+        ({"rosters": order.rosters[:1], "outputs": first | others}, [files[0], files[count]]),
+        ({"rosters": [sm3_hex(text), *order.rosters[1:]]}, [text, *files[1:]]),
+    ):
+        changed = sign_message(order.model_copy(update=changes), key=authority.grid.authority_key)
+        with pytest.raises(ReleaseRefusedError) as refused:
+            release(authority.vault, changed, handed)
+        assert refused.value.reason == "approval.order"
 
 
 def test_other_minima_than_the_vaults_policy_has(order: Order) -> None:

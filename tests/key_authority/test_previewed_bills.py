@@ -95,7 +95,7 @@ def told_of(
         corrections=[item for item, _ in rosters],
         minima=APART.as_message(),
         withheld=[cell] if withheld else [],
-        approved=Approved(subject="", outputs=[], grounds=[]),
+        approved=Approved(subject="", grounds=[]),
     )
     (found,) = preview_cells(order, [part for _, part in rosters])
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import pickle
 import socket
@@ -20,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridsecure import frames
+from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.cli.home import create_home, make_vault_folders
 from gridsecure.cli.ports import choose_ports
 from gridsecure.cli.processes import Services
@@ -44,6 +46,7 @@ from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.control_totals import CountedOnce
 from gridsecure.key_authority.door import WANTED, Line
 from gridsecure.key_authority.packages import (
+    Approved,
     CheckedBills,
     CheckedRoster,
     KeyOrder,
@@ -53,7 +56,7 @@ from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
 from gridsecure.messages import RosterManifest, Signed, sign_message
 from gridsecure_api.authority import open_zone
 from gridsecure_api.settings import AuthoritySettings
-from tests.approving import ENTRIES, approved_bills
+from tests.approving import ENTRIES, approval_of, approved_bills
 from tests.authority_simulator import KEK, Authority, place_of, settlement
 from tests.correction_simulator import changed, correction
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
@@ -126,8 +129,12 @@ def roster_of(order: Order) -> RosterManifest:
 def changed_roster(order: Order, **changes: object) -> Order:
     """The same order about a roster of which something is different."""
     content, (part, *files) = order
-    other = CheckedRoster.parse(part).model_copy(update=changes).model_dump_json().encode()
-    return content.model_copy(update={"rosters": [sm3_hex(other)]}), [other, *files]
+    checked = CheckedRoster.parse(part).model_copy(update=changes)
+    other = checked.model_dump_json().encode()
+    span = {"start": content.start, "end": content.end}
+    approved = approved_bills(checked.roster, checked.outputs, **span)
+    said = {"rosters": [sm3_hex(other)], "approved": approved}
+    return content.model_copy(update=said), [other, *files]
 
 
 def test_the_checkers_order_is_obeyed(authority: Authority, order: Order) -> None:
@@ -183,7 +190,11 @@ def test_another_roster_than_the_columns_are_of(
 def test_a_meter_point_in_two_rosters_of_an_order(authority: Authority, order: Order) -> None:
     """It would count twice in its cell, which would look larger than it is."""
     content, files = order
-    twice = content.model_copy(update={"rosters": content.rosters * 2})
+    subject = json.loads(content.approved.subject)
+    text = json.dumps(subject | {"outputs": subject["outputs"] * 2})
+    grounds = [approval_of(text, role=role) for role in APPROVER_ROLES]
+    approved = Approved(subject=text, grounds=grounds)
+    twice = content.model_copy(update={"rosters": content.rosters * 2, "approved": approved})
     envelope = sign_message(twice, key=authority.grid.authority_key)
     kept: list[bytes] = []
     # Nothing of the second one is asked for: it is refused before it would be decrypted.

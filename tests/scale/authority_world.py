@@ -82,8 +82,9 @@ def certificate_of(grid: GridSimulator) -> Signed:
 
 SUBJECT = ReleaseSubject(
     request_id="1" * 32, plan="bill", start="", end="", purpose="billing", requested_by="clerk",
-    resolutions=["monthly"], measures=[], cells=[], transcripts="2" * 64, outputs="3" * 64,
-    policy="5" * 64, policy_name="", policy_version=1, needed=["data-owner"], standing=[],
+    resolutions=["monthly"], measures=[], cells=[], transcripts="2" * 64, outputs=["3" * 64],
+    rosters=["7" * 64], tariffs=[], policy="5" * 64, policy_name="", policy_version=1,
+    needed=["data-owner"], standing=[],
 ).model_dump_json()  # fmt: skip
 
 

@@ -69,13 +69,11 @@ class Approved(Message):
 
     Args:
         subject: The exact text of a `ReleaseSubject`.
-        outputs: Digests of all that it asks to decrypt, sorted.
         grounds: Signed approvals.
     """
 
     kind: ClassVar[str] = "vault-approved"
     subject: str
-    outputs: list[Digest]
     grounds: list[Signed]
 
 

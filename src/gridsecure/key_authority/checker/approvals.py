@@ -95,7 +95,7 @@ def gather_approvals(zone: AuthorityZone, subject: Subject, *, now: datetime) ->
         for one in live
     ]
     check_grounds(grounds, needed=message.needed, standing=message.standing)
-    return Approved(subject=subject.text, outputs=subject.outputs, grounds=live)
+    return Approved(subject=subject.text, grounds=live)
 
 
 def record_approval(zone: AuthorityZone, envelope: Signed, *, bearer: str, now: datetime) -> None:

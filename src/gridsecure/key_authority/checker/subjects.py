@@ -2,13 +2,13 @@
 
 A subject is made before anything is proven, because proof is dear and officers take days. It names
 what the transcripts name: cells and meter points by the rosters whose digests stand in them, and
-outputs by digest. Should the proof find something else, nothing is released.
+rosters, tariffs and outputs by digest. Should the proof find something else, nothing is released.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,9 +20,12 @@ from gridsecure.approvals import (
     AskedCell,
     ReleaseSubject,
     list_digest,
+    outputs_digest,
+    roster_digest,
     subject_digest,
 )
 from gridsecure.errors import InvalidMessageError, ReleaseRefusedError
+from gridsecure.key_authority.checker.bill_versions import find_released_version
 from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_message
 from gridsecure.key_authority.checker.tables import SubjectRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
@@ -33,6 +36,7 @@ from gridsecure.messages import (
     ShadowOrder,
     ShadowRequest,
     Transcript,
+    UploadManifest,
 )
 from gridsecure.plans.cells import ENERGY, MEASURES, Place, roster_places
 from gridsecure.plans.purposes import PREVIEW
@@ -51,13 +55,11 @@ class Subject:
 
     Args:
         text: Its exact text, of which `digest` is signed.
-        outputs: Digests of all outputs that would be decrypted, sorted.
     """
 
     digest: Digest
     text: str
     message: ReleaseSubject
-    outputs: list[Digest]
 
 
 def make_subject(
@@ -73,15 +75,15 @@ def make_subject(
         request: As the platform signed it; its transcripts' signatures were verified.
 
     Raises:
-        AuthenticityError: The platform sent another roster than was named.
+        AuthenticityError: The platform sent another roster or upload than was named.
         InvalidMessageError: What it sent is none.
-        ReleaseRefusedError: Nothing would be decrypted (`release.incomplete`).
+        ReleaseRefusedError: Nothing would be decrypted (`release.incomplete`); what a correction
+            concerns was not released (`correction.unreleased`).
         StorageError: It cannot be kept.
     """
     transcripts = [Transcript.parse(one.body) for one in request.transcripts]
     entries = [list(one.outputs.values()) for one in transcripts]
-    outputs = sorted({entry.digest for own in entries for entry in own})
-    if not outputs:
+    if not any(entries):
         raise ReleaseRefusedError("The request is incomplete.", reason="release.incomplete")
     with read_session(zone.engine) as session:
         known = find(session, SubjectRow, request_id=request.request_id, policy=zone.policy.digest)
@@ -89,7 +91,7 @@ def make_subject(
         if known.state == REFUSED:  # asked once more, for what was wrong may have been mended
             _move(zone, known.digest, source=REFUSED, target=WAITING)
         message = ReleaseSubject.parse(known.text)
-        return Subject(known.digest, known.text, message, outputs)
+        return Subject(known.digest, known.text, message)
     plan = transcripts[0].plan
     resolutions = {
         curve_resolution(own) if plan == "load-curve" else "monthly" for own in entries if own
@@ -97,12 +99,12 @@ def make_subject(
     message = _message(
         zone,
         request,
-        cells=_count_cells(view, transcripts),
+        rosters=_read_rosters(zone, view, transcripts),
         resolutions=[name for name in RESOLUTIONS if name in resolutions],
-        outputs=list_digest(outputs),
+        outputs=sorted(outputs_digest(own) for own in entries if own),
     )
     text = message.model_dump_json()
-    subject = Subject(subject_digest(text), text, message, outputs)
+    subject = Subject(subject_digest(text), text, message)
     _keep(zone, subject, at=at)
     return subject
 
@@ -121,12 +123,12 @@ def _message(
     zone: AuthorityZone,
     request: ReleaseRequest | ShadowRequest,
     *,
-    cells: Mapping[Place, int],
+    rosters: _Rosters,
     resolutions: Sequence[Resolution],
-    outputs: Digest,
+    outputs: list[Digest],
 ) -> ReleaseSubject:
     asked = _asked(request)
-    classes = {name for _, name in cells}
+    classes = {name for _, name in rosters.cells}
     needed = find_approvals(
         zone.policy,
         [asked_for(asked["purpose"], resolution=one) for one in resolutions],
@@ -139,10 +141,12 @@ def _message(
         measures=[ENERGY] if asked["plan"] == "load-curve" else list(MEASURES),
         cells=[
             AskedCell(zone=place[0], customer_class=place[1], meter_points=count)
-            for place, count in sorted(cells.items())
+            for place, count in sorted(rosters.cells.items())
         ],
         transcripts=list_digest(one.digest for one in request.transcripts),
         outputs=outputs,
+        rosters=sorted(rosters.digests),
+        tariffs=sorted(rosters.tariffs),
         policy=zone.policy.digest,
         policy_name=zone.policy.name,
         policy_version=zone.policy.version,
@@ -161,15 +165,63 @@ def _asked(request: ReleaseRequest | ShadowRequest) -> dict[str, Any]:
     return {"plan": order.plan, "start": order.start, "end": order.end, "purpose": PREVIEW}
 
 
-def _count_cells(view: PlatformView, transcripts: Sequence[Transcript]) -> Mapping[Place, int]:
-    """Meter points by cell, of every roster that some transcripts name, each once."""
-    found = Counter[Place]()
-    for digest in dict.fromkeys(name for one in transcripts for name in one.rosters):
-        envelope = fetch_message(view, "roster", digest)
-        if envelope.body_kind != RosterManifest.kind:
-            raise InvalidMessageError("A transcript names a roster that is none.")
-        found.update(roster_places(RosterManifest.parse(envelope.body)))
+@dataclass(frozen=True, slots=True)
+class _Rosters:
+    """What the rosters say that the vault would be handed.
+
+    Args:
+        cells: Meter points by cell, of every roster that is told of, each once.
+        digests: Of all rosters' texts, those of earlier and tried versions too.
+        tariffs: Digests of their tariffs.
+    """
+
+    cells: Counter[Place]
+    digests: set[Digest]
+    tariffs: set[Digest]
+
+
+def _read_rosters(
+    zone: AuthorityZone, view: PlatformView, transcripts: Sequence[Transcript]
+) -> _Rosters:
+    found = _Rosters(Counter(), set(), set())
+    tried = {name: one.tariff for one in transcripts for name in one.rosters}
+    for name, tariff in tried.items():
+        roster = _read_roster(view, name)
+        found.cells.update(roster_places(roster))
+        _add(found, roster)
+        if tariff:
+            _add(found, roster.model_copy(update={"tariff": tariff}))
+    for name in _earlier_rosters(zone, view, transcripts):
+        _add(found, _read_roster(view, name))
     return found
+
+
+def _add(found: _Rosters, roster: RosterManifest) -> None:
+    found.digests.add(roster_digest(roster))
+    found.tariffs.add(roster.tariff)
+
+
+def _earlier_rosters(
+    zone: AuthorityZone, view: PlatformView, transcripts: Sequence[Transcript]
+) -> set[Digest]:
+    """Those of the bills that some corrections cancel."""
+    uploads = [
+        UploadManifest.parse(fetch_message(view, "upload", name).body)
+        for one in transcripts
+        for name in one.uploads
+        if one.plan == "rebill"
+    ]
+    with read_session(zone.engine) as session:
+        # Whoever has a first upload corrected hears so from the proof.
+        corrected = [one.corrects for one in uploads if one.corrects]
+        return {find_released_version(session, name).roster for name in corrected}
+
+
+def _read_roster(view: PlatformView, digest: Digest) -> RosterManifest:
+    envelope = fetch_message(view, "roster", digest)
+    if envelope.body_kind != RosterManifest.kind:
+        raise InvalidMessageError("A transcript names a roster that is none.")
+    return RosterManifest.parse(envelope.body)
 
 
 def _keep(zone: AuthorityZone, subject: Subject, *, at: datetime) -> None:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.approvals import ReleaseSubject
+from gridsecure.approvals import ReleaseSubject, roster_digest
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import bills_from_amounts
 from gridsecure.billing.rules import (
@@ -207,6 +207,8 @@ class Vault:
         order = self._order(envelope, CheckedBills)
         passage = self.gate.open(order.approved, plan="bill")
         _check_passage(passage, order)
+        # With each roster's outputs looked at and no meter point twice, it is all rosters or none.
+        passage.check_count(len(order.rosters))
         remaining = _Files(files)
         names: list[str] = []
         counted = CountedOnce()
@@ -269,9 +271,10 @@ class Vault:
         """
         order = self._order(envelope, CheckedTotals)
         passage = self.gate.open(order.approved, plan="load-curve")
-        columns = [entry for entries in order.outputs.values() for entry in entries]
+        columns = [entry for name in order.quantities for entry in order.outputs[name]]
         passage.check_minima(minima_of(order), resolution=curve_resolution(columns))
         passage.admit(columns)
+        passage.admit_rosters(order.rosters)
         remaining = _Files(files)
         seating = self._seat(order.rosters, remaining, minima=minima_of(order))
         passage.admit_cells(seating.places)
@@ -331,10 +334,10 @@ class Vault:
         self, order: CheckedCorrections, files: Iterable[bytes], passage: Passage
     ) -> list[ComparedBills]:
         _check_passage(passage, order)
+        passage.admit_all(item.after.outputs.values() for item in order.corrections)
         remaining = _Files(files)
         parts = []
         for item in order.corrections:
-            passage.admit(item.after.outputs.values())
             before, after = (
                 self._bills(order, version, remaining, passage)
                 for version in (item.before, item.after)
@@ -351,6 +354,7 @@ class Vault:
         passage: Passage,
     ) -> RosterBills:
         roster = version.roster
+        passage.admit_rosters([roster_digest(roster)])
         passage.admit_cells(roster_places(roster))
         seated = _Seated.of(roster)
         values = {
@@ -427,8 +431,9 @@ class Vault:
 
 
 def _check_passage(passage: Passage, order: CheckedBills | CheckedCorrections) -> None:
-    """Refuse an order of bills about another month, or by other minima, than was approved."""
+    """Refuse an order of bills of another month, by other minima or tariffs, than was approved."""
     passage.check_span(order.start, order.end)
+    passage.admit_tariffs(order.tariffs)
     passage.check_minima(minima_of(order), resolution="monthly")
 
 

@@ -5,15 +5,20 @@ it has the policy and the officers' public keys from its own settings, and looks
 
 1. whether the subject is about an order of this kind, under the policy that the vault has;
 2. whether enough officers signed this very subject, none of them revoked, expired or the requester;
-3. column by column, whether it is one that the subject names, and whether all that still holds.
+3. whether the rosters and tariffs that it is handed are those of the subject, and whether an order
+   is about all the outputs of whole transcripts: totals of other cells, or of fewer rosters, would
+   show a household by their difference;
+4. column by column, whether all that still holds.
 
-Of a correction the subject names the corrected bills. What they are compared with, the bills as
-released before, the vault takes from the checker.
+Of a correction the subject names the corrected bills. The outputs they are compared with, the bills
+as released before, the vault takes from the checker.
+
+Officers' standing authorisations approve whatever subject the checker writes, within their scope.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,11 +30,12 @@ from gridsecure.approvals import (
     ReleaseSubject,
     check_grounds,
     expired_error,
-    list_digest,
+    outputs_digest,
     read_ground,
     revoked_error,
     subject_digest,
 )
+from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ReleaseRefusedError, StorageError
 from gridsecure.key_authority.packages import Approved
 from gridsecure.messages import ColumnEntry, Digest, PlanName
@@ -72,12 +78,7 @@ class ReleaseGate:
         now, policy = self._clock(), self.policy
         subject = ReleaseSubject.parse(approved.subject)
         # 1. about this order, under this policy
-        if (
-            subject.plan != plan
-            or subject.purpose not in _purposes(plan, is_preview=is_preview)
-            or approved.outputs != sorted(set(approved.outputs))
-            or subject.outputs != list_digest(approved.outputs)
-        ):
+        if subject.plan != plan or subject.purpose not in _purposes(plan, is_preview=is_preview):
             raise _other_order()
         if subject.policy != policy.digest:
             raise _other_policy()
@@ -91,7 +92,7 @@ class ReleaseGate:
             read_ground(one, subject, digest=digest, approvers=self._approvers, now=now)
             for one in approved.grounds
         ]
-        passage = Passage(self, subject, frozenset(approved.outputs), tuple(grounds))
+        passage = Passage(self, subject, tuple(grounds))
         passage.check()
         needed = self._needed(subject)
         check_grounds(grounds, needed=needed.roles, standing=needed.standing)
@@ -141,13 +142,11 @@ class Passage:
     """One order that may pass, for as long as what it rests on holds.
 
     Args:
-        outputs: Digests of what may be decrypted.
         grounds: What it rests on.
     """
 
     gate: ReleaseGate
     subject: ReleaseSubject
-    outputs: frozenset[Digest]
     grounds: tuple[Ground, ...]
 
     @property
@@ -190,13 +189,53 @@ class Passage:
         if not set(places) <= self.places:
             raise _other_order()
 
-    def admit(self, entries: Iterable[ColumnEntry]) -> None:
-        """Refuse columns that the subject does not name.
+    def admit_rosters(self, rosters: Iterable[Digest]) -> None:
+        """Refuse rosters, by the digests of their texts, that the subject does not name.
 
         Raises:
             ReleaseRefusedError: `approval.order`.
         """
-        if any(entry.digest not in self.outputs for entry in entries):
+        if not set(rosters) <= set(self.subject.rosters):
+            raise _other_order()
+
+    def admit_tariffs(self, texts: Mapping[Digest, str]) -> None:
+        """Refuse tariffs that the subject does not name, or other texts of them.
+
+        Raises:
+            ReleaseRefusedError: `approval.order`.
+        """
+        named = set(self.subject.tariffs)
+        if any(name not in named or sm3_hex(text.encode()) != name for name, text in texts.items()):
+            raise _other_order()
+
+    def admit(self, entries: Iterable[ColumnEntry]) -> None:
+        """Refuse columns that are not all those of one transcript.
+
+        Raises:
+            ReleaseRefusedError: `approval.order`.
+        """
+        if outputs_digest(entries) not in self.subject.outputs:
+            raise _other_order()
+
+    def admit_all(self, parts: Iterable[Iterable[ColumnEntry]]) -> None:
+        """Refuse an order that is not about every transcript, once.
+
+        Args:
+            parts: The columns of each.
+
+        Raises:
+            ReleaseRefusedError: `approval.order`.
+        """
+        if sorted(map(outputs_digest, parts)) != self.subject.outputs:
+            raise _other_order()
+
+    def check_count(self, parts: int) -> None:
+        """Refuse an order about fewer or more transcripts than were approved.
+
+        Raises:
+            ReleaseRefusedError: `approval.order`.
+        """
+        if parts != len(self.subject.outputs):
             raise _other_order()
 
 
