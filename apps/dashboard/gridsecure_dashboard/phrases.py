@@ -69,7 +69,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "Groups merged from several with fewer than {minimum} customers each: {count}. They are "
         "shown together.",
     ),
-    "and_more": ("等另外 {count} 个", "{count} more"),
+    "and_more": ("另 {count} 个", "{count} more"),
     "protected_note": (
         "有 {count} 个分组因公布会暴露少于 {minimum} 户而未公布，且不计入任何合计。",
         "Groups whose figures would tell about fewer than {minimum} customers: {count}. They are "
