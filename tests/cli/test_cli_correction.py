@@ -120,7 +120,18 @@ def spoil_correction(home: Path, name: str) -> None:
     assert spoiled == 1
 
 
+def approve(services) -> None:
+    """As both officers: sign what waits."""
+    listed = run(services, "data-owner", "list", "--format=json", of="approval")
+    for asked in json.loads(listed)["requests"]:
+        for officer in ("data-owner", "privacy-officer"):
+            told = run(services, officer, "sign", asked["subject"], of="approval")
+            assert "approv" in told.lower(), told
+
+
 def needed(name: str) -> tuple[str, ...]:
+    if name in {"list", "sign"}:  # of approvals
+        return ("authority",)
     return ("platform", "authority") if name == "release" else ("gateway",)
 
 
@@ -142,6 +153,9 @@ def test_a_billed_month_is_corrected_computed_and_released(running, tmp_path):
     assert (told["state"], told["number"], told["report"]["corrected"]) == ("done", 1, 1)
     shown = run(running, "billing", "show", MONTH)
     assert "done" in shown
+    waits = json.loads(run(running, "billing", "release", MONTH, "--format=json"))
+    assert [one["reason"] for one in waits["outcomes"]] == ["approval.missing"]
+    approve(running)
     released = json.loads(run(running, "billing", "release", MONTH, "--format=json"))
     assert [one["state"] for one in released["outcomes"]] == ["released"]
     assert "run.empty" in run(running, "billing", "release", MONTH)
