@@ -187,6 +187,12 @@ def test_an_order_that_is_killed_once_fixed_is_finished_and_not_rejected(billed,
     begun(billed, END)
     done = stands(billed, waits["name"])
     assert (done["state"], done["report"]["corrected"]) == ("done", 1), "as it was fixed"
+    # What came late is corrected, too, and not left for whichever test comes next.
+    path, operator = f"/months/{MONTH}/corrections", billed.token("operator", subject="ann")
+    answer = billed.client.post(path, headers=operator)
+    assert answer.status_code == 202, answer.text
+    billed.worker.wait(60)
+    assert stands(billed, answer.json()["name"])["report"]["corrected"] == 1
 
 
 def test_an_order_that_is_rejected_while_it_is_computed_is_not_fixed(billed, monkeypatch):

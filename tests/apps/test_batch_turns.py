@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -93,6 +93,29 @@ def test_batches_of_a_process_that_is_killed_are_each_taken_in_once(world, turns
         made._here.acquire()
     assert all(isinstance(one, TakenIn) for one in outcomes)
     assert len(world.receipts()) == before + 400
+
+
+def test_a_turn_that_a_replaced_process_never_began_is_taken_by_the_service(
+    world, turns, monkeypatch
+):
+    made, pool = turns
+    dropped = Future()
+    dropped.cancel()
+    given, submit = [], made._submit
+
+    def drop_the_first(turn):
+        given.append(turn)
+        return dropped if len(given) == 1 else submit(turn)
+
+    monkeypatch.setattr(made, "_submit", drop_the_first)
+    turn = pool.submit(made.take_in, batches(600, count=2))
+    wait_until(lambda: len(given) > 1)  # processes were asked for again
+    made._here.release()
+    try:
+        outcomes = turn.result(WAIT_S)
+    finally:
+        made._here.acquire()
+    assert [type(one) for one in outcomes] == [TakenIn, TakenIn]
 
 
 def wait_until(happened):

@@ -80,7 +80,8 @@ class BatchTurns:
             if self._are_there:
                 try:
                     return self._submit(turn).result()
-                except BrokenProcessPool:
+                # Its process ended; or all are being replaced, and it had not begun.
+                except (BrokenProcessPool, CancelledError):
                     self._are_there = self._is_asked_for = False
             self._ask_for_workers()
             self._here.acquire()

@@ -64,7 +64,7 @@ from gridsecure.gateway.tables import CorrectionOrderRow, CorrectionPlanRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.pages import PageAsked, newest, read_page
+from gridsecure.store.pages import PageAsked, narrow, newest, read_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def order_correction(
         late = late_batches(zone, month)
         change, meter_points = _count_change(zone, replace(files, batches=late))
         return _keep(zone, files, change, meter_points=meter_points, author=author, at=at)
-    except BaseException:
+    except BaseException:  # whatever ends it, no file without an order is left
         for path in set(versions.glob("*")) - known:
             path.unlink(missing_ok=True)
         raise
@@ -392,11 +392,8 @@ def list_orders(
         month: Of this month; empty for all.
         state: In this state; empty for all.
     """
-    found = select(CorrectionOrderRow)
-    if month:
-        found = found.where(CorrectionOrderRow.month == month)
-    if state:
-        found = found.where(CorrectionOrderRow.state == state)
+    wanted = ((CorrectionOrderRow.month, month), (CorrectionOrderRow.state, state))
+    found = narrow(select(CorrectionOrderRow), wanted)
     page = read_page(session, found, key=CorrectionOrderRow.id, asked=asked)
     return list(page.rows), page.after
 

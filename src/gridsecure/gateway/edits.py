@@ -56,7 +56,7 @@ from gridsecure.gateway.tables import EditRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.pages import PageAsked, newest, read_page
+from gridsecure.store.pages import PageAsked, narrow, newest, read_page
 
 Kind = Literal["replacement", "confirmation"]
 IN_FORCE, LATE = "in-force", "late"
@@ -410,11 +410,7 @@ def list_edits(
         month: Of this month; empty for all.
         state: In this state; empty for all.
     """
-    found = select(EditRow)
-    if month:
-        found = found.where(EditRow.month == month)
-    if state:
-        found = found.where(EditRow.state == state)
+    found = narrow(select(EditRow), [(EditRow.month, month), (EditRow.state, state)])
     page = read_page(session, found, key=EditRow.id, asked=asked)
     return list(page.rows), page.after
 

@@ -26,7 +26,7 @@ from gridsecure.gateway.findings import Found
 from gridsecure.gateway.tables import ExceptionNoteRow, ExceptionRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.pages import PageAsked, newest, read_page
+from gridsecure.store.pages import PageAsked, narrow, newest, read_page
 
 State = Literal["open", "assigned", "resolved", "waived"]
 OPEN, ASSIGNED, RESOLVED, WAIVED = "open", "assigned", "resolved", "waived"
@@ -191,15 +191,13 @@ def list_exceptions(
     session: Session, asked: PageAsked, *, wanted: Wanted
 ) -> tuple[list[ExceptionRow], int | None]:
     """Exceptions in the order in which they were opened, page by page."""
-    found = select(ExceptionRow)
-    for column, value in (
+    columns = (
         (ExceptionRow.month, wanted.month),
         (ExceptionRow.state, wanted.state),
         (ExceptionRow.owner, wanted.owner),
         (ExceptionRow.meter_point_id, wanted.meter_point_id),
-    ):
-        if value:
-            found = found.where(column == value)
+    )
+    found = narrow(select(ExceptionRow), columns)
     page = read_page(session, found, key=ExceptionRow.id, asked=asked)
     return list(page.rows), page.after
 

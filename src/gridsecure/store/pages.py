@@ -6,7 +6,7 @@ A page costs what is on it, however long the list is: no row before it is counte
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,6 +59,18 @@ def read_page(session: Session, found: Select[Any], *, key: Any, asked: PageAske
     if len(plain) <= asked.limit:
         return Page(plain, None)
     return Page(plain[:-1], plain[-2].id)
+
+
+def narrow(found: Select[Any], wanted: Iterable[tuple[Any, str]]) -> Select[Any]:
+    """What a query finds where columns have the values that were asked for.
+
+    Args:
+        wanted: Columns and their values; an empty one is any.
+    """
+    for column, value in wanted:
+        if value:
+            found = found.where(column == value)
+    return found
 
 
 def newest(session: Session, key: Any) -> int:

@@ -45,7 +45,7 @@ from gridsecure.messages import Digest, Signed, sign_message
 from gridsecure.month_texts import read_moment
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.pages import PageAsked, read_page
+from gridsecure.store.pages import PageAsked, narrow, read_page
 from gridsecure.store.rows import advance, find, find_each, keep, load_row
 
 GIVEN, EXPIRED = "given", "expired"
@@ -193,9 +193,7 @@ def read_subjects(
     session: Session, asked: PageAsked, *, state: str, officers: Approvers, now: datetime
 ) -> tuple[list[AskedApproval], int | None]:
     """A page of subjects with their decisions, oldest first, and where it ends if more come."""
-    found = select(SubjectRow)
-    if state:
-        found = found.where(SubjectRow.state == state)
+    found = narrow(select(SubjectRow), [(SubjectRow.state, state)])
     page = read_page(session, found, key=SubjectRow.id, asked=asked)
     return _asked(session, page.rows, officers=officers, now=now), page.after
 
