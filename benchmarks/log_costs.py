@@ -17,7 +17,8 @@ from benchmarks.timing import best_of
 from gridsecure.analyst.certificates import verify_certificate
 from gridsecure.analyst.releases import PinnedAuthority
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
-from gridsecure.messages import CellTotal, ReleaseCertificate, sign_message
+from gridsecure.messages import CellTotal, ReleaseCertificate
+from gridsecure.released_values import detach_values, sign_certificate
 from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.evidence import EvidenceRow, append, count_entries, list_entries_after
 from gridsecure.store.log_tree import SignedLog, prove_inclusion, read_frontier
@@ -162,9 +163,10 @@ def _certificate(engine: Engine, key: Sm2PrivateKey, signer: LogSigner) -> bytes
         outputs_digest="cd" * 32, minimum_members=100, cells=[cell] * _CELLS, statements={},
         evidence_head="0" * 64,
     )  # fmt: skip
+    bare, values = detach_values(certificate)
     with write_session(engine) as session:
-        detail = {LOGGED: message_digest(certificate.model_dump_json())}
+        detail = {LOGGED: message_digest(bare.model_dump_json())}
         entry = append(session, at=_AT, actor="checker", action="release.granted", detail=detail)
         proof = SignedLog(signer).prove(session, entry).text
-    whole = certificate.model_copy(update={"evidence_head": entry.hash, "log_proof": proof})
-    return sign_message(whole, key=key).model_dump_json().encode()
+    whole = bare.model_copy(update={"evidence_head": entry.hash, "log_proof": proof})
+    return sign_certificate(whole, values, key=key).model_dump_json().encode()

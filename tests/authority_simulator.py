@@ -62,6 +62,7 @@ from gridsecure.messages import (
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, day_quantity
+from gridsecure.released_values import attach_values
 from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.evidence import EvidenceEntry, EvidenceRow, read_row
 from gridsecure.store.log_tree import SignedLog, verify_log
@@ -428,7 +429,8 @@ class Authority:
     @property
     def certificates(self) -> list[ReleaseCertificate]:
 
-        return [ReleaseCertificate.parse(c.body) for c in list_certificates(self.zone)]
+        found = list_certificates(self.zone)
+        return [attach_values(ReleaseCertificate.parse(c.body), c) for c in found]
 
     @property
     def previews(self) -> list[ShadowPreview]:

@@ -522,6 +522,9 @@ class ShadowPreview(Message):
 class CellTotal(Message):
     """One released cell. A suppressed cell says so and carries no value.
 
+    In a certificate as signed no cell has its value: `told` says that it has one, which is among
+    those beside the certificate (`gridsecure.released_values`).
+
     `parts` are numbers of the certificate's `places` that it is about: more than one where they
     were merged. Then zone and customer class are names of the step that merged them.
     """
@@ -534,6 +537,7 @@ class CellTotal(Message):
     measure: str
     members: int
     value: str | None
+    told: bool = False
     parts: list[int] = []
 
 
@@ -551,6 +555,7 @@ class ReleaseCertificate(Message):
     entry is there (`store.proved_entries`); certificates of before there was a tree have no proof.
     `merging` says by resolution how cells below them were merged, and `places` has the counts from
     which anybody can merge them again. Certificates of before cells were merged have neither.
+    `values_digest` names the values, which travel beside it (`gridsecure.released_values`).
     """
 
     kind: ClassVar[str] = "release"
@@ -567,6 +572,7 @@ class ReleaseCertificate(Message):
     minimum_members: int
     cells: list[CellTotal]
     statements: dict[str, Digest]
+    values_digest: str = ""
     evidence_head: Digest
     log_proof: str = ""
     policy: Digest = ""

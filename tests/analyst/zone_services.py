@@ -19,6 +19,7 @@ from gridsecure.analyst.client import Addresses, ReleaseClient
 from gridsecure.analyst.releases import PinnedAuthority
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.messages import CellTotal, ClosingList, ReleaseCertificate, sign_message
+from gridsecure.released_values import detach_values, sign_certificate
 from tests.analyst.office_services import OfficeServices
 
 START, END = "2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00"
@@ -229,15 +230,14 @@ class ZoneServices:
         item = self.certificates.get(name)
         if item is None:
             return refusal(404, "not-found.release")
+        envelope = sign_certificate(*detach_values(item), key=self.key)
         if role == "regulator" and self.blanks_for_regulator:
-            blank = [cell.model_copy(update={"value": None}) for cell in item.cells]
-            item = item.model_copy(update={"cells": blank})
-        envelope = sign_message(item, key=self.key)
+            envelope = envelope.without_values()
         if self.forge:
-            body = envelope.body.replace("24567891", "14567891")
+            body = envelope.body.replace(item.purpose, "another purpose")
             assert body != envelope.body
             envelope = envelope.model_copy(update={"body": body})
-        return httpx.Response(200, content=envelope.model_dump_json().encode())
+        return httpx.Response(200, content=envelope.model_dump_json(exclude_none=True).encode())
 
     def closing(self, start: str) -> dict[str, object]:
         """The month's uploads: one closed if a run may be ordered, else open; none elsewhere."""

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from gridsecure.crypto.envelope import open_from
 from gridsecure.messages import KeyNotice, ReleaseCertificate, Signed, open_message
+from gridsecure.released_values import SignedCertificate, attach_values
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.transparency.checkpoints import open_checkpoint
 from gridsecure.transparency.notes import read_key
@@ -128,9 +129,10 @@ def test_key_sets_are_made_once_and_signed(world: SimpleNamespace, released: str
 def test_billing_reads_certificates_and_statements(world: SimpleNamespace, released: str) -> None:
     (summary,) = get(world, "/releases", "analyst").json()
     assert (summary["release_id"], summary["plan"]) == (released, "bill")
-    envelope = Signed.model_validate(get(world, f"/releases/{released}", "billing").json())
+    envelope = SignedCertificate(**get(world, f"/releases/{released}", "billing").json())
     trusted = registry(world.grid.authority_key)
     certificate = open_message(envelope, expect=ReleaseCertificate, trusted=trusted)
+    certificate = attach_values(certificate, envelope)
     assert summary["cells"] == sum(cell.value is not None for cell in certificate.cells) > 0
     for roster_id in certificate.statements:
         sealed = get(world, f"/statements/{released}/{roster_id}", "billing").content

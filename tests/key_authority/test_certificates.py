@@ -11,12 +11,18 @@ import pytest
 from typer.testing import CliRunner
 
 from gridsecure.analyst.certificates import verify_certificate
-from gridsecure.analyst.releases import PinnedAuthority
+from gridsecure.analyst.releases import PinnedAuthority, verify_release
 from gridsecure.cli.main import app as command
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import AuditBrokenError, GridSecureError, InputError, SignatureError
 from gridsecure.key_authority.checker.answering import find_certificate
-from gridsecure.messages import ReleaseCertificate, Signed, sign_message
+from gridsecure.messages import ReleaseCertificate, sign_message
+from gridsecure.released_values import (
+    ReleasedValues,
+    SignedCertificate,
+    attach_values,
+    sign_certificate,
+)
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.evidence import append, find_entry
 from gridsecure.store.proved_entries import message_digest
@@ -31,7 +37,7 @@ class World:
     """An authority that released a month, and its certificate."""
 
     authority: Authority
-    envelope: Signed
+    envelope: SignedCertificate
 
     @property
     def key(self) -> Sm2PrivateKey:
@@ -49,10 +55,17 @@ class World:
     def certificate(self) -> ReleaseCertificate:
         return ReleaseCertificate.parse(self.envelope.body)
 
-    def signed(self, **changes: object) -> bytes:
+    @property
+    def values(self) -> ReleasedValues:
+        assert self.envelope.values
+        return self.envelope.values
+
+    def signed(self, *, values: ReleasedValues | None = None, **changes: object) -> bytes:
         """Another certificate, signed by the authority itself."""
         changed = self.certificate.model_copy(update=changes)
-        return sign_message(changed, key=self.key).model_dump_json().encode()
+        signed = sign_certificate(changed, values or self.values, key=self.key)
+        shown = signed if values else signed.without_values()
+        return shown.model_dump_json().encode()
 
     def verify(self, content: bytes, *keys: NoteKey):
         return verify_certificate(content, authority=self.pinned, keys=keys or self.signer.keys)
@@ -84,11 +97,66 @@ def test_the_authoritys_key_is_enough(world: World) -> None:
     assert verify_certificate(content, authority=world.pinned, keys=()).entry.index >= 0
 
 
-def test_the_copy_without_values_has_the_same_entry(world: World) -> None:
-    blank = [cell.model_copy(update={"value": None}) for cell in world.certificate.cells]
-    found = world.verify(world.signed(cells=blank))
+def test_without_its_values_it_is_the_same_certificate(world: World) -> None:
+    whole, bare = world.envelope, world.envelope.without_values()
+    assert (bare.body, bare.digest, bare.signature) == (whole.body, whole.digest, whole.signature)
+    found = world.verify(bare.model_dump_json(exclude_none=True).encode())
     assert not found.has_values
-    assert found.entry == world.verify(world.envelope.model_dump_json().encode()).entry
+    assert found.entry == world.verify(whole.model_dump_json().encode()).entry
+
+
+def test_the_signed_text_has_no_value(world: World) -> None:
+    cells = world.certificate.cells
+    assert [value is not None for value in world.values.values] == [cell.told for cell in cells]
+    assert any(cell.told for cell in cells)
+    assert all(cell.value is None for cell in cells)
+
+
+@pytest.mark.parametrize("change", ["value", "blank", "told", "order", "salt", "fewer", "more"])
+def test_no_other_values_go_with_a_certificate(world: World, change: str) -> None:
+    own = world.values
+    first = next(n for n, value in enumerate(own.values) if value is not None)
+    none = next(n for n, value in enumerate(own.values) if value is None)
+    values = list(own.values)
+    if change in ("value", "blank"):
+        values[first] = {"value": str(int(own.values[first] or 0) + 1), "blank": None}[change]
+    elif change == "told":
+        values[none] = "1"
+    values = {"order": values[::-1], "fewer": values[:-1], "more": [*values, None]}.get(
+        change, values
+    )
+    salt = "0" * 64 if change == "salt" else own.salt
+    other = world.envelope.model_copy(update={"values": ReleasedValues(salt=salt, values=values)})
+    with pytest.raises(SignatureError, match=r"release\.values"):
+        world.verify(other.model_dump_json().encode())
+
+
+def test_values_are_not_told_in_two_places(world: World) -> None:
+    """Not inside and beside it, and none beside a certificate that names none."""
+    first, *rest = world.certificate.cells
+    inside = world.signed(cells=[first.model_copy(update={"value": "1"}), *rest])
+    for content in (inside, world.signed(values=world.values, values_digest="")):
+        with pytest.raises(SignatureError, match=r"release\.values"):
+            world.verify(content)
+
+
+def test_another_digest_of_values_is_another_certificate(world: World) -> None:
+    """The authority cannot certify two sets of values on one entry."""
+    values = ReleasedValues(salt="1" * 64, values=world.values.values)
+    content = world.signed(values=values, values_digest=values.digest)
+    with pytest.raises(AuditBrokenError, match=r"log\.other-entry"):
+        world.verify(content)
+
+
+def test_a_certificate_of_before_keeps_its_values_inside(world: World) -> None:
+    whole = attach_values(world.certificate, world.envelope)
+    cells = [cell.model_copy(update={"told": False}) for cell in whole.cells]
+    before = whole.model_copy(update={"cells": cells, "values_digest": ""})
+    content = sign_message(before, key=world.key).model_dump_json().encode()
+    release = verify_release(content, authority=world.pinned)
+    assert [cell.value for cell in release.cells] == [
+        None if value is None else int(value) for value in world.values.values
+    ]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +174,7 @@ def test_the_copy_without_values_has_the_same_entry(world: World) -> None:
     ids=lambda changes: next(iter(changes)),
 )
 def test_a_second_certificate_on_one_entry_is_found_out(world: World, changes: dict) -> None:
-    """The authority itself cannot give two people ones that differ in more than values."""
+    """The authority itself cannot give two people different ones."""
     with pytest.raises(AuditBrokenError, match=r"log\.other-entry"):
         world.verify(world.signed(**changes))
 

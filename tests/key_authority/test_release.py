@@ -89,7 +89,7 @@ def test_small_cells_have_no_value_anywhere(
     """Not in the certificate's text, not in what the vault answers, not in the evidence."""
     authority.answer(authority.bill_request(uploads))
     authority.answer(authority.load_curve_request(uploads))
-    texts = [c.body for c in list_certificates(authority.zone)]
+    texts = [c.model_dump_json() for c in list_certificates(authority.zone)]
     texts += [entry.detail for entry in authority.evidence]
     expected = oracle_control_totals(grid, uploads)
     small = [totals for totals in expected.values() if totals[0] < FEWEST]

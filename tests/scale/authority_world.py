@@ -14,7 +14,8 @@ from sqlalchemy import Engine, literal
 from gridsecure.approvals import ReleaseSubject
 from gridsecure.key_authority.checker import tables
 from gridsecure.key_authority.checker.tables import SCHEMA
-from gridsecure.messages import CellTotal, KeyNotice, ReleaseCertificate, Signed, sign_message
+from gridsecure.messages import CellTotal, KeyNotice, ReleaseCertificate, Signed
+from gridsecure.released_values import SignedCertificate, detach_values, sign_certificate
 from gridsecure.store.database import open_database
 from gridsecure.store.schema import migrate
 from gridsecure_api.authority import create_authority_app
@@ -62,7 +63,7 @@ class Queue:
         self.requests = []
 
 
-def certificate_of(grid: GridSimulator) -> Signed:
+def certificate_of(grid: GridSimulator) -> SignedCertificate:
     """What a release of some cells looks like."""
     start, end = MONTHS[0]
     cells = [
@@ -77,7 +78,8 @@ def certificate_of(grid: GridSimulator) -> Signed:
         requested_by="clerk", released_at=AT.isoformat(), transcripts=[], outputs_digest="2" * 64,
         minimum_members=15, cells=cells, statements={}, evidence_head="4" * 64,
     )  # fmt: skip
-    return sign_message(said, key=grid.authority_key)
+    bare, values = detach_values(said)
+    return sign_certificate(bare, values, key=grid.authority_key)
 
 
 SUBJECT = ReleaseSubject(
@@ -206,7 +208,7 @@ class AuthorityWorld:
             self.read(f"/releases/{bills}", role)
         self.read("/releases?limit=5", "billing")
         sealed = self.read(f"/releases/{bills}", "billing").json()
-        roster = next(iter(ReleaseCertificate.parse(Signed(**sealed).body).statements))
+        roster = next(iter(ReleaseCertificate.parse(SignedCertificate(**sealed).body).statements))
         self.read(f"/statements/{bills}/{roster}", "billing")
         self.query()
         first = uploads[0]

@@ -42,7 +42,6 @@ from gridsecure.key_authority.checker.answering import (
     WAITING,
     Outcome,
     answer_request,
-    find_certificate,
     read_sealed_statements,
 )
 from gridsecure.key_authority.checker.grants import seal_result
@@ -54,12 +53,9 @@ from gridsecure.key_authority.checker.shadows import find_preview, list_previews
 from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
-from gridsecure.messages import (
-    ReleaseCertificate,
-    Signed,
-    sign_message,
-)
+from gridsecure.messages import Signed
 from gridsecure.policy.packs import load_policy
+from gridsecure.released_values import SignedCertificate
 from gridsecure.store.database import open_database
 from gridsecure.store.log_tree import SignedLog
 from gridsecure.store.objects import open_objects
@@ -231,7 +227,10 @@ def list_releases(request: Request, state: State, _reader: Reader, asked: Paging
 
 
 @router.get(
-    "/releases/{release_id}", tags=["releases"], response_model=Signed, responses=KEPT_ANSWERS
+    "/releases/{release_id}",
+    tags=["releases"],
+    response_model=SignedCertificate,
+    responses=KEPT_ANSWERS,
 )
 def read_release(
     release_id: str,
@@ -240,21 +239,17 @@ def read_release(
     reader: Reader,
     values: Annotated[bool, Query(description="Whether to tell what was released.")] = True,
 ) -> Any:
-    """A signed certificate.
+    """A signed certificate, and beside it the values.
 
-    A regulator, or whoever asks for no values, gets a copy of it with every value blank, signed as
-    such by the authority: which cells were released, from what and under which rule, and no figure.
+    A regulator, or whoever asks for no values, gets the same certificate without what is beside it:
+    which cells were told, from what and under which rule, and no figure.
     """
+    digest = release_lists.find_digest(state.zone, release_id)
     if values and set(reader.roles) & {"billing", "analyst"}:
-        return answer_kept(
-            request,
-            release_lists.find_digest(state.zone, release_id),
-            lambda: release_lists.read_certificate_text(state.zone, release_id),
-        )
-    envelope = find_certificate(state.zone, release_id)
-    certificate = ReleaseCertificate.parse(envelope.body)
-    blank = [cell.model_copy(update={"value": None}) for cell in certificate.cells]
-    return sign_message(certificate.model_copy(update={"cells": blank}), key=state.zone.signing_key)
+        read = release_lists.read_certificate_text
+    else:
+        digest, read = f"{digest}-bare", release_lists.read_bare_certificate_text
+    return answer_kept(request, digest, lambda: read(state.zone, release_id))
 
 
 @router.get(

@@ -12,7 +12,8 @@ from typing import Final
 
 from gridsecure.analyst.releases import PinnedAuthority, Release, verify_release
 from gridsecure.errors import AuditBrokenError
-from gridsecure.messages import ReleaseCertificate, Signed
+from gridsecure.messages import ReleaseCertificate
+from gridsecure.released_values import SignedCertificate
 from gridsecure.store.proved_entries import ProvedEntry, open_logged
 from gridsecure.transparency.notes import NoteKey
 
@@ -67,7 +68,7 @@ def verify_certificate(
         ReleaseRefusedError: A cell below the minimum carries a value (`release.unsuppressed`).
         InvalidMessageError: Malformed.
     """
-    envelope = Signed.parse(content)
+    envelope = SignedCertificate.parse(content)
     # 1. and 2.
     release = verify_release(content, authority=authority)
     certificate = ReleaseCertificate.parse(envelope.body)
@@ -86,5 +87,5 @@ def verify_certificate(
         proof=certificate.log_proof,
         keys=log_keys_of(authority, keys),
     )
-    has_values = any(cell.value is not None for cell in certificate.cells)
+    has_values = any(cell.value is not None for cell in release.cells)
     return VerifiedCertificate(release, entry, has_values)

@@ -28,8 +28,9 @@ from gridsecure.errors import (
     ReleaseRefusedError,
     SignatureError,
 )
-from gridsecure.messages import CellTotal, ReleaseCertificate, Signed, open_message
+from gridsecure.messages import CellTotal, ReleaseCertificate, open_message
 from gridsecure.plans.cells import Place
+from gridsecure.released_values import SignedCertificate, attach_values
 from gridsecure.wire.answers import read_aware_time
 
 BILL: Final = "bill"
@@ -170,7 +171,7 @@ def verify_release(
 ) -> Release:
     """Verify a signed certificate, then read it.
 
-    1. the signature, under the pinned key and no other;
+    1. the signature, under the pinned key and no other, and that the values beside it are its own;
     2. that it is the release that was asked for;
     3. that every cell keeps the certificate's own rule.
 
@@ -180,12 +181,12 @@ def verify_release(
 
     Raises:
         SignatureError: Another signer, a forged text, or another release than asked for
-            (`release.signature`, `release.swapped`).
+            (`release.signature`, `release.swapped`), or with other values (`release.values`).
         InvalidMessageError: Signed, but of another shape.
         ReleaseRefusedError: A cell below the minimum carries a value (`release.unsuppressed`), or
             cells are not those that the policy makes of the counts (`release.merged`).
     """
-    envelope = Signed.parse(content)
+    envelope = SignedCertificate.parse(content)
     # 1. the signature
     try:
         certificate = open_message(
@@ -198,6 +199,7 @@ def verify_release(
             remedy="Nothing of it is shown. Compare the pinned key with the authority's; "
             "if they agree, tell the security officer.",
         ) from refused
+    certificate = attach_values(certificate, envelope)
     # 2. the right one
     if release_id not in (None, certificate.release_id):
         raise SignatureError(
@@ -209,7 +211,7 @@ def verify_release(
     return _release(certificate, envelope)
 
 
-def _release(certificate: ReleaseCertificate, envelope: Signed) -> Release:
+def _release(certificate: ReleaseCertificate, envelope: SignedCertificate) -> Release:
     rules = CellRules(
         certificate.cells,
         places=certificate.places,
@@ -245,7 +247,7 @@ def _cell(cell: CellTotal, certificate: ReleaseCertificate, rules: CellRules) ->
         raise _malformed("measure")
     if cell.value is not None and not _WHOLE_NUMBER.fullmatch(cell.value):
         raise _malformed("value")
-    if cell.value is not None and not rule.is_met:
+    if (cell.told or cell.value is not None) and not rule.is_met:
         raise ReleaseRefusedError(
             "The release gives a value to a cell below its own minimum of meter points.",
             reason="release.unsuppressed",

@@ -116,7 +116,7 @@ def check(
 ) -> None:
     """Check who approved a release, by the officers' keys and with no service asked."""
     pinned = releases.pin_authority(authority_key)
-    envelope = office_files.read_signed(certificate)
+    envelope = office_files.read_certificate(certificate)
     grounds = approvals.verify_approved(envelope, authority=pinned.key, officers=approver)
     for ground in grounds:
         said = f"{ground.role}: {ground.person}, key {ground.signer[:12]}"

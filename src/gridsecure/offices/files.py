@@ -13,6 +13,7 @@ from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, private_key_from_bytes
 from gridsecure.errors import InputError, InvalidMessageError, StorageError
 from gridsecure.messages import Digest, Message, Signed
+from gridsecure.released_values import SignedCertificate
 from gridsecure.transparency.tree import Frontier, frontier_nodes
 
 KEY_BYTES: Final = 32
@@ -151,6 +152,16 @@ def read_signed(path: Path) -> Signed:
         InvalidMessageError: It is no signed message.
     """
     return Signed.parse(_read(path))
+
+
+def read_certificate(path: Path) -> SignedCertificate:
+    """A release certificate in a file, with or without the values beside it.
+
+    Raises:
+        StorageError: It cannot be read (`office.file`).
+        InvalidMessageError: It is no certificate.
+    """
+    return SignedCertificate.parse(_read(path))
 
 
 def write_signed(path: Path, envelope: Signed) -> None:

@@ -46,9 +46,7 @@ class ProvedEntry:
 
 
 def message_digest(body: str) -> str:
-    """The digest by which an entry names a message about cells.
-
-    It is the same for the copy of it in which every value is blank.
+    """The digest by which an entry names a message.
 
     Args:
         body: The message's JSON text, with or without its entry and proof.
@@ -56,9 +54,6 @@ def message_digest(body: str) -> str:
     content = json.loads(body)
     for name in _LATER:
         content.pop(name, None)
-    for cell in content.get("cells", ()):
-        if "value" in cell:
-            cell["value"] = None
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return sm3_hex(text.encode())
 

@@ -82,6 +82,7 @@ from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.cells import Minima
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.policy.language import Resolution
+from gridsecure.released_values import SignedCertificate
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, load_row
@@ -237,21 +238,21 @@ def _released_before(zone: AuthorityZone, request: ReleaseRequest) -> str | None
         return session.exec(found).first()
 
 
-def list_certificates(zone: AuthorityZone) -> list[Signed]:
+def list_certificates(zone: AuthorityZone) -> list[SignedCertificate]:
     """All certificates, oldest first."""
     with read_session(zone.engine) as session:
         releases = session.exec(select(ReleaseRow).order_by(col(ReleaseRow.id)))
-        return [row.envelope for row in releases]
+        return [row.certificate for row in releases]
 
 
-def find_certificate(zone: AuthorityZone, release_id: str) -> Signed:
+def find_certificate(zone: AuthorityZone, release_id: str) -> SignedCertificate:
     """A certificate by its release id.
 
     Raises:
         NotFoundError: Nothing was released under it.
     """
     with read_session(zone.engine) as session:
-        return load_row(session, ReleaseRow, release_id=release_id).envelope
+        return load_row(session, ReleaseRow, release_id=release_id).certificate
 
 
 def read_sealed_statements(zone: AuthorityZone, release_id: str, roster_id: str) -> bytes:

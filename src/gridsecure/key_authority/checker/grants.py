@@ -33,8 +33,9 @@ from gridsecure.errors import (
 )
 from gridsecure.key_authority.checker.tables import QueryGrantRow, ReleaseRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
-from gridsecure.messages import ReleaseRequest, Signed
+from gridsecure.messages import ReleaseRequest
 from gridsecure.plans.purposes import RESEARCH, RESEARCH_PLAN, STAFF_PURPOSES
+from gridsecure.released_values import SignedCertificate
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, keep
 
@@ -157,7 +158,7 @@ def seal_result(zone: AuthorityZone, claims: TokenClaims, *, query: str, now: da
     )
 
 
-def query_result(zone: AuthorityZone, *, subject: str) -> Signed:
+def query_result(zone: AuthorityZone, *, subject: str) -> SignedCertificate:
     """The certificate that answers a query.
 
     Args:
@@ -169,7 +170,7 @@ def query_result(zone: AuthorityZone, *, subject: str) -> Signed:
     with read_session(zone.engine) as session:
         found = find(session, ReleaseRow, requested_by=subject, purpose=RESEARCH)
     if found is not None:
-        return found.envelope
+        return found.certificate
     raise NotFoundError(
         "Nothing was released for this query yet.",
         reason="not-found.query-result",

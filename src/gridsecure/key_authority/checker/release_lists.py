@@ -10,6 +10,8 @@ from sqlmodel import Session, col
 from gridsecure.errors import NotFoundError
 from gridsecure.key_authority.checker.tables import ReleaseRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.messages import ReleaseCertificate, sign_message
+from gridsecure.released_values import SignedCertificate
 from gridsecure.store.database import read_session
 from gridsecure.store.pages import PageAsked, newest, read_page
 from gridsecure.store.rows import load_row
@@ -54,3 +56,20 @@ def read_certificate_text(zone: AuthorityZone, release_id: str) -> str:
     """
     with read_session(zone.engine) as session:
         return load_row(session, ReleaseRow, release_id=release_id).message
+
+
+def read_bare_certificate_text(zone: AuthorityZone, release_id: str) -> str:
+    """A certificate without the values beside it.
+
+    One of before values could be detached is signed anew with every value blank.
+
+    Raises:
+        NotFoundError: As `find_digest`.
+    """
+    kept = SignedCertificate.parse(read_certificate_text(zone, release_id))
+    if kept.values is not None:
+        return kept.without_values().model_dump_json(exclude_none=True)
+    certificate = ReleaseCertificate.parse(kept.body)
+    blank = [cell.model_copy(update={"value": None}) for cell in certificate.cells]
+    copy = certificate.model_copy(update={"cells": blank})
+    return sign_message(copy, key=zone.signing_key).model_dump_json()

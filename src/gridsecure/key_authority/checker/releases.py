@@ -10,7 +10,6 @@ from typing import Any
 from sqlmodel import Session, insert
 
 from gridsecure.approvals import subject_digest
-from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.key_authority.checker.approvals import settle_subject
 from gridsecure.key_authority.checker.bill_versions import BillVersion, keep_versions
 from gridsecure.key_authority.checker.closings import keep_closing
@@ -25,10 +24,10 @@ from gridsecure.messages import (
     Digest,
     ReleaseCertificate,
     ReleaseRequest,
-    sign_message,
 )
 from gridsecure.plans.cells import Minima
 from gridsecure.policy.language import Policy, Resolution
+from gridsecure.released_values import SignedCertificate, detach_values, sign_certificate
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.rows import find, keep
@@ -99,9 +98,11 @@ def certify(
             evidence_head=NOT_ENTERED,
         )
         about = ("release.granted", detail)
-        certificate = enter_message(session, zone, unlogged, about=about, at=at)
+        bare, values = detach_values(unlogged)
+        certificate = enter_message(session, zone, bare, about=about, at=at)
         # Before what refers to it: SQLite would look through all claims for those that wait for it.
-        _keep_certificate(session, certificate, key=zone.signing_key, at=at)
+        envelope = sign_certificate(certificate, values, key=zone.signing_key)
+        _keep_certificate(session, certificate, envelope, at=at)
         enter(session, granted.giving, release_id=name, at=at)
         keep_closing(session, request, at=at)
         _enter_versions(session, granted.versions, release_id=name, at=at)
@@ -140,10 +141,10 @@ def rules_of(
 
 
 def _keep_certificate(
-    session: Session, certificate: ReleaseCertificate, *, key: Sm2PrivateKey, at: datetime
+    session: Session, certificate: ReleaseCertificate, envelope: SignedCertificate, *, at: datetime
 ) -> None:
-    """Sign and keep a certificate, and which transcripts it rests on."""
-    name, envelope = certificate.release_id, sign_message(certificate, key=key)
+    """Keep a certificate, and which transcripts it rests on."""
+    name = certificate.release_id
     row = ReleaseRow(
         release_id=name,
         digest=envelope.digest,
@@ -154,8 +155,8 @@ def _keep_certificate(
         start=certificate.start,
         end=certificate.end,
         released_at=certificate.released_at,
-        cells=sum(cell.value is not None for cell in certificate.cells),
-        suppressed=sum(cell.value is None for cell in certificate.cells),
+        cells=sum(cell.told for cell in certificate.cells),
+        suppressed=sum(not cell.told for cell in certificate.cells),
         at=at,
     )
     keep(session, row)

@@ -14,6 +14,7 @@ from sqlalchemy import ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import registry
 from sqlmodel import AutoString, Field, SQLModel
 
+from gridsecure.released_values import SignedCertificate
 from gridsecure.store.rows import Kept, Moment, SignedKept
 from gridsecure.store.schema import Schema
 
@@ -188,6 +189,11 @@ class ReleaseRow(SignedRow, table=True):
     __tablename__ = "release"
     __table_args__ = (Index("ix_release_asked", "requested_by", "purpose"),)
     SAME: ClassVar = ("release_id", "digest")
+
+    @property
+    def certificate(self) -> SignedCertificate:
+        """The certificate as signed, with its values beside it."""
+        return SignedCertificate.parse(self.message)
 
     id: int | None = Field(default=None, primary_key=True)
     release_id: str = Field(unique=True)
