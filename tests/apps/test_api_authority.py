@@ -202,10 +202,11 @@ def test_one_round_at_a_time(world: SimpleNamespace) -> None:
 
 
 def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
-    """Nothing anybody sends can be decrypted: the service reads two bodies only.
+    """Nothing anybody sends can be decrypted: the service reads four bodies only.
 
     An analyst's query is one short text, which is compared with the grant it came with. A gateway's
-    request for a key set is two signed messages that name a domain and a parameter set.
+    request for a key set is two signed messages that name a domain and a parameter set. Officers'
+    decisions are signed messages as well, read as the one kind that the route takes.
     """
     pages = world.client.get("/openapi.json").json()
     assert len(pages["paths"]) >= 8
@@ -215,7 +216,11 @@ def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
         for method, operation in methods.items()
         if "requestBody" in operation
     }
-    assert set(bodies) == {("post", "/query-results"), ("post", "/key-sets")}
+    signed = {("post", "/approvals"), ("post", "/authorisations")}
+    assert set(bodies) == {("post", "/query-results"), ("post", "/key-sets"), *signed}
+    for name in signed:
+        (content,) = bodies[name]["content"].values()
+        assert content["schema"]["$ref"].endswith("/Signed")
     (content,) = bodies["post", "/query-results"]["content"].items()
     assert content[0] == "application/json"
     schema = pages["components"]["schemas"][content[1]["schema"]["$ref"].rpartition("/")[2]]
