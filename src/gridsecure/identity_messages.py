@@ -316,10 +316,14 @@ class SignedLogin(Message):
 
 
 class ServiceLogin(SignedLogin):
-    """A service asks for a token for one audience."""
+    """A service asks for a token for one audience.
+
+    `statement` is what the maker signed of its build (`gridsecure.builds`), where one is pinned.
+    """
 
     kind: ClassVar[str] = "service-login"
     audience: Audience
+    statement: str = Field(default="", max_length=4096)
 
 
 class PersonLogin(SignedLogin):
@@ -335,13 +339,18 @@ class PersonLogin(SignedLogin):
         return self
 
 
-def service_login(*, audience: Audience, key: Sm2PrivateKey, now: datetime) -> Signed:
+def service_login(
+    *, audience: Audience, key: Sm2PrivateKey, now: datetime, statement: str = ""
+) -> Signed:
     """What a service sends to log in.
 
     Args:
         now: The present, aware.
+        statement: What the maker states of its build, if anything.
     """
-    login = ServiceLogin(audience=audience, issued_at=now.isoformat(), nonce=_fresh_nonce())
+    login = ServiceLogin(
+        audience=audience, issued_at=now.isoformat(), nonce=_fresh_nonce(), statement=statement
+    )
     return sign_message(login, key=key)
 
 

@@ -17,8 +17,10 @@ from gridsecure.crypto import sm2
 from gridsecure.errors import AuthenticityError, GridSecureError, StorageError
 from gridsecure.zone_keys import SIGNING_KEY, load_secret, load_signing_key
 from gridsecure_api import deps
+from gridsecure_api.own_build import open_build
 from gridsecure_api.serving import ServiceDescription, new_app
 from gridsecure_api.settings import (
+    BuildSettings,
     GatewaySettings,
     IdentitySettings,
     PlatformSettings,
@@ -207,6 +209,7 @@ def small_app(*, limit: int = 100) -> FastAPI:
         identity_key=grid_keys().identity.public_key,
         max_body_bytes=limit,
         clock=TestClock(),
+        build=open_build(BuildSettings(), whose="the tests"),
     )
 
     @app.post("/raw", dependencies=[Depends(deps.require("billing"))])

@@ -23,7 +23,9 @@ from gridsecure.wire.problems import (
 )
 from gridsecure_api import deps
 from gridsecure_api.errors import error_response
+from gridsecure_api.own_build import open_build
 from gridsecure_api.serving import ServiceDescription, new_app
+from gridsecure_api.settings import BuildSettings
 from tests.apps.zone_apps import TestClock, bearer, platform_app, refused_body
 from tests.grid_simulator import grid_keys
 
@@ -68,6 +70,7 @@ def app_that_raises(error: Exception) -> FastAPI:
         identity_key=grid_keys().identity.public_key,
         max_body_bytes=100_000,
         clock=TestClock(),
+        build=open_build(BuildSettings(), whose="the tests"),
     )
     allowed = [Depends(deps.require("billing"))]
 

@@ -10,7 +10,9 @@ import pytest
 
 from gridsecure.store.database import open_database
 from gridsecure_api import lanes
+from gridsecure_api.own_build import open_build
 from gridsecure_api.serving import ServiceDescription, new_app
+from gridsecure_api.settings import BuildSettings
 from tests.apps.zone_apps import TestClock, bearer, grid_keys
 
 
@@ -23,6 +25,7 @@ def held(monkeypatch):
         identity_key=grid_keys().identity.public_key,
         max_body_bytes=1000,
         clock=TestClock(),
+        build=open_build(BuildSettings(), whose="the tests"),
     )
     app.state.go = Event()
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Final
 
-import httpx
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
@@ -62,7 +61,6 @@ from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import service_client
-from gridsecure.wire.connections import new_client
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure.zone_keys import load_log_signer, load_signing_key, make_zone_folder
 from gridsecure_api.approver_settings import read_approvers
@@ -78,6 +76,8 @@ from gridsecure_api.lists import (
     join_texts,
 )
 from gridsecure_api.log_pages import LOG, ServedLog
+from gridsecure_api.own_build import OwnBuild, open_build
+from gridsecure_api.peer_connections import connecting
 from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.serving import (
     FRAMES_BODY,
@@ -317,10 +317,13 @@ def create_authority_app(
     Raises:
         GridSecureError: It must not start: engines, folder or settings are not sound.
     """
-    login = open_login(settings, clock=clock)
-    zone = open_zone(settings, settlement=settlement or open_settlement(settings, login=login))
+    build = open_build(settings, whose="the key authority")
+    login = open_login(settings, build=build, clock=clock)
+    zone = open_zone(
+        settings, settlement=settlement or open_settlement(settings, build=build, login=login)
+    )
     hold_policy(zone.engine, zone.policy, at=clock())
-    platform = pull or open_pull(settings, login=login)
+    platform = pull or open_pull(settings, build=build, login=login)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -335,6 +338,7 @@ def create_authority_app(
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
+        build=build,
         lifespan=lifespan,
     )
     app.state.authority = AuthorityState(zone, platform, clock, Lock())
@@ -391,9 +395,6 @@ def _told(pull: PlatformPull, outcome: Outcome) -> Outcome:
     return outcome
 
 
-TIMEOUT_S: Final = 120.0
-
-
 def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> AuthorityZone:
     """Open the zone's folder. The vault is found at the first order.
 
@@ -440,26 +441,32 @@ def _refuse_keys_beside(folder: Path) -> None:
         )
 
 
-def open_pull(settings: AuthoritySettings, *, login: ServiceLoginClient) -> PlatformPull:
+def open_pull(
+    settings: AuthoritySettings, *, build: OwnBuild, login: ServiceLoginClient
+) -> PlatformPull:
     """A client of the platform, which logs in with the authority's key."""
     auth = ServiceAuth(login, audience="platform")
     return PlatformPull(
-        service_client(_connect(settings.platform_url, auth), name="platform", pause=time.sleep)
+        service_client(
+            connecting(build)(settings.platform_url, auth), name="platform", pause=time.sleep
+        )
     )
 
 
-def open_settlement(settings: AuthoritySettings, *, login: ServiceLoginClient) -> Settlement:
+def open_settlement(
+    settings: AuthoritySettings, *, build: OwnBuild, login: ServiceLoginClient
+) -> Settlement:
     """A client of the identity authority, which logs in with the authority's key."""
     auth = ServiceAuth(login, audience="identity")
-    peer = service_client(_connect(settings.identity_url, auth), name="identity", pause=time.sleep)
+    peer = service_client(
+        connecting(build)(settings.identity_url, auth), name="identity", pause=time.sleep
+    )
     return SettlementClient(peer, identity=key_registry(settings.identity_public_key))
 
 
-def open_login(settings: AuthoritySettings, *, clock: Clock) -> ServiceLoginClient:
+def open_login(settings: AuthoritySettings, *, build: OwnBuild, clock: Clock) -> ServiceLoginClient:
     """How the authority proves itself to others, with its signing key."""
     key = load_signing_key(make_zone_folder(settings.folder))
-    return ServiceLoginClient(_connect(settings.identity_url, None), key, clock)
-
-
-def _connect(url: str, auth: httpx.Auth | None) -> httpx.Client:
-    return new_client(base_url=url, auth=auth, timeout=TIMEOUT_S)
+    return ServiceLoginClient(
+        connecting(build)(settings.identity_url, None), key, clock, build.shown
+    )

@@ -55,16 +55,18 @@ from gridsecure_api import (
 from gridsecure_api.deps import Clock, require, utc_now
 from gridsecure_api.gateway_months import Correct, MonthWorker, Seal, Work
 from gridsecure_api.gateway_notices import Courier
-from gridsecure_api.gateway_peers import Connect, connect_over_http, open_peers, open_zone
+from gridsecure_api.gateway_peers import open_peers, open_zone
 from gridsecure_api.gateway_queue import BatchReader
 from gridsecure_api.gateway_small_batches import add_small_batches
 from gridsecure_api.gateway_state import FILE_LIST, Form, GatewayService, Service, form_files
 from gridsecure_api.gateway_timetable import Conductor, Due, Timetable
 from gridsecure_api.gateway_turns import BatchTurns
 from gridsecure_api.log_pages import LOG, open_log
+from gridsecure_api.own_build import open_build
+from gridsecure_api.peer_connections import Connect
 from gridsecure_api.process_memory import keep_freed_pages, settle_objects
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
-from gridsecure_api.settings import GatewaySettings, key_registry
+from gridsecure_api.settings import GatewaySettings, public_key
 
 _log = logging.getLogger(__name__)
 
@@ -293,15 +295,15 @@ def _description(zone: GatewayZone) -> ServiceDescription:
 
 
 def create_gateway_app(
-    settings: GatewaySettings, *, clock: Clock = utc_now, connect: Connect = connect_over_http
+    settings: GatewaySettings, *, clock: Clock = utc_now, connect: Connect | None = None
 ) -> FastAPI:
     """The gateway service.
 
     Raises:
         GridSecureError: It must not start: engines, folder or settings are not sound.
     """
-    zone = open_zone(settings)
-    peers = open_peers(settings, zone=zone, connect=connect, clock=clock)
+    build, zone = open_build(settings, whose="the gateway"), open_zone(settings)
+    peers = open_peers(settings, zone=zone, build=build, connect=connect, clock=clock)
     courier = Courier(zone, clock, count=lambda month: _count_by_now(zone, months, month))
     months = MonthWorker(zone, *_work(zone, peers, clock, done=courier.wake))
     due = Due(settings.cut_off_days, settings.correction_days, settings.seal_hours)
@@ -323,16 +325,16 @@ def create_gateway_app(
 
     app = new_app(
         _description(zone),
-        identity_key=next(iter(key_registry(settings.identity_public_key).values())),
+        identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
+        build=build,
         lifespan=lifespan,
     )
-    (office,) = key_registry(settings.billing_office_public_key).values()
+    office = public_key(settings.billing_office_public_key)
     app.state.service = GatewayService(zone, months, timetable, office, clock)
-    app.state.intake = gateway_readings.Intake(
-        zone, clock, queue, reader, turns, settings.queued_body_bytes
-    )
+    most = settings.queued_body_bytes
+    app.state.intake = gateway_readings.Intake(zone, clock, queue, reader, turns, most)
     add_small_batches(app)
     for routes in (router, *(room.router for room in _ROOMS)):
         app.include_router(routes)

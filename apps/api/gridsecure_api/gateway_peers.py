@@ -48,19 +48,15 @@ from gridsecure.store.database import open_database
 from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.whole_files import sweep_drafts
-from gridsecure.wire.connections import new_client
 from gridsecure.wire.service_tokens import RENEW_BEFORE, ServiceAuth, ServiceLoginClient
 from gridsecure.zone_keys import load_secret, load_signing_key, make_zone_folder
 from gridsecure_api.deps import Clock
+from gridsecure_api.own_build import OwnBuild
+from gridsecure_api.peer_connections import Connect, connecting
 from gridsecure_api.settings import GatewaySettings, key_registry, public_key
 
 SEED_FILE: Final = "agents.seed"
 """What all of the gateway's holders follow from; whoever has it is all of them."""
-TIMEOUT_S: Final = 120.0
-"""How long a peer may take for one answer [s]."""
-
-Connect = Callable[[str, httpx.Auth | None], httpx.Client]
-"""Makes a client for a base URL with an authentication."""
 
 
 def open_zone(settings: GatewaySettings) -> GatewayZone:
@@ -117,21 +113,26 @@ def _zone(settings: GatewaySettings, *, folder: Path, engine: Engine) -> Gateway
     )
 
 
-def connect_over_http(url: str, auth: httpx.Auth | None) -> httpx.Client:
-    """A client of a peer's address; redirects are never followed."""
-    return new_client(base_url=url, auth=auth, timeout=TIMEOUT_S)
-
-
 def open_peers(
-    settings: GatewaySettings, *, zone: GatewayZone, connect: Connect, clock: Clock
+    settings: GatewaySettings,
+    *,
+    zone: GatewayZone,
+    build: OwnBuild,
+    connect: Connect | None,
+    clock: Clock,
 ) -> Peers:
     """Clients of the other services.
 
     Args:
         settings: Where they are.
+        build: The gateway's own.
+        connect: How to connect to them; by default over HTTP.
     """
+    connect = connect or connecting(build)
     unnamed = connect(settings.identity_url, None)
-    login = ServiceLoginClient(connect(settings.identity_url, None), zone.signing_key, clock)
+    login = ServiceLoginClient(
+        connect(settings.identity_url, None), zone.signing_key, clock, build.shown
+    )
     service = connect(settings.identity_url, ServiceAuth(login, audience="identity"))
     authority = connect(settings.authority_url, None)
     identity = IdentityClient(

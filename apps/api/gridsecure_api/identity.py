@@ -98,6 +98,7 @@ def create_identity_app(settings: IdentitySettings, *, clock: Clock = utc_now) -
         identity_key=zone.key.public_key,
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
+        build=zone.build,
         lifespan=lifespan,
     )
     app.state.zone = zone

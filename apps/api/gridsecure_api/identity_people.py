@@ -67,12 +67,15 @@ def give_service_token(envelope: Signed, zone: Zone) -> ServiceToken:
     It lasts five minutes.
     """
     now, service = zone.clock(), zone.desk.services.get(envelope.signer)
+    is_service = service is not None
     lifetime = zone.source_lifetime if service is None else SERVICE_TOKEN_LIFETIME
     service = service or find_source(zone.enrolments, envelope.signer)
     trusted = {envelope.signer: service.key}
     login = admit_login(
         envelope, expect=ServiceLogin, trusted=trusted, engine=zone.enrolments, now=now
     )
+    if is_service:
+        zone.build.check_caller(login.statement, whose=f"the service {service.name}")
     given = give_token(
         service.name,
         roles=service.roles,

@@ -43,6 +43,7 @@ from gridsecure.store.database import open_database, write_session
 from gridsecure.store.schema import migrate
 from gridsecure.zone_keys import load_secret, load_signing_key, make_zone_folder
 from gridsecure_api.deps import Clock
+from gridsecure_api.own_build import OwnBuild, open_build
 from gridsecure_api.settings import IdentityDatabase, IdentitySettings, UserEntry, public_key
 
 ISSUER_KEY: Final = "issuer.key"
@@ -81,6 +82,7 @@ class IdentityZone:
         grants_per_epoch: Query grants of an analyst in a month.
         person_lifetime: How long a person's token lasts.
         source_lifetime: How long a meter-data system's token lasts.
+        build: The software that runs here, and whose statement services have to show.
     """
 
     enrolments: Engine = field(repr=False)
@@ -96,6 +98,7 @@ class IdentityZone:
     person_lifetime: timedelta
     source_lifetime: timedelta
     clock: Clock
+    build: OwnBuild
 
     def quota(self, now: datetime) -> Quota:
         """How many grants an analyst has now: so many a month of UTC."""
@@ -188,6 +191,7 @@ def open_zone(settings: IdentitySettings, *, clock: Clock) -> IdentityZone:
         person_lifetime=timedelta(minutes=settings.person_token_minutes),
         source_lifetime=timedelta(minutes=settings.source_token_minutes),
         clock=clock,
+        build=open_build(settings, whose="the identity service"),
     )
 
 

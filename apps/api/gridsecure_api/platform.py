@@ -56,6 +56,7 @@ from gridsecure_api import platform_queries
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.lists import PAGED, Paging, answer_page, join_texts
 from gridsecure_api.log_pages import LOG, open_log
+from gridsecure_api.own_build import open_build
 from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.serving import (
     FRAMES_BODY,
@@ -437,6 +438,7 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         identity_key=identity_key,
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
+        build=open_build(settings, whose="the platform"),
         lifespan=lifespan,
     )
     app.state.platform = PlatformState(zone, runs, clock, settings.warm_up)

@@ -19,6 +19,7 @@ from gridsecure_api.api_page import add_api_page
 from gridsecure_api.deps import ALWAYS_PUBLIC, AccessCheck, AccessRules, Clock
 from gridsecure_api.errors import install_error_handlers
 from gridsecure_api.log_pages import ServedLog, add_log_pages
+from gridsecure_api.own_build import OwnBuild
 
 _BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
 
@@ -78,11 +79,13 @@ def new_app(
     identity_key: Sm2PublicKey,
     max_body_bytes: int,
     clock: Clock,
+    build: OwnBuild,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """An application that denies by default and answers errors alike.
 
     Args:
+        build: What `/about` says of the software.
         identity_key: The key tokens are signed with.
         max_body_bytes: Largest request body [bytes].
 
@@ -112,7 +115,7 @@ def new_app(
     )
     app.add_middleware(AccessCheck, rules=rules)
     add_api_page(app)
-    _add_public_pages(app, description, engines=engines)
+    _add_public_pages(app, description, engines=engines, build=build)
     for path, log in description.logs.items():
         add_log_pages(app, path, log)
     return app
@@ -136,7 +139,7 @@ def _name_problems(app: FastAPI) -> None:
 
 
 def _add_public_pages(
-    app: FastAPI, description: ServiceDescription, *, engines: tuple[str, ...]
+    app: FastAPI, description: ServiceDescription, *, engines: tuple[str, ...], build: OwnBuild
 ) -> None:
     about = About(
         zone=description.zone,
@@ -145,6 +148,8 @@ def _add_public_pages(
         version=VERSION,
         sm2_engines=list(engines),
         logs={path: log.keys for path, log in description.logs.items()},
+        build=build.measured,
+        build_statement=build.statement,
         **(description.facts or {}),
     )
 

@@ -85,7 +85,20 @@ class ApproverEntry(BaseModel):
     public_key: PublicPoint
 
 
-class ZoneSettings(BaseSettings):
+class BuildSettings(BaseSettings):
+    """What a process is told of its own software.
+
+    Args:
+        maker_public_key: The key that releases are signed with. Where it is pinned, this process
+            starts, and talks to others, only if they run builds that the maker signed.
+        build_statement: The file with the maker's statement of this build.
+    """
+
+    maker_public_key: PublicPoint | None = None
+    build_statement: Path | None = None
+
+
+class ZoneSettings(BuildSettings):
     """What every service is told.
 
     Args:
@@ -172,7 +185,7 @@ class PersonEntry(BaseModel):
         return self
 
 
-class IdentitySettings(BaseSettings):
+class IdentitySettings(BuildSettings):
     """The identity service. Its signing key is made in its folder at first start.
 
     The issuer's key is in the folder before the first start: the utility and the regulator state
@@ -378,7 +391,7 @@ class AuthoritySettings(ZoneSettings):
     approvers: tuple[ApproverEntry, ...] = ()
 
 
-class VaultSettings(BaseSettings):
+class VaultSettings(BuildSettings):
     """The key authority's vault, told to it alone.
 
     Args:

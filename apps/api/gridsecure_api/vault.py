@@ -25,6 +25,7 @@ from gridsecure.key_authority.vault.service import hold_folder, keep_memory_priv
 from gridsecure.policy.packs import load_policy
 from gridsecure.zone_keys import load_secret, make_zone_folder
 from gridsecure_api.approver_settings import read_approvers
+from gridsecure_api.own_build import open_build
 from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.settings import VaultSettings, public_key
 
@@ -48,6 +49,7 @@ def serve_vault(settings: VaultSettings, *, clock: Callable[[], datetime]) -> No
     """
     keep_memory_private()
     cross_check()
+    open_build(settings, whose="the vault")
     policy = load_policy(settings.policy)
     with hold_folder(make_zone_folder(settings.folder)):
         vault = Vault(

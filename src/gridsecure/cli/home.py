@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Final
 
 from gridsecure.approvals import APPROVER_ROLES
+from gridsecure.builds import measure_build
 from gridsecure.cli.service_users import ServiceUsers, draw_users, give
 from gridsecure.credentials.issuer_keys import generate_issuer_key
 from gridsecure.credentials.opening import OFFICE_OF, Opener, OpenerKey, generate_opener_key
 from gridsecure.credentials.suites import sm2_suite
-from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.identity_messages import IdentityKeys
 from gridsecure.messages import sign_message
 from gridsecure.whole_files import create_file
 from gridsecure.zone_keys import load_signing_key
 
+BUILD: Final = "build.json"
 ZONES: Final = ("identity", "gateway", "platform", "authority")
 SIGNING_ZONES: Final = (*ZONES, "billing-office")
 USERS: Final = {
@@ -52,6 +54,7 @@ class Home:
         passwords: Generated sign-in passwords by user; none where no dashboard is served.
         ports: Port by service.
         users: As whom checker and vault run.
+        maker: The key that signed the build statement of this run, 130 hexadecimal digits.
     """
 
     folder: Path
@@ -61,6 +64,7 @@ class Home:
     passwords: dict[str, str] = field(repr=False)
     ports: Mapping[str, int]
     users: ServiceUsers = field(default_factory=ServiceUsers)
+    maker: str | None = None
 
     def zone(self, name: str) -> Path:
         """A zone's own folder."""
@@ -106,7 +110,17 @@ def create_home(folder: Path, *, ports: Mapping[str, int], has_dashboard: bool =
     # Officers sign on their own machines; no page is theirs.
     browsing = [user for user in USERS if has_dashboard and user not in APPROVERS]
     passwords = {user: secrets.token_urlsafe(9) for user in browsing}
-    return Home(folder, keys, people, _identity_keys(folder, people), passwords, ports, users)
+    statements, maker = _identity_keys(folder, people), _state_build(folder)
+    return Home(folder, keys, people, statements, passwords, ports, users, maker)
+
+
+def _state_build(folder: Path) -> str:
+    """Sign what is installed here, as a maker would, with a key that is not kept; its point."""
+    maker = generate_private_key()
+    statement = sign_message(measure_build(), key=maker)
+    create_file(folder / BUILD, statement.model_dump_json().encode())
+    (folder / BUILD).chmod(0o644)  # every service reads it, as whichever user
+    return maker.public_key.point.hex()
 
 
 def make_vault_folders(folder: Path, users: ServiceUsers) -> None:

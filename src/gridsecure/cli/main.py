@@ -13,6 +13,7 @@ from gridsecure.cli.analyst import analyst_app
 from gridsecure.cli.approval import approval_app
 from gridsecure.cli.authorisation import authorisation_app
 from gridsecure.cli.books import books_app
+from gridsecure.cli.build import build_app
 from gridsecure.cli.correction import correction_app
 from gridsecure.cli.day import day_app
 from gridsecure.cli.edits import edits_app
@@ -73,6 +74,7 @@ app.add_typer(authorisation_app, name="authorisation")
 app.add_typer(exceptions_app, name="exceptions")
 app.add_typer(edits_app, name="edits")
 app.add_typer(objects_app, name="objects")
+app.add_typer(build_app, name="build")
 
 
 TariffOption = Annotated[

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gridsecure.cli.home import APPROVERS, USERS, Home
+from gridsecure.cli.home import APPROVERS, BUILD, USERS, Home
 from gridsecure.cli.processes import ServiceSpec, python_command
 from gridsecure.cli.run_source import TOKEN_MINUTES
 from gridsecure.identity.enrolments.passwords import password_record
@@ -99,6 +99,13 @@ def _identity(home: Home, offices: dict[str, str], years: list[str]) -> dict[str
     }
 
 
+def _build(home: Home) -> dict[str, str]:
+    """The statement of this run's build, and who signed it."""
+    if home.maker is None:
+        return {}
+    return {"maker_public_key": home.maker, "build_statement": f"../{BUILD}"}
+
+
 def _approvers(home: Home) -> list[dict[str, str]]:
     """The officers who approve releases, with the keys that were drawn for them."""
     return [
@@ -117,6 +124,7 @@ def _vault(home: Home) -> ServiceSpec:
         "billing_office_public_key": home.point("billing-office"),
         "policy": UNIFORM,
         "approvers": _approvers(home),
+        **_build(home),
     }
     if home.users.checker is not None:
         settings["checker_uid"] = home.users.checker
@@ -157,7 +165,7 @@ def dashboard_spec(home: Home) -> ServiceSpec:
 
 
 def _service(home: Home, zone: str, own: dict[str, Any]) -> ServiceSpec:
-    settings: dict[str, Any] = {"folder": ".", **own}  # where it is started
+    settings: dict[str, Any] = {"folder": ".", **own, **_build(home)}  # where it is started
     if zone != "identity":
         settings["identity_public_key"] = home.point("identity")
     # All in the run's folder, also where a shell names the stores of a service in production.

@@ -32,11 +32,13 @@ class ServiceLoginClient:
 
     Args:
         identity: A client whose base URL is the identity service's.
+        statement: What the maker states of this service's build, if anything.
     """
 
     identity: httpx.Client
     key: Sm2PrivateKey = field(repr=False)
     clock: Callable[[], datetime]
+    statement: str = ""
 
     def token(self, audience: Audience) -> tuple[str, datetime]:
         """A fresh token and its end.
@@ -45,7 +47,9 @@ class ServiceLoginClient:
             AuthenticityError: The identity service refused (`authenticity.login-refused`).
             httpx.TransportError: It cannot be reached, or is not ready; it may be asked again.
         """
-        envelope = service_login(audience=audience, key=self.key, now=self.clock())
+        envelope = service_login(
+            audience=audience, key=self.key, now=self.clock(), statement=self.statement
+        )
         answer = self.identity.post(
             "/service-tokens",
             content=envelope.model_dump_json(),

@@ -7,6 +7,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gridsecure.builds import BuildStatement
+from gridsecure.messages import Signed
+
 Count = Annotated[int, Field(ge=0)]
 """How many there are, or how many bytes."""
 
@@ -24,7 +27,8 @@ class Answer(BaseModel):
 class About(Answer):
     """What a service says of itself; the last two are the identity service's.
 
-    `logs` are the public keys of its logs by their paths, each as signed notes name keys.
+    `logs` are the public keys of its logs by their paths, each as signed notes name keys. `build`
+    is what it measured of its own software, and `build_statement` what the maker signed of it.
     """
 
     zone: str
@@ -33,6 +37,8 @@ class About(Answer):
     version: str
     sm2_engines: list[str]
     logs: dict[str, list[str]]
+    build: BuildStatement | None = None
+    build_statement: Signed | None = None
     periods: list[str] | None = None
     local_demonstration_only: list[str] | None = None
 

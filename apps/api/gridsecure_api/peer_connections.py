@@ -1,0 +1,42 @@
+"""Connections to the other services, which have to run a released build if a maker is pinned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import httpx
+
+from gridsecure.wire.attested import AttestedTransport
+from gridsecure.wire.connections import new_client, trusted_roots
+from gridsecure.wire.words import ServiceWords
+from gridsecure_api.own_build import OwnBuild
+
+Connect = Callable[[str, httpx.Auth | None], httpx.Client]
+"""Makes a client of an address, which authenticates itself so."""
+
+TIMEOUT_S: Final = 120.0
+"""How long a peer may take for one answer [s]."""
+
+
+def connecting(build: OwnBuild) -> Connect:
+    """How a service connects to others; redirects are never followed.
+
+    Args:
+        build: Its own, with the maker that it pins.
+    """
+    maker = build.maker
+    if maker is None:
+        return lambda url, auth: new_client(base_url=url, auth=auth, timeout=TIMEOUT_S)
+
+    def connect(url: str, auth: httpx.Auth | None) -> httpx.Client:
+        carrier = AttestedTransport(
+            httpx.HTTPTransport(verify=trusted_roots()),
+            maker=maker,
+            ticks=time.monotonic,
+            words=ServiceWords("service"),
+        )
+        return new_client(base_url=url, auth=auth, timeout=TIMEOUT_S, transport=carrier)
+
+    return connect

@@ -1,0 +1,96 @@
+"""Whether a peer runs a build that the maker released, asked before anything else is said to it.
+
+The peer's `/about` has what it measured of itself, and the maker's statement. Nothing is sent to
+one whose statement the maker did not sign, or that measured another build. It is asked again after
+`RECHECK_S`, because it may have been restarted with another release meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import httpx
+
+from gridsecure.builds import BuildStatement, check_build, open_statement, unstated
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.wire.client import parse_answer
+from gridsecure.wire.services import About
+from gridsecure.wire.words import Words
+
+RECHECK_S: Final = 300.0
+"""As long as a service's token lasts [s]."""
+_MOST_BYTES: Final = 1 << 20
+
+
+class AttestedTransport(httpx.BaseTransport):
+    """Carries requests to peers that run a released build, and to no others. Safe for threads.
+
+    Args:
+        carrier: What carries them.
+        maker: The key that releases are signed with.
+        ticks: A clock that never goes back [s].
+        words: What an answer that is none is called.
+    """
+
+    def __init__(
+        self,
+        carrier: httpx.BaseTransport,
+        *,
+        maker: Sm2PublicKey,
+        ticks: Callable[[], float],
+        words: Words,
+    ) -> None:
+        self._carrier = carrier
+        self._maker = maker
+        self._ticks = ticks
+        self._words = words
+        self._lock = threading.Lock()
+        self._good_until: dict[str, float] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Carry a request, after the peer was found to run a released build.
+
+        Raises:
+            AuthenticityError: It does not (`build.unstated`, `build.signature`, `build.changed`).
+            InvalidMessageError: Its `/about` has another shape.
+        """
+        origin = str(request.url.copy_with(raw_path=b"/"))
+        with self._lock:
+            if self._good_until.get(origin, float("-inf")) <= self._ticks():
+                self._check(request.url)
+                self._good_until[origin] = self._ticks() + RECHECK_S
+        return self._carrier.handle_request(request)
+
+    def close(self) -> None:
+        """Close what carries."""
+        self._carrier.close()
+
+    def _check(self, url: httpx.URL) -> None:
+        asked = httpx.Request("GET", url.copy_with(raw_path=b"/about"))
+        answer = self._carrier.handle_request(asked)
+        try:
+            if answer.status_code != httpx.codes.OK:
+                raise httpx.RemoteProtocolError("the service is not ready")
+            content = b""
+            for piece in answer.iter_bytes():
+                content += piece
+                if len(content) > _MOST_BYTES:
+                    raise self._words.too_large()
+        finally:
+            answer.close()
+        check_about(parse_answer(content, About, words=self._words), maker=self._maker)
+
+
+def check_about(about: About, *, maker: Sm2PublicKey) -> BuildStatement:
+    """What the maker stated of a service's build; a service with another build is refused.
+
+    Raises:
+        AuthenticityError: It does (`build.unstated`, `build.signature`, `build.changed`).
+    """
+    if about.build is None or about.build_statement is None:
+        raise unstated(f"the service {about.zone}")
+    stated = open_statement(about.build_statement, maker=maker)
+    check_build(stated, about.build, whose=f"the service {about.zone}")
+    return stated
