@@ -14,6 +14,10 @@ _READINGS: Final = [
     {"meter_point_id": _POINT, "start": f"2026-07-01T00:{minute}+08:00", "kwh": kwh}
     for minute, kwh in _VALUES
 ]
+_IN_WH: Final = [
+    {"meter_point_id": one["meter_point_id"], "start": one["start"], "energy": wh}
+    for one, wh in zip(_READINGS, (412, 398), strict=True)
+]
 _FACES: Final = [
     {"meter_point_id": _POINT, "start": f"2026-07-01T00:{minute}+08:00", "register_kwh": kwh}
     | {"channel": channel}
@@ -60,7 +64,10 @@ _XML: Final = (
 _LIST: Final = {
     "type": "object",
     "required": ["readings"],
-    "properties": {"readings": {"type": "array", "items": {"type": "object"}}},
+    "properties": {
+        "unit": {"enum": ["Wh", "kWh", "MWh"]},
+        "readings": {"type": "array", "items": {"type": "object"}},
+    },
 }
 _DOCUMENTS: Final = {
     "type": "object",
@@ -81,6 +88,10 @@ _FORMATS: Final[dict[str, dict[str, Any]]] = {
         "schema": {"anyOf": [_LIST, _DOCUMENTS]},
         "examples": {
             "readings": {"summary": "Energies", "value": {"readings": _READINGS}},
+            "unit": {
+                "summary": "Energies in a unit that is said once",
+                "value": {"unit": "Wh", "readings": _IN_WH},
+            },
             "faces": {"summary": "Faces of registers", "value": {"readings": _FACES}},
             "meter-readings": {"summary": "MeterReadings, IEC 61968-9", "value": _DOCUMENT},
         },

@@ -200,7 +200,8 @@ def _known_name(written: str) -> str:
         return f"{FACES_OF_HOURS}{register}"
     # In another unit, but for that the same name.
     key = _UNIT.sub(lambda found: found[0].replace(found[1], "kwh"), _key(name))
-    other = _UNIT.search(_key(name)) is not None and _OURS.fullmatch(key) is not None
+    ours = _OURS.fullmatch(key) is not None or is_of_hours(key)
+    other = _UNIT.search(_key(name)) is not None and ours
     return key if other else _READ.get(key, name)
 
 

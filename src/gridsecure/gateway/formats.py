@@ -22,6 +22,7 @@ is for `billing.validation`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -50,8 +51,6 @@ from gridsecure.gateway.cell_tables import (
     parse_table,
 )
 from gridsecure.gateway.channels import (
-    FACES,
-    FACES_FED_IN,
     OF_HOURS,
     Channels,
     has_channels,
@@ -86,7 +85,6 @@ from gridsecure.gateway.value_kinds import (
 )
 from gridsecure.gateway.wide_days import POINT_MINUTES, WidePoints, lay_out_days
 from gridsecure.gateway.workbooks import SIGNATURE, read_workbook
-from gridsecure.gateway.written_units import KWH
 
 _ANYTHING: Final = Meaning(stamps=Stamps.END, meter_point_id="any")
 _SIGNATURE_BYTES: Final = 16
@@ -194,7 +192,12 @@ def _read_defined(opened: _OpenFile, meaning: Meaning) -> ReadingsFile | None:
 
 
 def read_long_table(
-    cells: pd.DataFrame, *, timezone: str, interval: pd.Timedelta | None, meaning: Meaning
+    cells: pd.DataFrame,
+    *,
+    units: Mapping[str, str],
+    timezone: str,
+    interval: pd.Timedelta | None,
+    meaning: Meaning,
 ) -> ReadingsFile:
     """Read a table of the long layout whose cells are there already, and no text of a file.
 
@@ -202,6 +205,7 @@ def read_long_table(
         cells: Categories of text, without blanks before it, under the names of the long layout;
             an empty text where nothing is said. The index has the number that each row's line
             would have in a file.
+        units: Columns -> the unit that is said of all their values, where one is.
         timezone: As `read_readings` has it, and so the others.
 
     Returns:
@@ -212,8 +216,7 @@ def read_long_table(
     """
     check_columns(cells)
     table = known_lines(without_blank_lines(cells))
-    said = dict.fromkeys(("kwh", "export_kwh", FACES, FACES_FED_IN), KWH)
-    found = CellTable(table, "utf-8", at_ends=False, differences=False, units=said)
+    found = CellTable(table, "utf-8", at_ends=False, differences=False, units=units)
     return _read_cells(found.in_kwh(declared=meaning.unit), timezone, interval, meaning)
 
 

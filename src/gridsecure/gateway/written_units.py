@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from gridsecure.billing.energy_text import EnergyStatus, kwh_to_wh
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.format_cells import line_problems
+from gridsecure.gateway.meanings import Unit
 from gridsecure.gateway.written_numbers import decimal_mark, to_plain
 
-KWH: Final = "kWh"
+KWH: Final[Unit] = "kWh"
 _PLACES: Final[Mapping[str, int]] = {"Wh": -3, KWH: 0, "MWh": 3}
-UNITS: Final = {unit.lower(): unit for unit in _PLACES}
+UNITS: Final[Mapping[str, Unit]] = {"wh": "Wh", "kwh": KWH, "mwh": "MWh"}
 """By their names in small letters."""
 _DECIMAL: Final = re.compile(r"([-+]?)(\d*)(?:\.(\d*))?")
 

@@ -33,9 +33,9 @@ from gridsecure.gateway.ingestion.body_pieces import (
 from gridsecure.gateway.ingestion.body_tables import (
     HEADER_LINES,
     PARQUET,
+    BodyCells,
     json_table,
     open_parquet,
-    parquet_tables,
 )
 from gridsecure.gateway.ingestion.risen_values import RisenValues
 from gridsecure.gateway.ingestion.sources import Source
@@ -63,8 +63,8 @@ def read_body(body: SpooledBody, *, source: Source, timezone: str) -> Iterator[p
 
     Args:
         body: A finished one: CSV of any layout, a JSON list of objects or an object with the list
-            `readings`, lines of JSON, or Parquet; CSV and JSON compressed by gzip or Zstandard or
-            not at all.
+            `readings` and, before it, their `unit`; lines of JSON, or Parquet. CSV and JSON may be
+            compressed by gzip or Zstandard.
         timezone: The gateway's, which starts are given in.
 
     Raises:
@@ -83,7 +83,8 @@ def _read_text(body: SpooledBody, source: Source) -> Iterator[pd.DataFrame]:
     first = text.read(WHOLE_BYTES + 1)
     if len(first) > WHOLE_BYTES and _is_divisible(kind := kind_of(first), source):
         del first
-        yield from _read_pieces(cut_pieces(UnfoldedBody(body), kind), body, source, kind)
+        pieces = cut_pieces(UnfoldedBody(body), kind, declared=source.unit)
+        yield from _read_pieces(pieces, body, source, kind)
     else:
         if len(first) > WHOLE_BYTES:
             _check_whole(body)
@@ -120,17 +121,17 @@ def _read_whole(data: bytes, source: Source, *, packed: int | None) -> pd.DataFr
     if packed is not None:
         check_reading_count(min(data.count(b","), MAX_READINGS), packed=packed)
     if data[:4] == PARQUET:
-        opened = open_parquet(pa.BufferReader(data), size=len(data))
-        (cells,) = parquet_tables(opened, size=len(data), rows=None)
+        opened = open_parquet(pa.BufferReader(data), size=len(data), declared=source.unit)
+        (cells,) = opened.tables(rows=None)
         return _read_table(cells, source)
     if data[:64].lstrip()[:1] in (b"{", b"[") and not is_meter_readings(
         data[:_HEAD_BYTES].decode(errors="ignore")
     ):
-        return _read_table(json_table(data), source)
+        return _read_table(json_table(data, declared=source.unit), source)
     return _checked(_read(data, source, source.meaning), source)
 
 
-def _read_table(cells: pd.DataFrame, source: Source) -> pd.DataFrame:
+def _read_table(cells: BodyCells, source: Source) -> pd.DataFrame:
     piece = Piece(cells, HEADER_LINES, before=0)
     try:
         return _checked(_read(cells, source, source.meaning), source)
@@ -140,22 +141,21 @@ def _read_table(cells: pd.DataFrame, source: Source) -> pd.DataFrame:
 
 def _read_parquet(body: SpooledBody, source: Source) -> Iterator[pd.DataFrame]:
     with body.open() as file:
-        opened = open_parquet(file, size=body.size)
-        kind = kind_of_columns(opened.schema_arrow.names)
-        if opened.metadata.num_rows <= _WHOLE_ROWS or not _is_divisible(kind, source):
+        opened = open_parquet(file, size=body.size, declared=source.unit)
+        kind = kind_of_columns([*opened.names.ours.values()])
+        if opened.file.metadata.num_rows <= _WHOLE_ROWS or not _is_divisible(kind, source):
             _check_whole(body)
-            for cells in parquet_tables(opened, size=body.size, rows=None):
+            for cells in opened.tables(rows=None):
                 yield _read_table(cells, source)
             return
-        tables = parquet_tables(opened, size=body.size, rows=_ROWS)
-        yield from _read_pieces(_numbered(tables), body, source, kind)
+        yield from _read_pieces(_numbered(opened.tables(rows=_ROWS)), body, source, kind)
 
 
-def _numbered(tables: Iterator[pd.DataFrame]) -> Iterator[Piece]:
+def _numbered(tables: Iterator[BodyCells]) -> Iterator[Piece]:
     before = 0
-    for cells in tables:
-        yield Piece(cells, HEADER_LINES, before)
-        before += len(cells)
+    for one in tables:
+        yield Piece(one, HEADER_LINES, before)
+        before += len(one.cells)
 
 
 def _read_pieces(
@@ -164,7 +164,7 @@ def _read_pieces(
     """Readings of piece after piece, and at the end what all of them together tell."""
     stamps = Stamps.START if kind.needs_starts else source.meaning.stamps
     values = None if kind.says_values else Values.INTERVAL
-    meaning = Meaning(values, stamps, source.meaning.zone)
+    meaning = replace(source.meaning, values=values, stamps=stamps)
     risen, count = RisenValues(), 0
     for piece in pieces:
         try:
@@ -186,11 +186,14 @@ def _read_pieces(
     risen.check()
 
 
-def _read(data: bytes | pd.DataFrame, source: Source, meaning: Meaning) -> ReadingsFile:
+def _read(data: bytes | BodyCells, source: Source, meaning: Meaning) -> ReadingsFile:
     """A table, with faces of registers as they stand."""
     zone, interval = source.timezone, source.interval
-    if isinstance(data, pd.DataFrame):
-        return read_long_table(data, timezone=zone, interval=interval, meaning=meaning)
+    if isinstance(data, BodyCells):
+        own, meaning = data.names, replace(meaning, unit=data.names.unit)
+        return read_long_table(
+            data.cells, units=own.units, timezone=zone, interval=interval, meaning=meaning
+        )
     return read_readings(data, timezone=zone, interval=interval, meaning=meaning, differences=False)
 
 
@@ -216,7 +219,7 @@ def _checked(found: ReadingsFile, source: Source) -> pd.DataFrame:
 
 def _placed(error: InvalidReadingsError, piece: Piece) -> InvalidReadingsError:
     """The same refusal with places of the body: its lines, or its readings where it has none."""
-    are_readings = isinstance(piece.data, pd.DataFrame)
+    are_readings = isinstance(piece.data, BodyCells)
 
     def place(found: re.Match[str]) -> str:
         number = int(found[2])

@@ -8,19 +8,24 @@ and be refused; no text of a reading holds a line break or a comma between brace
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Final
-
-import pandas as pd
 
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files
 from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN
 from gridsecure.gateway.column_names import name_columns
 from gridsecure.gateway.daily_values import is_daily, is_matrix
-from gridsecure.gateway.ingestion.body_tables import HEADER_LINES, no_table, objects_table
+from gridsecure.gateway.ingestion.body_tables import (
+    HEADER_LINES,
+    BodyCells,
+    body_unit,
+    no_table,
+    objects_table,
+)
 from gridsecure.gateway.ingestion.unfolding import UnfoldedBody
+from gridsecure.gateway.meanings import Unit
 from gridsecure.gateway.public_exports import find_export
 from gridsecure.gateway.workbooks import SIGNATURE
 
@@ -30,7 +35,10 @@ PIECE_BYTES: Final = 4 << 20
 _HEAD_BYTES: Final = 256 << 10
 _LONGEST_OBJECT: Final = 64 << 10
 _BLANKS: Final = 64
-_LIST: Final = re.compile(rb'\s*(\{\s*"readings"\s*:\s*)?\[\s*')
+_LIST: Final = re.compile(
+    rb'\s*(\{\s*(?:"unit"\s*:\s*"([^"\\]{0,64})"\s*,\s*)?"readings"\s*:\s*)?\[\s*'
+)
+_MEMBER: Final = re.compile(rb'"([^"\\]{1,64})"\s*:')
 _LIST_END: Final = re.compile(rb"\s*\]\s*(\}?)\s*\Z")
 _OF_CHANNELS: Final = frozenset((CHANNEL, FACES_FED_IN))
 """Columns of which all lines together are needed: both channels are joined."""
@@ -49,7 +57,7 @@ class Piece:
         before: Lines of readings, or readings, before it in the body.
     """
 
-    data: bytes | pd.DataFrame
+    data: bytes | BodyCells
     header_lines: int
     before: int
 
@@ -87,12 +95,9 @@ def kind_of(first: bytes) -> BodyKind:
         return BodyKind(is_divisible=False)
     if start[:1] in (b"{", b"["):
         head = first[:_HEAD_BYTES]
-        return BodyKind(
-            is_json=True,
-            is_list=_LIST.match(head) is not None,
-            needs_starts=f'"{FACES}"'.encode() not in head,
-            is_divisible=not any(f'"{name}"'.encode() in head for name in _OF_CHANNELS),
-        )
+        members = {found.decode(errors="replace") for found in _MEMBER.findall(head)}
+        of_columns = kind_of_columns(name_columns(sorted(members)).names)
+        return replace(of_columns, is_json=True, is_list=_LIST.match(head) is not None)
     if first.startswith(_MARKS):
         return BodyKind(is_divisible=False)
     lines = foreign_files.preamble_lines(text.replace("\r\n", "\n")) + 1
@@ -121,18 +126,20 @@ def kind_of_columns(names: Sequence[str]) -> BodyKind:
     )
 
 
-def cut_pieces(text: UnfoldedBody, kind: BodyKind) -> Iterator[Piece]:
+def cut_pieces(text: UnfoldedBody, kind: BodyKind, *, declared: Unit) -> Iterator[Piece]:
     """The pieces of a body.
 
     Args:
         text: From its first byte on.
+        declared: Unit that the source declared; empty where it declared none.
 
     Raises:
         InvalidReadingsError: It cannot be cut, or is no table (`readings.body`,
-            `readings.malformed`), or unfolds too far.
+            `readings.malformed`), says another unit than its source (`readings.unit`), or unfolds
+            too far.
     """
     if kind.is_json:
-        yield from _json_pieces(text, kind)
+        yield from _json_pieces(text, kind, declared)
         return
     text.read(len(kind.head))
     before, lines = 0, kind.head.count(b"\n")
@@ -141,14 +148,25 @@ def cut_pieces(text: UnfoldedBody, kind: BodyKind) -> Iterator[Piece]:
         before += part.count(b"\n")
 
 
-def _json_pieces(text: UnfoldedBody, kind: BodyKind) -> Iterator[Piece]:
-    names: frozenset[str] | None = None
+def _json_pieces(text: UnfoldedBody, kind: BodyKind, declared: Unit) -> Iterator[Piece]:
+    unit, head = declared, b""
+    if kind.is_list:
+        head = text.read(min(_HEAD_BYTES, PIECE_BYTES))
+        unit = body_unit(_unit_before(head), declared=declared)
+    names: Set[str] | None = None
     before = 0
-    for part in _listed(text) if kind.is_list else _lines(text):
-        cells = objects_table(part, first=before + 1, names=names)
-        names = frozenset(cells.columns)
-        yield Piece(cells, HEADER_LINES, before)
-        before += len(cells)
+    for part in _listed(text, head) if kind.is_list else _lines(text):
+        found = objects_table(part, first=before + 1, names=names, unit=unit)
+        names = found.names.ours.keys()
+        yield Piece(found, HEADER_LINES, before)
+        before += len(found.cells)
+
+
+def _unit_before(head: bytes) -> str | None:
+    """The unit that an object says before its list of readings."""
+    opening = _LIST.match(head)
+    said = None if opening is None else opening[2]
+    return None if said is None else said.decode(errors="replace")
 
 
 def _lines(text: UnfoldedBody) -> Iterator[bytes]:
@@ -157,9 +175,12 @@ def _lines(text: UnfoldedBody) -> Iterator[bytes]:
         yield b",".join(line for line in part.split(b"\n") if line.strip())
 
 
-def _listed(text: UnfoldedBody) -> Iterator[bytes]:
-    """Objects of a list, without its brackets."""
-    first = text.read(min(_HEAD_BYTES, PIECE_BYTES))
+def _listed(text: UnfoldedBody, first: bytes) -> Iterator[bytes]:
+    """Objects of a list, without its brackets.
+
+    Args:
+        first: What was read of the text already.
+    """
     opening = _LIST.match(first)
     if opening is None:
         raise no_table("The body holds no list of readings.")
@@ -170,7 +191,7 @@ def _listed(text: UnfoldedBody) -> Iterator[bytes]:
         last = part
     closing = _LIST_END.search(last or b"", max(0, len(last or b"") - _LONGEST_OBJECT))
     if last is None or closing is None or bool(closing[1]) != bool(opening[1]):
-        raise no_table("The list of readings does not end.")
+        raise no_table("The list of readings does not end, or a unit stands behind it.")
     yield last[: closing.start()]
 
 

@@ -7,12 +7,17 @@ month of moments is some thousand texts, whatever the meter points.
 A number stays the digits that were sent: none becomes a binary fraction. Only Parquet's
 floating-point columns are binary when they come; each is taken as the shortest decimal that stands
 for it.
+
+Columns are named as those of tables are, and their unit is said as there: by a name, by a column
+`unit`, by the source. A body may say it once for all of its readings: an object in a member `unit`
+beside `readings`, a Parquet file in its metadata or in those of a field.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -25,15 +30,17 @@ from numpy.typing import NDArray
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN
-from gridsecure.gateway.column_names import is_of_hours
+from gridsecure.gateway.column_names import ColumnNames, is_of_hours, name_columns
 from gridsecure.gateway.ingestion.parquet_pages import measure_pages
 from gridsecure.gateway.ingestion.unfolding import bound_of, unfolds_too_far
+from gridsecure.gateway.meanings import Unit
 from gridsecure.gateway.table_text import (
     MAX_LINE_BYTES,
     MAX_READINGS,
     check_reading_count,
     no_text,
 )
+from gridsecure.gateway.written_units import UNITS
 
 PARQUET: Final = b"PAR1"
 HEADER_LINES: Final = 1
@@ -42,61 +49,140 @@ _ENERGIES: Final = frozenset(("kwh", "kvarh", "export_kwh", FACES, FACES_FED_IN)
 _NAMES: Final = _ENERGIES | frozenset(
     ("meter_point_id", "start", CHANNEL, "quality", "unit", "values", "stamps")
 )
+_REACTIVE: Final = "kvarh"
+_OF_UNIT: Final = _ENERGIES - {_REACTIVE}
+_UNIT_KEY: Final = b"unit"
 _LONGEST_TEXT: Final = 256
 _UNSAFE: Final = r'[",;\t\r\n]'
 _DECODER: Final = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 """Numbers are the texts that stand there."""
 
 
-def json_table(body: bytes) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True)
+class BodyNames:
+    """The columns of a body.
+
+    Args:
+        ours: Written names -> those of the long layout.
+        units: Ours -> the unit that the written name says, or its field in Parquet.
+        unit: Of all values that nothing else tells of; empty for kWh.
+    """
+
+    ours: Mapping[str, str]
+    units: Mapping[str, str] = field(default_factory=dict)
+    unit: Unit = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BodyCells:
+    """Readings as `formats.read_long_table` takes them.
+
+    Args:
+        cells: Under the names of the long layout.
+        names: What its columns are called in the body.
+    """
+
+    cells: pd.DataFrame
+    names: BodyNames
+
+
+def json_table(body: bytes, *, declared: Unit) -> BodyCells:
     """A JSON body as cells.
 
+    Args:
+        declared: Unit that the source declared; empty where it declared none.
+
     Raises:
-        InvalidReadingsError: It is no list of readings (`readings.body`).
+        InvalidReadingsError: It is no list of readings (`readings.body`), or says another unit than
+            its source (`readings.unit`).
     """
-    return _cells(_objects(_parse(body), first=1))
+    readings, said = _parse(body)
+    return _objects(readings, first=1, unit=body_unit(said, declared=declared))
 
 
-def objects_table(text: bytes, *, first: int, names: frozenset[str] | None) -> pd.DataFrame:
+def objects_table(text: bytes, *, first: int, names: Set[str] | None, unit: Unit) -> BodyCells:
     """Objects of a JSON list, without its brackets, as cells.
 
     Args:
         first: Number of the first of them.
-        names: Columns that they have, or None for those that are found.
+        names: Members that they have, or None for those that are found.
+        unit: Of values that nothing else tells of.
 
     Raises:
-        InvalidReadingsError: They are no readings, or have other columns (`readings.body`).
+        InvalidReadingsError: They are no readings, or have other members (`readings.body`).
     """
     try:
         readings = _DECODER.decode(f"[{text.decode()}]")
     except (ValueError, RecursionError) as error:
         raise no_table(f"The body is no JSON near reading {first}.") from error
-    table = _objects(readings, first=first)
-    if names is not None and not names >= set(table.column_names):
+    found = _objects(readings, first=first, unit=unit, beside=names or ())
+    if names is not None and not names >= found.names.ours.keys():
         raise no_table("Readings of a large body have all the same names, those of the first ones.")
-    for name in sorted((names or frozenset()) - set(table.column_names)):
-        table = table.append_column(name, pa.nulls(len(table), pa.string()))
-    return _cells(table)
+    return found
 
 
-def _parse(body: bytes) -> list[Any]:
-    """The readings of a JSON body."""
+def body_unit(said: Any, *, declared: Unit) -> Unit:
+    """The unit that a body says of all its values, or else the one that its source declared.
+
+    Args:
+        said: What stands in the body; None where nothing does.
+
+    Raises:
+        InvalidReadingsError: It is none that is read, or another than the source declared
+            (`readings.unit`).
+    """
+    if said is None:
+        return declared
+    unit = UNITS.get(said.strip().lower()) if isinstance(said, str) else None
+    if unit is None:
+        raise InvalidReadingsError(
+            "The body says a unit of its readings that is not read.",
+            reason="readings.unit",
+            remedy="Write Wh, kWh or MWh; GridSecure never guesses a factor.",
+        )
+    if declared and unit != declared:
+        raise InvalidReadingsError(
+            f"The body says {unit}, and the source declared {declared}.",
+            reason="readings.unit",
+            remedy="Correct the body's unit, or declare the source's unit anew, or none.",
+        )
+    return unit
+
+
+def _our_names(written: Sequence[str], *, unit: str) -> ColumnNames:
+    """What the columns of a body are called in the long layout.
+
+    Args:
+        unit: What is said of values that stand without one.
+
+    Raises:
+        InvalidReadingsError: Two names mean one column (`readings.body`).
+    """
+    found = name_columns(list(written), declared=unit)
+    if len(set(found.names)) < len(written):
+        raise no_table("Two names of the body mean one column, as kwh and wh do.")
+    return found
+
+
+def _parse(body: bytes) -> tuple[list[Any], Any]:
+    """The readings of a JSON body, and the unit that it says of them."""
     try:
         text = body.decode()
         lines = text.strip().splitlines()
         if len(lines) > 1 and _is_object(lines[0]):
-            return _parse_lines(lines)
+            return _parse_lines(lines), None
         read = _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         at = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise no_table(f"The body is no JSON{at}.") from error
-    if isinstance(read, dict) and set(read) == {"readings"}:
-        read = read["readings"]
+    said = None
+    if isinstance(read, dict) and "readings" in read and set(read) <= {"readings", "unit"}:
+        read, said = read["readings"], read.get("unit")
     elif isinstance(read, dict):
         read = [read]
     if not isinstance(read, list):
         raise no_table("The body holds no list of readings.")
-    return read
+    return read, said
 
 
 def _parse_lines(lines: Sequence[str]) -> list[Any]:
@@ -116,47 +202,77 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _objects(readings: Sequence[Any], *, first: int) -> pa.Table:
+def _objects(
+    readings: Sequence[Any], *, first: int, unit: Unit, beside: Collection[str] = ()
+) -> BodyCells:
+    """Objects as cells.
+
+    Args:
+        beside: Members that there are in other objects of the body.
+    """
     if not 0 < len(readings) <= MAX_READINGS:
         raise no_table(f"A batch holds 1 to {MAX_READINGS:,} readings.")
     try:
-        names = sorted(set().union(*readings))
-        if _are_columns(names) and all(_is_named(one.keys()) for one in readings):
-            return pa.table(
-                {name: pa.array([one.get(name) for one in readings], pa.string()) for name in names}
-            )
+        written = sorted(set(beside).union(*readings))
+        named = _our_names(written, unit=unit)
+    except (TypeError, AttributeError) as error:
+        raise _wrong_shape(readings, {}, first=first) from error
+    names = BodyNames(dict(zip(written, named.names, strict=True)), named.units, unit)
+    keys = {ours: name for name, ours in names.ours.items()}
+    try:
+        if _are_columns(keys) and all(_is_named(one.keys(), keys) for one in readings):
+            columns = {
+                ours: pa.array([one.get(name) for one in readings], pa.string())
+                for name, ours in names.ours.items()
+            }
+            return BodyCells(_cells(pa.table(columns)), names)
     except (TypeError, AttributeError, UnicodeEncodeError, pa.ArrowException):
         pass  # said below, with their numbers
-    faulty = [number for number, one in enumerate(readings, start=first) if not _is_reading(one)]
+    raise _wrong_shape(readings, names.ours, first=first)
+
+
+def _wrong_shape(
+    readings: Sequence[Any], ours: Mapping[str, str], *, first: int
+) -> InvalidReadingsError:
+    """The refusal of objects that are no readings, by their numbers."""
+    faulty = [
+        number for number, one in enumerate(readings, start=first) if not _is_reading(one, ours)
+    ]
     problems = [
         ReadingProblem("", None, "reading-shape", f"reading {number}: not as documented")
         for number in faulty[:20]
     ]
-    if not faulty and {"kwh", FACES} <= set().union(*readings):
-        raise InvalidReadingsError(
+    if not faulty and {"kwh", FACES} <= set(ours.values()):
+        return InvalidReadingsError(
             "The body holds energies and faces of registers.",
             reason="readings.body",
             remedy="Send readings with kwh in one batch, and those with register_kwh in another.",
         )
     if not faulty:
-        raise no_table("A text of the body is not Unicode.")
-    raise InvalidReadingsError(
+        return no_table("A text of the body is not Unicode.")
+    return InvalidReadingsError(
         f"{len(faulty):,} readings have the wrong shape; the first is number {faulty[0]}.",
         reason="readings.body",
         remedy=f"Each is an object with the names {', '.join(sorted(_NAMES))}, of which"
         " meter_point_id, start and either kwh or register_kwh must be there; values are texts or"
-        " numbers.",
+        " numbers. Energies in wh or mwh are named so, or energy where a unit is said.",
         problems=problems,
     )
 
 
-def _is_named(names: Set[str]) -> bool:
-    """Whether a reading says whose it is, when, and either an energy or a face."""
-    return "meter_point_id" in names and "start" in names and ("kwh" in names) != (FACES in names)
+def _is_named(names: Set[str], keys: Mapping[str, str]) -> bool:
+    """Whether a reading says whose it is, when, and either an energy or a face.
+
+    Args:
+        keys: Our names -> what they are called here.
+    """
+    has_energy, has_face = keys.get("kwh") in names, keys.get(FACES) in names
+    return keys["meter_point_id"] in names and keys["start"] in names and has_energy != has_face
 
 
 def _are_columns(names: Collection[str]) -> bool:
-    return _are_known(names) and _is_named(set(names))
+    known = _are_known(names) and {"meter_point_id", "start"} <= set(names)
+    return known and ("kwh" in names) != (FACES in names)
 
 
 def _are_known(names: Collection[str]) -> bool:
@@ -165,38 +281,72 @@ def _are_known(names: Collection[str]) -> bool:
     return not others or (FACES in names and all(is_of_hours(name) for name in others))
 
 
-def _is_reading(one: Any) -> bool:
-    return (
-        isinstance(one, dict)
-        and _are_known(one.keys())
-        and _is_named(one.keys())
-        and all(value is None or isinstance(value, str) for value in one.values())
+def _is_reading(one: Any, ours: Mapping[str, str]) -> bool:
+    if not isinstance(one, dict) or not one.keys() <= ours.keys():
+        return False
+    names = [ours[name] for name in one]
+    return _are_columns(names) and all(
+        value is None or isinstance(value, str) for value in one.values()
     )
 
 
-def open_parquet(file: pa.NativeFile, *, size: int) -> pq.ParquetFile:
+@dataclass(frozen=True, slots=True, eq=False)
+class ParquetBody:
+    """A Parquet body whose columns are known.
+
+    Args:
+        size: Of the body [bytes].
+    """
+
+    file: pq.ParquetFile
+    names: BodyNames
+    size: int
+
+    def tables(self, *, rows: int | None) -> Iterator[BodyCells]:
+        """Its rows as cells, so many at once.
+
+        Args:
+            rows: Of each at most, or None for all of them at once.
+
+        Raises:
+            InvalidReadingsError: It unfolds too far (`readings.expansion`), is damaged, or a value
+                is none of a long table's (`readings.body`).
+        """
+        written = 0
+        try:
+            for table in [self.file.read()] if rows is None else _batches(self.file, rows):
+                written += sum(_text_size(table[name]) for name in table.column_names)
+                if written > bound_of(self.size):
+                    raise unfolds_too_far()
+                ours = [self.names.ours[name] for name in table.column_names]
+                yield BodyCells(_cells(table.rename_columns(ours)), self.names)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged() from error
+
+
+def open_parquet(file: pa.NativeFile, *, size: int, declared: Unit) -> ParquetBody:
     """A Parquet body whose columns are those of a long table, and whose counts are bounded.
 
     Args:
         size: Of the body [bytes].
+        declared: Unit that the source declared; empty where it declared none.
 
     Raises:
-        InvalidReadingsError: They are not (`readings.body`), or it unfolds too far
-            (`readings.expansion`, `readings.too-many`).
+        InvalidReadingsError: They are not (`readings.body`), their unit is open or said twice
+            (`readings.unit`), or it unfolds too far (`readings.expansion`, `readings.too-many`).
     """
     try:
         about = pq.ParquetFile(file)
-        names, kinds = about.schema_arrow.names, about.schema_arrow.types
-        if not _are_columns(names) or len(set(names)) != len(names):
-            raise no_table("The columns are not those of a long table.")
-        if any(pa.types.is_nested(kind) for kind in kinds):
+        metadata, schema = about.metadata, about.schema_arrow
+        names = _parquet_names(schema, _said(metadata.metadata), declared=declared)
+        if any(pa.types.is_nested(kind) for kind in schema.types):
             raise no_table("A column holds lists or structures.")
-        metadata = about.metadata
         check_reading_count(metadata.num_rows, packed=size)
         if _measured(file, metadata) > bound_of(size):
             raise unfolds_too_far()
         # Texts stay in dictionaries, so that a long one said often is no longer than once.
-        return pq.ParquetFile(file, read_dictionary=names, buffer_size=1 << 20)
+        opened = pq.ParquetFile(file, read_dictionary=schema.names, buffer_size=1 << 20)
+        return ParquetBody(opened, names, size)
     except (pa.ArrowException, OSError) as error:
         raise _damaged() from error
 
@@ -208,28 +358,48 @@ def _measured(file: pa.NativeFile, metadata: pq.FileMetaData) -> int:
         raise no_table(f"The Parquet file cannot be read within bounds: {error}.") from error
 
 
-def parquet_tables(
-    opened: pq.ParquetFile, *, size: int, rows: int | None
-) -> Iterator[pd.DataFrame]:
-    """The rows of a Parquet body as cells, so many at once.
+def _said(metadata: Mapping[bytes, bytes] | None) -> str | None:
+    """The unit that metadata say."""
+    written = (metadata or {}).get(_UNIT_KEY)
+    return None if written is None else written[:_LONGEST_TEXT].decode(errors="replace")
+
+
+def _parquet_names(schema: pa.Schema, said: str | None, *, declared: Unit) -> BodyNames:
+    """What columns are called, and their units.
 
     Args:
-        size: Of the body [bytes].
-        rows: Of each at most, or None for all of them at once.
-
-    Raises:
-        InvalidReadingsError: As `open_parquet`, or a value is none of a long table's
-            (`readings.body`).
+        said: Unit that the file says of all its values.
     """
-    written = 0
-    try:
-        for table in [opened.read()] if rows is None else _batches(opened, rows):
-            written += sum(_text_size(table[name]) for name in table.column_names)
-            if written > bound_of(size):
-                raise unfolds_too_far()
-            yield _cells(table)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged() from error
+    unit, written = body_unit(said, declared=declared), schema.names
+    fields = {name: _said(schema.field(place).metadata) for place, name in enumerate(written)}
+    named = _our_names(written, unit=unit or next(filter(None, fields.values()), ""))
+    ours = dict(zip(written, named.names, strict=True))
+    if not _are_columns(named.names):
+        raise no_table("The columns are not those of a long table.")
+    units = dict(named.units)
+    is_open = not unit and "unit" not in named.names
+    for name, own in ours.items():
+        in_field = fields[name]
+        if own == _REACTIVE and in_field is not None and in_field.lower() != _REACTIVE:
+            raise _other_unit(name)
+        if own not in _OF_UNIT:
+            continue
+        field_unit = None if in_field is None else UNITS.get(in_field.strip().lower())
+        if in_field is not None and units.setdefault(own, field_unit or "") != field_unit:
+            raise _other_unit(name)
+        if is_open and own not in units:
+            raise _other_unit(name)
+    return BodyNames(ours, units, unit)
+
+
+def _other_unit(name: str) -> InvalidReadingsError:
+    return InvalidReadingsError(
+        f"The unit of the column {name!r} is left open, or its name and its metadata contradict"
+        " each other.",
+        reason="readings.unit",
+        remedy="Say Wh, kWh or MWh in the member unit of its field's metadata or of the file's, in"
+        " its name, or in a column unit; kvarh is in kvarh.",
+    )
 
 
 def _batches(opened: pq.ParquetFile, rows: int) -> Iterator[pa.Table]:
