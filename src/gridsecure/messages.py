@@ -601,6 +601,8 @@ class BatchReceipt(Message):
             `correction`, because its bills were fixed before.
         without_contract: How many of the others are of meter points that have no contract in the
             gateway's books; they are billed once there is one.
+        passed_over: Values of the body that are no readings, because no bill is computed from them
+            -> how many, by name, such as `reactive-fed-in`.
         first: Start of the earliest reading, ISO 8601.
         last: Start of the latest one.
         months: Local month -> `waiting` for its bills, or `late`: they were fixed before.
@@ -618,6 +620,7 @@ class BatchReceipt(Message):
     rejected_digest: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     next_steps: dict[Literal["billing", "correction"], int] = Field(default_factory=dict)
     without_contract: int = 0
+    passed_over: dict[str, int] = Field(default_factory=dict)
     first: str
     last: str
     months: dict[str, Literal["waiting", "late"]]

@@ -58,6 +58,14 @@ def sent(sources, body):
     return sender(sources).send(body, batch_id=f"b{number}", sequence=number).receipt
 
 
+def test_a_receipt_names_and_counts_what_is_billed_nowhere(sources):
+    head = f"meter_point_id,date,channel,{','.join(f'p{n}' for n in range(1, 25))}"
+    kinds = (("正向有功", "0.5"), ("正向无功", "0.2"), ("反向无功", "0.1"))
+    lines = [f"MP-1,2026-07-03,{kind}{f',{value}' * 24}" for kind, value in kinds]
+    receipt = sent(sources, "\n".join([head, *lines, ""]).encode())
+    assert (receipt.readings, receipt.passed_over) == (24, {"reactive-fed-in": 24})
+
+
 BODIES = {
     "lines": rows(60),
     "plainest lines": rows(60, quality=False),
@@ -137,7 +145,9 @@ def test_another_body_is_not_the_one_that_was_taken_in(sources):
 
 def test_a_receipt_of_an_earlier_release_signs_the_counts_of_its_list(sources):
     receipt = sent(sources, rows(21))
-    said = receipt.model_dump(exclude={"rejected_digest", "next_steps", "without_contract"})
+    said = receipt.model_dump(
+        exclude={"rejected_digest", "next_steps", "without_contract", "passed_over"}
+    )
     body = json.dumps(said)
     old = BatchReceipt.parse(body)
     assert (old.rejected_digest, old.next_steps) == ("", {})

@@ -39,10 +39,11 @@ from gridsecure.billing.readings import (
 )
 
 REGISTER: Final = "register"
-"""The column of faces that says which register shows them: `TAKEN` or `FED_IN`."""
+"""The column of faces that says which register shows them: `TAKEN`, `FED_IN` or `REACTIVE`."""
 
 TAKEN: Final = "import"
 FED_IN: Final = "export"
+REACTIVE: Final = "reactive"
 
 GAP: Final = "register-gap"
 """The rule that says that faces are missing between two."""

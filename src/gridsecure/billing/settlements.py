@@ -319,13 +319,20 @@ def _register(
     placed: PlacedReadings, column: str, *, rows: int, what: str
 ) -> npt.NDArray[np.int64]:
     if column not in placed.readings:
-        name = {REACTIVE_COLUMN: "reactive", EXPORT_COLUMN: "export"}[column]
-        raise InvalidReadingsError(
-            f"The tariff bills {what}, and the readings have none.",
-            reason=f"settlement.{name}-missing",
-            remedy="Add the column kvarh (reactive) or export_kwh (feed-in) to the readings.",
-        )
-    return placed.add_up(column, rows=rows)
+        raise _no_register(column, what)
+    values = placed.add_up(column, rows=rows)
+    if (values < 0).any():
+        raise _no_register(column, what)
+    return values
+
+
+def _no_register(column: str, what: str) -> InvalidReadingsError:
+    name = {REACTIVE_COLUMN: "reactive", EXPORT_COLUMN: "export"}[column]
+    return InvalidReadingsError(
+        f"The tariff bills {what}, and readings that it counts have none.",
+        reason=f"settlement.{name}-missing",
+        remedy="Add the column kvarh (reactive) or export_kwh (feed-in) to the readings.",
+    )
 
 
 def _year_before(frame: pd.DataFrame, contracts: pd.DataFrame) -> npt.NDArray[np.int64]:

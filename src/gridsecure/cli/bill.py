@@ -287,7 +287,7 @@ def _readings(
     timezone = common_timezone(given, order.tariffs)
     if timezone is not None:
         file = read_readings(order.readings, timezone=timezone, meaning=order.meaning, books=books)
-        return timezone, file, _about_meaning(file.meaning)
+        return timezone, file, _about_file(file)
     timezone = offset_timezone(read_offsets(order.readings))
     if timezone == WRITTEN_CLOCK:
         clock = notice("clock-as-written")
@@ -296,17 +296,21 @@ def _readings(
         clock = notice("clock-of-offset", timezone=timezone)
         report(clock["text"])
     file = read_readings(order.readings, timezone=timezone, meaning=order.meaning, books=books)
-    return timezone, file, (clock, *_about_meaning(file.meaning))
+    return timezone, file, (clock, *_about_file(file))
 
 
-def _about_meaning(meaning: Meaning) -> tuple[dict[str, Any], ...]:
-    """Notices of what the reader chose about the file's values and times."""
+def _about_file(file: ReadingsFile) -> tuple[dict[str, Any], ...]:
+    """Notices of what the file's values and times were taken for, and of what is not read."""
     codes = []
-    if meaning.stamps is Stamps.END:
+    if file.meaning.stamps is Stamps.END:
         codes.append("stamps-at-end")
-    if meaning.values is Values.REGISTER:
+    if file.meaning.values is Values.REGISTER:
         codes.append("register-values")
-    return tuple(notice(code) for code in codes)
+    unbilled = (
+        notice(f"passed-over-{name}", count=count)
+        for name, count in sorted(file.passed_over.items())
+    )
+    return (*map(notice, codes), *unbilled)
 
 
 def read_contracts(path: Path) -> pd.DataFrame:

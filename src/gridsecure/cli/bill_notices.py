@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.readings import moment_us, start_us
+from gridsecure.gateway.passed_over import WORDS
 from gridsecure.periods import BillingPeriod
 
 MOST_GAPS: Final = 20
@@ -43,6 +44,10 @@ SENTENCES: Final[Mapping[str, str]] = {
     " differences between them.",
     "year-to-date-given": "Tiers of the year begin with {kwh} kWh used since 1 January, as given.",
     "what-if": "A what-if by tariff {tariff}; the contract names {contract}. This is no bill.",
+    **{
+        f"passed-over-{name}": f"The file has {{count}} values that no bill counts: {what}."
+        for name, what in WORDS.items()
+    },
 }
 
 

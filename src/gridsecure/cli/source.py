@@ -24,6 +24,7 @@ from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import PersonOption
 from gridsecure.errors import NotFoundError
+from gridsecure.gateway.passed_over import WORDS
 
 with on_use():
     from gridsecure import messages, zone_keys
@@ -424,6 +425,8 @@ def _show(became: Became, console: Console) -> None:
     console.print(f"Batch {receipt.batch_id} is taken in: {receipt.readings:,} readings.")
     for rule, count in receipt.rejected.items():
         console.print(f"  {count:,} will not be billed: {rule}")
+    for name, count in receipt.passed_over.items():
+        console.print(f"  {count:,} values were passed over: {WORDS.get(name, name)}")
     for step, count in receipt.next_steps.items():
         console.print(f"  {count:,} {_STEPS[step]}")
     if receipt.without_contract:

@@ -7,6 +7,7 @@ nor columns that are passed over. What its columns are together is one of the la
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -17,7 +18,7 @@ import pandas as pd
 from gridsecure.billing.interval_lengths import UNKNOWN
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files
-from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN
+from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN, FACES_REACTIVE
 from gridsecure.gateway.column_names import (
     LAYOUTS,
     QUOTABLE_NAME,
@@ -53,7 +54,7 @@ _TOTALS: Final = (
 _LONG = {"meter_point_id", "start"}
 WIDE: Final = {"meter_point_id", "date"}
 """Columns of every table of days."""
-_ENERGIES = {"kwh", "export_kwh", FACES, FACES_FED_IN}
+_ENERGIES = {"kwh", "export_kwh", "kvarh", FACES, FACES_FED_IN, FACES_REACTIVE}
 _VALUES = {"kwh", "register_kwh", "ratio"}
 _OPTIONAL = {"quality", "unit", "values", "stamps", CHANNEL}
 REGISTERS: Final = {"kvarh": "reactive_varh", "export_kwh": "export_wh"}
@@ -72,6 +73,7 @@ class CellTable:
         delay: From the time that is written to the moment that a face was read.
         books, differences: As `read_readings` has them.
         units: Columns -> the unit that their names say, where they say one.
+        passed_over: How many values it holds beside that are not billed, by name.
     """
 
     cells: pd.DataFrame
@@ -82,6 +84,7 @@ class CellTable:
     books: MeterBooks = NO_BOOKS
     differences: bool = True
     units: Mapping[str, str] = field(default_factory=dict)
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def in_kwh(self, *, declared: str) -> CellTable:
         """The same table with all its energies in kWh.
@@ -124,11 +127,20 @@ def parse_table(text: TableText, *, packed: int | None, declared: str) -> CellTa
         points = max(sum(1 for name in names if POINTS.fullmatch(name) or is_day(name)), 1)
     check_reading_count((lines - 1) * points, packed=packed)
     table = read_cells(text, separator=separator, columns=names)
+    aside = Counter[str]()
+    for name, what in columns.passed_over.items():
+        aside[what] += count_cells(table, [name])
     table = table[[name for name in names if not is_passed_over(name)]]
     if is_matrix(names):
         table = lines_of_days(table, totals=_TOTALS)
     check_columns(table)
-    return CellTable(known_lines(table), text.encoding, columns.at_ends, units=columns.units)
+    return CellTable(
+        known_lines(table),
+        text.encoding,
+        columns.at_ends,
+        units=columns.units,
+        passed_over=+aside,
+    )
 
 
 def known_lines(table: pd.DataFrame) -> pd.DataFrame:
@@ -150,6 +162,12 @@ def known_lines(table: pd.DataFrame) -> pd.DataFrame:
             remedy="Every line needs the id of its meter point.",
         )
     return table
+
+
+def count_cells(table: pd.DataFrame, columns: Sequence[str]) -> int:
+    """How many cells of text hold something."""
+    counts = (table[name].astype("str").str.strip() != "" for name in columns)
+    return sum(int(np.count_nonzero(one)) for one in counts)
 
 
 def _stripped(cells: pd.Series[str]) -> pd.Categorical:
@@ -204,7 +222,7 @@ def check_columns(table: pd.DataFrame) -> None:
     if "kwh" not in names or CHANNEL in names:
         known -= set(REGISTERS)
     if "register_kwh" in names and CHANNEL not in names:
-        known |= {FACES_FED_IN} | {name for name in names if is_of_hours(name)}
+        known |= {FACES_FED_IN, FACES_REACTIVE} | {name for name in names if is_of_hours(name)}
     strange = [
         name if QUOTABLE_NAME.fullmatch(name) else f"number {position}"
         for position, name in enumerate(names, start=1)

@@ -1,10 +1,12 @@
-"""Lines that hold one channel of a meter point each: energy taken, or energy fed in.
+"""Lines that hold one channel of a meter point each: energy taken, fed in, or reactive.
 
-Exports of collection systems hold 正向有功 and 反向有功 as two lines of a day, and meters count
-them in registers of their own. A column `channel` says which a line is. Each channel is read like a
-file of its own, and both are joined by interval. Registers of the meter's own hours stand beside
-both, as lines or as columns. From the first to the last interval that a meter
-point feeds in, a reading without its other half is missing.
+Exports of collection systems hold 正向有功, 反向有功 and 正向无功 as lines of a day, and meters
+count them in registers of their own. A column `channel` says which a line is. Each channel is read
+like a file of its own, and they are joined by interval. Registers of the meter's own hours stand
+beside them, as lines or as columns. From the first to the last interval that a meter point has of a
+channel, a reading without that channel is missing.
+
+Reactive energy fed in (反向无功) is billed nowhere. Its lines are passed over and counted.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.readings import REGISTER_COLUMNS
+from gridsecure.billing.readings import NO_REGISTER, REGISTER_COLUMNS
 from gridsecure.billing.register_hours import register_name
 from gridsecure.errors import InvalidReadingsError
 
@@ -27,6 +29,8 @@ FACES: Final = "register_kwh"
 """Column with faces of the register of energy taken."""
 FACES_FED_IN: Final = "register_export_kwh"
 """Column with faces of the register of energy fed in, beside `register_kwh`."""
+FACES_REACTIVE: Final = "register_kvarh"
+"""Column with faces of the register of reactive energy taken, beside `register_kwh`."""
 FACES_OF_HOURS: Final = "register_kwh_"
 """Before the name of a register of the meter's own hours: column with its faces."""
 OF_HOURS: Final = "import/"
@@ -34,6 +38,14 @@ OF_HOURS: Final = "import/"
 _ENERGIES: Final = ("", "总", "电量", "总电量", "示值", "总示值")
 _TAKEN: Final = ("import", "1.8.0", "1-0:1.8.0", *(f"正向有功{word}" for word in _ENERGIES))
 _FED_IN: Final = ("export", "2.8.0", "1-0:2.8.0", *(f"反向有功{word}" for word in _ENERGIES))
+_REACTIVE: Final = (
+    *("reactive", "3.8.0", "1-0:3.8.0", "无功", "无功电量"),
+    *(f"正向无功{word}" for word in _ENERGIES),
+)
+_REACTIVE_FED_IN: Final = (
+    *("reactive-export", "4.8.0", "1-0:4.8.0"),
+    *(f"反向无功{word}" for word in _ENERGIES),
+)
 _LINE_OF_HOURS: Final = re.compile(
     r"import/(?P<ours>\w+)|(?:1-0:)?1\.8\.(?P<obis>[1-9]\d?)"
     r"|正向有功(?:(?P<word>深谷|[尖峰平谷])段?|费率(?P<rate>\d{1,2}))(?:总?电量|电能|示值)?"
@@ -47,21 +59,35 @@ class Channels:
 
     Args:
         fed_in: Those of energy fed in; without lines where the table has none.
+        reactive: Those of reactive energy taken, likewise.
+        passed_over: Those of reactive energy fed in, likewise.
         by_hours: Those of registers of the meter's own hours, by the register's name.
     """
 
     taken: pd.DataFrame
     fed_in: pd.DataFrame
+    reactive: pd.DataFrame
+    passed_over: pd.DataFrame
     by_hours: Mapping[str, pd.DataFrame]
 
 
 def has_channels(table: pd.DataFrame) -> bool:
     """Whether a table has more than energy taken."""
-    return CHANNEL in table or FACES_FED_IN in table or bool(_columns_of_hours(table))
+    own = {CHANNEL, FACES_FED_IN, FACES_REACTIVE}
+    return bool(own.intersection(table)) or bool(_columns_of_hours(table))
+
+
+def reactive_lines(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which lines of a table are of reactive energy."""
+    if CHANNEL not in table:
+        return np.zeros(len(table), dtype=bool)
+    said = table[CHANNEL].astype("str").str.strip().str.lower()
+    lines: NDArray[np.bool_] = said.isin((*_REACTIVE, *_REACTIVE_FED_IN)).to_numpy(bool)
+    return lines
 
 
 def split_channels(table: pd.DataFrame, *, are_faces: bool) -> Channels:
-    """The lines of energy taken, of energy fed in, and of registers of hours.
+    """The lines of energy taken, fed in and reactive, and of registers of hours.
 
     A table without a column that says which has faces of all registers on each line.
 
@@ -78,31 +104,34 @@ def split_channels(table: pd.DataFrame, *, are_faces: bool) -> Channels:
     names = {one: _register_of_line(one) if are_faces else "" for one in said.unique()}
     registers = said.astype("str").map(names).astype("str")
     taken, fed_in, by_hours = said.isin(_TAKEN), said.isin(_FED_IN), registers != ""
-    other = np.flatnonzero(~(taken | fed_in | by_hours))
+    reactive, passed_over = said.isin(_REACTIVE), said.isin(_REACTIVE_FED_IN)
+    other = np.flatnonzero(~(taken | fed_in | reactive | passed_over | by_hours))
     if len(other) or not taken.any():
-        where = f"line {table.index[other[0]]} is neither" if len(other) else "no line is import"
+        where = f"line {table.index[other[0]]} is none" if len(other) else "no line is import"
         raise InvalidReadingsError(
-            f"The column channel says import or export of each line, and {where}.",
+            f"The column channel says import, export or reactive of each line, and {where}.",
             reason="readings.channel",
-            remedy="Write import (or 正向有功) and export (or 反向有功), and leave out the lines of"
-            " other channels; reactive energy goes into the column kvarh of the long layout.",
+            remedy="Write import (or 正向有功), export (or 反向有功) and reactive (or 正向无功, in"
+            " kvarh), and leave out the lines of other channels.",
         )
     table = table.drop(columns=CHANNEL)
     lines = {name: table[registers == name] for name in sorted(set(registers[by_hours]))}
-    return Channels(table[taken], table[fed_in], lines)
+    return Channels(table[taken], table[fed_in], table[reactive], table[passed_over], lines)
 
 
 def _split_columns(table: pd.DataFrame) -> Channels:
     columns = _columns_of_hours(table)
-    taken = table.drop(columns=[*columns, FACES_FED_IN], errors="ignore")
-    fed_in = taken.iloc[:0]
-    if FACES_FED_IN in table:
-        fed_in = taken.assign(register_kwh=table[FACES_FED_IN])
+    taken = table.drop(columns=[*columns, FACES_FED_IN, FACES_REACTIVE], errors="ignore")
+    nothing = taken.iloc[:0]
+    fed_in, reactive = (
+        taken.assign(register_kwh=table[name]) if name in table else nothing
+        for name in (FACES_FED_IN, FACES_REACTIVE)
+    )
     by_hours = {
         name.removeprefix(FACES_OF_HOURS): taken.assign(register_kwh=table[name])
         for name in columns
     }
-    return Channels(taken, fed_in, by_hours)
+    return Channels(taken, fed_in, reactive, nothing, by_hours)
 
 
 def _columns_of_hours(table: pd.DataFrame) -> list[str]:
@@ -118,46 +147,50 @@ def _register_of_line(said: str) -> str:
     return name
 
 
-def refuse_contradictions(fed_in: pd.DataFrame) -> None:
-    """Refuse lines that say different things of what was fed in in one interval.
+def refuse_contradictions(other: pd.DataFrame) -> None:
+    """Refuse lines that say different things of another channel in one interval.
 
     Raises:
         InvalidReadingsError: `readings.conflict`.
     """
-    said = fed_in[[*_KEY, "energy_wh", "quality", "minutes"]].drop_duplicates()
+    said = other[[*_KEY, "energy_wh", "quality", "minutes"]].drop_duplicates()
     if said.duplicated(_KEY).any():
         raise InvalidReadingsError(
-            "Two lines of channel export hold different readings of one interval.",
+            "Two lines of channel export or reactive hold different readings of one interval.",
             reason="readings.conflict",
             remedy="A line is one channel of one meter point; take the wrong one out.",
         )
 
 
-def join_channels(taken: pd.DataFrame, fed_in: pd.DataFrame) -> pd.DataFrame:
-    """Readings of energy taken, with what was fed in beside them.
+def join_channels(taken: pd.DataFrame, other: pd.DataFrame, *, column: str) -> pd.DataFrame:
+    """Readings of energy taken, with what was counted in another channel beside them.
 
-    An interval of which several different energies fed in are told is there once for each, so that
-    validation sets it aside by name.
+    An interval of which several different values of that channel are told is there once for each,
+    so that validation sets it aside by name.
+
+    Args:
+        column: That of the readings frame which the other channel counts for.
     """
-    exported = fed_in[[*_KEY, "energy_wh", "quality", "minutes"]].drop_duplicates()
-    names = {"energy_wh": "export_wh", "quality": "export_quality", "minutes": "export_minutes"}
-    joined = taken.merge(exported.rename(columns=names), on=_KEY, how="left")
-    spans = exported.groupby("meter_point_id")["start"].agg(["min", "max"])
+    told = other[[*_KEY, "energy_wh", "quality", "minutes"]].drop_duplicates()
+    names = {"energy_wh": column, "quality": "other_quality", "minutes": "other_minutes"}
+    joined = taken.merge(told.rename(columns=names), on=_KEY, how="left")
+    spans = told.groupby("meter_point_id")["start"].agg(["min", "max"])
     own = joined["meter_point_id"].map(spans["min"]), joined["meter_point_id"].map(spans["max"])
     expected = (joined["start"] >= own[0]) & (joined["start"] <= own[1])
-    lacks = (joined["export_minutes"] != joined["minutes"]) | (
-        joined["export_quality"] == "missing"
-    )
+    lacks = (joined["other_minutes"] != joined["minutes"]) | (joined["other_quality"] == "missing")
     missing: NDArray[np.bool_] = (expected & lacks).to_numpy(bool)
     quality = joined["quality"].mask(
-        (joined["quality"] == "actual") & joined["export_quality"].notna(), joined["export_quality"]
+        (joined["quality"] == "actual") & joined["other_quality"].notna(), joined["other_quality"]
     )
-    export_wh = joined["export_wh"].fillna(0).to_numpy(np.int64)
-    return joined[taken.columns.tolist()].assign(
-        quality=quality.mask(missing, "missing").astype("str"),
-        energy_wh=joined["energy_wh"].mask(missing, 0),
-        export_wh=np.where(missing, 0, export_wh),
+    # Who feeds nothing in has no such channel. Who has no reactive one has an unknown factor.
+    has_one = joined["meter_point_id"].isin(spans.index) | (column != "reactive_varh")
+    joined[column] = joined[column].fillna(0).where(has_one, NO_REGISTER).astype(np.int64)
+    kept = joined[[*taken.columns, column]].assign(
+        quality=quality.mask(missing, "missing").astype("str")
     )
+    counted = ["energy_wh", *(name for name in REGISTER_COLUMNS if name in kept)]
+    kept.loc[missing, counted] = 0
+    return kept
 
 
 def stand_side_by_side(rows: pd.DataFrame, *, what: str) -> pd.DataFrame:
@@ -194,4 +227,6 @@ def stand_side_by_side(rows: pd.DataFrame, *, what: str) -> pd.DataFrame:
     for name in others:
         counted = both["meter"].isin(rows.loc[rows["column"] == name, "meter"])
         lacks |= counted & both[name].isna()
+        if name == "reactive_varh":
+            both[name] = both[name].where(counted, NO_REGISTER)
     return both.fillna(0).assign(quality=worse.mask(lacks, "missing"))

@@ -14,7 +14,8 @@ from typing import Final
 
 from gridsecure.billing.register_hours import register_name
 from gridsecure.errors import InvalidReadingsError
-from gridsecure.gateway.channels import FACES, FACES_OF_HOURS
+from gridsecure.gateway import passed_over
+from gridsecure.gateway.channels import FACES, FACES_OF_HOURS, FACES_REACTIVE
 from gridsecure.gateway.wide_days import POINT_MINUTES
 
 LAYOUTS: Final = (
@@ -27,9 +28,13 @@ QUOTABLE_NAME: Final = re.compile(r"[A-Za-z_\u4e00-\u9fff][\w\u4e00-\u9fff ]{0,3
 
 
 def _registers(flow: str) -> str:
-    """Names of a register's total: those of DL/T 645-2007, of DL/T 698.45 and of exports."""
-    total = f"{flow}有功总电能"
-    short = f"{flow}有功总示值 {total}示值 {flow}有功电能示值_总 {flow}有功电能_总"
+    """Names of a register's total: those of DL/T 645-2007, of DL/T 698.45 and of exports.
+
+    Args:
+        flow: Its direction and kind, such as 正向有功.
+    """
+    total = f"{flow}总电能"
+    short = f"{flow}总示值 {total}示值 {flow}电能示值_总 {flow}电能_总"
     return f"{short} {total} 日冻结{total} 上1次_日冻结{total} 当前_{total}"
 
 
@@ -39,8 +44,10 @@ _READ_NAMES: Final = {
     "date": "日期 数据日期 data_date",
     "start": "开始时间 interval_start start_time 冻结时间 日冻结时间 数据冻结时间 上1次_日冻结时间",
     "kwh": "电量_kwh 用电量_kwh usage_kwh consumption_kwh energy_kwh",
-    "register_kwh": f"示值 表码 pap_r 00010000 00100201 {_registers('正向')}",
-    "register_export_kwh": f"rap_r 00020000 00200201 {_registers('反向')}",
+    "register_kwh": f"示值 表码 pap_r 00010000 00100201 {_registers('正向有功')}",
+    "register_export_kwh": f"rap_r 00020000 00200201 {_registers('反向有功')}",
+    FACES_REACTIVE: f"prp_r {_registers('正向无功')}",
+    "kvarh": "无功电量_kvarh 正向无功电量_kvarh reactive_kvarh reactive_energy_kvarh",
     "export_kwh": "反向电量_kwh 上网电量_kwh export_kwh",
     "quality": "质量 质量标志 quality_flag",
     "ratio": "综合倍率 倍率",
@@ -53,15 +60,26 @@ _OPEN_NAMES: Final = {
     "kwh": "电量 用电量 有功电量 usage consumption consumed energy",
     "register_kwh": "register reading meter_reading",
     "export_kwh": "反向电量 上网电量 export generation feed_in",
+    "kvarh": "无功 无功电量 正向无功电量 reactive reactive_energy",
     "quality": "flag status",
 }
-# What exports hold beside, and no bill is computed from: whose it is and where, when it was read,
-# demand, reactive and combined registers, and those of energy fed in by the meter's own hours.
-_PASSED_OVER: Final = re.compile(
+# What exports hold beside, and no bill is computed from: whose it is and where, and when it was
+# read; then, by the name that they are counted under, values.
+_NO_VALUES: Final = re.compile(
     r"序号|用户名称|户名|用户地址|用电地址|终端(地址|资产号|资产编号)|供电(单位|所)|台区(名称|编号)|线路(名称|编号)"
-    r"|[计测]量点名称|(抄表|采集|召测|采集成功)时间|(日冻结)?(正向|反向)有功.*([尖峰平谷]|费率_?\d{1,2}).*"
-    r"|rap_r\d{1,2}|.*(无功|最大需量|组合有功).*|(prp|rrp|rp\d)_r\d{0,2}"
+    r"|[计测]量点名称|(抄表|采集|召测|采集成功)时间"
 )
+_UNBILLED: Final = {
+    passed_over.BY_HOURS: re.compile(
+        r"(日冻结)?(正向|反向)有功.*([尖峰平谷]|费率_?\d{1,2}).*|rap_r\d{1,2}"
+    ),
+    passed_over.DEMAND: re.compile(r".*最大需量.*"),
+    passed_over.COMBINED: re.compile(r".*组合有功.*"),
+    passed_over.REACTIVE_FED_IN: re.compile(
+        r"rrp_r|反向无功(电量)?(_kvarh)?|" + _registers("反向无功").replace(" ", "|")
+    ),
+    passed_over.REACTIVE_PART: re.compile(r".*无功.*|(prp|rrp|rp\d)_r\d{0,2}"),
+}
 # The registers of the meter's own hours: 正向有功尖, PAP_R1, and the identifiers of DL/T 645-2007
 # (00010100 is rate 1, in hexadecimal) and DL/T 698.45 (00100202 is; the total stands before it).
 _OF_HOURS: Final = re.compile(
@@ -75,12 +93,15 @@ _METER_POINTS: Final = ("计量点编号", "测量点编号")
 _READ: Final = {name: ours for ours, names in _READ_NAMES.items() for name in names.split()}
 _MEANT: Final = {name: ours for ours, names in _OPEN_NAMES.items() for name in names.split()}
 _OURS: Final = re.compile(
-    r"meter_point_id|start|kwh|kvarh|export_kwh|register_kwh|register_export_kwh|quality|unit|values|stamps|date|ratio|channel"
+    r"meter_point_id|start|kwh|kvarh|export_kwh|register_kwh|register_export_kwh|register_kvarh"
+    r"|quality|unit|values|stamps|date|ratio|channel"
     r"|p[1-9][0-9]{0,2}"
 )
 _UNITS: Final = {
     "wh": "Wh", "kwh": "kWh", "mwh": "MWh", "瓦时": "Wh", "千瓦时": "kWh", "兆瓦时": "MWh",
+    "varh": "Wh", "kvarh": "kWh", "mvarh": "MWh",
 }  # fmt: skip
+"""Units in names; of reactive energy the unit of energy with the same power of ten."""
 _UNIT: Final = re.compile(rf"(?:(?<=_)|^)({'|'.join(_UNITS)})(?=_|$)")
 _UNREAD: Final = "~"
 _DAY_MINUTES: Final = 1440
@@ -97,11 +118,13 @@ class ColumnNames:
         at_ends: Whether the columns of a wide file were named by the ends of their intervals,
             which is when faces of a register are read.
         units: Our names of columns -> the unit that the written ones say, where they say one.
+        passed_over: Columns of values that are not billed -> the name they are counted under.
     """
 
     names: tuple[str, ...]
     at_ends: bool = False
     units: Mapping[str, str] = field(default_factory=dict)
+    passed_over: Mapping[str, str] = field(default_factory=dict)
 
 
 def name_columns(written: list[str], *, declared: str = "") -> ColumnNames:
@@ -116,13 +139,19 @@ def name_columns(written: list[str], *, declared: str = "") -> ColumnNames:
     """
     found = _name_columns(written, declared)
     said = zip(found.names, map(unit_of, written), strict=True)
-    return replace(found, units={name: unit for name, unit in said if unit})
+    unbilled = zip(found.names, map(_unbilled, written), strict=True)
+    return replace(
+        found,
+        units={name: unit for name, unit in said if unit},
+        passed_over={name: what for name, what in unbilled if what and is_passed_over(name)},
+    )
 
 
 def _name_columns(written: list[str], declared: str) -> ColumnNames:
-    names = _without_lone_registers(_without_passed_over(written))
-    if declared or "unit" in names:
-        names = _with_open_names(names)
+    known = tuple(_known_name(name) for name in written)
+    if declared or "unit" in known:
+        known = _with_open_names(known)
+    names = _without_lone_registers(_without_passed_over(written, known))
     times = [name for name in names if _TIME.fullmatch(name)]
     step = POINT_MINUTES.get(len(times), 0)
     clock = (_TIME.fullmatch(name) for name in times)
@@ -147,7 +176,7 @@ def _with_open_names(names: tuple[str, ...]) -> tuple[str, ...]:
     meant = [_MEANT.get(_key(name), name) for name in names]
     return tuple(
         ours
-        if ours in ("kwh", "export_kwh") and ours not in names and meant.count(ours) == 1
+        if ours in ("kwh", "export_kwh", "kvarh") and ours not in names and meant.count(ours) == 1
         else name
         for name, ours in zip(names, meant, strict=True)
     )
@@ -163,9 +192,9 @@ def is_day(name: str) -> bool:
     return _DAY.fullmatch(name) is not None
 
 
-def _without_passed_over(written: list[str]) -> tuple[str, ...]:
+def _without_passed_over(written: list[str], known_names: tuple[str, ...]) -> tuple[str, ...]:
     """Names of columns, those that are passed over by their places."""
-    names = [_known_name(name) for name in written]
+    names = list(known_names)
     ids = [place for place, name in enumerate(names) if name == "meter_point_id"]
     exact = [place for place in ids if _key(written[place]) in _METER_POINTS]
     for place, name in enumerate(written):
@@ -175,17 +204,23 @@ def _without_passed_over(written: list[str]) -> tuple[str, ...]:
         is_meter = bool(ids) and _METERS.fullmatch(key) is not None
         known = names[place] in _READ.values() or _OURS.fullmatch(names[place]) is not None
         known = known or is_of_hours(names[place])
-        if is_less or is_meter or (not known and _PASSED_OVER.fullmatch(key) is not None):
+        if is_less or is_meter or (not known and (_NO_VALUES.fullmatch(key) or _unbilled(name))):
             names[place] = f"{_UNREAD}{place + 1}"
     return tuple(names)
 
 
+def _unbilled(written: str) -> str:
+    """The name that values of a column are counted under which nothing is billed from."""
+    key = _key(written)
+    return next((name for name, form in _UNBILLED.items() if form.fullmatch(key)), "")
+
+
 def _without_lone_registers(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The same, registers of hours passed over where no total stands beside them."""
+    """The same, registers of hours and reactive ones passed over without a total beside them."""
     if FACES in names:
         return names
     return tuple(
-        f"{_UNREAD}{place}" if is_of_hours(name) else name
+        f"{_UNREAD}{place}" if is_of_hours(name) or name == FACES_REACTIVE else name
         for place, name in enumerate(names, start=1)
     )
 
@@ -199,10 +234,14 @@ def _known_name(written: str) -> str:
     if register:
         return f"{FACES_OF_HOURS}{register}"
     # In another unit, but for that the same name.
-    key = _UNIT.sub(lambda found: found[0].replace(found[1], "kwh"), _key(name))
+    key = _UNIT.sub(_in_kilo, _key(name))
     ours = _OURS.fullmatch(key) is not None or is_of_hours(key)
     other = _UNIT.search(_key(name)) is not None and ours
     return key if other else _READ.get(key, name)
+
+
+def _in_kilo(found: re.Match[str]) -> str:
+    return found[0].replace(found[1], "kvarh" if found[1].endswith("varh") else "kwh")
 
 
 def is_of_hours(name: str) -> bool:

@@ -1,6 +1,7 @@
 """Faces of a meter point's registers to its energies, by what is known of its meters.
 
-The register of all energy taken tells the energies, and that of energy fed in stands beside it.
+The register of all energy taken tells the energies; those of energy fed in and of reactive energy
+stand beside it.
 Where it was said which hours the other registers count, they tell when it was used as far as prices
 ask (`billing.register_hours`).
 """
@@ -16,8 +17,18 @@ import pandas as pd
 
 from gridsecure.billing.readings import MINUTES_COLUMN, ReadingProblem, make_readings
 from gridsecure.billing.register_hours import HoursOf, PlacedRegisters, place_registers
-from gridsecure.billing.registers import FED_IN, GAP, REGISTER, TAKEN, registers_to_readings
+from gridsecure.billing.registers import (
+    FED_IN,
+    GAP,
+    REACTIVE,
+    REGISTER,
+    TAKEN,
+    registers_to_readings,
+)
 from gridsecure.gateway.channels import OF_HOURS, join_channels
+
+_BESIDE: Final = {FED_IN: "export_wh", REACTIVE: "reactive_varh"}
+"""Register -> the column that its energies count for."""
 
 OfFaces = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -64,9 +75,12 @@ def tell_energies(
     faces = faces.reset_index(drop=True)
     register = faces[REGISTER]
     taken, problems = _differenced(faces[register == TAKEN], books.join_meters, known)
-    fed_in, more = _differenced(faces[register == FED_IN], as_they_stand, known)
-    readings = taken if fed_in.empty else join_channels(taken, fed_in)
-    problems += more
+    readings = taken
+    for name, column in _BESIDE.items():
+        other, more = _differenced(faces[register == name], as_they_stand, known)
+        if not other.empty:
+            readings = join_channels(readings, other, column=column)
+        problems += more
     by_hours = faces[register.str.startswith(OF_HOURS)]
     if books.hours_of is None or by_hours.empty or readings.empty:
         return PlacedRegisters(readings, problems, frozenset())
@@ -88,7 +102,7 @@ def tell_energies(
         readings,
         pd.concat(parts, ignore_index=True),
         hours_of=books.hours_of,
-        units_wh=_units_wh(faces[register != FED_IN]),
+        units_wh=_units_wh(faces[~register.isin(list(_BESIDE))]),
     )
     counting = {one.meter_point_id for one in placed.problems}
     problems += tuple(one for one in found if one.meter_point_id in counting)

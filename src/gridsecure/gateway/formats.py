@@ -23,7 +23,7 @@ is for `billing.validation`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +38,7 @@ from gridsecure.billing.interval_lengths import (
     usual_interval,
 )
 from gridsecure.billing.readings import ReadingProblem
-from gridsecure.billing.registers import FED_IN, REGISTER, TAKEN, registers_to_readings
+from gridsecure.billing.registers import FED_IN, REACTIVE, REGISTER, TAKEN, registers_to_readings
 from gridsecure.gateway import foreign_files, format_times
 from gridsecure.gateway import format_cells as cells
 from gridsecure.gateway.cell_tables import (
@@ -47,10 +47,12 @@ from gridsecure.gateway.cell_tables import (
     WIDE,
     CellTable,
     check_columns,
+    count_cells,
     known_lines,
     parse_table,
 )
 from gridsecure.gateway.channels import (
+    FACES,
     OF_HOURS,
     Channels,
     has_channels,
@@ -68,6 +70,7 @@ from gridsecure.gateway.green_button import read_green_button
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
 from gridsecure.gateway.meter_readings import MeterReadings, read_meter_readings
 from gridsecure.gateway.nem12 import MARKET_MINUTES, read_nem12
+from gridsecure.gateway.passed_over import REACTIVE_FED_IN
 from gridsecure.gateway.public_exports import find_export, read_export
 from gridsecure.gateway.table_text import (
     TableText,
@@ -118,6 +121,8 @@ class ReadingsFile:
         meaning: What its values and times were taken for, where anything but the layout said so.
         is_counted: Whether its energies are what registers counted, of which no ratio is told.
         placed: Meter points of which energies of registers stand evenly over their hours.
+        passed_over: How many values it holds beside that are not billed, by the names of
+            `gateway.passed_over`.
     """
 
     readings: pd.DataFrame
@@ -129,6 +134,7 @@ class ReadingsFile:
     meaning: Meaning = NOTHING_SAID
     is_counted: bool = False
     placed: frozenset[str] = frozenset()
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_readings(
@@ -179,14 +185,17 @@ def _read_defined(opened: _OpenFile, meaning: Meaning) -> ReadingsFile | None:
     head = text.head(_HEAD_BYTES)
     if foreign_files.is_nem12(head):
         data = read_nem12(text, timezone=timezone, packed=packed)
-        return _as_defined(data.readings, "nem12", text, lines=data.lines)
+        file = _as_defined(data.readings, "nem12", text, lines=data.lines)
+        return replace(file, passed_over=data.passed_over)
     if foreign_files.is_green_button(head):
-        readings = read_green_button(text, timezone=timezone, packed=packed)
-        return _as_defined(readings, "green-button", text)
+        feed = read_green_button(text, timezone=timezone, packed=packed)
+        file = _as_defined(feed.readings, "green-button", text)
+        return replace(file, passed_over=feed.passed_over)
     if foreign_files.is_meter_readings(head):
         document = read_meter_readings(text, timezone=timezone, packed=packed, meaning=meaning)
         if not document.are_faces:
-            return _as_defined(document.readings, "meter-readings", text)
+            file = _as_defined(document.readings, "meter-readings", text)
+            return replace(file, passed_over=document.passed_over)
         return _read_faces(document, opened)
     return None
 
@@ -237,22 +246,34 @@ def _read_cells(
         return _read_channel(found, timezone, interval, asked)
     are_faces = "register_kwh" in table or asked.values is Values.REGISTER
     channels = split_channels(table, are_faces=are_faces)
+    found = replace(found, passed_over=_with_lines(found.passed_over, channels.passed_over))
     if are_faces:
         return _read_registers(found, channels, (timezone, interval, asked))
     file = _read_channel(replace(found, cells=channels.taken), timezone, interval, asked)
-    if channels.fed_in.empty:
-        return file
-    export = _read_channel(replace(found, cells=channels.fed_in), timezone, interval, asked)
-    if not found.differences:  # who sends a batch is there to send a better one
-        refuse_contradictions(export.readings)
-    joined = join_channels(file.readings.assign(row=range(len(file.readings))), export.readings)
+    joined, problems = file.readings.assign(row=range(len(file.readings))), list(file.problems)
+    for column, lines in (("export_wh", channels.fed_in), ("reactive_varh", channels.reactive)):
+        if lines.empty:
+            continue
+        other = _read_channel(replace(found, cells=lines), timezone, interval, asked)
+        if not found.differences:  # who sends a batch is there to send a better one
+            refuse_contradictions(other.readings)
+        joined = join_channels(joined, other.readings, column=column)
+        problems += other.problems
     rows = joined.pop("row").to_numpy(np.int64)
     return replace(
         file,
         readings=joined,
-        problems=(*file.problems, *export.problems),
+        problems=tuple(problems),
         lines=None if file.lines is None else file.lines[rows],
     )
+
+
+def _with_lines(passed_over: Mapping[str, int], lines: pd.DataFrame) -> Mapping[str, int]:
+    """What is passed over, with lines of reactive energy fed in."""
+    if lines.empty:
+        return passed_over
+    values = [one for one in map(str, lines) if one in ("kwh", FACES) or POINTS.fullmatch(one)]
+    return {**passed_over, REACTIVE_FED_IN: count_cells(lines, values)}
 
 
 def _read_registers(
@@ -266,7 +287,8 @@ def _read_registers(
     as_shown = replace(found, differences=False)
     file = _read_channel(replace(as_shown, cells=channels.taken), *how)
     parts, problems = [file.readings], list(file.problems)
-    others = {} if channels.fed_in.empty else {FED_IN: channels.fed_in}
+    beside = {FED_IN: channels.fed_in, REACTIVE: channels.reactive}
+    others = {name: lines for name, lines in beside.items() if not lines.empty}
     if not found.differences or found.books.hours_of is not None:
         others |= {f"{OF_HOURS}{name}": lines for name, lines in channels.by_hours.items()}
     for name, lines in others.items():
@@ -342,6 +364,7 @@ def _read_channel(
         lines=lines,
         meaning=meaning,
         is_counted=layout == "registers" and "ratio" not in table.columns,
+        passed_over=found.passed_over,
     )
 
 
@@ -431,14 +454,20 @@ def _as_defined(
 
 def _read_faces(document: MeterReadings, opened: _OpenFile) -> ReadingsFile:
     """The register faces of a document, or energies from their differences."""
-    both = ((document.readings, TAKEN), (document.fed_in, FED_IN))
-    faces = pd.concat([one.assign(**{REGISTER: name}) for one, name in both], ignore_index=True)
+    registers = (
+        (document.readings, TAKEN),
+        (document.fed_in, FED_IN),
+        (document.reactive, REACTIVE),
+    )
+    parts = [one.assign(**{REGISTER: name}) for one, name in registers]
+    faces = pd.concat(parts, ignore_index=True)
     file = ReadingsFile(
         faces.assign(minutes=np.int64(0)),
         "registers",
         UNKNOWN,
         opened.text.encoding,
         is_counted=True,
+        passed_over=document.passed_over,
     )
     if not opened.differences:
         return file

@@ -4,7 +4,9 @@ Defined by NAESB REQ.21, "Energy Services Provider Interface"; the codes are tho
 `espi.xsd`. An Atom feed holds entries that point at each other: usage points, their meter readings,
 the reading type of each, and blocks of interval readings. The type says unit, power of ten and
 direction; without one a value means nothing, and nothing is guessed. A reading's cost has a
-multiplier of its own and is not read. Starts are seconds since 1970, so no clock changes them.
+multiplier of its own and is not read. Reactive energy stands beside energy; other quantities, as
+demand or net energy, are passed over and counted. Starts are seconds since 1970, so no clock
+changes them.
 
 It is read within the bounds of `bounded_xml`.
 """
@@ -13,6 +15,8 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -21,17 +25,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.readings import make_readings
+from gridsecure.billing.readings import make_readings, register_columns
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway import passed_over
 from gridsecure.gateway.bounded_xml import read_elements
 from gridsecure.gateway.channels import stand_side_by_side
+from gridsecure.gateway.reading_types import REACTIVE_TAKEN
 from gridsecure.gateway.table_text import TableText, check_reading_count
 
 _ATOM: Final = "{http://www.w3.org/2005/Atom}"
 _ESPI: Final = "{http://naesb.org/espi}"
 _WATT_HOURS: Final = "72"
+_VAR_HOURS: Final = "73"
 _DIRECTIONS: Final = {"": "energy_wh", "0": "energy_wh", "1": "energy_wh", "19": "export_wh"}
 """Forward is energy taken, reverse (19) energy fed in. Net, total and others are not read."""
+_REACTIVE: Final = ("", *map(str, REACTIVE_TAKEN))
 _ELECTRICITY: Final = ("", "0", "1", "2")
 _DELTA: Final = ("", "0", "4")
 """Accumulations whose values are the energies of their own intervals."""
@@ -67,7 +75,19 @@ class _Feed:
     rows: list[tuple[int, int, int, int, str]] = field(default_factory=list)
 
 
-def read_green_button(text: TableText, *, timezone: str, packed: int | None) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True, eq=False)
+class GreenButton:
+    """What a document holds.
+
+    Attributes:
+        passed_over: Values that are not billed, by name.
+    """
+
+    readings: pd.DataFrame
+    passed_over: Mapping[str, int]
+
+
+def read_green_button(text: TableText, *, timezone: str, packed: int | None) -> GreenButton:
     """Read a Green Button document; a meter point is the last part of a usage point's address.
 
     Args:
@@ -87,14 +107,7 @@ def read_green_button(text: TableText, *, timezone: str, packed: int | None) -> 
             reason="readings.empty",
             remedy="Download it again with interval data; bills alone hold none.",
         )
-    rows["minutes"] = _minutes(rows, feed)
-    values = rows["value"].to_numpy(np.int64)
-    energies = np.zeros_like(values)
-    meters, columns = np.empty((2, len(rows)), dtype=object)
-    for own in rows.groupby("entry").indices.values():
-        meters[own], columns[own], tens = _meaning(feed, int(rows["entry"].iloc[own[0]]))
-        energies[own] = _watt_hours(values[own], tens)
-    rows = rows.assign(meter=meters, column=columns, wh=energies)
+    rows, aside = _energies(rows, feed)
     rows["quality"] = rows["quality"].map(lambda code: _QUALITIES.get(code, "questionable"))
     rows = rows.drop(columns=["entry", "seconds", "value"])
     joined = stand_side_by_side(rows, what="The Green Button document")
@@ -106,9 +119,36 @@ def read_green_button(text: TableText, *, timezone: str, packed: int | None) -> 
         quality=joined["quality"].astype("str"),
         minutes=joined["minutes"],
     )
-    if "export_wh" in joined:
-        readings["export_wh"] = joined["export_wh"].to_numpy(np.int64)
-    return readings
+    for column in register_columns(joined):
+        readings[column] = joined[column].to_numpy(np.int64)
+    return GreenButton(readings, aside)
+
+
+def _energies(rows: pd.DataFrame, feed: _Feed) -> tuple[pd.DataFrame, Counter[str]]:
+    """Readings with `meter`, `column`, `wh` and `minutes`, and how many others there are.
+
+    No usage point may be left without energy taken: that is refused, and named by what it has.
+    """
+    kinds = {int(entry): _kind_of(feed, int(entry)) for entry in rows["entry"].unique()}
+    billed = {kind.point for kind in kinds.values() if kind.column in ("energy_wh", "export_wh")}
+    for kind in kinds.values():
+        if kind.point not in billed:
+            raise _nothing_billed(kind)
+    aside = Counter[str]()
+    entries = rows["entry"].to_numpy(np.int64)
+    for entry, count in zip(*np.unique(entries, return_counts=True), strict=True):
+        if not kinds[int(entry)].column:
+            aside[kinds[int(entry)].unbilled] += int(count)
+    rows = rows[np.isin(entries, [n for n, kind in kinds.items() if kind.column])].copy()
+    rows["minutes"] = _minutes(rows, feed)
+    values = rows["value"].to_numpy(np.int64)
+    energies = np.zeros_like(values)
+    meters, columns = np.empty((2, len(rows)), dtype=object)
+    for entry, own in rows.groupby("entry").indices.items():
+        kind = kinds[int(str(entry))]
+        meters[own], columns[own] = kind.point, kind.column
+        energies[own] = _watt_hours(values[own], kind.tens)
+    return rows.assign(meter=meters, column=columns, wh=energies), aside
 
 
 def _parse(data: bytes) -> _Feed:
@@ -178,29 +218,61 @@ def _type_of(feed: _Feed, entry: int) -> dict[str, str]:
     return kinds[0]
 
 
-def _meaning(feed: _Feed, entry: int) -> tuple[str, str, int]:
-    """Meter point, column and power of ten of a block's values."""
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a block's values are.
+
+    Args:
+        point: Its usage point.
+        column: The column that they count for; empty where they are not billed.
+        tens: Power of ten of their unit.
+        unbilled: The name that they are counted under where they are not.
+        is_energy: Whether they are Wh of electricity at all.
+    """
+
+    point: str
+    column: str
+    tens: int = 0
+    unbilled: str = ""
+    is_energy: bool = True
+
+
+def _kind_of(feed: _Feed, entry: int) -> _Kind:
+    """What a block's values are, by its reading type."""
     kind = _type_of(feed, entry)
     own = feed.entries[entry].own if entry < len(feed.entries) else ""
-    point = re.search(r"UsagePoint/([^/]+)", own)
-    column = _DIRECTIONS.get(kind.get("flowDirection", ""))
-    if kind.get("uom") != _WATT_HOURS or kind.get("commodity", "") not in _ELECTRICITY:
-        raise InvalidReadingsError(
-            "The Green Button document holds values that are no Wh of electricity.",
-            reason="readings.unit",
-            remedy="Download the electricity usage alone; its unit (uom) is 72.",
-        )
-    if column is None or kind.get("accumulationBehaviour", "") not in _DELTA or point is None:
-        raise InvalidReadingsError(
-            "The Green Button document holds net or cumulative values, or names no usage point.",
-            reason="readings.format",
-            remedy="Download energies of intervals, delivered (flow direction 1) and received (19)"
-            " apart, with the addresses of their usage points.",
-        )
+    found = re.search(r"UsagePoint/([^/]+)", own)
+    point = found[1] if found else ""
+    unit, flow = kind.get("uom", ""), kind.get("flowDirection", "")
+    column, unbilled = "", passed_over.OTHER
+    is_electric = kind.get("commodity", "") in _ELECTRICITY
+    if is_electric and unit == _WATT_HOURS:
+        column = _DIRECTIONS.get(flow, "")
+    elif is_electric and unit == _VAR_HOURS:
+        column = "reactive_varh" if flow in _REACTIVE else ""
+        unbilled = passed_over.REACTIVE_FED_IN if flow == "19" else passed_over.REACTIVE_PART
+    if kind.get("accumulationBehaviour", "") not in _DELTA or not point:
+        column, unbilled = "", passed_over.FACES if column else unbilled
     tens = kind.get("powerOfTenMultiplier") or "0"
     if not re.fullmatch(r"[-+]?\d{1,2}", tens) or abs(int(tens)) > _MOST_TENS:
         raise _malformed()
-    return point[1], column, int(tens)
+    return _Kind(point, column, int(tens), unbilled, is_electric and unit == _WATT_HOURS)
+
+
+def _nothing_billed(kind: _Kind) -> InvalidReadingsError:
+    """The refusal of a usage point without energy taken."""
+    if not kind.is_energy:
+        return InvalidReadingsError(
+            "The Green Button document holds values that are no Wh of electricity.",
+            reason="readings.unit",
+            remedy="Download the electricity usage as well; its unit (uom) is 72.",
+        )
+    return InvalidReadingsError(
+        "The Green Button document holds net or cumulative values, or names no usage point.",
+        reason="readings.format",
+        remedy="Download energies of intervals, delivered (flow direction 1) and received (19)"
+        " apart, with the addresses of their usage points.",
+    )
 
 
 def _minutes(rows: pd.DataFrame, feed: _Feed) -> NDArray[np.int64]:

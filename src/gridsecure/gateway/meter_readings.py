@@ -16,6 +16,8 @@ import datetime as dt
 import json
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -24,12 +26,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.readings import MINUTE_US, make_readings, moment_us, register_columns
+from gridsecure.billing.readings import (
+    MINUTE_US,
+    REGISTER_COLUMNS,
+    make_readings,
+    moment_us,
+    register_columns,
+)
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.bounded_xml import DEEPEST, Take, read_elements
 from gridsecure.gateway.channels import stand_side_by_side
 from gridsecure.gateway.meanings import Meaning, Stamps
-from gridsecure.gateway.reading_types import ReadingType, is_code, is_daily, read_type
+from gridsecure.gateway.reading_types import (
+    ReadingType,
+    is_code,
+    is_daily,
+    read_type,
+    unbilled_name,
+)
 from gridsecure.gateway.table_text import TableText, check_reading_count
 from gridsecure.month_texts import is_in_years
 
@@ -69,12 +83,16 @@ class MeterReadings:
         readings: A readings frame; where they are faces, its `energy_wh` are those of the register
             of energy taken.
         fed_in: Faces of the register of energy fed in; empty where there is none.
+        reactive: Those of the register of reactive energy, likewise.
+        passed_over: Values that are not billed, by name.
         are_faces: Which of the two it holds.
     """
 
     readings: pd.DataFrame
     fed_in: pd.DataFrame
+    reactive: pd.DataFrame
     are_faces: bool
+    passed_over: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -137,7 +155,7 @@ def read_meter_readings(
             `.energy`, `.conflict`, `.stamps`, `.too-large`, `.too-many` or `.empty`.
     """
     check_reading_count(text.data.count(b"timeStamp") // 2, packed=packed)
-    rows, types = _energies(_parse(text.data))
+    rows, types, aside = _energies(_parse(text.data))
     are_faces = all(kind.is_face for kind in types.values())
     rows = rows[rows["code"].map(lambda code: types[code].is_face == are_faces)]
     rows["column"] = rows["code"].map(lambda code: types[code].column)
@@ -148,18 +166,19 @@ def read_meter_readings(
     if are_faces:
         kept = parts.assign(start=moments).drop(columns="minutes")
         kept = kept.rename(columns={"wh": "energy_wh"})
-        return MeterReadings(
-            _frame(kept[kept["column"] == "energy_wh"], timezone),
-            _frame(kept[kept["column"] == "export_wh"], timezone),
-            are_faces=True,
+        taken, fed_in, reactive = (
+            _frame(kept[kept["column"] == column].drop(columns="column"), timezone)
+            for column in ("energy_wh", *REGISTER_COLUMNS[::-1])
         )
+        return MeterReadings(taken, fed_in, reactive, are_faces=True, passed_over=aside)
     if meaning.stamps is not Stamps.START:
         moments = moments - rows["minutes"].to_numpy() * MINUTE_US
         if meaning.stamps is None:
             _refuse_starts(rows["moment"], rows["minutes"], timezone)
     joined = stand_side_by_side(parts.assign(start=moments), what=_WHAT)
     readings = _frame(joined, timezone)
-    return MeterReadings(readings, readings.iloc[:0], are_faces=False)
+    nothing = readings.iloc[:0]
+    return MeterReadings(readings, nothing, nothing, are_faces=False, passed_over=aside)
 
 
 def _parse(data: bytes) -> _Document:
@@ -270,8 +289,10 @@ def _read_quality(element: ET.Element, space: str) -> str:
     return worst
 
 
-def _energies(document: _Document) -> tuple[pd.DataFrame, dict[str, ReadingType]]:
-    """Readings of energies that are billed, and their types by code.
+def _energies(
+    document: _Document,
+) -> tuple[pd.DataFrame, dict[str, ReadingType], Counter[str]]:
+    """Readings of energies that are billed, their types by code, and how many others there are.
 
     Where a document holds energies of intervals, its register faces are not read; but nothing of a
     meter point may be left out without being named.
@@ -302,7 +323,10 @@ def _energies(document: _Document) -> tuple[pd.DataFrame, dict[str, ReadingType]
     left_out = rows[~rows["meter"].isin(rows.loc[rows["code"].isin(list(taken)), "meter"])]
     if len(left_out):
         raise _refuse_types(left_out["code"].iloc[0])
-    return kept, types
+    aside = Counter[str]()
+    for code, count in rows.loc[~rows["code"].isin(list(types)), "code"].value_counts().items():
+        aside[unbilled_name(str(code))] += int(count)
+    return kept, types, aside
 
 
 def _refuse_types(code: str) -> InvalidReadingsError:

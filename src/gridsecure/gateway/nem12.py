@@ -4,7 +4,7 @@ Its definition is AEMO's "Meter Data File Format Specification NEM12 & NEM13": 2
 channel, 300 records hold its day, 400 records the qualities within a day of quality V. Days are
 those of market time, UTC+10 the whole year, whatever the local clock does. The suffix of a channel
 tells what it counts: E energy taken, B energy fed in, Q reactive energy taken; K, reactive energy
-fed in, is billed nowhere and left out. Channels of one kind (E1, E2) are added up.
+fed in, is billed nowhere and counted. Channels of one kind (E1, E2) are added up.
 
 It is read here and not by a library, because those take the numbers for binary fractions.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
@@ -22,9 +23,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.energy_text import EnergyStatus, kwh_to_wh
-from gridsecure.billing.readings import MINUTE_US, make_readings, moment_us
+from gridsecure.billing.readings import MINUTE_US, NO_REGISTER, make_readings, moment_us
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.format_cells import quality_word
+from gridsecure.gateway.passed_over import REACTIVE_FED_IN
 from gridsecure.gateway.table_text import TableText, check_line_lengths, check_reading_count
 
 MARKET_MINUTES: Final = 600
@@ -66,10 +68,16 @@ class _Day:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeterData:
-    """Readings of a file, and the line that each stands on."""
+    """Readings of a file.
+
+    Attributes:
+        lines: The line that each stands on.
+        passed_over: Values that are not billed, by name.
+    """
 
     readings: pd.DataFrame
     lines: NDArray[np.int64]
+    passed_over: Mapping[str, int]
 
 
 def read_nem12(text: TableText, *, timezone: str, packed: int | None = None) -> MeterData:
@@ -87,7 +95,8 @@ def read_nem12(text: TableText, *, timezone: str, packed: int | None = None) -> 
     # Fields are a few more than readings, and are counted before any is taken.
     check_line_lengths(text)
     check_reading_count(text.data.count(b","), packed=packed)
-    days = _latest(_read_days(text))
+    every = _read_days(text)
+    days = _latest([day for day in every if day.channel.suffix[0] in _COLUMNS])
     frames = [
         _read_length([day for day in days if day.channel.minutes == minutes], minutes)
         for minutes in sorted({day.channel.minutes for day in days})
@@ -105,11 +114,17 @@ def read_nem12(text: TableText, *, timezone: str, packed: int | None = None) -> 
     for suffix in ("B", "Q"):
         if suffix in suffixes:
             readings[_COLUMNS[suffix]] = whole[_COLUMNS[suffix]].to_numpy(np.int64)
-    return MeterData(readings, whole["line"].to_numpy(np.int64))
+    if "Q" in suffixes:
+        metered = {day.channel.nmi for day in days if day.channel.suffix[0] == "Q"}
+        lacks = ~readings["meter_point_id"].isin(metered)
+        readings.loc[lacks, _COLUMNS["Q"]] = NO_REGISTER
+    cells = sum(sum(map(bool, day.cells)) for day in every if day.channel.suffix[0] not in _COLUMNS)
+    passed_over = {REACTIVE_FED_IN: cells} if cells else {}
+    return MeterData(readings, whole["line"].to_numpy(np.int64), passed_over)
 
 
 def _read_days(text: TableText) -> list[_Day]:
-    """The days of all channels that are billed."""
+    """The days of all channels, of which some are billed."""
     days: list[_Day] = []
     channel: _Channel | None = None
     for number, line in enumerate(text.data.decode().split("\n"), start=1):
@@ -124,8 +139,7 @@ def _read_days(text: TableText) -> list[_Day]:
             days[-1].parts.append(_read_part(fields, number, days[-1]))
         elif fields[0] not in {"", "100", "400", "500", "900"}:
             raise _malformed(number)
-    days = [day for day in days if day.channel.suffix[0] in _COLUMNS]
-    if not days:
+    if not any(day.channel.suffix[0] in _COLUMNS for day in days):
         raise InvalidReadingsError(
             "The file holds no readings.",
             reason="readings.empty",

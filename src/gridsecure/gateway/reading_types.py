@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from gridsecure.gateway import passed_over
+
 _CODE: Final = re.compile(r"\d{1,5}(\.-?\d{1,5}){17}")
 _MOST_TENS: Final = 9
 
@@ -30,8 +32,10 @@ _DELTA: Final = 4
 _ALL_PHASES: Final = (0, 224)
 _TAKEN: Final = (0, 1)
 _FED_IN: Final = (19,)
-_REACTIVE_TAKEN: Final = (0, 1, 5)
+REACTIVE_TAKEN: Final = (0, 1, 5)
 """Flow of reactive energy: forward, or the first and second quadrants together."""
+_REACTIVE_FED_IN: Final = (19, 13)
+"""Likewise: reverse, or the third and fourth quadrants together."""
 _PERIODS: Final = {6: 5, 1: 10, 2: 15, 5: 30, 7: 60}
 """Measuring period -> minutes."""
 _DAILY_MACRO: Final = 11
@@ -48,6 +52,7 @@ class _Part(IntEnum):
     FLOW = 4
     COMMODITY = 5
     KIND = 6
+    TOU = 11
     PHASES = 14
     MULTIPLIER = 15
     UNIT = 16
@@ -107,6 +112,20 @@ def read_type(code: str) -> ReadingType | None:
     return ReadingType(column, minutes, tens)
 
 
+def unbilled_name(code: str) -> str:
+    """The name that values of a type are counted under which nothing is billed from."""
+    if not is_code(code):
+        return passed_over.OTHER
+    parts = _parts(code)
+    if parts[_Part.UNIT] == _VAR_HOURS:
+        is_fed_in = parts[_Part.FLOW] in _REACTIVE_FED_IN
+        return passed_over.REACTIVE_FED_IN if is_fed_in else passed_over.REACTIVE_PART
+    if read_type(code) is not None:
+        return passed_over.FACES
+    is_part = any(parts[_Part.TOU : _Part.PHASES]) and parts[_Part.UNIT] == _WATT_HOURS
+    return passed_over.BY_HOURS if is_part else passed_over.OTHER
+
+
 def _parts(code: str) -> list[int]:
     return [int(part) for part in code.split(".")]
 
@@ -132,5 +151,5 @@ def _column(parts: list[int]) -> str | None:
         if flow in _TAKEN:
             return "energy_wh"
         return "export_wh" if flow in _FED_IN else None
-    is_reactive = parts[_Part.UNIT] == _VAR_HOURS and flow in _REACTIVE_TAKEN
+    is_reactive = parts[_Part.UNIT] == _VAR_HOURS and flow in REACTIVE_TAKEN
     return "reactive_varh" if is_reactive else None

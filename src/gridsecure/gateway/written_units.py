@@ -1,5 +1,8 @@
 """Units of a table's energies: Wh, kWh and MWh, as lines, header or source say.
 
+Reactive energy is in varh, kvarh and Mvarh. Where its column or its line says none, its power of
+ten is that of the energies beside it.
+
 A unit is said by a column `unit` for each line, by the name of a column, or by whoever declared the
 source; where several say it, they have to agree, and where nobody does, it is kWh. Numbers are
 moved by whole places of their text, so nothing is rounded and no binary fraction comes into it.
@@ -17,6 +20,7 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.energy_text import EnergyStatus, kwh_to_wh
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.channels import FACES_REACTIVE, reactive_lines
 from gridsecure.gateway.format_cells import line_problems
 from gridsecure.gateway.meanings import Unit
 from gridsecure.gateway.written_numbers import decimal_mark, to_plain
@@ -25,6 +29,9 @@ KWH: Final[Unit] = "kWh"
 _PLACES: Final[Mapping[str, int]] = {"Wh": -3, KWH: 0, "MWh": 3}
 UNITS: Final[Mapping[str, Unit]] = {"wh": "Wh", "kwh": KWH, "mwh": "MWh"}
 """By their names in small letters."""
+_REACTIVE_UNITS: Final[Mapping[str, Unit]] = {"varh": "Wh", "kvarh": KWH, "mvarh": "MWh"}
+"""Of reactive energy, by their names -> the unit of energy with the same power of ten."""
+_REACTIVE: Final = ("kvarh", FACES_REACTIVE)
 _DECIMAL: Final = re.compile(r"([-+]?)(\d*)(?:\.(\d*))?")
 
 
@@ -43,7 +50,7 @@ def to_kwh(table: pd.DataFrame, said: Mapping[str, str], *, declared: str = "") 
     codes, units = _units_of_lines(table, declared)
     if {*units, *said.values()} <= {"", KWH}:
         return table
-    for column in (name for name, unit in said.items() if unit):
+    for column in (name for name, unit in said.items() if unit and name not in _REACTIVE):
         others = np.array([one != said[column] for one in units])[codes]
         _check_agreement(table, others, column=f"{said[column]} for {column}", declared=declared)
     mark = decimal_mark(table[column].astype("str") for column in said)
@@ -61,16 +68,22 @@ def _units_of_lines(table: pd.DataFrame, declared: str) -> tuple[NDArray[np.int6
         return np.zeros(len(table), dtype=np.int64), [declared or KWH]
     codes, found = pd.factorize(table["unit"])
     written = [str(one).strip().lower() for one in found]
-    units = [UNITS.get(one, "" if one else declared) for one in written]
+    known = {**UNITS, **_REACTIVE_UNITS, "": declared}
+    units = [known.get(one, "") for one in written]
+    reactive = reactive_lines(table)
     for code, unit in enumerate(units):
-        if not unit:
+        own = codes == code
+        is_reactive = written[code] in _REACTIVE_UNITS
+        unread = own & (reactive != is_reactive) if unit and written[code] else own & (not unit)
+        if unread.any():
             raise _refused(
                 table,
-                codes == code,
+                unread,
                 "Line {line} says no unit that is read.",
-                "Write Wh, kWh or MWh on every line; GridSecure never guesses a factor.",
+                "Write Wh, kWh or MWh on every line, and varh, kvarh or Mvarh on lines of reactive"
+                " energy; GridSecure never guesses a factor.",
             )
-        if declared and unit != declared:
+        if declared and unit not in ("", declared):
             raise _refused(
                 table,
                 codes == code,

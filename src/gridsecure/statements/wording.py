@@ -216,6 +216,37 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "有 {superseded} 个读数已由质量更好的读数替代。",
         "{superseded} readings were replaced by readings of better quality.",
     ),
+    "notice_passed-over-reactive-fed-in": (
+        "文件中有 {count} 个不用于计费的数值：反向无功电量。",
+        "The file has {count} values that no bill counts: reactive energy fed in.",
+    ),
+    "notice_passed-over-reactive-part": (
+        "文件中有 {count} 个不用于计费的数值：分象限、分时段或没有对应电量的无功电量。",
+        "The file has {count} values that no bill counts: "
+        "reactive energy of a quadrant, of hours, or without a total of energy.",
+    ),
+    "notice_passed-over-by-hours": (
+        "文件中有 {count} 个不用于计费的数值：没有总电量的分时段电量，或分时段上网电量。",
+        "The file has {count} values that no bill counts: "
+        "energy by hours that no total stands beside, or fed in by hours.",
+    ),
+    "notice_passed-over-combined-energy": (
+        "文件中有 {count} 个不用于计费的数值：组合有功电量。",
+        "The file has {count} values that no bill counts: combined energy of both directions.",
+    ),
+    "notice_passed-over-demand": (
+        "文件中有 {count} 个不用于计费的数值：需量。",
+        "The file has {count} values that no bill counts: demand.",
+    ),
+    "notice_passed-over-register-faces": (
+        "文件中有 {count} 个不用于计费的数值：时段电量之外的示值。",
+        "The file has {count} values that no bill counts: faces of registers beside intervals.",
+    ),
+    "notice_passed-over-other-quantity": (
+        "文件中有 {count} 个不用于计费的数值：其他量，例如功率、电压、净电量或费用。",
+        "The file has {count} values that no bill counts: "
+        "other quantities, such as power, voltage, net energy or cost.",
+    ),
     "notice_readings-future": (
         "有 {future} 个读数的时段尚未结束；本结果仅为试算。",
         "{future} readings end in the future; this is a what-if, not a bill.",

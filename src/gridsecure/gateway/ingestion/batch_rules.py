@@ -88,6 +88,7 @@ class Counts:
         months: How many accepted readings lie in each; none in one that faces at its end tell of.
         meter_points: How many accepted readings there are of each.
         has_faces: Whether they are faces of registers.
+        passed_over: Values of the body that are not billed, by name.
     """
 
     timezone: str
@@ -100,6 +101,7 @@ class Counts:
     months: Counter[str] = field(default_factory=Counter)
     meter_points: Counter[str] = field(default_factory=Counter)
     has_faces: bool = False
+    passed_over: Counter[str] = field(default_factory=Counter)
     _list: Sm3 = field(default_factory=Sm3)
 
     def add(

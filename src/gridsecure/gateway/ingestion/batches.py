@@ -284,7 +284,9 @@ def _write(
 ) -> Counts:
     """Write a batch's readings and count them."""
     counts = Counts(zone.timezone, zone.cycle_day, note)
-    for readings in read_body(body, source=arrival.source, timezone=zone.timezone):
+    for readings in read_body(
+        body, source=arrival.source, timezone=zone.timezone, passed_over=counts.passed_over
+    ):
         columns = _columns(readings)
         broken = broken_rules(columns, scope=arrival.source.meter_points, at=arrival.at)
         counts.add(columns, broken, are_faces=REGISTER in readings)
@@ -364,6 +366,7 @@ def prepare_batch(
         without_contract=sum(
             count for name, count in counts.meter_points.items() if name not in contracted
         ),
+        passed_over=dict(sorted(counts.passed_over.items())),
         first=first,
         last=last,
         months={month: _as_sent(months[month]) for month in sorted(counts.months)},

@@ -11,6 +11,7 @@ kept of each. What else only the whole would tell has to be declared: that times
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -56,7 +57,9 @@ _LINE: Final = re.compile(r"\b([Ll])ine (\d+)")
 _LINES: Final = re.compile(r"\b(\d[\d,]*) lines?\b")
 
 
-def read_body(body: SpooledBody, *, source: Source, timezone: str) -> Iterator[pd.DataFrame]:
+def read_body(
+    body: SpooledBody, *, source: Source, timezone: str, passed_over: Counter[str] | None = None
+) -> Iterator[pd.DataFrame]:
     """Read a batch: one readings frame, or one after the other of a large body.
 
     Faces of registers are given as they stand, for their neighbours may come in another batch.
@@ -66,6 +69,7 @@ def read_body(body: SpooledBody, *, source: Source, timezone: str) -> Iterator[p
             `readings` and, before it, their `unit`; lines of JSON, or Parquet. CSV and JSON may be
             compressed by gzip or Zstandard.
         timezone: The gateway's, which starts are given in.
+        passed_over: Where values of it that are not billed are counted, by name.
 
     Raises:
         InvalidReadingsError: It cannot be taken in as a whole, whatever was given out before; as
@@ -73,12 +77,15 @@ def read_body(body: SpooledBody, *, source: Source, timezone: str) -> Iterator[p
     """
     with body.open() as file:
         is_parquet = file.read(4) == PARQUET
+    aside = Counter[str]() if passed_over is None else passed_over
     found = _read_parquet(body, source) if is_parquet else _read_text(body, source)
-    for readings in found:
+    for file in found:
+        aside.update(file.passed_over)
+        readings = file.readings
         yield readings.assign(start=readings["start"].dt.tz_convert(timezone))
 
 
-def _read_text(body: SpooledBody, source: Source) -> Iterator[pd.DataFrame]:
+def _read_text(body: SpooledBody, source: Source) -> Iterator[ReadingsFile]:
     text = UnfoldedBody(body)
     first = text.read(WHOLE_BYTES + 1)
     if len(first) > WHOLE_BYTES and _is_divisible(kind := kind_of(first), source):
@@ -114,7 +121,7 @@ def _too_large() -> InvalidReadingsError:
     )
 
 
-def _read_whole(data: bytes, source: Source, *, packed: int | None) -> pd.DataFrame:
+def _read_whole(data: bytes, source: Source, *, packed: int | None) -> ReadingsFile:
     # Before anything is taken apart: no reading is without a line or a brace, nor a point of a
     # wide line without a comma.
     check_reading_count(max(map(data.count, (b"\n", b"{"))), packed=None)
@@ -131,7 +138,7 @@ def _read_whole(data: bytes, source: Source, *, packed: int | None) -> pd.DataFr
     return _checked(_read(data, source, source.meaning), source)
 
 
-def _read_table(cells: BodyCells, source: Source) -> pd.DataFrame:
+def _read_table(cells: BodyCells, source: Source) -> ReadingsFile:
     piece = Piece(cells, HEADER_LINES, before=0)
     try:
         return _checked(_read(cells, source, source.meaning), source)
@@ -139,7 +146,7 @@ def _read_table(cells: BodyCells, source: Source) -> pd.DataFrame:
         raise _placed(error, piece) from error
 
 
-def _read_parquet(body: SpooledBody, source: Source) -> Iterator[pd.DataFrame]:
+def _read_parquet(body: SpooledBody, source: Source) -> Iterator[ReadingsFile]:
     with body.open() as file:
         opened = open_parquet(file, size=body.size, declared=source.unit)
         kind = kind_of_columns([*opened.names.ours.values()])
@@ -160,7 +167,7 @@ def _numbered(tables: Iterator[BodyCells]) -> Iterator[Piece]:
 
 def _read_pieces(
     pieces: Iterator[Piece], body: SpooledBody, source: Source, kind: BodyKind
-) -> Iterator[pd.DataFrame]:
+) -> Iterator[ReadingsFile]:
     """Readings of piece after piece, and at the end what all of them together tell."""
     stamps = Stamps.START if kind.needs_starts else source.meaning.stamps
     values = None if kind.says_values else Values.INTERVAL
@@ -168,8 +175,7 @@ def _read_pieces(
     risen, count = RisenValues(), 0
     for piece in pieces:
         try:
-            file = _read(piece.data, source, meaning)
-            readings = _checked(file, source)
+            file = _checked(_read(piece.data, source, meaning), source)
         except InvalidReadingsError as error:
             raise _placed(error, piece) from error
         if file.encoding != "utf-8":
@@ -178,11 +184,11 @@ def _read_pieces(
                 reason="readings.encoding",
                 remedy=f"Send it in UTF-8, or in batches of at most {WHOLE_BYTES >> 20} MiB.",
             )
-        count += len(readings)
+        count += len(file.readings)
         check_reading_count(count, packed=body.size)
-        if not kind.says_values and REGISTER not in readings:
-            risen.add(readings)
-        yield readings
+        if not kind.says_values and REGISTER not in file.readings:
+            risen.add(file.readings)
+        yield file
     risen.check()
 
 
@@ -197,8 +203,8 @@ def _read(data: bytes | BodyCells, source: Source, meaning: Meaning) -> Readings
     return read_readings(data, timezone=zone, interval=interval, meaning=meaning, differences=False)
 
 
-def _checked(found: ReadingsFile, source: Source) -> pd.DataFrame:
-    """Its readings, unless they are none that a batch can hold; or its faces, with `COUNTED`."""
+def _checked(found: ReadingsFile, source: Source) -> ReadingsFile:
+    """The same with readings that a batch can hold, or with faces and `COUNTED`."""
     if source.formats and found.layout not in source.formats:
         raise InvalidReadingsError(
             f"The batch is of the format {found.layout}, which the source did not declare.",
@@ -206,7 +212,7 @@ def _checked(found: ReadingsFile, source: Source) -> pd.DataFrame:
             remedy=f"Send {' or '.join(source.formats)}, or declare the format as well.",
         )
     if found.layout == "registers":
-        return found.readings.assign(**{COUNTED: found.is_counted})
+        return replace(found, readings=found.readings.assign(**{COUNTED: found.is_counted}))
     if source.stamps == "end" and (found.readings["minutes"] == 0).any():
         raise InvalidReadingsError(
             "A meter point has too few readings to tell where their intervals begin.",
@@ -214,7 +220,7 @@ def _checked(found: ReadingsFile, source: Source) -> pd.DataFrame:
             remedy="Send two neighbouring readings of each meter point at least, or starts, or"
             " declare how long the source's intervals are.",
         )
-    return found.readings
+    return found
 
 
 def _placed(error: InvalidReadingsError, piece: Piece) -> InvalidReadingsError:

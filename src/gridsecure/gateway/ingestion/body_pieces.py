@@ -14,7 +14,7 @@ from typing import Final
 
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files
-from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN
+from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN, FACES_REACTIVE
 from gridsecure.gateway.column_names import name_columns
 from gridsecure.gateway.daily_values import is_daily, is_matrix
 from gridsecure.gateway.ingestion.body_tables import (
@@ -40,8 +40,8 @@ _LIST: Final = re.compile(
 )
 _MEMBER: Final = re.compile(rb'"([^"\\]{1,64})"\s*:')
 _LIST_END: Final = re.compile(rb"\s*\]\s*(\}?)\s*\Z")
-_OF_CHANNELS: Final = frozenset((CHANNEL, FACES_FED_IN))
-"""Columns of which all lines together are needed: both channels are joined."""
+_OF_CHANNELS: Final = frozenset((CHANNEL, FACES_FED_IN, FACES_REACTIVE))
+"""Columns of which all lines together are needed: channels are joined."""
 _MARKS: Final = (b"\xff\xfe", b"\xfe\xff", SIGNATURE)
 
 _Cut = Callable[[bytes], tuple[int, int] | None]

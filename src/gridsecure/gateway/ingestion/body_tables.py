@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import InvalidReadingsError
-from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN
+from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN, FACES_REACTIVE
 from gridsecure.gateway.column_names import ColumnNames, is_of_hours, name_columns
 from gridsecure.gateway.ingestion.parquet_pages import measure_pages
 from gridsecure.gateway.ingestion.unfolding import bound_of, unfolds_too_far
@@ -45,12 +45,12 @@ from gridsecure.gateway.written_units import UNITS
 PARQUET: Final = b"PAR1"
 HEADER_LINES: Final = 1
 """Lines that a file would have before the first of the cells."""
-_ENERGIES: Final = frozenset(("kwh", "kvarh", "export_kwh", FACES, FACES_FED_IN))
+_ENERGIES: Final = frozenset(("kwh", "kvarh", "export_kwh", FACES, FACES_FED_IN, FACES_REACTIVE))
 _NAMES: Final = _ENERGIES | frozenset(
     ("meter_point_id", "start", CHANNEL, "quality", "unit", "values", "stamps")
 )
-_REACTIVE: Final = "kvarh"
-_OF_UNIT: Final = _ENERGIES - {_REACTIVE}
+_REACTIVE: Final = frozenset(("kvarh", FACES_REACTIVE))
+_OF_UNIT: Final = _ENERGIES - _REACTIVE
 _UNIT_KEY: Final = b"unit"
 _LONGEST_TEXT: Final = 256
 _UNSAFE: Final = r'[",;\t\r\n]'
@@ -380,7 +380,7 @@ def _parquet_names(schema: pa.Schema, said: str | None, *, declared: Unit) -> Bo
     is_open = not unit and "unit" not in named.names
     for name, own in ours.items():
         in_field = fields[name]
-        if own == _REACTIVE and in_field is not None and in_field.lower() != _REACTIVE:
+        if own in _REACTIVE and in_field is not None and in_field.lower() != "kvarh":
             raise _other_unit(name)
         if own not in _OF_UNIT:
             continue
