@@ -79,7 +79,7 @@ def columns_csv(
     """
     lines = [
         ",".join(
-            ["序号", "计量点编号", "通信地址", "冻结时间", *headers.values(), "正向无功总电能"]
+            ["序号", "计量点编号", "通信地址", "冻结时间", *headers.values(), "反向无功总电能"]
         )
     ]
     for number, ((name, day), own) in enumerate(faces.iterrows(), start=1):

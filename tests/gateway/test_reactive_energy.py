@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from gridsecure.billing.contracts import default_contracts
+from gridsecure.billing.register_hours import put_back
 from gridsecure.billing.settlements import settle
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.batch_readings import meter_books, read_month_batches
-from gridsecure.gateway.books.months import MonthContracts
+from gridsecure.gateway.books.months import MeterDays, MonthContracts
 from gridsecure.gateway.formats import read_readings
 from gridsecure.gateway.ingestion.bodies import read_body
 from gridsecure.gateway.ingestion.sources import Source
@@ -179,6 +180,42 @@ def test_faces_of_a_reactive_register_come_in_batches_of_any_form(tmp_path):
         assert len(told) == 744
         figures = told[["energy_wh", "reactive_varh"]].drop_duplicates()
         assert figures.to_numpy().tolist() == [[500, 200]]
+
+
+def test_registers_of_hours_and_ratios_leave_a_register_that_is_none_alone(tmp_path):
+    """Beside one with reactive faces stands a meter point without, with hours of its own."""
+    days = pd.date_range("2026-07-01", "2026-08-01", freq="D", tz=ZONE)
+    rows = []
+    for n, start in enumerate(days):
+        at = f"{start:%Y-%m-%dT%H:%M}"
+        rows += [f"a,{at},import,{100 + 24 * n}", f"a,{at},import/1,{50 + 8 * n}"]
+        rows += [f"a,{at},import/2,{50 + 16 * n}"]
+        rows += [f"b,{at},import,{100 + 24 * n}", f"b,{at},reactive,{9 + 12 * n}"]
+    body = "\n".join(["meter_point_id,start,channel,register_kwh", *rows, ""])
+    hours = "1=00:00-08:00 2=08:00-24:00"
+    always = (date(2026, 1, 1), date(2027, 1, 1))
+    meters = [
+        MeterDays(name, always, 10, -1, -1, hours if name == "a" else "") for name in ("a", "b")
+    ]
+    contracts = MonthContracts(default_contracts(["a", "b"]), meters=tuple(meters))
+    told = read_month_batches(
+        [batch(tmp_path, body)],
+        period=month_period("2026-07", timezone=ZONE),
+        books=meter_books(contracts, timezone=ZONE),
+    )
+    sums = told.readings.groupby("meter_point_id")[["energy_wh", "reactive_varh"]]
+    assert told.placed == {"a"}
+    assert sums.sum().loc["b"].tolist() == [7_440_000, 3_720_000]
+    assert (sums.sum().loc["a", "energy_wh"], sums.max().loc["a", "reactive_varh"]) == (
+        7_440_000,
+        -1,
+    )
+    sent = told.readings.iloc[:1].assign(
+        start=pd.Timestamp("2026-07-05 09:00", tz=ZONE), minutes=60
+    )
+    back = put_back(told, [sent]).readings
+    whole = back[(back["meter_point_id"] == "a") & (back["minutes"] == 1440)]
+    assert whole[["energy_wh", "reactive_varh"]].to_numpy().tolist() == [[240_000, -1]]
 
 
 def test_a_document_of_green_button_has_reactive_energy_and_counts_the_rest():

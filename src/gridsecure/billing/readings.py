@@ -158,6 +158,25 @@ def register_columns(readings: pd.DataFrame) -> list[str]:
     return [column for column in REGISTER_COLUMNS if column in readings]
 
 
+def add_registers(readings: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Energies and registers added up by some columns; a register that is none stays none.
+
+    Args:
+        readings: A readings frame with `minutes` and the columns to group by.
+
+    Returns:
+        The keys, `energy_wh`, registers and `minutes`, sorted by the keys.
+    """
+    registers = register_columns(readings)
+    columns = ["energy_wh", *registers, MINUTES_COLUMN]
+    grouped = readings.groupby(keys, sort=True)
+    sums = grouped[columns].sum()
+    if registers:
+        least = grouped[registers].min()
+        sums[registers] = sums[registers].where(least != NO_REGISTER, NO_REGISTER)
+    return sums.reset_index()
+
+
 def join_readings(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Put readings frames together; a register that only some have is `NO_REGISTER` in the others.
 

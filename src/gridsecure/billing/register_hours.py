@@ -31,7 +31,9 @@ from gridsecure.billing.readings import (
     DAY_MINUTES,
     INTERVAL_MINUTES,
     MINUTE_US,
+    NO_REGISTER,
     ReadingProblem,
+    add_registers,
     join_readings,
     register_columns,
     start_us,
@@ -269,11 +271,10 @@ def _daily(totals: pd.DataFrame) -> NDArray[np.object_]:
 def _whole_days(readings: pd.DataFrame, more: list[str]) -> pd.DataFrame:
     """Sums of local days that readings fill: `_KEY`, `energy_wh`, other registers, `more`."""
     usable = readings[readings["quality"] != "missing"]
-    columns = ["energy_wh", *register_columns(usable)]
     table = usable.assign(
         meter_point_id=usable["meter_point_id"].astype("str"), day=usable["start"].dt.normalize()
     )
-    days = table.groupby([*_KEY, *more], sort=True)[[*columns, "minutes"]].sum().reset_index()
+    days = add_registers(table, [*_KEY, *more])
     length = (days["day"] + _LONGEST_DAY).dt.normalize() - days["day"]
     whole = length == pd.to_timedelta(days["minutes"], unit="min")
     filled: pd.DataFrame = days[whole].drop(columns="minutes")
@@ -331,7 +332,10 @@ def _blocks(
         "minutes": np.int64(hours.step),
     }
     for name in register_columns(like):
-        readings[name] = _divided(days[name].to_numpy(np.int64), rows)
+        told = days[name].to_numpy(np.int64)
+        readings[name] = np.where(
+            told[rows] == NO_REGISTER, NO_REGISTER, _divided(np.maximum(told, 0), rows)
+        )
     frame = pd.DataFrame(readings)
     return frame[list(like)].astype({"meter_point_id": "str", "quality": "str"})
 
@@ -389,9 +393,9 @@ def put_back(told: PlacedRegisters, sent: Sequence[pd.DataFrame]) -> PlacedRegis
     back = are_parts & pd.MultiIndex.from_frame(keyed[_KEY]).isin(of_sent)
     if not back.any():
         return told
-    how = dict.fromkeys(told.readings.columns.drop("meter_point_id"), "first")
-    how |= dict.fromkeys(["energy_wh", *register_columns(keyed)], "sum")
-    days = keyed[back].groupby(_KEY, sort=False).agg(how).reset_index()
+    first = keyed[back].groupby(_KEY, sort=True).first().reset_index()
+    added = add_registers(keyed[back], _KEY)
+    days = first.assign(**{name: added[name] for name in added if name not in _KEY})
     days = days.assign(minutes=np.int64(DAY_MINUTES))[list(told.readings)]
     readings = pd.concat([told.readings[~back], days], ignore_index=True)
     still = told.readings.loc[are_parts & ~back, "meter_point_id"].astype("str").unique()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.readings import (
     MINUTE_US,
+    NO_REGISTER,
     QUALITIES,
     ReadingProblem,
     register_columns,
@@ -93,8 +94,12 @@ def _refuse_unknown_quality(rows: pd.DataFrame) -> None:
 
 
 def _refuse_negative(rows: pd.DataFrame) -> None:
-    registers = [name for name in register_columns(rows) if (rows[name] < 0).any()]
-    below = rows[(rows[["energy_wh", *registers]] < 0).any(axis=1)]
+    below = rows["energy_wh"] < 0
+    for name in register_columns(rows):
+        # Whoever has no such register has it on no line.
+        highest = rows.groupby("meter_point_id", observed=True)[name].transform("max")
+        below |= (rows[name] < 0) & (highest != NO_REGISTER)
+    below = rows[below]
     if below.empty:
         return
     raise _refusal(

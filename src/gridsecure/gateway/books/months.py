@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.contracts import default_contracts
-from gridsecure.billing.readings import register_columns
+from gridsecure.billing.readings import NO_REGISTER, register_columns
 from gridsecure.billing.register_hours import Span
 from gridsecure.periods import BillingPeriod
 
@@ -155,8 +155,14 @@ class MonthContracts:
             own = _within(one.days, one.meter_point_id, names, local)
             factors[affected[own]] = one.multiplier
         columns = ("energy_wh", *register_columns(readings))
-        energies = {name: readings[name].to_numpy(np.int64) * factors for name in columns}
-        return readings.assign(**energies)
+        told = {name: readings[name].to_numpy(np.int64) for name in columns}
+        none = dict.fromkeys(register_columns(readings), NO_REGISTER)
+        return readings.assign(
+            **{
+                name: np.where(values == none.get(name), values, values * factors)
+                for name, values in told.items()
+            }
+        )
 
     def hours_of(self, names: pd.Series[str], days: pd.DatetimeIndex) -> NDArray[np.object_]:
         """The register hours of meter points on days; empty where nobody stated them.
