@@ -395,7 +395,7 @@ def put_back(told: PlacedRegisters, sent: Sequence[pd.DataFrame]) -> PlacedRegis
         return told
     first = keyed[back].groupby(_KEY, sort=True).first().reset_index()
     added = add_registers(keyed[back], _KEY)
-    days = first.assign(**{name: added[name] for name in added if name not in _KEY})
+    days = first.assign(**{str(name): added[name] for name in added if name not in _KEY})
     days = days.assign(minutes=np.int64(DAY_MINUTES))[list(told.readings)]
     readings = pd.concat([told.readings[~back], days], ignore_index=True)
     still = told.readings.loc[are_parts & ~back, "meter_point_id"].astype("str").unique()

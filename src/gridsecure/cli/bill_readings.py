@@ -94,12 +94,12 @@ def _refuse_unknown_quality(rows: pd.DataFrame) -> None:
 
 
 def _refuse_negative(rows: pd.DataFrame) -> None:
-    below = rows["energy_wh"] < 0
+    is_below = rows["energy_wh"] < 0
     for name in register_columns(rows):
         # Whoever has no such register has it on no line.
         highest = rows.groupby("meter_point_id", observed=True)[name].transform("max")
-        below |= (rows[name] < 0) & (highest != NO_REGISTER)
-    below = rows[below]
+        is_below |= (rows[name] < 0) & (highest != NO_REGISTER)
+    below = rows[is_below]
     if below.empty:
         return
     raise _refusal(
