@@ -32,6 +32,10 @@ def desk(tmp_path_factory):
         for name, (file, kwh) in zip(names[:3], sizes.items(), strict=True):
             text = f"meter_point_id,start,kwh\n{name},2026-07-01 00:00,{kwh}\n"
             (folder / f"{file}.csv").write_text(text)
+        contracts = services.world.contracts()
+        shop = contracts.loc[contracts["customer_class"] != "household", "meter_point_id"].iloc[0]
+        text = f"meter_point_id,valid_from,contracted_kva\n{shop},{MONTH}-01,77\n"
+        (folder / "right.csv").write_text(text)
         yield folder
         services.close()
 
@@ -77,6 +81,24 @@ def test_a_small_order_is_carried_out_at_once_and_says_why(desk):
     assert (code, json.loads(told)["state"]) == (0, "done"), told
     unsaid = run(desk, "ann", "start", MONTH, "--readings", str(desk / "little.csv"))
     assert (unsaid[0], "approval.reason" in unsaid[1]) == (1, True), unsaid
+
+
+def test_corrected_books_wait_for_another_operator_and_say_how_many_they_differ_in(desk):
+    given = ("start", MONTH, "--books", "--reason", "another transformer")
+    code, told = run(desk, "ann", *given)
+    assert (code, "correction.same-books" in told) == (1, True), told
+    own = ("--key", str(desk / "ann.key"), *ADDRESSES)
+    done = CliRunner().invoke(command, ["books", "import", str(desk / "right.csv"), *own])
+    assert done.exit_code == 0, done.output
+    code, told = run(desk, "ann", *given, "--format", "json")
+    assert (code, json.loads(told)["state"]) == (0, "pending"), told
+    number = str(json.loads(told)["order"])
+    code, told = run(desk, "bob", "orders", "--state", "pending", "--format", "json")
+    (waits,) = json.loads(told)["orders"]
+    assert (waits["meter_points"], waits["intervals"]) == (1, 0)
+    assert waits["books"] > 0
+    code, told = run(desk, "bob", "approve", number, "--format", "json")
+    assert (code, json.loads(told)["report"]["corrected"]) == (0, 1), told
 
 
 def test_a_corrected_rule_book_waits_for_another_operator(desk):

@@ -29,7 +29,7 @@ from gridsecure.gateway.months import SendingAhead
 from gridsecure.gateway.packing import PackedColumn
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.gateway.roster_records import find_roster, keep_roster, load_roster
-from gridsecure.gateway.rosters import Roster, assign_id, change_tariff
+from gridsecure.gateway.rosters import Roster, assign_id, contract_frame, revise_roster
 from gridsecure.gateway.seating import Seating, reseat_roster
 from gridsecure.identity.registrations import revoking
 from gridsecure.identity.registrations.vouching import vouch_deny_list
@@ -439,7 +439,9 @@ def test_a_retariffed_roster_is_seated_by_the_same_word(shared):
     draft = drafts(shared)[0]
     earlier = rosters(shared)[0]
     shared.identity.log.clear()
-    other = change_tariff(draft, tariff="7" * 64)
+    contracts = contract_frame(draft.manifest).assign(meter_point_id=draft.meter_point_ids)
+    other = revise_roster(draft, tariff="7" * 64, contracts=contracts)
+    assert revise_roster(draft, tariff=draft.manifest.tariff, contracts=contracts) is draft
     made = reseat_roster(shared.zone, other, earlier=earlier, at=NOW).manifest
     assert made.pseudonyms == earlier.pseudonyms
     assert made.roster_id != earlier.roster_id

@@ -62,12 +62,19 @@ OTHER = {"tariff": "2" * 64, "roster_id": "t" * 32}
 RETARIFFED = ROSTER.model_copy(update=OTHER)
 
 
+def facts(**changed: object) -> RosterManifest:
+    """The roster with other facts of slots."""
+    return ROSTER.model_copy(update={"roster_id": "t" * 32, "seats": "9" * 64} | changed)
+
+
 @pytest.mark.parametrize(
     "sound",
     [
         second(),
         second(corrected_slots=[0, 1, 2]),
         second(roster=RETARIFFED, corrected_slots=[0, 1, 2]),
+        second(roster=facts(contracted_va=[0, 160_000, 0])),
+        second(roster=facts(free_quota_wh=[0, 10_000, 0], service_from=["", "2026-07", ""])),
         second(
             roster=RETARIFFED.model_copy(update={"household_quota_wh": [0] * 3}),
             corrected_slots=[0, 1, 2],
@@ -98,6 +105,10 @@ def moved(**changes: object) -> RosterManifest:
         (second(roster=moved(domain="elsewhere")), "roster"),
         (second(corrected_slots=[3]), "slots"),
         (second(roster=RETARIFFED, corrected_slots=[0, 2]), "slots"),
+        (second(roster=facts(household_quota_wh=[0, 100_000, 1])), "slots"),
+        (second(roster=facts(service_from=["2026-07", "", ""])), "slots"),
+        (second(roster=facts(large=True)), "slots"),
+        (second(roster=facts(owner="another")), "slots"),
         (second(columns=[COLUMN]), "unchanged"),
     ],
 )

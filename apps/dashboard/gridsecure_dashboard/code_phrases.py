@@ -59,6 +59,14 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "电价表对同一费率时段内的时间分别计价，或需要分时段电量",
         "Its registers count hours together that its tariff prices apart",
     ),
+    "excluded_books.tariff": (
+        "更正后的台账另列电价表",
+        "Corrected books name another tariff than it was billed by",
+    ),
+    "excluded_books.large": (
+        "更正后的台账另列阶梯计法",
+        "Corrected books count its tiers in another way",
+    ),
     "excluded_books.changed": (
         "合同在该月内有变更",
         "Its contract changes within the month",

@@ -1,9 +1,9 @@
 """The commands of `gridsecure correction`: a month that was billed, corrected through the services.
 
-The gateway makes a correction of files and of batches that came late, and sends what changed to the
-platform. Files that change much, and tariffs, wait until a second operator approves them. The
-billing staff then have it computed and released: new bills that cancel the old ones,
-with the difference line by line.
+The gateway makes a correction of files, of corrected books and of batches that came late, and sends
+what changed to the platform. Files that change much, tariffs and books wait until a second operator
+approves them. The billing staff then have it computed and released: new bills that cancel the old
+ones, with the difference line by line.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ with on_use():
     from gridsecure.cli import online
 
 correction_app = typer.Typer(
-    help="Correct a month that was billed: by files, and by readings that came late.",
+    help="Correct a month that was billed: by files, books, and readings that came late.",
     no_args_is_help=True,
 )
 
@@ -60,14 +60,17 @@ def start(  # noqa: PLR0913 - one parameter an option
     rules: Annotated[
         Path | None, typer.Option(help="A rule book in place of the one that billed the month.")
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why the files correct the month; it is kept.")] = "",
+    books: Annotated[
+        bool, typer.Option("--books", help="Count by the gateway's books as they are now.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why this corrects the month; it is kept.")] = "",
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Have the gateway correct a month, as an operator, and wait until it is done.
 
-    Batches that came late are taken up with it, and are enough for it. Whoever hands in files says
-    why. If they change more than one person may, the order waits until another operator approves
-    it. The same again resumes it.
+    Batches that came late are taken up with it, and are enough for it. Whoever hands in files, or
+    asks for corrected books, says why. If that changes more than one person may, the order waits
+    until another operator approves it. The same again resumes it.
     """
     handed_in = (
         ("readings", readings),
@@ -79,7 +82,8 @@ def start(  # noqa: PLR0913 - one parameter an option
         online.person(identity, key=key, services={"gateway": gateway}) as call,
     ):
         path = f"/months/{month}/corrections"
-        asked = {"params": {"reason": reason} if reason else None, "timeout": _TIMEOUT_S}
+        params = ({"reason": reason} if reason else {}) | ({"books": "true"} if books else {})
+        asked = {"params": params or None, "timeout": _TIMEOUT_S}
         name = call("gateway", "POST", path, files=parts, **asked)["name"]
         told = _wait(call, month, name)
 
@@ -203,7 +207,7 @@ def _wait(call: Callable[..., Any], month: str, name: str) -> dict[str, Any]:
 
 
 def _list_orders(found: list[dict[str, Any]], console: Console) -> None:
-    table = Table("order", "month", "state")
+    table = Table("order", "month", "state", "books")
     for name in ("files", "meter points", "intervals"):
         table.add_column(name, justify="right")
     for name in ("by", "why", "decided by", "because"):
@@ -212,7 +216,7 @@ def _list_orders(found: list[dict[str, Any]], console: Console) -> None:
         files = one["readings"] + one["tariffs"] + [one["rules"]] * bool(one["rules"])
         counts = (len(files), one["meter_points"], one["intervals"])
         table.add_row(
-            *(str(one["id"]), one["month"], one["state"]),
+            *(str(one["id"]), one["month"], one["state"], str(one["books"] or "")),
             *(f"{count:,}" for count in counts),
             *(one["person"], one["reason"], one["approver"], one["decision"]),
         )

@@ -76,6 +76,9 @@ REASONS: Final = {
     "tier-energy": "its energy is above the most that a tier bill can count",
     "register-energy": "its energy is above the most that one register can count",
     "interval-energy": "an interval's energy is above the bound of its customer class",
+    "books.tariff": "corrected books give it another tariff than the roster that it was billed in",
+    "books.large": "corrected books count its tiers otherwise than the roster that it was billed"
+    " in",
     "books.zone": "its contract file and the utility's books put it into different zones",
     "books.class": "its contract file and the utility's books give it different customer classes",
     "identity.unknown-account": "the utility's books do not have it under this gateway",

@@ -1,11 +1,11 @@
-"""Orders of persons to correct a billed month by files: who ordered what and why, and who agreed.
+"""Orders of persons to correct a billed month: who ordered what and why, and who agreed.
 
 What sources send late is authenticated and corrects a month by rule. Files have no such sender, so
 a person answers for them. An order of files of readings that changes no more than the month's rule
 book lets a person edit alone is carried out at once. A larger one waits until a second person
 approves it, and so does every order with a tariff or a rule book, which changes the bills of
-everybody. The month's orders that nobody else approved count together, and with them edits of the
-same meter points: many small changes are as large as one.
+everybody, and every one by corrected books. The month's orders that nobody else approved count
+together, and with them edits of the same meter points: many small changes are as large as one.
 
     pending ⇄ approved → applied
         ↘        ↘
@@ -29,7 +29,7 @@ from sqlmodel import Session, col, select
 
 from gridsecure.billing.readings import join_readings
 from gridsecure.billing.rule_books import parse_book, parse_kept_book
-from gridsecure.errors import ConflictError, GridSecureError, NotFoundError
+from gridsecure.errors import ConflictError, GridSecureError, InputError, NotFoundError
 from gridsecure.gateway.approvals import (
     PENDING,
     REJECTED,
@@ -39,12 +39,15 @@ from gridsecure.gateway.approvals import (
     energies_by_interval,
     measure_change,
 )
+from gridsecure.gateway.books.as_of import contracts_as_of
+from gridsecure.gateway.books.register import newest_revision
 from gridsecure.gateway.collection import (
     LaterReadings,
     MonthFiles,
     read_files,
     read_later_files,
 )
+from gridsecure.gateway.correction_books import find_differing, latest_books
 from gridsecure.gateway.correction_plan import (
     APPROVED,
     CorrectionFiles,
@@ -75,11 +78,13 @@ class Corrected:
         readings: Files of late and corrected readings.
         tariffs: Tariff files, each in place of the one with the same tariff id.
         rules: Text of a rule book in place of the one before; empty for none.
+        books: Whether the month is to count by the books as they are now.
     """
 
     readings: Sequence[BinaryIO] = ()
     tariffs: Sequence[BinaryIO] = ()
     rules: str = ""
+    books: bool = False
 
 
 def order_correction(
@@ -91,8 +96,8 @@ def order_correction(
         month: YYYY-MM.
 
     Raises:
-        InputError: No reason is stated (`approval.reason`), or a file cannot be used; nothing is
-            kept then.
+        InputError: No reason is stated (`approval.reason`), a file cannot be used, or the books say
+            of the month what it counts by already (`correction.same-books`); nothing is kept then.
         ConflictError: The month is not finished (`correction.month-open`).
         StorageError: The disk or the database could not take it; nothing is kept.
     """
@@ -106,11 +111,15 @@ def order_correction(
         if corrected.rules:
             parse_book(corrected.rules)
             files = replace(files, rules=zone.objects.put(corrected.rules.encode()))
+        if corrected.books:
+            files = replace(files, books=newest_revision(zone))
         begun = _find_same(zone, files, author)
         if begun is not None:
             return begun
         late = late_batches(zone, month)
-        change, meter_points = _count_change(zone, replace(files, batches=late))
+        differing = _find_differing(zone, files)
+        change, named = _count_change(zone, replace(files, batches=late))
+        meter_points = len(named | differing)
         return _keep(zone, files, change, meter_points=meter_points, author=author, at=at)
     except BaseException:  # whatever ends it, no file without an order is left
         for path in set(versions.glob("*")) - known:
@@ -128,6 +137,7 @@ def _find_same(
         CorrectionOrderRow.readings == "\n".join(files.readings),
         CorrectionOrderRow.tariffs == "\n".join(files.tariffs),
         CorrectionOrderRow.rules == files.rules,
+        CorrectionOrderRow.books == files.books,
         CorrectionOrderRow.person == author.person,
         CorrectionOrderRow.reason == author.reason,
     )
@@ -145,7 +155,8 @@ def _keep(
     at: datetime,
 ) -> CorrectionOrderRow:
     """Keep an order; one above the limits waits for a second person."""
-    is_large = bool(files.tariffs or files.rules) or _exceeds(zone, files.month, change)
+    is_large = bool(files.tariffs or files.rules or files.books)
+    is_large = is_large or _exceeds(zone, files.month, change)
     row = CorrectionOrderRow(
         month=files.month,
         state=PENDING if is_large else APPROVED,
@@ -156,6 +167,7 @@ def _keep(
         readings="\n".join(files.readings),
         tariffs="\n".join(files.tariffs),
         rules=files.rules,
+        books=files.books,
         intervals=change.intervals,
         meter_points=meter_points,
     )
@@ -185,8 +197,28 @@ class _Versions:
     lone: tuple[Path, ...]
 
 
-def _count_change(zone: GatewayZone, files: CorrectionFiles) -> tuple[Change, int]:
-    """What a month would differ in, with all that nobody approved, and in how many meter points.
+def _find_differing(zone: GatewayZone, files: CorrectionFiles) -> set[str]:
+    """Whom the books of an order say something else of than those that the month counts by.
+
+    Raises:
+        InputError: Nobody (`correction.same-books`).
+    """
+    if not files.books:
+        return set()
+    stands = latest_books(zone, load_files(zone, files.month))
+    period = zone.period(files.month)
+    differing = find_differing(stands, contracts_as_of(zone, period=period, revision=files.books))
+    if not differing:
+        raise InputError(
+            "The books say of this month what it counts by already.",
+            reason="correction.same-books",
+            remedy="Import what is right into the books first: gridsecure books import.",
+        )
+    return differing
+
+
+def _count_change(zone: GatewayZone, files: CorrectionFiles) -> tuple[Change, frozenset[str]]:
+    """What a month would differ in, with all that nobody approved, and the meter points named.
 
     Compared are the meter points that lone orders and this one name, over the batches that came
     late: those count by rule.
@@ -198,8 +230,10 @@ def _count_change(zone: GatewayZone, files: CorrectionFiles) -> tuple[Change, in
         InvalidReadingsError: The files of readings cannot be laid over the month.
     """
     if not files.readings:
-        return Change(0, 0), 0
+        return Change(0, 0), frozenset()
     month = load_files(zone, files.month)
+    books = latest_books(zone, month)
+    month = replace(month, contracts=lambda: books)
     own = find_readings(zone, files, period=zone.period(files.month))
     named = _names_in(zone, month, own.files)
     versions = _find_versions(zone, files, late=own.batches)
@@ -213,7 +247,7 @@ def _count_change(zone: GatewayZone, files: CorrectionFiles) -> tuple[Change, in
     laid = replace(month, later=(*versions.every, LaterReadings(own.files)))
     before, after = (_energies_of(zone, one, names) for one in (stands, laid))
     places = before.index.union(after.index)
-    return measure_change(before, after.reindex(places, fill_value=0)), len(named)
+    return measure_change(before, after.reindex(places, fill_value=0)), named
 
 
 def _energies_of(zone: GatewayZone, files: MonthFiles, names: frozenset[str]) -> pd.DataFrame:
@@ -334,7 +368,9 @@ def begin_order(zone: GatewayZone, number: int, *, at: datetime) -> CorrectionFi
         )
     readings, tariffs = tuple(row.readings.split()), tuple(row.tariffs.split())
     batches = late_batches(zone, row.month)
-    files = CorrectionFiles(row.month, readings, tariffs, batches, order=number, rules=row.rules)
+    files = CorrectionFiles(
+        *(row.month, readings, tariffs, batches), order=number, rules=row.rules, books=row.books
+    )
     is_counted = bool(row.approver) or row.at == at
     if row.state == PENDING or not (is_counted or _is_still_small(zone, files, at=at)):
         raise ConflictError(
@@ -425,6 +461,7 @@ def _log(session: Session, row: CorrectionOrderRow, *, zone: GatewayZone, at: da
         "readings": row.readings.split(),
         "tariffs": row.tariffs.split(),
         "rules": row.rules,
+        "books": row.books,
         "state": row.state,
         "person": row.approver or row.person,
     }

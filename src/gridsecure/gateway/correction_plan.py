@@ -65,6 +65,7 @@ class CorrectionFiles:
         order: Number of the order that it carries out; 0 for none.
         rules: Digest of the rule book, among the objects, that the month is validated by from then
             on; empty for the one before.
+        books: Revision of the books that the month is billed by from then on; 0 for the one before.
     """
 
     month: str
@@ -73,6 +74,7 @@ class CorrectionFiles:
     batches: tuple[int, int] = (0, 0)
     order: int = 0
     rules: str = ""
+    books: int = 0
 
     @property
     def name(self) -> str:
@@ -448,7 +450,7 @@ def fix_correction(zone: GatewayZone, plan: CorrectionPlan, *, at: datetime) -> 
             (`correction.rejected`).
     """
     fields = asdict(plan)
-    for name in ("order", "rules"):
+    for name in ("order", "rules", "books"):
         if not fields["files"][name]:
             del fields["files"][name]
     for name in ("left_out", "unfit"):
@@ -525,6 +527,7 @@ def _plan(text: str) -> CorrectionPlan:
             tuple(files.get("batches", (0, 0))),
             files.get("order", 0),
             files.get("rules", ""),
+            files.get("books", 0),
         ),
         first_readings=tuple(fields.pop("first_readings")),
         rosters=tuple(rosters),

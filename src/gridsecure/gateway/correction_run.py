@@ -34,6 +34,7 @@ from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.correction_books import correct_books, find_fixed
 from gridsecure.gateway.correction_plan import (
     CorrectionFiles,
     CorrectionPlan,
@@ -77,11 +78,12 @@ from gridsecure.gateway.preparation import (
     require_billed,
     settle_roster,
 )
-from gridsecure.gateway.rosters import Roster, change_tariff
+from gridsecure.gateway.rosters import Roster, revise_roster
 from gridsecure.gateway.seating import reseat_roster
 from gridsecure.gateway.year_to_date import adopt_totals
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.periods import BillingPeriod
+from gridsecure.plans.correction_rules import find_changed_slots
 from gridsecure.tariffs.tariff import parse_tariff
 
 _NO_READINGS: Final = "no-readings"
@@ -219,22 +221,46 @@ class _CorrectionRun:
         while gone := self.find_unbillable(admitted):
             if known is not None or not gone.keys().isdisjoint(left_out):
                 raise _unbillable(len(gone))
-            found += [one for one in admitted.list_found() if one.meter_point_id in gone]
+            told = [one for one in admitted.list_found() if one.meter_point_id in gone]
+            named = {one.meter_point_id for one in told}
+            found += [*told, *(Found(name, why) for name, why in gone.items() if name not in named)]
             left_out |= gone
             admitted = self.admit_month(at, left_out)
         require_billed(admitted)
         return admitted, left_out, found
 
     def find_unbillable(self, admitted: AdmittedMonth) -> dict[str, str]:
-        """Meter points that have a bill and would have none, and why."""
-        known = recall_members(self.zone, self.zone.year_of(self.correction.month))
-        names = {member.billing: name for name, member in known.items()}
-        heads = find_heads(self.zone, self.files, before=self.correction)
-        seated = {names[one] for head in heads for one in head.roster.pseudonyms}
-        excluded = admitted.admission.excluded
+        """Meter points that have a bill and would have none, or none in their roster, and why."""
+        names, heads = self.names, self.heads
+        excluded, billed = admitted.admission.excluded, admitted.admission.billed
         why = dict(zip(excluded["meter_point_id"], excluded["reason"], strict=True))
-        gone = sorted(seated - set(admitted.admission.billed["meter_point_id"]))
-        return {name: why.get(name, _NO_READINGS) for name in gone}
+        gone = sorted(self.seated - set(billed["meter_point_id"]))
+        tariffs = [self.tariffs_of(one, admitted) for one in heads]
+        fixed = find_fixed(list(zip(heads, tariffs, strict=True)), billed, meters=names)
+        return fixed | {name: why.get(name, _NO_READINGS) for name in gone}
+
+    @property
+    def heads(self) -> list[LatestVersion]:
+        """The latest version of every roster before this correction."""
+        return find_heads(self.zone, self.files, before=self.correction)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Pseudonym -> meter point, of those that were ever enrolled in the year."""
+        known = recall_members(self.zone, self.zone.year_of(self.correction.month))
+        return {member.billing: name for name, member in known.items()}
+
+    @property
+    def seated(self) -> frozenset[str]:
+        """The meter points that have a bill."""
+        names = self.names
+        return frozenset(names[one] for head in self.heads for one in head.roster.pseudonyms)
+
+    def tariffs_of(self, head: LatestVersion, admitted: AdmittedMonth) -> tuple[str, ...]:
+        """Ids of the tariff that a roster was billed with, and of what takes its place now."""
+        first = parse_tariff(self.zone.objects.get(head.roster.tariff).decode()).tariff_id
+        now = admitted.tariffs.get(first)
+        return (first,) if now is None else (first, parse_tariff(now).tariff_id)
 
     def admit_month(self, at: datetime, left_out: Mapping[str, str]) -> AdmittedMonth:
         """Step 1: the whole month, read and validated with all later files.
@@ -255,10 +281,14 @@ class _CorrectionRun:
         versions = [plan.files for plan in earlier] + [self.correction]
         waiting = find_waiting([*(plan.left_out for plan in earlier), left_out])
         later = (find_readings(zone, version, period=period) for version in versions)
+        books = correct_books(
+            zone, self.files, versions=versions, waiting=waiting, billed=self.seated
+        )
         files = replace(
             self.files,
             folder=make_correction_folder(zone, self.correction),
             tariffs=self.tariffs(),
+            contracts=lambda: books,
             rules=latest_rules(zone, versions, first=self.files.rules),
             later=tuple(
                 replace(one, without=names) for one, names in zip(later, waiting, strict=True)
@@ -298,24 +328,16 @@ class _CorrectionRun:
     def tariffs(self) -> Mapping[str, str]:
         """Tariff id -> text: what each roster was billed with last, or what now replaces it."""
         month, objects = self.correction.month, self.zone.objects
-        used = [
-            objects.get(head.roster.tariff).decode()
-            for head in find_heads(self.zone, self.files, before=self.correction)
-        ]
+        used = [objects.get(head.roster.tariff).decode() for head in self.heads]
         paths = [locate_version(self.zone, month, name) for name in self.correction.tariffs]
         texts = [*used, *(path.read_text(encoding="utf-8") for path in paths)]
         return dict(self.files.tariffs) | {parse_tariff(text).tariff_id: text for text in texts}
 
     def compare(self, admitted: AdmittedMonth) -> tuple[list[ChangedRoster], frozenset[str]]:
         """Step 2: rosters with corrected slots, and the meter points that have a bill."""
-        billed = admitted.admission.billed
-        known = recall_members(self.zone, self.zone.year_of(self.correction.month))
-        meters = {known[name].billing: name for name in billed["meter_point_id"] if name in known}
-        latest = find_heads(self.zone, self.files, before=self.correction)
-        seated = {name for head in latest for name in head.roster.pseudonyms}
-        changed = [self.find_change(head, meters, admitted) for head in latest]
-        names = frozenset(meters[subject] for subject in seated)
-        return [item for item in changed if item is not None], names
+        meters = self.names
+        changed = [self.find_change(head, meters, admitted) for head in self.heads]
+        return [item for item in changed if item is not None], self.seated
 
     def find_change(
         self, head: LatestVersion, meters: Mapping[str, str], admitted: AdmittedMonth
@@ -326,20 +348,18 @@ class _CorrectionRun:
         text = admitted.tariffs[billed_with.tariff_id]
         tariff = parse_tariff(text)
         digest = self.zone.objects.put(text.encode())
-        is_retariffed = digest != head.roster.tariff
-        roster = before
-        if is_retariffed:
-            other = change_tariff(before, tariff=digest)
-            roster = reseat_roster(self.zone, other, earlier=head.roster, at=self.clock())
+        roster = revise_roster(before, tariff=digest, contracts=admitted.admission.billed)
+        if roster is not before:
+            roster = reseat_roster(self.zone, roster, earlier=head.roster, at=self.clock())
         folder = make_correction_folder(self.zone, self.correction)
         month = settle_roster(roster, tariff, admitted, folder=folder)
-        slots = list(range(roster.manifest.slots))
-        if not is_retariffed:
+        changed = find_changed_slots(roster.manifest, head.roster)
+        if len(changed) < roster.manifest.slots:
             names = find_changed_names(
                 head.oracle, version_oracle(folder, roster.manifest.roster_id)
             )
-            slots = [n for n, name in enumerate(roster.manifest.pseudonyms) if name in names]
-        if not slots:
+            changed |= {n for n, name in enumerate(roster.manifest.pseudonyms) if name in names}
+        if not changed:
             return None
         planned = PlannedRoster(
             month=self.correction.month,
@@ -347,7 +367,7 @@ class _CorrectionRun:
             roster_id=roster.manifest.roster_id,
             corrects=head.outgoing.manifest.digest,
             revision=head.outgoing.upload.revision + 1,
-            corrected_slots=tuple(slots),
+            corrected_slots=tuple(sorted(changed)),
         )
         return ChangedRoster(planned, month)
 

@@ -10,14 +10,16 @@ leaves the gateway, only its owner may read it, and it appears whole or not at a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
+import numpy as np
 import pandas as pd
 
+from gridsecure.billing.readings import as_categories, join_readings
 from gridsecure.billing.settlements import settle
 from gridsecure.billing.validation import METHOD_COLUMN
 from gridsecure.errors import InputError
@@ -28,7 +30,7 @@ from gridsecure.gateway.admission import (
     contradict_books,
     write_exceptions,
 )
-from gridsecure.gateway.books.months import HeldDays, MonthContracts
+from gridsecure.gateway.books.months import HeldDays, Window
 from gridsecure.gateway.collection import Collected, MonthFiles
 from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.enrolment import Enrolled
@@ -305,19 +307,22 @@ def admit_month(
     tariffs = parse_tariffs(files.tariffs, timezone=timezone)
     # 1. and 2. Read and validate.
     month = validate_month(files, period=period, timezone=timezone, at=at, begin=begin)
-    books, collected = month.books, month.collected
-    contracts, parts = books.contracts, books.parts(period)
+    books = month.books
+    withdrawn = frozenset(books.withdrawn["meter_point_id"])
+    collected = _bill_for_nothing(month.collected, withdrawn, period)
+    contracts = pd.concat([books.contracts, books.withdrawn], ignore_index=True)
+    parts = books.parts(period)
     write_quarantine(collected.quarantined, path=files.folder / "quarantine.csv")
     write_estimates(collected.estimates, path=files.folder / "estimates.csv")
     keep_profiles(files.folder, collected.readings, month.book.estimation)
     # 3. Admit.
     begin("admit")
-    energies = _laid_out(files, collected.readings, books, period=period)
+    energies = _laid_out(files, collected.readings, contracts, parts=parts, period=period)
     seen = SeenMeters(
         collected.seen,
         collected.left_out,
         collected.held,
-        parts,
+        parts.keys() | withdrawn,
         books.objections,
         books.spans_of(collected.placed),
     )
@@ -338,19 +343,44 @@ def require_billed(admitted: AdmittedMonth) -> None:
         raise _nothing_billed()
 
 
+def _bill_for_nothing(
+    collected: Collected, names: Collection[str], period: BillingPeriod
+) -> Collected:
+    """What came of the files, with a month of no energy for holders that hold nothing in it."""
+    if not names or collected.readings.empty:
+        return collected
+    grid = period.start, period.end
+    starts = pd.date_range(*grid, freq=collected.interval, inclusive="left", unit="us")
+    nothing = pd.DataFrame(
+        {
+            "meter_point_id": np.repeat(sorted(names), len(starts)),
+            "start": np.tile(starts, len(names)),
+            "quality": "actual",
+            "minutes": int(collected.interval // pd.Timedelta(minutes=1)),
+        }
+    ).reindex(columns=collected.readings.columns, fill_value=0)
+    readings = as_categories(join_readings([collected.readings, nothing]))
+    return replace(collected, readings=readings, seen=collected.seen | frozenset(names))
+
+
 def _laid_out(
-    files: MonthFiles, readings: pd.DataFrame, books: MonthContracts, *, period: BillingPeriod
+    files: MonthFiles,
+    readings: pd.DataFrame,
+    contracts: pd.DataFrame,
+    *,
+    parts: Mapping[str, Window],
+    period: BillingPeriod,
 ) -> IntervalEnergies | None:
     """The month's energies with those of the year before it; None where there are no readings."""
     if readings.empty:
         return None
-    energies = lay_out_energies(readings, period=period, parts=books.parts(period))
+    energies = lay_out_energies(readings, period=period, parts=parts)
     names, totals = energies.meter_point_ids.tolist(), energies.totals_wh.tolist()
     keep_totals(files.folder, dict(zip(names, totals, strict=True)))
     before = year_before_wh(
         files.months or files.folder.parent,
         energies=energies,
-        contracts=books.contracts,
+        contracts=contracts,
         period=period,
     )
     return replace(energies, year_before_wh=before)

@@ -42,6 +42,7 @@ from gridsecure.gateway.collection import (
     read_files,
     read_later_files,
 )
+from gridsecure.gateway.correction_books import correct_books
 from gridsecure.gateway.correction_orders import find_orders
 from gridsecure.gateway.correction_plan import (
     CorrectionPlan,
@@ -304,6 +305,8 @@ class _Version:
             corrected = _correction_files(self.zone, correction)
             order += [*(one for one in own if not one.has_faces), *corrected]
             later.append(LaterReadings(_sound_paths(corrected), _sound_paths(own), names_left_out))
+        versions = [one.files for one in self.corrections]
+        books = correct_books(self.zone, self.files, versions=versions, waiting=waiting)
         files = replace(
             self.files,
             readings=_sound_paths(handed_in),
@@ -311,9 +314,8 @@ class _Version:
             batches=_sound_paths(first),
             edits=_sound_paths(edits),
             later=tuple(later),
-            rules=latest_rules(
-                self.zone, [one.files for one in self.corrections], first=self.files.rules
-            ),
+            contracts=lambda: books,
+            rules=latest_rules(self.zone, versions, first=self.files.rules),
         )
         return order, files
 

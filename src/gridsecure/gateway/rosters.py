@@ -111,15 +111,23 @@ def build_rosters(
     return rosters
 
 
-def change_tariff(roster: Roster, *, tariff: str) -> Roster:
-    """The same meter points in the same slots under another tariff, for a correction of prices.
+def revise_roster(roster: Roster, *, tariff: str, contracts: pd.DataFrame) -> Roster:
+    """The same meter points in the same slots, under the tariff and the facts of a correction.
 
     Args:
         roster: The roster as billed before.
         tariff: Digest of the tariff's text.
+        contracts: Contract rows of at least its meter points.
+
+    Returns:
+        A draft without seats; the same roster where nothing changed.
     """
-    other = roster.manifest.model_copy(update={"tariff": tariff, "seats": ""})
-    return Roster(assign_id(other), roster.meter_point_ids)
+    own = contracts.set_index("meter_point_id").loc[list(roster.meter_point_ids)]
+    before = roster.manifest
+    other = before.model_copy(update={"tariff": tariff, **_facts(own)})
+    if other == before:
+        return roster
+    return Roster(assign_id(other.model_copy(update={"seats": ""})), roster.meter_point_ids)
 
 
 def remove_members(roster: Roster, revoked: Collection[str]) -> Roster | None:
@@ -163,12 +171,19 @@ def _draft(members: pd.DataFrame, tariff: str, speaker: Speaker, domain: str) ->
         pseudonyms=members["pseudonym"].tolist(),
         zones=members["zone"].tolist(),
         customer_classes=members["customer_class"].tolist(),
-        household_quota_wh=members["household_quota_wh"].astype(np.int64).tolist(),
-        contracted_va=members["contracted_va"].astype(np.int64).tolist(),
-        free_quota_wh=_given(members["free_quota_wh"].astype(np.int64).tolist()),
-        service_from=_given(members["service_from"].tolist()),
         counted=counted_slots(members["counted"].tolist()),
+        **_facts(members),
     )
+
+
+def _facts(members: pd.DataFrame) -> dict[str, Any]:
+    """What contracts say of each slot, as a roster lists it."""
+    return {
+        "household_quota_wh": members["household_quota_wh"].astype(np.int64).tolist(),
+        "contracted_va": members["contracted_va"].astype(np.int64).tolist(),
+        "free_quota_wh": _given(members["free_quota_wh"].astype(np.int64).tolist()),
+        "service_from": _given(members["service_from"].tolist()),
+    }
 
 
 def _given(facts: list[Any]) -> list[Any]:

@@ -13,8 +13,9 @@ from gridsecure.errors import InvalidMessageError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.agents import agents_of
-from gridsecure.gateway.books.as_of import contracts_as_of
+from gridsecure.gateway.correction_books import latest_books
 from gridsecure.gateway.correction_plan import find_first_uploads
+from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import load_plan
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.month_texts import year_text
@@ -23,7 +24,9 @@ CHALLENGE_BYTES = 32
 
 
 def find_parts(zone: GatewayZone, month: str) -> dict[str, tuple[str, str]]:
-    """Start and end of the days that meter points were billed for which have a part of the month.
+    """Start and end of the days that meter points are billed for which have a part of the month.
+
+    By the books that it was corrected by last.
 
     Args:
         month: YYYY-MM.
@@ -34,9 +37,8 @@ def find_parts(zone: GatewayZone, month: str) -> dict[str, tuple[str, str]]:
     Raises:
         NotFoundError: The month was not processed here.
     """
-    plan, period = load_plan(zone, month), zone.period(month)
-    books = contracts_as_of(zone, period=period, revision=plan.books_revision)
-    found = books.parts(period).items()
+    load_plan(zone, month)
+    found = latest_books(zone, load_files(zone, month)).parts(zone.period(month)).items()
     return {name: (start.isoformat(), end.isoformat()) for name, (start, end) in found}
 
 

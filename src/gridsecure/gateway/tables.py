@@ -644,8 +644,10 @@ class CorrectionOrderRow(ApprovedRow, table=True):
         readings: Digests of files of readings, one a line, in the order handed in.
         tariffs: Of tariff files, likewise.
         rules: Of a rule book among the objects; empty for none.
+        books: Revision of the books that the month is to count by; 0 for the one before.
         intervals: How many intervals the month differs in, with all that nobody approved.
-        meter_points: How many meter points its files of readings name.
+        meter_points: How many meter points its files of readings name, or its books say something
+            else of.
     """
 
     __tablename__ = "correction_order"
@@ -658,6 +660,7 @@ class CorrectionOrderRow(ApprovedRow, table=True):
     readings: str
     tariffs: str
     rules: str
+    books: int
     intervals: int
     meter_points: int
 
@@ -681,5 +684,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0027"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0028"
 )

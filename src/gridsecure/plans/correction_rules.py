@@ -7,10 +7,16 @@ and which slots. Whether the readings are right nobody can see.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gridsecure.errors import InputError
 from gridsecure.messages import FIRST_REVISION, Digest, RosterManifest, UploadManifest
+
+_FACTS: Final = ("household_quota_wh", "contracted_va", "free_quota_wh", "service_from")
+"""What a roster says of the contract of each slot."""
+_NAMES: Final = ("roster_id", "seats")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,11 +54,28 @@ def check_correction(new: Version, *, corrected: Version) -> None:
         raise _refusal("seats other meter points than the upload it corrects", "roster")
     if upload.corrected_slots[-1] >= new.roster.slots:
         raise _refusal("names a slot beyond its roster", "slots")
-    is_retariffed = new.roster != corrected.roster
-    if is_retariffed and len(upload.corrected_slots) != new.roster.slots:
-        raise _refusal("has another roster and does not name every slot as corrected", "slots")
-    if not is_retariffed and _contents(upload) == _contents(earlier):
+    if not find_changed_slots(new.roster, corrected.roster) <= set(upload.corrected_slots):
+        raise _refusal("does not name every slot whose prices or facts changed", "slots")
+    if new.roster == corrected.roster and _contents(upload) == _contents(earlier):
         raise _refusal("holds the very columns of the upload it corrects", "unchanged")
+
+
+def find_changed_slots(new: RosterManifest, earlier: RosterManifest) -> set[int]:
+    """Slots that two rosters of the same members bill otherwise, by tariff or contract.
+
+    What is not said of single slots, as a tariff, is about all of them.
+    """
+    slots = range(new.slots)
+    alike = {name: getattr(earlier, name) for name in (*_FACTS, *_NAMES)}
+    if new.model_copy(update=alike) != earlier:
+        return set(slots)
+    facts = [(_of_slots(new, name), _of_slots(earlier, name)) for name in _FACTS]
+    return {slot for slot in slots if any(now[slot] != was[slot] for now, was in facts)}
+
+
+def _of_slots(roster: RosterManifest, fact: str) -> Sequence[object]:
+    """A fact of every slot; None where there is none, be it written or left out for all."""
+    return [value or None for value in getattr(roster, fact)] or [None] * roster.slots
 
 
 def is_correction(upload: UploadManifest) -> bool:

@@ -338,11 +338,12 @@ class CorrectionStatus(Answer):
 
 
 class CorrectionOrder(Answer):
-    """A correction by files as a person ordered it: of what, who, why, and who decided.
+    """A correction by files or books as a person ordered it: of what, who, why, and who decided.
 
-    `readings`, `tariffs` and `rules` are digests of files, and `correction` the name of what
-    carries it out. `intervals` is how many the month differs in with it and all others that nobody
-    approved. One that is `pending` counts for nothing before a second person approved it.
+    `readings`, `tariffs` and `rules` are digests of files, `books` is the revision of the books
+    that the month is to count by (0: as before), and `correction` the name of what carries it out.
+    `intervals` is how many the month differs in with it and all others that nobody approved. One
+    that is `pending` counts for nothing before a second person approved it.
     """
 
     id: int
@@ -351,6 +352,7 @@ class CorrectionOrder(Answer):
     readings: list[str]
     tariffs: list[str]
     rules: str
+    books: Count
     meter_points: Count
     intervals: Count
     state: Literal["pending", "approved", "applied", "rejected"]

@@ -11,11 +11,11 @@ before and after it is the difference of each meter's own faces.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -99,12 +99,15 @@ class MonthContracts:
         meters: Meters with a multiplier or register hours, and those before and after an exchange
             in the month; by meter point and day.
         objections: Holder -> why the books let no bill be, of `admission.REASONS`.
+        withdrawn: Contract rows of those who have a bill of the month and hold nothing in it by
+            corrected books, by holder; they are billed for nothing.
     """
 
     contracts: pd.DataFrame
     moved: tuple[Holding, ...] = ()
     meters: tuple[MeterDays, ...] = ()
     objections: Mapping[str, str] = field(default_factory=dict)
+    withdrawn: pd.DataFrame = field(default_factory=lambda: default_contracts([]))
 
     def parts(self, period: BillingPeriod) -> dict[str, Window]:
         """The time of each holder that has some of the month, or of a day in it, and not all."""
@@ -116,6 +119,54 @@ class MonthContracts:
             if own != whole and own[0] < own[1] and one.holder not in self.objections:
                 found[one.holder] = own
         return found
+
+    def corrected_by(
+        self,
+        newer: MonthContracts,
+        *,
+        without: Collection[str],
+        billed: Collection[str],
+        first: date,
+    ) -> MonthContracts:
+        """The books of a billed month as newer books correct them.
+
+        Args:
+            without: Holders of whose meter points nothing is corrected.
+            billed: Holders that have a bill of the month.
+            first: The month's first day.
+        """
+        places = {one.holder: one.meter_point_id for one in (*self.moved, *newer.moved)}
+        kept = {places.get(name, name) for name in without}
+
+        def is_kept(rows: pd.DataFrame) -> pd.Series[bool]:
+            points = [places.get(name, name) for name in rows["meter_point_id"]]
+            return pd.Series(points, rows.index, dtype=object).isin(kept)
+
+        contracts = pd.concat(
+            [self.contracts[is_kept(self.contracts)], newer.contracts[~is_kept(newer.contracts)]]
+        ).sort_values("meter_point_id", ignore_index=True)
+        known = pd.concat([self.contracts, self.withdrawn], ignore_index=True)
+        gone = known[
+            known["meter_point_id"].isin(billed)
+            & ~known["meter_point_id"].isin(contracts["meter_point_id"])
+        ]
+        moved = _of_either(self.moved, newer.moved, kept)
+        stated = {one.holder for one in moved}
+        moved += [
+            Holding(name, places.get(name, name), (first, first))
+            for name in gone["meter_point_id"]
+            if name not in stated
+        ]
+        meters = _of_either(self.meters, newer.meters, kept)
+        objections = {n: r for n, r in self.objections.items() if places.get(n, n) in kept}
+        objections |= {n: r for n, r in newer.objections.items() if places.get(n, n) not in kept}
+        return MonthContracts(
+            contracts,
+            tuple(sorted(moved, key=lambda one: (one.holder, one.days))),
+            tuple(sorted(meters, key=lambda one: (one.meter_point_id, one.days))),
+            objections,
+            gone.reset_index(drop=True),
+        )
 
     def held(self, period: BillingPeriod) -> HeldDays:
         """The days that holders are billed for, of a month or of a day in it."""
@@ -218,6 +269,18 @@ class MonthContracts:
             after &= ~((local == at) & (read == old.final_face_wh))
             shown[affected[after]] += old.final_face_wh - new.first_face_wh
         return faces.assign(energy_wh=shown)
+
+
+Dated = TypeVar("Dated", Holding, MeterDays)
+
+
+def _of_either(
+    known: Sequence[Dated], newer: Sequence[Dated], kept: Collection[str]
+) -> list[Dated]:
+    """What is known of some meter points, and what is newer of all others."""
+    own = [one for one in known if one.meter_point_id in kept]
+    own.extend(one for one in newer if one.meter_point_id not in kept)
+    return own
 
 
 def _affected(
