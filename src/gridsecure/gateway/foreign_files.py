@@ -70,6 +70,11 @@ def is_nem12(text: str) -> bool:
     return re.match(r'"?100"?,"?NEM12|"?200"?,[^,]*,[^,]*,[^,]*,"?[EBQK]\d', text) is not None
 
 
+def is_nem13(text: str) -> bool:
+    """Whether text is NEM13 accumulated meter data, with or without its first record."""
+    return re.match(r'"?100"?,"?NEM13|"?250"?,(?:[^,\n]*,){6}"?[EI]"?,', text) is not None
+
+
 def refuse_foreign_text(text: str) -> None:
     """Refuse text that is another format than a table.
 
@@ -87,8 +92,6 @@ def refuse_foreign_text(text: str) -> None:
         raise _foreign("a web page" if "<html" in lowered else "an XML document", _AS_CSV)
     if head.startswith(("{", "[")):
         raise _foreign("a JSON document", _AS_CSV)
-    if re.match(r'"?100"?,"?NEM13', head):
-        raise _foreign("a NEM13 file of accumulated reads", f"Send intervals as NEM12. {_AS_CSV}")
     if re.match(r'"?HDR"?,"?ICP', head):
         raise _foreign("a consumption file of New Zealand's EIEP formats", _AS_CSV)
     if head.startswith(("UNA:", "UNA+", "UNB+")):

@@ -65,11 +65,17 @@ from gridsecure.gateway.daily_values import (
     moments_of_faces,
     read_energies,
 )
-from gridsecure.gateway.face_energies import NO_BOOKS, MeterBooks, tell_energies
+from gridsecure.gateway.face_energies import (
+    NO_BOOKS,
+    MeterBooks,
+    as_they_stand,
+    tell_energies,
+)
 from gridsecure.gateway.green_button import read_green_button
 from gridsecure.gateway.meanings import NOTHING_SAID, Meaning, Stamps, Values
 from gridsecure.gateway.meter_readings import MeterReadings, read_meter_readings
 from gridsecure.gateway.nem12 import MARKET_MINUTES, read_nem12
+from gridsecure.gateway.nem13 import read_nem13
 from gridsecure.gateway.passed_over import REACTIVE_FED_IN
 from gridsecure.gateway.public_exports import find_export, read_export
 from gridsecure.gateway.table_text import (
@@ -104,6 +110,9 @@ LAYOUT_NAMES: Final = (
 )
 """Formats that are told apart, by the names that `ReadingsFile.layout` has."""
 
+SYSTEM_NAMES: Final = ("nem13",)
+"""Formats that are read as one of those, by the names that `ReadingsFile.system` has."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadingsFile:
@@ -123,6 +132,7 @@ class ReadingsFile:
         placed: Meter points of which energies of registers stand evenly over their hours.
         passed_over: How many values it holds beside that are not billed, by the names of
             `gateway.passed_over`.
+        system: One of `SYSTEM_NAMES`, where its content shows it.
     """
 
     readings: pd.DataFrame
@@ -135,6 +145,7 @@ class ReadingsFile:
     is_counted: bool = False
     placed: frozenset[str] = frozenset()
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    system: str = ""
 
 
 def read_readings(
@@ -187,6 +198,12 @@ def _read_defined(opened: _OpenFile, meaning: Meaning) -> ReadingsFile | None:
         data = read_nem12(text, timezone=timezone, packed=packed)
         file = _as_defined(data.readings, "nem12", text, lines=data.lines)
         return replace(file, passed_over=data.passed_over)
+    if foreign_files.is_nem13(head):
+        # Where books know the exchanges of meters, faces are left as meters showed them.
+        chains = opened.differences and opened.books.join_meters is as_they_stand
+        reads = read_nem13(text, timezone=timezone, packed=packed, chains=chains)
+        file = _faces_file(reads.faces, opened, is_counted=reads.is_counted)
+        return replace(file, system="nem13", passed_over=reads.passed_over)
     if foreign_files.is_green_button(head):
         feed = read_green_button(text, timezone=timezone, packed=packed)
         file = _as_defined(feed.readings, "green-button", text)
@@ -408,9 +425,10 @@ def read_offsets(source: bytes | Path) -> frozenset[int | None]:
         InvalidReadingsError: As `read_readings`, where the file is no table of readings.
     """
     text, packed = _load_text(source)
-    if foreign_files.is_nem12(text.head(_HEAD_BYTES)):
+    head = text.head(_HEAD_BYTES)
+    if foreign_files.is_nem12(head) or foreign_files.is_nem13(head):
         return frozenset({MARKET_MINUTES})
-    if foreign_files.is_document(text.head(_HEAD_BYTES)):
+    if foreign_files.is_document(head):
         return frozenset({0})
     table = _read_table(text, packed=packed, meaning=_ANYTHING, timezone="UTC").cells
     return format_times.stated_offsets(table) if "start" in table else frozenset({None})
@@ -460,14 +478,18 @@ def _read_faces(document: MeterReadings, opened: _OpenFile) -> ReadingsFile:
         (document.reactive, REACTIVE),
     )
     parts = [one.assign(**{REGISTER: name}) for one, name in registers]
-    faces = pd.concat(parts, ignore_index=True)
+    file = _faces_file(pd.concat(parts, ignore_index=True), opened, is_counted=True)
+    return replace(file, passed_over=document.passed_over)
+
+
+def _faces_file(faces: pd.DataFrame, opened: _OpenFile, *, is_counted: bool) -> ReadingsFile:
+    """A file of faces, or of the energies between them."""
     file = ReadingsFile(
         faces.assign(minutes=np.int64(0)),
         "registers",
         UNKNOWN,
         opened.text.encoding,
-        is_counted=True,
-        passed_over=document.passed_over,
+        is_counted=is_counted,
     )
     if not opened.differences:
         return file

@@ -205,9 +205,10 @@ def _read(data: bytes | BodyCells, source: Source, meaning: Meaning) -> Readings
 
 def _checked(found: ReadingsFile, source: Source) -> ReadingsFile:
     """The same with readings that a batch can hold, or with faces and `COUNTED`."""
-    if source.formats and found.layout not in source.formats:
+    if source.formats and not {found.layout, found.system}.intersection(source.formats):
         raise InvalidReadingsError(
-            f"The batch is of the format {found.layout}, which the source did not declare.",
+            f"The batch is of the format {found.system or found.layout}, which the source did not"
+            " declare.",
             reason="readings.undeclared",
             remedy=f"Send {' or '.join(source.formats)}, or declare the format as well.",
         )

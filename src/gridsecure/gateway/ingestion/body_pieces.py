@@ -91,7 +91,8 @@ def kind_of(first: bytes) -> BodyKind:
         first: At least its first 256 KiB, without compression.
     """
     start, text = first[:64].lstrip(), first[:_HEAD_BYTES].decode("utf-8-sig", errors="ignore")
-    if foreign_files.is_nem12(text) or foreign_files.is_document(text):
+    is_nem = foreign_files.is_nem12(text) or foreign_files.is_nem13(text)
+    if is_nem or foreign_files.is_document(text):
         return BodyKind(is_divisible=False)
     if start[:1] in (b"{", b"["):
         head = first[:_HEAD_BYTES]

@@ -30,7 +30,7 @@ from gridsecure.billing.interval_lengths import UNKNOWN
 from gridsecure.billing.readings import DAY_MINUTES, INTERVAL_MINUTES
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import AccessDeniedError, ConflictError, GridSecureError, InputError
-from gridsecure.gateway.formats import LAYOUT_NAMES
+from gridsecure.gateway.formats import LAYOUT_NAMES, SYSTEM_NAMES
 from gridsecure.gateway.meanings import Meaning, Stamps, Unit
 from gridsecure.gateway.tables import SourceRow
 from gridsecure.gateway.zone import GatewayZone
@@ -69,7 +69,7 @@ class Source:
             readings to show it; 0 where it declared none.
         declares_zone: Whether the zone is its own word, which its times may not contradict, or the
             gateway's for want of one.
-        formats: Of `LAYOUT_NAMES`, those that it sends; without any, all.
+        formats: Of `LAYOUT_NAMES` and `SYSTEM_NAMES`, those that it sends; without any, all.
         unit: Of values that stand without one; empty for none.
         state: Whether it may send.
     """
@@ -267,13 +267,14 @@ def _checked_scope(meter_points: Sequence[str]) -> tuple[str, ...]:
 
 
 def _checked_formats(formats: Sequence[str]) -> tuple[str, ...]:
-    if not set(formats) <= set(LAYOUT_NAMES):
+    names = (*LAYOUT_NAMES, *SYSTEM_NAMES)
+    if not set(formats) <= set(names):
         raise InputError(
             "A format is none that is told apart here.",
             reason="source.format",
-            remedy=f"Give some of {', '.join(LAYOUT_NAMES)}, or none for all.",
+            remedy=f"Give some of {', '.join(names)}, or none for all.",
         )
-    return tuple(name for name in LAYOUT_NAMES if name in formats)
+    return tuple(name for name in names if name in formats)
 
 
 def _checked_zone(written: str) -> str:
