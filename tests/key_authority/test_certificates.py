@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from gridsecure.analyst.certificates import verify_certificate
 from gridsecure.analyst.releases import PinnedAuthority, verify_release
 from gridsecure.cli.main import app as command
+from gridsecure.crypto import ed25519
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import AuditBrokenError, GridSecureError, InputError, SignatureError
 from gridsecure.key_authority.checker.answering import find_certificate
@@ -27,7 +28,9 @@ from gridsecure.store.database import read_session, write_session
 from gridsecure.store.evidence import append, find_entry
 from gridsecure.store.proved_entries import message_digest
 from gridsecure.transparency.checkpoints import LogSigner
-from gridsecure.transparency.notes import NoteKey
+from gridsecure.transparency.inclusion_proofs import read_proof
+from gridsecure.transparency.log_policies import read_policy
+from gridsecure.transparency.notes import NoteKey, cosign, read_note, write_note
 from tests.authority_simulator import Authority
 from tests.grid_simulator import NOW, GridSimulator
 
@@ -198,6 +201,39 @@ def test_an_entry_of_something_else_that_was_done_is_no_proof(world: World) -> N
         proof = zone.log.prove(session, entry).text
     with pytest.raises(AuditBrokenError, match=r"log\.other-entry"):
         world.verify(world.signed(log_proof=proof, evidence_head=entry.hash))
+
+
+def test_too_few_cosignatures_are_refused_and_enough_are_named(
+    world: World, tmp_path: Path
+) -> None:
+    seed, content = b"\7" * 32, world.envelope.model_dump_json().encode()
+    witness = NoteKey("example.org/regulator", "cosignature", ed25519.public_key_of(seed))
+    lines = [f"log {key.text}" for key in world.signer.keys]
+    lines += [f"witness regulator {witness.text}", "quorum regulator", ""]
+    policy = tmp_path / "log-policy"
+    policy.write_text("\n".join(lines))
+    wanted = read_policy(policy.read_bytes())
+    with pytest.raises(AuditBrokenError, match=r"log\.quorum.*nobody"):
+        verify_certificate(content, authority=world.pinned, policy=wanted)
+    first = read_proof(world.certificate.log_proof)
+    note = read_note(first.checkpoint)
+    line = cosign(note, name=witness.name, seed=seed, at=1)
+    checkpoint = write_note(note.text, [*note.signatures, line])
+    proof = tmp_path / "proof"
+    proof.write_text(replace(first, checkpoint=checkpoint).text)
+    found = verify_certificate(
+        content, authority=world.pinned, policy=wanted, proof=proof.read_text()
+    )
+    assert found.cosigners == ("regulator",)
+    file = tmp_path / "certificate.json"
+    file.write_bytes(content)
+    asked = ["verify", str(file), "--authority-key", world.key.public_key.point.hex()]
+    asked += ["--policy", str(policy), "--proof", str(proof), "--format", "json"]
+    said = CliRunner().invoke(command, asked)
+    assert json.loads(said.output)["cosigners"] == ["regulator"]
+    unknown = read_policy(b"quorum none\n")
+    with pytest.raises(InputError, match=r"log\.policy-log"):
+        verify_certificate(content, authority=world.pinned, policy=unknown)
 
 
 def test_a_key_of_another_log_is_not_passed_over(world: World) -> None:

@@ -15,6 +15,8 @@ from gridsecure.errors import AuditBrokenError
 from gridsecure.messages import ReleaseCertificate
 from gridsecure.released_values import SignedCertificate
 from gridsecure.store.proved_entries import ProvedEntry, open_logged
+from gridsecure.transparency.inclusion_proofs import read_proof
+from gridsecure.transparency.log_policies import LogPolicy
 from gridsecure.transparency.notes import NoteKey
 
 GRANTED: Final = "release.granted"
@@ -29,11 +31,13 @@ class VerifiedCertificate:
         release: What it says.
         entry: Its entry in the authority's log.
         has_values: Whether it is the copy with values.
+        cosigners: Witnesses who cosigned the checkpoint, by their names in the policy.
     """
 
     release: Release
     entry: ProvedEntry
     has_values: bool
+    cosigners: tuple[str, ...] = ()
 
 
 def log_keys_of(authority: PinnedAuthority, others: Sequence[NoteKey]) -> list[NoteKey]:
@@ -47,24 +51,35 @@ def log_keys_of(authority: PinnedAuthority, others: Sequence[NoteKey]) -> list[N
 
 
 def verify_certificate(
-    content: bytes, *, authority: PinnedAuthority, keys: Sequence[NoteKey]
+    content: bytes,
+    *,
+    authority: PinnedAuthority,
+    keys: Sequence[NoteKey] = (),
+    policy: LogPolicy | None = None,
+    proof: str = "",
 ) -> VerifiedCertificate:
     """Verify a certificate and its proof.
 
     1. the signature, under the pinned key and no other;
     2. that every cell keeps the certificate's own rule;
     3. that its entry, of a release, is in the log of that key, under a checkpoint that all given
-       keys signed.
+       keys signed;
+    4. that as many witnesses cosigned the checkpoint as the policy wants.
 
     Args:
         content: The signed certificate.
         keys: Public keys of the log beside the authority's own.
+        policy: Whose cosignatures are wanted; it knows keys of the log as well.
+        proof: A proof in a later checkpoint; by default the certificate's own, which was made
+            before any witness saw it.
 
     Raises:
         SignatureError: Forged, or of another signer (`release.signature`, `log.signature`).
         AuditBrokenError: It has no proof (`log.no-proof`), or its entry is not in the log, or is
-            about another certificate (`log.inclusion`, `log.other-entry`).
-        InputError: A given key is another log's (`log.other-key`).
+            about another certificate (`log.inclusion`, `log.other-entry`), or too few witnesses
+            cosigned (`log.quorum`).
+        InputError: A given key is another log's (`log.other-key`), or the policy does not know this
+            log (`log.policy-log`).
         ReleaseRefusedError: A cell below the minimum carries a value (`release.unsuppressed`).
         InvalidMessageError: Malformed.
     """
@@ -80,12 +95,20 @@ def verify_certificate(
             remedy="It is of a release before certificates had one. Its signature was good; ask "
             "the key authority for the entry that it names.",
         )
+    proof = proof or certificate.log_proof
+    known = log_keys_of(authority, keys)
+    if policy is not None:
+        known = log_keys_of(authority, [*keys, *policy.keys_of(known[0].name)])
     entry = open_logged(
         envelope.body,
         name=certificate.evidence_head,
         action=GRANTED,
-        proof=certificate.log_proof,
-        keys=log_keys_of(authority, keys),
+        proof=proof,
+        keys=known,
     )
+    # 4.
+    cosigners = policy.find_cosigners(read_proof(proof).checkpoint) if policy else []
+    if policy is not None:
+        policy.check_quorum(cosigners)
     has_values = any(cell.value is not None for cell in release.cells)
-    return VerifiedCertificate(release, entry, has_values)
+    return VerifiedCertificate(release, entry, has_values, tuple(cosigners))

@@ -269,10 +269,19 @@ def verify(
         list[str] | None,
         typer.Option(help="Another public key of its log (name+id+base64); repeat it."),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="Whose cosignatures are wanted (c2sp.org/tlog-policy)."),
+    ] = None,
+    proof: Annotated[
+        Path | None,
+        typer.Option(help="A proof in a cosigned checkpoint, of `gridsecure log prove`."),
+    ] = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Check a certificate offline: who signed it, and that it is in the key authority's log."""
-    verify_room.verify_file(certificate, authority=authority_key, keys=log_key or [], output=output)
+    trust = verify_room.LogTrust(log_key or [], policy, proof)
+    verify_room.verify_file(certificate, authority=authority_key, trust=trust, output=output)
 
 
 def main() -> None:

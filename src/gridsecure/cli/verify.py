@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,35 +11,55 @@ from rich.console import Console
 from gridsecure.analyst import certificates, releases
 from gridsecure.cli.output import OutputFormat, print_result
 from gridsecure.errors import NotFoundError
+from gridsecure.transparency.log_policies import read_policy
 from gridsecure.transparency.notes import read_key
 
 
-def verify_file(path: Path, *, authority: str, keys: list[str], output: OutputFormat) -> None:
+@dataclass(frozen=True, slots=True)
+class LogTrust:
+    """What is believed of the log.
+
+    Args:
+        keys: More public keys of it than the authority's own.
+        policy: A file that says whose cosignatures are wanted.
+        proof: A file with a proof in a later checkpoint.
+    """
+
+    keys: list[str]
+    policy: Path | None
+    proof: Path | None
+
+
+def verify_file(path: Path, *, authority: str, trust: LogTrust, output: OutputFormat) -> None:
     """Verify the certificate in a file and say what was found.
 
     Args:
         authority: The key authority's public key, 130 hexadecimal digits.
-        keys: More public keys of its log.
 
     Raises:
         NotFoundError: There is no such file (`certificate.file`).
         GridSecureError: As `certificates.verify_certificate`.
     """
+    found = certificates.verify_certificate(
+        _read(path),
+        authority=releases.pin_authority(authority),
+        keys=[read_key(key) for key in trust.keys],
+        policy=read_policy(_read(trust.policy)) if trust.policy else None,
+        proof=_read(trust.proof).decode(errors="replace") if trust.proof else "",
+    )
+    document = _document(found)
+    print_result(document, output, show=lambda console: _show(document, console))
+
+
+def _read(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise NotFoundError(
             f"{path.name} cannot be read.",
             reason="certificate.file",
             remedy="Check its path and permissions.",
         ) from error
-    found = certificates.verify_certificate(
-        content,
-        authority=releases.pin_authority(authority),
-        keys=[read_key(key) for key in keys],
-    )
-    document = _document(found)
-    print_result(document, output, show=lambda console: _show(document, console))
 
 
 def _document(found: certificates.VerifiedCertificate) -> dict[str, Any]:
@@ -58,6 +79,7 @@ def _document(found: certificates.VerifiedCertificate) -> dict[str, Any]:
         "logged_at": entry.at,
         "checkpoint_size": entry.checkpoint.size,
         "checkpoint_root": entry.checkpoint.root.hex(),
+        "cosigners": list(found.cosigners),
     }
 
 
@@ -69,5 +91,6 @@ def _show(document: dict[str, Any], console: Console) -> None:
         f"  logged as  entry {document['entry']} of {document['log']}",
         f"             {document['entry_hash']} at {document['logged_at']}",
         f"  proved in  {document['checkpoint_size']} entries under {document['checkpoint_root']}",
+        f"  cosigned   by {', '.join(document['cosigners']) or 'no witness that was asked for'}",
     ):
         console.print(line, soft_wrap=True, markup=False, highlight=False)

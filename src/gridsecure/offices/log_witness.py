@@ -17,9 +17,9 @@ from typing import Final
 
 from gridsecure.errors import AuditBrokenError, InputError, InvalidMessageError
 from gridsecure.offices.log_copies import LogCopy
-from gridsecure.transparency.checkpoints import Checkpoint, open_checkpoint
-from gridsecure.transparency.inclusion_proofs import read_proof
-from gridsecure.transparency.notes import NoteKey
+from gridsecure.transparency.checkpoints import Checkpoint, open_checkpoint, read_checkpoint
+from gridsecure.transparency.inclusion_proofs import InclusionProof, read_proof
+from gridsecure.transparency.notes import NoteKey, cosign, read_note, write_note
 from gridsecure.transparency.tiles import (
     WIDTH,
     Tile,
@@ -28,7 +28,13 @@ from gridsecure.transparency.tiles import (
     split_entries,
     split_hashes,
 )
-from gridsecure.transparency.tree import Frontier, leaf_hash
+from gridsecure.transparency.tree import (
+    Frontier,
+    Node,
+    hash_ranges,
+    inclusion_ranges,
+    leaf_hash,
+)
 from gridsecure.wire.client import Client
 
 _Tiles = list[tuple[Tile, bytes]]
@@ -50,7 +56,9 @@ class Witnessed:
     before: int
 
 
-def witness_log(client: Client, copy: LogCopy, *, keys: Sequence[NoteKey]) -> Witnessed:
+def witness_log(
+    client: Client, copy: LogCopy, *, keys: Sequence[NoteKey], given: bytes | None = None
+) -> Witnessed:
     """Fetch what is new of a log, verify that it continues the copy, and keep it.
 
     1. the checkpoint is signed by the log's keys, and of the log that the copy is of;
@@ -62,6 +70,8 @@ def witness_log(client: Client, copy: LogCopy, *, keys: Sequence[NoteKey]) -> Wi
     Args:
         client: Of the log's address; paths follow `c2sp.org/tlog-tiles`.
         keys: The log's public keys.
+        given: The checkpoint to look at, as another witness passed it on; by default the log's
+            newest.
 
     Raises:
         AuditBrokenError: An alarm: `log.truncated`, `log.split-view` or `log.rewritten`.
@@ -69,21 +79,21 @@ def witness_log(client: Client, copy: LogCopy, *, keys: Sequence[NoteKey]) -> Wi
         InvalidMessageError: Tiles that are not those of the checkpoint (`log.tile`), or too many of
             them (`log.size`).
         InputError: The copy is of another log (`witness.other-log`), or is damaged
-            (`witness.copy`).
+            (`witness.copy`); or the given checkpoint is older than what was seen
+            (`witness.older`).
         GridSecureError: The log cannot be reached.
         StorageError: The copy cannot be written; it is as it was.
     """
-    signed = client.get("/checkpoint").content
+    signed = client.get("/checkpoint").content if given is None else given
     # 1.
     checkpoint = open_checkpoint(signed, keys)
     if copy.origin not in ("", checkpoint.origin):
-        raise InputError(
-            f"The copy is of the log {copy.origin}, and this is {checkpoint.origin}.",
-            reason="witness.other-log",
-            remedy="Give each log a folder of its own.",
-        )
+        raise _other_log(copy.origin, checkpoint.origin)
     before = copy.tree
     # 2.
+    if given is not None and checkpoint.size < before.size:
+        _prove(copy, checkpoint, signed)
+        raise _older(checkpoint.size, before.size)
     if checkpoint.size < before.size:
         raise _truncated(copy, checkpoint, signed, has=checkpoint.size, had=before.size)
     if checkpoint.size == before.size and before.size and checkpoint.root != before.root:
@@ -108,6 +118,68 @@ def witness_log(client: Client, copy: LogCopy, *, keys: Sequence[NoteKey]) -> Wi
     # 5.
     _prove_earlier(copy)
     return Witnessed(checkpoint, before.size)
+
+
+def cosign_checkpoint(copy: LogCopy, *, name: str, seed: bytes, at: int) -> bytes:
+    """Cosign the newest checkpoint that was seen; it and all lines of others with it.
+
+    It was kept before: a witness states that no larger one was seen by it.
+
+    Args:
+        copy: What `witness_log` kept.
+        name: The witness's.
+        seed: Its Ed25519 key.
+        at: POSIX time [s].
+
+    Raises:
+        InputError: Nothing was seen yet (`witness.empty`).
+    """
+    if not copy.checkpoint:
+        raise InputError(
+            "No log was looked at yet.",
+            reason="witness.empty",
+            remedy="Look at it first: `gridsecure log witness`.",
+        )
+    note = read_note(copy.checkpoint)
+    line = cosign(note, name=name, seed=seed, at=at)
+    others = [one for one in note.signatures if (one.name, one.key_id) != (name, line.key_id)]
+    return write_note(note.text, [*others, line])
+
+
+def prove_again(copy: LogCopy, proof: str, checkpoint: bytes) -> str:
+    """Prove an entry in a later checkpoint than it was proved in, from the copy.
+
+    Args:
+        proof: The proof that its certificate has.
+        checkpoint: As signed, for example one that witnesses cosigned.
+
+    Raises:
+        InputError: The checkpoint is from before the entry (`log.earlier`), or of another log than
+            the copy (`witness.other-log`), or the copy is damaged (`witness.copy`).
+        AuditBrokenError: The checkpoint does not fit to the copy (`log.split-view`,
+            `log.truncated`).
+        InvalidMessageError: Malformed.
+    """
+    first, read = read_proof(proof), read_checkpoint(checkpoint)
+    if read.origin != copy.origin:
+        raise _other_log(copy.origin, read.origin)
+    _prove(copy, read, checkpoint)
+    if first.index >= read.size:
+        raise InputError(
+            "The checkpoint is from before the certificate's entry.",
+            reason="log.earlier",
+            remedy="Give one that was made after the certificate.",
+        )
+    leaves = copy.leaves(read.size)
+
+    def hashes(nodes: Sequence[Node]) -> dict[Node, bytes]:
+        return {
+            node: Frontier().grow(leaves[node.number << node.level :][: 1 << node.level]).root
+            for node in nodes
+        }
+
+    path = hash_ranges(inclusion_ranges(first.index, read.size), hashes)
+    return InclusionProof(first.index, tuple(path), checkpoint, first.extra).text
 
 
 def compare_checkpoint(copy: LogCopy, text: str, *, keys: Sequence[NoteKey]) -> Checkpoint:
@@ -186,6 +258,23 @@ def _check_tiles(client: Client, checkpoint: Checkpoint) -> None:
             reason="log.tile",
             remedy="Fetch them again. If it stays, the log's service or what caches it is broken.",
         )
+
+
+def _other_log(own: str, other: str) -> InputError:
+    return InputError(
+        f"The copy is of the log {own}, and this is {other}.",
+        reason="witness.other-log",
+        remedy="Give each log a folder of its own.",
+    )
+
+
+def _older(size: int, seen: int) -> InputError:
+    return InputError(
+        f"The checkpoint has {size} entries, and {seen} were seen. It is of the same log.",
+        reason="witness.older",
+        remedy="A witness cosigns nothing older than what it saw. Pass a newer checkpoint around, "
+        "and have every witness look at that one first.",
+    )
 
 
 def _too_many(count: int) -> InvalidMessageError:
