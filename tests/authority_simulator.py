@@ -44,9 +44,10 @@ from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.shadows import list_previews
 from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement, VaultDoor
-from gridsecure.key_authority.vault.custody import KeyPlace, keep_key_set
+from gridsecure.key_authority.vault.custody import keep_key_set
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.key_authority.vault.gate import ReleaseGate
+from gridsecure.key_authority.vault.key_files import KeyPlace
 from gridsecure.messages import (
     KeySetRequest,
     ReleaseCertificate,
@@ -71,6 +72,7 @@ from gridsecure.store.pages import PageAsked
 from gridsecure.store.schema import migrate
 from gridsecure.transparency.checkpoints import LogSigner
 from tests.approving import APPROVERS, approval_of
+from tests.custodians import KEK, keys_of, unlocked
 from tests.grid_simulator import (
     NOW,
     OFFICE,
@@ -82,7 +84,6 @@ from tests.grid_simulator import (
 from tests.held_policy import FIFTEEN, POLICY
 from tests.zone_copies import DATABASE
 
-KEK = bytes(range(16))
 SEED = bytes(range(32))
 
 
@@ -91,10 +92,11 @@ def place_of(name: str) -> KeyPlace:
     return KeyPlace(grid_keys().gateway.public_key.thumbprint, name, 1)
 
 
-def keep_grid_keys(folder: Path) -> None:
-    """Seal the session's key sets into a vault's folder."""
+def keep_grid_keys(folder: Path, *, kek: bytes = KEK) -> None:
+    """Seal the session's key sets into a vault's folder, which `init_with_kek` made."""
+    keys = keys_of(folder)
     for name, key_set in grid_keys().secret.items():
-        keep_key_set(folder, place_of(name), key_set, kek=KEK, created_at=NOW)
+        keep_key_set(keys, place_of(name), key_set, kek=kek, created_at=NOW)
 
 
 def key_set_request(
@@ -150,7 +152,7 @@ class View:
 def own_vault(folder: Path, checker: Sm2PrivateKey) -> Vault:
     """A vault in this process that holds the policy of tests and its officers' keys."""
     gate = ReleaseGate(folder, policy=POLICY, approvers=APPROVERS, clock=lambda: NOW)
-    return Vault(folder, KEK, checker.public_key, OFFICE.public_key, gate)
+    return Vault(folder, unlocked(folder), checker.public_key, OFFICE.public_key, gate)
 
 
 def approve_all(zone: AuthorityZone, *, now: datetime = NOW) -> None:

@@ -18,25 +18,25 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure_api.settings import VaultSettings
 from tests.approving import ENTRIES
-from tests.authority_simulator import KEK, keep_grid_keys
+from tests.authority_simulator import keep_grid_keys
+from tests.custodians import KEK, give_shares, init_with_kek
 from tests.grid_simulator import NOW, OFFICE
 
 START_SECONDS = 120.0
 
 
-def vault_settings(folder: Path, checker: Sm2PrivateKey, *, has_keys: bool = True) -> VaultSettings:
+def vault_settings(
+    folder: Path, checker: Sm2PrivateKey, *, has_keys: bool = True, kek: bytes = KEK
+) -> VaultSettings:
     """Settings of a vault in a new folder, with the session's keys in it or none."""
     keys, door = folder / "vault", folder / "door"
     for path in (keys, door):
         path.mkdir(parents=True, mode=0o700)
-    kek_file = keys / "kek"
-    kek_file.write_bytes(KEK)
-    kek_file.chmod(0o600)
+    init_with_kek(keys, kek=kek)
     if has_keys:
-        keep_grid_keys(keys)
+        keep_grid_keys(keys, kek=kek)
     return VaultSettings(
         folder=keys,
-        kek_file=kek_file,
         socket=door / "v",
         checker_public_key=checker.public_key.point.hex(),
         billing_office_public_key=OFFICE.public_key.point.hex(),
@@ -76,11 +76,12 @@ def why_not_started(settings: VaultSettings) -> str:
 class RunningVault:
     """A vault that answers, and may be killed and started again."""
 
-    def __init__(self, settings: VaultSettings) -> None:
+    def __init__(self, settings: VaultSettings, *, is_locked: bool = False) -> None:
         self.settings = settings
-        self.start()
+        self.start(is_locked=is_locked)
 
-    def start(self) -> None:
+    def start(self, *, is_locked: bool = False) -> None:
+        """Start it; it is unlocked by two custodians, unless it is to stay locked."""
         self.settings.socket.unlink(missing_ok=True)
         self.process = launch_vault(self.settings)
         deadline = time.monotonic() + START_SECONDS
@@ -88,6 +89,10 @@ class RunningVault:
             assert self.process.poll() is None, self.process.stderr and self.process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.02)
+        if not is_locked:
+            client = self.client()
+            give_shares(client, self.settings.folder)
+            client.close()
 
     def kill(self) -> None:
         """As a power failure would; a second time changes nothing."""
@@ -101,9 +106,9 @@ class RunningVault:
 
 
 @contextmanager
-def running_vault(settings: VaultSettings) -> Iterator[RunningVault]:
+def running_vault(settings: VaultSettings, *, is_locked: bool = False) -> Iterator[RunningVault]:
     """A vault for as long as the test needs it."""
-    vault = RunningVault(settings)
+    vault = RunningVault(settings, is_locked=is_locked)
     try:
         yield vault
     finally:

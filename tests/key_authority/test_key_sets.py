@@ -33,12 +33,8 @@ from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.zone import AuthorityZone, VaultDoor
 from gridsecure.key_authority.packages import KeyOrder
-from gridsecure.key_authority.vault.custody import (
-    KeyPlace,
-    create_key_set,
-    keep_key_set,
-    open_key_set,
-)
+from gridsecure.key_authority.vault.custody import create_key_set, keep_key_set, open_key_set
+from gridsecure.key_authority.vault.key_files import KeyPlace
 from gridsecure.messages import ColumnEntry, KeyNotice, open_message, sign_message
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import folder_url, open_objects
@@ -46,16 +42,16 @@ from gridsecure.store.schema import migrate
 from gridsecure_api.settings import VaultSettings
 from tests.approving import APPROVERS
 from tests.authority_simulator import (
-    KEK,
     key_set_request,
     own_vault,
     place_of,
     settlement,
     signed_log,
 )
+from tests.custodians import KEK, keys_of
 from tests.grid_simulator import NOW, GridSimulator, grid_keys, registry
 from tests.held_policy import POLICY
-from tests.vault_services import RunningVault, running_vault, vault_settings, why_not_started
+from tests.vault_services import RunningVault, running_vault, vault_settings
 
 PLACE = {"gateway", "parameters", "generation"}
 
@@ -217,7 +213,7 @@ def test_rotated_and_revoked(tmp_path: Path, grid: GridSimulator) -> None:
     assert [one.state for one in list_key_sets(zone)] == ["revoked", "in-force"]
     place = KeyPlace(first.gateway, REGISTER.name, 1)
     with pytest.raises(KeyMismatchError) as closed:
-        open_key_set(tmp_path, place, kek=KEK)
+        open_key_set(keys_of(tmp_path), place, kek=KEK)
     assert closed.value.reason == "keys.revoked"
     # The one in force is revoked as well: the gateway is given a third.
     revoke_key_set(zone, second.key_id, actor="kate", at=NOW)
@@ -268,39 +264,9 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         create_key_set(tmp_path / "no", place_of(INTERVAL.name), kek=KEK, created_at=NOW)
 
 
-@pytest.mark.parametrize("kek", [b"", b"x" * 15, b"x" * 17, None])
-def test_a_vault_without_its_key_does_not_start(settings: VaultSettings, kek: bytes | None) -> None:
-    """Nor does it draw another one where something is sealed under the lost one."""
-    create_key_set(settings.folder, place_of(INTERVAL.name), kek=KEK, created_at=NOW)
-    if kek is None:
-        settings.kek_file.unlink()
-    else:
-        settings.kek_file.write_bytes(kek)
-    said = why_not_started(settings)
-    assert "[vault.kek]" in said
-    assert "Traceback" not in said
-    assert settings.kek_file.exists() == (kek is not None)
-
-
-def test_a_vault_draws_its_key_at_the_first_start(settings: VaultSettings) -> None:
-    settings.kek_file.unlink()
-    with running_vault(settings):
-        drawn = settings.kek_file.read_bytes()
-    assert len(drawn) == len(KEK)
-    assert settings.kek_file.stat().st_mode & 0o077 == 0
-    with running_vault(settings):
-        assert settings.kek_file.read_bytes() == drawn
-
-
-def test_a_vault_under_another_key_does_not_start(settings: VaultSettings) -> None:
-    create_key_set(settings.folder, place_of(INTERVAL.name), kek=KEK, created_at=NOW)
-    settings.kek_file.write_bytes(bytes(16))
-    assert "[authenticity.envelope]" in why_not_started(settings)
-
-
 def test_keys_are_printed_nowhere(tmp_path: Path) -> None:
     vault = own_vault(tmp_path, grid_keys().authority)
-    made = create_key_set(tmp_path, place_of(INTERVAL.name), kek=KEK, created_at=NOW)
+    made = create_key_set(keys_of(tmp_path), place_of(INTERVAL.name), kek=KEK, created_at=NOW)
     for shown in (repr(vault), repr(made), repr(made.public)):
         assert KEK.hex() not in shown
         assert repr(KEK) not in shown

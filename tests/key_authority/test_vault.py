@@ -17,14 +17,15 @@ from pathlib import Path
 from secrets import token_bytes
 
 import pytest
+from Cryptodome.Protocol.SecretSharing import Shamir
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gridsecure import frames
 from gridsecure.approvals import APPROVER_ROLES
-from gridsecure.cli.home import create_home, make_vault_folders
+from gridsecure.cli import home as home_room
+from gridsecure.cli.home import SHARE, create_home, make_vault_folders
 from gridsecure.cli.ports import choose_ports
-from gridsecure.cli.processes import Services
 from gridsecure.cli.service_specs import service_specs
 from gridsecure.cli.service_users import FIRST_UID, ServiceUsers, give
 from gridsecure.crypto.sm2 import Sm2PrivateKey
@@ -50,15 +51,20 @@ from gridsecure.key_authority.packages import (
     CheckedBills,
     CheckedRoster,
     KeyOrder,
+    LockOrder,
     RevocationOrder,
 )
 from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
 from gridsecure.messages import RosterManifest, Signed, sign_message
+from gridsecure.offices.custodians import open_share
+from gridsecure.offices.files import read_signed
 from gridsecure_api.authority import open_zone
 from gridsecure_api.settings import AuthoritySettings
 from tests.approving import ENTRIES, approval_of, approved_bills
-from tests.authority_simulator import KEK, Authority, place_of, settlement
+from tests.authority_simulator import Authority, place_of, settlement
 from tests.correction_simulator import changed, correction
+from tests.custodians import KEK, give_shares, own_share
+from tests.custodians import NAMES as CUSTODIANS
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 from tests.held_policy import FIFTEEN
 from tests.vault_services import (
@@ -388,12 +394,6 @@ def test_a_refusal_crosses_the_pipe_with_its_class_and_reason(
         client.create_key_set(sign_message(order, key=grid.keys.stranger))
 
 
-def test_a_kek_others_can_read_stops_the_start(running: RunningVault) -> None:
-    running.kill()
-    running.settings.kek_file.chmod(0o644)
-    assert "[vault.kek]" in why_not_started(running.settings)
-
-
 def test_two_vaults_never_share_a_folder(running: RunningVault) -> None:
     other = running.settings.model_copy(update={"socket": running.settings.socket.with_name("w")})
     assert "[vault.running]" in why_not_started(other)
@@ -503,36 +503,88 @@ import gridsecure_api.authority
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.messages import Signed
 client = VaultClient(Path(sys.argv[1]), uid=os.geteuid())
-client.create_key_set(Signed.parse(sys.argv[2]))
-assert "gridsecure.homomorphic.secret_key" not in sys.modules
-print("asked", flush=True)
-sys.stdin.read()
+for line in sys.stdin:
+    given = Path(line.strip())
+    if given.name == "status":
+        client.status()
+    else:
+        files = [path.read_bytes() for path in sorted(given.glob("file-*"))]
+        client.release_bills(Signed.parse((given / "order").read_bytes()), files, lambda _: None)
+    assert "gridsecure.homomorphic.secret_key" not in sys.modules
+    print("done", flush=True)
 """
 
 
-def test_the_checker_never_holds_path_or_bytes_of_the_key(tmp_path: Path) -> None:
-    """Its memory, arguments, environment and open files, while its vault is at work."""
-    key, kek = grid_keys().authority, token_bytes(len(KEK))
-    settings = vault_settings(tmp_path, key, has_keys=False)
-    settings.kek_file.write_bytes(kek)
-    with running_vault(settings) as running:
-        order = sign_message(key_order(REGISTER.name), key=key).model_dump_json()
+def secret_needles(kek: bytes, folder: Path) -> dict[str, bytes]:
+    """What must be nowhere but in an unlocked vault: the key, its shares, a secret key."""
+    shares = {f"share of {name}": own_share(folder, name).share for name in CUSTODIANS}
+    needles = {name: bytes.fromhex(share) for name, share in shares.items()}
+    needles |= {f"{name}, in digits": share.encode() for name, share in shares.items()}
+    for name, key_set in grid_keys().secret.items():
+        half, raw = key_set.to_bytes(), key_set._secret_key.data()
+        needles[f"{name}, as saved"] = half[len(half) // 2 :][:32]
+        needles[name] = b"".join(raw.data(place).to_bytes(8, "little") for place in range(8, 12))
+    return needles | {"the key": kek, "the key, in digits": kek.hex().encode()}
+
+
+def found_in(held: bytes, needles: dict[str, bytes]) -> set[str]:
+    return {name for name, needle in needles.items() if needle in held}
+
+
+def folder_holds(folder: Path) -> bytes:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return b"\n".join(path.read_bytes() for path in files)
+
+
+def test_memory_and_folders_of_both_during_a_release(
+    tmp_path: Path, grid: GridSimulator, order: Order
+) -> None:
+    """The checker has no part of any secret; the vault has them while it is unlocked alone."""
+    kek = token_bytes(len(KEK))
+    settings = vault_settings(tmp_path, grid.authority_key, kek=kek)
+    needles = secret_needles(kek, settings.folder)
+    given = tmp_path / "checker"
+    given.mkdir()
+    outputs = CheckedRoster.parse(order[1][0]).outputs.values()
+    signed = sign_message(order[0], key=grid.authority_key)
+    (given / "order").write_text(signed.model_dump_json())
+    for number, data in enumerate(order[1]):
+        (given / f"file-{number:03}").write_bytes(data)
+    with running_vault(settings, is_locked=True) as running:
+        vault = running.process.pid
+        assert found_in(process_holds(vault), needles) == set(), "before it was unlocked"
         checker = subprocess.Popen(
-            [sys.executable, "-c", CHECKER, str(running.settings.socket), order],
+            [sys.executable, "-c", CHECKER, str(running.settings.socket)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            text=True,
         )
+        client = running.client()
         try:
-            assert checker.stdout is not None
-            assert checker.stdout.readline() == b"asked\n"
+            give_shares(client, settings.folder)
+            ask(checker, given)
             held = process_holds(checker.pid)
             assert str(running.settings.socket).encode() in held, "it was read"
-            secrets = (kek, str(settings.kek_file).encode())
-            assert [secret in held for secret in secrets] == [False, False]
-            kept = process_holds(running.process.pid)
-            assert [secret in kept for secret in secrets] == [True, True]
+            assert found_in(held, needles) == set()
+            held = found_in(process_holds(vault), needles)
+            assert held >= {"the key", *(entry.parameters for entry in outputs)}
+            client.lock(sign_message(LockOrder(ordered_at=NOW.isoformat()), key=grid.authority_key))
+            ask(checker, given.with_name("status"))
+            assert found_in(process_holds(checker.pid), needles) == set()
+            assert found_in(process_holds(vault), needles) == set(), "after it was locked"
         finally:
-            checker.communicate(b"end")
+            client.close()
+            checker.communicate()
+    for folder in (given, settings.folder, settings.socket.parent):
+        assert found_in(folder_holds(folder), needles) == set()
+
+
+def ask(checker: subprocess.Popen[str], given: Path) -> None:
+    assert checker.stdin is not None
+    assert checker.stdout is not None
+    checker.stdin.write(f"{given}\n")
+    checker.stdin.flush()
+    assert checker.stdout.readline() == "done\n"
 
 
 def process_holds(pid: int) -> bytes:
@@ -557,17 +609,18 @@ def test_the_checkers_files_do_not_open_a_key_set(tmp_path: Path, grid: GridSimu
         next(spec for spec in service_specs(home, years=["2026"]) if spec.name == name)
         for name in ("vault", "authority")
     )
-    with Services() as services:
-        services.start([vault_spec])
-        kek = (home.zone("vault") / "kek").read_bytes()
-    assert len(kek) == len(KEK)
+    shares = [
+        open_share(read_signed(home.person(name) / SHARE), key=home.people[name])
+        for name in home_room.CUSTODIANS
+    ]
+    kek = Shamir.combine([(one.number, bytes.fromhex(one.share)) for one in shares[:2]])
     told = "".join((*authority_spec.command, *authority_spec.environment.values()))
-    assert "kek" not in told
-    files = [path for path in home.zone("authority").rglob("*") if path.is_file()]
-    assert files
-    for content in (told.encode(), *(path.read_bytes() for path in files)):
-        assert kek not in content
-        assert kek.hex().encode() not in content
+    needles = [kek, *(bytes.fromhex(one.share) for one in shares)]
+    needles += [needle.hex().encode() for needle in needles]
+    held = folder_holds(home.zone("authority")) + told.encode()
+    assert not [needle for needle in needles if needle in held]
+    kept = folder_holds(home.zone("vault")) + "".join(vault_spec.environment.values()).encode()
+    assert not [needle for needle in needles if needle in kept], "nor is it in the vault's"
     (home.zone("authority") / "vault").mkdir()  # as earlier releases kept it
     settings = AuthoritySettings(
         folder=home.zone("authority"),

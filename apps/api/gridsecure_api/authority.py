@@ -66,6 +66,7 @@ from gridsecure.zone_keys import load_log_signer, load_signing_key, make_zone_fo
 from gridsecure_api.approver_settings import read_approvers
 from gridsecure_api.authority_approvals import router as approvals_router
 from gridsecure_api.authority_state import AuthorityState, State
+from gridsecure_api.authority_vault import router as vault_router
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.lists import (
     KEPT_ANSWERS,
@@ -344,6 +345,7 @@ def create_authority_app(
     app.state.authority = AuthorityState(zone, platform, clock, Lock())
     app.include_router(router)
     app.include_router(approvals_router)
+    app.include_router(vault_router)
     return app
 
 
@@ -437,7 +439,7 @@ def _refuse_keys_beside(folder: Path) -> None:
             "The vault's keys lie in the folder of the checker, which must not hold them.",
             reason="vault.beside",
             remedy="Move its folder `vault` to the vault's own user, and start the vault there "
-            "with GRIDSECURE_VAULT_FOLDER and GRIDSECURE_VAULT_KEK_FILE (docs/deployment.md).",
+            "with GRIDSECURE_VAULT_FOLDER (docs/deployment.md).",
         )
 
 

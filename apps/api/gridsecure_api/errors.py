@@ -28,6 +28,7 @@ from gridsecure.wire.problems import (
     BUSY,
     INTERNAL,
     LATER,
+    LOCKED,
     PROBLEM_TYPE,
     QUEUE_FULL,
     TOO_LARGE,
@@ -49,7 +50,7 @@ def error_response(error: GridSecureError) -> JSONResponse:
     if isinstance(error, AuthenticityError):
         _log.warning("refused: %s %s", type(error).__name__, error.reason)
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    if status == LATER:
+    if status == LATER and error.reason != LOCKED:  # nobody knows when people come
         headers = {"Retry-After": str(_RETRY_AFTER_S.get(error.reason, 1))}
     return _response(problem, headers=headers)
 

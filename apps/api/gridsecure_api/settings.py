@@ -395,8 +395,8 @@ class VaultSettings(BuildSettings):
     """The key authority's vault, told to it alone.
 
     Args:
-        folder: Holds the sealed key files; no other user reads it.
-        kek_file: The key-encryption key, 16 bytes, made at the first start.
+        folder: Holds the sealed key sets; no other user reads it. `gridsecure vault init` makes it.
+        unlocked_hours: How long custodians unlock it for [h].
         socket: Where it listens; a folder that the checker may enter and only the vault writes.
         checker_public_key: The only key whose orders are obeyed.
         billing_office_public_key: Whom statements are sealed to.
@@ -409,7 +409,7 @@ class VaultSettings(BuildSettings):
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_VAULT_", extra="forbid", frozen=True)
 
     folder: Path
-    kek_file: Path
+    unlocked_hours: float = Field(default=12, gt=0, le=168)
     socket: Path
     checker_public_key: PublicPoint
     billing_office_public_key: PublicPoint

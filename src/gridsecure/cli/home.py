@@ -15,13 +15,16 @@ from typing import Final
 
 from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.builds import measure_build
+from gridsecure.cli.online import utc_now
 from gridsecure.cli.service_users import ServiceUsers, draw_users, give
 from gridsecure.credentials.issuer_keys import generate_issuer_key
 from gridsecure.credentials.opening import OFFICE_OF, Opener, OpenerKey, generate_opener_key
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.identity_messages import IdentityKeys
+from gridsecure.key_authority.vault.ceremony import init_vault
 from gridsecure.messages import sign_message
+from gridsecure.vault_messages import Custodian
 from gridsecure.whole_files import create_file
 from gridsecure.zone_keys import load_signing_key
 
@@ -36,9 +39,16 @@ USERS: Final = {
     "operator": ("operator",),
     "data-owner": ("data-owner",),
     "privacy-officer": ("privacy-officer",),
+    "second-custodian": ("custodian",),
+    "third-custodian": ("custodian",),
 }
 APPROVERS: Final = APPROVER_ROLES
 """Users who approve releases; each is called as the role is."""
+CUSTODIANS: Final = ("custodian", "second-custodian", "third-custodian")
+"""Users who keep a share of the key that the vault's key sets are sealed under."""
+NEEDED_CUSTODIANS: Final = 2
+SHARE: Final = "vault-share.json"
+"""A custodian's sealed share, in the custodian's own folder."""
 OFFICES: Final[dict[Opener, str]] = {opener: user for user, opener in OFFICE_OF.items()}
 """Who holds each half of the opening key."""
 
@@ -107,8 +117,10 @@ def create_home(folder: Path, *, ports: Mapping[str, int], has_dashboard: bool =
     users = draw_users(folder)
     make_vault_folders(folder, users)
     people = {user: load_signing_key(_person(folder, user)) for user in USERS}
-    # Officers sign on their own machines; no page is theirs.
-    browsing = [user for user in USERS if has_dashboard and user not in APPROVERS]
+    _init_vault(folder, people, users)
+    # Officers sign on their own machines, and so do further custodians; no page is theirs.
+    keyed = {*APPROVERS, *CUSTODIANS[1:]}
+    browsing = [user for user in USERS if has_dashboard and user not in keyed]
     passwords = {user: secrets.token_urlsafe(9) for user in browsing}
     statements, maker = _identity_keys(folder, people), _state_build(folder)
     return Home(folder, keys, people, statements, passwords, ports, users, maker)
@@ -136,6 +148,17 @@ def make_vault_folders(folder: Path, users: ServiceUsers) -> None:
     give(folder / "authority", users.checker)
     if users.vault is None:
         folder.chmod(0o700)
+
+
+def _init_vault(folder: Path, people: dict[str, Sm2PrivateKey], users: ServiceUsers) -> None:
+    """Split the vault's key among the run's custodians, and give each the own share."""
+    custodians = [
+        Custodian(name=user, public_key=people[user].public_key.point.hex()) for user in CUSTODIANS
+    ]
+    made = init_vault(folder / "vault", custodians, needed=NEEDED_CUSTODIANS, created_at=utc_now())
+    for user, share in made.shares.items():
+        create_file(_person(folder, user) / SHARE, share.model_dump_json(indent=1).encode())
+    give(folder / "vault", users.vault)
 
 
 def _identity_keys(folder: Path, people: dict[str, Sm2PrivateKey]) -> tuple[str, str]:

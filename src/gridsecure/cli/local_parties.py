@@ -61,15 +61,19 @@ from gridsecure.key_authority.checker.key_sets import give_key_set, public_objec
 from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.tables import SCHEMA as AUTHORITY
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
+from gridsecure.key_authority.vault.ceremony import init_vault
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.key_authority.vault.gate import ReleaseGate
+from gridsecure.key_authority.vault.key_lock import LONGEST_HOURS, KeyLock
 from gridsecure.messages import KeyNotice, Signed, sign_message
 from gridsecure.month_texts import CALENDAR, year_text
+from gridsecure.offices.custodians import answer_challenge, open_share
 from gridsecure.policy.packs import UNIFORM, load_pack
 from gridsecure.store.database import open_database
 from gridsecure.store.log_tree import SignedLog
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import Schema, migrate
+from gridsecure.vault_messages import Custodian
 from gridsecure.wire.platform import UploadStatus
 from gridsecure.zone_keys import load_log_signer
 
@@ -351,7 +355,7 @@ class _Setup:
         """The key authority with its vault."""
         folder, office = self.folder / "vault", self.office_key.public_key
         folder.mkdir(mode=0o700)
-        kek = secrets.token_bytes(16)
+        key_lock = _unlocked_key(folder)
         policy = load_pack(UNIFORM)
         approvers = pin_approvers(
             Approver(role, role, key.public_key) for role, key in self.officers.items()
@@ -370,7 +374,7 @@ class _Setup:
             identity=_registry(self.identity_key),
             office=_registry(self.office_key),
             settlement=settlement,
-            vault=Vault(folder, kek, self.authority_key.public_key, office, gate),
+            vault=Vault(folder, key_lock, self.authority_key.public_key, office, gate),
             policy=policy,
             approvers=approvers,
         )
@@ -414,6 +418,21 @@ def _peers(
         key_sets=lambda start: of_year(year_text(start)),
         platform=lambda _start: platform,
     )
+
+
+def _unlocked_key(folder: Path) -> KeyLock:
+    """The lock of a new vault, which two of three custodians have opened for as long as it runs."""
+    keys = {name: generate_private_key() for name in ("first", "second", "third")}
+    custodians = [
+        Custodian(name=name, public_key=key.public_key.point.hex()) for name, key in keys.items()
+    ]
+    made = init_vault(folder, custodians, needed=2, created_at=utc_now())
+    key_lock = KeyLock(folder, hours=LONGEST_HOURS, clock=utc_now)
+    for name in ("first", "second"):
+        share = open_share(made.shares[name], key=keys[name])
+        stated = key_lock.state_challenge("unlock")
+        key_lock.take_share(answer_challenge(stated, share, key=keys[name], now=utc_now()))
+    return key_lock
 
 
 def _registry(key: Sm2PrivateKey) -> dict[str, Sm2PublicKey]:

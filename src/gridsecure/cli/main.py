@@ -34,6 +34,7 @@ from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from gridsecure.cli.shadow import shadow_app
 from gridsecure.cli.source import source_app
 from gridsecure.cli.tariff import tariff_app
+from gridsecure.cli.vault import vault_app
 from gridsecure.gateway.meanings import Meaning, Stamps, Values
 from gridsecure.month_texts import CALENDAR
 from gridsecure.statements.options import Format, RenderOptions
@@ -59,6 +60,7 @@ app.add_typer(plan_app, name="plan")
 app.add_typer(analyst_app, name="analyst")
 app.add_typer(identity_app, name="identity")
 app.add_typer(keys_app, name="keys")
+app.add_typer(vault_app, name="vault")
 app.add_typer(log_app, name="log")
 app.add_typer(period_app, name="period")
 app.add_typer(shadow_app, name="shadow")

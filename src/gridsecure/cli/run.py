@@ -1,12 +1,13 @@
 """`gridsecure run`: the whole product on one machine, through its real processes.
 
-1. ports and a run folder; 2. meters; 3. keys and passwords, the services; 4. the utility's
-books; 5. validate, enrol, get key sets, encrypt, upload at the gateway, and the billing office
-closes the month; 6. bills on ciphertext at the platform, and load curves as an analyst asks for
-them with an anonymous grant; 7. two officers approve, and the key authority releases; 8. the
-billing office opens the statements, has each account prove which one is its own, and compares them
-with digests from the gateway's plaintext oracle; 9. a meter-data system that readings can be sent
-as; 10. the closing table, and the dashboard.
+1. ports and a run folder; 2. meters; 3. keys and passwords, the services, and two of three
+custodians unlock the vault; 4. the utility's books; 5. validate, enrol, get key sets, encrypt,
+upload at the gateway, and the billing office closes the month; 6. bills on ciphertext at the
+platform, and load curves as an analyst asks for them with an anonymous grant; 7. two officers
+approve, and the key authority releases; 8. the billing office opens the statements, has each
+account prove which one is its own, and compares them with digests from the gateway's plaintext
+oracle; 9. a meter-data system that readings can be sent as; 10. the closing table, and the
+dashboard.
 
 Until the services are up, nothing in the run's folder could be wanted: keys nobody used, copies of
 the input. It goes again when nothing came of the run. What a service wrote before it failed is
@@ -34,7 +35,14 @@ from gridsecure.analyst.queries import QueryProgress
 from gridsecure.analyst.reconciliation import intake_of, reconcile_month
 from gridsecure.analyst.releases import Release, pin_authority, verify_release
 from gridsecure.billing.contracts import load_contracts
-from gridsecure.cli.home import APPROVERS, Home, create_home
+from gridsecure.cli.home import (
+    APPROVERS,
+    CUSTODIANS,
+    NEEDED_CUSTODIANS,
+    SHARE,
+    Home,
+    create_home,
+)
 from gridsecure.cli.meters import MeterFiles, meter_files
 from gridsecure.cli.online import utc_now
 from gridsecure.cli.processes import Services
@@ -49,9 +57,11 @@ from gridsecure.cli.tables import show_closing
 from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError, StorageError
 from gridsecure.month_texts import year_text
+from gridsecure.offices import custodians
 from gridsecure.offices.approvals import approve_waiting
 from gridsecure.offices.billing_office import MAX_ACCOUNTS, BillingOffice, check_owners
 from gridsecure.offices.closing_lists import close_month
+from gridsecure.offices.files import read_signed
 from gridsecure.periods import billing_month
 from gridsecure.simulator.accounts import invented_accounts
 from gridsecure.statement_checks import check_statements
@@ -109,6 +119,8 @@ class Run:
             with self._stage("start services"):
                 self._start(services, files)
             client = ServicesClient(self._home, http)
+            with self._stage("unlock the vault") as note:
+                note(unlock_vault(client))
             with self._stage("enter accounts in the books") as note:
                 note(f"{_enter_accounts(client, files):,} accounts")
             self._bill(client, files)
@@ -367,6 +379,18 @@ def _serve(result: RunResult, services: Services, console: Console) -> None:
             services.check()
     except KeyboardInterrupt:
         console.print("Stopping.")
+
+
+def unlock_vault(client: ServicesClient) -> str:
+    """As two of the run's custodians: each gives the own share; who did, and until when."""
+    home = client.home
+    for user in CUSTODIANS[:NEEDED_CUSTODIANS]:
+        share = custodians.open_share(read_signed(home.person(user) / SHARE), key=home.people[user])
+        status = custodians.give_share(
+            partial(client.call, user), share, key=home.people[user], now=utc_now()
+        )
+    until = datetime.fromisoformat(status.until)
+    return f"by {' and '.join(CUSTODIANS[:NEEDED_CUSTODIANS])}, until {until:%H:%M} UTC"
 
 
 def _enter_accounts(client: ServicesClient, files: MeterFiles) -> int:

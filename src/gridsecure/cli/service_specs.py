@@ -115,10 +115,9 @@ def _approvers(home: Home) -> list[dict[str, str]]:
 
 
 def _vault(home: Home) -> ServiceSpec:
-    """The vault, which alone is told where its keys are. It has no address but its socket."""
+    """The vault, which starts locked. It has no address but its socket."""
     settings: dict[str, Any] = {
         "folder": ".",
-        "kek_file": "kek",
         "socket": _SOCKET,
         "checker_public_key": home.point("authority"),
         "billing_office_public_key": home.point("billing-office"),

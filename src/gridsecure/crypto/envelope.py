@@ -31,6 +31,9 @@ from gridsecure.crypto.sm3 import hmac_sm3
 from gridsecure.crypto.sm4 import KEY_BYTES, NONCE_BYTES, gcm_open, gcm_seal
 from gridsecure.errors import EnvelopeError
 
+Kek = bytes | bytearray
+"""A key-encryption key of 16 bytes; in an array its holder can overwrite it."""
+
 _MAGIC: Final = b"GSENV\x01"
 _KIND_KEK: Final = b"\x01"
 _KIND_SM2: Final = b"\x02"
@@ -54,7 +57,7 @@ class _Parts:
     data: bytes
 
 
-def seal(data: bytes, *, kek: bytes, purpose: str, owner: str, created_at: datetime) -> bytes:
+def seal(data: bytes, *, kek: Kek, purpose: str, owner: str, created_at: datetime) -> bytes:
     """Seal bytes at rest under a key-encryption key.
 
     Args:
@@ -67,7 +70,10 @@ def seal(data: bytes, *, kek: bytes, purpose: str, owner: str, created_at: datet
     Raises:
         ValueError: A key of the wrong length, a naive datetime, or a text over 65,535 bytes.
     """
-    header = _header(_KIND_KEK, _kek_id(kek), (purpose, owner), created_at)
+    return _seal_under(kek, _header(_KIND_KEK, kek_id(kek), (purpose, owner), created_at), data)
+
+
+def _seal_under(kek: Kek, header: bytes, data: bytes) -> bytes:
     data_key = secrets.token_bytes(KEY_BYTES)
     nonce = secrets.token_bytes(NONCE_BYTES)
     # The header is authenticated twice, with the key and with the data, so neither can be swapped.
@@ -75,7 +81,7 @@ def seal(data: bytes, *, kek: bytes, purpose: str, owner: str, created_at: datet
     return _seal_data(header + _field(wrapped), data_key, data)
 
 
-def open_sealed(blob: bytes, *, kek: bytes, purpose: str) -> bytes:
+def open_sealed(blob: bytes, *, kek: Kek, purpose: str) -> bytes:
     """Return what `seal` sealed under this key for this purpose.
 
     Args:
@@ -86,7 +92,28 @@ def open_sealed(blob: bytes, *, kek: bytes, purpose: str) -> bytes:
         EnvelopeError: Another key, another purpose, or any byte altered, missing or added.
         ValueError: A key of the wrong length.
     """
-    parts = _cut(blob, _KIND_KEK, _kek_id(kek), purpose)
+    return _open_under(kek, _cut(blob, _KIND_KEK, kek_id(kek), purpose))
+
+
+def reseal(blob: bytes, *, kek: Kek, new_kek: Kek, purpose: tuple[str, str]) -> bytes:
+    """Seal under another key what `seal` sealed; owner and creation time stay.
+
+    Args:
+        kek: The 16-byte key-encryption key that it is sealed under.
+        new_kek: The one that takes its place.
+        purpose: What it was sealed for, and what it is to be sealed for.
+
+    Raises:
+        EnvelopeError, ValueError: As `open_sealed`.
+    """
+    before, after = (_MAGIC + _KIND_KEK + kek_id(key) for key in (kek, new_kek))
+    parts = _cut(blob, _KIND_KEK, kek_id(kek), purpose[0])
+    data = _open_under(kek, parts)
+    rest = parts.before_key[len(before) + len(_field(purpose[0].encode())) :]
+    return _seal_under(new_kek, after + _field(purpose[1].encode()) + rest, data)
+
+
+def _open_under(kek: Kek, parts: _Parts) -> bytes:
     nonce, wrapped = parts.wrapped_key[:NONCE_BYTES], parts.wrapped_key[NONCE_BYTES:]
     if len(nonce) != NONCE_BYTES:
         raise _unopened()
@@ -136,8 +163,12 @@ def _open_data(parts: _Parts, data_key: bytes) -> bytes:
     return gcm_open(data_key, nonce=_DATA_NONCE, data=parts.data, associated_data=parts.before_data)
 
 
-def _kek_id(kek: bytes) -> bytes:
-    """Return a name for a key-encryption key that gives nothing of it away."""
+def kek_id(kek: Kek) -> bytes:
+    """Return a name for a key-encryption key that gives nothing of it away [8 bytes].
+
+    Raises:
+        ValueError: A key of the wrong length.
+    """
     if len(kek) != KEY_BYTES:
         raise ValueError("a key-encryption key has 16 bytes")
     return hmac_sm3(kek, b"gridsecure envelope key id")[:_KEY_ID_BYTES]

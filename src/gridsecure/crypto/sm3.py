@@ -60,7 +60,7 @@ class Sm3:
         return self._hash.finalize().hex()
 
 
-def hmac_sm3(key: bytes, data: bytes) -> bytes:
+def hmac_sm3(key: bytes | bytearray, data: bytes) -> bytes:
     """Return HMAC-SM3 (RFC 2104 over GB/T 32905-2016; GM/T 0042-2015) [32 bytes].
 
     Args:

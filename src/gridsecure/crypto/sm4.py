@@ -24,7 +24,7 @@ TAG_BYTES = 16
 """Length of a GCM tag [bytes]; shorter tags are never accepted."""
 
 
-def _check_sizes(key: bytes, nonce: bytes, nonce_bytes: int) -> None:
+def _check_sizes(key: bytes | bytearray, nonce: bytes, nonce_bytes: int) -> None:
     """Refuse keys and nonces of the wrong length, without echoing them."""
     if len(key) != KEY_BYTES:
         raise ValueError("an SM4 key has 16 bytes")
@@ -32,7 +32,11 @@ def _check_sizes(key: bytes, nonce: bytes, nonce_bytes: int) -> None:
         raise ValueError(f"this SM4 mode needs a nonce of {nonce_bytes} bytes")
 
 
-def gcm_seal(key: bytes, *, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
+def _sm4(key: bytes | bytearray) -> SM4:
+    return SM4(key)  # type: ignore[arg-type] # any buffer will do, and a copy could not be wiped
+
+
+def gcm_seal(key: bytes | bytearray, *, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
     """Encrypt and authenticate by SM4-GCM (RFC 8998, NIST SP 800-38D).
 
     Args:
@@ -48,13 +52,13 @@ def gcm_seal(key: bytes, *, nonce: bytes, data: bytes, associated_data: bytes) -
         ValueError: The key or nonce has the wrong length.
     """
     _check_sizes(key, nonce, NONCE_BYTES)
-    encryptor = Cipher(SM4(key), GCM(nonce)).encryptor()
+    encryptor = Cipher(_sm4(key), GCM(nonce)).encryptor()
     encryptor.authenticate_additional_data(associated_data)
     ciphertext = encryptor.update(data) + encryptor.finalize()
     return ciphertext + encryptor.tag
 
 
-def gcm_open(key: bytes, *, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
+def gcm_open(key: bytes | bytearray, *, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
     """Check and decrypt what `gcm_seal` returned.
 
     Args:
@@ -71,7 +75,7 @@ def gcm_open(key: bytes, *, nonce: bytes, data: bytes, associated_data: bytes) -
     if len(data) < TAG_BYTES:
         raise EnvelopeError("The sealed data does not open.")
     tag = data[-TAG_BYTES:]
-    decryptor = Cipher(SM4(key), GCM(nonce, tag)).decryptor()
+    decryptor = Cipher(_sm4(key), GCM(nonce, tag)).decryptor()
     decryptor.authenticate_additional_data(associated_data)
     plaintext = decryptor.update(memoryview(data)[:-TAG_BYTES])
     try:

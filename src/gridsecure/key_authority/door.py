@@ -17,7 +17,18 @@ SEALED: Final = b"sealed"
 """The vault gives a roster's statements before it goes on."""
 MAX_MESSAGE_BYTES: Final = 4 << 30
 """Longest order or answer that is read [bytes]."""
-KEY_ORDERS: Final = frozenset({"create-key-set", "revoke-key-set", "revoke-ground"})
+KEY_ORDERS: Final = frozenset(
+    {
+        "create-key-set",
+        "revoke-key-set",
+        "revoke-ground",
+        "status",
+        "challenge",
+        "give-share",
+        "hand-out-share",
+        "lock",
+    }
+)
 """Orders that no file follows. They have a connection of their own, and wait for no other order."""
 
 _LENGTH: Final = struct.Struct(">Q")

@@ -51,6 +51,16 @@ class RevocationOrder(Message):
     key_id: str
 
 
+class LockOrder(Message):
+    """Hold no key any more that decrypts.
+
+    The vault takes the checker's word for it: whoever lies here can stop releases, and make none.
+    """
+
+    kind: ClassVar[str] = "vault-lock"
+    ordered_at: str
+
+
 class GroundRevocation(Message):
     """Let an officer's key, or one signed message of an officer, approve nothing any more.
 

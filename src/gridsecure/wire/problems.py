@@ -67,11 +67,19 @@ AREAS: Final[Mapping[tuple[int, str], type[GridSecureError]]] = {
 
 TOO_LARGE: Final = "message.too-large"
 BUSY: Final = "service.busy"
+LOCKED: Final = "vault.locked"
+"""Whatever needs a secret key, until custodians have unlocked the vault."""
 QUEUE_FULL: Final = "storage.queue-full"
 LATER: Final = 503
 """The status of what was not done and may be asked again soon; `Retry-After` says when."""
 
-_STATUS_OF_REASON: Final = {TOO_LARGE: 413, BUSY: LATER, "storage.busy": LATER, QUEUE_FULL: LATER}
+_STATUS_OF_REASON: Final = {
+    TOO_LARGE: 413,
+    BUSY: LATER,
+    "storage.busy": LATER,
+    QUEUE_FULL: LATER,
+    LOCKED: LATER,
+}
 _CLASS_OF_STATUS: Final[Mapping[int, type[GridSecureError]]] = {
     STATUS[kind]: kind
     for kind in (

@@ -66,6 +66,26 @@ class VaultClient:
         """As `Vault.revoke_ground`."""
         self._ask("revoke-ground", [order.model_dump_json().encode()])
 
+    def status(self) -> Signed:
+        """As `Vault.status`."""
+        return Signed.parse(self._ask("status", [])[0])
+
+    def state_challenge(self, purpose: str) -> Signed:
+        """As `Vault.state_challenge`."""
+        return Signed.parse(self._ask("challenge", [purpose.encode()])[0])
+
+    def give_share(self, given: Signed) -> Signed:
+        """As `Vault.give_share`."""
+        return Signed.parse(self._ask("give-share", [given.model_dump_json().encode()])[0])
+
+    def hand_out_share(self, name: str) -> Signed:
+        """As `Vault.hand_out_share`."""
+        return Signed.parse(self._ask("hand-out-share", [name.encode()])[0])
+
+    def lock(self, order: Signed) -> Signed:
+        """As `Vault.lock`."""
+        return Signed.parse(self._ask("lock", [order.model_dump_json().encode()])[0])
+
     def release_bills(self, order: Signed, files: Iterable[bytes], keep: Keep) -> VaultAnswer:
         """As `Vault.release_bills`."""
         content = [order.model_dump_json().encode()]

@@ -39,6 +39,26 @@ class VaultDoor(Protocol):
         """As `Vault.revoke_ground`."""
         ...
 
+    def status(self) -> Signed:
+        """As `Vault.status`."""
+        ...
+
+    def state_challenge(self, purpose: str, /) -> Signed:
+        """As `Vault.state_challenge`."""
+        ...
+
+    def give_share(self, envelope: Signed, /) -> Signed:
+        """As `Vault.give_share`."""
+        ...
+
+    def hand_out_share(self, name: str, /) -> Signed:
+        """As `Vault.hand_out_share`."""
+        ...
+
+    def lock(self, envelope: Signed, /) -> Signed:
+        """As `Vault.lock`."""
+        ...
+
     def release_bills(self, order: Signed, files: Iterable[bytes], keep: Keep, /) -> VaultAnswer:
         """As `Vault.release_bills`."""
         ...

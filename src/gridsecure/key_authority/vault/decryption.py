@@ -23,7 +23,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ from gridsecure.billing.rules import (
 from gridsecure.crypto.envelope import seal_to
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import (
+    GridSecureError,
     InvalidMessageError,
     KeyMismatchError,
     NotFoundError,
@@ -59,6 +60,7 @@ from gridsecure.key_authority.control_totals import (
 )
 from gridsecure.key_authority.filing import file_by_settlement_name
 from gridsecure.key_authority.packages import (
+    Approved,
     BilledRoster,
     CheckedBills,
     CheckedCorrections,
@@ -68,6 +70,7 @@ from gridsecure.key_authority.packages import (
     GroundRevocation,
     Keep,
     KeyOrder,
+    LockOrder,
     PreviewAnswer,
     RevocationOrder,
     VaultAnswer,
@@ -77,20 +80,17 @@ from gridsecure.key_authority.packages import (
     withheld_measures,
 )
 from gridsecure.key_authority.previewed_bills import preview_cells
-from gridsecure.key_authority.vault.custody import (
-    KeyPlace,
-    check_kek,
-    create_key_set,
-    find_place,
-    open_key_set,
-    revoke_key_set,
-)
+from gridsecure.key_authority.vault.ceremony import split_anew
+from gridsecure.key_authority.vault.custody import create_key_set, open_key_set
 from gridsecure.key_authority.vault.gate import Passage, ReleaseGate
+from gridsecure.key_authority.vault.key_files import KeyPlace, find_place, revoke_key_set
+from gridsecure.key_authority.vault.key_lock import KeyLock
 from gridsecure.messages import (
     CellTotal,
     ColumnEntry,
     Digest,
     MessageT,
+    PlanName,
     RosterManifest,
     Signed,
     open_message,
@@ -104,6 +104,7 @@ from gridsecure.plans.recombination import recombine_outputs
 from gridsecure.policy.decisions import curve_resolution
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
+from gridsecure.vault_messages import Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +112,15 @@ class Vault:
     """The process that can decrypt.
 
     Args:
-        folder: Holds the sealed key files.
-        kek: Key-encryption key of 16 bytes.
+        folder: The vault's own.
+        key_lock: The lock on the key that its key sets are sealed under.
         checker: The only key whose orders are obeyed.
         billing_office: Statements are sealed to this key.
         gate: What releases are held to, whatever the checker says.
     """
 
     folder: Path
-    kek: bytes = field(repr=False)
+    key_lock: KeyLock = field(repr=False)
     checker: Sm2PublicKey
     billing_office: Sm2PublicKey
     gate: ReleaseGate
@@ -129,9 +130,6 @@ class Vault:
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
     _layouts: list[_Seating] = field(default_factory=list, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        check_kek(self.folder, kek=self.kek)
-
     def create_key_set(self, envelope: Signed) -> PublicKeySet:
         """Generate a gateway's key set by a signed `KeyOrder`; the same order again finds it.
 
@@ -139,6 +137,7 @@ class Vault:
             AuthenticityError: Not the checker's order.
             KeyMismatchError: It was revoked (`keys.revoked`).
             NotFoundError, StorageError: As `custody.create_key_set`.
+            GridSecureError: The vault is locked (`vault.locked`).
         """
         # The signature comes first: nothing of an unsigned order reaches a file or the library.
         order = self._order(envelope, KeyOrder)
@@ -148,9 +147,9 @@ class Vault:
             try:
                 # A repeated order must find the key it made; a second key would orphan the
                 # first's uploads.
-                key_set = open_key_set(self.folder, place, kek=self.kek)
+                key_set = open_key_set(self._keys, place, kek=self._kek())
             except NotFoundError:
-                key_set = create_key_set(self.folder, place, kek=self.kek, created_at=created_at)
+                key_set = create_key_set(self._keys, place, kek=self._kek(), created_at=created_at)
             self._keep(order.gateway, key_set)
         return key_set.public
 
@@ -166,10 +165,10 @@ class Vault:
         """
         order = self._order(envelope, RevocationOrder)
         with self._lock:
-            place = find_place(self.folder, gateway=order.gateway, key_id=order.key_id)
+            place = find_place(self._keys, gateway=order.gateway, key_id=order.key_id)
             if place is None:
                 raise NotFoundError("The vault holds no such key set.", reason="not-found.key-set")
-            revoke_key_set(self.folder, place)
+            revoke_key_set(self._keys, place)
             self._opened.pop((order.gateway, order.key_id), None)
 
     def revoke_ground(self, envelope: Signed) -> None:
@@ -184,6 +183,78 @@ class Vault:
         order = self._order(envelope, GroundRevocation)
         with self._lock:
             self.gate.revoke(order.name)
+
+    def status(self) -> Signed:
+        """How the vault stands: a `VaultStatus` in its own word."""
+        self.lock_in_time()
+        return self.key_lock.status()
+
+    def state_challenge(self, purpose: str) -> Signed:
+        """A `Challenge` for one custodian's answer.
+
+        Raises:
+            InvalidMessageError: There is no such purpose (`vault.purpose`).
+        """
+        if purpose not in get_args(Purpose):
+            raise InvalidMessageError(
+                "Shares are given for nothing of that name.",
+                reason="vault.purpose",
+                remedy=f"Ask for one of: {', '.join(get_args(Purpose))}.",
+            )
+        return self.key_lock.state_challenge(cast("Purpose", purpose))
+
+    def give_share(self, envelope: Signed) -> Signed:
+        """Take a custodian's `GivenShare`; how the vault stands then.
+
+        With enough shares given to unlock, it is unlocked; with enough to split, its key is a new
+        one, split among whom these custodians named.
+
+        Raises:
+            GridSecureError: As `KeyLock.take_share`, or `ceremony.split_anew`.
+        """
+        with self._lock:
+            order = self.key_lock.take_share(envelope)
+            if order is not None:
+                split_anew(self.key_lock, order, folder=self.folder, created_at=self.gate.now())
+        return self.key_lock.status()
+
+    def hand_out_share(self, name: str) -> Signed:
+        """The sealed share of a custodian, until the vault was unlocked by the splitting.
+
+        Raises:
+            NotFoundError: There is no such custodian, or no share is handed out any more
+                (`not-found.share`).
+        """
+        own = self.key_lock.splitting
+        for custodian, sealed in zip(own.custodians, own.sealed, strict=False):
+            if custodian.name == name:
+                return sealed
+        raise NotFoundError(
+            "The vault hands out no share under that name.",
+            reason="not-found.share",
+            remedy="Shares are handed out until the vault is first unlocked by them. A share that "
+            "was lost is replaced by splitting the key anew.",
+        )
+
+    def lock(self, envelope: Signed) -> Signed:
+        """Lock the vault by a signed `LockOrder`; how it stands then.
+
+        An order under way is refused at its next column (`vault.locked`).
+
+        Raises:
+            AuthenticityError: Not the checker's order.
+        """
+        self._order(envelope, LockOrder)
+        with self._lock:
+            self.key_lock.lock()
+            self._opened.clear()
+        return self.key_lock.status()
+
+    def lock_in_time(self) -> None:
+        """Lock the vault if its time is over."""
+        with self._lock:
+            if self.key_lock.lock_in_time():
+                self._opened.clear()
 
     def release_bills(self, envelope: Signed, files: Iterable[bytes], keep: Keep) -> VaultAnswer:
         """Decrypt, round and seal checked bills.
@@ -205,7 +276,7 @@ class Vault:
             ReleaseRefusedError: As `ReleaseGate.open` and `Passage`.
         """
         order = self._order(envelope, CheckedBills)
-        passage = self.gate.open(order.approved, plan="bill")
+        passage = self._open_gate(order.approved, plan="bill")
         _check_passage(passage, order)
         # With each roster's outputs looked at and no meter point twice, it is all rosters or none.
         passage.check_count(len(order.rosters))
@@ -243,7 +314,7 @@ class Vault:
             AuthenticityError, CiphertextError: As `release_bills`.
         """
         order = self._order(envelope, CheckedCorrections)
-        parts = self._compare(order, files, self.gate.open(order.approved, plan="rebill"))
+        parts = self._compare(order, files, self._open_gate(order.approved, plan="rebill"))
         for item, part in zip(order.corrections, parts, strict=True):
             roster = item.after.roster
             documents = write_corrections(item, part, tariff=_tariff(order, roster))
@@ -259,7 +330,7 @@ class Vault:
         """
         order = self._order(envelope, CheckedPreview)
         plan = ReleaseSubject.parse(order.approved.subject).plan
-        passage = self.gate.open(order.approved, plan=plan, is_preview=True)
+        passage = self._open_gate(order.approved, plan=plan, is_preview=True)
         return PreviewAnswer(cells=preview_cells(order, self._compare(order, files, passage)))
 
     def release_totals(self, envelope: Signed, files: Iterable[bytes]) -> VaultAnswer:
@@ -270,7 +341,7 @@ class Vault:
             InputError: As `interval_times`.
         """
         order = self._order(envelope, CheckedTotals)
-        passage = self.gate.open(order.approved, plan="load-curve")
+        passage = self._open_gate(order.approved, plan="load-curve")
         columns = [entry for name in order.quantities for entry in order.outputs[name]]
         passage.check_minima(minima_of(order), resolution=curve_resolution(columns))
         passage.admit(columns)
@@ -329,6 +400,14 @@ class Vault:
         return open_message(
             envelope, expect=expect, trusted={self.checker.thumbprint: self.checker}
         )
+
+    def _open_gate(
+        self, approved: Approved, *, plan: PlanName, is_preview: bool = False
+    ) -> Passage:
+        """The gate, which stays shut while the vault is locked."""
+        with self._lock:
+            self._kek()
+        return self.gate.open(approved, plan=plan, is_preview=is_preview)
 
     def _compare(
         self, order: CheckedCorrections, files: Iterable[bytes], passage: Passage
@@ -393,6 +472,7 @@ class Vault:
         # Held for one column, and by a revocation: once that is answered nothing more is decrypted
         # under the key set or by the approval, and it has waited for this column at most.
         with self._lock:
+            self._kek()  # also where the key set is at hand: nothing is decrypted in a locked vault
             passage.check()
             key_set = self._key_set(entry, roster.gateway_id)
             column, label = open_column(
@@ -412,14 +492,25 @@ class Vault:
         key_set = self._opened.get((gateway, entry.key_id))
         if key_set is None:
             # The gateway is the roster's, signed; were it the file's, one could name another's key.
-            place = find_place(self.folder, gateway=gateway, key_id=entry.key_id)
+            place = find_place(self._keys, gateway=gateway, key_id=entry.key_id)
             if place is None:
                 raise foreign_key_set_error()
-            key_set = open_key_set(self.folder, place, kek=self.kek)
+            key_set = open_key_set(self._keys, place, kek=self._kek())
         self._keep(gateway, key_set)
         if key_set.public.parameters.name != entry.parameters:
             raise KeyMismatchError("An output names another parameter set than its key set has.")
         return key_set
+
+    @property
+    def _keys(self) -> Path:
+        return self.key_lock.keys_folder
+
+    def _kek(self) -> bytearray:
+        try:
+            return self.key_lock.kek()
+        except GridSecureError:
+            self._opened.clear()  # its time was over just now
+            raise
 
     def _keep(self, gateway: str, key_set: SecretKeySet) -> None:
         """Keep a key set at hand, and the longest unused one no longer."""

@@ -66,6 +66,10 @@ class ReleaseGate:
         self._clock = clock
         self._revoked = {path.name[: -len(_REVOKED)] for path in folder.glob(f"*{_REVOKED}")}
 
+    def now(self) -> datetime:
+        """The present."""
+        return self._clock()
+
     def open(self, approved: Approved, *, plan: PlanName, is_preview: bool = False) -> Passage:
         """Let an order of a kind pass, if officers approved it.
 

@@ -21,6 +21,7 @@ import resource
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,9 @@ from gridsecure.messages import Signed
 
 MAX_CONNECTIONS: Final = 8
 """The checker has two; more are those that a killed checker has not closed yet."""
+
+LOOK_SECONDS: Final = 1.0
+"""How often the vault looks whether its time is over [s]."""
 
 _PR_SET_DUMPABLE: Final = 4
 _log = logging.getLogger(__name__)
@@ -124,6 +128,7 @@ def serve(vault: Vault, door: socket.socket, *, checker_uid: int, file_seconds: 
         finally:
             free.release()
 
+    threading.Thread(target=_lock_in_time, args=(vault,), daemon=True).start()
     while True:
         peer, _address = door.accept()
         if read_peer_uid(peer) != checker_uid or not free.acquire(blocking=False):
@@ -131,6 +136,13 @@ def serve(vault: Vault, door: socket.socket, *, checker_uid: int, file_seconds: 
             peer.close()
             continue
         threading.Thread(target=answer, args=(Line(peer),), daemon=True).start()
+
+
+def _lock_in_time(vault: Vault) -> None:
+    """Have the vault forget its key when its time is over, whether or not anybody asks."""
+    while True:
+        time.sleep(LOOK_SECONDS)
+        vault.lock_in_time()
 
 
 class _Checker:
@@ -193,12 +205,25 @@ def _answer(vault: Vault, order: str, content: list[bytes], checker: _Checker) -
         return [preview.model_dump_json().encode()]
     if order == "create-key-set":
         return _described(vault.create_key_set(Signed.parse(content[0])))
-    if order == "revoke-key-set":
-        vault.revoke_key_set(Signed.parse(content[0]))
+    if order in ("revoke-key-set", "revoke-ground"):
+        is_key_set = order == "revoke-key-set"
+        (vault.revoke_key_set if is_key_set else vault.revoke_ground)(Signed.parse(content[0]))
         return []
-    if order == "revoke-ground":
-        vault.revoke_ground(Signed.parse(content[0]))
-        return []
+    return [_answer_custodian(vault, order, content).model_dump_json().encode()]
+
+
+def _answer_custodian(vault: Vault, order: str, content: list[bytes]) -> Signed:
+    """What custodians and the vault say to each other, which the checker carries."""
+    if order == "status":
+        return vault.status()
+    if order == "challenge":
+        return vault.state_challenge(content[0].decode(errors="replace"))
+    if order == "give-share":
+        return vault.give_share(Signed.parse(content[0]))
+    if order == "hand-out-share":
+        return vault.hand_out_share(content[0].decode(errors="replace"))
+    if order == "lock":
+        return vault.lock(Signed.parse(content[0]))
     raise InvalidMessageError("The vault knows no such order.", reason="vault.order")
 
 

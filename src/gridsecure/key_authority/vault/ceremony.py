@@ -1,0 +1,204 @@
+"""A vault's key is drawn and split: at first, and again when a custodian leaves.
+
+1. a new key is drawn and split; every key set is sealed anew under it, in a folder of its own;
+2. the file that names the splitting is replaced: from then on the new one is in force;
+3. what was sealed under the old key is overwritten and removed, and so is a key file of releases
+   before there were custodians.
+
+Killed before step 2, the vault is as it was; after it, the next start ends step 3. The key is a new
+one each time. Under the old one a custodian who left, and any other's old share, open old backups
+and nothing that is sealed from now on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from gridsecure.crypto.envelope import Kek
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.errors import ConflictError, StorageError
+from gridsecure.key_authority.vault.key_files import list_key_files, reseal_key_files
+from gridsecure.key_authority.vault.key_lock import KeyLock, SplitOrder, wipe
+from gridsecure.key_authority.vault.splitting import (
+    KEK_BYTES,
+    NewSplitting,
+    has_splitting,
+    keep_splitting,
+    keys_folder,
+    read_splitting,
+    split_key,
+)
+from gridsecure.messages import Signed
+from gridsecure.vault_messages import Custodian, Splitting
+from gridsecure.whole_files import sweep_drafts, sync_folder
+from gridsecure.zone_keys import load_signing_key
+
+
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    """A vault that was given its key.
+
+    Args:
+        vault_key: What custodians pin, 130 hexadecimal digits.
+        shares: By custodian's name.
+        key_sets: How many key sets of an earlier release were taken over.
+    """
+
+    vault_key: str
+    shares: dict[str, Signed]
+    key_sets: int
+
+
+def init_vault(
+    folder: Path,
+    custodians: Sequence[Custodian],
+    *,
+    needed: int,
+    created_at: datetime,
+    old_kek: Path | None = None,
+) -> Initialised:
+    """Draw a vault's key and split it, and take over what an earlier release sealed.
+
+    Args:
+        folder: Held by the caller.
+        old_kek: The key file of such a release; it is overwritten and removed.
+
+    Raises:
+        ConflictError: The vault has a key (`vault.initialised`).
+        InputError, InvalidMessageError: As `check_custodians`.
+        EnvelopeError: The old key does not open what is sealed; nothing was changed.
+        StorageError: There are key sets and no old key (`vault.kek`), or the disk refuses.
+    """
+    if has_splitting(folder):
+        raise ConflictError(
+            "This vault has a key already.",
+            reason="vault.initialised",
+            remedy="Split it anew with `gridsecure vault split`, which takes its custodians.",
+        )
+    old = _old_key(folder, old_kek)
+    key = load_signing_key(folder)
+    new = split_key(custodians, needed=needed, vault_key=key, created_at=created_at)
+    try:
+        count = _put_in_force(folder, new, key=key, source=folder, old=old)
+    finally:
+        wipe(new.kek)
+    finish(folder, old_kek=old_kek)
+    return Initialised(new.splitting.vault_key, _by_name(new.splitting), count)
+
+
+def split_anew(lock: KeyLock, order: SplitOrder, *, folder: Path, created_at: datetime) -> None:
+    """Split a new key among custodians that those of the old one agreed to.
+
+    The vault stays open until its time is over. Shares are handed out by `KeyLock.splitting`.
+
+    Args:
+        folder: The vault's own.
+
+    Raises:
+        InputError, InvalidMessageError: As `check_custodians`.
+        StorageError, EnvelopeError: The old splitting stays in force.
+    """
+    new = split_key(
+        order.custodians, needed=order.needed, vault_key=lock.key, created_at=created_at
+    )
+    source, old = lock.keys_folder, lock.kek()
+    lock.replace(
+        new.kek, by=lambda: _put_in_force(folder, new, key=lock.key, source=source, old=old)
+    )
+    finish(folder)
+
+
+def finish(folder: Path, *, old_kek: Path | None = None) -> None:
+    """Remove what is sealed under a key that is not in force any more.
+
+    Args:
+        folder: The vault's own; it was initialised.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    current = keys_folder(folder, read_splitting(folder))
+    try:
+        sweep_drafts(folder)
+        for path in list_key_files(folder):  # of releases before there were custodians
+            _destroy(path)
+        for old in folder.glob("keys-*"):
+            if old != current:
+                for path in old.iterdir():
+                    _destroy(path)
+                shutil.rmtree(old)
+        if old_kek is not None and old_kek.exists():
+            _destroy(old_kek)
+        sync_folder(folder)
+    except OSError as error:
+        raise StorageError(
+            "What was sealed under the old key could not be removed.",
+            remedy="Check the vault's folder, and start the vault again.",
+        ) from error
+
+
+def _put_in_force(
+    folder: Path, new: NewSplitting, *, key: Sm2PrivateKey, source: Path, old: Kek | None
+) -> int:
+    target = keys_folder(folder, new.splitting)
+    try:
+        target.mkdir(mode=0o700)
+    except OSError as error:
+        raise StorageError(
+            "A folder for the vault's key sets cannot be made.",
+            remedy=f"Check the vault's folder ({error.strerror}).",
+        ) from error
+    try:
+        count = 0 if old is None else reseal_key_files(source, target, kek=old, new_kek=new.kek)
+        sync_folder(target)
+        sync_folder(folder)
+        keep_splitting(folder, new.splitting, key=key)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    return count
+
+
+def _old_key(folder: Path, path: Path | None) -> bytes | None:
+    """The key of an earlier release; none where nothing is sealed under one."""
+    data = None
+    try:
+        if path is not None and path.exists():
+            data = path.read_bytes()
+    except OSError as error:
+        raise _lost(path) from error
+    if data is None:
+        if any(list_key_files(folder)):
+            raise _lost(path)
+        return None
+    if len(data) != KEK_BYTES:
+        raise _lost(path)
+    return data
+
+
+def _lost(path: Path | None) -> StorageError:
+    return StorageError(
+        "There are key sets in the folder, and no key-encryption key of 16 bytes that opens them.",
+        reason="vault.kek",
+        remedy="Name the earlier release's key file with --old-kek"
+        + (f"; {path.name} is none." if path else "."),
+    )
+
+
+def _destroy(path: Path) -> None:
+    """Overwrite a file and remove it. A disk may keep what was there: old backups surely do."""
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink()
+
+
+def _by_name(splitting: Splitting) -> dict[str, Signed]:
+    names = (custodian.name for custodian in splitting.custodians)
+    return dict(zip(names, splitting.sealed, strict=True))

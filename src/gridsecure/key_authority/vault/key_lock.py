@@ -1,0 +1,345 @@
+"""The lock on the vault's key-encryption key: two custodians of three open it for a time.
+
+A vault starts locked and holds nothing that decrypts. What a custodian gives is taken only
+
+1. as the answer to a challenge that this process stated, once and before it expires;
+2. signed by a custodian of the splitting in force, in whose name no share was given yet;
+3. with the very share that the splitting's file names for that custodian.
+
+When enough are there the key is put together, kept until its time is over or somebody locks, and
+then overwritten. Shares are overwritten as soon as they are used, and after `GATHER` at the latest:
+a share that waits for another one is half of what it takes.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import RLock
+from typing import Final
+
+from gridsecure.crypto.envelope import open_from
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.errors import (
+    AccessDeniedError,
+    ConflictError,
+    GridSecureError,
+    InvalidMessageError,
+)
+from gridsecure.key_authority.vault.splitting import (
+    combine_shares,
+    keep_splitting,
+    keys_folder,
+    read_splitting,
+    share_digest,
+)
+from gridsecure.messages import Signed, open_message, sign_message
+from gridsecure.vault_messages import (
+    Challenge,
+    Custodian,
+    GivenShare,
+    Purpose,
+    VaultStatus,
+    answer_purpose,
+)
+from gridsecure.zone_keys import load_signing_key
+
+ANSWER_WITHIN: Final = timedelta(minutes=5)
+GATHER: Final = timedelta(minutes=30)
+LONGEST_HOURS: Final = 168
+"""The longest that a vault may stay open [h]."""
+MOST_CHALLENGES: Final = 32
+REMEMBERED: Final = 1024
+"""Answered challenges that are known as such; an older one is not known at all."""
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """Shares that wait for others: for what, and what else their custodians agreed to."""
+
+    purpose: Purpose
+    terms: tuple[str, ...]
+    until: datetime
+    shares: dict[int, bytearray] = field(default_factory=dict, repr=False)
+
+    def wipe(self) -> None:
+        for share in self.shares.values():
+            wipe(share)
+        self.shares.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class SplitOrder:
+    """What enough custodians agreed to: who keeps the shares from now on."""
+
+    custodians: tuple[Custodian, ...]
+    needed: int
+
+
+def wipe(secret: bytearray) -> None:
+    """Overwrite a secret where it lies. Copies that a library made are out of reach."""
+    secret[:] = bytes(len(secret))
+
+
+class KeyLock:
+    """The lock of one vault, for as long as its process runs.
+
+    Args:
+        folder: The vault's own; it was initialised.
+        hours: How long the vault stays open [h].
+        clock: Tells the time.
+
+    Raises:
+        StorageError: As `read_splitting`.
+    """
+
+    def __init__(self, folder: Path, *, hours: float, clock: Callable[[], datetime]) -> None:
+        self._folder = folder
+        self._window = timedelta(hours=hours)
+        self._clock = clock
+        self.splitting = read_splitting(folder)
+        self._key = load_signing_key(folder)
+        self._stated: OrderedDict[str, tuple[Challenge, Sm2PrivateKey]] = OrderedDict()
+        self._answered: deque[str] = deque(maxlen=REMEMBERED)
+        self._gathered: _Gathered | None = None
+        self._kek: bytearray | None = None
+        self._until: datetime | None = None
+        self._lock = RLock()
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where the key sets are that its key opens."""
+        return keys_folder(self._folder, self.splitting)
+
+    def kek(self) -> bytearray:
+        """The key-encryption key while the vault is unlocked; not to be kept by who asks.
+
+        Raises:
+            GridSecureError: It is locked (`vault.locked`).
+        """
+        with self._lock:
+            self.lock_in_time()
+            if self._kek is None:
+                raise GridSecureError(
+                    "The vault is locked: it holds no key that decrypts.",
+                    reason="vault.locked",
+                    remedy=f"Have {self.splitting.needed} custodians unlock it with `gridsecure "
+                    "vault unlock`; nothing was released, and the order can be repeated.",
+                )
+            return self._kek
+
+    def status(self) -> Signed:
+        """How it stands, signed by the vault."""
+        with self._lock:
+            self.lock_in_time()
+            own = self.splitting
+            names = [one.name for one in own.custodians]
+            given = self._gathered.shares if self._gathered else {}
+            said = VaultStatus(
+                state="locked" if self._kek is None else "unlocked",
+                splitting=own.splitting,
+                needed=own.needed,
+                custodians=names,
+                given=[names[number - 1] for number in sorted(given)],
+                until="" if self._until is None else self._until.isoformat(),
+                uncollected=names if own.sealed else [],
+                vault_key=own.vault_key,
+                at=self._clock().isoformat(),
+            )
+            return sign_message(said, key=self._key)
+
+    def state_challenge(self, purpose: Purpose) -> Signed:
+        """A challenge for one answer, signed by the vault."""
+        with self._lock:
+            now, ephemeral = self._clock(), generate_private_key()
+            challenge = Challenge(
+                challenge=secrets.token_hex(16),
+                purpose=purpose,
+                splitting=self.splitting.splitting,
+                ephemeral=ephemeral.public_key.point.hex(),
+                issued_at=now.isoformat(),
+                expires_at=(now + ANSWER_WITHIN).isoformat(),
+            )
+            self._stated[challenge.challenge] = challenge, ephemeral
+            while len(self._stated) > MOST_CHALLENGES:
+                self._stated.popitem(last=False)
+            return sign_message(challenge, key=self._key)
+
+    def take_share(self, envelope: Signed) -> SplitOrder | None:
+        """Take a custodian's share; with enough of them the vault is unlocked.
+
+        Returns:
+            What the custodians agreed to, where enough of them want the key split anew.
+
+        Raises:
+            AccessDeniedError: No custodian signed it (`vault.custodian`).
+            ConflictError: The challenge was answered before (`vault.replayed`), is over
+                (`vault.expired`) or unknown (`vault.challenge`), the share is of another splitting
+                (`vault.splitting-old`), or this custodian gave one already (`vault.given`).
+            InvalidMessageError: It is not the custodian's share (`vault.share`), or the answer is
+                to another question than was asked.
+            SignatureError: It is not signed as it says.
+        """
+        with self._lock:
+            self.lock_in_time()
+            keys = {one.key.thumbprint: one.key for one in self.splitting.custodians}
+            if envelope.signer not in keys:
+                raise _no_custodian()
+            given = open_message(envelope, expect=GivenShare, trusted=keys)
+            challenge, ephemeral = self._challenge_of(given)
+            number = [one.key.thumbprint for one in self.splitting.custodians].index(
+                envelope.signer
+            ) + 1
+            share = self._open(given, challenge, ephemeral, number=number)
+            gathered = self._gather(given)
+            if number in gathered.shares:
+                wipe(share)
+                raise _given_before()
+            gathered.shares[number] = share
+            if len(gathered.shares) < self.splitting.needed:
+                return None
+            return self._unlock(given, gathered)
+
+    def lock(self) -> None:
+        """Forget the key and every share that waits."""
+        with self._lock:
+            if self._kek is not None:
+                wipe(self._kek)
+            self._kek, self._until = None, None
+            self._forget_shares()
+
+    def lock_in_time(self) -> bool:
+        """Lock if the time is over, and forget shares that waited too long; whether it locked."""
+        with self._lock:
+            now = self._clock()
+            if self._gathered is not None and now >= self._gathered.until:
+                self._forget_shares()
+            if self._until is None or now < self._until:
+                return False
+            self.lock()
+            return True
+
+    def replace(self, kek: bytearray, *, by: Callable[[], object]) -> None:
+        """Go over to a new splitting that `by` put in force, for the rest of the time."""
+        with self._lock:
+            by()
+            if self._kek is not None:
+                wipe(self._kek)
+            self._kek = kek
+            self.splitting = read_splitting(self._folder)
+            self._stated.clear()
+
+    @property
+    def key(self) -> Sm2PrivateKey:
+        """The vault's own key, which signs what it says."""
+        return self._key
+
+    def _challenge_of(self, given: GivenShare) -> tuple[Challenge, Sm2PrivateKey]:
+        """The challenge that is answered, which is used up by it whatever comes of it."""
+        if given.challenge in self._answered:
+            raise ConflictError(
+                "This challenge was answered before.",
+                reason="vault.replayed",
+                remedy="Ask for a new one; if you did not answer it, somebody repeats messages.",
+            )
+        if given.splitting != self.splitting.splitting:
+            raise ConflictError(
+                "The share is of another splitting of the key than the one in force.",
+                reason="vault.splitting-old",
+                remedy="Use the newest share file that you were given.",
+            )
+        if given.challenge not in self._stated:
+            raise ConflictError(
+                "The vault stated no such challenge, or was started anew since.",
+                reason="vault.challenge",
+                remedy="Ask for a new challenge.",
+            )
+        challenge, ephemeral = self._stated.pop(given.challenge)
+        self._answered.append(given.challenge)
+        if self._clock() >= datetime.fromisoformat(challenge.expires_at):
+            raise ConflictError(
+                "The challenge is over.",
+                reason="vault.expired",
+                remedy="Ask for a new one and answer it within five minutes.",
+            )
+        return challenge, ephemeral
+
+    def _open(
+        self, given: GivenShare, challenge: Challenge, ephemeral: Sm2PrivateKey, *, number: int
+    ) -> bytearray:
+        if given.number != number or given.purpose != challenge.purpose:
+            raise _wrong_share()
+        try:
+            sealed, purpose = bytes.fromhex(given.sealed), answer_purpose(challenge.challenge)
+            share = bytearray(open_from(sealed, private_key=ephemeral, purpose=purpose))
+        except (GridSecureError, ValueError) as error:
+            raise _wrong_share() from error
+        named = self.splitting.shares[number - 1]
+        if share_digest(self.splitting.splitting, number, share) != named:
+            wipe(share)
+            raise _wrong_share()
+        return share
+
+    def _gather(self, given: GivenShare) -> _Gathered:
+        """Where the share belongs: with others for the same purpose, on the same terms."""
+        said = [one.model_dump_json() for one in given.custodians]
+        terms = (*said, str(given.needed)) if given.purpose == "split" else ()
+        current = self._gathered
+        if current is None or (current.purpose, current.terms) != (given.purpose, terms):
+            self._forget_shares()
+            current = _Gathered(given.purpose, terms, self._clock() + GATHER)
+            self._gathered = current
+        return current
+
+    def _unlock(self, given: GivenShare, gathered: _Gathered) -> SplitOrder | None:
+        try:
+            kek = combine_shares(self.splitting, gathered.shares)
+        finally:
+            self._forget_shares()
+        if self._kek is not None:
+            wipe(self._kek)
+        self._kek, self._until = kek, self._clock() + self._window
+        if given.purpose == "split":
+            return SplitOrder(tuple(given.custodians), given.needed)
+        self._hand_out_no_more()
+        return None
+
+    def _hand_out_no_more(self) -> None:
+        """Keep no sealed shares once enough custodians have shown that they have theirs."""
+        if self.splitting.sealed:
+            told = self.splitting.model_copy(update={"sealed": []})
+            keep_splitting(self._folder, told, key=self._key)
+            self.splitting = told
+
+    def _forget_shares(self) -> None:
+        if self._gathered is not None:
+            self._gathered.wipe()
+        self._gathered = None
+
+
+def _no_custodian() -> AccessDeniedError:
+    return AccessDeniedError(
+        "Whoever signed this keeps no share of the vault's key.",
+        reason="vault.custodian",
+        remedy="Use the key that your share was sealed to.",
+    )
+
+
+def _given_before() -> ConflictError:
+    return ConflictError(
+        "This custodian gave a share already; another custodian's is needed.",
+        reason="vault.given",
+        remedy="Have another custodian unlock the vault.",
+    )
+
+
+def _wrong_share() -> InvalidMessageError:
+    return InvalidMessageError(
+        "This is not the custodian's share, or it was given for something else.",
+        reason="vault.share",
+        remedy="Use the share file that the vault made for you.",
+    )

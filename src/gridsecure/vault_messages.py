@@ -1,0 +1,171 @@
+"""What custodians and the vault tell each other, through a checker that can read none of it.
+
+1. The vault's key-encryption key is split among custodians. Each one's share is sealed to the
+   custodian's SM2 key, and beside the share, under the same seal, lies the vault's public key:
+   whoever can open a share has pinned its vault.
+2. The vault states a *challenge*: a new SM2 key for one answer, until a moment, signed by the
+   vault's own key. The custodian checks that signature under the pinned key.
+3. The custodian seals the share to the challenge's key, for that challenge alone, and signs.
+
+So who carries the messages learns no share and can use none a second time.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.messages import Digest, Message, Signed
+
+Purpose = Literal["unlock", "split"]
+"""What custodians give their shares for: to open the vault, or to split its key anew."""
+
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^:/=\s]+$")]
+SplittingId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+PublicPoint = Annotated[str, Field(pattern=r"^04[0-9a-f]{128}$")]
+ShareNumber = Annotated[int, Field(ge=1, le=15)]
+
+OWN_SHARE: Final = "vault-share"
+
+
+class Custodian(Message):
+    """Somebody who keeps a share.
+
+    Args:
+        public_key: Shares are sealed to it, and what the custodian says is signed by it.
+    """
+
+    kind: ClassVar[str] = "vault-custodian"
+    name: Name
+    public_key: PublicPoint
+
+    @property
+    def key(self) -> Sm2PublicKey:
+        """The public key.
+
+        Raises:
+            InvalidMessageError: Not a point of the curve.
+        """
+        return Sm2PublicKey(bytes.fromhex(self.public_key))
+
+
+class SecretShare(Message):
+    """A custodian's share as it is sealed; it is nowhere in the open but in its owner's process.
+
+    Args:
+        number: Where the polynomial was evaluated.
+        share: 16 bytes.
+        vault_key: The vault that the share belongs to, whose challenges it may answer.
+    """
+
+    kind: ClassVar[str] = "vault-secret-share"
+    splitting: SplittingId
+    number: ShareNumber
+    share: str = Field(pattern=r"^[0-9a-f]{32}$", repr=False)
+    vault_key: PublicPoint
+
+
+class SealedShare(Message):
+    """What a custodian keeps in a file, signed by the vault: a `SecretShare` under a seal.
+
+    Args:
+        needed: How many shares open the vault.
+        sealed: Hexadecimal.
+    """
+
+    kind: ClassVar[str] = "vault-sealed-share"
+    splitting: SplittingId
+    custodian: Name
+    needed: int
+    sealed: str
+
+
+class Splitting(Message):
+    """How the key-encryption key was split, as the vault keeps it. Nothing in it is secret.
+
+    Args:
+        version: Of this file.
+        algorithm: How shares are made, and under what the key sets are sealed.
+        custodians: In the order of their shares' numbers, from 1.
+        kek_id: Names the key-encryption key without giving anything of it away.
+        shares: SM3 of each share with its place, so that a wrong one is known as such; a share has
+            128 random bits, so nobody finds it by trying.
+        sealed: The sealed shares until the vault was first unlocked by some of them.
+    """
+
+    kind: ClassVar[str] = "vault-splitting"
+    version: Literal[1] = 1
+    algorithm: Literal["shamir-gf2-128/sm4-gcm"] = "shamir-gf2-128/sm4-gcm"
+    splitting: SplittingId
+    needed: int = Field(ge=2)
+    custodians: list[Custodian]
+    kek_id: str
+    shares: list[Digest]
+    vault_key: PublicPoint
+    created_at: str
+    sealed: list[Signed]
+
+
+class Challenge(Message):
+    """What a custodian answers, once.
+
+    Args:
+        challenge: Its name, drawn at random.
+        ephemeral: The SM2 key that the answer is sealed to.
+        expires_at: The vault takes no answer from then on.
+    """
+
+    kind: ClassVar[str] = "vault-challenge"
+    challenge: SplittingId
+    purpose: Purpose
+    splitting: SplittingId
+    ephemeral: PublicPoint
+    issued_at: str
+    expires_at: str
+
+
+class GivenShare(Message):
+    """A custodian's answer to a challenge, signed by the custodian.
+
+    Args:
+        sealed: The share, sealed to the challenge's key; hexadecimal.
+        custodians: Who is to keep the new shares, where the key is split anew; else nobody.
+        needed: How many of them open the vault then; else 0.
+    """
+
+    kind: ClassVar[str] = "vault-given-share"
+    challenge: SplittingId
+    purpose: Purpose
+    splitting: SplittingId
+    number: ShareNumber
+    sealed: str = Field(max_length=4096)
+    custodians: list[Custodian] = Field(default=[], max_length=15)
+    needed: int = 0
+
+
+class VaultStatus(Message):
+    """How the vault stands, in the vault's own word.
+
+    Args:
+        given: Custodians whose shares wait for another one's.
+        until: When it locks by itself, ISO 8601; empty while it is locked.
+        uncollected: Custodians whose sealed shares it still hands out.
+    """
+
+    kind: ClassVar[str] = "vault-status"
+    state: Literal["locked", "unlocked"]
+    splitting: SplittingId
+    needed: int
+    custodians: list[Name]
+    given: list[Name]
+    until: str
+    uncollected: list[Name]
+    vault_key: PublicPoint
+    at: str
+
+
+def answer_purpose(challenge: str) -> str:
+    """What an answer is sealed for: this challenge and no other."""
+    return f"{OWN_SHARE}/{challenge}"
