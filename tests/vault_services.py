@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey
@@ -90,9 +90,8 @@ class RunningVault:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         if not is_locked:
-            client = self.client()
-            give_shares(client, self.settings.folder)
-            client.close()
+            with closing(self.client()) as client:
+                give_shares(client, self.settings.folder)
 
     def kill(self) -> None:
         """As a power failure would; a second time changes nothing."""

@@ -651,10 +651,11 @@ def test_another_user_at_the_vaults_socket_is_told_nothing(
 def test_a_connection_of_another_user_is_closed(grid: GridSimulator, tmp_path: Path) -> None:
     settings = vault_settings(tmp_path, grid.authority_key)
     settings = settings.model_copy(update={"checker_uid": os.geteuid() + 1})
-    with running_vault(settings) as running, pytest.raises(GridSecureError) as refused:
-        running.client().create_key_set(
-            sign_message(key_order(REGISTER.name), key=grid.authority_key)
-        )
+    with running_vault(settings, is_locked=True) as running:
+        client = running.client()
+        with pytest.raises(GridSecureError) as refused:
+            client.create_key_set(sign_message(key_order(REGISTER.name), key=grid.authority_key))
+        client.close()
     assert refused.value.reason == "vault.down"
 
 

@@ -15,6 +15,7 @@ from gridsecure.approvals import ReleaseSubject
 from gridsecure.key_authority.checker import tables
 from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.messages import CellTotal, KeyNotice, ReleaseCertificate, Signed
+from gridsecure.offices.custodians import answer_challenge
 from gridsecure.released_values import SignedCertificate, detach_values, sign_certificate
 from gridsecure.store.database import open_database
 from gridsecure.store.schema import migrate
@@ -30,7 +31,8 @@ from tests.authority_simulator import (
     settlement,
 )
 from tests.correction_simulator import changed, correction
-from tests.grid_simulator import OFFICE, GridSimulator, delivered_grid
+from tests.custodians import NAMES, custodian, custodian_key, own_share
+from tests.grid_simulator import NOW, OFFICE, GridSimulator, delivered_grid
 from tests.query_grants import grant_claims, grant_token, query_of
 from tests.scale.filling import (
     AT,
@@ -227,6 +229,7 @@ class AuthorityWorld:
         self.read("/approvers", "regulator")
         path = "/approvers/privacy-officer/revoke"
         self.checked(self.client.post(path, headers=bearer("authority", "custodian")))
+        self.split_the_vaults_key()
         self.read("/log/checkpoint", "regulator")
         self.read("/log/tile/0/000", "regulator")
         gateway = KeyNotice.parse(notice.body).gateway
@@ -235,6 +238,29 @@ class AuthorityWorld:
         for step in ("rotate", "revoke"):
             path = f"/gateway-key-sets/{key_id}/{step}"
             self.checked(self.client.post(path, headers=bearer("authority", "custodian")))
+        self.checked(self.client.post("/vault/lock", headers=bearer("authority", "operator")))
+
+    def split_the_vaults_key(self) -> None:
+        """As two custodians: a new key, of which each has a new share."""
+        folder, headers = self.maker.folder, bearer("authority", "custodian")
+        everybody = [custodian(who) for who in NAMES]
+        for who in NAMES[:2]:
+            asked = {"purpose": "split"}
+            stated = self.checked(
+                self.client.post("/vault/challenges", json=asked, headers=headers)
+            )
+            given = answer_challenge(
+                Signed(**stated.json()),
+                own_share(folder, who),
+                key=custodian_key(who),
+                now=NOW,
+                split=(everybody, 2),
+            )
+            self.checked(
+                self.client.post("/vault/shares", json=given.model_dump(), headers=headers)
+            )
+        self.read("/vault", "operator")
+        self.read(f"/vault/shares/{NAMES[0]}", "custodian")
 
     def release(self, request: Signed, *, state: str = "released") -> str:
         """A round with one request, which is answered so."""

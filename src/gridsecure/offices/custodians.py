@@ -77,22 +77,7 @@ def answer_challenge(
     """
     challenge = _signed_by(stated, share, Challenge)
     custodians, needed = split
-    if challenge.purpose != ("split" if custodians else "unlock"):
-        raise InputError(
-            "The vault's challenge is for something else than you want.",
-            reason="vault.challenge",
-            remedy="Ask again; if it stays so, somebody changes your requests on the way.",
-        )
-    if now >= datetime.fromisoformat(challenge.expires_at):
-        raise StaleMessageError(
-            "The vault's challenge is over.", reason="vault.expired", remedy="Ask for a new one."
-        )
-    if challenge.splitting != share.splitting:
-        raise InputError(
-            "Your share is of another splitting of the key than the vault's.",
-            reason="vault.splitting-old",
-            remedy="Use the newest share file that you were given.",
-        )
+    _check_challenge(challenge, share, purpose="split" if custodians else "unlock", now=now)
     sealed = seal_to(
         bytes.fromhex(share.share),
         recipient=Sm2PublicKey(bytes.fromhex(challenge.ephemeral)),
@@ -110,6 +95,27 @@ def answer_challenge(
         needed=needed,
     )
     return sign_message(given, key=key)
+
+
+def _check_challenge(
+    challenge: Challenge, share: SecretShare, *, purpose: Purpose, now: datetime
+) -> None:
+    if challenge.purpose != purpose:
+        raise InputError(
+            "The vault's challenge is for something else than you want.",
+            reason="vault.challenge",
+            remedy="Ask again; if it stays so, somebody changes your requests on the way.",
+        )
+    if now >= datetime.fromisoformat(challenge.expires_at):
+        raise StaleMessageError(
+            "The vault's challenge is over.", reason="vault.expired", remedy="Ask for a new one."
+        )
+    if challenge.splitting != share.splitting:
+        raise InputError(
+            "Your share is of another splitting of the key than the vault's.",
+            reason="vault.splitting-old",
+            remedy="Use the newest share file that you were given.",
+        )
 
 
 def read_status(call: Call) -> VaultStatus:

@@ -31,6 +31,7 @@ from gridsecure.errors import (
     InvalidMessageError,
 )
 from gridsecure.key_authority.vault.splitting import (
+    check_custodians,
     combine_shares,
     keep_splitting,
     keys_folder,
@@ -180,8 +181,8 @@ class KeyLock:
             ConflictError: The challenge was answered before (`vault.replayed`), is over
                 (`vault.expired`) or unknown (`vault.challenge`), the share is of another splitting
                 (`vault.splitting-old`), or this custodian gave one already (`vault.given`).
-            InvalidMessageError: It is not the custodian's share (`vault.share`), or the answer is
-                to another question than was asked.
+            InvalidMessageError: It is not the custodian's share (`vault.share`).
+            InputError: The key cannot be split as they want (`vault.custodians`).
             SignatureError: It is not signed as it says.
         """
         with self._lock:
@@ -190,6 +191,8 @@ class KeyLock:
             if envelope.signer not in keys:
                 raise _no_custodian()
             given = open_message(envelope, expect=GivenShare, trusted=keys)
+            if given.purpose == "split":
+                check_custodians(given.custodians, needed=given.needed)
             challenge, ephemeral = self._challenge_of(given)
             number = [one.key.thumbprint for one in self.splitting.custodians].index(
                 envelope.signer

@@ -1,0 +1,613 @@
+"""The vault's lock: two of three custodians open it for a time, and nobody else, ever.
+
+Each attack is one that somebody at the checker, or one custodian alone, could try.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gridsecure import frames
+from gridsecure.crypto.envelope import reseal, seal
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.errors import (
+    AuthenticityError,
+    EnvelopeError,
+    GridSecureError,
+    InputError,
+    SignatureError,
+    StaleMessageError,
+    StorageError,
+)
+from gridsecure.homomorphic.parameters import INTERVAL, REGISTER
+from gridsecure.key_authority.packages import KeyOrder, LockOrder
+from gridsecure.key_authority.vault.ceremony import finish, init_vault
+from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
+from gridsecure.key_authority.vault.decryption import Vault
+from gridsecure.key_authority.vault.gate import ReleaseGate
+from gridsecure.key_authority.vault.key_files import (
+    FORMAT,
+    KeyFile,
+    key_path,
+    list_key_files,
+    read_key_file,
+)
+from gridsecure.key_authority.vault.key_lock import GATHER, MOST_CHALLENGES, KeyLock
+from gridsecure.key_authority.vault.splitting import (
+    KEK_BYTES,
+    combine_shares,
+    keys_folder,
+    read_splitting,
+    share_digest,
+    split_key,
+)
+from gridsecure.messages import Signed, sign_message
+from gridsecure.offices.custodians import answer_challenge, open_share, read_custodian
+from gridsecure.vault_messages import Challenge, GivenShare, SealedShare, SecretShare, VaultStatus
+from tests.approving import APPROVERS
+from tests.authority_simulator import keep_grid_keys, place_of
+from tests.custodians import KEK, NAMES, custodian, custodian_key, init_with_kek, keys_of, own_share
+from tests.grid_simulator import NOW, OFFICE, grid_keys
+from tests.held_policy import POLICY
+
+HOURS = 12
+
+
+@dataclass
+class Room:
+    """A vault, its folder, and a clock that a test moves."""
+
+    folder: Path
+    now: datetime = NOW
+    vault: Vault = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not (self.folder / "splitting.json").exists():
+            init_with_kek(self.folder)
+        self.start()
+
+    def start(self) -> None:
+        """As after a new start of the process: locked."""
+        clock = lambda: self.now  # noqa: E731
+        gate = ReleaseGate(self.folder, policy=POLICY, approvers=APPROVERS, clock=clock)
+        lock = KeyLock(self.folder, hours=HOURS, clock=clock)
+        checker = grid_keys().authority.public_key
+        self.vault = Vault(self.folder, lock, checker, OFFICE.public_key, gate)
+
+    def challenge(self, purpose: str = "unlock") -> Signed:
+        return self.vault.state_challenge(purpose)
+
+    def answer(self, name: str, stated: Signed | None = None, **given: object) -> Signed:
+        """What a custodian answers; the challenge is a new one unless it is given."""
+        own = own_share(self.folder, name)
+        stated = stated or self.challenge("split" if "split" in given else "unlock")
+        return answer_challenge(stated, own, key=custodian_key(name), now=self.now, **given)
+
+    def give(self, name: str, **given: object) -> VaultStatus:
+        return VaultStatus.parse(self.vault.give_share(self.answer(name, **given)).body)
+
+    @property
+    def status(self) -> VaultStatus:
+        return VaultStatus.parse(self.vault.status().body)
+
+    def use_key(self, name: str = REGISTER.name) -> str:
+        """Ask for something that takes a secret key; the key set's id."""
+        place = place_of(name)
+        order = KeyOrder(
+            gateway=place.gateway, parameters=name, generation=1, created_at=NOW.isoformat()
+        )
+        return self.vault.create_key_set(sign_message(order, key=grid_keys().authority)).key_id
+
+    def reason(self, act: Callable[[], object]) -> str:
+        with pytest.raises(GridSecureError) as refused:
+            act()
+        return refused.value.reason
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path)
+
+
+# --- two of three, for a time ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [("anna", "bert"), ("cleo", "anna"), ("bert", "cleo")])
+def test_any_two_unlock_it_for_its_hours_and_no_longer(room: Room, names: tuple[str, str]) -> None:
+    keep_grid_keys(room.folder)
+    assert room.status.state == "locked"
+    assert room.reason(room.use_key) == "vault.locked"
+    first = room.give(names[0])
+    assert (first.state, first.given, first.until) == ("locked", [names[0]], "")
+    assert room.reason(room.use_key) == "vault.locked", "one alone opens nothing"
+    opened = room.give(names[1])
+    assert (opened.state, opened.given) == ("unlocked", [])
+    assert opened.until == (NOW + timedelta(hours=HOURS)).isoformat()
+    assert room.use_key() == grid_keys().secret[REGISTER.name].public.key_id
+    room.now = NOW + timedelta(hours=HOURS) - timedelta(seconds=1)
+    assert room.use_key()
+    room.now += timedelta(seconds=1)
+    assert room.reason(room.use_key) == "vault.locked"
+    assert (room.status.state, room.vault._opened) == ("locked", {})
+
+
+def test_it_locks_when_it_is_told_and_when_it_starts_anew(room: Room) -> None:
+    keep_grid_keys(room.folder)
+    order = LockOrder(ordered_at=NOW.isoformat())
+    for forget in (
+        lambda: room.vault.lock(sign_message(order, key=grid_keys().authority)),
+        room.start,
+    ):
+        for name in NAMES[:2]:
+            room.give(name)
+        assert room.use_key()
+        kek = room.vault.key_lock.kek()
+        forget()
+        assert room.reason(room.use_key) == "vault.locked"
+        assert room.vault._opened == {}
+        room.give("cleo")
+        assert room.status.state == "locked", "nothing that was given before counts"
+        room.start()
+    assert kek == KEK, "a process that ended had it until its end"
+
+
+def test_a_locked_vault_overwrites_its_key(room: Room) -> None:
+    for name in NAMES[:2]:
+        room.give(name)
+    kek = room.vault.key_lock.kek()
+    room.vault.key_lock.lock()
+    assert kek == bytes(KEK_BYTES)
+
+
+def test_nobody_but_the_checker_locks_it(room: Room) -> None:
+    order = sign_message(LockOrder(ordered_at=NOW.isoformat()), key=grid_keys().stranger)
+    with pytest.raises(AuthenticityError):
+        room.vault.lock(order)
+
+
+def test_a_share_waits_half_an_hour_for_another_one(room: Room) -> None:
+    room.give("anna")
+    room.now += GATHER
+    room.vault.lock_in_time()
+    assert room.status.given == []
+    assert room.give("bert").state == "locked"
+    assert room.give("anna").state == "unlocked"
+
+
+# --- refused --------------------------------------------------------------------------------------
+
+
+def test_one_custodian_twice(room: Room) -> None:
+    room.give("anna")
+    assert room.reason(lambda: room.give("anna")) == "vault.given"
+    assert room.status.state == "locked"
+
+
+def test_an_answer_that_is_given_twice(room: Room) -> None:
+    """By whoever carries it, at once or after a lock."""
+    answers = [room.answer(name) for name in NAMES[:2]]
+    for answer in answers:
+        room.vault.give_share(answer)
+    room.vault.key_lock.lock()
+    for answer in answers:
+        assert room.reason(lambda answer=answer: room.vault.give_share(answer)) == "vault.replayed"
+    room.start()
+    for answer in answers:
+        assert room.reason(lambda answer=answer: room.vault.give_share(answer)) == "vault.challenge"
+    assert room.status.state == "locked"
+
+
+def test_an_answer_that_comes_too_late(room: Room) -> None:
+    answer = room.answer("anna")
+    stated = room.challenge()
+    room.now += timedelta(minutes=5)
+    assert room.reason(lambda: room.vault.give_share(answer)) == "vault.expired"
+    with pytest.raises(StaleMessageError):
+        room.answer("anna", stated)
+    assert room.status.given == []
+
+
+def test_a_challenge_that_many_others_pushed_out(room: Room) -> None:
+    answer = room.answer("anna")
+    for _ in range(MOST_CHALLENGES):
+        room.challenge()
+    assert room.reason(lambda: room.vault.give_share(answer)) == "vault.challenge"
+
+
+def wrong_share(room: Room, share: str) -> SecretShare:
+    return own_share(room.folder, "anna").model_copy(update={"share": share})
+
+
+@pytest.mark.parametrize("wrong", ["another", "bert's", "zero"])
+def test_a_wrong_share(room: Room, wrong: str) -> None:
+    share = {
+        "another": "ab" * 16,
+        "bert's": own_share(room.folder, "bert").share,
+        "zero": "00" * 16,
+    }[wrong]
+    answer = answer_challenge(
+        room.challenge(), wrong_share(room, share), key=custodian_key("anna"), now=NOW
+    )
+    assert room.reason(lambda: room.vault.give_share(answer)) == "vault.share"
+    assert room.status.given == []
+    assert room.give("anna").given == ["anna"], "the right one is taken afterwards"
+
+
+def changed(answer: Signed, key: Sm2PrivateKey, **changes: object) -> Signed:
+    return sign_message(GivenShare.parse(answer.body).model_copy(update=changes), key=key)
+
+
+def test_a_share_in_another_custodians_name(room: Room) -> None:
+    """Bert has Anna's answer to carry, and signs it as his own."""
+    answer = room.answer("anna")
+    own = changed(answer, custodian_key("bert"))
+    assert room.reason(lambda: room.vault.give_share(own)) == "vault.share"
+    own = changed(room.answer("anna"), custodian_key("bert"), number=2)
+    assert room.reason(lambda: room.vault.give_share(own)) == "vault.share"
+    assert room.status.given == []
+
+
+def test_a_stranger_and_an_altered_answer(room: Room) -> None:
+    answer = room.answer("anna")
+    stranger = changed(answer, grid_keys().stranger)
+    assert room.reason(lambda: room.vault.give_share(stranger)) == "vault.custodian"
+    altered = answer.model_copy(update={"body": answer.body.replace('"unlock"', '"split"')})
+    with pytest.raises(SignatureError):
+        room.vault.give_share(altered)
+    for sealed in ("", "00", "zz", GivenShare.parse(answer.body).sealed[:-2] + "00"):
+        broken = changed(room.answer("anna"), custodian_key("anna"), sealed=sealed)
+        assert room.reason(lambda one=broken: room.vault.give_share(one)) == "vault.share"
+
+
+def test_an_answer_to_another_challenge(room: Room) -> None:
+    """A carrier puts one challenge's answer under another's name: neither key nor purpose fits."""
+    answer, other = room.answer("anna"), Challenge.parse(room.challenge().body)
+    moved = changed(answer, custodian_key("anna"), challenge=other.challenge)
+    assert room.reason(lambda: room.vault.give_share(moved)) == "vault.share"
+
+
+def test_a_share_of_another_splitting(room: Room, tmp_path: Path) -> None:
+    other = Room(tmp_path / "other")
+    foreign = other.answer("anna")
+    assert room.reason(lambda: room.vault.give_share(foreign)) == "vault.splitting-old"
+    with pytest.raises(AuthenticityError):  # the custodian's own machine: it pinned the other vault
+        room.answer("anna", other.challenge())
+
+
+def test_a_challenge_of_somebody_between(room: Room) -> None:
+    """The checker states a challenge with its own key in it: no custodian answers."""
+    own = generate_private_key()
+    challenge = Challenge.parse(room.challenge().body)
+    forged = challenge.model_copy(update={"ephemeral": own.public_key.point.hex()})
+    with pytest.raises(AuthenticityError):
+        room.answer("anna", sign_message(forged, key=own))
+    relabelled = sign_message(forged, key=own).model_copy(
+        update={"signer": room.vault.key_lock.key.public_key.thumbprint}
+    )
+    with pytest.raises(AuthenticityError):
+        room.answer("anna", relabelled)
+
+
+def test_a_challenge_for_something_else_than_was_asked(room: Room) -> None:
+    """The checker asks for a splitting where the custodian only unlocks, and the other way."""
+    with pytest.raises(InputError) as refused:
+        room.answer("anna", room.challenge("split"))
+    assert refused.value.reason == "vault.challenge"
+    with pytest.raises(InputError):
+        room.answer("anna", room.challenge(), split=([custodian(name) for name in NAMES], 2))
+    assert room.reason(lambda: room.challenge("open")) == "vault.purpose"
+
+
+def test_what_the_checker_carries_holds_no_share(room: Room) -> None:
+    stated = room.challenge()
+    answer = room.answer("anna", stated)
+    share = own_share(room.folder, "anna").share
+    carried = (stated.model_dump_json() + answer.model_dump_json()).encode()
+    for needle in (share.encode(), bytes.fromhex(share)):
+        assert needle not in carried
+    assert share not in repr(own_share(room.folder, "anna"))
+
+
+def test_a_share_file_of_somebody_else(room: Room) -> None:
+    splitting = read_splitting(room.folder)
+    with pytest.raises(InputError) as refused:
+        open_share(splitting.sealed[0], key=custodian_key("bert"))
+    assert refused.value.reason == "vault.share-file"
+    sealed = SealedShare.parse(splitting.sealed[0].body)
+    resigned = sign_message(sealed, key=generate_private_key())
+    with pytest.raises(InputError):
+        open_share(resigned, key=custodian_key("anna"))
+
+
+def test_a_splitting_that_was_altered_on_disk(room: Room) -> None:
+    path = room.folder / "splitting.json"
+    path.write_text(path.read_text().replace('\\"needed\\":2', '\\"needed\\":3'))
+    assert room.reason(room.start) == "vault.splitting"
+    path.unlink()
+    assert room.reason(room.start) == "vault.uninitialised"
+
+
+# --- the key is split anew ------------------------------------------------------------------------
+
+
+def split_anew(room: Room, *names: str) -> VaultStatus:
+    """As Anna and Bert: Cleo leaves, Dora comes."""
+    everybody = [custodian(name) for name in names]
+    room.give("anna", split=(everybody, 2))
+    return room.give("bert", split=(everybody, 2))
+
+
+def test_a_custodian_leaves(room: Room) -> None:
+    keep_grid_keys(room.folder)
+    before = keys_of(room.folder)
+    old = {name: own_share(room.folder, name) for name in NAMES}
+    told = split_anew(room, "anna", "bert", "dora")
+    assert told.state == "unlocked"
+    assert told.uncollected == ["anna", "bert", "dora"]
+    assert not before.exists(), "what the old key opens is gone"
+    assert room.use_key() == grid_keys().secret[REGISTER.name].public.key_id
+    assert room.vault.key_lock.kek() != KEK
+    fetched = room.vault.hand_out_share("dora")
+    assert open_share(fetched, key=custodian_key("dora")).number == 3
+    assert room.reason(lambda: room.vault.hand_out_share("cleo")) == "not-found.share"
+
+    stated = room.challenge()
+    with pytest.raises(InputError) as late:
+        answer_challenge(stated, old["cleo"], key=custodian_key("cleo"), now=NOW)
+    assert late.value.reason == "vault.splitting-old"
+    own = [own_share(room.folder, name) for name in ("anna", "dora")]  # while they are handed out
+    room.start()
+    for name, share in zip(("anna", "dora"), own, strict=True):
+        answer = answer_challenge(room.challenge(), share, key=custodian_key(name), now=NOW)
+        room.vault.give_share(answer)
+    assert room.use_key()
+    assert room.status.uncollected == [], "shares that were used are handed out no more"
+    assert room.reason(lambda: room.vault.hand_out_share("dora")) == "not-found.share"
+    old_kek = combine_shares_of(old["cleo"], old["anna"])
+    assert old_kek == KEK
+    with pytest.raises(EnvelopeError):
+        open_key_set(keys_of(room.folder), place_of(REGISTER.name), kek=old_kek)
+
+
+def combine_shares_of(*shares: SecretShare) -> bytes:
+    from Cryptodome.Protocol.SecretSharing import Shamir  # noqa: PLC0415
+
+    return bytes(
+        Shamir.combine([(one.number, bytes.fromhex(one.share)) for one in shares], ssss=False)
+    )
+
+
+def test_two_who_want_different_custodians_split_nothing(room: Room) -> None:
+    first = [custodian(name) for name in ("anna", "bert", "dora")]
+    second = [custodian(name) for name in ("anna", "bert", "emil")]
+    before = read_splitting(room.folder)
+    room.give("anna", split=(first, 2))
+    told = room.give("bert", split=(second, 2))
+    assert (told.state, told.given) == ("locked", ["bert"])
+    assert room.give("anna").given == ["anna"], "nor does a share for it unlock"
+    assert read_splitting(room.folder) == before
+
+
+@pytest.mark.parametrize(
+    ("names", "needed"),
+    [(("anna", "bert"), 2), (("anna", "bert", "dora"), 3), (("anna", "anna", "dora"), 2)],
+)
+def test_custodians_among_whom_a_key_cannot_be_split(
+    room: Room, names: tuple[str, ...], needed: int
+) -> None:
+    everybody = [custodian(name) for name in names]
+    before = read_splitting(room.folder)
+    act = lambda: room.give("anna", split=(everybody, needed))  # noqa: E731
+    assert room.reason(act) == "vault.custodians"
+    assert read_splitting(room.folder) == before
+
+
+def test_a_splitting_that_a_full_disk_stops(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_grid_keys(room.folder)
+    before, files = read_splitting(room.folder), sorted(keys_of(room.folder).iterdir())
+    everybody = [custodian(name) for name in NAMES]
+    room.give("anna", split=(everybody, 2))
+    answer = room.answer("bert", split=(everybody, 2))
+    with monkeypatch.context() as patch:
+        patch.setattr("gridsecure.whole_files.os.fsync", full_disk)
+        assert room.reason(lambda: room.vault.give_share(answer)) == "storage.failed"
+    assert read_splitting(room.folder) == before
+    assert sorted(keys_of(room.folder).iterdir()) == files
+    assert [path.name for path in room.folder.glob("keys-*")] == [keys_of(room.folder).name]
+    assert room.use_key()
+
+
+def full_disk(_descriptor: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_splitting_killed_before_and_after_it_was_in_force(room: Room, tmp_path: Path) -> None:
+    """What a killed process leaves is put right at the next start."""
+    keep_grid_keys(room.folder)
+    old = keys_of(room.folder)
+    shutil.copytree(old, room.folder / "keys-half", dirs_exist_ok=True)  # killed before
+    finish(room.folder)
+    assert list(room.folder.glob("keys-*")) == [old]
+    copy = tmp_path / "copy"
+    shutil.copytree(old, copy)
+    split_anew(room, *NAMES)
+    shutil.copytree(copy, old)  # killed after
+    finish(room.folder)
+    assert list(room.folder.glob("keys-*")) == [keys_of(room.folder)]
+    assert room.use_key()
+
+
+# --- the first key, and folders of earlier releases -----------------------------------------------
+
+
+def as_format_1(path: Path, kek: bytes) -> None:
+    """Write a key file as the releases did that had a key file beside it."""
+    file = read_key_file(path)
+    old = KeyFile(1, b"", file.beside[1:])
+    sealed = reseal(file.sealed, kek=kek, new_kek=kek, purpose=(file.purpose, old.purpose))
+    path.write_bytes(frames.join_frames([sealed, *old.beside]))
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
+    """A vault's folder of earlier releases: key files of format 1, and the key that opens them."""
+    folder = tmp_path / "vault"
+    folder.mkdir(mode=0o700)
+    (folder / "kek").write_bytes(KEK)
+    for name in (REGISTER.name, INTERVAL.name):
+        key_set = grid_keys().secret[name]
+        keep_key_set(folder, place_of(name), key_set, kek=KEK, created_at=NOW)
+        as_format_1(key_path(folder, place_of(name)), KEK)
+    return folder
+
+
+def init(folder: Path, **given: object):
+    everybody = [custodian(name) for name in NAMES]
+    return init_vault(folder, everybody, needed=2, created_at=NOW, **given)
+
+
+def test_a_folder_of_an_earlier_release_is_taken_over(earlier: Path) -> None:
+    versions = {read_key_file(path).version for path in list_key_files(earlier)}
+    assert versions == {1}
+    made = init(earlier, old_kek=earlier / "kek")
+    assert (made.key_sets, sorted(made.shares)) == (2, sorted(NAMES))
+    assert not (earlier / "kek").exists()
+    assert list(list_key_files(earlier)) == []
+    kept = list(list_key_files(keys_of(earlier)))
+    assert {read_key_file(path).version for path in kept} == {FORMAT}
+    room = Room(earlier)
+    for name in NAMES[:2]:
+        room.give(name)
+    for name in (REGISTER.name, INTERVAL.name):
+        assert room.use_key(name) == grid_keys().secret[name].public.key_id
+    held = b"".join(path.read_bytes() for path in earlier.rglob("*") if path.is_file())
+    assert KEK not in held
+    assert room.reason(lambda: init(earlier)) == "vault.initialised"
+
+
+@pytest.mark.parametrize("kek", [None, b"", b"x" * 15, b"x" * 17])
+def test_an_earlier_folder_without_its_key(earlier: Path, kek: bytes | None) -> None:
+    path = earlier / "kek"
+    path.unlink() if kek is None else path.write_bytes(kek)
+    before = sorted(earlier.iterdir())
+    with pytest.raises(StorageError) as refused:
+        init(earlier, old_kek=path)
+    assert refused.value.reason == "vault.kek"
+    assert sorted(earlier.iterdir()) == before
+
+
+def test_an_earlier_folder_under_another_key_is_left_as_it_is(earlier: Path) -> None:
+    (earlier / "kek").write_bytes(bytes(16))
+    before = {path.name: path.read_bytes() for path in earlier.iterdir()}
+    with pytest.raises(EnvelopeError):
+        init(earlier, old_kek=earlier / "kek")
+    after = {path.name: path.read_bytes() for path in earlier.iterdir()}
+    assert after.items() >= before.items()
+    assert set(after) - set(before) == {"signing.key"}
+
+
+def test_a_key_file_of_a_later_release_says_so(tmp_path: Path) -> None:
+    """Each format as this release reads it: its own opens, an earlier one is taken over first."""
+    room = Room(tmp_path)
+    keep_grid_keys(room.folder)
+    keys, place = keys_of(room.folder), place_of(REGISTER.name)
+    path = key_path(keys, place)
+    assert open_key_set(keys, place, kek=KEK).public.key_id
+    file = read_key_file(path)
+    later = (file.beside[0].replace(b'"format":2', b'"format":3'), *file.beside[1:])
+    path.write_bytes(frames.join_frames([file.sealed, *later]))
+    assert room.reason(lambda: open_key_set(keys, place, kek=KEK)) == "keys.format"
+    path.write_bytes(frames.join_frames([file.sealed, *file.beside]))
+    as_format_1(path, KEK)
+    assert room.reason(lambda: open_key_set(keys, place, kek=KEK)) == "keys.format"
+    path.write_bytes(frames.join_frames([file.sealed, b"{}", *file.beside[1:]]))
+    with pytest.raises(EnvelopeError):
+        open_key_set(keys, place, kek=KEK)
+
+
+def test_the_format_names_scheme_and_seal(tmp_path: Path) -> None:
+    init_with_kek(tmp_path)
+    keep_grid_keys(tmp_path)
+    said = read_key_file(key_path(keys_of(tmp_path), place_of(REGISTER.name))).beside[0]
+    scheme = REGISTER.scheme.name
+    assert said.decode() == f'{{"format":2,"scheme":"{scheme}","sealed":"SM4-GCM"}}'
+
+
+# --- the sharing itself ---------------------------------------------------------------------------
+
+
+@settings(max_examples=20)
+@given(kek=st.binary(min_size=16, max_size=16), needed=st.integers(2, 4), data=st.data())
+def test_enough_shares_make_the_key_and_too_few_make_another(
+    kek: bytes, needed: int, data: st.DataObject
+) -> None:
+    names = [f"custodian-{number}" for number in range(needed + 1)]
+    key = custodian_key("vault")
+    new = split_key(
+        [custodian(name) for name in names],
+        needed=needed,
+        vault_key=key,
+        created_at=NOW,
+        kek=kek,
+    )
+    shares = {
+        own.number: bytearray.fromhex(own.share)
+        for own in (
+            open_share(sealed, key=custodian_key(name))
+            for name, sealed in zip(names, new.splitting.sealed, strict=True)
+        )
+    }
+    for number, share in shares.items():
+        named = new.splitting.shares[number - 1]
+        assert share_digest(new.splitting.splitting, number, share) == named
+    numbers = data.draw(st.permutations(sorted(shares)))
+    chosen = {number: shares[number] for number in numbers[:needed]}
+    assert combine_shares(new.splitting, chosen) == kek
+    chosen.popitem()
+    with pytest.raises(EnvelopeError):
+        combine_shares(new.splitting, chosen)
+
+
+def test_custodians_as_a_command_names_them(tmp_path: Path) -> None:
+    own = custodian("anna")
+    assert read_custodian(f"anna={own.public_key}") == own
+    path = tmp_path / "anna.pub"
+    path.write_text(own.public_key.upper() + "\n")
+    assert read_custodian(f"anna={path}") == own
+    for text in (
+        "anna",
+        "anna=",
+        "=04",
+        "anna=04ff",
+        f"a b={own.public_key}",
+        "anna=04" + "0" * 128,
+    ):
+        with pytest.raises(InputError) as refused:
+            read_custodian(text)
+        assert refused.value.reason == "vault.custodian-text"
+
+
+def test_resealing_keeps_owner_and_time() -> None:
+    blob = seal(b"secret", kek=KEK, purpose="old", owner="somebody", created_at=NOW)
+    other = bytes(reversed(KEK))
+    anew = reseal(blob, kek=KEK, new_kek=other, purpose=("old", "new"))
+    direct = seal(b"secret", kek=other, purpose="new", owner="somebody", created_at=NOW)
+    head = len(b"GSENV\x01\x01") + 8 + 2 + len("new") + 2 + len("somebody") + 8
+    assert anew[:head] == direct[:head]
+    with pytest.raises(EnvelopeError):
+        reseal(blob, kek=other, new_kek=KEK, purpose=("old", "new"))
+
+
+def test_the_folder_is_its_owners_alone(room: Room) -> None:
+    keep_grid_keys(room.folder)
+    folder = keys_folder(room.folder, read_splitting(room.folder))
+    for path in (folder, room.folder / "signing.key", *folder.iterdir()):
+        assert path.stat().st_mode & 0o077 == 0
