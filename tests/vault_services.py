@@ -90,8 +90,12 @@ class RunningVault:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         if not is_locked:
-            with closing(self.client()) as client:
-                give_shares(client, self.settings.folder)
+            try:
+                with closing(self.client()) as client:
+                    give_shares(client, self.settings.folder)
+            except BaseException:
+                self.kill()
+                raise
 
     def kill(self) -> None:
         """As a power failure would; a second time changes nothing."""

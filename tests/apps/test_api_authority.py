@@ -202,11 +202,11 @@ def test_one_round_at_a_time(world: SimpleNamespace) -> None:
 
 
 def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
-    """Nothing anybody sends can be decrypted: the service reads four bodies only.
+    """Nothing anybody sends can be decrypted: the service reads few bodies.
 
-    An analyst's query is one short text, which is compared with the grant it came with. A gateway's
-    request for a key set is two signed messages that name a domain and a parameter set. Officers'
-    decisions are signed messages as well, read as the one kind that the route takes.
+    Officers and custodians send signed messages of their own. An analyst's query is one short text,
+    which is compared with the grant it came with. A gateway's request for a key set is two signed
+    messages that name a domain and a parameter set.
     """
     pages = world.client.get("/openapi.json").json()
     assert len(pages["paths"]) >= 8
@@ -216,11 +216,12 @@ def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
         for method, operation in methods.items()
         if "requestBody" in operation
     }
-    signed = {("post", "/approvals"), ("post", "/authorisations")}
-    assert set(bodies) == {("post", "/query-results"), ("post", "/key-sets"), *signed}
+    signed = {("post", path) for path in ("/approvals", "/authorisations", "/vault/shares")}
     for name in signed:
-        (content,) = bodies[name]["content"].values()
-        assert content["schema"]["$ref"].endswith("/Signed")
+        (shape,) = bodies[name]["content"].values()
+        assert shape["schema"] == {"$ref": "#/components/schemas/Signed"}
+    purpose = {("post", "/vault/challenges")}
+    assert set(bodies) - signed - purpose == {("post", "/query-results"), ("post", "/key-sets")}
     (content,) = bodies["post", "/query-results"]["content"].items()
     assert content[0] == "application/json"
     schema = pages["components"]["schemas"][content[1]["schema"]["$ref"].rpartition("/")[2]]

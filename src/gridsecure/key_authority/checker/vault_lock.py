@@ -17,11 +17,11 @@ from gridsecure.key_authority.packages import LockOrder
 from gridsecure.messages import Signed, sign_message
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
-from gridsecure.vault_messages import VaultStatus
+from gridsecure.vault_messages import GivenShare, VaultStatus
 
-_GIVEN: Final = "vault.share-given"
-_REFUSED: Final = "vault.share-refused"
-_LOCKED: Final = "vault.was-locked"
+_GIVEN: Final = "vault-share.given"
+_REFUSED: Final = "vault-share.refused"
+_LOCKED: Final = "vault-lock.ordered"
 
 
 def read_status(zone: AuthorityZone) -> Signed:
@@ -40,8 +40,10 @@ def give_share(zone: AuthorityZone, given: Signed, *, actor: str, at: datetime) 
         actor: Who brought it.
 
     Raises:
+        InvalidMessageError: It is no share.
         GridSecureError: The vault refuses it, or is down; the refusal is entered in the log.
     """
+    GivenShare.parse(given.body)  # what is none is nobody's attempt, and would fill the log
     try:
         status = zone.vault.give_share(given)
     except GridSecureError as error:
