@@ -122,7 +122,7 @@ def test_a_document_that_came_twice_counts_once():
         ((reading_type(powerOfTenMultiplier="-2"), block(SECRET)), "energy"),
         ((reading_type(powerOfTenMultiplier="9"), block(SECRET)), "energy"),
         ((reading_type(powerOfTenMultiplier="99"), block(SECRET)), "malformed"),
-        ((reading_type(), block(SECRET, duration="86400")), "daily"),
+        ((reading_type(), block(SECRET, duration="172800")), "daily"),
         ((reading_type(), block(SECRET, duration="1200")), "interval"),
         ((reading_type(), block(f"{SECRET}.5")), "malformed"),
         ((reading_type(), block(SECRET), "<entry>"), "malformed"),

@@ -23,7 +23,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.readings import DAY_MINUTES, MINUTE_US, ReadingProblem
+from gridsecure.billing.readings import (
+    DAY_MINUTES,
+    MINUTE_US,
+    NO_REGISTER,
+    ReadingProblem,
+    register_columns,
+)
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import format_cells as cells
 from gridsecure.gateway import format_times
@@ -103,12 +109,6 @@ def read_energies(
         InvalidReadingsError: As the readers of cells and dates.
     """
     days = format_times.read_days(table, timezone)
-    minutes = day_minutes(days)
-    counts = np.where(minutes == DAY_MINUTES, 1, minutes // _HOUR)
-    rows = np.repeat(np.arange(len(table)), counts)
-    hour = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    divided = counts[rows] > 1
-    starts = days.as_unit("us").asi8[rows] + hour * _HOUR * MINUTE_US
     found: dict[str, NDArray[np.int64]] = {}
     missing = np.zeros(len(table), dtype=bool)
     for name, column in _COUNTED.items():
@@ -118,25 +118,104 @@ def read_energies(
         if "ratio" in table:
             energy_wh = cells.apply_ratio(table, energy_wh, points=1)
         missing |= blank & (name == "kwh")
-        whole, rest = np.divmod(energy_wh, counts)
-        found[column] = whole[rows] + (hour < rest[rows])
-    quality = cells.read_quality(table, missing, repeat=1).take(rows).reset_index(drop=True)
-    quality[divided & (quality == "actual").to_numpy()] = "estimated"
-    meters = table["meter_point_id"]
-    local = pd.DatetimeIndex(starts.view("datetime64[us]")).tz_localize("UTC").tz_convert(timezone)
+        found[column] = energy_wh
     readings = cells.build_readings(
-        pd.Series(meters.array.take(rows)),
-        start=local,
+        pd.Series(table["meter_point_id"].array),
+        start=days,
         energy_wh=found.pop("energy_wh"),
-        quality=quality,
+        quality=cells.read_quality(table, missing, repeat=1).reset_index(drop=True),
     )
-    readings["minutes"] = np.where(divided, _HOUR, DAY_MINUTES)
-    lines = table.index.to_numpy(np.int64)[rows]
-    return readings.assign(**found), lines, _tell_divided(meters, days, counts)
+    readings = readings.assign(minutes=np.int64(DAY_MINUTES), **found)
+    lines = table.index.to_numpy(np.int64)
+    readings, rows, problems = divide_days(readings, lines=lines)
+    return readings, lines[rows], problems
+
+
+def divide_days(
+    readings: pd.DataFrame, *, lines: NDArray[np.int64] | None = None
+) -> tuple[pd.DataFrame, NDArray[np.intp], tuple[ReadingProblem, ...]]:
+    """Energies of days of 23 or 25 hours divided over these; all others as they are.
+
+    Args:
+        readings: A readings frame with `minutes`; those of a day start at a local midnight.
+        lines: The line of the file that each stands on, if they stand on lines.
+
+    Returns:
+        The readings, the row that each came from, and what was divided.
+    """
+    days = pd.DatetimeIndex(readings["start"])
+    is_day = readings["minutes"].to_numpy(np.int64) == DAY_MINUTES
+    minutes = np.full(len(readings), DAY_MINUTES, dtype=np.int64)
+    minutes[is_day] = day_minutes(days[is_day])
+    counts = np.where(minutes == DAY_MINUTES, 1, minutes // _HOUR)
+    if (counts == 1).all():
+        return readings, np.arange(len(readings)), ()
+    rows = np.repeat(np.arange(len(readings)), counts)
+    hour = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    divided = counts[rows] > 1
+    starts = days.as_unit("us").asi8[rows] + hour * _HOUR * MINUTE_US
+    local = pd.DatetimeIndex(starts.view("datetime64[us]")).tz_localize("UTC").tz_convert(days.tz)
+    laid = readings.take(rows).reset_index(drop=True)
+    for column in ("energy_wh", *register_columns(readings)):
+        values = readings[column].to_numpy(np.int64)
+        whole, rest = np.divmod(values, counts)
+        laid[column] = np.where(
+            divided & (values[rows] != NO_REGISTER), whole[rows] + (hour < rest[rows]), values[rows]
+        )
+    quality = laid["quality"].mask(divided & (laid["quality"] == "actual"), "estimated")
+    laid = laid.assign(
+        start=local.as_unit(days.unit),
+        quality=quality.astype("str"),
+        minutes=np.where(divided, _HOUR, laid["minutes"].to_numpy(np.int64)),
+    )
+    return laid, rows, _tell_divided(readings["meter_point_id"], days, counts, lines)
+
+
+def begin_days(moments: NDArray[np.int64], timezone: str, *, at_ends: bool) -> NDArray[np.int64]:
+    """When the days of daily values begin [µs since 1970-01-01 UTC].
+
+    Args:
+        moments: Their beginnings or their ends, likewise.
+
+    Raises:
+        InvalidReadingsError: One is no local midnight (`readings.daily`).
+    """
+    local = pd.DatetimeIndex(moments.view("datetime64[us]")).tz_localize("UTC").tz_convert(timezone)
+    if (local != local.normalize()).any():
+        raise InvalidReadingsError(
+            f"The file holds energies of days that do not begin at midnights of {timezone}.",
+            reason="readings.daily",
+            remedy="Name the zone of its days, which the source declares and `gridsecure bill"
+            " --timezone` says where its tariff has none; or send intervals of 5, 10, 15, 30 or 60"
+            " minutes.",
+        )
+    if not at_ends:
+        return moments
+    before = (local.tz_localize(None) - pd.Timedelta(days=1)).tz_localize(
+        local.tz, nonexistent="shift_forward", ambiguous=np.ones(len(local), dtype=bool)
+    )
+    begun: NDArray[np.int64] = before.as_unit("us").asi8
+    return begun
+
+
+def without_days_beside(readings: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Readings without the daily values of meter points that have shorter intervals, and how many.
+
+    Where both are told in one document, the intervals are what the days were added up from.
+    """
+    is_day = readings["minutes"] == DAY_MINUTES
+    finer = readings.loc[~is_day, "meter_point_id"].unique()
+    beside = is_day & readings["meter_point_id"].isin(finer)
+    if not beside.any():
+        return readings, 0
+    return readings[~beside].reset_index(drop=True), int(beside.sum())
 
 
 def _tell_divided(
-    meters: pd.Series[str], days: pd.DatetimeIndex, counts: NDArray[np.int64]
+    meters: pd.Series[str],
+    days: pd.DatetimeIndex,
+    counts: NDArray[np.int64],
+    lines: NDArray[np.int64] | None,
 ) -> tuple[ReadingProblem, ...]:
     """Each day that was divided over so many hours."""
     return tuple(
@@ -144,8 +223,8 @@ def _tell_divided(
             str(meters.iloc[row]),
             days[row],
             "clock-change",
-            f"line {meters.index[row]}: a day of {counts[row]} hours, over which its energy is"
-            " divided equally",
+            ("" if lines is None else f"line {lines[row]}: ")
+            + f"a day of {counts[row]} hours, over which its energy is divided equally",
         )
         for row in np.flatnonzero(counts > 1).tolist()
     )

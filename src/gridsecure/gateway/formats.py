@@ -207,12 +207,14 @@ def _read_defined(opened: _OpenFile, meaning: Meaning) -> ReadingsFile | None:
     if foreign_files.is_green_button(head):
         feed = read_green_button(text, timezone=timezone, packed=packed)
         file = _as_defined(feed.readings, "green-button", text)
-        return replace(file, passed_over=feed.passed_over)
+        problems = (*feed.problems, *file.problems)
+        return replace(file, passed_over=feed.passed_over, problems=problems)
     if foreign_files.is_meter_readings(head):
         document = read_meter_readings(text, timezone=timezone, packed=packed, meaning=meaning)
         if not document.are_faces:
             file = _as_defined(document.readings, "meter-readings", text)
-            return replace(file, passed_over=document.passed_over)
+            problems = (*document.problems, *file.problems)
+            return replace(file, passed_over=document.passed_over, problems=problems)
         return _read_faces(document, opened)
     return None
 

@@ -25,13 +25,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gridsecure.billing.readings import make_readings, register_columns
+from gridsecure.billing.readings import (
+    DAY_MINUTES,
+    ReadingProblem,
+    make_readings,
+    register_columns,
+)
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import passed_over
 from gridsecure.gateway.bounded_xml import read_elements
 from gridsecure.gateway.channels import stand_side_by_side
+from gridsecure.gateway.daily_values import begin_days, divide_days, without_days_beside
 from gridsecure.gateway.reading_types import REACTIVE_TAKEN
 from gridsecure.gateway.table_text import TableText, check_reading_count
+from gridsecure.gateway.wide_days import day_minutes
 
 _ATOM: Final = "{http://www.w3.org/2005/Atom}"
 _ESPI: Final = "{http://naesb.org/espi}"
@@ -45,6 +52,9 @@ _DELTA: Final = ("", "0", "4")
 """Accumulations whose values are the energies of their own intervals."""
 _MINUTES: Final = (5, 10, 15, 30, 60)
 _DAY_SECONDS: Final = 86_400
+_DAYS: Final = (82_800, _DAY_SECONDS, 90_000)
+"""Of 23, 24 and 25 hours [s]."""
+_SECOND_US: Final = 1_000_000
 _LARGEST: Final = 10**12
 _MOST_TENS: Final = 9
 # QualityOfReading: valid, raw, validated, verified, revenue; edited, estimated, derived, mixed.
@@ -81,10 +91,12 @@ class GreenButton:
 
     Attributes:
         passed_over: Values that are not billed, by name.
+        problems: Days that were divided because the clock is changed.
     """
 
     readings: pd.DataFrame
     passed_over: Mapping[str, int]
+    problems: tuple[ReadingProblem, ...] = ()
 
 
 def read_green_button(text: TableText, *, timezone: str, packed: int | None) -> GreenButton:
@@ -108,6 +120,7 @@ def read_green_button(text: TableText, *, timezone: str, packed: int | None) -> 
             remedy="Download it again with interval data; bills alone hold none.",
         )
     rows, aside = _energies(rows, feed)
+    _check_days(rows, timezone)
     rows["quality"] = rows["quality"].map(lambda code: _QUALITIES.get(code, "questionable"))
     rows = rows.drop(columns=["entry", "seconds", "value"])
     joined = stand_side_by_side(rows, what="The Green Button document")
@@ -121,7 +134,10 @@ def read_green_button(text: TableText, *, timezone: str, packed: int | None) -> 
     )
     for column in register_columns(joined):
         readings[column] = joined[column].to_numpy(np.int64)
-    return GreenButton(readings, aside)
+    readings, beside = without_days_beside(readings)
+    readings, _, problems = divide_days(readings)
+    aside.update({passed_over.DAYS: beside} if beside else {})
+    return GreenButton(readings, aside, problems)
 
 
 def _energies(rows: pd.DataFrame, feed: _Feed) -> tuple[pd.DataFrame, Counter[str]]:
@@ -140,7 +156,10 @@ def _energies(rows: pd.DataFrame, feed: _Feed) -> tuple[pd.DataFrame, Counter[st
         if not kinds[int(entry)].column:
             aside[kinds[int(entry)].unbilled] += int(count)
     rows = rows[np.isin(entries, [n for n, kind in kinds.items() if kind.column])].copy()
-    rows["minutes"] = _minutes(rows, feed)
+    rows["seconds"] = _seconds(rows, feed)
+    rows["minutes"] = np.where(
+        rows["seconds"].isin(_DAYS), DAY_MINUTES, rows["seconds"].to_numpy(np.int64) // 60
+    )
     values = rows["value"].to_numpy(np.int64)
     energies = np.zeros_like(values)
     meters, columns = np.empty((2, len(rows)), dtype=object)
@@ -275,24 +294,45 @@ def _nothing_billed(kind: _Kind) -> InvalidReadingsError:
     )
 
 
-def _minutes(rows: pd.DataFrame, feed: _Feed) -> NDArray[np.int64]:
+def _seconds(rows: pd.DataFrame, feed: _Feed) -> NDArray[np.int64]:
+    """How long each interval is, as it says or its reading type does."""
     seconds = rows["seconds"].copy()
     for _, own in rows[seconds == 0].groupby("entry"):
         length = _type_of(feed, int(own["entry"].iloc[0])).get("intervalLength", "")
         seconds[own.index] = int(length) if re.fullmatch(r"\d{1,6}", length) else 0
-    if (seconds >= _DAY_SECONDS).any():
+    if (seconds > max(_DAYS)).any():
         raise InvalidReadingsError(
-            "The Green Button document holds daily energies or longer ones.",
+            "The Green Button document holds energies of more than a day.",
             reason="readings.daily",
-            remedy="Download intervals of 5, 10, 15, 30 or 60 minutes.",
+            remedy="Download intervals of 5, 10, 15, 30 or 60 minutes, or of days.",
         )
-    if (~seconds.isin([60 * minutes for minutes in _MINUTES])).any():
+    if (~seconds.isin([*_DAYS, *(60 * minutes for minutes in _MINUTES)])).any():
         raise InvalidReadingsError(
-            "The Green Button document has intervals that are not 5, 10, 15, 30 or 60 minutes.",
+            "The Green Button document has intervals that are not 5, 10, 15, 30 or 60 minutes, or"
+            " days.",
             reason="readings.interval",
             remedy="Download intervals of one of these lengths.",
         )
-    return seconds.to_numpy(np.int64) // 60
+    return seconds.to_numpy(np.int64)
+
+
+def _check_days(rows: pd.DataFrame, timezone: str) -> None:
+    """Refuse energies of days that are no local days.
+
+    Some systems write 86,400 seconds on every day, others those that it has.
+    """
+    days = rows[rows["minutes"] == DAY_MINUTES]
+    begins = days["start"].to_numpy(np.int64) * _SECOND_US
+    begin_days(begins, timezone, at_ends=False)
+    local = pd.DatetimeIndex(begins.view("datetime64[us]")).tz_localize("UTC").tz_convert(timezone)
+    seconds = days["seconds"].to_numpy(np.int64)
+    if ((seconds != _DAY_SECONDS) & (seconds != 60 * day_minutes(local))).any():
+        raise InvalidReadingsError(
+            "The Green Button document has days of 23 or 25 hours on which no clock is changed.",
+            reason="readings.interval",
+            remedy="Name the zone of its days, or download intervals of 5, 10, 15, 30 or 60"
+            " minutes.",
+        )
 
 
 def _watt_hours(values: NDArray[np.int64], tens: int) -> NDArray[np.int64]:

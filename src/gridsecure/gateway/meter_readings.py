@@ -27,8 +27,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.readings import (
+    DAY_MINUTES,
     MINUTE_US,
     REGISTER_COLUMNS,
+    ReadingProblem,
     make_readings,
     moment_us,
     register_columns,
@@ -36,11 +38,12 @@ from gridsecure.billing.readings import (
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.bounded_xml import DEEPEST, Take, read_elements
 from gridsecure.gateway.channels import stand_side_by_side
+from gridsecure.gateway.daily_values import begin_days, divide_days, without_days_beside
 from gridsecure.gateway.meanings import Meaning, Stamps
+from gridsecure.gateway.passed_over import DAYS
 from gridsecure.gateway.reading_types import (
     ReadingType,
     is_code,
-    is_daily,
     read_type,
     unbilled_name,
 )
@@ -86,6 +89,7 @@ class MeterReadings:
         reactive: Those of the register of reactive energy, likewise.
         passed_over: Values that are not billed, by name.
         are_faces: Which of the two it holds.
+        problems: Days that were divided because the clock is changed.
     """
 
     readings: pd.DataFrame
@@ -93,6 +97,7 @@ class MeterReadings:
     reactive: pd.DataFrame
     are_faces: bool
     passed_over: Mapping[str, int]
+    problems: tuple[ReadingProblem, ...] = ()
 
 
 @dataclass(slots=True)
@@ -171,14 +176,22 @@ def read_meter_readings(
             for column in ("energy_wh", *REGISTER_COLUMNS[::-1])
         )
         return MeterReadings(taken, fed_in, reactive, are_faces=True, passed_over=aside)
-    if meaning.stamps is not Stamps.START:
-        moments = moments - rows["minutes"].to_numpy() * MINUTE_US
-        if meaning.stamps is None:
-            _refuse_starts(rows["moment"], rows["minutes"], timezone)
+    minutes = rows["minutes"].to_numpy(np.int64)
+    at_ends = meaning.stamps is not Stamps.START
+    if meaning.stamps is None:
+        _refuse_starts(rows["moment"], rows["minutes"], timezone)
+    of_days = minutes == DAY_MINUTES
+    begun = begin_days(moments[of_days], timezone, at_ends=at_ends)
+    moments = moments - minutes * MINUTE_US * at_ends
+    moments[of_days] = begun
     joined = stand_side_by_side(parts.assign(start=moments), what=_WHAT)
-    readings = _frame(joined, timezone)
+    readings, beside = without_days_beside(_frame(joined, timezone))
+    readings, _, problems = divide_days(readings)
+    aside.update({DAYS: beside} if beside else {})
     nothing = readings.iloc[:0]
-    return MeterReadings(readings, nothing, nothing, are_faces=False, passed_over=aside)
+    return MeterReadings(
+        readings, nothing, nothing, are_faces=False, passed_over=aside, problems=problems
+    )
 
 
 def _parse(data: bytes) -> _Document:
@@ -336,12 +349,6 @@ def _refuse_types(code: str) -> InvalidReadingsError:
             f"{_WHAT} has values whose ReadingType is no code of 18 numbers.",
             reason="readings.unit",
             remedy="Name it as ref, such as 0.0.2.4.1.1.12.0.0.0.0.0.0.0.0.3.72.0.",
-        )
-    if is_daily(code):
-        return InvalidReadingsError(
-            f"{_WHAT} holds energies of days for a meter point (reading type {code}).",
-            reason="readings.daily",
-            remedy="Send intervals of 5, 10, 15, 30 or 60 minutes, or daily faces of its register.",
         )
     return InvalidReadingsError(
         f"{_WHAT} has a meter point with no energy that is billed, but for example reading type"

@@ -11,6 +11,7 @@ BY_HOURS: Final = "by-hours"
 COMBINED: Final = "combined-energy"
 DEMAND: Final = "demand"
 FACES: Final = "register-faces"
+DAYS: Final = "daily-values"
 OTHER: Final = "other-quantity"
 
 WORDS: Final[Mapping[str, str]] = {
@@ -20,6 +21,7 @@ WORDS: Final[Mapping[str, str]] = {
     COMBINED: "combined energy of both directions",
     DEMAND: "demand",
     FACES: "faces of registers beside intervals",
+    DAYS: "energies of days beside intervals",
     OTHER: "other quantities, such as power, voltage, net energy or cost",
 }
 """Name -> what the values are."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from gridsecure.billing.readings import DAY_MINUTES
 from gridsecure.gateway import passed_over
 
 _CODE: Final = re.compile(r"\d{1,5}(\.-?\d{1,5}){17}")
@@ -64,7 +65,7 @@ class ReadingType:
 
     Attributes:
         column: The column of a readings frame that they count for.
-        minutes: Length of their intervals; 0 for faces of a register.
+        minutes: Length of their intervals, a day's for daily values; 0 for faces of a register.
         tens: Power of ten of their unit.
     """
 
@@ -81,13 +82,6 @@ class ReadingType:
 def is_code(written: str) -> bool:
     """Whether text is a reading type's code, which is public and may be shown."""
     return _CODE.fullmatch(written) is not None
-
-
-def is_daily(code: str) -> bool:
-    """Whether a code is of energies of whole days."""
-    parts = _parts(code)
-    is_delta = parts[_Part.ACCUMULATION] == _DELTA and _column(parts) is not None
-    return is_delta and _is_of_days(parts)
 
 
 def read_type(code: str) -> ReadingType | None:
@@ -107,7 +101,11 @@ def read_type(code: str) -> ReadingType | None:
     if parts[_Part.ACCUMULATION] in _FACES:
         return ReadingType(column, 0, tens)
     minutes = _PERIODS.get(parts[_Part.MEASURING_PERIOD], 0)
-    if parts[_Part.ACCUMULATION] != _DELTA or not minutes or parts[_Part.MACRO_PERIOD]:
+    if _is_of_days(parts):
+        minutes = DAY_MINUTES
+    elif parts[_Part.MACRO_PERIOD]:
+        return None
+    if parts[_Part.ACCUMULATION] != _DELTA or not minutes:
         return None
     return ReadingType(column, minutes, tens)
 

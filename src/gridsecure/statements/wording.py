@@ -242,6 +242,10 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "文件中有 {count} 个不用于计费的数值：时段电量之外的示值。",
         "The file has {count} values that no bill counts: faces of registers beside intervals.",
     ),
+    "notice_passed-over-daily-values": (
+        "文件中有 {count} 个不用于计费的数值：时段电量之外的日电量。",
+        "The file has {count} values that no bill counts: energies of days beside intervals.",
+    ),
     "notice_passed-over-other-quantity": (
         "文件中有 {count} 个不用于计费的数值：其他量，例如功率、电压、净电量或费用。",
         "The file has {count} values that no bill counts: "
