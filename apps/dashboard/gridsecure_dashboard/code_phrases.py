@@ -166,6 +166,7 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "rule_kwh-decimal-comma": ("电量中的逗号含义不明", "A comma of two meanings"),
     "rule_kwh-thousands": ("电量中的小数点含义不明", "A point of two meanings"),
     "rule_kwh-scientific": ("电量为科学计数法", "Scientific notation"),
+    "rule_power-part": ("功率折算的电量不是整瓦时", "A power that gives no whole Wh"),
     "rule_kwh-unit": ("电量单元格内带单位", "Unit in the cell"),
     # what goes wrong in this process
     "error_page.denied": (

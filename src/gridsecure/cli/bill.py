@@ -306,6 +306,8 @@ def _about_file(file: ReadingsFile) -> tuple[dict[str, Any], ...]:
         codes.append("stamps-at-end")
     if file.meaning.values is Values.REGISTER:
         codes.append("register-values")
+    if file.meaning.values is Values.POWER:
+        codes.append("power-values")
     unbilled = (
         notice(f"passed-over-{name}", count=count)
         for name, count in sorted(file.passed_over.items())

@@ -42,6 +42,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "stamps-at-end": "The times of the readings are taken as the ends of their intervals.",
     "register-values": "The values are taken as faces of a cumulative register, and billed as the"
     " differences between them.",
+    "power-values": "The values are taken as average powers of their intervals.",
     "year-to-date-given": "Tiers of the year begin with {kwh} kWh used since 1 January, as given.",
     "what-if": "A what-if by tariff {tariff}; the contract names {contract}. This is no bill.",
     **{

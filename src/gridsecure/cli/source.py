@@ -69,7 +69,10 @@ FormatsOption = Annotated[
 
 
 UnitOption = Annotated[
-    str, typer.Option(help="Unit of values that stand without one: Wh, kWh or MWh.")
+    str,
+    typer.Option(
+        help="Unit of values that stand without one: Wh, kWh or MWh; W, kW or MW of averages."
+    ),
 ]
 IntervalOption = Annotated[
     int, typer.Option(min=0, help="Minutes of its intervals, for batches that show none.")

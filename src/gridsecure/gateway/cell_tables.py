@@ -18,7 +18,13 @@ import pandas as pd
 from gridsecure.billing.interval_lengths import UNKNOWN
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files
-from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN, FACES_REACTIVE
+from gridsecure.gateway.channels import (
+    CHANNEL,
+    FACES,
+    FACES_FED_IN,
+    FACES_REACTIVE,
+    name_channels_of_powers,
+)
 from gridsecure.gateway.column_names import (
     LAYOUTS,
     QUOTABLE_NAME,
@@ -26,10 +32,12 @@ from gridsecure.gateway.column_names import (
     is_of_hours,
     is_passed_over,
     name_columns,
+    powers_without_length,
     unknown_header,
 )
 from gridsecure.gateway.daily_values import is_daily, is_matrix, lines_of_days
 from gridsecure.gateway.face_energies import NO_BOOKS, MeterBooks
+from gridsecure.gateway.meanings import Meaning, Values
 from gridsecure.gateway.table_text import (
     TableText,
     check_field_counts,
@@ -38,7 +46,7 @@ from gridsecure.gateway.table_text import (
     read_cells,
 )
 from gridsecure.gateway.wide_days import POINT_MINUTES
-from gridsecure.gateway.written_units import to_kwh
+from gridsecure.gateway.written_units import POWERS, to_kwh
 
 _TOTALS: Final = (
     "合计",
@@ -74,6 +82,7 @@ class CellTable:
         books, differences: As `read_readings` has them.
         units: Columns -> the unit that their names say, where they say one.
         passed_over: How many values it holds beside that are not billed, by name.
+        are_powers: Whether its values are average powers of their intervals.
     """
 
     cells: pd.DataFrame
@@ -85,24 +94,53 @@ class CellTable:
     differences: bool = True
     units: Mapping[str, str] = field(default_factory=dict)
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    are_powers: bool = False
 
-    def in_kwh(self, *, declared: str) -> CellTable:
-        """The same table with all its energies in kWh.
+    def in_kwh(self, meaning: Meaning) -> CellTable:
+        """The same table with all its energies in kWh, or all its powers in kW.
 
         Args:
-            declared: Unit that the source declared; empty where it declared none.
+            meaning: What was said of its values.
 
         Raises:
             InvalidReadingsError: Its units are not those that are read, or contradict each other
-                (`readings.unit`).
+                (`readings.unit`), or it has powers of which too little is known
+                (`readings.power`).
         """
+        are_powers = _says_powers(self.cells, meaning)
+        if are_powers and "p1" not in self.cells:
+            raise powers_without_length()
+        cells = name_channels_of_powers(self.cells, are_powers=are_powers)
         faces = self.units.get(FACES, "")
         said = {
             name: self.units.get(name, faces if is_of_hours(name) else "")
             for name in self.cells.columns
             if name in _ENERGIES or POINTS.fullmatch(name) or is_of_hours(name)
         }
-        return replace(self, cells=to_kwh(self.cells, said, declared=declared))
+        cells = to_kwh(cells, said, declared=meaning.unit, are_powers=are_powers)
+        return replace(self, cells=cells, are_powers=are_powers)
+
+
+def _says_powers(table: pd.DataFrame, meaning: Meaning) -> bool:
+    """Whether it is said that values are average powers of their intervals.
+
+    Raises:
+        InvalidReadingsError: The source declared a unit of power, and the table says that its
+            values are something else (`readings.values`).
+    """
+    stated = set()
+    if "values" in table:
+        stated = set(table["values"].astype("str").str.strip().str.lower().unique())
+    if meaning.unit in POWERS.values():
+        if stated - {Values.POWER.value}:
+            raise InvalidReadingsError(
+                f"The source declared {meaning.unit}, a unit of power, and the column values says"
+                " something else.",
+                reason="readings.values",
+                remedy="Correct the column, or declare the source's unit anew, or none.",
+            )
+        return True
+    return stated == {Values.POWER.value} or (not stated and meaning.values is Values.POWER)
 
 
 def parse_table(text: TableText, *, packed: int | None, declared: str) -> CellTable:

@@ -50,7 +50,19 @@ _LINE_OF_HOURS: Final = re.compile(
     r"import/(?P<ours>\w+)|(?:1-0:)?1\.8\.(?P<obis>[1-9]\d?)"
     r"|正向有功(?:(?P<word>深谷|[尖峰平谷])段?|费率(?P<rate>\d{1,2}))(?:总?电量|电能|示值)?"
 )
+_POWER_LINE: Final = r"^(正向|反向)?(有功|无功)功率(?:曲线)?$"
 _KEY: Final = ["meter_point_id", "start"]
+
+
+def powers_unsaid() -> InvalidReadingsError:
+    """The refusal of powers of which nobody said what they are."""
+    return InvalidReadingsError(
+        "The file has powers, such as kW, and nobody says that they are averages of intervals.",
+        reason="readings.power",
+        remedy="If each is the average power of its interval, say so by a column values that holds"
+        " power on every line, by `gridsecure bill --values power`, or by the unit kW that the"
+        " source declares. Powers of single moments tell no energy: send energies.",
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +87,33 @@ def has_channels(table: pd.DataFrame) -> bool:
     """Whether a table has more than energy taken."""
     own = {CHANNEL, FACES_FED_IN, FACES_REACTIVE}
     return bool(own.intersection(table)) or bool(_columns_of_hours(table))
+
+
+def name_channels_of_powers(table: pd.DataFrame, *, are_powers: bool) -> pd.DataFrame:
+    """The table with lines of powers under the names of what they tell the energy of.
+
+    Raises:
+        InvalidReadingsError: There are some, and nobody said that they are averages
+            (`readings.power`); or some lines are of powers and others are not
+            (`readings.channel`).
+    """
+    if CHANNEL not in table:
+        return table
+    said = table[CHANNEL].astype("str").str.strip().str.lower()
+    found = said.str.extract(_POWER_LINE)
+    of_powers = found[1].notna()
+    if not of_powers.any():
+        return table
+    if not are_powers:
+        raise powers_unsaid()
+    if not of_powers.all():
+        raise InvalidReadingsError(
+            "Some lines of the file are of powers, and others of energies.",
+            reason="readings.channel",
+            remedy="Send them in files of their own.",
+        )
+    names = found[0].fillna("正向") + found[1]
+    return table.assign(**{CHANNEL: names.astype("category")})
 
 
 def reactive_lines(table: pd.DataFrame) -> NDArray[np.bool_]:

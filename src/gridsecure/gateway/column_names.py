@@ -103,6 +103,7 @@ _UNITS: Final = {
 }  # fmt: skip
 """Units in names; of reactive energy the unit of energy with the same power of ten."""
 _UNIT: Final = re.compile(rf"(?:(?<=_)|^)({'|'.join(_UNITS)})(?=_|$)")
+_POWER: Final = re.compile(r"(.*_)?(w|kw|mw)|.*功率.*|(active_)?power")
 _UNREAD: Final = "~"
 _DAY_MINUTES: Final = 1440
 _FEWEST_DAYS: Final = 2
@@ -267,8 +268,21 @@ def _key(name: str) -> str:
     return re.sub(r"\W+", "_", name.lower()).strip("_")
 
 
+def powers_without_length() -> InvalidReadingsError:
+    """The refusal of powers whose intervals nothing fixes."""
+    return InvalidReadingsError(
+        "The file has powers, such as kW, outside a table of whole days, whose columns say how long"
+        " each of them lasts.",
+        reason="readings.power",
+        remedy="Write the average powers of a meter point's day on one line, p1 to p96 or 00:00 to"
+        " 23:45, with a column values that holds power; or send energies.",
+    )
+
+
 def unknown_header(names: list[str]) -> InvalidReadingsError | None:
     """The refusal of a header whose columns are recognised as something else, or None."""
+    if any(_POWER.fullmatch(_key(name)) for name in names):
+        return powers_without_length()
     days = [name for name in names if is_day(name)]
     if len(days) >= _FEWEST_DAYS:
         return InvalidReadingsError(

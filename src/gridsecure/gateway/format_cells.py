@@ -20,6 +20,7 @@ from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.written_numbers import decimal_mark, to_plain
 
 MAX_PROBLEMS: Final = 20
+_HOUR: Final = 60
 _CELLS_AT_ONCE: Final = 1 << 18
 _SHORT: Final = 12
 """Characters of a cell that are read from where they lie; almost every energy has fewer."""
@@ -227,6 +228,29 @@ def apply_ratio(
         )
     energies: NDArray[np.int64] = (products // 1000).ravel()
     return energies
+
+
+def energies_of_powers(
+    table: pd.DataFrame, powers_w: NDArray[np.int64], *, points: int, minutes: int
+) -> NDArray[np.int64]:
+    """Energies of intervals by their average powers [W] and their length, exactly.
+
+    Raises:
+        InvalidReadingsError: `readings.energy`: one is no whole Wh.
+    """
+    products = powers_w * minutes
+    wrong = np.flatnonzero((products % _HOUR != 0).reshape(-1, points).any(axis=1))
+    if len(wrong):
+        raise refuse_lines(
+            table,
+            wrong,
+            reason="readings.energy",
+            rule="power-part",
+            detail=f"a power whose energy over {minutes} minutes is no whole Wh",
+            remedy=f"Powers of {minutes} minutes have to be multiples of {_HOUR // minutes} W;"
+            " nothing is rounded here. Send energies.",
+        )
+    return products // _HOUR
 
 
 def read_quality(table: pd.DataFrame, missing: NDArray[np.bool_], *, repeat: int) -> pd.Series[str]:

@@ -245,7 +245,7 @@ def read_long_table(
     check_columns(cells)
     table = known_lines(without_blank_lines(cells))
     found = CellTable(table, "utf-8", at_ends=False, differences=False, units=units)
-    return _read_cells(found.in_kwh(declared=meaning.unit), timezone, interval, meaning)
+    return _read_cells(found.in_kwh(meaning), timezone, interval, meaning)
 
 
 def _read_cells(
@@ -257,6 +257,8 @@ def _read_cells(
     asked = _tell_ends(found.cells, find_meaning(found.cells, meaning))
     if found.minutes:
         asked = meaning_of_intervals(asked)
+    if found.are_powers:
+        asked = replace(asked, values=Values.POWER)
     table = found.cells
     if is_daily(table) and ("register_kwh" in table or asked.values is Values.REGISTER):
         table = moments_of_faces(table, asked.stamps)
@@ -328,7 +330,8 @@ def _read_days(
     if is_daily(found.cells):
         return "daily", *read_energies(found.cells, timezone)
     faces = meaning.values is Values.REGISTER
-    readings, lines, problems = _read_wide(found.cells, timezone, are_faces=faces)
+    kind = Values.POWER if found.are_powers else meaning.values
+    readings, lines, problems = _read_wide(found.cells, timezone, kind=kind)
     if faces and found.at_ends:
         step = pd.to_timedelta(readings["minutes"], unit="min").astype("timedelta64[us]")
         readings["start"] += step
@@ -522,8 +525,7 @@ def _read_table(
     text = text.without_preamble(foreign_files.preamble_lines(head))
     export = find_export(foreign_files.cells_of(text.header()))
     if export is None:
-        table = parse_table(text, packed=packed, declared=meaning.unit)
-        return table.in_kwh(declared=meaning.unit)
+        return parse_table(text, packed=packed, declared=meaning.unit).in_kwh(meaning)
     exported = read_export(text, export, packed=packed, meaning=meaning, timezone=timezone)
     delay = pd.Timedelta(minutes=export.delay)
     return CellTable(exported, text.encoding, at_ends=False, minutes=export.minutes, delay=delay)
@@ -550,18 +552,22 @@ def _read_long(table: pd.DataFrame, timezone: str, *, energy: str) -> pd.DataFra
 
 
 def _read_wide(
-    table: pd.DataFrame, timezone: str, *, are_faces: bool
+    table: pd.DataFrame, timezone: str, *, kind: Values | None
 ) -> tuple[pd.DataFrame, NDArray[np.int64], tuple[ReadingProblem, ...]]:
     count = sum(1 for name in table.columns if POINTS.fullmatch(name))
     days = format_times.read_days(table, timezone)
     energy_wh, missing = cells.read_energy(table, [f"p{number + 1}" for number in range(count)])
     if "ratio" in table.columns:
         energy_wh = cells.apply_ratio(table, energy_wh, points=count)
+    minutes = POINT_MINUTES[count]
+    if kind is Values.POWER:
+        energy_wh = cells.energies_of_powers(table, energy_wh, points=count, minutes=minutes)
     points = WidePoints(
-        minutes=POINT_MINUTES[count],
+        minutes=minutes,
         energy_wh=energy_wh.reshape(-1, count),
         missing=missing.reshape(-1, count),
-        are_faces=are_faces,
+        are_faces=kind is Values.REGISTER,
+        are_powers=kind is Values.POWER,
     )
     laid = lay_out_days(points, days=days)
     meters = table["meter_point_id"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
-Unit = Literal["", "Wh", "kWh", "MWh"]
-"""Of energies; empty where nobody says it."""
+Unit = Literal["", "Wh", "kWh", "MWh", "W", "kW", "MW"]
+"""Of energies, or of average powers of intervals; empty where nobody says it."""
 
 
 class Values(StrEnum):
@@ -15,6 +15,7 @@ class Values(StrEnum):
 
     INTERVAL = "interval"
     REGISTER = "register"
+    POWER = "power"
 
 
 class Stamps(StrEnum):
@@ -29,7 +30,8 @@ class Meaning:
     """What whoever hands the file in says about it; None leaves it to the file.
 
     Args:
-        values: Energies of intervals, or faces of a cumulative register.
+        values: Energies of intervals, faces of a cumulative register, or average powers of
+            intervals.
         stamps: Starts or ends of intervals.
         zone: Zone of the clock that the times are read from [IANA name, or offset as `+05:30`]. A
             time with another offset than it has at that moment contradicts it.

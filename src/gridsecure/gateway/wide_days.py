@@ -43,12 +43,15 @@ class WidePoints:
         missing: Which cells are empty.
         are_faces: Whether the cells are faces of a register, which are not divided: that of a
             doubled hour is taken for its first time.
+        are_powers: Whether they come from average powers, of which a doubled hour's is that of
+            both.
     """
 
     minutes: int
     energy_wh: NDArray[np.int64]
     missing: NDArray[np.bool_]
     are_faces: bool = False
+    are_powers: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,16 +181,22 @@ class _Day:
         if not rest and last <= usual and not in_skipped and columns.max() < len(energy_wh):
             values, gone = energy_wh[columns].copy(), missing[columns].copy()
             divided = doubled & ~gone & (not points.are_faces)
-            values[divided] //= 2
-            # The first hour takes the odd Wh, so that both together are what the column says.
             first = ~pd.Series(columns).duplicated().to_numpy()
-            odd = divided & first
-            values[odd] = energy_wh[columns[odd]] - energy_wh[columns[odd]] // 2
+            if not points.are_powers:
+                values[divided] //= 2
+                # The first hour takes the odd Wh, so that both are what the column says.
+                odd = divided & first
+                values[odd] = energy_wh[columns[odd]] - energy_wh[columns[odd]] // 2
             gone |= points.are_faces & ~first
             values[gone] = 0
             what = "its empty hour is the one that the clock skips"
             if doubled.any() and points.are_faces:
                 what = "the faces of the hour that the clock shows twice are taken for its first"
+            elif doubled.any() and points.are_powers:
+                what = (
+                    "the hour that the clock shows twice stands once; its columns are taken for the"
+                    " averages of both hours"
+                )
             elif doubled.any():
                 what = (
                     "the hour that the clock shows twice stands once; its columns are taken for "

@@ -1,5 +1,8 @@
 """Units of a table's energies: Wh, kWh and MWh, as lines, header or source say.
 
+Powers are in W, kW and MW. They tell energies only where each is the average of its interval, which
+has to be said.
+
 Reactive energy is in varh, kvarh and Mvarh. Where its column or its line says none, its power of
 ten is that of the energies beside it.
 
@@ -20,35 +23,44 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.energy_text import EnergyStatus, kwh_to_wh
 from gridsecure.errors import InvalidReadingsError
-from gridsecure.gateway.channels import FACES_REACTIVE, reactive_lines
+from gridsecure.gateway.channels import FACES_REACTIVE, powers_unsaid, reactive_lines
 from gridsecure.gateway.format_cells import line_problems
 from gridsecure.gateway.meanings import Unit
 from gridsecure.gateway.written_numbers import decimal_mark, to_plain
 
 KWH: Final[Unit] = "kWh"
-_PLACES: Final[Mapping[str, int]] = {"Wh": -3, KWH: 0, "MWh": 3}
+_PLACES: Final[Mapping[str, int]] = {"Wh": -3, KWH: 0, "MWh": 3, "W": -3, "kW": 0, "MW": 3}
 UNITS: Final[Mapping[str, Unit]] = {"wh": "Wh", "kwh": KWH, "mwh": "MWh"}
 """By their names in small letters."""
+POWERS: Final[Mapping[str, Unit]] = {"w": "W", "kw": "kW", "mw": "MW"}
+"""Units of power, likewise."""
+_REACTIVE_POWERS: Final[Mapping[str, Unit]] = {"var": "W", "kvar": "kW", "mvar": "MW"}
 _REACTIVE_UNITS: Final[Mapping[str, Unit]] = {"varh": "Wh", "kvarh": KWH, "mvarh": "MWh"}
 """Of reactive energy, by their names -> the unit of energy with the same power of ten."""
 _REACTIVE: Final = ("kvarh", FACES_REACTIVE)
 _DECIMAL: Final = re.compile(r"([-+]?)(\d*)(?:\.(\d*))?")
 
 
-def to_kwh(table: pd.DataFrame, said: Mapping[str, str], *, declared: str = "") -> pd.DataFrame:
-    """The same table in kWh, on every line and in every column.
+def to_kwh(
+    table: pd.DataFrame, said: Mapping[str, str], *, declared: str = "", are_powers: bool = False
+) -> pd.DataFrame:
+    """The same table in kWh, or powers in kW, on every line and in every column.
 
     Args:
         table: Cells of text, indexed by the lines of the file.
         said: Columns of energies -> the unit that their name says; empty where it says none.
         declared: Unit that the source declared; empty where it declared none.
+        are_powers: Whether the values are said to be average powers of their intervals.
 
     Raises:
         InvalidReadingsError: `readings.unit`: a line says another unit than these three, or none
-            where the others do; or two of the three say different ones.
+            where the others do; or two of the three say different ones. `readings.power`: one is
+            of power, and nobody said what the powers are.
     """
-    codes, units = _units_of_lines(table, declared)
-    if {*units, *said.values()} <= {"", KWH}:
+    if not are_powers and declared in POWERS.values():
+        raise powers_unsaid()
+    codes, units = _units_of_lines(table, declared, are_powers=are_powers)
+    if {*units, *said.values()} <= {"", "kW" if are_powers else KWH}:
         return table
     for column in (name for name, unit in said.items() if unit and name not in _REACTIVE):
         others = np.array([one != said[column] for one in units])[codes]
@@ -62,18 +74,24 @@ def to_kwh(table: pd.DataFrame, said: Mapping[str, str], *, declared: str = "") 
     return table.assign(**changed, **({"unit": KWH} if "unit" in table else {}))
 
 
-def _units_of_lines(table: pd.DataFrame, declared: str) -> tuple[NDArray[np.int64], list[str]]:
+def _units_of_lines(
+    table: pd.DataFrame, declared: str, *, are_powers: bool
+) -> tuple[NDArray[np.int64], list[str]]:
     """The unit of each line, as the line says or else the source: its place among all units."""
     if "unit" not in table:
-        return np.zeros(len(table), dtype=np.int64), [declared or KWH]
+        usual = "kW" if are_powers else KWH
+        return np.zeros(len(table), dtype=np.int64), [declared or usual]
     codes, found = pd.factorize(table["unit"])
     written = [str(one).strip().lower() for one in found]
-    known = {**UNITS, **_REACTIVE_UNITS, "": declared}
+    if not are_powers and {*POWERS, *_REACTIVE_POWERS}.intersection(written):
+        raise powers_unsaid()
+    own_units, of_reactive = (POWERS, _REACTIVE_POWERS) if are_powers else (UNITS, _REACTIVE_UNITS)
+    known = {**own_units, **of_reactive, "": declared}
     units = [known.get(one, "") for one in written]
     reactive = reactive_lines(table)
     for code, unit in enumerate(units):
         own = codes == code
-        is_reactive = written[code] in _REACTIVE_UNITS
+        is_reactive = written[code] in of_reactive
         unread = own & (reactive != is_reactive) if unit and written[code] else own & (not unit)
         if unread.any():
             raise _refused(
@@ -81,7 +99,7 @@ def _units_of_lines(table: pd.DataFrame, declared: str) -> tuple[NDArray[np.int6
                 unread,
                 "Line {line} says no unit that is read.",
                 "Write Wh, kWh or MWh on every line, and varh, kvarh or Mvarh on lines of reactive"
-                " energy; GridSecure never guesses a factor.",
+                " energy (W, kW or MW of powers); GridSecure never guesses a factor.",
             )
         if declared and unit not in ("", declared):
             raise _refused(

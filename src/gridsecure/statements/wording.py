@@ -216,6 +216,10 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "有 {superseded} 个读数已由质量更好的读数替代。",
         "{superseded} readings were replaced by readings of better quality.",
     ),
+    "notice_power-values": (
+        "数值按各时段的平均功率计算电量。",
+        "The values are taken as average powers of their intervals.",
+    ),
     "notice_passed-over-reactive-fed-in": (
         "文件中有 {count} 个不用于计费的数值：反向无功电量。",
         "The file has {count} values that no bill counts: reactive energy fed in.",
