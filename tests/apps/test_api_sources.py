@@ -149,6 +149,13 @@ def test_a_format_that_was_not_declared_is_refused_by_its_name(sources):
     faces = (HEAD.replace("kwh", "register_kwh") + "M,2026-07-15 00:00,1\n").encode()
     number = next(NAMES)
     assert sources.send(faces, batch=f"z{number}", sequence=number).status_code == 200
+    octopus = b"Consumption (kwh), Start, End\n0.5,2026-07-15T00:00Z,2026-07-15T00:30Z\n"
+    for formats, status in ((["octopus"], 200), (["home-assistant"], 400), (["long"], 200)):
+        sources.register("headend", formats=formats, meter_points=["M"], interval_minutes=30)
+        number = next(NAMES)
+        answer = sources.send(octopus, batch=f"z{number}", sequence=number)
+        assert answer.status_code == status, answer.text
+        assert status == 200 or "format octopus" in answer.text
     unknown = sources.register("headend", formats=["edifact"])
     assert (unknown.status_code, unknown.json()["reason"]) == (400, "source.format")
     sources.register("headend", interval_minutes=30)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pandas as pd
 import pytest
 
 from gridsecure.errors import InvalidReadingsError
-from gridsecure.gateway.formats import read_offsets, read_readings
+from gridsecure.gateway.formats import SYSTEM_NAMES, read_offsets, read_readings
 from gridsecure.gateway.meanings import Meaning, Stamps
 
 LONDON, AMSTERDAM = "Europe/London", "Europe/Amsterdam"
@@ -282,3 +283,22 @@ def test_offsets_of_exports_are_told():
 def test_exports_that_are_not_read_are_refused_by_their_names(text, reason, what):
     found = refusal(text)
     assert (found.reason, what in found.message) == (reason, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "layout", "system"),
+    [
+        (OCTOPUS, "long", "octopus"),
+        (STATISTICS, "registers", "home-assistant"),
+        (HISTORY, "registers", "home-assistant"),
+        (p1_file(), "registers", "homewizard"),
+        (p1_file(head=TELEGRAMS, tail=""), "registers", "dsmr"),
+        (f"{HOURS}\n2024-03-31T01:00:00+01:00,0.196,0,0,0,0.032\n", "long", "dsmr-reader"),
+    ],
+)
+def test_an_export_is_told_by_its_name_beside_its_layout(text, layout, system):
+    for differences in (True, False):
+        data = text if isinstance(text, bytes) else text.encode()
+        found = read_readings(data, meaning=replace(OWN, unit="kWh"), differences=differences)
+        assert (found.layout, found.system) == (layout, system)
+        assert system in SYSTEM_NAMES

@@ -83,6 +83,7 @@ class CellTable:
         units: Columns -> the unit that their names say, where they say one.
         passed_over: How many values it holds beside that are not billed, by name.
         are_powers: Whether its values are average powers of their intervals.
+        system: The system whose export it is, if it is one that is known.
     """
 
     cells: pd.DataFrame
@@ -95,6 +96,7 @@ class CellTable:
     units: Mapping[str, str] = field(default_factory=dict)
     passed_over: Mapping[str, int] = field(default_factory=dict)
     are_powers: bool = False
+    system: str = ""
 
     def in_kwh(self, meaning: Meaning) -> CellTable:
         """The same table with all its energies in kWh, or all its powers in kW.

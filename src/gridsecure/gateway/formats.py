@@ -77,7 +77,7 @@ from gridsecure.gateway.meter_readings import MeterReadings, read_meter_readings
 from gridsecure.gateway.nem12 import MARKET_MINUTES, read_nem12
 from gridsecure.gateway.nem13 import read_nem13
 from gridsecure.gateway.passed_over import REACTIVE_FED_IN
-from gridsecure.gateway.public_exports import find_export, read_export
+from gridsecure.gateway.public_exports import SYSTEMS, find_export, read_export
 from gridsecure.gateway.table_text import (
     TableText,
     check_line_lengths,
@@ -110,7 +110,7 @@ LAYOUT_NAMES: Final = (
 )
 """Formats that are told apart, by the names that `ReadingsFile.layout` has."""
 
-SYSTEM_NAMES: Final = ("nem13",)
+SYSTEM_NAMES: Final = ("nem13", *SYSTEMS)
 """Formats that are read as one of those, by the names that `ReadingsFile.system` has."""
 
 
@@ -387,6 +387,7 @@ def _read_channel(
         meaning=meaning,
         is_counted=layout == "registers" and "ratio" not in table.columns,
         passed_over=found.passed_over,
+        system=found.system,
     )
 
 
@@ -528,7 +529,14 @@ def _read_table(
         return parse_table(text, packed=packed, declared=meaning.unit).in_kwh(meaning)
     exported = read_export(text, export, packed=packed, meaning=meaning, timezone=timezone)
     delay = pd.Timedelta(minutes=export.delay)
-    return CellTable(exported, text.encoding, at_ends=False, minutes=export.minutes, delay=delay)
+    return CellTable(
+        exported,
+        text.encoding,
+        at_ends=False,
+        minutes=export.minutes,
+        delay=delay,
+        system=export.system,
+    )
 
 
 def _to_text(data: bytearray) -> TableText:

@@ -41,6 +41,7 @@ class Export:
 
     Args:
         what: As people call it.
+        system: The name that a source declares it by.
         time: The column of times.
         taken: Columns that together are energy taken.
         fed_in: Those of energy fed in; empty where there are none.
@@ -53,6 +54,7 @@ class Export:
     """
 
     what: str
+    system: str
     time: str
     taken: tuple[str, ...]
     fed_in: tuple[str, ...] = ()
@@ -80,6 +82,7 @@ _TELEGRAM: Final = re.compile(
 _EXPORTS: Final = (
     Export(
         "a consumption file of Octopus Energy",
+        "octopus",
         "start",
         ("consumption_kwh",),
         are_faces=False,
@@ -88,6 +91,7 @@ _EXPORTS: Final = (
     ),
     Export(
         "the hour totals of DSMR-reader",
+        "dsmr-reader",
         "hour_start",
         ("electricity_1_dutch_users_low_tariff", "electricity_2_dutch_users_normal_tariff"),
         (
@@ -100,6 +104,7 @@ _EXPORTS: Final = (
     ),
     Export(
         "the hour totals of DSMR-reader",
+        "dsmr-reader",
         "hour_start",
         ("electricity1", "electricity2"),
         ("electricity1_returned", "electricity2_returned"),
@@ -109,6 +114,7 @@ _EXPORTS: Final = (
     ),
     Export(
         "the registers of a P1 meter by HomeWizard",
+        "homewizard",
         "time",
         ("import_t1_kwh", "import_t2_kwh"),
         ("export_t1_kwh", "export_t2_kwh"),
@@ -116,6 +122,7 @@ _EXPORTS: Final = (
     ),
     Export(
         "the registers of a P1 meter by HomeWizard",
+        "homewizard",
         "time",
         ("import_kwh",),
         ("export_kwh",),
@@ -123,6 +130,7 @@ _EXPORTS: Final = (
     ),
     Export(
         "the registers of DSMR telegrams",
+        "dsmr",
         "timestamp",
         ("electricity_delivered_1", "electricity_delivered_2"),
         ("electricity_returned_1", "electricity_returned_2"),
@@ -130,6 +138,7 @@ _EXPORTS: Final = (
     ),
     Export(
         "long-term statistics of Home Assistant",
+        "home-assistant",
         "start",
         ("state",),
         delay=60,
@@ -139,6 +148,7 @@ _EXPORTS: Final = (
     ),
     Export(
         "long-term statistics of Home Assistant",
+        "home-assistant",
         "start",
         ("state",),
         delay=60,
@@ -147,6 +157,7 @@ _EXPORTS: Final = (
     ),
     Export(
         "a history of Home Assistant",
+        "home-assistant",
         "last_changed",
         ("state",),
         ids="entity_id",
@@ -155,6 +166,7 @@ _EXPORTS: Final = (
     ),
     Export(
         "a history of Home Assistant",
+        "home-assistant",
         "last_changed",
         ("state",),
         asks_unit=True,
@@ -179,6 +191,10 @@ _NOT_READ: Final = (
         " and stamps, which holds end.",
     ),
 )
+
+
+SYSTEMS: Final = tuple(dict.fromkeys(one.system for one in _EXPORTS))
+"""Names of what exports come from."""
 
 
 def find_export(written: Sequence[str]) -> Export | None:
