@@ -171,7 +171,9 @@ class RosterManifest(Message):
     """Which pseudonym sits in which slot, and the public facts its bill needs.
 
     Lists run over slots. Quotas are in Wh and capacities in VA, as in contract frames; the first
-    month of service is YYYY-MM. Those two lists are empty where no meter point has such a fact.
+    month of service is YYYY-MM, and unheld days are those of the period on which a meter point was
+    not its holder's, where the bill depends on them. Those three are empty where nobody has such a
+    fact.
     `large` rosters hold meter points whose month may take more than a household's.
 
     `roster_id` is `roster_name` of all that the meter points' holders agree to. `seats` names the
@@ -196,6 +198,7 @@ class RosterManifest(Message):
     contracted_va: list[int]
     free_quota_wh: list[int] = []
     service_from: list[str] = []
+    unheld_days: list[int] = []
     large: bool = False
     owner: str = ""
     counted: list[bool] = []
@@ -212,7 +215,10 @@ class RosterManifest(Message):
             self.contracted_va,
             set(self.pseudonyms),
         )
-        optional = (len(self.free_quota_wh), len(self.service_from), len(self.counted))
+        optional = (
+            *(len(self.free_quota_wh), len(self.service_from), len(self.unheld_days)),
+            len(self.counted),
+        )
         lengths = (*(len(values) for values in lists), *filter(None, optional))
         if any(length != slots for length in lengths):
             raise ValueError("every list has one entry a slot and no pseudonym appears twice")
@@ -227,9 +233,11 @@ class RosterManifest(Message):
 def roster_name(roster: RosterManifest) -> str:
     """The id of a roster: digest of all it says but the id itself and the seats, 32 digits.
 
-    Of a calendar month the cycle is left out: rosters of before there were cycles keep their names.
+    The cycle of calendar months is left out, and so are days where nobody has a part of a month:
+    rosters of before there were such facts keep their names.
     """
     unnamed = {"roster_id", "seats"} | ({"cycle_day"} if roster.cycle_day == CALENDAR else set())
+    unnamed |= set() if roster.unheld_days else {"unheld_days"}
     return sm3_hex(roster.model_dump_json(exclude=unnamed).encode())[:32]
 
 

@@ -157,6 +157,8 @@ ABSURD = {
     "no month": {"service_from": "2026-13"},
     "month and more": {"service_from": "2026-01\n"},
     "words": {"service_from": "January"},
+    "negative days": {"unheld_days": -1},
+    "more days than a month": {"unheld_days": 32},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass
 from datetime import date, timedelta
 from io import BytesIO
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.billing.readings import as_categories
-from gridsecure.credentials.seats import billing_domain
+from gridsecure.credentials.seats import billing_domain, settlement_domain
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import ConflictError, InputError
 from gridsecure.gateway import preparation
@@ -30,8 +31,11 @@ from gridsecure.gateway.outbox import load_outgoing
 from gridsecure.gateway.reconciliation import compute_expected_bills, oracle_path, read_oracle
 from gridsecure.gateway.settlement_proofs import find_parts
 from gridsecure.identity.enrolments.books import write_books
+from gridsecure.key_authority.checker.answering import list_certificates
 from gridsecure.messages import RosterManifest
 from gridsecure.periods import month_period
+from gridsecure.statement_checks import check_statements
+from tests.authority_simulator import Authority
 from tests.gateway.gateway_world import (
     MONTH,
     GatewayWorld,
@@ -40,9 +44,11 @@ from tests.gateway.gateway_world import (
     kill_at,
     shared_authority,
 )
+from tests.gateway.test_corrections import released, told
 from tests.gateway.test_packing import decrypted
 from tests.grid_simulator import NOW
 from tests.identity.identity_world import account_of
+from tests.plans.element_tariffs import PARTS
 
 JULY = month_period(MONTH, timezone="Asia/Shanghai")
 MOVES = "meter_point_id,valid_from,account,zone,customer_class,tariff_id\n"
@@ -151,6 +157,60 @@ def test_a_charge_that_no_rule_divides_holds_both_bills(world):
     report = world.process()
     assert (report.billed_meters, report.excluded) == (19, {"part-month": 2})
     assert excluded(world) == {name: "part-month", mover: "part-month"}
+
+
+def test_a_part_of_a_month_is_billed_by_the_rule_of_its_tariff(world, tmp_path):
+    """Two thirds of a tier's limit and of a standing charge, on ciphertext as in the open."""
+    name, mover = move_in(world, tariff="part-tiers")
+    contracts = world.contracts()
+    homes_only = contracts["customer_class"] == "household"
+    own = contracts.assign(tariff_id=contracts["tariff_id"].where(~homes_only, "part-tiers"))
+    others = own[own["meter_point_id"] != name]
+    lines = "".join(
+        f"{one},{MONTH}-01,{tariff}\n"
+        for one, tariff in zip(others["meter_point_id"], others["tariff_id"], strict=True)
+    )
+    change(world, f"meter_point_id,valid_from,tariff_id\n{lines}")
+    files = HandedIn(
+        [BytesIO(world.simulated.wide_csv())], tariffs=[BytesIO(PARTS["part-tiers"].encode())]
+    )
+    save_files(world.zone, MONTH, files=files, person="op", at=world.clock())
+    assert world.process().excluded == {}
+    plan = find_plan(world.zone, MONTH)
+    sent = [load_outgoing(world.zone, one).roster.body for one in plan.names]
+    told_days = [RosterManifest.parse(body).unheld_days for body in sent]
+    assert sorted(day for days in told_days for day in days if day) == [15, 16]
+    assert [] in told_days, "who is billed by other tariffs is told nothing of"
+
+    filed = dict(names_filed(world, mover))
+    authority = Authority(
+        world.grid,
+        tmp_path / "authority",
+        settlement=lambda _domain, subjects: [filed[subject] for subject in subjects],
+        gateway=world.gateway_key,
+    )
+    statements = released(world, authority, "bill")
+    found = check_statements(told(world, list_certificates(authority.zone)), statements=statements)
+    assert (found.bills, found.mismatches) == (21, 0)
+    bills = {n: b for text in statements for n, b in json.loads(text)["meters"].items()}
+    standing = {
+        one: next(x for x in bills[filed[pseudonym]]["periods"][0]["lines"] if not x["tier"])
+        for one, pseudonym in pseudonyms(world, (name, mover))
+    }
+    assert standing[name]["amount"] == "6.05"  # 12.50 x 15 / 31
+    assert standing[mover]["amount"] == "6.45"
+    authority.close()
+
+
+def pseudonyms(world, holders) -> list[tuple[str, str]]:
+    domain = billing_domain("2026")
+    return [(one, world.meter_point(one).name_in(domain)) for one in holders]
+
+
+def names_filed(world, mover: str):
+    """Pseudonym in the billing domain -> in the settlement domain."""
+    for one, pseudonym in pseudonyms(world, (*world.simulated.meter_point_ids, mover)):
+        yield pseudonym, world.meter_point(one).name_in(settlement_domain("2026"))
 
 
 def test_a_contract_that_changes_within_the_month_holds_the_bill(world):

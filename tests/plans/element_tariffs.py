@@ -243,3 +243,55 @@ rates = [{rates}]
 
 
 DYNAMIC: Final = dynamic(hours=1)
+
+
+def part_month(charges: str = "", limits: str = "") -> str:
+    """What a tariff says of a part of a month."""
+    said = "".join(
+        f'{key} = "{value}"\n' for key, value in (("charges", charges), ("limits", limits)) if value
+    )
+    return f'\n[part_month]\n{said}source = "made-up"\n'
+
+
+PARTS: Final = {
+    "part-tiers": tariff(
+        "part-tiers", ladder("260", "600"), LADDER_RATES, rate("standing", "12.5", unit="month"),
+        part_month("days", "days"),
+    ),
+    "part-whole-limits": tariff(
+        "part-whole-limits", ladder("260", "600"), LADDER_RATES, part_month(limits="whole"),
+    ),
+    "part-daily": tariff(
+        "part-daily", ladder("8", "15", unit="kWh/day"), LADDER_RATES,
+        rate("meter", "0.1133", unit="day"), rate("minimum", "1.05", unit="day"),
+    ),
+    "part-pro-rata": tariff(
+        "part-pro-rata", PEAK_VALLEY, ladder("260", "400"), grid_of_rates(*SHANGHAI),
+        part_month(limits="days"), options='tier_convention = "pro-rata"',
+    ),
+    "part-per-period": tariff(
+        "part-per-period", PEAK_VALLEY, ladder("200", "300", period="peak"),
+        ladder("60", "120", period="valley"), grid_of_rates(*SHANGHAI), part_month(limits="days"),
+        options='tier_convention = "per-period"',
+    ),
+    "part-year": tariff(
+        "part-year", ladder("3120", "4800"), LADDER_RATES, part_month(limits="whole"),
+        options='tier_reset = "year"',
+    ),
+    "part-demand": tariff(
+        "part-demand", DEMAND_WINDOWS, COMMERCE, DEMAND,
+        rate("demand", "11.25", unit="kW-month", period="day"),
+        rate("demand", "0", unit="kW-month", period="night"),
+        rate("capacity", "22", unit="kVA-month"), part_month("thirtieths"),
+    ),
+    "part-ratchet": tariff(
+        "part-ratchet", COMMERCE, DEMAND, part_month("days"),
+        '[demand_ratchet]\npercent = "0.80"\nrange_months = 11\nsource = "made-up"\n',
+    ),
+    "part-power-factor": tariff(
+        "part-power-factor", COMMERCE, rate("capacity", "22", unit="kVA-month"),
+        POWER_FACTOR + 'excludes = ["capacity"]\n', part_month("thirtieths"),
+    ),
+}  # fmt: skip
+"""Tariffs that say what they are for a part of a month."""
+ALL_BY_NAME: Final = {**HOUSEHOLDS, **BUSINESSES, **STEPS, **PARTS, "dynamic": DYNAMIC}

@@ -24,12 +24,14 @@ from gridsecure.plans.settlement_values import settlement_values
 from gridsecure.plans.steps import circuit_rules
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
 from tests.grid_simulator import grid_keys
-from tests.plans.element_tariffs import BUSINESSES, DYNAMIC, HOUSEHOLDS, STEPS
+from tests.plans.element_tariffs import ALL_BY_NAME, HOUSEHOLDS, PARTS, STEPS
 
 PERIOD = billing_month(2026, 7, timezone="Asia/Shanghai")
 HOUR = pd.Timedelta(hours=1)
 METERS = 24
-ALL = {**HOUSEHOLDS, **BUSINESSES, **STEPS, "dynamic": DYNAMIC}
+ALL = ALL_BY_NAME
+SMALL = {*HOUSEHOLDS, "part-tiers", "part-whole-limits", "part-daily", "part-pro-rata"}
+SMALL |= {"part-per-period", "part-year"}
 
 
 def readings_of(*, largest_wh: int, seed: int) -> pd.DataFrame:
@@ -72,11 +74,13 @@ def prepared(
     text: str, *, quotas: bool, largest: int = 0
 ) -> tuple[Tariff, pd.DataFrame, pd.DataFrame]:
     tariff = parse_tariff(text)
-    largest = largest or (40_000 if tariff.tariff_id in HOUSEHOLDS else 2_000_000)
+    largest = largest or (40_000 if tariff.tariff_id in SMALL else 2_000_000)
     readings = readings_of(largest_wh=largest, seed=len(text))
     if tariff.dynamic:
         readings = readings[readings["start"] >= PERIOD.start].reset_index(drop=True)
     contracts = contracts_of(sorted(readings["meter_point_id"].unique()), quotas=quotas)
+    if tariff.tariff_id in PARTS:  # from the whole month to nothing of it
+        contracts["unheld_days"] = np.arange(METERS) * 7 % 32
     settled = settle(readings, tariff=tariff, interval=HOUR, contracts=contracts)
     settled = settled[settled["period_start"] == PERIOD.start].reset_index(drop=True)
     return tariff, settled, contracts

@@ -21,12 +21,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from gridsecure.billing.limits import capacities_va, tier_limits_wh
+from gridsecure.billing.part_months import days_held, month_share
 from gridsecure.billing.rules import (
     CONTRACT,
     DEMAND,
@@ -130,6 +131,20 @@ class Settled:
         return numbers_of(self.settlements, name)
 
 
+class PublicFacts(Protocol):
+    """What is public of the meter points of a bill."""
+
+    @property
+    def contracts(self) -> TableRows:
+        """Contract rows in the order wanted."""
+        ...
+
+    @property
+    def period(self) -> BillingPeriod:
+        """The billing period."""
+        ...
+
+
 Limits = Sequence[npt.NDArray[np.int64]]
 
 
@@ -196,7 +211,35 @@ def exact_lines(
         if (price := KINDS[rule.basis].price) is not None:
             amounts = amounts.astype(object)
             amounts[line] = price(rule, settled)
+    quantities, amounts = divide_months(rules, settled, quantities=quantities, amounts=amounts)
     return quantities, derive_lines(rules, quantities=quantities, amounts=amounts)
+
+
+def divide_months(
+    rules: Sequence[LineRule],
+    of: PublicFacts,
+    *,
+    quantities: IntegerArray,
+    amounts: IntegerArray,
+) -> tuple[IntegerArray, IntegerArray]:
+    """Give who holds a meter point for a part of the period its part of charges of a month.
+
+    Args:
+        of: The contracts in the order of the columns, and the period.
+        quantities: Of whole months; cut off at 1e-3 unit where they are divided.
+        amounts: Of whole months [1e-11 yuan].
+
+    Returns:
+        Both, the same arrays where nothing is divided.
+    """
+    for line, rule in enumerate(rules):
+        if (share := month_share(rule, of.contracts, of.period)) is None:
+            continue
+        own, whole = share
+        quantities, amounts = quantities.astype(object), amounts.astype(object)
+        for table in (quantities, amounts):
+            table[line] = divide_toward_zero(table[line] * own, whole)
+    return quantities, amounts
 
 
 def derive_lines(
@@ -363,12 +406,14 @@ def divide_toward_zero(numerators: IntegerArray, divisor: IntegerArray | int) ->
 def contract_quantity(
     rule: LineRule, contracts: TableRows, period: BillingPeriod
 ) -> npt.NDArray[np.int64]:
-    """Capacity is contracted kVA for a month; standing charges count months or local days."""
+    """Capacity is contracted kVA for a month; standing charges count months, or days held."""
     per = rule.unit.partition("/")[2]
     if per == PER_KVA:
         return numbers_of(contracts, "contracted_va")
-    count = period.days if per == PER_DAY else 1
-    return np.full(len(contracts), count * QUANTITY_SCALE, dtype=np.int64)
+    if per == PER_DAY:
+        held: npt.NDArray[np.int64] = days_held(contracts, period) * QUANTITY_SCALE
+        return held
+    return np.full(len(contracts), QUANTITY_SCALE, dtype=np.int64)
 
 
 def line_amounts(rules: Sequence[LineRule], *, quantities: IntegerArray) -> IntegerArray:

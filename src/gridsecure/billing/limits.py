@@ -11,6 +11,7 @@ from decimal import Decimal
 import numpy as np
 import numpy.typing as npt
 
+from gridsecure.billing.part_months import days_held, divide_limit, divides_limits
 from gridsecure.billing.rules import LineRule, scale_decimal
 from gridsecure.billing.settlement_columns import DEMAND_COLUMN, INT64_MAX
 from gridsecure.billing.table_rows import TableRows, numbers_of
@@ -123,9 +124,7 @@ def _own(
 ) -> Limits:
     quota = numbers_of(contracts, "household_quota_wh")
     if rule.limit_unit in (KWH, KWH_PER_DAY):
-        wh = scale_decimal(limit, _WH_DECIMALS) * (
-            period.days if rule.limit_unit == KWH_PER_DAY else 1
-        )
+        wh = scale_decimal(limit, _WH_DECIMALS)
         if rule.reset == YEAR:
             months = service_months(contracts, year=period.month[0])
             if (wh * months % MONTHS_PER_YEAR).any():
@@ -136,7 +135,11 @@ def _own(
                 )
             prorated: Limits = np.floor_divide(wh * months, MONTHS_PER_YEAR) + quota * months
             return prorated
-        return wh + quota
+        by_day = wh * days_held(contracts, period) if rule.limit_unit == KWH_PER_DAY else 0
+        month = quota + (0 if rule.limit_unit == KWH_PER_DAY else wh)
+        if divides_limits(rule):
+            month = divide_limit(month, contracts, period=period)
+        return month + by_day
     hours = use_hours(limit, rule.limit_unit, period=period)
     if rule.limit_unit == KWH_PER_KVA:
         size = capacities_va(contracts)

@@ -68,6 +68,7 @@ class LineRule:
         step_wh: Energy step that limits are counted in on ciphertext [Wh]; 0 where whole kWh are
             compared. `gridsecure.plans` decides it; no bill depends on it.
         step_radix: Values of a digit that steps are written in, or 0.
+        part: What it is for a part of a month, of `PartMonthRule`; of a tier, what its limits are.
     """
 
     charge: str
@@ -87,6 +88,7 @@ class LineRule:
     standard: str = ""
     step_wh: int = 0
     step_radix: int = 0
+    part: str = ""
 
 
 def line_rules(tariff: Tariff, period: BillingPeriod) -> tuple[LineRule, ...]:
@@ -202,6 +204,7 @@ def _line_rules(
         source=rate.source,
         reset=tariff.tier_reset,
         min_use_hours=rate.min_kwh_per_kva or 0,
+        part=_part(rate, tariff),
     )
     if rate.tier is not None:
         ladder = rate.tou_period if tariff.tier_convention == PER_PERIOD else None
@@ -225,6 +228,13 @@ def _line_rules(
         ratchet = replace(rule, charge=f"{rate.charge}-ratchet", basis=RATCHET, rate=shared)
         return [replace(rule, basis=OWN_DEMAND), ratchet]
     return [rule]
+
+
+def _part(rate: RateRow, tariff: Tariff) -> str:
+    said = tariff.part_month
+    if said is None:
+        return ""
+    return said.charges if rate.tier is None else said.limits
 
 
 def _basis(rate: RateRow, tariff: Tariff) -> str:

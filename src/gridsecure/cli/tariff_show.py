@@ -61,6 +61,11 @@ _PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "year_reset": ("自然年（自1月1日累计）", "a year, from 1 January"),
     "cycle_month": ("跨月计费周期的电价", "prices of a period in two months"),
     "last-day_month": ("按抄表月（周期末日所在月）", "those of its last day's month"),
+    "part_month": ("不足整月的费用与档限", "charges and limits of a part of a month"),
+    "thirtieths_part": ("每日三十分之一", "a thirtieth of the month a day"),
+    "days_part": ("按天数折算", "by days"),
+    "whole_part": ("按整月", "those of a month"),
+    "_part": ("无规则", "no rule"),
     "vat_rate": ("价内增值税率", "tax inside prices"),
     "windows": ("分时时段 {month}", "Hours of {month}"),
     "demand_windows": ("需量时段 {month}", "Hours of demand, {month}"),
@@ -252,6 +257,10 @@ def _header(shown: TariffPage) -> Table:
         "cycle_month": say(f"{tariff.cycle_month}_month") if tariff.cycle_month else None,
         "vat_rate": None if tariff.vat_rate is None else plain(tariff.vat_rate),
     }
+    if tariff.part_month is not None:
+        said = (tariff.part_month.charges, tariff.part_month.limits)
+        text = " / ".join(say(f"{one}_part") for one in said)
+        table.add_row(say("part_month"), Text(text), shown.mark(tariff.part_month.source))
     for name, given in sourced.items():
         if given is not None:
             by_default = name == "tier_reset" and tariff.tier_reset == "month"

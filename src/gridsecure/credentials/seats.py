@@ -41,6 +41,7 @@ SETTLEMENT: Final = ("authority", "settlement")
 """Platform and purpose of the domain that bills are in."""
 
 MAX_FACT: Final = 2**53
+LONGEST_MONTH: Final = 31
 """Far above any quota [Wh] or capacity [VA], far below what 64-bit arithmetic holds."""
 
 _PURPOSE: Final = b"gridsecure-delegation-1"
@@ -122,6 +123,10 @@ def check_facts(roster: RosterManifest) -> None:
         raise InvalidMessageError(
             "A roster states a quota or capacity beyond that of any meter point.",
             reason="release.roster",
+        )
+    if any(not 0 <= days <= LONGEST_MONTH for days in roster.unheld_days):
+        raise InvalidMessageError(
+            "A roster states more days than a month has.", reason="release.roster"
         )
     if any(month and not fullmatch(MONTH_PATTERN, month) for month in roster.service_from):
         raise InvalidMessageError(

@@ -22,19 +22,22 @@ from gridsecure.billing.calendars import find_straddling
 from gridsecure.billing.charges import KINDS, Need, list_needs
 from gridsecure.billing.limits import OPEN_LIMIT_WH, counts_hours
 from gridsecure.billing.measures import find_across_prices
+from gridsecure.billing.part_months import (
+    UNHELD_COLUMN,
+    counts_days,
+    divides_limits,
+    is_divisible,
+)
 from gridsecure.billing.readings import DAY_MINUTES
 from gridsecure.billing.register_hours import Span, prices_apart
 from gridsecure.billing.rules import (
-    EXPORT,
-    REGISTER,
-    TOTAL,
     LineRule,
     interval_length,
     line_rules,
 )
 from gridsecure.billing.validation import LEFT_OUT
 from gridsecure.errors import InputError
-from gridsecure.gateway.books.months import CHANGED, TWICE
+from gridsecure.gateway.books.months import CHANGED, TWICE, Window
 from gridsecure.gateway.energies import IntervalEnergies
 from gridsecure.gateway.packing import interval_bound_wh
 from gridsecure.gateway.private_files import write_private
@@ -102,9 +105,6 @@ _NOT_VALID: Final = {
     "tariff.cycle-month": "cycle-month",
 }
 """Why a tariff has no lines for a period -> the reason a meter point is left out for."""
-
-_DIVISIBLE: Final = (TOTAL, REGISTER, EXPORT)
-"""Lines that are the same for the days of a part as for a month: a price for each kWh of theirs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -286,7 +286,7 @@ def _tariff_objections(
                 raise
             masks[_NOT_VALID[error.reason]] |= own
             continue
-        masks["part-month"] |= own & any(rule.basis not in _DIVISIBLE for rule in rules)
+        masks["part-month"] |= own & _undivided(rules, contracts)
         if energies is not None:
             masks["register-missing"] |= own & _without_register(rules, energies, rows)
             across = _across_prices(tariff, energies, rows, cycle_day=period.start.day)
@@ -301,6 +301,57 @@ def _tariff_objections(
             masks["tier-energy"] |= household & (totals > largest)
         masks["tier-limit"] |= own & _bad_limits(rules, contracts, period)
     return masks
+
+
+def _undivided(rules: tuple[LineRule, ...], contracts: pd.DataFrame) -> Mask:
+    """Whose bill has a line that no rule divides.
+
+    Limits by days are counted in whole kWh: of steps there would be too many in a roster.
+    """
+    if not all(is_divisible(rule, rules) for rule in rules):
+        return np.ones(len(contracts), dtype=bool)
+    divided = [rule for rule in rules if divides_limits(rule)]
+    if not divided:
+        return np.zeros(len(contracts), dtype=bool)
+    limits = [limit for rule in divided for limit in (rule.lower, rule.upper or 0)]
+    by_steps = any(limit % 1 or limit > MONTH_DIGITS.highest_threshold for limit in limits)
+    return (contracts["large"] == "yes").to_numpy(bool) | by_steps
+
+
+def count_unheld_days(
+    contracts: pd.DataFrame,
+    parts: Mapping[str, Window],
+    *,
+    withdrawn: Collection[str],
+    tariffs: Mapping[str, Tariff],
+    period: BillingPeriod,
+) -> pd.DataFrame:
+    """Contracts with the days of the period on which each is not held, if its bill depends on them.
+
+    Else nobody but the gateway learns that somebody moved.
+
+    Args:
+        parts: The time of those who have a part of the period.
+        withdrawn: Those who have nothing of it.
+    """
+    left = {
+        name: period.days - (end.date() - begin.date()).days for name, (begin, end) in parts.items()
+    }
+    left |= dict.fromkeys(withdrawn, period.days)
+    counting = {name for name, tariff in tariffs.items() if _counts_days(tariff, period)}
+    unheld = contracts["meter_point_id"].map(left).fillna(0).astype(np.int64)
+    return contracts.assign(
+        **{UNHELD_COLUMN: unheld.where(contracts["tariff_id"].isin(counting), 0)}
+    )
+
+
+def _counts_days(tariff: Tariff, period: BillingPeriod) -> bool:
+    try:
+        return counts_days(line_rules(tariff, period))
+    except InputError as error:
+        if error.reason not in _NOT_VALID:
+            raise
+        return False
 
 
 def _without_register(

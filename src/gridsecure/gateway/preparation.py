@@ -28,6 +28,7 @@ from gridsecure.gateway.admission import (
     SeenMeters,
     admit,
     contradict_books,
+    count_unheld_days,
     write_exceptions,
 )
 from gridsecure.gateway.books.months import HeldDays, Window
@@ -312,6 +313,10 @@ def admit_month(
     collected = _bill_for_nothing(month.collected, withdrawn, period)
     contracts = pd.concat([books.contracts, books.withdrawn], ignore_index=True)
     parts = books.parts(period)
+    if parts or withdrawn:
+        contracts = count_unheld_days(
+            contracts, parts, withdrawn=withdrawn, tariffs=tariffs, period=period
+        )
     write_quarantine(collected.quarantined, path=files.folder / "quarantine.csv")
     write_estimates(collected.estimates, path=files.folder / "estimates.csv")
     keep_profiles(files.folder, collected.readings, month.book.estimation)

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from gridsecure.billing.part_months import UNHELD_COLUMN
 from gridsecure.credentials.seats import counted_slots
 from gridsecure.errors import InputError, UnknownMeterError
 from gridsecure.gateway.agent_records import Member
@@ -28,7 +29,7 @@ _BY_SLOT: Final = (
     *("pseudonyms", "zones", "customer_classes"),
     *("household_quota_wh", "contracted_va"),
 )
-_OPTIONAL: Final = ("free_quota_wh", "service_from")
+_OPTIONAL: Final = ("free_quota_wh", "service_from", UNHELD_COLUMN)
 """Lists of a roster over its slots; the optional ones are empty where nobody has such a fact."""
 
 
@@ -183,6 +184,7 @@ def _facts(members: pd.DataFrame) -> dict[str, Any]:
         "contracted_va": members["contracted_va"].astype(np.int64).tolist(),
         "free_quota_wh": _given(members["free_quota_wh"].astype(np.int64).tolist()),
         "service_from": _given(members["service_from"].tolist()),
+        UNHELD_COLUMN: _given(members[UNHELD_COLUMN].tolist()) if UNHELD_COLUMN in members else [],
     }
 
 

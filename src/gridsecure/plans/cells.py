@@ -26,6 +26,7 @@ from itertools import repeat
 from typing import Final, NamedTuple
 
 from gridsecure.billing.limits import service_months
+from gridsecure.billing.part_months import weighs_days
 from gridsecure.billing.rules import line_rules
 from gridsecure.billing.table_rows import Columns
 from gridsecure.messages import Merging, RosterManifest
@@ -400,6 +401,7 @@ def money_keys(roster: RosterManifest, *, tariff: Tariff, period: BillingPeriod)
     limited = any(rule.lower or rule.upper is not None for rule in rules)
     facts = frozenset().union(*(kind_of(rule).facts(rule, rules) for rule in rules))
     free = roster.free_quota_wh or [0] * roster.slots
+    unheld = roster.unheld_days or [0] * roster.slots
     by_capacity = CAPACITY in facts or any(rule.limit_unit == KWH_PER_KVA for rule in rules)
     return [
         (
@@ -409,6 +411,7 @@ def money_keys(roster: RosterManifest, *, tariff: Tariff, period: BillingPeriod)
             free[slot] if FREE_QUOTA in facts else 0,
             months.get(first[slot], 0),
             roster.contracted_va[slot] if by_capacity else 0,
+            unheld[slot] if weighs_days(rules) else 0,
         )
         for slot in slots
     ]

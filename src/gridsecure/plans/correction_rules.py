@@ -14,7 +14,10 @@ from typing import Final
 from gridsecure.errors import InputError
 from gridsecure.messages import FIRST_REVISION, Digest, RosterManifest, UploadManifest
 
-_FACTS: Final = ("household_quota_wh", "contracted_va", "free_quota_wh", "service_from")
+_FACTS: Final = (
+    *("household_quota_wh", "contracted_va", "free_quota_wh", "service_from"),
+    "unheld_days",
+)
 """What a roster says of the contract of each slot."""
 _NAMES: Final = ("roster_id", "seats")
 

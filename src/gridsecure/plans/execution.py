@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from gridsecure.billing.part_months import UNHELD_COLUMN
 from gridsecure.billing.rules import LineRule, line_rules
 from gridsecure.billing.table_rows import Columns
 from gridsecure.crypto.sm3 import sm3_hex
@@ -100,6 +101,7 @@ def roster_contracts(roster: RosterManifest) -> Columns:
             "free_quota_wh": np.array(roster.free_quota_wh or [0] * slots, dtype=np.int64),
             "contracted_va": np.array(roster.contracted_va, dtype=np.int64),
             "service_from": roster.service_from or [""] * slots,
+            UNHELD_COLUMN: np.array(roster.unheld_days or [0] * slots, dtype=np.int64),
         }
     )
 

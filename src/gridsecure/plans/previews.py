@@ -146,7 +146,7 @@ def _settled_by(tariff: Tariff) -> dict[str, object]:
     )
     days = (tariff.day_types, frozenset((row.day, row.day_type) for row in tariff.days))
     tiers = frozenset(replace(tier, row="") for tier in tariff.tiers)
-    ratchet, dynamic = tariff.ratchet, tariff.dynamic
+    ratchet, dynamic, part = tariff.ratchet, tariff.dynamic, tariff.part_month
     return {
         "time zone": tariff.timezone,
         "month of a cycle": tariff.cycle_month,
@@ -158,6 +158,7 @@ def _settled_by(tariff: Tariff) -> dict[str, object]:
         ),
         "demand ratchet": ratchet and (ratchet.share, ratchet.months, ratchet.range_months),
         "price intervals": dynamic and dynamic.interval,
+        "parts of a month": part and (part.charges, part.limits),
     }
 
 

@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.billing.charges import contract_quantity, derive_lines, line_amounts
+from gridsecure.billing.charges import (
+    contract_quantity,
+    derive_lines,
+    divide_months,
+    line_amounts,
+)
 from gridsecure.billing.rules import LineRule
 from gridsecure.plans.bills import BillPlan
 from gridsecure.plans.lines.kind import Decrypted, Numbers, inconsistent
@@ -130,6 +135,8 @@ def _completed(plan: BillPlan, quantities: Numbers, amounts: Numbers) -> Numbers
             known = contract_quantity(rule, plan.contracts, plan.period)
             quantities[line] = known.astype(object)
             amounts[line] = line_amounts([rule], quantities=known[np.newaxis])[0]
+    divided = divide_months(plan.rules, plan, quantities=quantities, amounts=amounts)
+    quantities[:], amounts = divided[0], divided[1]
     derived = derive_lines(plan.rules, quantities=quantities, amounts=amounts.copy())
     if (derived[computed] != amounts[computed]).any():
         raise inconsistent("A power-factor line is not its percentage of the lines it is on.")

@@ -77,7 +77,7 @@ def diff_tariffs(before: Tariff, after: Tariff) -> tuple[Change, ...]:
     changes += _by_month("tiers", _tiers(before), _tiers(after))
     changes += _by_month("rates", _rates(before), _rates(after))
     changes += _changes("days", _days(before), _days(after))
-    for part in ("dynamic", "power_factor", "demand_ratchet"):
+    for part in ("dynamic", "power_factor", "demand_ratchet", "part_month"):
         changes += _changes(part, _single(before, part), _single(after, part))
     return tuple(changes)
 
@@ -198,6 +198,13 @@ def _single(tariff: Tariff, part: str) -> dict[str, str]:
         excludes = ", ".join(rule.excludes)
         source = _sourced(tariff, rule.source).strip()
         return {"standard": rule.standard, "excludes": excludes, "source": source}
+    if part == "part_month" and tariff.part_month is not None:
+        said = tariff.part_month
+        return {
+            "charges": said.charges or "none",
+            "limits": said.limits or "none",
+            "source": _sourced(tariff, said.source).strip(),
+        }
     if part == "demand_ratchet" and tariff.ratchet is not None:
         ratchet = tariff.ratchet
         return {

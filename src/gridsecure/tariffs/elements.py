@@ -1,4 +1,4 @@
-"""The parts of a tariff of which there is at most one: dynamic prices, power factor, ratchet."""
+"""The parts of a tariff of which there is at most one: dynamic prices, power factor, and so on."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from gridsecure.tariffs.power_factor import STANDARDS
 from gridsecure.tariffs.rows import RATE_DECIMALS
 
 FUNDS_CHARGE = "government-funds"
+THIRTIETHS, BY_DAYS, WHOLE = "thirtieths", "days", "whole"
 _DAY_MINUTES = 1440
 _LONGEST_RATCHET = 24
 
@@ -52,6 +53,22 @@ class PowerFactorRule:
     standard: str
     source: str
     excludes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartMonthRule:
+    """What charges and limits of a month are for who holds a meter point for a part of it.
+
+    Args:
+        charges: `thirtieths`, a day costs a thirtieth of the month; `days`, its share of the days
+            of the month; empty where no rule is published.
+        limits: `days`, limits count by days, to the whole kWh; `whole`, they are those of a month;
+            empty likewise.
+    """
+
+    charges: str
+    limits: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +109,19 @@ def read_dynamic(table: Mapping[str, Any], *, row: str) -> DynamicPrices:
         rates=rates,
         source=read_text(table, "source", row=row),
     )
+
+
+def read_part_month(table: Mapping[str, Any], *, row: str) -> PartMonthRule:
+    """Read the `[part_month]` table, which says at least how charges or how limits count."""
+    check_keys(table, row=row, required=("source",), optional=("charges", "limits"))
+    said = {}
+    for key, known in (("charges", (THIRTIETHS, BY_DAYS)), ("limits", (BY_DAYS, WHOLE))):
+        said[key] = read_text(table, key, row=row) if key in table else ""
+        if said[key] not in ("", *known):
+            raise refusal(row, f"{key} must be one of {', '.join(known)}", "part-month")
+    if not any(said.values()):
+        raise refusal(row, "say how charges or limits of a month count", "part-month")
+    return PartMonthRule(**said, source=read_text(table, "source", row=row))
 
 
 def read_power_factor(table: Mapping[str, Any], *, row: str) -> PowerFactorRule:

@@ -85,6 +85,7 @@ def check_header(document: Mapping[str, Any]) -> None:
                 "windows",
             ),
             *("demand_windows", "tiers", "days", "dynamic", "power_factor", "demand_ratchet"),
+            "part_month",
             FIGURE_SOURCES,
         ),
     )

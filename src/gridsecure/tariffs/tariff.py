@@ -31,8 +31,10 @@ from gridsecure.tariffs.consistency import (
 from gridsecure.tariffs.elements import (
     DemandRatchet,
     DynamicPrices,
+    PartMonthRule,
     PowerFactorRule,
     read_dynamic,
+    read_part_month,
     read_power_factor,
     read_ratchet,
 )
@@ -107,6 +109,7 @@ class Tariff:
         dynamic: Prices per interval, or None.
         power_factor: The power-factor adjustment, or None.
         ratchet: The demand ratchet, or None.
+        part_month: What charges and limits of a month are for a part of it, or None.
         figure_sources: Where windows, tiers and other figures that are no rates come from.
     """
 
@@ -133,6 +136,7 @@ class Tariff:
     dynamic: DynamicPrices | None
     power_factor: PowerFactorRule | None
     ratchet: DemandRatchet | None
+    part_month: PartMonthRule | None
     figure_sources: tuple[FigureSource, ...]
 
     @property
@@ -152,6 +156,7 @@ class Tariff:
         named += [("dynamic", self.dynamic.source)] if self.dynamic else []
         named += [("power_factor", self.power_factor.source)] if self.power_factor else []
         named += [("demand_ratchet", self.ratchet.source)] if self.ratchet else []
+        named += [("part_month", self.part_month.source)] if self.part_month else []
         named += [(figure.row, figure.source) for figure in self.figure_sources]
         return tuple(named)
 
@@ -261,9 +266,8 @@ def _read_document(document: Mapping[str, Any]) -> Tariff:
     currency = document["currency"]
 
     def windows(name: str) -> tuple[WindowRow, ...]:
-        return tuple(
-            read_window(table, row=row, known_day_types=day_types) for row, table in tables[name]
-        )
+        known = {"known_day_types": day_types}
+        return tuple(read_window(table, row=row, **known) for row, table in tables[name])
 
     return Tariff(
         tariff_id=read_text(document, "tariff_id", row=HEADER),
@@ -291,6 +295,7 @@ def _read_document(document: Mapping[str, Any]) -> Tariff:
         dynamic=optional_table(document, "dynamic", read_dynamic),
         power_factor=optional_table(document, "power_factor", read_power_factor),
         ratchet=optional_table(document, "demand_ratchet", read_ratchet),
+        part_month=optional_table(document, "part_month", read_part_month),
         figure_sources=read_figure_sources(document),
     )
 
