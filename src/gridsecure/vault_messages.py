@@ -166,6 +166,46 @@ class VaultStatus(Message):
     at: str
 
 
+KeyState = Literal["active", "suspended", "deactivated", "compromised", "destroyed"]
+"""States of a key set (NIST SP 800-57 part 1, revision 5, section 7)."""
+
+KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+
+class KeyMove(Message):
+    """A custodian's wish that a key set change its state, signed by the custodian.
+
+    Args:
+        after: How many moves it had made before, so that no signature moves it twice.
+    """
+
+    kind: ClassVar[str] = "vault-key-move"
+    key_id: KeyId
+    gateway: Digest
+    target: KeyState
+    after: int = Field(ge=0)
+    signed_at: str
+
+
+class KeyLife(Message):
+    """How a key set stands and how it came to that, in the vault's own word.
+
+    Args:
+        place: The name of its file, without the suffix.
+        since: When it came into this state, ISO 8601; empty while it never moved.
+        moves: The signed `KeyMove`s of each move so far.
+        waiting: Signed `KeyMove`s that wait for another custodian's.
+    """
+
+    kind: ClassVar[str] = "vault-key-life"
+    key_id: KeyId
+    place: str
+    state: KeyState
+    since: str
+    moves: list[list[Signed]]
+    waiting: list[Signed]
+
+
 def answer_purpose(challenge: str) -> str:
     """What an answer is sealed for: this challenge and no other."""
     return f"{OWN_SHARE}/{challenge}"

@@ -197,6 +197,21 @@ def revoke_key_set(key_id: str, keeper: Keeper, state: State) -> Signed:
     return key_sets.revoke_key_set(state.zone, key_id, actor=keeper.subject, at=state.clock())
 
 
+@router.get("/gateway-key-sets/{key_id}/life", tags=["keys"], dependencies=[KeyReader])
+def read_key_set_life(key_id: str, state: State) -> Signed:
+    """A key set's state at the vault and how it came to that, signed by the vault."""
+    return key_sets.read_life(state.zone, key_id)
+
+
+@router.post("/key-set-moves", tags=["keys"])
+def move_key_set(move: Signed, keeper: Keeper, state: State) -> Signed:
+    """Carry a custodian's signed wish to suspend, resume, deactivate or destroy a key set.
+
+    The answer is the key set's state at the vault. What takes several custodians waits for others.
+    """
+    return key_sets.move_key_set(state.zone, move, actor=keeper.subject, at=state.clock())
+
+
 @router.post("/release-rounds", tags=["releases"], dependencies=[Releaser])
 def answer_waiting_requests(state: State) -> list[RoundOutcome]:
     """Pull the platform's waiting requests and answer each; a long call, one at a time."""

@@ -23,11 +23,18 @@ from gridsecure.cli.on_use import on_use
 
 with on_use():
     from gridsecure.cli import online
+    from gridsecure.offices import files as office_files
+    from gridsecure.offices import key_moves
 
 if TYPE_CHECKING:
-    from gridsecure.identity_messages import Audience
+    from pathlib import Path
 
-keys_app = typer.Typer(help="List, rotate and revoke gateways' key sets.", no_args_is_help=True)
+    from gridsecure.identity_messages import Audience
+    from gridsecure.vault_messages import KeyState
+
+keys_app = typer.Typer(
+    help="List gateways' key sets, and move them through their states.", no_args_is_help=True
+)
 
 KeyIdArgument = Annotated[str, typer.Argument(help="Key id of the key set.")]
 
@@ -66,6 +73,89 @@ def rotate(
     with online.person(identity, key=key, services={"authority": authority}) as call:
         call("authority", "POST", f"/gateway-key-sets/{key_id}/rotate")
     typer.echo(f"Key set {key_id} is retired; what is under it can still be billed and corrected.")
+
+
+@keys_app.command()
+@explain_errors
+def show(
+    key_id: KeyIdArgument,
+    *,
+    identity: IdentityUrlOption,
+    authority: AuthorityUrlOption,
+    key: KeyOption,
+) -> None:
+    """Show a key set's state at the vault, since when, and who moved it."""
+    with online.person(identity, key=key, services={"authority": authority}) as call:
+        life = key_moves.read_life(call, key_id)
+    typer.echo(f"{key_id} is {life.state}" + (f" since {life.since}." if life.since else "."))
+    for signed in life.moves:
+        target = key_moves.target_of(signed[0])
+        typer.echo(f"  {target}, signed by {', '.join(one.signer[:12] for one in signed)}")
+    for one in life.waiting:
+        typer.echo(f"  {one.signer[:12]} wants it {key_moves.target_of(one)}")
+
+
+@keys_app.command()
+@explain_errors
+def suspend(
+    key_id: KeyIdArgument,
+    *,
+    identity: IdentityUrlOption,
+    authority: AuthorityUrlOption,
+    key: KeyOption,
+) -> None:
+    """Have nothing decrypted under a key set until custodians resume it."""
+    _move(key_id, "suspended", urls=(identity, authority), key=key)
+
+
+@keys_app.command()
+@explain_errors
+def resume(
+    key_id: KeyIdArgument,
+    *,
+    identity: IdentityUrlOption,
+    authority: AuthorityUrlOption,
+    key: KeyOption,
+) -> None:
+    """Let a suspended key set decrypt again; as many custodians as unlock the vault."""
+    _move(key_id, "active", urls=(identity, authority), key=key)
+
+
+@keys_app.command()
+@explain_errors
+def deactivate(
+    key_id: KeyIdArgument,
+    *,
+    identity: IdentityUrlOption,
+    authority: AuthorityUrlOption,
+    key: KeyOption,
+) -> None:
+    """Have nothing new encrypted under a key set; what exists is still decrypted."""
+    _move(key_id, "deactivated", urls=(identity, authority), key=key)
+
+
+@keys_app.command()
+@explain_errors
+def destroy(
+    key_id: KeyIdArgument,
+    *,
+    identity: IdentityUrlOption,
+    authority: AuthorityUrlOption,
+    key: KeyOption,
+) -> None:
+    """Overwrite a deactivated or revoked key set for good; as many custodians as unlock."""
+    _move(key_id, "destroyed", urls=(identity, authority), key=key)
+
+
+def _move(key_id: str, target: KeyState, *, urls: tuple[str, str], key: Path) -> None:
+    identity, authority = urls
+    own = office_files.officer_key(key)
+    with online.person(identity, key=key, services={"authority": authority}) as call:
+        life = key_moves.move_key_set(call, key_id, target, key=own, now=online.utc_now())
+    if life.state == target:
+        typer.echo(f"Key set {key_id} is {target}.")
+    else:
+        typer.echo(f"Signed. Key set {key_id} is {life.state} until another custodian signs too.")
 
 
 @keys_app.command()

@@ -22,6 +22,8 @@ KEY_ORDERS: Final = frozenset(
         "create-key-set",
         "revoke-key-set",
         "revoke-ground",
+        "read-life",
+        "move-key-set",
         "status",
         "challenge",
         "give-share",

@@ -10,11 +10,14 @@ authority vouches for; nobody keeps a list of gateways.
 
 Asked twice, also at once, there is one key set. *Rotated*, a key set is retired: the gateway is
 given the next generation when it asks, and what was encrypted before is still computed on and
-decrypted. *Revoked*, it is neither.
+decrypted. *Revoked*, it is neither. *Suspended*, it is given to nobody and decrypts nothing until
+custodians resume it; *destroyed*, its secret half is gone. The vault keeps these states and holds
+to them; here they are followed, so that nobody encrypts or computes in vain.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -23,7 +26,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from gridsecure.credentials.seats import verify_gateway
-from gridsecure.errors import ConflictError, UnknownMeterError
+from gridsecure.errors import ConflictError, GridSecureError, UnknownMeterError
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import find_parameters
 from gridsecure.key_authority.checker.tables import KeyRevocationRow, KeySetRow
@@ -42,10 +45,21 @@ from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, read_page
 from gridsecure.store.rows import advance, keep, keep_once, load_row
+from gridsecure.vault_messages import KeyLife, KeyMove, KeyState
 
 IN_FORCE: Final = "in-force"
+SUSPENDED: Final = "suspended"
 RETIRED: Final = "retired"
 REVOKED: Final = "revoked"
+DESTROYED: Final = "destroyed"
+_OF_LIFE: Final[Mapping[KeyState, str]] = {
+    "active": IN_FORCE,
+    "suspended": SUSPENDED,
+    "deactivated": RETIRED,
+    "compromised": REVOKED,
+    "destroyed": DESTROYED,
+}
+"""What a key set is to gateways and platforms, by its state at the vault."""
 MAX_WORD_AGE: Final = timedelta(days=1)
 """How old the identity authority's word on a gateway may be: it may have been revoked since."""
 
@@ -57,7 +71,7 @@ class KeptKeySet:
     Args:
         notice: The notice, read.
         envelope: As it was signed.
-        state: "in-force", "retired" or "revoked".
+        state: "in-force", "suspended", "retired", "revoked" or "destroyed".
     """
 
     notice: KeyNotice
@@ -195,10 +209,56 @@ def revoke_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime
     return envelope
 
 
+def read_life(zone: AuthorityZone, key_id: str) -> Signed:
+    """How a key set stands, in the vault's own word: a `KeyLife`.
+
+    Raises:
+        NotFoundError: There is no such key set (`not-found.key-set`).
+        GridSecureError: The vault is down.
+    """
+    with read_session(zone.engine) as session:
+        gateway = load_row(session, KeySetRow, key_id=key_id).gateway
+    return zone.vault.read_life(gateway, key_id)
+
+
+def move_key_set(zone: AuthorityZone, move: Signed, *, actor: str, at: datetime) -> Signed:
+    """Carry a custodian's `KeyMove` to the vault, and follow what came of it; the `KeyLife` then.
+
+    Args:
+        actor: Who brought it.
+
+    Raises:
+        NotFoundError: There is no such key set (`not-found.key-set`).
+        GridSecureError: The vault refuses it, which is entered in the log, or is down.
+    """
+    asked = KeyMove.parse(move.body)
+    with read_session(zone.engine) as session:
+        notice = _kept(load_row(session, KeySetRow, key_id=asked.key_id)).notice
+    said = {"target": asked.target, "signer": move.signer}
+    try:
+        envelope = zone.vault.move_key_set(move)
+    except GridSecureError as error:
+        with write_session(zone.engine) as session:
+            more = said | {"reason": error.reason}
+            _enter(session, "key-set.move-refused", notice, actor=actor, at=at, **more)
+        raise
+    life = KeyLife.parse(envelope.body)
+    with write_session(zone.engine) as session:
+        state, target = (
+            load_row(session, KeySetRow, key_id=asked.key_id).state,
+            _OF_LIFE[life.state],
+        )
+        # A rotated key set is retired here and active at the vault until somebody deactivates it.
+        if state != target and (state, target) != (RETIRED, IN_FORCE):
+            advance(session, KeySetRow, source=state, target=target, key_id=asked.key_id)
+        _enter(session, "key-set.move", notice, actor=actor, at=at, state=life.state, **said)
+    return envelope
+
+
 def key_ring(zone: AuthorityZone) -> KeyRing:
     """What the checker computes with: the authority's own published keys."""
     kept = list_key_sets(zone)
-    revoked = frozenset(one.notice.key_id for one in kept if one.state == REVOKED)
+    revoked = frozenset(one.notice.key_id for one in kept if one.state in {REVOKED, DESTROYED})
     return KeyRing(KnownKeys(tuple(one.notice for one in kept), revoked), zone.objects.get)
 
 
@@ -210,6 +270,13 @@ def _in_force(zone: AuthorityZone, gateway: str, parameters: str, *, at: datetim
     for one in earlier:
         if one.state == IN_FORCE:
             return one.envelope
+        if one.state == SUSPENDED:
+            raise ConflictError(
+                "The gateway's key set is suspended, and nothing new is encrypted under it.",
+                reason="conflict.key-set-state",
+                remedy="Wait until custodians resume it, or have them deactivate it; then the "
+                "gateway is given the next one.",
+            )
     # The generation names the key set before it is made: whoever asks at the same moment, and
     # whoever asks again after a crash between the key file and its notice, gets this very one.
     generation = len(earlier) + 1
@@ -263,12 +330,21 @@ def publish_key_set(
         return load_row(session, KeySetRow, key_id=notice.key_id).envelope
 
 
-def _enter(session: Session, action: str, notice: KeyNotice, *, actor: str, at: datetime) -> None:
+def _enter(
+    session: Session,
+    action: str,
+    notice: KeyNotice,
+    *,
+    actor: str,
+    at: datetime,
+    **more: str,
+) -> None:
     detail: dict[str, evidence.JSON] = {
         "key_id": notice.key_id,
         "gateway": notice.gateway,
         "parameters": notice.parameters,
         "generation": notice.generation,
+        **more,
     }
     evidence.append(session, at=at, actor=actor, action=action, detail=detail)
 

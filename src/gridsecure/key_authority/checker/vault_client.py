@@ -62,6 +62,14 @@ class VaultClient:
         """As `Vault.revoke_key_set`."""
         self._ask("revoke-key-set", [order.model_dump_json().encode()])
 
+    def read_life(self, gateway: str, key_id: str) -> Signed:
+        """As `Vault.read_life`."""
+        return Signed.parse(self._ask("read-life", [gateway.encode(), key_id.encode()])[0])
+
+    def move_key_set(self, move: Signed) -> Signed:
+        """As `Vault.move_key_set`."""
+        return Signed.parse(self._ask("move-key-set", [move.model_dump_json().encode()])[0])
+
     def revoke_ground(self, order: Signed) -> None:
         """As `Vault.revoke_ground`."""
         self._ask("revoke-ground", [order.model_dump_json().encode()])

@@ -35,6 +35,14 @@ class VaultDoor(Protocol):
         """As `Vault.revoke_key_set`."""
         ...
 
+    def read_life(self, gateway: str, key_id: str, /) -> Signed:
+        """As `Vault.read_life`."""
+        ...
+
+    def move_key_set(self, envelope: Signed, /) -> Signed:
+        """As `Vault.move_key_set`."""
+        ...
+
     def revoke_ground(self, order: Signed, /) -> None:
         """As `Vault.revoke_ground`."""
         ...

@@ -12,7 +12,6 @@ and nothing that is sealed from now on.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +21,11 @@ from pathlib import Path
 from gridsecure.crypto.envelope import Kek
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import ConflictError, StorageError
-from gridsecure.key_authority.vault.key_files import list_key_files, reseal_key_files
+from gridsecure.key_authority.vault.key_files import (
+    destroy_file,
+    list_key_files,
+    reseal_key_files,
+)
 from gridsecure.key_authority.vault.key_lock import KeyLock, SplitOrder, wipe
 from gridsecure.key_authority.vault.splitting import (
     KEK_BYTES,
@@ -126,14 +129,14 @@ def finish(folder: Path, *, old_kek: Path | None = None) -> None:
     try:
         sweep_drafts(folder)
         for path in list_key_files(folder):  # of releases before there were custodians
-            _destroy(path)
+            destroy_file(path)
         for old in folder.glob("keys-*"):
             if old != current:
                 for path in old.iterdir():
-                    _destroy(path)
+                    destroy_file(path)
                 shutil.rmtree(old)
         if old_kek is not None and old_kek.exists():
-            _destroy(old_kek)
+            destroy_file(old_kek)
         sync_folder(folder)
     except OSError as error:
         raise StorageError(
@@ -188,15 +191,6 @@ def _lost(path: Path | None) -> StorageError:
         remedy="Name the earlier release's key file with --old-kek"
         + (f"; {path.name} is none." if path else "."),
     )
-
-
-def _destroy(path: Path) -> None:
-    """Overwrite a file and remove it. A disk may keep what was there: old backups surely do."""
-    with path.open("r+b") as file:
-        file.write(bytes(path.stat().st_size))
-        file.flush()
-        os.fsync(file.fileno())
-    path.unlink()
 
 
 def _by_name(splitting: Splitting) -> dict[str, Signed]:

@@ -85,6 +85,7 @@ from gridsecure.key_authority.vault.custody import create_key_set, open_key_set
 from gridsecure.key_authority.vault.gate import Passage, ReleaseGate
 from gridsecure.key_authority.vault.key_files import KeyPlace, find_place, revoke_key_set
 from gridsecure.key_authority.vault.key_lock import KeyLock
+from gridsecure.key_authority.vault.key_states import KeyStates
 from gridsecure.messages import (
     CellTotal,
     ColumnEntry,
@@ -94,6 +95,7 @@ from gridsecure.messages import (
     RosterManifest,
     Signed,
     open_message,
+    sign_message,
 )
 from gridsecure.plans.bills import plan_bill
 from gridsecure.plans.cells import ENERGY, Minima, Place, roster_places
@@ -127,15 +129,21 @@ class Vault:
     _opened: OrderedDict[tuple[str, str], SecretKeySet] = field(
         default_factory=OrderedDict, init=False, repr=False
     )
+    states: KeyStates = field(init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
     _layouts: list[_Seating] = field(default_factory=list, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        states = KeyStates(self.folder, key=self.key_lock.key, clock=self.gate.now)
+        states.sweep(self._keys)
+        object.__setattr__(self, "states", states)
 
     def create_key_set(self, envelope: Signed) -> PublicKeySet:
         """Generate a gateway's key set by a signed `KeyOrder`; the same order again finds it.
 
         Raises:
             AuthenticityError: Not the checker's order.
-            KeyMismatchError: It was revoked (`keys.revoked`).
+            KeyMismatchError: It was revoked (`keys.revoked`) or destroyed (`keys.destroyed`).
             NotFoundError, StorageError: As `custody.create_key_set`.
             GridSecureError: The vault is locked (`vault.locked`).
         """
@@ -144,6 +152,7 @@ class Vault:
         place = KeyPlace(order.gateway, order.parameters, order.generation)
         created_at = datetime.fromisoformat(order.created_at)
         with self._lock:
+            self.states.check_place(place)
             try:
                 # A repeated order must find the key it made; a second key would orphan the
                 # first's uploads.
@@ -170,6 +179,35 @@ class Vault:
                 raise NotFoundError("The vault holds no such key set.", reason="not-found.key-set")
             revoke_key_set(self._keys, place)
             self._opened.pop((order.gateway, order.key_id), None)
+
+    def read_life(self, gateway: str, key_id: str) -> Signed:
+        """How a gateway's key set stands: a `KeyLife` in the vault's own word.
+
+        Raises:
+            NotFoundError: The vault never held it (`not-found.key-set`).
+            StorageError: As `KeyStates.read`.
+        """
+        with self._lock:
+            place = find_place(self._keys, gateway=gateway, key_id=key_id)
+            life = self.states.read(key_id, place=place, keys=self._keys)
+        if not life.place:
+            raise NotFoundError("The vault holds no such key set.", reason="not-found.key-set")
+        return sign_message(life, key=self.key_lock.key)
+
+    def move_key_set(self, envelope: Signed) -> Signed:
+        """Move a key set by a custodian's `KeyMove`; its `KeyLife` afterwards.
+
+        An order under way is refused at its next column under it.
+
+        Raises:
+            GridSecureError: As `KeyStates.move`.
+        """
+        with self._lock:
+            life = self.states.move(envelope, splitting=self.key_lock.splitting, keys=self._keys)
+            if life.state not in {"active", "deactivated"}:
+                for name in [one for one in self._opened if one[1] == life.key_id]:
+                    del self._opened[name]
+        return sign_message(life, key=self.key_lock.key)
 
     def revoke_ground(self, envelope: Signed) -> None:
         """Let an officer's key or signed word count no more, by a signed `GroundRevocation`.
@@ -489,6 +527,7 @@ class Vault:
 
     def _key_set(self, entry: ColumnEntry, gateway: str) -> SecretKeySet:
         """The secret key of an output; only its own gateway's key sets are looked at."""
+        self.states.check(entry.key_id)
         key_set = self._opened.get((gateway, entry.key_id))
         if key_set is None:
             # The gateway is the roster's, signed; were it the file's, one could name another's key.

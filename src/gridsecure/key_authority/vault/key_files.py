@@ -18,6 +18,7 @@ Not here: what a secret key is (`custody`). So whoever seals files anew has no w
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -257,6 +258,19 @@ def revoke_key_set(folder: Path, place: KeyPlace) -> None:
         raise StorageError(
             "A key file could not be moved away.", remedy="Check the vault's folder."
         ) from error
+
+
+def destroy_file(path: Path) -> None:
+    """Overwrite a file and remove it. A disk may keep what was there: old backups surely do.
+
+    Raises:
+        OSError: The disk refuses.
+    """
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink()
 
 
 def key_path(folder: Path, place: KeyPlace, suffix: str = SUFFIX) -> Path:

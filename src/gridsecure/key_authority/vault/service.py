@@ -214,6 +214,15 @@ def _answer(vault: Vault, order: str, content: list[bytes], checker: _Checker) -
 
 def _answer_custodian(vault: Vault, order: str, content: list[bytes]) -> Signed:
     """What custodians and the vault say to each other, which the checker carries."""
+    if order == "read-life":
+        gateway, key_id = (part.decode(errors="replace") for part in content)
+        return vault.read_life(gateway, key_id)
+    if order == "move-key-set":
+        return vault.move_key_set(Signed.parse(content[0]))
+    return _answer_lock(vault, order, content)
+
+
+def _answer_lock(vault: Vault, order: str, content: list[bytes]) -> Signed:
     if order == "status":
         return vault.status()
     if order == "challenge":

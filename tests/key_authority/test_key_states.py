@@ -1,0 +1,257 @@
+"""Key sets go through their states by custodians' signatures, and the vault holds to each."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.errors import ConflictError, GridSecureError, KeyMismatchError
+from gridsecure.homomorphic.parameters import REGISTER
+from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED
+from gridsecure.key_authority.checker.key_sets import (
+    give_key_set,
+    list_key_sets,
+    move_key_set,
+    read_life,
+)
+from gridsecure.key_authority.packages import RevocationOrder
+from gridsecure.key_authority.vault.key_files import list_key_files
+from gridsecure.key_authority.vault.key_states import MOVES
+from gridsecure.messages import Signed, sign_message
+from gridsecure.vault_messages import KeyLife, KeyMove, KeyState
+from tests.authority_simulator import Authority, keep_grid_keys, key_set_request, place_of
+from tests.custodians import custodian_key, keys_of
+from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
+from tests.key_authority.test_vault_lock import Room, split_anew
+
+KEY_ID = grid_keys().secret[REGISTER.name].public.key_id
+GATEWAY = place_of(REGISTER.name).gateway
+STATES: tuple[KeyState, ...] = ("active", "suspended", "deactivated", "compromised", "destroyed")
+
+
+def move(
+    target: KeyState,
+    *,
+    after: int = 0,
+    by: str = "anna",
+    key: Sm2PrivateKey | None = None,
+    key_id: str = KEY_ID,
+) -> Signed:
+    said = KeyMove(
+        key_id=key_id, gateway=GATEWAY, target=target, after=after, signed_at=NOW.isoformat()
+    )
+    return sign_message(said, key=key or custodian_key(by))
+
+
+def moved(room: Room, target: KeyState, *names: str) -> KeyLife:
+    """Have these custodians sign a move; how the key set stands then."""
+    for name in names:
+        after = len(life_of(room).moves)
+        envelope = room.vault.move_key_set(move(target, after=after, by=name))
+    return KeyLife.parse(envelope.body)
+
+
+def life_of(room: Room) -> KeyLife:
+    return KeyLife.parse(room.vault.read_life(GATEWAY, KEY_ID).body)
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    """An unlocked vault that holds the grid's key sets."""
+    made = Room(tmp_path)
+    keep_grid_keys(made.folder)
+    for name in ("anna", "bert"):
+        made.give(name)
+    return made
+
+
+def bring_to(room: Room, state: KeyState) -> None:
+    ways: dict[KeyState, tuple[KeyState, ...]] = {
+        "suspended": ("suspended",),
+        "deactivated": ("deactivated",),
+        "destroyed": ("deactivated", "destroyed"),
+    }
+    for step in ways.get(state, ()):
+        moved(room, step, *(("anna", "cleo") if step == "destroyed" else ("anna",)))
+    if state == "compromised":
+        order = RevocationOrder(gateway=GATEWAY, key_id=KEY_ID)
+        room.vault.revoke_key_set(sign_message(order, key=grid_keys().authority))
+
+
+def test_every_move_that_there_is_and_no_other(tmp_path: Path) -> None:
+    """By how many custodians; a single one's word for what takes two moves nothing."""
+    for source in STATES:
+        first = tmp_path / source
+        room = Room(first)
+        keep_grid_keys(first)
+        bring_to(room, source)
+        assert life_of(room).state == source
+        for target in STATES:
+            folder = tmp_path / f"{source}-{target}"
+            shutil.copytree(first, folder)
+            tried = Room(folder)
+            after = len(life_of(tried).moves)
+            count = MOVES.get((source, target))
+            if count is None:
+                with pytest.raises(ConflictError) as refused:
+                    tried.vault.move_key_set(move(target, after=after))
+                assert refused.value.reason == "keys.move"
+                assert life_of(tried).state == source
+                continue
+            told = KeyLife.parse(tried.vault.move_key_set(move(target, after=after)).body)
+            assert told.state == (target if count == "one" else source)
+            if count == "enough":
+                with pytest.raises(ConflictError) as twice:
+                    tried.vault.move_key_set(move(target, after=after))
+                assert twice.value.reason == "keys.signed"
+                told = KeyLife.parse(
+                    tried.vault.move_key_set(move(target, after=after, by="cleo")).body
+                )
+                assert told.state == target
+            assert len(told.moves) == after + 1
+            tried.start()
+            assert life_of(tried).state == target, "it is kept"
+
+
+def test_nobody_else_moves_a_key_set_and_no_signature_moves_it_twice(room: Room) -> None:
+    stranger = move("suspended", key=grid_keys().authority)
+    assert room.reason(lambda: room.vault.move_key_set(stranger)) == "vault.custodian"
+    suspension = move("suspended")
+    room.vault.move_key_set(suspension)
+    moved(room, "active", "bert", "cleo")
+    assert room.reason(lambda: room.vault.move_key_set(suspension)) == "keys.moved"
+    assert life_of(room).state == "active"
+    altered = suspension.model_copy(
+        update={"body": suspension.body.replace('"after":0', '"after":2')}
+    )
+    with pytest.raises(GridSecureError):
+        room.vault.move_key_set(altered)
+    for key_id in ("0" * 32, grid_keys().secret[REGISTER.name].public.key_id[::-1]):
+        unknown = move("suspended", key_id=key_id)
+        assert room.reason(lambda one=unknown: room.vault.move_key_set(one)) == "not-found.key-set"
+
+
+def test_two_who_want_different_things_move_nothing(room: Room) -> None:
+    moved(room, "suspended", "anna")
+    room.vault.move_key_set(move("active", after=1, by="bert"))
+    assert moved(room, "deactivated", "cleo").state == "deactivated"
+    late = move("active", after=1, by="anna")
+    assert room.reason(lambda: room.vault.move_key_set(late)) == "keys.move"
+
+
+def test_a_custodian_who_left_counts_no_more(room: Room) -> None:
+    moved(room, "suspended", "anna")
+    room.vault.move_key_set(move("active", after=1, by="cleo"))
+    split_anew(room, "anna", "bert", "dora")
+    left = move("active", after=1, by="cleo")
+    assert room.reason(lambda: room.vault.move_key_set(left)) == "vault.custodian"
+    assert moved(room, "active", "anna").state == "suspended", "Cleo's word went with Cleo"
+    assert moved(room, "active", "dora").state == "active"
+
+
+def test_a_locked_vault_stops_key_sets_all_the_same(room: Room) -> None:
+    room.vault.key_lock.lock()
+    assert moved(room, "suspended", "anna").state == "suspended"
+    assert room.reason(room.use_key) == "vault.locked"
+
+
+def test_a_destroyed_key_set_is_gone_and_is_not_made_anew(room: Room) -> None:
+    files = {path.name for path in list_key_files(keys_of(room.folder))}
+    assert room.use_key() == KEY_ID
+    moved(room, "deactivated", "anna")
+    told = moved(room, "destroyed", "anna", "bert")
+    assert [len(signed) for signed in told.moves] == [1, 2]
+    left = {path.name for path in list_key_files(keys_of(room.folder))}
+    assert files - left == {f"{place_of(REGISTER.name).stem}.keys"}
+    assert room.reason(room.use_key) == "keys.destroyed"
+    room.start()
+    assert life_of(room).state == "destroyed"
+    assert room.reason(room.use_key) == "keys.destroyed"
+
+
+def test_killed_between_the_word_and_the_file(room: Room) -> None:
+    """What was destroyed stays so: the next start removes the file."""
+    place = place_of(REGISTER.name)
+    kept = (keys_of(room.folder) / f"{place.stem}.keys").read_bytes()
+    bring_to(room, "destroyed")
+    (keys_of(room.folder) / f"{place.stem}.keys").write_bytes(kept)
+    room.start()
+    assert not (keys_of(room.folder) / f"{place.stem}.keys").exists()
+
+
+def test_a_state_that_was_altered_on_disk(room: Room) -> None:
+    moved(room, "suspended", "anna")
+    path = room.folder / f"{KEY_ID}.state"
+    path.write_text(path.read_text().replace("suspended", "active"))
+    assert room.reason(lambda: life_of(room)) == "keys.state"
+    other = Signed.parse(path.with_name("splitting.json").read_bytes())
+    path.write_text(other.model_dump_json())
+    assert room.reason(lambda: life_of(room)) == "keys.state"
+
+
+# --- releases and gateways ------------------------------------------------------------------------
+
+
+def sent(authority: Authority, target: KeyState, *names: str, key_id: str) -> KeyLife:
+    """As custodians, by way of the checker."""
+    for name in names:
+        life = KeyLife.parse(read_life(authority.zone, key_id).body)
+        wanted = move(target, after=len(life.moves), by=name, key_id=key_id)
+        envelope = move_key_set(authority.zone, wanted, actor=name, at=NOW)
+    return KeyLife.parse(envelope.body)
+
+
+def test_a_release_waits_while_a_key_set_is_suspended(
+    authority: Authority, uploads: list[GridUpload], grid: GridSimulator
+) -> None:
+    """And is made when it is resumed; of a deactivated one what exists is released."""
+    keep_grid_keys(authority.folder)
+    request = authority.bill_request(uploads[:1])
+    (key_id,) = {entry.key_id for entry in authority.bill_transcript(uploads[0]).outputs.values()}
+    sent(authority, "suspended", "anna", key_id=key_id)
+    outcome = authority.answer(request)
+    assert (outcome.state, outcome.reason) == (FAILED, "keys.suspended")
+    assert states(authority)[key_id] == "suspended"
+    name = next(one.notice.parameters for one in list_key_sets(authority.zone)
+                if one.notice.key_id == key_id)  # fmt: skip
+    asked, word = key_set_request(grid, name)
+    with pytest.raises(ConflictError) as refused:
+        give_key_set(authority.zone, asked, registrations=word, at=NOW)
+    assert refused.value.reason == "conflict.key-set-state"
+
+    sent(authority, "active", "anna", "bert", key_id=key_id)
+    assert states(authority)[key_id] == "in-force"
+    sent(authority, "deactivated", "cleo", key_id=key_id)
+    assert states(authority)[key_id] == "retired"
+    assert authority.answer(request).state == RELEASED
+    given = give_key_set(authority.zone, asked, registrations=word, at=NOW)
+    assert '"generation":2' in given.body, "nothing new comes under it"
+
+    with pytest.raises(ConflictError):
+        sent(authority, "suspended", "anna", key_id=key_id)
+    sent(authority, "destroyed", "anna", "bert", key_id=key_id)
+    assert states(authority)[key_id] == "destroyed"
+    late = authority.answer(authority.bill_request(uploads[1:2]))
+    assert (late.state, late.reason) == (REFUSED, "keys.revoked")
+    log = [(entry.action, entry.actor) for entry in authority.evidence]
+    assert log.count(("key-set.move", "anna")) == 3
+    assert log.count(("key-set.move-refused", "anna")) == 1
+
+
+def states(authority: Authority) -> dict[str, str]:
+    return {one.notice.key_id: one.state for one in list_key_sets(authority.zone)}
+
+
+def test_the_vault_itself_decrypts_nothing_under_a_suspended_key_set(room: Room) -> None:
+    """Whatever a checker says that was taken over."""
+    room.vault.states.check(KEY_ID)
+    moved(room, "suspended", "anna")
+    assert room.reason(lambda: room.vault.states.check(KEY_ID)) == "keys.suspended"
+    bring_to(room, "deactivated")
+    room.vault.states.check(KEY_ID)
+    moved(room, "destroyed", "anna", "bert")
+    with pytest.raises(KeyMismatchError):
+        room.vault.states.check(KEY_ID)
