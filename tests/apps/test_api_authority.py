@@ -216,7 +216,10 @@ def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
         for method, operation in methods.items()
         if "requestBody" in operation
     }
-    signed = {("post", path) for path in ("/approvals", "/authorisations", "/vault/shares")}
+    signed = {
+        ("post", path)
+        for path in ("/approvals", "/authorisations", "/vault/shares", "/key-set-moves")
+    }
     for name in signed:
         (shape,) = bodies[name]["content"].values()
         assert shape["schema"] == {"$ref": "#/components/schemas/Signed"}

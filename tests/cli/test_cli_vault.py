@@ -42,6 +42,12 @@ class Custodians:
     authority: TestClient
     vault: RunningVault
 
+    def keys(self, who: str, step: str, key_id: str) -> Result:
+        """A command of `gridsecure keys` about one key set."""
+        given = ["--identity", "http://identity", "--authority", "http://authority"]
+        given += ["--key", str(self.folder / f"{who}.key")]
+        return CliRunner().invoke(command, ["keys", step, key_id, *given])
+
     def run(self, who: str, step: str, *arguments: str, has_share: bool = True) -> Result:
         given = ["--identity", "http://identity", "--authority", "http://authority"]
         given += ["--key", str(self.folder / f"{who}.key")]
@@ -162,6 +168,33 @@ def test_custodians_unlock_lock_and_split(room: Custodians) -> None:
     assert len(room.entries("vault-lock.ordered")) == 1
 
 
+def test_custodians_move_a_key_set_through_its_states(room: Custodians) -> None:
+    for name in ("anna", "bert"):
+        assert room.run(name, "unlock").exit_code == 0
+    assert room.ask_for_keys(0).status_code == 200
+    (listed,) = room.authority.get(
+        "/gateway-key-sets", headers=bearer("authority", "custodian")
+    ).json()
+    key_id = listed["key_id"]
+    assert "is active." in room.keys("anna", "show", key_id).stdout
+    assert "is suspended." in room.keys("anna", "suspend", key_id).stdout
+    refused = room.ask_for_keys(0)
+    assert (refused.status_code, refused.json()["reason"]) == (409, "conflict.key-set-state")
+    assert "until another custodian signs" in room.keys("bert", "resume", key_id).stdout
+    assert "wants it active" in room.keys("cleo", "show", key_id).stdout
+    assert "keys.signed" in room.keys("bert", "resume", key_id).output
+    assert "is active." in room.keys("cleo", "resume", key_id).stdout
+    assert "keys.move" in room.keys("anna", "destroy", key_id).output
+    assert "authenticity.refused" in room.keys("dora", "suspend", key_id).output
+    assert "is deactivated." in room.keys("anna", "deactivate", key_id).stdout
+    room.keys("anna", "destroy", key_id)
+    done = room.keys("bert", "destroy", key_id)
+    assert "is destroyed." in done.stdout, done.output
+    shown = room.keys("anna", "show", key_id).stdout
+    assert shown.count("signed by") == 4
+    assert "not-found.key-set" in room.keys("anna", "show", "0" * 32).output
+
+
 def test_what_was_carried_before_is_refused_and_entered(room: Custodians) -> None:
     """Somebody at the checker kept a custodian's answer and sends it once more."""
     sent: list[bytes] = []
@@ -188,6 +221,8 @@ def test_what_was_carried_before_is_refused_and_entered(room: Custodians) -> Non
         ("POST", "/vault/shares", "regulator"),
         ("GET", "/vault/shares/anna", "billing"),
         ("POST", "/vault/lock", "billing"),
+        ("GET", "/gateway-key-sets/x/life", "analyst"),
+        ("POST", "/key-set-moves", "operator"),
     ],
 )
 def test_other_roles_are_refused(room: Custodians, method: str, path: str, role: str) -> None:

@@ -14,11 +14,12 @@ from sqlalchemy import Engine, literal
 from gridsecure.approvals import ReleaseSubject
 from gridsecure.key_authority.checker import tables
 from gridsecure.key_authority.checker.tables import SCHEMA
-from gridsecure.messages import CellTotal, KeyNotice, ReleaseCertificate, Signed
+from gridsecure.messages import CellTotal, KeyNotice, ReleaseCertificate, Signed, sign_message
 from gridsecure.offices.custodians import answer_challenge
 from gridsecure.released_values import SignedCertificate, detach_values, sign_certificate
 from gridsecure.store.database import open_database
 from gridsecure.store.schema import migrate
+from gridsecure.vault_messages import KeyMove
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.settings import AuthoritySettings
 from tests.approving import ENTRIES, approval_of, authorisation_of
@@ -235,6 +236,19 @@ class AuthorityWorld:
         gateway = KeyNotice.parse(notice.body).gateway
         self.read(f"/gateway-key-sets?gateway={gateway}", "custodian")
         key_id = KeyNotice.parse(notice.body).key_id
+        own = KeyNotice.parse(notice.body)
+        for target, after, who in (("suspended", 0, 0), ("active", 1, 0), ("active", 1, 1)):
+            move = KeyMove(
+                key_id=own.key_id,
+                gateway=gateway,
+                target=target,
+                after=after,
+                signed_at=NOW.isoformat(),
+            )
+            signed = sign_message(move, key=custodian_key(NAMES[who])).model_dump()
+            headers = bearer("authority", "custodian")
+            self.checked(self.client.post("/key-set-moves", json=signed, headers=headers))
+        self.read(f"/gateway-key-sets/{own.key_id}/life", "custodian")
         for step in ("rotate", "revoke"):
             path = f"/gateway-key-sets/{key_id}/{step}"
             self.checked(self.client.post(path, headers=bearer("authority", "custodian")))
