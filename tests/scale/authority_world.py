@@ -106,7 +106,9 @@ def _fill_approvals(to, n, like: str) -> None:
 
 def fill_authority(engine: Engine, size: Size, grid: GridSimulator) -> None:
     """Releases, claims, cohorts and told sets of the months before."""
-    (start, end), like = MONTHS[0], certificate_of(grid).model_dump_json()
+    (start, end), certificate = MONTHS[0], certificate_of(grid)
+    with_values = certificate.model_dump_json()
+    like = certificate.model_dump_json(exclude={"values"})
     releases = max(1, size.uploads // UPLOADS_A_RELEASE)
     period = {"domain": grid.domain, "start_at": AT, "end_at": AT, "at": AT}
     with filled(engine) as to:
@@ -115,7 +117,7 @@ def fill_authority(engine: Engine, size: Size, grid: GridSimulator) -> None:
         asked = {"plan": "bill", "purpose": "billing", "requested_by": "clerk"}
         asked |= {"start": start, "end": end, "released_at": AT.isoformat()}
         asked |= {"cells": 10, "suppressed": 0}
-        fill(to, tables.ReleaseRow, n, message=like, at=AT, **named, **asked)
+        fill(to, tables.ReleaseRow, n, message=with_values, at=AT, **named, **asked)
         told = {"digest": name("preview", n), "preview_id": name("shadow", n)}
         fill(to, tables.PreviewRow, n, message=like, at=AT, **told, order=name("order", n))
         cell = {"zone": "futian", "customer_class": "household", "questions": 1}

@@ -25,7 +25,7 @@ SLACK_STEPS: Final = 50
 
 SIGNED_IN_TURN: Final = {
     ("Sm2PrivateKey.sign", "gridsecure.gateway.outbox._sign"),
-    ("Sm2PrivateKey.sign", "gridsecure.key_authority.checker.releases._keep_certificate"),
+    ("Sm2PrivateKey.sign", "gridsecure.released_values.sign_certificate"),
     ("Sm2PrivateKey.sign", "gridsecure.key_authority.checker.shadows._record"),
     ("Sm2PrivateKey.sign", "gridsecure.transparency.checkpoints.sign"),
 }
