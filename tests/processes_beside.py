@@ -10,5 +10,10 @@ from typing import Final
 
 BESIDE: Final = get_context("forkserver")
 BESIDE.set_forkserver_preload(
-    ["tests.compute.test_containers", "tests.analyst.test_grants", "tests.identity.test_races"]
+    [
+        "tests.analyst.test_grants",
+        "tests.apps.killed_platforms",
+        "tests.compute.test_containers",
+        "tests.identity.test_races",
+    ]
 )

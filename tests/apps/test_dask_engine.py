@@ -14,7 +14,7 @@ import pytest
 from gridsecure.compute.dask_pool import DaskPool, make_security
 from gridsecure.compute.tables import JobRow
 from gridsecure.plans.key_ring import KnownKeys
-from tests.apps.test_platform_replicas import check_runs, ended, in_hand, uploaded, wait_for
+from tests.apps.test_platform_replicas import check_runs, ended, list_owners, uploaded, wait_for
 from tests.apps.zone_apps import platform_settings
 from tests.dask_cluster import DaskCluster, dask_cluster, kill, make_certificates
 
@@ -42,7 +42,7 @@ def test_a_run_on_dask_outlives_a_worker_and_the_scheduler(tmp_path: Path) -> No
             assert cluster.scheduler is not None
             kill(cluster.scheduler)
             kill(second)
-            wait_for(lambda: not in_hand(zone.engine, JobRow))
+            wait_for(lambda: not list_owners(zone.engine, JobRow))
             assert ended(zone.engine) == {"done": 1, "running": 1}
             cluster.start_scheduler()
             cluster.start_worker()
