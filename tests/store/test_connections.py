@@ -12,9 +12,14 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, event, text
 from sqlalchemy.pool import Pool
 
-from gridsecure.errors import StorageError
+from gridsecure.errors import ConflictError, StorageError
 from gridsecure.store import database
-from gridsecure.store.database import open_database, read_session, write_session
+from gridsecure.store.database import (
+    open_database,
+    read_session,
+    sole_session,
+    write_session,
+)
 from tests.apps.zone_apps import bearer, platform_app
 
 ALLOWED = 3
@@ -99,3 +104,23 @@ def test_requests_at_once_share_a_services_connections(
         assert sorted(answers) == [200] * (REQUESTS * 2 // 3) + [404] * (REQUESTS // 3)
         assert len(opened) <= ALLOWED
         assert in_use(app.state.platform.zone.engine) <= 1  # the crew may be looking for work
+
+
+def test_who_is_to_be_alone_is_refused_while_another_has_the_database_open(
+    engine: Engine, database_url: str
+) -> None:
+    other = open_database(database_url)
+    with pytest.raises(ConflictError) as refused, sole_session(engine):
+        pass
+    assert refused.value.reason == "storage.in-use"
+    with write_session(other) as session:  # who has it open goes on
+        session.execute(text("CREATE TABLE kept (number INTEGER)"))
+    other.dispose()
+    with sole_session(engine) as session:
+        session.execute(text("INSERT INTO kept VALUES (1)"))
+    with read_session(engine) as session:  # and afterwards it is as before
+        assert session.execute(text("SELECT number FROM kept")).scalars().all() == [1]
+    later = open_database(database_url)
+    with write_session(later) as session:
+        session.execute(text("INSERT INTO kept VALUES (2)"))
+    later.dispose()

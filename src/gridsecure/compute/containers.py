@@ -15,7 +15,6 @@ that a sweep has just taken.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Final
@@ -26,7 +25,7 @@ from sqlmodel import Session, col, delete, exists, insert, or_, select
 from gridsecure.compute.tables import ExtentRow, StoredRow
 from gridsecure.compute.tallies import STORED_BYTES, count
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import AuditBrokenError, ConflictError, NotFoundError, StorageError
+from gridsecure.errors import AuditBrokenError, NotFoundError, StorageError
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.object_folder import StoredObject
 from gridsecure.store.objects import (
@@ -36,24 +35,11 @@ from gridsecure.store.objects import (
     store_together,
 )
 from gridsecure.store.rows import find_many
+from gridsecure.store.sweeping import LOOKED_FOR, Swept, check_zone
 
 _ATTEMPTS: Final = 3
 _PORTION: Final = 500  # digests in one query
-_LOOKED_FOR: Final = 20
 _SWEPT_AT_ONCE: Final = 100  # removed under one lock
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What a sweep removed, or would.
-
-    Args:
-        objects: How many objects of the store.
-        size: What they take [bytes].
-    """
-
-    objects: int
-    size: int
 
 
 class PlatformObjects:
@@ -219,7 +205,7 @@ class PlatformObjects:
             StorageError: The store or the database is out of reach or refuses. What was removed
                 stays removed, and sweeping again goes on.
         """
-        self._check_zone()
+        check_zone(self.store, self._list_newest())
         removed = size = 0
         old = (one for one in self.store.list_stored() if one.at < before)
         while portion := list(islice(old, _SWEPT_AT_ONCE)):
@@ -235,18 +221,10 @@ class PlatformObjects:
             removed, size = removed + len(garbage), size + sum(one.size for one in garbage)
         return Swept(removed, size)
 
-    def _check_zone(self) -> None:
-        """Refuse to sweep a store by the database of another zone."""
+    def _list_newest(self) -> Sequence[str]:
         with read_session(self._engine) as session:
             newest = select(StoredRow.name).order_by(col(StoredRow.id).desc())
-            some = session.exec(newest.limit(_LOOKED_FOR)).all()
-        # Most of them, not any: zones bill with the same published tariffs.
-        if 2 * sum(map(self.store.has, some)) <= len(some):
-            raise ConflictError(
-                "The store lacks most of what the database names.",
-                reason="objects.zone",
-                remedy="Name the database and the object store of one platform.",
-            )
+            return session.exec(newest.limit(LOOKED_FOR)).all()
 
     def _store(self, fresh: Mapping[str, bytes]) -> None:
         """Store objects and name them; again, if a sweep took them in between."""

@@ -33,7 +33,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.pool import QueuePool
 from sqlmodel import Session, create_engine
 
-from gridsecure.errors import InvalidMessageError, StorageError
+from gridsecure.errors import ConflictError, InvalidMessageError, StorageError
 from gridsecure.store.connections import CONNECTIONS
 
 BUSY_TIMEOUT_MS: Final = 30_000
@@ -47,6 +47,13 @@ WRITE_LOCK: Final = 0x6772_6964_7365  # "gridse"; any number nobody else uses in
 
 _WRITES = "gridsecure_writes"  # execution option of a connection that will write
 _READS = "gridsecure_reads"  # of one that only reads
+_ALONE = "gridsecure_alone"  # of one that writes while nobody else has the database open
+
+_ALONE_TIMEOUT_MS: Final = 2_000
+_OTHERS: Final = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
 
 
 def open_database(url: str, *, connections: int = CONNECTIONS) -> Engine:
@@ -137,6 +144,32 @@ def write_session(engine: Engine) -> Iterator[Session]:
         ) from failed
 
 
+@contextmanager
+def sole_session(engine: Engine) -> Iterator[Session]:
+    """Give a session that writes while nobody else has the database open, until it ends.
+
+    Args:
+        engine: From `open_database`; it has no connection afterwards.
+
+    Raises:
+        ConflictError: Another process has it open, or another connection of this one
+            (`storage.in-use`).
+        StorageError: As `write_session`.
+    """
+    alone = engine.execution_options(**{_ALONE: True})
+    try:
+        with write_session(alone) as session:
+            try:
+                session.connection()
+            except StorageError as failed:
+                if failed.reason == "storage.busy":
+                    raise _in_use() from failed
+                raise
+            yield session
+    finally:
+        engine.dispose()  # on SQLite the lock stays with the connection
+
+
 def is_writing(connection: Connection) -> bool:
     """Whether a transaction has the write lock since it began, as those of `write_session`."""
     return bool(connection.get_execution_options().get(_WRITES, False))
@@ -177,6 +210,14 @@ def _engine(url: str, connections: int) -> Engine:
             remedy="Name an SQLite file or a PostgreSQL database.",
         )
     return engine
+
+
+def _in_use() -> ConflictError:
+    return ConflictError(
+        "Another process has the database open.",
+        reason="storage.in-use",
+        remedy="Stop the zone's service and its other processes, then try again.",
+    )
 
 
 def _no_connection() -> StorageError:
@@ -235,6 +276,9 @@ def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
     reads = "ON" if options.get(_READS, False) else "OFF"
     connection.exec_driver_sql(f"PRAGMA query_only = {reads}")  # it outlives the transaction
+    if options.get(_ALONE, False):
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {_ALONE_TIMEOUT_MS}")
+        connection.exec_driver_sql("PRAGMA locking_mode = EXCLUSIVE")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(_WRITES, False) else "BEGIN")
 
 
@@ -256,5 +300,7 @@ def _begin_postgres(connection: Connection) -> None:
     options = connection.get_execution_options()
     if options.get(_WRITES, False):
         lock_writes(connection)
+        if options.get(_ALONE, False) and connection.exec_driver_sql(_OTHERS).scalar_one():
+            raise _in_use()
     elif options.get(_READS, False):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
