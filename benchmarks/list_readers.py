@@ -1,129 +1,178 @@
 """How long readers of a list wait, at two hundred connections, while a writer commits.
 
-Each service runs as its users run it, in a process of its own, and the load comes over loopback.
-A connection asks again as soon as it is answered, so the time is that of a service at its limit.
+Every paged list of every service is asked for, one after the other. Each service runs as its users
+run it, in a process of its own, and the load comes over loopback. A connection asks again as soon
+as it is answered, so the time is that of a service at its limit. The writer adds an entry to the
+evidence log every hundredth of a second, and a row to the list every second, so that no answer is
+good for longer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import Any, Final
 
+import httpx
 from sqlalchemy import Engine
 
 from benchmarks.figures import Figure
+from benchmarks.listed_rows import BATCH, LISTS, OFFICER, SOURCE, PagedList, add_rows
 from benchmarks.served import bench_token, peak_mb, serving
 from benchmarks.sizes import BenchSizes
-from gridsecure.compute import tables as platform_tables
+from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
-from gridsecure.key_authority.checker import tables as authority_tables
-from gridsecure.messages import Signed
+from gridsecure.gateway.ingestion.sources import ROLE
 from gridsecure.store import evidence
 from gridsecure.store.database import open_database, write_session
-from gridsecure.store.rows import keep
 
 MUST_S: Final = 1.0
-_LISTS: Final = {"authority": "/releases", "platform": "/runs"}
-_CERTIFICATE_BYTES: Final = 1_800_000
-_RUNS: Final = 100
-_REQUESTS_EACH: Final = 10
+_ROWS: Final = 500
+_REQUESTS_EACH: Final = 5
 _LONGEST_S: Final = 60.0
+_ROWS_APART: Final = 100  # entries of the log between two rows of the list
+
+
+@dataclass(frozen=True)
+class Load:
+    """What came of a list's readers.
+
+    Args:
+        taken: How long each answer took [s].
+        seconds: How long all of them took together.
+    """
+
+    path: str
+    taken: tuple[float, ...]
+    seconds: float
+
+    @property
+    def slowest(self) -> float:
+        """What 99 of 100 answers came within [s]."""
+        return sorted(self.taken)[int(len(self.taken) * 0.99)]
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return len(self.taken) / self.seconds
 
 
 def list_readers(*, sizes: BenchSizes) -> list[Figure]:
-    """The slowest hundredth of the answers to each list, how many came a second, and memory."""
-    key, figures = generate_private_key(), []
-    for zone, path in _LISTS.items():
-        with TemporaryDirectory() as folder, _serving(Path(folder), zone, key) as served:
-            port, engine, pid = served
-            before = peak_mb(pid)
-            with _writing(engine):
-                taken, seconds = asyncio.run(
-                    _load(port, path, bench_token(key, zone, role="billing"), readers=sizes.readers)
-                )
-            grown = peak_mb(pid) - before
-        figures += _figures(zone, path, taken, seconds=seconds, grown=grown, readers=sizes.readers)
+    """Of each service its slowest list, how many answers came a second there, and memory."""
+    figures: list[Figure] = []
+    for zone in dict.fromkeys(listed.zone for listed in LISTS):
+        loads, grown = read_lists(zone, readers=sizes.readers)
+        figures += _figures(zone, loads, grown=grown, readers=sizes.readers)
     return figures
 
 
-def _figures(
-    zone: str, path: str, taken: list[float], *, seconds: float, grown: float, readers: int
-) -> list[Figure]:
-    name, title = path.strip("/"), f"{path} of the {zone}"
-    slowest = sorted(taken)[int(len(taken) * 0.99)]
-    note = f"{len(taken):,} requests, {readers} connections of loopback, while a writer commits"
+def read_lists(zone: str, *, readers: int) -> tuple[list[Load], float]:
+    """All lists of a service under load, and the memory that it took meanwhile [MB]."""
+    key, loads = generate_private_key(), []
+    with TemporaryDirectory() as folder, _serving(Path(folder), zone, key) as served:
+        port, engine, pid = served
+        before = peak_mb(pid)
+        for listed in (one for one in LISTS if one.zone == zone):
+            with write_session(engine) as session:
+                add_rows(session, listed, range(_ROWS))
+            with _writing(engine, listed):
+                token = bench_token(key, zone, role=listed.role)
+                taken, seconds = asyncio.run(_load(port, listed.address, token, readers=readers))
+            loads.append(Load(listed.path, tuple(taken), seconds))
+        return loads, peak_mb(pid) - before
+
+
+def _figures(zone: str, loads: list[Load], *, grown: float, readers: int) -> list[Figure]:
+    worst = max(loads, key=lambda load: load.slowest)
+    title = f"lists of the {zone}"
+    note = (
+        f"{len(loads)} lists, each asked for {len(worst.taken):,} times over {readers} connections "
+        f"of loopback while a writer commits; the slowest is {worst.path}"
+    )
     within = f"{title}: 99 of 100 answers within"
     return [
-        Figure(f"{name}_p99", within, "s", slowest, MUST_S, note=note),
-        Figure(f"{name}_rate", f"{title}: answers", "per second", len(taken) / seconds),
-        Figure(f"{name}_memory", f"{title}: memory it took", "MB", max(grown, 0.0)),
-    ]
+        Figure(f"{zone}_lists_p99", within, "s", worst.slowest, MUST_S, note=note),
+        Figure(f"{zone}_lists_rate", f"{title}: answers", "per second", worst.rate,
+               note="of the slowest list"),
+        Figure(f"{zone}_lists_memory", f"{title}: memory they took", "MB", max(grown, 0.0),
+               note="of all of them, one after the other"),
+    ]  # fmt: skip
 
 
 @contextmanager
 def _serving(folder: Path, zone: str, key: Sm2PrivateKey) -> Iterator[tuple[int, Engine, int]]:
-    """A service with what it lists: its port, its database, and its process."""
+    """A service: its port, its database, and its process."""
     point = key.public_key.point.hex()
     told: dict[str, Any] = {"folder": folder, "identity_public_key": point}
     told |= {"billing_office_public_key": point}
+    if zone != "platform":
+        told |= dict.fromkeys(("identity_url", "platform_url"), "http://127.0.0.1:9")
     if zone == "authority":
-        told |= {"identity_url": "http://127.0.0.1:9", "platform_url": "http://127.0.0.1:9"}
         told |= {"platform_public_key": point, "vault_socket": folder / "vault.sock"}
+        told["approvers"] = json.dumps(_approvers())
     else:
         told |= {"authority_public_key": point}
+    if zone == "gateway":
+        told |= {"authority_url": "http://127.0.0.1:9", "utility_public_key": point}
+        told |= {"regulator_public_key": generate_private_key().public_key.point.hex()}
     with serving(zone, told) as (port, pid):
+        if zone == "gateway":
+            _send_rejected(port, key)
         engine = open_database(f"sqlite:///{folder / 'zone.db'}")
-        (_fill_authority if zone == "authority" else _fill_platform)(engine)
         yield port, engine, pid
         engine.dispose()
 
 
-def _fill_authority(engine: Engine) -> None:
-    """Two releases of the size of a month's load curves."""
-    with write_session(engine) as session:
-        for number in range(2):
-            said = Signed(
-                body_kind="release", body="x" * _CERTIFICATE_BYTES, signer="", signature=str(number)
-            )
-            row = authority_tables.ReleaseRow(
-                release_id=f"{number}", digest=f"{number}", message=said.model_dump_json(),
-                plan="load-curve", purpose="billing", requested_by="clerk", at=datetime.now(UTC),
-                start="2026-01-01", end="2026-02-01", released_at="2026-02-02", cells=3,
-                suppressed=1,
-            )  # fmt: skip
-            keep(session, row)
+def _approvers() -> list[dict[str, str]]:
+    keys = (OFFICER, *(generate_private_key() for _ in APPROVER_ROLES[1:]))
+    return [
+        {"person": f"officer of {role}", "role": role, "public_key": key.public_key.point.hex()}
+        for role, key in zip(APPROVER_ROLES, keys, strict=True)
+    ]
 
 
-def _fill_platform(engine: Engine) -> None:
-    """A page of runs."""
-    with write_session(engine) as session:
-        for number in range(_RUNS):
-            row = platform_tables.RunRow(
-                run_id=f"{number}", plan="bill", start="2026-01-01", end="2026-02-01",
-                purpose="billing", requested_by="clerk", query="", grant="", state="failed",
-                reason="run.empty", at=datetime.now(UTC),
-            )  # fmt: skip
-            keep(session, row)
+def _send_rejected(port: int, key: Sm2PrivateKey) -> None:
+    """A source's batch, half of whose readings are rejected."""
+    own = generate_private_key().public_key
+    operator = {"Authorization": f"Bearer {bench_token(key, 'gateway', role='operator')}"}
+    token = bench_token(key, "gateway", role=ROLE, subject=f"{ROLE}:{own.thumbprint}")
+    sent = {"Idempotency-Key": BATCH, "Batch-Sequence": "1000000"}
+    sent["Authorization"] = f"Bearer {token}"
+    day = (f"2026-07-01T{hour:02}:00:00+08:00" for hour in range(24))
+    names = [f"{scope}-{number}" for number in range(50) for scope in "MX"]
+    lines = [f"{name},{at},0.100\n" for at in day for name in names]
+    declared = {"public_key": own.point.hex(), "stamps": "start", "meter_points": ["M-"]}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=_LONGEST_S) as http:
+        put = http.put(f"/v1/sources/{SOURCE}", json=declared, headers=operator)
+        put.raise_for_status()
+        body = "meter_point_id,start,kwh\n" + "".join(lines)
+        http.post("/v1/readings", content=body, headers=sent).raise_for_status()
 
 
 @contextmanager
-def _writing(engine: Engine) -> Iterator[None]:
-    """Commit something every hundredth of a second."""
+def _writing(engine: Engine, listed: PagedList) -> Iterator[None]:
+    """Commit something every hundredth of a second, and a row of the list every second."""
     stop = Event()
 
     def write() -> None:
-        while not stop.wait(0.01):
+        for number in count():
+            if stop.wait(0.01):
+                return
             with write_session(engine) as session:
                 evidence.append(
                     session, at=datetime.now(UTC), actor="bench", action="bench.written", detail={}
                 )
+                if number % _ROWS_APART == 0:
+                    add_rows(session, listed, [_ROWS + number])
 
     writer = Thread(target=write)
     writer.start()
@@ -138,7 +187,7 @@ async def _load(port: int, path: str, token: str, *, readers: int) -> tuple[list
     """Seconds each answer took, and all together.
 
     Raises:
-        AssertionError: An answer was no success.
+        AssertionError: An answer was no success, or an empty list.
     """
     asked = (
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n"
@@ -152,13 +201,14 @@ async def _load(port: int, path: str, token: str, *, readers: int) -> tuple[list
             writer.write(asked)
             head = await reader.readuntil(b"\r\n\r\n")
             if not head.startswith(b"HTTP/1.1 200"):
-                raise AssertionError(head + await reader.read(400))
+                raise AssertionError(path.encode() + head + await reader.read(400))
             (length,) = [
                 int(line.partition(b":")[2])
                 for line in head.split(b"\r\n")
                 if line.lower().startswith(b"content-length:")
             ]
-            await reader.readexactly(length)
+            if len(await reader.readexactly(length)) <= len(b"[]"):
+                raise AssertionError(f"{path} lists nothing")
             taken.append(time.perf_counter() - began)
         writer.close()
         await writer.wait_closed()

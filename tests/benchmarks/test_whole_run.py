@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.list_readers import _figures
 from benchmarks.whole_run import OFFICES, WatchedRun, figure_of_many, figures_of
 
 
@@ -30,10 +29,3 @@ def test_ten_million_cost_the_slope_and_a_share_of_a_full_roster() -> None:
     few.output = few.output.replace("3 rosters", "2 rosters")
     with pytest.raises(AssertionError, match="no slope"):
         figure_of_many(many, few=few, two_workers=1.6)
-
-
-def test_the_slowest_hundredth_of_the_readers_is_told() -> None:
-    p99, rate, _ = _figures(
-        "platform", "/runs", [0.1] * 98 + [2.0] * 2, seconds=10, grown=0, readers=2
-    )
-    assert (p99.value, p99.must, p99.meets_must, rate.value) == (2.0, 1.0, False, 10)

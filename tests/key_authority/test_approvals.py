@@ -26,11 +26,17 @@ from gridsecure.errors import (
     ReleaseRefusedError,
 )
 from gridsecure.key_authority.checker.answering import REFUSED, RELEASED, WAITING, answer_request
-from gridsecure.key_authority.checker.approvals import _is_like, record_approval, revoke_approver
+from gridsecure.key_authority.checker.approvals import (
+    _is_like,
+    read_revision,
+    record_approval,
+    revoke_approver,
+)
 from gridsecure.key_authority.checker.authorisations import (
     record_authorisation,
     revoke_authorisation,
 )
+from gridsecure.key_authority.checker.subjects import refuse_subject
 from gridsecure.key_authority.packages import (
     Approved,
     CheckedBills,
@@ -45,6 +51,8 @@ from gridsecure.offices.approvals import verify_approved
 from gridsecure.plans.cells import UNMERGED
 from gridsecure.policy.language import parse_policy
 from gridsecure.policy.packs import load_pack
+from gridsecure.store import evidence
+from gridsecure.store.database import read_session, write_session
 from gridsecure_api.approver_settings import read_approvers
 from gridsecure_api.settings import PersonEntry
 from tests.approving import (
@@ -114,6 +122,36 @@ def test_a_release_waits_for_both_officers_and_the_certificate_names_them(
     assert detail["subject"] == subject_digest(asked.text)
     assert detail["approvals"] == [one.digest for one in certificate.approvals]
     assert waiting_subjects(authority.zone) == []
+
+
+def test_the_list_is_another_one_whenever_something_in_it_changed_and_only_then(
+    authority: Authority, uploads: Uploads, asked: str
+) -> None:
+    request, seen = authority.bill_request(uploads), list[object]()
+
+    def look() -> int:
+        with read_session(authority.zone.engine) as session:
+            found = read_revision(session)
+        seen.append(found)
+        return seen.index(found)
+
+    assert look() == 0
+    with write_session(authority.zone.engine) as session:
+        evidence.append(session, at=NOW, actor="keeper", action="key-set.created", detail={})
+    assert look() == 0
+    assert send(authority, approval_of(asked)) == ""
+    assert look() == 2
+    with write_session(authority.zone.engine) as session:
+        refuse_subject(session, json.loads(asked)["request_id"])
+    assert look() == 3
+    assert answer(authority, request) == (WAITING, "approval.missing")  # asked once more
+    assert look() == 2, "it is as it was before it was refused"
+    assert send(authority, approval_of(asked, role=PRIVACY), bearer=PRIVACY) == ""
+    assert look() == 5
+    assert answer(authority, request) == (RELEASED, None)
+    assert look() == 6
+    revoke_approver(authority.zone, OWNER, actor="keeper", at=NOW)
+    assert look() == 7
 
 
 def test_an_officer_sees_what_would_be_told_of_whom(

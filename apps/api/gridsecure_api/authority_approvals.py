@@ -102,7 +102,7 @@ def list_authorisations(request: Request, state: State, asked: Paging) -> Respon
     return answer_page(
         request,
         state.zone.engine,
-        revision=lambda session: (approvals.read_revision(session), f"{now:%Y%m%d%H%M}"),
+        revision=lambda session: (authorisations.read_revision(session), f"{now:%Y%m%d%H%M}"),
         read=lambda session: authorisations.read_authorisations(session, asked, now=now),
         write=lambda found: _STANDING.dump_json([_standing(one) for one in found]),
     )

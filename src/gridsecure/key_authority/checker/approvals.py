@@ -45,7 +45,7 @@ from gridsecure.messages import Digest, Signed, sign_message
 from gridsecure.month_texts import read_moment
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.pages import PageAsked, narrow, read_page
+from gridsecure.store.pages import PageAsked, narrow, newest, read_page
 from gridsecure.store.rows import advance, find, find_each, keep, load_row
 
 GIVEN, EXPIRED = "given", "expired"
@@ -210,10 +210,18 @@ def read_subject(zone: AuthorityZone, digest: Digest, *, now: datetime) -> Asked
     return one
 
 
-def read_revision(session: Session) -> str:
-    """Differs whenever a list of subjects does, but for what time alone changes."""
-    head = evidence.find_head(session)  # every change of them is an entry
-    return head.hash if head else ""
+def read_revision(session: Session) -> object:
+    """Differs whenever a list of subjects does, but for what time alone changes.
+
+    A subject's state only ever changes from waiting, or to it.
+    """
+    waiting = select(SubjectRow.id).where(SubjectRow.state == WAITING).order_by(col(SubjectRow.id))
+    return (
+        newest(session, SubjectRow.id),
+        newest(session, ApprovalRow.id),
+        list(session.exec(waiting)),
+        sorted(_revoked(session)),
+    )
 
 
 def list_approvers(zone: AuthorityZone) -> list[tuple[Approver, bool]]:
@@ -235,17 +243,21 @@ def _asked(
     made = []
     for row in found:
         own = by_subject[row.digest]
-        live = [
-            ReleaseApproval.parse(one.envelope.body) for one in own if _counts(one, counted, now)
-        ]
-        given = {one.role for one in live if one.decision == "approve"}
-        missing: list[str] = [r for r in ReleaseSubject.parse(row.text).needed if r not in given]
-        waits = row.state == WAITING
+        # What is over misses nothing, and most of a list is over.
+        missing = _missing(row, own, counted, now) if row.state == WAITING else []
         envelopes = [one.envelope for one in own]
-        made.append(
-            AskedApproval(row.digest, row.text, row.state, envelopes, missing if waits else [])
-        )
+        made.append(AskedApproval(row.digest, row.text, row.state, envelopes, missing))
     return made
+
+
+def _missing(
+    row: SubjectRow, decisions: Iterable[ApprovalRow], officers: Approvers, now: datetime
+) -> list[str]:
+    live = [
+        ReleaseApproval.parse(one.envelope.body) for one in decisions if _counts(one, officers, now)
+    ]
+    given = {one.role for one in live if one.decision == "approve"}
+    return [role for role in ReleaseSubject.parse(row.text).needed if role not in given]
 
 
 def _decisions(session: Session, subjects: list[str]) -> list[ApprovalRow]:

@@ -136,6 +136,12 @@ def read_authorisations(
     return [_kept(row, now) for row in page.rows], page.after
 
 
+def read_revision(session: Session) -> str:
+    """Differs whenever the list does, but for what time alone changes."""
+    head = evidence.find_head(session)  # every change of it is an entry
+    return head.hash if head else ""
+
+
 def read_authorisation(zone: AuthorityZone, digest: Digest, *, now: datetime) -> KeptAuthorisation:
     """One authorisation.
 

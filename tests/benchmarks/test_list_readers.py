@@ -1,0 +1,43 @@
+"""The readers of lists ask for every paged list of every service, and each lists something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.list_readers import Load, _figures, read_lists
+from benchmarks.listed_rows import LISTS
+from tests.apps.zone_apps import all_services
+
+ZONES = ("authority", "gateway", "platform")
+
+
+def test_every_paged_list_is_read(tmp_path: Path) -> None:
+    with all_services(tmp_path) as services:
+        paged = {
+            (zone, path)
+            for zone, client in services.items()
+            for path, methods in client.app.openapi()["paths"].items()
+            if "Link"
+            in methods.get("get", {}).get("responses", {}).get("200", {}).get("headers", ())
+        }
+    assert {(listed.zone, listed.path) for listed in LISTS} == paged
+    assert {zone for zone, _ in paged} == set(ZONES)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_lists_are_read_while_a_writer_commits(zone: str) -> None:
+    """One that is refused or empty fails."""
+    loads, _ = read_lists(zone, readers=1)
+    assert [load.path for load in loads] == [one.path for one in LISTS if one.zone == zone]
+    assert min(load.rate for load in loads) > 0
+
+
+def test_the_slowest_list_of_a_service_is_told() -> None:
+    quick = Load("/runs", (0.1,) * 100, seconds=10)
+    slow = Load("/release-requests", (0.1,) * 98 + (2.0,) * 2, seconds=20)
+    p99, rate, memory = _figures("platform", [quick, slow], grown=-1, readers=2)
+    assert (p99.value, p99.must, p99.meets_must, rate.value) == (2.0, 1.0, False, 5)
+    assert "/release-requests" in p99.note
+    assert memory.value == 0
