@@ -156,4 +156,4 @@ def test_the_service_s_settings_are_understood(zone: Path) -> None:
         f"GRIDSECURE_{name}_OBJECTS": folder_url(zone / "objects"),
     }
     done = sweep(zone / "elsewhere", *zone_option(zone), *HOUR, env=told)
-    assert (done.exit_code, done.stdout[:17]) == (0, "Removed 2 objects")
+    assert (done.exit_code, done.stdout[:17]) == (0, "Removed 2 objects"), done.output

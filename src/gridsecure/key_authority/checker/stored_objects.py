@@ -28,7 +28,7 @@ def _newest(session: Session) -> Sequence[str]:
     statements = (
         name
         for row in rows
-        for name in ReleaseCertificate.parse(row.envelope.body).statements.values()
+        for name in ReleaseCertificate.parse(row.certificate.body).statements.values()
     )
     return list(islice(statements, LOOKED_FOR))
 
