@@ -149,10 +149,19 @@ def test_a_panic_of_the_library_is_a_refusal_and_an_interrupt_is_not(monkeypatch
     assert seen is not InvalidReadingsError or refused.value.reason == "readings.malformed"
 
 
-@pytest.mark.parametrize("names", [["content.xml"], ["xl/workbook.xml", "xl/workbook.bin"]])
-def test_workbooks_of_other_kinds_are_not_opened(names):
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["mimetype", "content.xml"], "format"),
+        (["word/document.xml"], "format"),
+        (["readings.csv"], "format"),
+        (["xl/workbook.xml", "content.xml"], "malformed"),
+        (["xl/workbook.xml", "xl/workbook.bin"], "malformed"),
+    ],
+)
+def test_workbooks_of_other_kinds_are_not_opened(names, reason):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name in names:
             archive.writestr(name, "<x/>")
-    assert refusal(packed.getvalue()).reason == "readings.malformed"
+    assert refusal(packed.getvalue()).reason == f"readings.{reason}"

@@ -9,20 +9,93 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.column_names import LAYOUTS
 
 _AS_CSV: Final = f"Export it as CSV with the columns {LAYOUTS}."
+_AS_BATCH: Final = f"Send it to a gateway as a batch. {_AS_CSV}"
 # First bytes -> what the file is, and what to do with it.
 _SIGNATURES: Final = (
     (b"\xd0\xcf\x11\xe0", "an Excel workbook (XLS)"),
     (b"%PDF", "a PDF document"),
     (b"PAR1", "a Parquet file"),
     (b"SQLite format 3", "an SQLite database"),
+    (b"\x00\x01\x00\x00Standard ", "an Access database"),
+    (b"ARROW1\0\0", "an Arrow or Feather file"),
+    (b"Obj\x01", "an Avro file"),
+    (b"\x89HDF\r\n", "an HDF5 file"),
+    (b"\x89PNG", "an image"),
+    (b"\xff\xd8\xff", "an image"),
+    (b"{\\rtf", "an RTF document"),
+    (b"\x7e\xa0", "a recording of DLMS frames"),
 )
-_COMPRESSED: Final = ((b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"), (b"\x28\xb5\x2f\xfd", "Zstandard"))
+_COMPRESSED: Final = (
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ", "xz"),
+    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    (b"Rar!\x1a\x07", "RAR"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard"),
+)
+_DLT645: Final = re.compile(rb"\xfe{0,4}h[\x00-\x99\xaa]{6}h[\x11\x81-\x84\x91-\x94\xb1-\xd4]")
+"""A frame: start, address in BCD, start again, a control code that no text has there."""
+_ORC: Final = re.compile(rb"ORC[\x00-\x1f\x80-\xff]")
+_TAR: Final = slice(257, 262)
+# What stands in an XML document's beginning -> what it is, and what to do with it.
+_XML: Final = (
+    ("urn:aseXML", "an aseXML message", "Send the NEM12 or NEM13 file that it carries."),
+    ('progid="Excel.Sheet"', "an Excel workbook (XML Spreadsheet 2003)", "Save it as XLSX."),
+    ("iec62325", "a market document of IEC 62325", _AS_CSV),
+    ("dccinterface.co.uk", "a message of the British DCC", _AS_CSV),
+    ("<html", "a web page", _AS_CSV),
+)
+# Members that stand in the beginning of JSON -> likewise.
+_JSON: Final = (
+    (
+        ('"consumption"', '"interval_start"'),
+        "an answer of Octopus Energy's API",
+        "Send its results as a list with the names meter_point_id, start (interval_start) and kwh"
+        " (consumption), or the CSV file that it offers.",
+    ),
+    (
+        ('"entity_id"', '"last_changed"'),
+        "an answer of Home Assistant's API",
+        "Download the history or the statistics as CSV.",
+    ),
+    (
+        ('"cups"', '"consumptionKWh"'),
+        "an answer of Datadis",
+        "Send CSV with CUPS, start (date and hour) and kwh; its hours are those that end.",
+    ),
+    (('IntervalBlock"',), "Green Button as JSON", "Download the XML."),
+)
+# How the first line of a text begins -> likewise.
+_TEXTS: Final = (
+    (re.compile(r"(UNA:|UNA\+|UNB\+)"), "an EDIFACT message (MSCONS)", _AS_CSV),
+    (
+        re.compile(r'"?HDR"?,"?ICP'),
+        "a consumption file of New Zealand's EIEP formats",
+        _AS_CSV,
+    ),
+    (
+        re.compile(r"ZHV\|"),
+        "a flow of the British Data Transfer Catalogue (such as D0010)",
+        _AS_CSV,
+    ),
+    (
+        re.compile(r"Identifiant PRM;"),
+        "a load curve of Enedis in average W",
+        "Write its energies with the columns meter_point_id,start,kwh: the W of 30 minutes are half"
+        " as many Wh. A column stamps says whether its times are start or end.",
+    ),
+    (
+        re.compile(r"CUPS;Fecha;Hora"),
+        "a consumption file of Spanish distributors",
+        "Write it with the columns CUPS,start,kwh: hour 1 of Hora is the one from 00:00 to 01:00.",
+    ),
+)
 _METER_READINGS: Final = re.compile(r"http://iec\.ch/TC57/20\d\d/MeterReadings#")
 _LOOKED_AT: Final = 4096
 _MOST_PREAMBLE_LINES: Final = 50
@@ -41,7 +114,13 @@ def refuse_foreign_bytes(data: bytes) -> None:
     """
     for signature, what in _SIGNATURES:
         if data.startswith(signature):
-            raise _foreign(what, _AS_CSV)
+            raise _foreign(what, _AS_BATCH if signature == b"PAR1" else _AS_CSV)
+    if _DLT645.match(data):
+        raise _foreign("a recording of DL/T 645 frames", _AS_CSV)
+    if _ORC.match(data):
+        raise _foreign("an ORC file", _AS_CSV)
+    if data[_TAR] == b"ustar":
+        raise _foreign("a TAR archive", "Send each of its files by itself.")
     for signature, what in _COMPRESSED:
         if data.startswith(signature):
             raise _foreign(f"compressed with {what}", "Decompress it, or compress it with gzip.")
@@ -89,13 +168,42 @@ def refuse_foreign_text(text: str) -> None:
             "Send MeterReadings in its namespace http://iec.ch/TC57/2011/MeterReadings#.",
         )
     if head.startswith("<"):
-        raise _foreign("a web page" if "<html" in lowered else "an XML document", _AS_CSV)
+        for mark, what, remedy in _XML:
+            if mark.lower() in lowered:
+                raise _foreign(what, remedy)
+        raise _foreign("an XML document", _AS_CSV)
     if head.startswith(("{", "[")):
-        raise _foreign("a JSON document", _AS_CSV)
-    if re.match(r'"?HDR"?,"?ICP', head):
-        raise _foreign("a consumption file of New Zealand's EIEP formats", _AS_CSV)
-    if head.startswith(("UNA:", "UNA+", "UNB+")):
-        raise _foreign("an EDIFACT message (MSCONS)", _AS_CSV)
+        refuse_foreign_json(head)
+        raise _foreign("a JSON document", _AS_BATCH)
+    for form, what, remedy in _TEXTS:
+        if form.match(head):
+            raise _foreign(what, remedy)
+
+
+def refuse_foreign_json(text: str) -> None:
+    """Refuse JSON of an interface that is known by its members.
+
+    Raises:
+        InvalidReadingsError: `readings.format`, naming what was recognised.
+    """
+    for members, what, remedy in _JSON:
+        if all(member in text[:_LOOKED_AT] for member in members):
+            raise _foreign(what, remedy)
+
+
+def refuse_foreign_archive(names: Sequence[str]) -> None:
+    """Refuse an archive that is no workbook, by the files in it.
+
+    Raises:
+        InvalidReadingsError: `readings.format`, naming what was recognised.
+    """
+    if any(name.startswith("xl/") for name in names):
+        return
+    if "content.xml" in names and "mimetype" in names:
+        raise _foreign("an OpenDocument file (ODS)", "Save it as XLSX or as CSV.")
+    if any(name.startswith("word/") for name in names):
+        raise _foreign("a Word document", _AS_CSV)
+    raise _foreign("a ZIP archive", "Send each of its files by itself, or compressed with gzip.")
 
 
 def preamble_lines(text: str) -> int:

@@ -96,7 +96,7 @@ from gridsecure.gateway.wide_days import POINT_MINUTES, WidePoints, lay_out_days
 from gridsecure.gateway.workbooks import SIGNATURE, read_workbook
 
 _ANYTHING: Final = Meaning(stamps=Stamps.END, meter_point_id="any")
-_SIGNATURE_BYTES: Final = 16
+_SIGNATURE_BYTES: Final = 512
 _HEAD_BYTES: Final = 256 << 10
 
 LAYOUT_NAMES: Final = (

@@ -19,6 +19,7 @@ from typing import Any, Final
 from python_calamine import CalamineError, CalamineWorkbook
 
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.foreign_files import refuse_foreign_archive
 from gridsecure.gateway.table_text import (
     TableText,
     check_expansion,
@@ -92,6 +93,7 @@ def _unfold(data: bytes) -> io.BytesIO:
         check_size(size)
         check_expansion(size, len(data))
         names = packed.namelist()
+        refuse_foreign_archive(names)
         # The library would read other kinds of workbook too, whose bounds nobody checks here.
         if "xl/workbook.xml" not in names or any(
             name == "content.xml" or name.endswith(".bin") for name in names

@@ -22,7 +22,7 @@ import pyarrow as pa
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.billing.registers import REGISTER
 from gridsecure.errors import InvalidReadingsError
-from gridsecure.gateway.foreign_files import is_meter_readings
+from gridsecure.gateway.foreign_files import is_meter_readings, refuse_foreign_json
 from gridsecure.gateway.formats import ReadingsFile, read_long_table, read_readings
 from gridsecure.gateway.ingestion.body_pieces import (
     BodyKind,
@@ -134,6 +134,7 @@ def _read_whole(data: bytes, source: Source, *, packed: int | None) -> ReadingsF
     if data[:64].lstrip()[:1] in (b"{", b"[") and not is_meter_readings(
         data[:_HEAD_BYTES].decode(errors="ignore")
     ):
+        refuse_foreign_json(data[:_HEAD_BYTES].decode(errors="ignore"))
         return _read_table(json_table(data, declared=source.unit), source)
     return _checked(_read(data, source, source.meaning), source)
 

@@ -89,6 +89,9 @@ def kind_of(first: bytes) -> BodyKind:
 
     Args:
         first: At least its first 256 KiB, without compression.
+
+    Raises:
+        InvalidReadingsError: It is JSON of an interface that is not read (`readings.format`).
     """
     start, text = first[:64].lstrip(), first[:_HEAD_BYTES].decode("utf-8-sig", errors="ignore")
     is_nem = foreign_files.is_nem12(text) or foreign_files.is_nem13(text)
@@ -96,6 +99,7 @@ def kind_of(first: bytes) -> BodyKind:
         return BodyKind(is_divisible=False)
     if start[:1] in (b"{", b"["):
         head = first[:_HEAD_BYTES]
+        foreign_files.refuse_foreign_json(text)
         members = {found.decode(errors="replace") for found in _MEMBER.findall(head)}
         of_columns = kind_of_columns(name_columns(sorted(members)).names)
         return replace(of_columns, is_json=True, is_list=_LIST.match(head) is not None)
