@@ -7,7 +7,8 @@ released one, and by name what differs.
 
 This is software's word and no hardware quote. It finds a machine that was given another release, a
 file that was edited and a library that was updated alone. Whoever controls a machine can run other
-code and report the digests of this one.
+code and report the digests of this one. Compiled files (`__pycache__`) are not measured: an
+interpreter believes one whose time fits, so whoever may write there is such a one.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def measure_build() -> BuildStatement:
         libraries = _needed(PRODUCT)
     except (OSError, PackageNotFoundError) as error:
         raise GridSecureError(
-            "The software cannot measure itself: a file of it or a library is missing.",
+            "The software cannot measure itself: a file or library of it is missing, or is a link.",
             reason="build.unreadable",
             remedy="Install the release again.",
         ) from error
@@ -95,6 +96,8 @@ def _files(packages: Iterable[str]) -> Iterator[tuple[str, Path]]:
         for place in map(Path, spec.submodule_search_locations):
             for path in place.rglob("*"):
                 name = path.relative_to(place)
+                if path.is_symlink():  # what it leads to would run, and not be measured
+                    raise FileExistsError(name)
                 if path.is_file() and _NOT_SOURCE not in name.parts:
                     yield f"{package}/{name.as_posix()}", path
 

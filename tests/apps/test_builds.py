@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +79,13 @@ def test_every_file_counts(product: Path, change: str) -> None:
     else:
         rules.rename(product / "other.toml")
     assert before.differing(measure_build()) == ["source"]
+
+
+def test_a_link_is_not_measured_and_does_not_pass(product: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (product / "more").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(GridSecureError, match=r"build\.unreadable"):
+        measure_build()
 
 
 def test_libraries_count_with_those_that_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,6 +205,17 @@ def test_nothing_is_sent_to_another_build(
                 http.post("/open", content=b"something secret")
             assert refused.value.reason == reason
     assert set(peer.asked) == {"/about"}
+
+
+def test_a_peer_that_says_nothing_holds_up_nobody(build: BuildStatement) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        own = OwnBuild(build, stated(build), MAKER.public_key)
+        with (
+            connecting(own)(f"http://127.0.0.1:{port}", None) as http,
+            pytest.raises(httpx.ReadTimeout),
+        ):
+            http.get("/open", timeout=0.2)
 
 
 def test_peers_are_asked_only_where_a_maker_is_pinned(build: BuildStatement) -> None:

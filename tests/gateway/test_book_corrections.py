@@ -283,3 +283,23 @@ def test_corrected_books_wait_for_a_second_person_and_hold_from_then_on(world):
     assert total_wh(world, home) == before * RATIO
     assert find_plan(world.zone, MONTH).books_revision < row.books, "what was issued stays"
     assert order(world, why="read again").books == number + 1
+
+
+def test_an_order_does_not_turn_the_month_back_to_older_books(world):
+    """It waits while a later one is approved and carried out."""
+    home, shop = homes(world)[0], shops(world)[0]
+    change(world, corrected_multiplier(world))
+    early = order(world).id
+    change(world, f"meter_point_id,valid_from,contracted_kva\n{shop},{MONTH}-01,160\n")
+    assert corrected(world).corrected == 2
+    total = total_wh(world, home)
+    for act in (
+        lambda: decide_order(
+            world.zone, early, approve=True, by=Author("bob", ""), at=world.clock()
+        ),
+        lambda: begin_order(world.zone, early, at=world.clock()),
+    ):
+        with pytest.raises(ConflictError, match=r"correction\.older-books"):
+            act()
+    decide_order(world.zone, early, approve=False, by=Author("bob", "late"), at=world.clock())
+    assert total_wh(world, home) == total

@@ -250,6 +250,7 @@ def test_a_forged_certificate_or_proof_is_refused(world: World) -> None:
     moved = "\n".join([*lines[:index], "index 0", *lines[index + 1 :]])
     for changes, reason in (
         ({"log_proof": ""}, "log.no-proof"),
+        ({"values_digest": "", "cells": []}, "log.no-proof"),
         ({"log_proof": "nonsense"}, "log.proof"),
         ({"log_proof": moved}, "log.inclusion"),
         ({"log_proof": proof.replace("extra ", "extra AAAA")}, "log.proof"),

@@ -13,7 +13,7 @@ from gridsecure.crypto import ed25519
 from gridsecure.errors import AuditBrokenError, InputError, SignatureError
 from gridsecure.offices.log_copies import LogCopy
 from gridsecure.offices.log_witness import cosign_checkpoint, prove_again, witness_log
-from gridsecure.transparency.checkpoints import open_checkpoint
+from gridsecure.transparency.checkpoints import open_checkpoint, read_checkpoint
 from gridsecure.transparency.inclusion_proofs import read_proof, verify_proof
 from gridsecure.transparency.log_policies import read_policy
 from gridsecure.transparency.notes import NoteKey, read_note, write_note
@@ -94,6 +94,18 @@ def test_another_tree_that_is_passed_around_is_an_alarm(log: Log, tmp_path: Path
         look(log, tmp_path / "regulator", told)
     assert len(list((tmp_path / "regulator" / "alarms").iterdir())) == 1
     other.engine.dispose()
+
+
+def test_nothing_of_a_log_that_raised_an_alarm_is_cosigned(log: Log, tmp_path: Path) -> None:
+    copy = look(log, tmp_path / "utility")
+    larger = SIGNER.sign(10**9, b"\1" * 32)
+    copy.keep_unproved(read_checkpoint(larger), larger)
+    with pytest.raises(AuditBrokenError, match=r"witness\.alarm"):
+        cosigned(copy, "utility")
+    with pytest.raises(AuditBrokenError, match=r"log\.truncated"):
+        look(log, tmp_path / "utility")
+    with pytest.raises(AuditBrokenError, match=r"witness\.alarm"):
+        cosigned(LogCopy(tmp_path / "utility"), "utility")
 
 
 def test_who_saw_nothing_cosigns_nothing(tmp_path: Path) -> None:

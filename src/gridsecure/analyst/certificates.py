@@ -88,9 +88,9 @@ def verify_certificate(
     release = verify_release(content, authority=authority)
     certificate = ReleaseCertificate.parse(envelope.body)
     # 3.
-    if not certificate.log_proof:
+    if not certificate.log_proof or not certificate.values_digest:
         raise AuditBrokenError(
-            "The certificate carries no proof that it is in the log.",
+            "The certificate carries no proof that all it says is in the log.",
             reason="log.no-proof",
             remedy="It is of a release before certificates had one. Its signature was good; ask "
             "the key authority for the entry that it names.",

@@ -313,12 +313,15 @@ def decide_order(
     Raises:
         NotFoundError: There is none of that number (`not-found.correction-order`).
         ConflictError: It is decided (`conflict.approval`), its correction is fixed
-            (`correction.fixed`), or who ordered it would approve it (`approval.same-person`).
+            (`correction.fixed`), it names older books than the month counts by
+            (`correction.older-books`), or who ordered it would approve it
+            (`approval.same-person`).
         InputError: It is rejected without a reason (`approval.reason`).
         AuditBrokenError: What would be approved is not what was handed in (`audit.version`).
     """
     if approve:
         _require_kept(zone, load_order(zone, number))
+        _refuse_older_books(zone, load_order(zone, number))
     with write_session(zone.engine) as session:
         row = _load(session, number)
         # Whoever fixes the correction asks for the order's state in a transaction too.
@@ -353,13 +356,15 @@ def begin_order(zone: GatewayZone, number: int, *, at: datetime) -> CorrectionFi
 
     Raises:
         NotFoundError: There is none of that number (`not-found.correction-order`).
-        ConflictError: It is rejected (`correction.rejected`), or waits for a second person
-            (`correction.pending`).
+        ConflictError: It is rejected (`correction.rejected`), waits for a second person
+            (`correction.pending`), or names older books than the month counts by
+            (`correction.older-books`).
     """
     row = load_order(zone, number)
     for plan in list_corrections(zone, row.month):
         if plan.files.order == number:
             return plan.files
+    _refuse_older_books(zone, row)
     if row.state not in (PENDING, APPROVED):
         raise ConflictError(
             "The order of this correction was rejected.",
@@ -379,6 +384,18 @@ def begin_order(zone: GatewayZone, number: int, *, at: datetime) -> CorrectionFi
             remedy="Ask another operator to approve it.",
         )
     return files
+
+
+def _refuse_older_books(zone: GatewayZone, row: CorrectionOrderRow) -> None:
+    """Refuse to turn a month back to books from before a correction of it that is fixed."""
+    newest = max((plan.files.books for plan in list_corrections(zone, row.month)), default=0)
+    if 0 < row.books < newest:
+        raise ConflictError(
+            "The month counts by later books than those of this order.",
+            reason="correction.older-books",
+            remedy="Reject this order. If the books are wrong once more, import what is right and "
+            "order another correction.",
+        )
 
 
 def _is_still_small(zone: GatewayZone, files: CorrectionFiles, *, at: datetime) -> bool:

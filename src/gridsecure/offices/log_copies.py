@@ -157,6 +157,10 @@ class LogCopy:
         kept = [self._read(self._unproved / name) for name in names if _NAME.fullmatch(name)]
         return [(_read_own(signed), signed) for signed in kept if signed is not None]
 
+    def has_alarms(self) -> bool:
+        """Whether anything was seen that does not fit, or that was not seen whole yet."""
+        return any((self.folder / "alarms").glob("*")) or bool(self.unproved())
+
     def drop_unproved(self, checkpoint: Checkpoint) -> None:
         """Forget a checkpoint that is proved now.
 

@@ -132,13 +132,22 @@ def cosign_checkpoint(copy: LogCopy, *, name: str, seed: bytes, at: int) -> byte
         at: POSIX time [s].
 
     Raises:
-        InputError: Nothing was seen yet (`witness.empty`).
+        InputError: Nothing was seen yet (`witness.empty`), or the copy is damaged (`witness.copy`).
+        AuditBrokenError: The log showed something that does not fit, or not whole
+            (`witness.alarm`).
     """
     if not copy.checkpoint:
         raise InputError(
             "No log was looked at yet.",
             reason="witness.empty",
             remedy="Look at it first: `gridsecure log witness`.",
+        )
+    if copy.has_alarms():
+        raise AuditBrokenError(
+            "The log has shown a checkpoint that does not fit, or not with all its tiles.",
+            reason="witness.alarm",
+            remedy="Cosign nothing of this log. Look at it again, and at alarms/ and unproved/ in "
+            "the folder of the copy; compare them with other witnesses.",
         )
     note = read_note(copy.checkpoint)
     line = cosign(note, name=name, seed=seed, at=at)

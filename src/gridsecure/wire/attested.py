@@ -59,7 +59,7 @@ class AttestedTransport(httpx.BaseTransport):
         origin = str(request.url.copy_with(raw_path=b"/"))
         with self._lock:
             if self._good_until.get(origin, float("-inf")) <= self._ticks():
-                self._check(request.url)
+                self._check(request)
                 self._good_until[origin] = self._ticks() + RECHECK_S
         return self._carrier.handle_request(request)
 
@@ -67,8 +67,10 @@ class AttestedTransport(httpx.BaseTransport):
         """Close what carries."""
         self._carrier.close()
 
-    def _check(self, url: httpx.URL) -> None:
-        asked = httpx.Request("GET", url.copy_with(raw_path=b"/about"))
+    def _check(self, request: httpx.Request) -> None:
+        about = request.url.copy_with(raw_path=b"/about")
+        # As long as the request itself may take: a peer that says nothing holds up nobody for good.
+        asked = httpx.Request("GET", about, extensions=request.extensions)
         answer = self._carrier.handle_request(asked)
         try:
             if answer.status_code != httpx.codes.OK:
