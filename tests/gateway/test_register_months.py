@@ -202,6 +202,8 @@ def test_an_hour_that_was_sent_sets_the_days_registers_aside(world):
     report = world.process()
     assert report.excluded == {}
     assert report.problems["compared"] == 1
+    # Of the column 反向无功总电能, one value a line.
+    assert report.problems["passed-over-reactive-fed-in"] == len(text.splitlines()) - 1
     assert report.estimated == 7
     rest = own[own["meter_point_id"] != name]
     assert stated(world, shops(world)[1:]) == oracle(world, rest)

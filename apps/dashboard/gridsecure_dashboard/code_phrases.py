@@ -166,6 +166,23 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "rule_kwh-decimal-comma": ("电量中的逗号含义不明", "A comma of two meanings"),
     "rule_kwh-thousands": ("电量中的小数点含义不明", "A point of two meanings"),
     "rule_kwh-scientific": ("电量为科学计数法", "Scientific notation"),
+    "rule_passed-over-reactive-fed-in": (
+        "不计费：反向无功电量",
+        "Not billed: reactive energy fed in",
+    ),
+    "rule_passed-over-reactive-part": ("不计费：其他无功电量", "Not billed: other reactive energy"),
+    "rule_passed-over-by-hours": ("不计费：分时段电量", "Not billed: energy by hours"),
+    "rule_passed-over-combined-energy": ("不计费：组合有功电量", "Not billed: combined energy"),
+    "rule_passed-over-demand": ("不计费：需量", "Not billed: demand"),
+    "rule_passed-over-register-faces": (
+        "不计费：时段之外的示值",
+        "Not billed: faces beside intervals",
+    ),
+    "rule_passed-over-daily-values": (
+        "不计费：时段之外的日电量",
+        "Not billed: days beside intervals",
+    ),
+    "rule_passed-over-other-quantity": ("不计费：其他量", "Not billed: other quantities"),
     "rule_power-part": ("功率折算的电量不是整瓦时", "A power that gives no whole Wh"),
     "rule_kwh-unit": ("电量单元格内带单位", "Unit in the cell"),
     # what goes wrong in this process

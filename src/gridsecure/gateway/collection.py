@@ -487,6 +487,8 @@ def collect(
         parts: The time that some of them have of the period; the others have all of it.
     """
     problems = Counter(problem.rule for source in sources for problem in source.problems)
+    for source in sources:
+        problems.update({f"passed-over-{name}": n for name, n in source.passed_over.items()})
     placed = frozenset(name for source in sources for name in source.placed)
     unfit = tuple(one for source in sources for one in source.problems if one.rule == UNFIT)
     readings = as_categories(join_readings([source.readings for source in sources]))
