@@ -145,6 +145,10 @@ class KeyNotice(Message):
 
     A key set belongs to one gateway. `generation` counts the key sets that this gateway has had of
     these parameters, from 1.
+
+    Args:
+        earlier_until: Platforms begin no upload under the earlier ones from then on, ISO 8601,
+            aware; empty, they do as long as those are not revoked.
     """
 
     kind: ClassVar[str] = "key-notice"
@@ -156,6 +160,7 @@ class KeyNotice(Message):
     public_key: Digest
     relinearisation_keys: Digest | None
     created_at: str
+    earlier_until: str = ""
 
 
 class KeyRevocation(Message):

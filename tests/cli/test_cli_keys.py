@@ -92,7 +92,9 @@ def test_a_custodian_lists_rotates_and_revokes(desk: Desk) -> None:
     tags = {desk.page().headers["ETag"]}
     assert [len(desk.page(limit=limit).json()) for limit in (3, 4, 100)] == [3, 4, 4]
     assert desk.page(limit=3).links.keys() == {"next"}
-    assert desk.run("rotate", first).exit_code == 0
+    assert "keys.until" in desk.run("rotate", first, "--until", "tomorrow").output
+    ended = desk.run("rotate", first, "--until", "2027-01-01T00:00:00+08:00")
+    assert "No upload under it begins" in ended.stdout, ended.output
     tags.add(desk.page().headers["ETag"])
     assert desk.run("rotate", first).exit_code != 0
     states = {one.notice.key_id: one.state for one in list_key_sets(zone)}

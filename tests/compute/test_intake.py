@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlmodel import select
 
 from gridsecure.compute import intake
-from gridsecure.compute.key_sets import install_key_set, read_known_keys
+from gridsecure.compute.key_sets import check_own_keys, install_key_set, read_known_keys
 from gridsecure.compute.tables import KeySetRow, RosterRow, UploadRow
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
@@ -31,7 +32,7 @@ from gridsecure.errors import (
 )
 from gridsecure.homomorphic.parameters import PARAMETER_SETS, REGISTER
 from gridsecure.homomorphic.secret_key import generate_key_set
-from gridsecure.messages import KeyNotice, Signed
+from gridsecure.messages import ColumnEntry, KeyNotice, Signed
 from gridsecure.store.database import write_session
 from gridsecure.store.log_tree import verify_log
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
@@ -84,6 +85,41 @@ def test_a_second_key_set_of_the_same_parameters_is_a_conflict(bare_grid):
             at=NOW,
         )
     assert refused.value.reason == "conflict.key-set"
+
+
+def test_nothing_begins_under_a_key_set_whose_time_is_over(grid):
+    """The notice of the next one says when; what was taken in before stays in."""
+    roster = max(grid.rosters, key=lambda roster: roster.manifest.slots)
+    taken, late = (grid.upload(roster, days=days) for days in (1, 2))
+    grid.deliver(taken)
+    (key_id, parameters) = next(
+        (column.key_id, column.parameters) for column in late.manifest.columns
+    )
+    following = generate_key_set(PARAMETER_SETS[parameters])
+    public, until = following.public, NOW + timedelta(days=7)
+    notice = KeyNotice.parse(grid.key_notice(following).body).model_copy(
+        update={"generation": 2, "earlier_until": until.isoformat()}
+    )
+    keys = tuple(key for key in (public.public_key, public.relinearisation_keys) if key)
+    signed = grid.sign(notice, key=grid.authority_key)
+    install_key_set(grid.platform_zone, signed, keys=keys, at=NOW)
+
+    def check(entries: list[ColumnEntry], at: datetime) -> None:
+        with write_session(grid.platform_zone.engine) as session:
+            gateway = grid.gateway_key.public_key.thumbprint
+            check_own_keys(session, entries, gateway=gateway, at=at)
+
+    entries = [column for column in late.manifest.columns if column.key_id == key_id]
+    check(entries, until - timedelta(microseconds=1))
+    with pytest.raises(KeyMismatchError) as refused:
+        check(entries, until)
+    assert refused.value.reason == "keys.ended"
+    check([entry.model_copy(update={"key_id": public.key_id}) for entry in entries], until)
+    with pytest.raises(KeyMismatchError) as begun:
+        intake.begin_upload(grid.platform_zone, late.message, at=until)
+    assert begun.value.reason == "keys.ended"
+    again = intake.begin_upload(grid.platform_zone, taken.message, at=until)
+    assert again.state == "committed"
 
 
 @pytest.mark.parametrize("signer", ["gateway", "platform", "stranger"])

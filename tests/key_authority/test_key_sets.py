@@ -15,6 +15,8 @@ import pytest
 from gridsecure.errors import (
     AuthenticityError,
     ConflictError,
+    GridSecureError,
+    InputError,
     KeyMismatchError,
     NotFoundError,
     StorageError,
@@ -48,7 +50,7 @@ from tests.authority_simulator import (
     settlement,
     signed_log,
 )
-from tests.custodians import KEK, keys_of
+from tests.custodians import KEK, keys_of, unlock
 from tests.grid_simulator import NOW, GridSimulator, grid_keys, registry
 from tests.held_policy import POLICY
 from tests.vault_services import RunningVault, running_vault, vault_settings
@@ -219,6 +221,39 @@ def test_rotated_and_revoked(tmp_path: Path, grid: GridSimulator) -> None:
     revoke_key_set(zone, second.key_id, actor="kate", at=NOW)
     assert [notice.generation for notice in asked(zone, grid, REGISTER.name)] == [3]
     zone.engine.dispose()
+
+
+def test_rotated_with_an_end(tmp_path: Path, grid: GridSimulator) -> None:
+    """A rotation that was cut short is done to its end by the same order, and its date holds."""
+    vault = own_vault(tmp_path, grid_keys().authority)
+    zone = zone_with(vault, tmp_path)
+    (first,) = asked(zone, grid, REGISTER.name)
+    until = NOW + timedelta(days=14)
+    order = {"actor": "kate", "at": NOW}
+    with pytest.raises(InputError) as past:
+        rotate_key_set(zone, first.key_id, **order, until=NOW)
+    assert past.value.reason == "keys.until"
+    vault.key_lock.lock()
+    with pytest.raises(GridSecureError) as locked:
+        rotate_key_set(zone, first.key_id, **order, until=until)
+    assert locked.value.reason == "vault.locked"
+    assert [one.state for one in list_key_sets(zone)] == ["in-force"], "nothing was done"
+    unlock(vault.key_lock, tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gridsecure.key_authority.checker.key_sets.advance", killed)
+        with pytest.raises(KeyboardInterrupt):
+            rotate_key_set(zone, first.key_id, **order, until=until)
+    assert [one.state for one in list_key_sets(zone)] == ["in-force", "in-force"]
+    (given,) = asked(zone, grid, REGISTER.name)
+    assert (given.generation, given.earlier_until) == (2, until.isoformat())
+    again = rotate_key_set(zone, first.key_id, **order, until=until + timedelta(days=1))
+    assert KeyNotice.parse(again.body) == given, "it was said once"
+    assert [one.state for one in list_key_sets(zone)] == ["retired", "in-force"]
+    zone.engine.dispose()
+
+
+def killed(*_: object, **__: object) -> bool:
+    raise KeyboardInterrupt
 
 
 def column_entry(notice: KeyNotice) -> ColumnEntry:

@@ -30,6 +30,7 @@ from gridsecure.errors import (
     AuthenticityError,
     ConflictError,
     GridSecureError,
+    InputError,
     InvalidMessageError,
     StorageError,
 )
@@ -53,6 +54,7 @@ from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.messages import Signed
+from gridsecure.month_texts import read_moment
 from gridsecure.policy.packs import load_policy
 from gridsecure.released_values import SignedCertificate
 from gridsecure.store.database import open_database
@@ -186,9 +188,25 @@ def _listed(one: key_sets.KeptKeySet) -> KeySetListed:
 
 
 @router.post("/gateway-key-sets/{key_id}/rotate", tags=["keys"])
-def rotate_key_set(key_id: str, keeper: Keeper, state: State) -> Signed:
+def rotate_key_set(
+    key_id: str,
+    keeper: Keeper,
+    state: State,
+    until: Annotated[
+        str, Query(description="When platforms begin no more uploads under it; ISO 8601.")
+    ] = "",
+) -> Signed:
     """Retire a key set in force; the signed notice of the one that takes its place."""
-    return key_sets.rotate_key_set(state.zone, key_id, actor=keeper.subject, at=state.clock())
+    end = read_moment(until)
+    if until and end is None:
+        raise InputError(
+            "The end of a key set is no moment with an offset.",
+            reason="keys.until",
+            remedy="Write it as 2026-12-31T00:00:00+08:00.",
+        )
+    return key_sets.rotate_key_set(
+        state.zone, key_id, actor=keeper.subject, at=state.clock(), until=end
+    )
 
 
 @router.post("/gateway-key-sets/{key_id}/revoke", tags=["keys"])

@@ -68,11 +68,18 @@ def rotate(
     identity: IdentityUrlOption,
     authority: AuthorityUrlOption,
     key: KeyOption,
+    until: Annotated[
+        str,
+        typer.Option(help="When platforms begin no more uploads under it, with an offset."),
+    ] = "",
 ) -> None:
     """Retire a key set in force; the gateway is given the next one when it asks."""
     with online.person(identity, key=key, services={"authority": authority}) as call:
-        call("authority", "POST", f"/gateway-key-sets/{key_id}/rotate")
+        path = f"/gateway-key-sets/{key_id}/rotate"
+        call("authority", "POST", path, params={"until": until} if until else {})
     typer.echo(f"Key set {key_id} is retired; what is under it can still be billed and corrected.")
+    if until:
+        typer.echo(f"No upload under it begins from {until} on.")
 
 
 @keys_app.command()

@@ -94,7 +94,8 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
             number.
         NotFoundError: The roster is not registered.
         KeyMismatchError: A column is under no key set of this gateway, or under a revoked one
-            (`ciphertext.key-id`, `keys.gateway`, `keys.revoked`).
+            (`ciphertext.key-id`, `keys.gateway`, `keys.revoked`), or one that a later one
+            replaced by now (`keys.ended`).
         ConflictError: The roster and period have another upload, or the upload it corrects has
             another correction (`correction.fork`).
         InputError: It is no correction of what it names (`correction.*`), of another year than its
@@ -118,7 +119,7 @@ def begin_upload(zone: PlatformZone, envelope: Signed, *, at: datetime) -> Uploa
         # A correction is pinned to members that are billed, and a day to those of the days before.
         if claims is not None and not is_seated_by_day(session, claims):
             refuse_revoked(session, roster)
-        check_own_keys(session, manifest.columns, gateway=manifest.gateway_id)
+        check_own_keys(session, manifest.columns, gateway=manifest.gateway_id, at=at)
     with note_refusals(zone, envelope, manifest, at=at):
         admit_correction(zone, envelope, manifest, roster=roster)
         claim_sequence(zone, manifest, digest=envelope.digest, at=at)

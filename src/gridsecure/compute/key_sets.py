@@ -18,6 +18,7 @@ from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import KeyMismatchError
 from gridsecure.messages import ColumnEntry, KeyNotice, KeyRevocation, Signed, open_message
+from gridsecure.month_texts import read_moment
 from gridsecure.plans.key_ring import KeyRing, KnownKeys, load_key_set
 from gridsecure.store.database import read_session
 from gridsecure.store.rows import find, find_many
@@ -92,17 +93,36 @@ def list_revoked_key_ids(session: Session) -> frozenset[str]:
     return frozenset(session.exec(select(KeyRevocationRow.key_id)))
 
 
-def check_own_keys(session: Session, columns: list[ColumnEntry], *, gateway: str) -> None:
-    """Refuse columns under anything but usable key sets of their gateway.
+def check_own_keys(
+    session: Session, columns: list[ColumnEntry], *, gateway: str, at: datetime
+) -> None:
+    """Refuse new columns under anything but usable key sets of their gateway.
 
     Raises:
-        KeyMismatchError: As `KeyRing.check`.
+        KeyMismatchError: As `KeyRing.check`, or a key set ended by now (`keys.ended`).
     """
     named = sorted({column.key_id for column in columns})
     found = find_many(session, KeySetRow, named, by="key_id")
     revoked = find_many(session, KeyRevocationRow, named, by="key_id")
     known = KnownKeys(_notices(found.values()), frozenset(revoked))
     KeyRing(known, _no_object).check(columns, gateway=gateway)
+    own = select(KeySetRow).where(KeySetRow.gateway_id == gateway)
+    later = _notices(session.exec(own))
+    for notice in known.notices:
+        if any(_has_ended(notice, by=one, at=at) for one in later):
+            raise KeyMismatchError(
+                "A column is encrypted under a key set whose time is over.",
+                reason="keys.ended",
+                remedy="Ask the key authority for the key set in force and encrypt the readings "
+                "anew.",
+            )
+
+
+def _has_ended(notice: KeyNotice, *, by: KeyNotice, at: datetime) -> bool:
+    """Whether a later key set of the same parameters said that nothing more begins under this."""
+    until = read_moment(by.earlier_until)
+    is_later = by.parameters == notice.parameters and by.generation > notice.generation
+    return is_later and until is not None and at >= until
 
 
 def _notices(rows: Iterable[KeySetRow]) -> tuple[KeyNotice, ...]:

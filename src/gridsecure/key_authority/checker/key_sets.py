@@ -26,7 +26,7 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from gridsecure.credentials.seats import verify_gateway
-from gridsecure.errors import ConflictError, GridSecureError, UnknownMeterError
+from gridsecure.errors import ConflictError, GridSecureError, InputError, UnknownMeterError
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import find_parameters
 from gridsecure.key_authority.checker.tables import KeyRevocationRow, KeySetRow
@@ -150,12 +150,18 @@ def _rows(gateway: str) -> SelectOfScalar[KeySetRow]:
     return rows.where(KeySetRow.gateway == gateway) if gateway else rows
 
 
-def rotate_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime) -> Signed:
-    """Retire a key set and generate the next one.
+def rotate_key_set(
+    zone: AuthorityZone, key_id: str, *, actor: str, at: datetime, until: datetime | None = None
+) -> Signed:
+    """Generate the next key set and retire this one.
+
+    The next one is made and published first, so that its notice says when the earlier ones end
+    whatever happens between; asked again, the same is done to its end.
 
     Args:
         key_id: The key set in force.
         actor: Who ordered it.
+        until: Platforms begin no upload under it from then on; None, they do until it is revoked.
 
     Returns:
         The notice of the key set that takes its place.
@@ -163,19 +169,35 @@ def rotate_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime
     Raises:
         NotFoundError: There is no such key set (`not-found.key-set`).
         ConflictError: It is not in force (`conflict.key-set-state`).
-        GridSecureError: The vault is down, or cannot keep a key set; then the gateway is given
-            one when it asks.
+        InputError: It is to end before now (`keys.until`).
+        GridSecureError: The vault is down or locked, or cannot keep a key set; nothing was done.
     """
-    with write_session(zone.engine) as session:
+    if until is not None and until <= at:
+        raise InputError(
+            "A key set cannot end in the past.",
+            reason="keys.until",
+            remedy="Name a moment that leaves the gateway time for what it has encrypted already.",
+        )
+    with read_session(zone.engine) as session:
         kept = _kept(load_row(session, KeySetRow, key_id=key_id))
+    if kept.state != IN_FORCE:
+        raise _not_in_force(kept)
+    place = (kept.notice.gateway, kept.notice.parameters, kept.notice.generation + 1)
+    envelope = _generate(zone, place, at=at, until=until)
+    with write_session(zone.engine) as session:
         if not advance(session, KeySetRow, source=IN_FORCE, target=RETIRED, key_id=key_id):
-            raise ConflictError(
-                f"The key set is {kept.state}; only one in force can be rotated.",
-                reason="conflict.key-set-state",
-                remedy="List the gateway's key sets and name the one in force.",
-            )
-        _enter(session, "key-set.retired", kept.notice, actor=actor, at=at)
-    return _in_force(zone, kept.notice.gateway, kept.notice.parameters, at=at)
+            raise _not_in_force(_kept(load_row(session, KeySetRow, key_id=key_id)))
+        ends = {} if until is None else {"until": until.isoformat()}
+        _enter(session, "key-set.retired", kept.notice, actor=actor, at=at, **ends)
+    return envelope
+
+
+def _not_in_force(kept: KeptKeySet) -> ConflictError:
+    return ConflictError(
+        f"The key set is {kept.state}; only one in force can be rotated.",
+        reason="conflict.key-set-state",
+        remedy="List the gateway's key sets and name the one in force.",
+    )
 
 
 def revoke_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime) -> Signed:
@@ -267,7 +289,7 @@ def _in_force(zone: AuthorityZone, gateway: str, parameters: str, *, at: datetim
     earlier = [
         one for one in list_key_sets(zone, gateway=gateway) if one.notice.parameters == parameters
     ]
-    for one in earlier:
+    for one in reversed(earlier):  # for a moment of a rotation two are in force
         if one.state == IN_FORCE:
             return one.envelope
         if one.state == SUSPENDED:
@@ -279,21 +301,38 @@ def _in_force(zone: AuthorityZone, gateway: str, parameters: str, *, at: datetim
             )
     # The generation names the key set before it is made: whoever asks at the same moment, and
     # whoever asks again after a crash between the key file and its notice, gets this very one.
-    generation = len(earlier) + 1
+    return _generate(zone, (gateway, parameters, len(earlier) + 1), at=at)
+
+
+def _generate(
+    zone: AuthorityZone,
+    place: tuple[str, str, int],
+    *,
+    at: datetime,
+    until: datetime | None = None,
+) -> Signed:
+    """Have the vault make the key set of a place, or find it, and publish it."""
+    gateway, parameters, generation = place
     order = KeyOrder(
         gateway=gateway, parameters=parameters, generation=generation, created_at=at.isoformat()
     )
     key_set = zone.vault.create_key_set(sign_message(order, key=zone.signing_key))
-    return publish_key_set(zone, key_set, place=(gateway, generation), at=at)
+    return publish_key_set(zone, key_set, place=(gateway, generation), at=at, until=until)
 
 
 def publish_key_set(
-    zone: AuthorityZone, key_set: PublicKeySet, *, place: tuple[str, int], at: datetime
+    zone: AuthorityZone,
+    key_set: PublicKeySet,
+    *,
+    place: tuple[str, int],
+    at: datetime,
+    until: datetime | None = None,
 ) -> Signed:
     """Sign the notice of a key set and keep it; where another process came first, return its.
 
     Args:
         place: The gateway whose it is, and its generation.
+        until: When the gateway's earlier ones of these parameters end, if they do.
     """
     (gateway, generation), parameters = place, key_set.parameters
     relinearisation = None
@@ -308,6 +347,7 @@ def publish_key_set(
         public_key=zone.objects.put(key_set.public_key),
         relinearisation_keys=relinearisation,
         created_at=at.isoformat(),
+        earlier_until="" if until is None else until.isoformat(),
     )
     envelope = sign_message(notice, key=zone.signing_key)
     row = KeySetRow(
