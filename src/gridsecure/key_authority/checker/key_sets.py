@@ -187,7 +187,8 @@ def rotate_key_set(
     with write_session(zone.engine) as session:
         if not advance(session, KeySetRow, source=IN_FORCE, target=RETIRED, key_id=key_id):
             raise _not_in_force(_kept(load_row(session, KeySetRow, key_id=key_id)))
-        ends = {} if until is None else {"until": until.isoformat()}
+        told = KeyNotice.parse(envelope.body).earlier_until  # as it was said first
+        ends = {"until": told} if told else {}
         _enter(session, "key-set.retired", kept.notice, actor=actor, at=at, **ends)
     return envelope
 
@@ -349,17 +350,7 @@ def publish_key_set(
         created_at=at.isoformat(),
         earlier_until="" if until is None else until.isoformat(),
     )
-    envelope = sign_message(notice, key=zone.signing_key)
-    row = KeySetRow(
-        key_id=notice.key_id,
-        gateway=gateway,
-        parameters=parameters.name,
-        generation=generation,
-        digest=envelope.digest,
-        message=envelope.model_dump_json(),
-        state=IN_FORCE,
-        at=at,
-    )
+    row = _in_force_row(notice, sign_message(notice, key=zone.signing_key), at=at)
     try:
         is_new = keep_once(zone.engine, row)
     except ConflictError:  # signed by another process a moment before: theirs is the notice
@@ -368,6 +359,19 @@ def publish_key_set(
         if is_new:
             _enter(session, "key-set.published", notice, actor="key-authority", at=at)
         return load_row(session, KeySetRow, key_id=notice.key_id).envelope
+
+
+def _in_force_row(notice: KeyNotice, envelope: Signed, *, at: datetime) -> KeySetRow:
+    return KeySetRow(
+        key_id=notice.key_id,
+        gateway=notice.gateway,
+        parameters=notice.parameters,
+        generation=notice.generation,
+        digest=envelope.digest,
+        message=envelope.model_dump_json(),
+        state=IN_FORCE,
+        at=at,
+    )
 
 
 def _enter(
