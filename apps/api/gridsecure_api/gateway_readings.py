@@ -26,6 +26,7 @@ from gridsecure.gateway.ingestion.batches import (
     BatchName,
     TakenIn,
     batch_folder,
+    find_batch,
     find_gaps,
     list_batches,
     list_rejected,
@@ -35,6 +36,7 @@ from gridsecure.gateway.ingestion.batches import (
 from gridsecure.gateway.ingestion.notices import list_notices, notices_revision
 from gridsecure.gateway.ingestion.sources import ROLE, Source, find_source
 from gridsecure.gateway.ingestion.spooled_bodies import HELD_BYTES, SpooledBody
+from gridsecure.gateway.ingestion.stored_readings import RejectedRow
 from gridsecure.gateway.tables import BatchRow, QueuedBatchRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import Signed
@@ -268,23 +270,28 @@ def read_rejected(
 
     In the order of the batch, page by page; without energies.
     """
-    rows, after = list_rejected(intake.zone, asked, source=name, batch_id=batch_id)
-    shown = [
-        RejectedReading(
-            number=row.number,
-            meter_point_id=row.meter_point_id,
-            start=row.start.isoformat(),
-            rule=row.rule,
-        ).model_dump_json()
-        for row in rows
-    ]
+    batch = find_batch(intake.zone, source=name, batch_id=batch_id)
+
+    def read(_session: Session) -> tuple[list[str], int | None]:
+        rows, after = list_rejected(intake.zone, batch, asked)
+        return [_rejected(row) for row in rows], after
+
     return answer_page(
         request,
         intake.zone.engine,
-        revision=lambda _session: shown,
-        read=lambda _session: (shown, after),
+        revision=lambda _session: batch.digest,  # a batch stays as it was taken in
+        read=read,
         write=join_texts,
     )
+
+
+def _rejected(row: RejectedRow) -> str:
+    return RejectedReading(
+        number=row.number,
+        meter_point_id=row.meter_point_id,
+        start=row.start.isoformat(),
+        rule=row.rule,
+    ).model_dump_json()
 
 
 @router.get("/sources/{name}/gaps", dependencies=visible)

@@ -583,7 +583,7 @@ def load_batch(zone: GatewayZone, *, source: str, batch_id: str) -> TakenIn:
     Raises:
         NotFoundError: The source sent none of that id (`not-found.batch`).
     """
-    row = _find_batch(zone, source, batch_id)
+    row = find_batch(zone, source=source, batch_id=batch_id)
     receipt = BatchReceipt.parse(row.envelope.body)
     months = {
         month: batch_state(row, find_plan(zone, month), corrected=corrected_until(zone, month))
@@ -593,15 +593,13 @@ def load_batch(zone: GatewayZone, *, source: str, batch_id: str) -> TakenIn:
 
 
 def list_rejected(
-    zone: GatewayZone, asked: PageAsked, *, source: str, batch_id: str
+    zone: GatewayZone, row: BatchRow, asked: PageAsked
 ) -> tuple[list[RejectedRow], int | None]:
     """Readings of a batch that a rule rejects, page by page; as many as its receipt counts.
 
     Raises:
-        NotFoundError: The source sent none of that id (`not-found.batch`).
         StorageError: The batch's file is gone or was altered (`storage.read`).
     """
-    row = _find_batch(zone, source, batch_id)
     if not BatchReceipt.parse(row.envelope.body).rejected:
         return [], None
     found = find_rejected(locate_batch(zone, row), after=asked.after, limit=asked.limit + 1)
@@ -609,7 +607,12 @@ def list_rejected(
     return page, page[-1].number if len(found) > asked.limit else None
 
 
-def _find_batch(zone: GatewayZone, source: str, batch_id: str) -> BatchRow:
+def find_batch(zone: GatewayZone, *, source: str, batch_id: str) -> BatchRow:
+    """A batch that was taken in.
+
+    Raises:
+        NotFoundError: The source sent none of that id (`not-found.batch`).
+    """
     with read_session(zone.engine) as session:
         row = find(session, BatchRow, source=source, batch_id=batch_id)
     if row is None:
