@@ -132,7 +132,7 @@ def fill_corrections(to: Connection, size: Size) -> None:
     fill(to, tables.CorrectionPlanRow, n, **corrected, **kept, number=1, until_batch=0)
     why = {"person": "op", "reason": "read on site", "approver": "", "decision": "", "at": AT}
     of = {"readings": name("file", n), "tariffs": "", "rules": ""}
-    of |= {"intervals": 1, "meter_points": 1}
+    of |= {"books": 0, "intervals": 1, "meter_points": 1}
     when = {"month": corrected["month"], "state": "applied", "revision": n + 1}
     fill(to, tables.CorrectionOrderRow, n, **why, **of, **when)
 
