@@ -9,7 +9,9 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from hypothesis import given, settings
@@ -28,6 +30,7 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.homomorphic.parameters import INTERVAL, REGISTER
+from gridsecure.homomorphic.secret_key import SecretKeySet
 from gridsecure.key_authority.packages import KeyOrder, LockOrder
 from gridsecure.key_authority.vault.ceremony import finish, init_vault
 from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
@@ -94,6 +97,10 @@ class Room:
     def give(self, name: str, **given: object) -> VaultStatus:
         return VaultStatus.parse(self.vault.give_share(self.answer(name, **given)).body)
 
+    def unlock(self, *names: str) -> None:
+        for name in names or NAMES[:2]:
+            self.give(name)
+
     @property
     def status(self) -> VaultStatus:
         return VaultStatus.parse(self.vault.status().body)
@@ -149,7 +156,8 @@ def test_it_locks_when_it_is_told_and_when_it_starts_anew(room: Room) -> None:
         for name in NAMES[:2]:
             room.give(name)
         assert room.use_key()
-        kek = room.vault.key_lock.kek()
+        with room.vault.key_lock.use() as kek:
+            pass
         forget()
         assert room.reason(room.use_key) == "vault.locked"
         assert room.vault._opened == {}
@@ -162,9 +170,43 @@ def test_it_locks_when_it_is_told_and_when_it_starts_anew(room: Room) -> None:
 def test_a_locked_vault_overwrites_its_key(room: Room) -> None:
     for name in NAMES[:2]:
         room.give(name)
-    kek = room.vault.key_lock.kek()
+    with room.vault.key_lock.use() as kek:
+        pass
     room.vault.key_lock.lock()
     assert kek == bytes(KEK_BYTES)
+
+
+@pytest.mark.parametrize("look", ["status", "lock_in_time", "key_lock.status", "key_lock.lock"])
+def test_a_key_is_not_overwritten_while_something_is_sealed_under_it(
+    room: Room, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    """The vault's time ends, and somebody looks, while a key set is being generated."""
+    room.unlock()
+    looking: list[Thread] = []
+
+    def slow(_parameters: object) -> SecretKeySet:
+        room.now += timedelta(hours=HOURS)
+        looking.append(Thread(target=attrgetter(look)(room.vault)))
+        looking[0].start()
+        looking[0].join(timeout=0.3)
+        return grid_keys().secret[REGISTER.name]
+
+    monkeypatch.setattr("gridsecure.key_authority.vault.custody.generate_key_set", slow)
+    key_id = room.use_key()
+    looking[0].join()
+    kept = open_key_set(keys_of(room.folder), place_of(REGISTER.name), kek=KEK)
+    assert kept.public.key_id == key_id
+    assert (room.status.state, room.vault._opened) == ("locked", {})
+
+
+def test_whoever_finds_the_time_over_has_opened_key_sets_forgotten(room: Room) -> None:
+    keep_grid_keys(room.folder)
+    room.unlock()
+    assert room.use_key()
+    assert room.vault._opened
+    room.now += timedelta(hours=HOURS)
+    room.vault.key_lock.status()
+    assert room.vault._opened == {}
 
 
 def test_nobody_but_the_checker_locks_it(room: Room) -> None:
@@ -354,7 +396,8 @@ def test_a_custodian_leaves(room: Room) -> None:
     assert told.uncollected == ["anna", "bert", "dora"]
     assert not before.exists(), "what the old key opens is gone"
     assert room.use_key() == grid_keys().secret[REGISTER.name].public.key_id
-    assert room.vault.key_lock.kek() != KEK
+    with room.vault.key_lock.use() as kek:
+        assert kek != KEK
     fetched = room.vault.hand_out_share("dora")
     assert open_share(fetched, key=custodian_key("dora")).number == 3
     assert room.reason(lambda: room.vault.hand_out_share("cleo")) == "not-found.share"
@@ -422,6 +465,8 @@ def test_a_splitting_that_a_full_disk_stops(room: Room, monkeypatch: pytest.Monk
     assert read_splitting(room.folder) == before
     assert sorted(keys_of(room.folder).iterdir()) == files
     assert [path.name for path in room.folder.glob("keys-*")] == [keys_of(room.folder).name]
+    assert room.reason(room.use_key) == "vault.locked", "they agreed to split, not to unlock"
+    room.unlock()
     assert room.use_key()
 
 
@@ -429,11 +474,89 @@ def full_disk(_descriptor: int) -> None:
     raise OSError(28, "No space left on device")
 
 
+@dataclass
+class AfterRename:
+    """A disk, or somebody at the keyboard, that stops what follows a replaced splitting."""
+
+    folder: Path
+    error: BaseException
+
+    def __post_init__(self) -> None:
+        self.before = self.named()
+
+    def named(self) -> str | None:
+        path = self.folder / "splitting.json"
+        return path.read_text() if path.exists() else None
+
+    def __call__(self, _descriptor: int) -> None:
+        if self.named() != self.before:
+            raise self.error
+
+
+def test_a_splitting_in_force_that_the_disk_did_not_confirm(
+    room: Room, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The file was replaced, then the folder could not be synchronised: the new one counts."""
+    keep_grid_keys(room.folder)
+    old = keys_of(room.folder)
+    everybody = [custodian(name) for name in ("anna", "bert", "dora")]
+    room.give("anna", split=(everybody, 2))
+    answer = room.answer("bert", split=(everybody, 2))
+    with monkeypatch.context() as patch:
+        stop = AfterRename(room.folder, OSError(5, "Input/output error"))
+        patch.setattr("gridsecure.whole_files.os.fsync", stop)
+        told = VaultStatus.parse(room.vault.give_share(answer).body)
+    assert (told.state, told.uncollected) == ("unlocked", ["anna", "bert", "dora"])
+    assert old.exists(), "until the new one is sure to be on the disk"
+    assert "old keys are left" in caplog.text
+    assert room.use_key()
+    finish(room.folder)
+    assert list(room.folder.glob("keys-*")) == [keys_of(room.folder)] != [old]
+    room.start()
+    room.unlock("anna", "dora")
+    assert room.use_key() == grid_keys().secret[REGISTER.name].public.key_id
+
+
+def test_a_splitting_in_force_that_was_interrupted(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_grid_keys(room.folder)
+    everybody = [custodian(name) for name in NAMES]
+    room.give("anna", split=(everybody, 2))
+    answer = room.answer("bert", split=(everybody, 2))
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "gridsecure.whole_files.os.fsync", AfterRename(room.folder, KeyboardInterrupt())
+        )
+        with pytest.raises(KeyboardInterrupt):
+            room.vault.give_share(answer)
+    finish(room.folder)
+    room.start()
+    room.unlock()
+    assert room.use_key() == grid_keys().secret[REGISTER.name].public.key_id
+
+
+def test_an_older_splitting_restored_alone_destroys_nothing(room: Room, tmp_path: Path) -> None:
+    keep_grid_keys(room.folder)
+    older = (room.folder / "splitting.json").read_bytes()
+    split_anew(room, *NAMES)
+    current = keys_of(room.folder)
+    newer = (room.folder / "splitting.json").read_bytes()
+    (room.folder / "splitting.json").write_bytes(older)
+    assert room.reason(lambda: finish(room.folder)) == "vault.splitting"
+    assert len(list(list_key_files(current))) == len(grid_keys().secret)
+    (room.folder / "splitting.json").write_bytes(newer)
+    own = room.folder / "keys-of-mine"  # a name that the vault does not give
+    own.mkdir()
+    finish(room.folder)
+    assert own.exists()
+
+
 def test_a_splitting_killed_before_and_after_it_was_in_force(room: Room, tmp_path: Path) -> None:
     """What a killed process leaves is put right at the next start."""
     keep_grid_keys(room.folder)
     old = keys_of(room.folder)
-    shutil.copytree(old, room.folder / "keys-half", dirs_exist_ok=True)  # killed before
+    shutil.copytree(old, room.folder / f"keys-{'0' * 32}", dirs_exist_ok=True)  # killed before
     finish(room.folder)
     assert list(room.folder.glob("keys-*")) == [old]
     copy = tmp_path / "copy"
@@ -443,6 +566,20 @@ def test_a_splitting_killed_before_and_after_it_was_in_force(room: Room, tmp_pat
     finish(room.folder)
     assert list(room.folder.glob("keys-*")) == [keys_of(room.folder)]
     assert room.use_key()
+
+
+def test_a_disk_that_is_full_at_unlocking_does_not_refuse_the_share(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That sealed shares are handed out no more is a tidying-up: it waits for the next time."""
+    room.give("anna")
+    answer = room.answer("bert")
+    with monkeypatch.context() as patch:
+        patch.setattr("gridsecure.whole_files.os.fsync", full_disk)
+        told = VaultStatus.parse(room.vault.give_share(answer).body)
+    assert (told.state, told.uncollected) == ("unlocked", list(NAMES))
+    room.unlock()
+    assert room.status.uncollected == []
 
 
 # --- the first key, and folders of earlier releases -----------------------------------------------

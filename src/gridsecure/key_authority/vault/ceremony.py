@@ -5,22 +5,27 @@
 3. what was sealed under the old key is overwritten and removed, and so is a key file of releases
    before there were custodians.
 
-Killed before step 2, the vault is as it was; after it, the next start ends step 3. The key is a new
-one each time. Under the old one a custodian who left, and any other's old share, open old backups
+Killed before step 2, the vault is as it was; after it, the next start ends step 3. What the file
+names is never removed, also where an error came after the file had been replaced: whether the new
+splitting is in force is read from the file, and not from the error. The key is a new one each time.
+ Under the old one a custodian who left, and any other's old share, open old backups
 and nothing that is sealed from now on.
 """
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from re import fullmatch
+from typing import Final
 
 from gridsecure.crypto.envelope import Kek
 from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.errors import ConflictError, StorageError
+from gridsecure.errors import ConflictError, GridSecureError, StorageError
 from gridsecure.key_authority.vault.key_files import (
     destroy_file,
     list_key_files,
@@ -40,6 +45,9 @@ from gridsecure.messages import Signed
 from gridsecure.vault_messages import Custodian, Splitting
 from gridsecure.whole_files import sweep_drafts, sync_folder
 from gridsecure.zone_keys import load_signing_key
+
+_KEYS_FOLDER: Final = r"keys-[0-9a-f]{32}"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +105,31 @@ def init_vault(
 def split_anew(lock: KeyLock, order: SplitOrder, *, folder: Path, created_at: datetime) -> None:
     """Split a new key among custodians that those of the old one agreed to.
 
-    The vault stays open until its time is over. Shares are handed out by `KeyLock.splitting`.
+    The vault stays open until its time is over. Shares are handed out by `KeyLock.splitting`. Where
+    what is old cannot be removed, the next start does it: the new splitting is in force all the
+    same.
 
     Args:
         folder: The vault's own.
 
     Raises:
-        InputError, InvalidMessageError: As `check_custodians`.
-        StorageError, EnvelopeError: The old splitting stays in force.
+        InputError, InvalidMessageError: As `check_custodians`. The vault is locked.
+        StorageError, EnvelopeError: The old splitting stays in force. The vault is locked.
     """
-    new = split_key(
-        order.custodians, needed=order.needed, vault_key=lock.key, created_at=created_at
-    )
-    source, old = lock.keys_folder, lock.kek()
-    lock.replace(
-        new.kek, by=lambda: _put_in_force(folder, new, key=lock.key, source=source, old=old)
-    )
-    finish(folder)
+    try:
+        new = split_key(
+            order.custodians, needed=order.needed, vault_key=lock.key, created_at=created_at
+        )
+        with lock.use() as old:
+            _put_in_force(folder, new, key=lock.key, source=lock.keys_folder, old=old)
+            lock.replace(new)
+    except BaseException:
+        lock.lock()  # custodians agreed to split, and not to unlock
+        raise
+    try:
+        finish(folder)
+    except StorageError as error:
+        _log.warning("old keys are left until the next start: %s", type(error.__cause__).__name__)
 
 
 def finish(folder: Path, *, old_kek: Path | None = None) -> None:
@@ -123,15 +139,23 @@ def finish(folder: Path, *, old_kek: Path | None = None) -> None:
         folder: The vault's own; it was initialised.
 
     Raises:
-        StorageError: The disk refuses.
+        StorageError: The disk refuses, or the key sets of the splitting are not there
+            (`vault.splitting`): then nothing is removed.
     """
     current = keys_folder(folder, read_splitting(folder))
+    if not current.is_dir():  # somebody restored an older file: what it does not name may be all
+        raise StorageError(
+            "The folder of key sets that the vault's splitting names is not there.",
+            reason="vault.splitting",
+            remedy="Restore the vault's folder as a whole from its newest backup.",
+        )
     try:
+        sync_folder(folder)  # what names the new key is on the disk before the old one goes
         sweep_drafts(folder)
         for path in list_key_files(folder):  # of releases before there were custodians
             destroy_file(path)
         for old in folder.glob("keys-*"):
-            if old != current:
+            if old != current and fullmatch(_KEYS_FOLDER, old.name):
                 for path in old.iterdir():
                     destroy_file(path)
                 shutil.rmtree(old)
@@ -156,15 +180,33 @@ def _put_in_force(
             "A folder for the vault's key sets cannot be made.",
             remedy=f"Check the vault's folder ({error.strerror}).",
         ) from error
+    count = 0
     try:
-        count = 0 if old is None else reseal_key_files(source, target, kek=old, new_kek=new.kek)
+        if old is not None:
+            count = reseal_key_files(source, target, kek=old, new_kek=new.kek)
         sync_folder(target)
         sync_folder(folder)
         keep_splitting(folder, new.splitting, key=key)
-    except BaseException:
-        shutil.rmtree(target, ignore_errors=True)
-        raise
+    except BaseException as error:
+        named = _named_folder(folder)
+        if named not in {None, target}:
+            shutil.rmtree(target, ignore_errors=True)
+        if named != target or not isinstance(error, Exception):
+            wipe(new.kek)
+            raise
+        # The file was replaced before the error: the new splitting is in force, and `finish` makes
+        # that durable before it removes anything.
     return count
+
+
+def _named_folder(folder: Path) -> Path | None:
+    """The key sets that the vault's file names; None where it cannot be read."""
+    if not has_splitting(folder):
+        return folder
+    try:
+        return keys_folder(folder, read_splitting(folder))
+    except GridSecureError:
+        return None
 
 
 def _old_key(folder: Path, path: Path | None) -> bytes | None:

@@ -34,10 +34,9 @@ from gridsecure.billing.bills import bills_from_amounts
 from gridsecure.billing.rules import (
     line_rules,
 )
-from gridsecure.crypto.envelope import seal_to
+from gridsecure.crypto.envelope import Kek, seal_to
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import (
-    GridSecureError,
     InvalidMessageError,
     KeyMismatchError,
     NotFoundError,
@@ -137,6 +136,7 @@ class Vault:
         states = KeyStates(self.folder, key=self.key_lock.key, clock=self.gate.now)
         states.sweep(self._keys)
         object.__setattr__(self, "states", states)
+        self.key_lock.when_locked(self._opened.clear)
 
     def create_key_set(self, envelope: Signed) -> PublicKeySet:
         """Generate a gateway's key set by a signed `KeyOrder`; the same order again finds it.
@@ -153,13 +153,14 @@ class Vault:
         created_at = datetime.fromisoformat(order.created_at)
         with self._lock:
             self.states.check_place(place)
-            try:
-                # A repeated order must find the key it made; a second key would orphan the
-                # first's uploads.
-                key_set = open_key_set(self._keys, place, kek=self._kek())
-            except NotFoundError:
-                key_set = create_key_set(self._keys, place, kek=self._kek(), created_at=created_at)
-            self._keep(order.gateway, key_set)
+            with self.key_lock.use() as kek:
+                try:
+                    # A repeated order must find the key it made; a second key would orphan the
+                    # first's uploads.
+                    key_set = open_key_set(self._keys, place, kek=kek)
+                except NotFoundError:
+                    key_set = create_key_set(self._keys, place, kek=kek, created_at=created_at)
+                self._keep(order.gateway, key_set)
         return key_set.public
 
     def revoke_key_set(self, envelope: Signed) -> None:
@@ -224,8 +225,8 @@ class Vault:
 
     def status(self) -> Signed:
         """How the vault stands: a `VaultStatus` in its own word."""
-        self.lock_in_time()
-        return self.key_lock.status()
+        with self._lock:
+            return self.key_lock.status()
 
     def state_challenge(self, purpose: str) -> Signed:
         """A `Challenge` for one custodian's answer.
@@ -254,7 +255,7 @@ class Vault:
             order = self.key_lock.take_share(envelope)
             if order is not None:
                 split_anew(self.key_lock, order, folder=self.folder, created_at=self.gate.now())
-        return self.key_lock.status()
+            return self.key_lock.status()
 
     def hand_out_share(self, name: str) -> Signed:
         """The sealed share of a custodian, until the vault was unlocked by the splitting.
@@ -285,14 +286,12 @@ class Vault:
         self._order(envelope, LockOrder)
         with self._lock:
             self.key_lock.lock()
-            self._opened.clear()
-        return self.key_lock.status()
+            return self.key_lock.status()
 
     def lock_in_time(self) -> None:
         """Lock the vault if its time is over."""
         with self._lock:
-            if self.key_lock.lock_in_time():
-                self._opened.clear()
+            self.key_lock.lock_in_time()
 
     def release_bills(self, envelope: Signed, files: Iterable[bytes], keep: Keep) -> VaultAnswer:
         """Decrypt, round and seal checked bills.
@@ -443,8 +442,8 @@ class Vault:
         self, approved: Approved, *, plan: PlanName, is_preview: bool = False
     ) -> Passage:
         """The gate, which stays shut while the vault is locked."""
-        with self._lock:
-            self._kek()
+        with self._lock, self.key_lock.use():
+            pass
         return self.gate.open(approved, plan=plan, is_preview=is_preview)
 
     def _compare(
@@ -509,10 +508,10 @@ class Vault:
     ) -> NDArray[np.uint64]:
         # Held for one column, and by a revocation: once that is answered nothing more is decrypted
         # under the key set or by the approval, and it has waited for this column at most.
-        with self._lock:
-            self._kek()  # also where the key set is at hand: nothing is decrypted in a locked vault
+        # The key is asked for also where the key set is at hand: a locked vault decrypts nothing.
+        with self._lock, self.key_lock.use() as kek:
             passage.check()
-            key_set = self._key_set(entry, roster.gateway_id)
+            key_set = self._key_set(entry, roster.gateway_id, kek=kek)
             column, label = open_column(
                 data,
                 digest=entry.digest,
@@ -525,7 +524,7 @@ class Vault:
                 raise KeyMismatchError("An output's label differs from the order.")
             return key_set.decrypt(column)
 
-    def _key_set(self, entry: ColumnEntry, gateway: str) -> SecretKeySet:
+    def _key_set(self, entry: ColumnEntry, gateway: str, *, kek: Kek) -> SecretKeySet:
         """The secret key of an output; only its own gateway's key sets are looked at."""
         self.states.check(entry.key_id)
         key_set = self._opened.get((gateway, entry.key_id))
@@ -534,7 +533,7 @@ class Vault:
             place = find_place(self._keys, gateway=gateway, key_id=entry.key_id)
             if place is None:
                 raise foreign_key_set_error()
-            key_set = open_key_set(self._keys, place, kek=self._kek())
+            key_set = open_key_set(self._keys, place, kek=kek)
         self._keep(gateway, key_set)
         if key_set.public.parameters.name != entry.parameters:
             raise KeyMismatchError("An output names another parameter set than its key set has.")
@@ -543,13 +542,6 @@ class Vault:
     @property
     def _keys(self) -> Path:
         return self.key_lock.keys_folder
-
-    def _kek(self) -> bytearray:
-        try:
-            return self.key_lock.kek()
-        except GridSecureError:
-            self._opened.clear()  # its time was over just now
-            raise
 
     def _keep(self, gateway: str, key_set: SecretKeySet) -> None:
         """Keep a key set at hand, and the longest unused one no longer."""

@@ -13,9 +13,11 @@ a share that waits for another one is half of what it takes.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,8 +31,10 @@ from gridsecure.errors import (
     ConflictError,
     GridSecureError,
     InvalidMessageError,
+    StorageError,
 )
 from gridsecure.key_authority.vault.splitting import (
+    NewSplitting,
     check_custodians,
     combine_shares,
     keep_splitting,
@@ -56,6 +60,8 @@ LONGEST_HOURS: Final = 168
 MOST_CHALLENGES: Final = 32
 REMEMBERED: Final = 1024
 """Answered challenges that are known as such; an older one is not known at all."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -109,6 +115,7 @@ class KeyLock:
         self._gathered: _Gathered | None = None
         self._kek: bytearray | None = None
         self._until: datetime | None = None
+        self._forget: Callable[[], None] = lambda: None
         self._lock = RLock()
 
     @property
@@ -116,8 +123,16 @@ class KeyLock:
         """Where the key sets are that its key opens."""
         return keys_folder(self._folder, self.splitting)
 
-    def kek(self) -> bytearray:
-        """The key-encryption key while the vault is unlocked; not to be kept by who asks.
+    def when_locked(self, forget: Callable[[], None]) -> None:
+        """Have what the key opened forgotten as well, whenever the vault is locked."""
+        self._forget = forget
+
+    @contextmanager
+    def use(self) -> Iterator[bytearray]:
+        """The key-encryption key of an unlocked vault, for as long as the block lasts.
+
+        Whoever locks the vault meanwhile waits: a key that is overwritten while something is sealed
+        would seal it under zeros.
 
         Raises:
             GridSecureError: It is locked (`vault.locked`).
@@ -131,7 +146,7 @@ class KeyLock:
                     remedy=f"Have {self.splitting.needed} custodians unlock it with `gridsecure "
                     "vault unlock`; nothing was released, and the order can be repeated.",
                 )
-            return self._kek
+            yield self._kek
 
     def status(self) -> Signed:
         """How it stands, signed by the vault."""
@@ -214,26 +229,23 @@ class KeyLock:
                 wipe(self._kek)
             self._kek, self._until = None, None
             self._forget_shares()
+            self._forget()
 
-    def lock_in_time(self) -> bool:
-        """Lock if the time is over, and forget shares that waited too long; whether it locked."""
+    def lock_in_time(self) -> None:
+        """Lock if the time is over, and forget shares that waited too long."""
         with self._lock:
             now = self._clock()
             if self._gathered is not None and now >= self._gathered.until:
                 self._forget_shares()
-            if self._until is None or now < self._until:
-                return False
-            self.lock()
-            return True
+            if self._until is not None and now >= self._until:
+                self.lock()
 
-    def replace(self, kek: bytearray, *, by: Callable[[], object]) -> None:
-        """Go over to a new splitting that `by` put in force, for the rest of the time."""
+    def replace(self, new: NewSplitting) -> None:
+        """Go over to a splitting that is in force now, for the rest of the time."""
         with self._lock:
-            by()
             if self._kek is not None:
                 wipe(self._kek)
-            self._kek = kek
-            self.splitting = read_splitting(self._folder)
+            self._kek, self.splitting = new.kek, new.splitting
             self._stated.clear()
 
     @property
@@ -315,8 +327,12 @@ class KeyLock:
         """Keep no sealed shares once enough custodians have shown that they have theirs."""
         if self.splitting.sealed:
             told = self.splitting.model_copy(update={"sealed": []})
-            keep_splitting(self._folder, told, key=self._key)
-            self.splitting = told
+            try:
+                keep_splitting(self._folder, told, key=self._key)
+            except StorageError as error:  # unlocked all the same; the next time does it
+                _log.warning("shares are still handed out: %s", type(error.__cause__).__name__)
+            else:
+                self.splitting = told
 
     def _forget_shares(self) -> None:
         if self._gathered is not None:
