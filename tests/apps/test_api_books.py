@@ -86,6 +86,28 @@ def test_what_was_compared_with_earlier_books_is_not_applied(services):
     assert (refused.status_code, refused.json()["reason"]) == (404, "not-found.books-import")
 
 
+def test_all_differences_of_an_import_are_told_page_by_page(services):
+    lines = "".join(f"mp{number:02d},2026-01-01,A{number}\n" for number in range(50))
+    applied(services, f"meter_point_id,valid_from,account\n{lines[: lines.index('mp10')]}")
+    found = compared(services, f"meter_point_id,valid_from,account\n{lines}")
+    assert (found["added"], found["unchanged"], len(found["differences"])) == (40, 10, 20)
+    path = f"/imports/{found['digest']}"
+    assert ask(services, "GET", path).json() == found
+    first = ask(services, "GET", f"{path}/differences?limit=30")
+    following = first.links["next"]["url"]
+    second = ask(services, "GET", f"{path}/differences{following}")
+    assert "next" not in second.links
+    every = first.json() + second.json()
+    assert every[:20] == found["differences"]
+    assert [one["meter_point_id"] for one in every] == [f"mp{n:02d}" for n in range(10, 50)]
+    tag = {"If-None-Match": first.headers["etag"]}
+    assert ask(services, "GET", f"{path}/differences?limit=30", headers=tag).status_code == 304
+    applied(services, "meter_point_id,valid_from,account\nmp99,2026-01-01,A99\n")
+    for gone in (path, f"{path}/differences"):
+        refused = ask(services, "GET", gone)
+        assert (refused.status_code, refused.json()["reason"]) == (404, "not-found.books-import")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "content", "status", "reason"),
     [
@@ -116,6 +138,8 @@ def test_nobody_but_an_operator_sees_or_changes_the_books(resting):
         for method, path in (
             ("POST", "/imports"),
             ("POST", "/imports/" + "0" * 64 + "/apply"),
+            ("GET", "/imports/" + "0" * 64),
+            ("GET", "/imports/" + "0" * 64 + "/differences"),
             ("GET", "/meter-points"),
             ("GET", "/history?meter_point_id=m"),
         ):

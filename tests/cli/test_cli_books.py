@@ -39,6 +39,20 @@ def test_books_are_compared_applied_and_shown(desk):
     assert "operator" in shown
 
 
+def test_all_differences_are_shown_where_they_are_asked_for(desk):
+    file = desk / "many.csv"
+    lines = "".join(f"mp{number:02d},A{number}\n" for number in range(30))
+    file.write_text(f"meter_point_id,account\n{lines}")
+    few = run(desk, "diff", str(file), "--from", "2026-01-01").output
+    assert ("mp19" in few, "mp20" in few, "10 more; --all shows them." in few) == (
+        True,
+        False,
+        True,
+    )
+    every = run(desk, "diff", str(file), "--from", "2026-01-01", "--all").output
+    assert ("mp29" in every, "more;" in every) == (True, False)
+
+
 def test_a_refused_line_is_printed_and_nothing_applied(desk):
     file = desk / "books.csv"
     file.write_text("meter_point_id,valid_from\nmp1,2026-01-01\nmp2,soon\n")

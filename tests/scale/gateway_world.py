@@ -304,6 +304,8 @@ class GatewayMonth:
         books = "/v1/books"
         told = ask.post(f"{books}/imports", content=BOOKS, headers=operator)
         digest = self.checked(told).json()["digest"]
+        for path in (digest, f"{digest}/differences"):
+            self.checked(ask.get(f"{books}/imports/{path}", headers=operator))
         self.checked(ask.post(f"{books}/imports/{digest}/apply", headers=operator))
         self.checked(ask.get(f"{books}/meter-points", headers=operator))
         self.checked(ask.get(f"{books}/history?meter_point_id=books-1", headers=operator))

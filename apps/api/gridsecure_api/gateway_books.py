@@ -10,11 +10,19 @@ from datetime import date
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import TypeAdapter
+from sqlmodel import Session
 
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import NotFoundError
 from gridsecure.gateway.books.facts import KINDS, OPEN, Fact, Kind, MeterPoint
-from gridsecure.gateway.books.imports import Comparison, Difference, apply_import, hand_in
+from gridsecure.gateway.books.imports import (
+    Comparison,
+    Difference,
+    apply_import,
+    hand_in,
+    read_import,
+)
 from gridsecure.gateway.books.lines import LONGEST_ID
 from gridsecure.gateway.books.register import (
     fact_of,
@@ -42,6 +50,7 @@ router = APIRouter(prefix="/v1/books", tags=["books"])
 Operator = Annotated[TokenClaims, Depends(require(OPERATOR))]
 _operators = [Depends(require(OPERATOR))]
 
+_DIFFERENCES: Final = TypeAdapter(list[BooksDifference])
 _EXAMPLE: Final = (
     "meter_point_id,valid_from,account,meter,multiplier,first_face_kwh,zone,customer_class,tariff_id\n"
     "MP-0001,2026-07-15,4403001234,M-77,1,0.00,futian,household,shenzhen-residential-2026\n"
@@ -70,6 +79,37 @@ def post_import(
 ) -> BooksComparison:
     """Compare an import with the books. Nothing changes; `digest` is what applies it."""
     return _comparison(hand_in(intake.zone, body, valid_from=valid_from))
+
+
+@router.get("/imports/{digest}", dependencies=_operators)
+def get_import(digest: str, intake: In) -> BooksComparison:
+    """An import that is held, beside the books as they are."""
+    return _comparison(read_import(intake.zone, digest))
+
+
+@router.get(
+    "/imports/{digest}/differences",
+    dependencies=_operators,
+    response_model=list[BooksDifference],
+    responses=PAGED,
+)
+def read_differences(request: Request, digest: str, intake: In, asked: Paging) -> Response:
+    """All that an import would change, in the order of its lines, page by page."""
+
+    def read(_session: Session) -> tuple[Comparison, int | None]:
+        end = asked.after + asked.limit
+        found = read_import(intake.zone, digest, shown=range(asked.after, end))
+        change = found.change
+        is_more = change.added + change.changed + change.ended > end
+        return found, end if is_more else None
+
+    return answer_page(
+        request,
+        intake.zone.engine,
+        revision=revision_in,
+        read=read,
+        write=lambda found: _DIFFERENCES.dump_json([_difference(one) for one in found.examples]),
+    )
 
 
 @router.post("/imports/{digest}/apply")

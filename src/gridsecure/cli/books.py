@@ -36,23 +36,30 @@ FileArgument = Annotated[Path, typer.Argument(help="CSV, or one JSON object a li
 FromOption = Annotated[
     str, typer.Option("--from", help="First day of lines that state none, as 2026-07-01.")
 ]
+_PAGE = 1000
 _COUNTS = ("added", "changed", "ended", "unchanged", "refused")
 
 
 @books_app.command("diff")
 @explain_errors
-def diff(
+def diff(  # noqa: PLR0913 - one parameter an option
     file: FileArgument,
     *,
     identity: IdentityUrlOption,
     gateway: GatewayOption,
     key: PersonOption,
     valid_from: FromOption = "",
+    every: Annotated[
+        bool, typer.Option("--all", help="Show all differences, and not the first alone.")
+    ] = False,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Compare an import with the books, and print the digest that applies it."""
     with online.person(identity, key=key, services={"gateway": gateway}) as call:
         found = _hand_in(call, file, valid_from)
+        if every:
+            path = f"{PATH}/imports/{found['digest']}/differences"
+            found["differences"] = call("gateway", "GET", path, params={"limit": _PAGE})
     print_result(found, output, show=lambda console: _show_comparison(found, console))
 
 
@@ -134,6 +141,9 @@ def _show_comparison(found: dict[str, Any], console: Console) -> None:
         table.add_row(one["meter_point_id"], one["what"], *sides)
     if found["differences"]:
         console.print(table)
+    more = sum(found[name] for name in _COUNTS[:3]) - len(found["differences"])
+    if more:
+        console.print(f"{more:,} more; --all shows them.")
     if not found["refused"]:
         console.print(f"Apply it with: gridsecure books apply {found['digest']}")
 

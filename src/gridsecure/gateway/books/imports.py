@@ -68,7 +68,7 @@ class Comparison:
         lines: Lines that were read.
         unchanged: Those of them that say what is so.
         refused: How many cannot be taken.
-        examples: The first differences.
+        examples: The first differences, or those that were asked for.
         refusals: The first lines that cannot be taken.
     """
 
@@ -105,6 +105,22 @@ def hand_in(zone: GatewayZone, body: bytes, *, valid_from: date | None) -> Compa
     for path in sorted(folder.iterdir(), key=_age)[:-MOST_HELD]:
         path.unlink(missing_ok=True)
     return compared
+
+
+def read_import(
+    zone: GatewayZone, digest: str, *, shown: range = range(MOST_EXAMPLES)
+) -> Comparison:
+    """An import that is held, beside the books.
+
+    Args:
+        digest: As `hand_in` told it.
+        shown: Which of its differences are told, by number from 0.
+
+    Raises:
+        NotFoundError: None of that digest is held (`not-found.books-import`).
+        ConflictError: The books changed since it was handed in (`conflict.books`).
+    """
+    return _held(zone, digest, shown=shown)
 
 
 def apply_import(zone: GatewayZone, digest: str, *, person: str, at: datetime) -> BooksRevisionRow:
@@ -187,13 +203,18 @@ def _contracts(frame: pd.DataFrame) -> Iterator[Mapping[str, Value]]:
 
 
 def compare(
-    statements: Iterable[Statement | RefusedLine], known: Mapping[str, MeterPoint], empty: Change
+    statements: Iterable[Statement | RefusedLine],
+    known: Mapping[str, MeterPoint],
+    empty: Change,
+    *,
+    shown: range = range(MOST_EXAMPLES),
 ) -> Comparison:
     """What statements make of the books.
 
     Args:
         known: What the books say of the meter points that they name.
         empty: The change without differences.
+        shown: Which differences are told, by number from 0.
     """
     after = dict(known)
     seen: set[tuple[str, date | None, date | None]] = set()
@@ -210,8 +231,9 @@ def compare(
             continue
         counts[found.what] += 1
         after[found.meter_point_id] = found.after
-        if found.what != "unchanged" and len(examples) < MOST_EXAMPLES:
-            examples.append(found)
+        if found.what != "unchanged":
+            number = counts["added"] + counts["changed"] + counts["ended"] - 1
+            examples += [found] if number in shown else []
     change = replace(
         with_rows(empty, known, after),
         added=counts["added"],
@@ -266,7 +288,7 @@ def _what(said: Statement, before: MeterPoint) -> What:
     return "changed" if before.account else "added"
 
 
-def _held(zone: GatewayZone, digest: str) -> Comparison:
+def _held(zone: GatewayZone, digest: str, *, shown: range = range(MOST_EXAMPLES)) -> Comparison:
     path = _folder(zone) / digest
     known = _folder(zone).is_dir() and path in _folder(zone).iterdir()
     try:
@@ -281,10 +303,12 @@ def _held(zone: GatewayZone, digest: str) -> Comparison:
             reason="not-found.books-import",
             remedy="Hand it in again; an import is held until another one is applied.",
         )
-    return _compare(zone, content)
+    return _compare(zone, content, shown=shown)
 
 
-def _compare(zone: GatewayZone, content: bytes) -> Comparison:
+def _compare(
+    zone: GatewayZone, content: bytes, *, shown: range = range(MOST_EXAMPLES)
+) -> Comparison:
     first, _, body = content.partition(b"\n")
     head = json.loads(first)
     if head["base"] != newest_revision(zone):
@@ -293,7 +317,7 @@ def _compare(zone: GatewayZone, content: bytes) -> Comparison:
     statements = list(read_lines(body, valid_from=day or None))
     names = [said.meter_point_id for said in statements if isinstance(said, Statement)]
     empty = Change(base=head["base"], digest=sm3_hex(content))
-    return compare(statements, read_meter_points(zone, names), empty)
+    return compare(statements, read_meter_points(zone, names), empty, shown=shown)
 
 
 def _folder(zone: GatewayZone) -> Path:
