@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from io import BytesIO
 
+import pandas as pd
 import pytest
 
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
@@ -211,9 +212,27 @@ def test_readings_of_nothing_count_where_estimates_or_nothing_stood(tmp_path):
     assert (filled.state, filled.intervals) == ("pending", len(gaps) * 2)
     first = order(world, hours(names[0], 744, "0"))
     assert (first.state, first.intervals) == ("pending", 744)
-    few = order(world, *gaps[:48])
+    # Ninety-six of nothing in place of ninety-six estimates are as much as these say.
+    kwh = estimated(world).sort_values()
+    least, most = (
+        [hours(name, 1, "0", first=24 * (day - 1) + hour) for name, day, hour in places.index]
+        for places in (kwh[:96], kwh[-96:])
+    )
+    assert kwh[:96].sum() < 100 < kwh[-96:].sum()
+    few, many = order(world, *least), order(world, *most)
     assert (few.state, few.intervals) == ("approved", 96)
+    assert (many.state, many.intervals >= 96) == ("pending", True)
     world.close()
+
+
+def estimated(world) -> pd.Series[float]:
+    """What validation estimated [kWh], by meter point, day and hour."""
+    table = pd.read_csv(
+        world.folder / "months" / MONTH / "estimates.csv", dtype={"meter_point_id": str}
+    )
+    start = table["start"]
+    places = [table["meter_point_id"], start.str[8:10].astype(int), start.str[11:13].astype(int)]
+    return table["kwh"].groupby(places).sum()
 
 
 def test_a_tariff_always_takes_a_second_person(world):

@@ -61,7 +61,14 @@ def test_a_reading_counts_as_it_is_billed(rows, expected):
 
 def test_a_reading_of_nothing_counts_where_an_estimate_stood():
     stands = energies((0, 500, "actual"), (2, 77, "missing"))
-    assert change(stands, energies((1, 0, "actual"), (2, 0, "actual"))) == (2, 0)
+    filled = energies((1, 0, "actual"), (2, 0, "actual"), (3, 700, "actual"))
+    # No estimate is known: what stood is the mean. More than that counts whole.
+    assert change(stands, filled) == (3, 500 + 500 + 700)
+    known = pd.Series([80, 900], index=filled.index[[0, 2]])
+    found = measure_change(stands, filled, estimates=known)
+    assert found == Change(3, 80 + 500 + 700)
+    # Nothing is known of whoever has no reading at all.
+    assert change(stands.iloc[:0], filled) == (3, 700)
 
 
 def test_registers_that_contradict_each_other_count_as_energy_does():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import stat
 import threading
 
@@ -99,6 +101,21 @@ def test_the_evidence_log_names_what_left(world):
     with write_session(world.zone.engine) as session:
         verify_log(session)
         assert evidence.find_head(session).action == "upload.committed"
+
+
+def test_the_evidence_log_names_who_handed_in_a_months_files(world):
+    text = world.simulated.wide_csv()
+    world.save(text)
+    with read_session(world.zone.engine) as session:
+        *_, last = evidence.list_entries_of(session, "month.files")
+    said = json.loads(last.detail)
+    assert (said["month"], said["person"]) == (MONTH, "operator")
+    assert said["readings"] == [hashlib.sha256(text).hexdigest()]
+    # What is refused was handed in by nobody.
+    with pytest.raises(InputError):
+        world.save(text, contracts=b"no contracts")
+    with read_session(world.zone.engine) as session:
+        assert evidence.list_entries_of(session, "month.files")[-1].detail == last.detail
 
 
 def test_a_roster_is_sent_while_the_next_is_encrypted(world):

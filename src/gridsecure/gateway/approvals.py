@@ -8,8 +8,9 @@ and a register is money too: feed-in is paid for.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,7 @@ LONGEST_REASON: Final = 2000
 _WH_PER_KWH: Final = 1000
 _ENERGIES: Final = ["energy_wh", *REGISTER_COLUMNS]
 _COUNTS: Final = "counts"
+_ESTIMATES: Final = "estimates.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +101,55 @@ def energies_by_interval(readings: pd.DataFrame) -> pd.DataFrame:
     return kept[~kept.index.duplicated(keep="last")]
 
 
-def measure_change(stands: pd.DataFrame, laid: pd.DataFrame) -> Change:
+def measure_change(
+    stands: pd.DataFrame, laid: pd.DataFrame, *, estimates: pd.Series[int] | None = None
+) -> Change:
     """How much the intervals of `laid` differ from what stands, all registers together.
 
     An interval that had no reading and has one now differs, and so does the reverse, even if the
-    reading is 0: an estimate stood or stands in its place.
+    reading is 0: an estimate stood or stands in its place. Its energy counts whole, or by how much
+    the estimate was more. Where no estimate is known, the mean of the meter point's readings is.
 
     Args:
         stands: Of `energies_by_interval`; what it lacks is 0.
         laid: Likewise.
+        estimates: Energies of intervals that were estimated, by the same places [Wh].
     """
-    differences = (laid - stands.reindex(laid.index, fill_value=0)).abs()
+    before = stands.reindex(laid.index, fill_value=0)
+    differences = (laid - before).abs()
     differs = (differences > 0).any(axis=1)
+    filled = (before[_COUNTS] == 0) & (laid[_COUNTS] == 1)
+    if filled.any():
+        names, own = laid.index.get_level_values(0), stands[stands[_COUNTS] == 1]["energy_wh"]
+        means = own.groupby(level=0).mean()
+        stood = pd.Series(names, laid.index).map(means).fillna(0).astype(np.int64)
+        if estimates is not None:
+            stood = estimates.reindex(laid.index).fillna(stood).astype(np.int64)
+        less = (stood - laid["energy_wh"]).where(filled, 0)
+        differences["energy_wh"] = np.maximum(differences["energy_wh"], less)
     return Change(int(differs.sum()), int(differences[_ENERGIES].to_numpy().sum()))
+
+
+def read_estimates(folders: Iterable[Path], names: Collection[str]) -> pd.Series[int]:
+    """Energies that validation estimated of some meter points, as it did last [Wh].
+
+    Args:
+        folders: Of a month and of its corrections, in order; those without estimates count nothing.
+
+    Returns:
+        By meter point and start, as `energies_by_interval` has them.
+    """
+    found = [path for folder in folders if (path := folder / _ESTIMATES).exists()]
+    if not found:
+        return pd.Series(dtype=np.int64, index=pd.MultiIndex.from_arrays([[], []]))
+    table = pd.read_csv(found[-1], dtype=str)
+    table = table[table["meter_point_id"].isin(names)]
+    starts = pd.to_datetime(table["start"], utc=True, format="%Y-%m-%d %H:%M:%S%z")
+    wh = table["kwh"].str.replace(".", "", regex=False).astype(np.int64)
+    places = pd.MultiIndex.from_arrays(
+        [table["meter_point_id"], start_us(pd.DataFrame({"start": starts}))]
+    )
+    return wh.set_axis(places)
 
 
 def decide(row: ApprovedRow, *, approved: str, rejectable: Collection[str], by: Author) -> None:

@@ -38,6 +38,7 @@ from gridsecure.gateway.approvals import (
     decide,
     energies_by_interval,
     measure_change,
+    read_estimates,
 )
 from gridsecure.gateway.books.as_of import contracts_as_of
 from gridsecure.gateway.books.register import newest_revision
@@ -56,6 +57,7 @@ from gridsecure.gateway.correction_plan import (
     late_batches,
     list_corrections,
     locate_version,
+    make_correction_folder,
     order_name,
     require_done,
 )
@@ -247,7 +249,11 @@ def _count_change(zone: GatewayZone, files: CorrectionFiles) -> tuple[Change, fr
     laid = replace(month, later=(*versions.every, LaterReadings(own.files)))
     before, after = (_energies_of(zone, one, names) for one in (stands, laid))
     places = before.index.union(after.index)
-    return measure_change(before, after.reindex(places, fill_value=0)), named
+    folders = [month.folder]
+    folders += [make_correction_folder(zone, p.files) for p in list_corrections(zone, files.month)]
+    estimates = read_estimates(folders, names)
+    after = after.reindex(places, fill_value=0)
+    return measure_change(before, after, estimates=estimates), named
 
 
 def _energies_of(zone: GatewayZone, files: MonthFiles, names: frozenset[str]) -> pd.DataFrame:

@@ -36,6 +36,7 @@ from gridsecure.gateway.approvals import (
     decide,
     energies_by_interval,
     measure_change,
+    read_estimates,
 )
 from gridsecure.gateway.batch_readings import meter_books, read_month_batches
 from gridsecure.gateway.books.as_of import contracts_as_of
@@ -292,7 +293,9 @@ def _lone_change(
         own = _read_without(zone, month, files, name)
         # A holder that moved in or out is another name of the meter point.
         stands = energies_by_interval(own.assign(meter_point_id=name)) if len(own) else stands
-    return replace(measure_change(stands, laid), intervals=len(laid))
+    estimates = read_estimates([zone.folder / "months" / month], {name})
+    change = measure_change(stands, laid, estimates=estimates)
+    return replace(change, intervals=len(laid))
 
 
 def _read_without(

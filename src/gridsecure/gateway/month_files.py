@@ -15,7 +15,7 @@ import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -41,6 +41,8 @@ from gridsecure.gateway.rule_sets import rules_of
 from gridsecure.gateway.sealed_days import day_folder
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.periods import BillingPeriod, local_day
+from gridsecure.store import evidence
+from gridsecure.store.database import write_session
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 
 _CHUNK: Final = 1 << 20
@@ -130,8 +132,28 @@ def save_files(zone: GatewayZone, month: str, *, files: HandedIn, person: str, a
             "checks": checks,
         }
         text = json.dumps(pointer, sort_keys=True)
+        _log(zone, month, pointer, person=person, at=at)
         write_private(folder / _POINTER, [text.encode()], what=_WHAT)
     return 0 if contracts is None else len(contracts)
+
+
+def _log(
+    zone: GatewayZone, month: str, pointer: Mapping[str, Any], *, person: str, at: datetime
+) -> None:
+    """Who hands in what, in the evidence log; no reading. Before it counts, so that all is there.
+
+    Args:
+        pointer: Names the set of files.
+    """
+    detail: dict[str, evidence.JSON] = {
+        "month": month,
+        "person": person,
+        "readings": list(pointer["digests"]),
+        "tariffs": sorted(pointer["tariffs"]),
+        "checks": len(pointer["checks"]),
+    }
+    with write_session(zone.engine) as session:
+        evidence.append(session, at=at, actor=zone.service_id, action="month.files", detail=detail)
 
 
 def _write_digested(path: Path, source: BinaryIO) -> str:
