@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -199,3 +200,30 @@ def test_a_body_of_json_has_the_same_names(tmp_path):
     with pytest.raises(InvalidReadingsError) as refused:
         batch(tmp_path, json.dumps(lone))
     assert refused.value.reason == "readings.body"
+
+
+@pytest.mark.parametrize("month", ["2026-10", "2026-03", "2026-07"])
+@pytest.mark.parametrize("decimals", [0, 3])
+def test_faces_of_a_months_ends_count_by_their_hours_across_a_change_of_the_clock(
+    tmp_path, month, decimals
+):
+    """Each register's energy stands in its own hours, to the Wh, however long the days are."""
+    hours = "peak=08:00-20:00 valley=00:00-08:00,20:00-24:00"
+    first, last = (1000.0, 70.5, 929.5), (1713.457, 570.622, 1142.835)
+    rows = [
+        ",".join(["A", f"{day} 00:00", *(f"{face:.{decimals}f}" for face in faces)])
+        for day, faces in ((f"{month}-02", first), (f"{month}-30", last))
+    ]
+    header = "meter_point_id,start,register_kwh,register_kwh_peak,register_kwh_valley"
+    path = tmp_path / "faces.csv"
+    path.write_text("\n".join([header, *rows, ""]))
+    books = MeterBooks(hours_of=lambda names, _days: np.array([hours] * len(names), dtype=object))
+    found = read_readings(path, timezone="Europe/Berlin", books=books)
+    assert found.placed == {"A"}
+    local = found.readings["start"].dt.tz_convert("Europe/Berlin").dt.hour
+    is_peak = local.between(8, 19).to_numpy(bool)
+    counted = [float(row.split(",")[3]) for row in rows]
+    energy = found.readings["energy_wh"].to_numpy()
+    assert energy[is_peak].sum() == round((counted[1] - counted[0]) * 1000)
+    whole = [float(row.split(",")[2]) for row in rows]
+    assert abs(energy.sum() - round((whole[1] - whole[0]) * 1000)) <= 1000

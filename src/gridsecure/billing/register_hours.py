@@ -15,7 +15,7 @@ of them; the unit is the greatest common divisor of the meter point's faces.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -213,6 +213,7 @@ def place_registers(
     *,
     hours_of: HoursOf,
     units_wh: Mapping[str, int],
+    at_midnights: Collection[str] = (),
 ) -> PlacedRegisters:
     """Put energies of registers in place of the energies of days that the total counted.
 
@@ -224,9 +225,12 @@ def place_registers(
         registers: Energies of the other registers, with `REGISTER`, the name of each.
         hours_of: The register hours.
         units_wh: What a face of each meter point is a multiple of [Wh].
+        at_midnights: Meter points that are read at midnights alone. Where the clock is changed
+            between two faces, their energies come by the hour, and their days are whole still.
     """
     days = _whole_days(totals, [])
-    days = days[days["meter_point_id"].isin(_daily(totals))].reset_index(drop=True)
+    daily = {*_daily(totals), *at_midnights}
+    days = days[days["meter_point_id"].isin(daily)].reset_index(drop=True)
     text = hours_of(days["meter_point_id"], pd.DatetimeIndex(days["day"]))
     days = days.assign(text=text)[text != ""].reset_index(drop=True)
     if days.empty:

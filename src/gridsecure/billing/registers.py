@@ -149,6 +149,20 @@ def _numbered(faces: pd.DataFrame) -> tuple[pd.DataFrame, _Found]:
     return frame, _Found(names=np.asarray(names, dtype=object))
 
 
+def read_at_midnights(faces: pd.DataFrame) -> frozenset[str]:
+    """Meter points whose faces all stand at midnights.
+
+    Args:
+        faces: As `registers_to_readings` takes them.
+    """
+    lengths = _lengths(faces, None)
+    is_daily = pd.Series(lengths == DAY_MINUTES).groupby(
+        faces["meter_point_id"].astype("str").to_numpy()
+    )
+    every = is_daily.all()
+    return frozenset(every.index[every.to_numpy(bool)])
+
+
 def _lengths(faces: pd.DataFrame, known: pd.Timedelta | None) -> NDArray[np.int64]:
     """The length of each face's interval [minutes].
 

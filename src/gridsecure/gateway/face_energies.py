@@ -23,6 +23,7 @@ from gridsecure.billing.registers import (
     REACTIVE,
     REGISTER,
     TAKEN,
+    read_at_midnights,
     registers_to_readings,
 )
 from gridsecure.gateway.channels import OF_HOURS, join_channels
@@ -103,6 +104,7 @@ def tell_energies(
         pd.concat(parts, ignore_index=True),
         hours_of=books.hours_of,
         units_wh=_units_wh(faces[~register.isin(list(_BESIDE))]),
+        at_midnights=frozenset() if known else read_at_midnights(faces),
     )
     counting = {one.meter_point_id for one in placed.problems}
     problems += tuple(one for one in found if one.meter_point_id in counting)
