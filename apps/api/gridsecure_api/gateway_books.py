@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import TypeAdapter
-from sqlmodel import Session
 
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import NotFoundError
@@ -95,19 +94,16 @@ def get_import(digest: str, intake: In) -> BooksComparison:
 )
 def read_differences(request: Request, digest: str, intake: In, asked: Paging) -> Response:
     """All that an import would change, in the order of its lines, page by page."""
-
-    def read(_session: Session) -> tuple[Comparison, int | None]:
-        end = asked.after + asked.limit
-        found = read_import(intake.zone, digest, shown=range(asked.after, end))
-        change = found.change
-        is_more = change.added + change.changed + change.ended > end
-        return found, end if is_more else None
-
+    # Before the page's own session is open: comparing opens another, and one is held at a time.
+    end = asked.after + asked.limit
+    found = read_import(intake.zone, digest, shown=range(asked.after, end))
+    change = found.change
+    after = end if change.added + change.changed + change.ended > end else None
     return answer_page(
         request,
         intake.zone.engine,
         revision=revision_in,
-        read=read,
+        read=lambda _session: (found, after),
         write=lambda found: _DIFFERENCES.dump_json([_difference(one) for one in found.examples]),
     )
 
