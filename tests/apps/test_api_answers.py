@@ -89,6 +89,7 @@ PAGED = {
     "gateway": {
         *("/v1/sources/{name}/batches", "/v1/sources/{name}/notices"),
         "/v1/sources/{name}/batches/{batch_id}/rejected",
+        "/v1/books/imports/{digest}/differences",
         *("/v1/books/meter-points", "/v1/edits", "/v1/exceptions", "/v1/waiting-batches"),
         "/v1/correction-orders",
     },
