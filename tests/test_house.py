@@ -538,3 +538,14 @@ def test_nomenclature_names_rooms_that_are_there() -> None:
         for room in re.findall(r"[\w/]+", row[3].replace("everywhere", "")):
             place = SOURCES / "gridsecure" / room
             assert place.is_dir() or place.with_suffix(".py").is_file(), row
+
+
+def test_decisions_have_numbers_of_their_own() -> None:
+    """Two that were written side by side once shared one."""
+    names = sorted(path.name for path in (ROOT / "docs" / "adr").glob("0*.md"))
+    for name in names:
+        number = name.partition("-")[0]
+        title = (ROOT / "docs" / "adr" / name).read_text(encoding="utf-8").partition("\n")[0]
+        assert title.startswith(f"# {int(number)}. "), name
+    numbers = [name.partition("-")[0] for name in names]
+    assert len(numbers) == len(set(numbers)) > 60
