@@ -361,6 +361,7 @@ FACTS: dict[str, object] = {
     "contracted_va": [1] * SLOTS,
     "free_quota_wh": [1] * SLOTS,
     "service_from": ["2026-01"] * SLOTS,
+    "unheld_days": [1] * SLOTS,
     "large": True,
     "owner": "0e" * 32,
     "counted": [False] * SLOTS,
@@ -444,6 +445,8 @@ def test_a_roster_of_before_there_were_cycles_keeps_its_name() -> None:
     text = draft().model_dump(mode="json")
     named = {key: value for key, value in text.items() if key not in ("roster_id", "seats")}
     named.pop("cycle_day")
+    named.pop("unheld_days")
     old = json.dumps(named, ensure_ascii=False, separators=(",", ":"))
     assert roster_name(draft()) == sm3_hex(old.encode())[:32]
     assert roster_name(draft(cycle_day=2)) != roster_name(draft())
+    assert roster_name(draft(unheld_days=[1] * SLOTS)) != roster_name(draft())
