@@ -17,6 +17,7 @@ from gridsecure.key_authority.vault.splitting import (
     keep_splitting,
     keys_folder,
     read_splitting,
+    sealed_shares,
     split_key,
 )
 from gridsecure.messages import Signed
@@ -58,9 +59,8 @@ _SHARES: dict[tuple[str, str], SecretShare] = {}
 def own_share(folder: Path, name: str) -> SecretShare:
     """A custodian's share, as it was when the vault was made."""
     splitting = read_splitting(folder)
-    for one, sealed in zip(splitting.custodians, splitting.sealed, strict=False):
-        share = open_share(sealed, key=custodian_key(one.name))
-        _SHARES[splitting.splitting, one.name] = share
+    for owner, sealed in sealed_shares(splitting).items():
+        _SHARES[splitting.splitting, owner] = open_share(sealed, key=custodian_key(owner))
     return _SHARES[splitting.splitting, name]
 
 

@@ -24,6 +24,8 @@ Purpose = Literal["unlock", "split"]
 
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^:/=\s]+$")]
 SplittingId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{0,64}$")]
+"""What somebody drew who asks, so that the answer is no older than the question."""
 PublicPoint = Annotated[str, Field(pattern=r"^04[0-9a-f]{128}$")]
 ShareNumber = Annotated[int, Field(ge=1, le=15)]
 
@@ -92,7 +94,7 @@ class Splitting(Message):
         kek_id: Names the key-encryption key without giving anything of it away.
         shares: SM3 of each share with its place, so that a wrong one is known as such; a share has
             128 random bits, so nobody finds it by trying.
-        sealed: The sealed shares until the vault was first unlocked by some of them.
+        sealed: The sealed shares whose owners have not unlocked the vault by them yet.
     """
 
     kind: ClassVar[str] = "vault-splitting"
@@ -152,6 +154,7 @@ class VaultStatus(Message):
         given: Custodians whose shares wait for another one's.
         until: When it locks by itself, ISO 8601; empty while it is locked.
         uncollected: Custodians whose sealed shares it still hands out.
+        nonce: What was sent along with the question; after a share, its challenge's name.
     """
 
     kind: ClassVar[str] = "vault-status"
@@ -164,6 +167,7 @@ class VaultStatus(Message):
     uncollected: list[Name]
     vault_key: PublicPoint
     at: str
+    nonce: Nonce = ""
 
 
 KeyState = Literal["active", "suspended", "deactivated", "compromised", "destroyed"]

@@ -53,7 +53,17 @@ from gridsecure.key_authority.vault.splitting import (
     split_key,
 )
 from gridsecure.messages import Signed, sign_message
-from gridsecure.offices.custodians import answer_challenge, open_share, read_custodian
+from gridsecure.offices.custodians import (
+    answer_challenge,
+    fetch_share,
+    give_share,
+    lock_vault,
+    open_share,
+    read_custodian,
+    read_status,
+    read_vault_key,
+)
+from gridsecure.offices.officers import Call
 from gridsecure.vault_messages import Challenge, GivenShare, SealedShare, SecretShare, VaultStatus
 from tests.approving import APPROVERS
 from tests.authority_simulator import keep_grid_keys, place_of
@@ -369,6 +379,63 @@ def test_a_share_file_of_somebody_else(room: Room) -> None:
         open_share(resigned, key=custodian_key("anna"))
 
 
+def carrying(answer: Signed) -> Call:
+    """A key authority that answers whatever is asked by this."""
+    return lambda *_asked, **_options: answer.model_dump()
+
+
+def test_a_share_of_somebody_between_is_not_kept(room: Room) -> None:
+    """Anybody can seal a share to a custodian: it counts if it names the vault that one knows."""
+    pinned = own_share(room.folder, "anna").vault_key
+    own = room.vault.hand_out_share("anna")
+    key = custodian_key("anna")
+    assert fetch_share(carrying(own), "anna", key=key, vault_key=pinned) == own
+    everybody = [custodian(name) for name in NAMES]
+    forged = split_key(everybody, needed=2, vault_key=generate_private_key(), created_at=NOW)
+    (sealed, *_) = forged.splitting.sealed
+    assert open_share(sealed, key=key).vault_key != pinned
+    forge = lambda: fetch_share(carrying(sealed), "anna", key=key, vault_key=pinned)  # noqa: E731
+    assert room.reason(forge) == "vault.pin"
+
+
+def test_whoever_pinned_the_vault_believes_nobody_else(room: Room) -> None:
+    """A key authority that says the vault is locked when it is not, or was once."""
+    pinned = own_share(room.folder, "anna").vault_key
+    before = room.vault.status()
+    with pytest.raises(StaleMessageError):
+        lock_vault(carrying(before), vault_key=pinned)
+    with pytest.raises(StaleMessageError):
+        read_status(carrying(before), vault_key=pinned)
+    forged = sign_message(room.status, key=grid_keys().authority)
+    with pytest.raises(AuthenticityError):
+        read_status(carrying(forged), vault_key=pinned)
+    assert read_status(carrying(forged), vault_key=None).state == "locked"
+    room.unlock()
+    asked = lambda *_asked, params: room.vault.status(params["nonce"]).model_dump()  # noqa: E731
+    assert read_status(asked, vault_key=pinned).state == "unlocked"
+    assert room.reason(lambda: lock_vault(asked, vault_key=pinned)) == "vault.unlocked"
+
+
+def test_an_answer_to_another_share_is_not_believed(room: Room) -> None:
+    own, older = own_share(room.folder, "anna"), room.vault.status()
+
+    def between(_service: str, _method: str, path: str, **_options: object) -> dict[str, str]:
+        return (room.challenge() if path.endswith("challenges") else older).model_dump()
+
+    with pytest.raises(StaleMessageError):
+        give_share(between, own, key=custodian_key("anna"), now=NOW)
+
+
+def test_a_vaults_key_as_a_command_is_told_of_it(tmp_path: Path) -> None:
+    point = custodian("anna").public_key
+    (tmp_path / "vault.pub").write_text(point.upper() + "\n")
+    assert read_vault_key(point) == read_vault_key(str(tmp_path / "vault.pub")) == point
+    for text in ("", "04", "04" + "0" * 128):
+        with pytest.raises(InputError) as refused:
+            read_vault_key(text)
+        assert refused.value.reason == "vault.pin"
+
+
 def test_a_splitting_that_was_altered_on_disk(room: Room) -> None:
     path = room.folder / "splitting.json"
     path.write_text(path.read_text().replace('\\"needed\\":2', '\\"needed\\":3'))
@@ -412,8 +479,9 @@ def test_a_custodian_leaves(room: Room) -> None:
         answer = answer_challenge(room.challenge(), share, key=custodian_key(name), now=NOW)
         room.vault.give_share(answer)
     assert room.use_key()
-    assert room.status.uncollected == [], "shares that were used are handed out no more"
+    assert room.status.uncollected == ["bert"], "whoever has not shown the own share yet"
     assert room.reason(lambda: room.vault.hand_out_share("dora")) == "not-found.share"
+    assert open_share(room.vault.hand_out_share("bert"), key=custodian_key("bert")).number == 2
     old_kek = combine_shares_of(old["cleo"], old["anna"])
     assert old_kek == KEK
     with pytest.raises(EnvelopeError):
@@ -579,7 +647,7 @@ def test_a_disk_that_is_full_at_unlocking_does_not_refuse_the_share(
         told = VaultStatus.parse(room.vault.give_share(answer).body)
     assert (told.state, told.uncollected) == ("unlocked", list(NAMES))
     room.unlock()
-    assert room.status.uncollected == []
+    assert room.status.uncollected == ["cleo"]
 
 
 # --- the first key, and folders of earlier releases -----------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict
 
 from gridsecure.approvals import APPROVER_ROLES
@@ -23,6 +23,9 @@ Reader = Depends(require(*APPROVER_ROLES, "billing", "custodian", "operator", "r
 Keeper = Annotated[TokenClaims, Depends(require("custodian"))]
 Locker = Annotated[TokenClaims, Depends(require("custodian", "operator"))]
 
+Nonce = Annotated[str, Query(pattern=r"^[0-9a-f]{0,64}$")]
+"""It is in the vault's answer, which then is no older than it."""
+
 router = APIRouter(prefix="/vault", tags=["vault"])
 
 
@@ -35,9 +38,9 @@ class ChallengeAsked(BaseModel):
 
 
 @router.get("", dependencies=[Reader])
-def read_vault(state: State) -> Signed:
+def read_vault(state: State, nonce: Nonce = "") -> Signed:
     """Whether the vault is locked, who keeps shares, and until when it is open: its own word."""
-    return vault_lock.read_status(state.zone)
+    return vault_lock.read_status(state.zone, nonce=nonce)
 
 
 @router.post("/challenges")
@@ -54,11 +57,12 @@ def give_share(given: Signed, keeper: Keeper, state: State) -> Signed:
 
 @router.get("/shares/{name}")
 def read_share(name: str, _keeper: Keeper, state: State) -> Signed:
-    """A custodian's share, sealed to the custodian's key, until the vault was unlocked by some."""
+    """A custodian's share, sealed to its owner's key, until the owner unlocked the vault by it."""
     return state.zone.vault.hand_out_share(name)
 
 
 @router.post("/lock")
-def lock_vault(locker: Locker, state: State) -> Signed:
+def lock_vault(locker: Locker, state: State, nonce: Nonce = "") -> Signed:
     """Have the vault forget its key at once; how it stands then."""
-    return vault_lock.lock_vault(state.zone, actor=locker.subject, at=state.clock())
+    actor, at = locker.subject, state.clock()
+    return vault_lock.lock_vault(state.zone, actor=actor, at=at, nonce=nonce)

@@ -39,7 +39,16 @@ CustodianOption = Annotated[
 ]
 NeededOption = Annotated[int, typer.Option(min=2, help="How many custodians unlock the vault.")]
 ShareOption = Annotated[Path, typer.Option(exists=True, help="Your own share, as it was made.")]
+KnownVaultOption = Annotated[
+    str | None,
+    typer.Option(
+        "--vault-key",
+        help="The vault that you know: its key as `vault init` printed it, a file with it, or a "
+        "share of yours (.json).",
+    ),
+]
 _USUALLY_NEEDED = 2
+_UNVERIFIED = "The key authority says so. With --vault-key it is the vault's own word."
 
 
 @vault_app.command("init")
@@ -82,12 +91,15 @@ def status(
     identity: IdentityUrlOption,
     authority: AuthorityUrlOption,
     key: PersonOption,
+    vault_key: KnownVaultOption = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Show whether the vault is locked, who keeps shares, and until when it is open."""
+    pinned = _pinned(key, vault_key)
     with online.person(identity, key=key, services={"authority": authority}) as call:
-        told = custodians_room.read_status(call)
-    print_result(told.model_dump(), output, show=lambda console: _show(told, console))
+        told = custodians_room.read_status(call, vault_key=pinned)
+    shown = told.model_dump() | {"is_verified": pinned is not None}
+    print_result(shown, output, show=lambda console: _show(told, console, pinned=pinned))
 
 
 @vault_app.command("unlock")
@@ -103,16 +115,23 @@ def unlock(
     own, secret = _own(key, share)
     with online.person(identity, key=key, services={"authority": authority}) as call:
         told = custodians_room.give_share(call, secret, key=own, now=online.utc_now())
-    _show(told, Console())
+    _show(told, Console(), pinned=secret.vault_key)
 
 
 @vault_app.command("lock")
 @explain_errors
-def lock(*, identity: IdentityUrlOption, authority: AuthorityUrlOption, key: PersonOption) -> None:
+def lock(
+    *,
+    identity: IdentityUrlOption,
+    authority: AuthorityUrlOption,
+    key: PersonOption,
+    vault_key: KnownVaultOption = None,
+) -> None:
     """Have the vault forget its key at once."""
+    pinned = _pinned(key, vault_key)
     with online.person(identity, key=key, services={"authority": authority}) as call:
-        call("authority", "POST", f"{custodians_room.VAULT}/lock")
-    typer.echo("The vault is locked.")
+        custodians_room.lock_vault(call, vault_key=pinned)
+    typer.echo("The vault is locked." if pinned else f"The vault is locked. {_UNVERIFIED}")
 
 
 @vault_app.command("split")
@@ -139,7 +158,10 @@ def split(
         return
     console.print("The key is a new one. Each custodian fetches the own share now:")
     for name in told.uncollected:
-        console.print(f"  gridsecure vault share {name} --output FILE …", highlight=False)
+        console.print(
+            f"  gridsecure vault share {name} --output FILE --vault-key {told.vault_key} …",
+            highlight=False,
+        )
     console.print("Old shares open nothing that is sealed from now on.")
 
 
@@ -152,11 +174,15 @@ def fetch_share(
     authority: AuthorityUrlOption,
     key: PersonOption,
     output: Annotated[Path, typer.Option(help="File to write.")],
+    vault_key: KnownVaultOption = None,
 ) -> None:
-    """Fetch your sealed share, until the vault was first unlocked by the new shares."""
+    """Fetch your sealed share of the vault that you know, until you unlocked the vault by it."""
+    pinned = _pinned(key, vault_key)
+    if pinned is None:
+        raise typer.BadParameter("Name the vault that you know by --vault-key.")
+    own = office_files.officer_key(key)
     with online.person(identity, key=key, services={"authority": authority}) as call:
-        sealed = custodians_room.fetch_share(call, name)
-    custodians_room.open_share(sealed, key=office_files.officer_key(key))
+        sealed = custodians_room.fetch_share(call, name, key=own, vault_key=pinned)
     office_files.write_signed(output, sealed)
     typer.echo(f"Your share is in {output}. It opens with your key alone; keep them apart.")
 
@@ -166,7 +192,16 @@ def _own(key: Path, share: Path) -> tuple[Any, SecretShare]:
     return own, custodians_room.open_share(office_files.read_signed(share), key=own)
 
 
-def _show(told: VaultStatus, console: Console) -> None:
+def _pinned(key: Path, known: str | None) -> str | None:
+    """The key of the vault that the custodian knows, if there is one."""
+    if known is None:
+        return None
+    if known.endswith(".json"):
+        return _own(key, Path(known))[1].vault_key
+    return custodians_room.read_vault_key(known)
+
+
+def _show(told: VaultStatus, console: Console, *, pinned: str | None) -> None:
     lines: dict[str, str] = {"State": told.state}
     if told.until:
         lines["Until"] = told.until
@@ -174,5 +209,7 @@ def _show(told: VaultStatus, console: Console) -> None:
         lines["Given"] = f"{', '.join(told.given)}; {told.needed} are needed"
     lines["Shares"] = f"{', '.join(told.custodians)}; any {told.needed} unlock it"
     lines["Key"] = told.vault_key
+    if pinned is None:
+        lines["Note"] = _UNVERIFIED
     for name, line in lines.items():
         console.print(Text(f"{name:<7} {line}"), soft_wrap=True)

@@ -25,6 +25,7 @@ from gridsecure.messages import (
     Signed,
 )
 from gridsecure.plans.cells import UNMERGED, Minima, Place
+from gridsecure.vault_messages import Nonce
 
 Keep = Callable[[bytes], object]
 """Takes a roster's sealed statements when they are made, so that nobody holds those of all."""
@@ -55,10 +56,14 @@ class LockOrder(Message):
     """Hold no key any more that decrypts.
 
     The vault takes the checker's word for it: whoever lies here can stop releases, and make none.
+
+    Args:
+        nonce: Whoever had it ordered finds it in the vault's answer.
     """
 
     kind: ClassVar[str] = "vault-lock"
     ordered_at: str
+    nonce: Nonce = ""
 
 
 class GroundRevocation(Message):

@@ -1,11 +1,14 @@
 """A custodian's part: opens the own share on the own machine, and seals it to the vault.
 
 The share file opens with the custodian's key alone. In it is the vault's public key; a challenge
-that another key signed is not answered, whoever brings it.
+that another key signed is not answered, whoever brings it. Anybody can seal a share to a custodian:
+one that was fetched counts only where it names the vault that the custodian knew before, by an
+older share or by what `gridsecure vault init` printed.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -118,13 +121,41 @@ def _check_challenge(
         )
 
 
-def read_status(call: Call) -> VaultStatus:
-    """How the vault stands, as the key authority carries it; its signature is not checked.
+def read_status(call: Call, *, vault_key: str | None) -> VaultStatus:
+    """How the vault stands.
+
+    Args:
+        vault_key: The vault's, pinned; without it this is the key authority's word alone.
 
     Raises:
+        AuthenticityError: Another than the pinned vault said it.
+        StaleMessageError: It was said before it was asked (`vault.stale`).
         GridSecureError: The key authority or the vault is down.
     """
-    return VaultStatus.parse(Signed.model_validate(call("authority", "GET", VAULT)).body)
+    nonce = secrets.token_hex(16)
+    answer = call("authority", "GET", VAULT, params={"nonce": nonce})
+    return _answer_to(nonce, Signed.model_validate(answer), vault_key=vault_key)
+
+
+def lock_vault(call: Call, *, vault_key: str | None) -> VaultStatus:
+    """Have the vault forget its key at once; how it stands then.
+
+    Args:
+        vault_key: As for `read_status`.
+
+    Raises:
+        GridSecureError: It is not locked (`vault.unlocked`), or as `read_status`.
+    """
+    nonce = secrets.token_hex(16)
+    answer = call("authority", "POST", f"{VAULT}/lock", params={"nonce": nonce})
+    told = _answer_to(nonce, Signed.model_validate(answer), vault_key=vault_key)
+    if told.state != "locked":
+        raise GridSecureError(
+            "The vault was told to lock, and is unlocked.",
+            reason="vault.unlocked",
+            remedy="Stop the vault's process on its machine: it starts locked.",
+        )
+    return told
 
 
 def give_share(
@@ -149,16 +180,47 @@ def give_share(
         Signed.model_validate(stated), share, key=key, now=now, split=split or ((), 0)
     )
     answer = call("authority", "POST", f"{VAULT}/shares", json=given.model_dump())
-    return _signed_by(Signed.model_validate(answer), share, VaultStatus)
+    challenge = GivenShare.parse(given.body).challenge
+    return _answer_to(challenge, Signed.model_validate(answer), vault_key=share.vault_key)
 
 
-def fetch_share(call: Call, name: str) -> Signed:
+def fetch_share(call: Call, name: str, *, key: Sm2PrivateKey, vault_key: str) -> Signed:
     """A custodian's sealed share, while the vault still hands it out.
 
+    Args:
+        key: The custodian's.
+        vault_key: The vault's, which the custodian knew before.
+
     Raises:
-        GridSecureError: It does not (`not-found.share`), or is down.
+        InputError: It does not open with the key (`vault.share-file`), or is of another vault
+            (`vault.pin`).
+        GridSecureError: It is handed out no more (`not-found.share`), or the vault is down.
     """
-    return Signed.model_validate(call("authority", "GET", f"{VAULT}/shares/{name}"))
+    sealed = Signed.model_validate(call("authority", "GET", f"{VAULT}/shares/{name}"))
+    if open_share(sealed, key=key).vault_key != vault_key:
+        raise InputError(
+            "This share is of another vault than the one you know.",
+            reason="vault.pin",
+            remedy="Somebody between you and the vault made it: do not use it, and tell the other "
+            "custodians.",
+        )
+    return sealed
+
+
+def read_vault_key(text: str) -> str:
+    """A vault's public key as a command is told of it: its digits, or a file with them in it.
+
+    Raises:
+        InputError: It is none (`vault.pin`).
+    """
+    try:
+        return _read_point(text)
+    except (ValueError, OSError, GridSecureError) as error:
+        raise InputError(
+            "A vault's key is a public SM2 key of 130 hexadecimal digits.",
+            reason="vault.pin",
+            remedy="Take it from what `gridsecure vault init` printed, or name your older share.",
+        ) from error
 
 
 def read_custodian(text: str) -> Custodian:
@@ -169,10 +231,7 @@ def read_custodian(text: str) -> Custodian:
     """
     name, _, point = text.partition("=")
     try:
-        if not point.startswith("04") and Path(point).is_file():
-            point = Path(point).read_text(encoding="utf-8").strip()
-        custodian = Custodian(name=name, public_key=point.lower())
-        custodian.key  # noqa: B018 - its point is on the curve
+        custodian = Custodian(name=name, public_key=_read_point(point))
     except (ValueError, OSError, GridSecureError) as error:
         raise InputError(
             "A custodian is named as NAME=KEY, with a public SM2 key of 130 hexadecimal digits.",
@@ -182,6 +241,29 @@ def read_custodian(text: str) -> Custodian:
     return custodian
 
 
+def _read_point(text: str) -> str:
+    if not text.startswith("04") and Path(text).is_file():
+        text = Path(text).read_text(encoding="utf-8").strip()
+    return Sm2PublicKey(bytes.fromhex(text)).point.hex()  # which is on the curve
+
+
+def _answer_to(nonce: str, envelope: Signed, *, vault_key: str | None) -> VaultStatus:
+    if vault_key is None:
+        return VaultStatus.parse(envelope.body)
+    told = _signed_with(envelope, vault_key, VaultStatus)
+    if told.nonce != nonce:
+        raise StaleMessageError(
+            "The vault said this in answer to something else.",
+            reason="vault.stale",
+            remedy="Ask again; if it stays so, somebody keeps the vault's answers from you.",
+        )
+    return told
+
+
 def _signed_by(envelope: Signed, share: SecretShare, expect: type[MessageT]) -> MessageT:
-    vault = Sm2PublicKey(bytes.fromhex(share.vault_key))
+    return _signed_with(envelope, share.vault_key, expect)
+
+
+def _signed_with(envelope: Signed, vault_key: str, expect: type[MessageT]) -> MessageT:
+    vault = Sm2PublicKey(bytes.fromhex(vault_key))
     return open_message(envelope, expect=expect, trusted={vault.thumbprint: vault})

@@ -74,9 +74,9 @@ class VaultClient:
         """As `Vault.revoke_ground`."""
         self._ask("revoke-ground", [order.model_dump_json().encode()])
 
-    def status(self) -> Signed:
+    def status(self, nonce: str = "") -> Signed:
         """As `Vault.status`."""
-        return Signed.parse(self._ask("status", [])[0])
+        return Signed.parse(self._ask("status", [nonce.encode()])[0])
 
     def state_challenge(self, purpose: str) -> Signed:
         """As `Vault.state_challenge`."""

@@ -24,13 +24,16 @@ _REFUSED: Final = "vault-share.refused"
 _LOCKED: Final = "vault-lock.ordered"
 
 
-def read_status(zone: AuthorityZone) -> Signed:
+def read_status(zone: AuthorityZone, *, nonce: str = "") -> Signed:
     """How the vault stands, in its own word.
+
+    Args:
+        nonce: It is in the answer, for whoever drew it.
 
     Raises:
         GridSecureError: The vault is down (`vault.down`).
     """
-    return zone.vault.status()
+    return zone.vault.status(nonce)
 
 
 def give_share(zone: AuthorityZone, given: Signed, *, actor: str, at: datetime) -> Signed:
@@ -62,13 +65,16 @@ def give_share(zone: AuthorityZone, given: Signed, *, actor: str, at: datetime) 
     return status
 
 
-def lock_vault(zone: AuthorityZone, *, actor: str, at: datetime) -> Signed:
+def lock_vault(zone: AuthorityZone, *, actor: str, at: datetime, nonce: str = "") -> Signed:
     """Have the vault forget its key; how it stands then.
+
+    Args:
+        nonce: As for `read_status`.
 
     Raises:
         GridSecureError: The vault is down (`vault.down`): then it holds no key either.
     """
-    order = LockOrder(ordered_at=at.isoformat())
+    order = LockOrder(ordered_at=at.isoformat(), nonce=nonce)
     status = zone.vault.lock(sign_message(order, key=zone.signing_key))
     _enter(zone, _LOCKED, {}, actor=actor, at=at)
     return status

@@ -47,7 +47,7 @@ class VaultDoor(Protocol):
         """As `Vault.revoke_ground`."""
         ...
 
-    def status(self) -> Signed:
+    def status(self, nonce: str = "") -> Signed:
         """As `Vault.status`."""
         ...
 

@@ -39,10 +39,11 @@ from gridsecure.key_authority.vault.splitting import (
     keep_splitting,
     keys_folder,
     read_splitting,
+    sealed_shares,
     split_key,
 )
 from gridsecure.messages import Signed
-from gridsecure.vault_messages import Custodian, Splitting
+from gridsecure.vault_messages import Custodian
 from gridsecure.whole_files import sweep_drafts, sync_folder
 from gridsecure.zone_keys import load_signing_key
 
@@ -99,7 +100,7 @@ def init_vault(
     finally:
         wipe(new.kek)
     finish(folder, old_kek=old_kek)
-    return Initialised(new.splitting.vault_key, _by_name(new.splitting), count)
+    return Initialised(new.splitting.vault_key, sealed_shares(new.splitting), count)
 
 
 def split_anew(lock: KeyLock, order: SplitOrder, *, folder: Path, created_at: datetime) -> None:
@@ -233,8 +234,3 @@ def _lost(path: Path | None) -> StorageError:
         remedy="Name the earlier release's key file with --old-kek"
         + (f"; {path.name} is none." if path else "."),
     )
-
-
-def _by_name(splitting: Splitting) -> dict[str, Signed]:
-    names = (custodian.name for custodian in splitting.custodians)
-    return dict(zip(names, splitting.sealed, strict=True))

@@ -85,6 +85,7 @@ from gridsecure.key_authority.vault.gate import Passage, ReleaseGate
 from gridsecure.key_authority.vault.key_files import KeyPlace, find_place, revoke_key_set
 from gridsecure.key_authority.vault.key_lock import KeyLock
 from gridsecure.key_authority.vault.key_states import KeyStates
+from gridsecure.key_authority.vault.splitting import sealed_shares
 from gridsecure.messages import (
     CellTotal,
     ColumnEntry,
@@ -105,7 +106,7 @@ from gridsecure.plans.recombination import recombine_outputs
 from gridsecure.policy.decisions import curve_resolution
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
-from gridsecure.vault_messages import Purpose
+from gridsecure.vault_messages import GivenShare, Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +224,17 @@ class Vault:
         with self._lock:
             self.gate.revoke(order.name)
 
-    def status(self) -> Signed:
-        """How the vault stands: a `VaultStatus` in its own word."""
+    def status(self, nonce: str = "") -> Signed:
+        """How the vault stands: a `VaultStatus` in its own word.
+
+        Args:
+            nonce: It is in the answer.
+
+        Raises:
+            InvalidMessageError: It is none.
+        """
         with self._lock:
-            return self.key_lock.status()
+            return self.key_lock.status(nonce)
 
     def state_challenge(self, purpose: str) -> Signed:
         """A `Challenge` for one custodian's answer.
@@ -255,25 +263,24 @@ class Vault:
             order = self.key_lock.take_share(envelope)
             if order is not None:
                 split_anew(self.key_lock, order, folder=self.folder, created_at=self.gate.now())
-            return self.key_lock.status()
+            return self.key_lock.status(GivenShare.parse(envelope.body).challenge)
 
     def hand_out_share(self, name: str) -> Signed:
-        """The sealed share of a custodian, until the vault was unlocked by the splitting.
+        """The sealed share of a custodian, until its owner helped to unlock the vault by it.
 
         Raises:
             NotFoundError: There is no such custodian, or no share is handed out any more
                 (`not-found.share`).
         """
-        own = self.key_lock.splitting
-        for custodian, sealed in zip(own.custodians, own.sealed, strict=False):
-            if custodian.name == name:
-                return sealed
-        raise NotFoundError(
-            "The vault hands out no share under that name.",
-            reason="not-found.share",
-            remedy="Shares are handed out until the vault is first unlocked by them. A share that "
-            "was lost is replaced by splitting the key anew.",
-        )
+        sealed = sealed_shares(self.key_lock.splitting).get(name)
+        if sealed is None:
+            raise NotFoundError(
+                "The vault hands out no share under that name.",
+                reason="not-found.share",
+                remedy="A share is handed out until its owner helps to unlock the vault by it. One "
+                "that was lost is replaced by splitting the key anew.",
+            )
+        return sealed
 
     def lock(self, envelope: Signed) -> Signed:
         """Lock the vault by a signed `LockOrder`; how it stands then.
@@ -283,10 +290,10 @@ class Vault:
         Raises:
             AuthenticityError: Not the checker's order.
         """
-        self._order(envelope, LockOrder)
+        order = self._order(envelope, LockOrder)
         with self._lock:
             self.key_lock.lock()
-            return self.key_lock.status()
+            return self.key_lock.status(order.nonce)
 
     def lock_in_time(self) -> None:
         """Lock the vault if its time is over."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -40,6 +40,7 @@ from gridsecure.key_authority.vault.splitting import (
     keep_splitting,
     keys_folder,
     read_splitting,
+    sealed_shares,
     share_digest,
 )
 from gridsecure.messages import Signed, open_message, sign_message
@@ -148,8 +149,8 @@ class KeyLock:
                 )
             yield self._kek
 
-    def status(self) -> Signed:
-        """How it stands, signed by the vault."""
+    def status(self, nonce: str = "") -> Signed:
+        """How it stands, signed by the vault, in answer to a question."""
         with self._lock:
             self.lock_in_time()
             own = self.splitting
@@ -162,9 +163,10 @@ class KeyLock:
                 custodians=names,
                 given=[names[number - 1] for number in sorted(given)],
                 until="" if self._until is None else self._until.isoformat(),
-                uncollected=names if own.sealed else [],
+                uncollected=list(sealed_shares(own)),
                 vault_key=own.vault_key,
                 at=self._clock().isoformat(),
+                nonce=nonce,
             )
             return sign_message(said, key=self._key)
 
@@ -311,6 +313,7 @@ class KeyLock:
         return current
 
     def _unlock(self, given: GivenShare, gathered: _Gathered) -> SplitOrder | None:
+        came = {self.splitting.custodians[number - 1].name for number in gathered.shares}
         try:
             kek = combine_shares(self.splitting, gathered.shares)
         finally:
@@ -320,13 +323,15 @@ class KeyLock:
         self._kek, self._until = kek, self._clock() + self._window
         if given.purpose == "split":
             return SplitOrder(tuple(given.custodians), given.needed)
-        self._hand_out_no_more()
+        self._hand_out_no_more(came)
         return None
 
-    def _hand_out_no_more(self) -> None:
-        """Keep no sealed shares once enough custodians have shown that they have theirs."""
-        if self.splitting.sealed:
-            told = self.splitting.model_copy(update={"sealed": []})
+    def _hand_out_no_more(self, came: Set[str]) -> None:
+        """Keep no sealed share of custodians who have shown that they have theirs."""
+        shares = sealed_shares(self.splitting)
+        if came & set(shares):
+            left = [one for name, one in shares.items() if name not in came]
+            told = self.splitting.model_copy(update={"sealed": left})
             try:
                 keep_splitting(self._folder, told, key=self._key)
             except StorageError as error:  # unlocked all the same; the next time does it

@@ -224,7 +224,7 @@ def _answer_custodian(vault: Vault, order: str, content: list[bytes]) -> Signed:
 
 def _answer_lock(vault: Vault, order: str, content: list[bytes]) -> Signed:
     if order == "status":
-        return vault.status()
+        return vault.status(content[0].decode(errors="replace"))
     if order == "challenge":
         return vault.state_challenge(content[0].decode(errors="replace"))
     if order == "give-share":

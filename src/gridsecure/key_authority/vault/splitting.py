@@ -128,6 +128,11 @@ def combine_shares(splitting: Splitting, shares: Mapping[int, bytearray]) -> byt
     return kek
 
 
+def sealed_shares(splitting: Splitting) -> dict[str, Signed]:
+    """The sealed shares that are still handed out, by custodian's name."""
+    return {SealedShare.parse(one.body).custodian: one for one in splitting.sealed}
+
+
 def keys_folder(folder: Path, splitting: Splitting) -> Path:
     """Where the key sets are that are sealed under a splitting's key."""
     return folder / f"keys-{splitting.splitting}"
