@@ -87,13 +87,15 @@ def read_lists(zone: str, *, readers: int) -> tuple[list[Load], float]:
     key, loads = generate_private_key(), []
     with TemporaryDirectory() as folder, _serving(Path(folder), zone, key) as served:
         port, engine, pid = served
+        names = {"digest": _hand_in_books(port, key)} if zone == "gateway" else {}
         before = peak_mb(pid)
         for listed in (one for one in LISTS if one.zone == zone):
             with write_session(engine) as session:
                 add_rows(session, listed, range(_ROWS))
             with _writing(engine, listed):
                 token, worked = bench_token(key, zone, role=listed.role), processor_s(pid)
-                taken, seconds = asyncio.run(_load(port, listed.address, token, readers=readers))
+                address = listed.address(**names)
+                taken, seconds = asyncio.run(_load(port, address, token, readers=readers))
                 worked = processor_s(pid) - worked
             loads.append(Load(listed.path, tuple(taken), seconds, worked))
         return loads, peak_mb(pid) - before
@@ -166,6 +168,21 @@ def _send_rejected(port: int, key: Sm2PrivateKey) -> None:
         put.raise_for_status()
         body = "meter_point_id,start,kwh\n" + "".join(lines)
         http.post("/v1/readings", content=body, headers=sent).raise_for_status()
+
+
+def _hand_in_books(port: int, key: Sm2PrivateKey) -> str:
+    """An import into the books of a gateway; its digest."""
+    facts = "2026-07-01,44030,M-7,1,0.00,futian,household,shenzhen-residential-2026"
+    body = (
+        "meter_point_id,valid_from,account,meter,multiplier,first_face_kwh,zone,customer_class,"
+        "tariff_id\n" + "".join(f"MP-{number:04},{facts}\n" for number in range(_ROWS))
+    )
+    headers = {"Authorization": f"Bearer {bench_token(key, 'gateway', role='operator')}"}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=_LONGEST_S) as http:
+        told = http.post(
+            "/v1/books/imports", content=body, headers=headers | {"Content-Type": "text/csv"}
+        )
+        return str(told.raise_for_status().json()["digest"])
 
 
 @contextmanager

@@ -48,10 +48,9 @@ class PagedList:
     rows: tuple[tuple[type[SQLModel], Values], ...] = ()
     query: str = ""
 
-    @property
-    def address(self) -> str:
-        """What is asked for."""
-        return self.path.format(name=SOURCE, batch_id=BATCH) + self.query
+    def address(self, **names: str) -> str:
+        """What is asked for, of things with these names."""
+        return self.path.format(name=SOURCE, batch_id=BATCH, **names) + self.query
 
 
 def add_rows(session: Session, listed: PagedList, numbers: Iterable[int]) -> None:
@@ -155,6 +154,7 @@ def _lists() -> tuple[PagedList, ...]:
         PagedList("gateway", "/v1/sources/{name}/batches/{batch_id}/rejected", "operator"),
         PagedList("gateway", "/v1/sources/{name}/notices", "operator",
                   ((gateway.NoticeRow, source | {"state": "told"}),)),
+        PagedList("gateway", "/v1/books/imports/{digest}/differences", "operator"),
         PagedList("gateway", "/v1/books/meter-points", "operator", ((gateway.HoldingRow, held),)),
         PagedList("gateway", "/v1/exceptions", "operator",
                   ((gateway.ExceptionRow, operator | {"state": "open", "due": ""}),)),
