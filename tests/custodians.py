@@ -84,7 +84,7 @@ def unlocked(folder: Path) -> KeyLock:
     """The lock of a vault in this folder, new unless it is there, as two custodians opened it."""
     if not has_splitting(folder):
         init_with_kek(folder)
-    lock = KeyLock(folder, hours=12, clock=lambda: NOW)
+    lock = KeyLock(folder, hours=12, clock=lambda: NOW, uptime=lambda: 0.0)
     unlock(lock, folder)
     return lock
 

@@ -95,6 +95,7 @@ class Splitting(Message):
         shares: SM3 of each share with its place, so that a wrong one is known as such; a share has
             128 random bits, so nobody finds it by trying.
         sealed: The sealed shares whose owners have not unlocked the vault by them yet.
+        replaced: Names the key of an earlier release that was taken over from its file; else empty.
     """
 
     kind: ClassVar[str] = "vault-splitting"
@@ -108,6 +109,7 @@ class Splitting(Message):
     vault_key: PublicPoint
     created_at: str
     sealed: list[Signed]
+    replaced: str = ""
 
 
 class Challenge(Message):
@@ -151,7 +153,7 @@ class VaultStatus(Message):
     """How the vault stands, in the vault's own word.
 
     Args:
-        given: Custodians whose shares wait for another one's.
+        given: Custodians whose shares wait for another one's, for what the last one was given for.
         until: When it locks by itself, ISO 8601; empty while it is locked.
         uncollected: Custodians whose sealed shares it still hands out.
         nonce: What was sent along with the question; after a share, its challenge's name.

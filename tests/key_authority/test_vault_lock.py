@@ -22,6 +22,7 @@ from gridsecure.crypto.envelope import reseal, seal
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import (
     AuthenticityError,
+    ConflictError,
     EnvelopeError,
     GridSecureError,
     InputError,
@@ -43,7 +44,7 @@ from gridsecure.key_authority.vault.key_files import (
     list_key_files,
     read_key_file,
 )
-from gridsecure.key_authority.vault.key_lock import GATHER, MOST_CHALLENGES, KeyLock
+from gridsecure.key_authority.vault.key_lock import GATHER, MOST_CHALLENGES, MOST_STATED, KeyLock
 from gridsecure.key_authority.vault.splitting import (
     KEK_BYTES,
     combine_shares,
@@ -80,6 +81,7 @@ class Room:
 
     folder: Path
     now: datetime = NOW
+    uptime: float = 0.0
     vault: Vault = field(init=False)
 
     def __post_init__(self) -> None:
@@ -91,7 +93,7 @@ class Room:
         """As after a new start of the process: locked."""
         clock = lambda: self.now  # noqa: E731
         gate = ReleaseGate(self.folder, policy=POLICY, approvers=APPROVERS, clock=clock)
-        lock = KeyLock(self.folder, hours=HOURS, clock=clock)
+        lock = KeyLock(self.folder, hours=HOURS, clock=clock, uptime=lambda: self.uptime)
         checker = grid_keys().authority.public_key
         self.vault = Vault(self.folder, lock, checker, OFFICE.public_key, gate)
 
@@ -219,6 +221,28 @@ def test_whoever_finds_the_time_over_has_opened_key_sets_forgotten(room: Room) -
     assert room.vault._opened == {}
 
 
+def test_a_clock_that_is_set_back_keeps_nothing_open(room: Room) -> None:
+    room.unlock()
+    room.give("cleo", split=([custodian(name) for name in NAMES], 2))
+    room.now -= timedelta(days=1)
+    room.uptime = GATHER.total_seconds()
+    assert (room.status.state, room.status.given) == ("unlocked", [])
+    room.uptime = HOURS * 3600
+    assert room.status.state == "locked"
+    answer = room.answer("anna")
+    room.uptime += 300
+    assert room.reason(lambda: room.vault.give_share(answer)) == "vault.expired"
+
+
+def test_a_share_for_something_else_takes_nobody_elses_away(room: Room) -> None:
+    room.give("anna")
+    split = ([custodian(name) for name in NAMES], 2)
+    assert room.give("cleo", split=split).given == ["cleo"]
+    assert room.status.state == "locked"
+    assert room.give("bert").state == "unlocked", "Anna's still waited"
+    assert room.status.given == []
+
+
 def test_nobody_but_the_checker_locks_it(room: Room) -> None:
     order = sign_message(LockOrder(ordered_at=NOW.isoformat()), key=grid_keys().stranger)
     with pytest.raises(AuthenticityError):
@@ -269,6 +293,14 @@ def test_an_answer_that_comes_too_late(room: Room) -> None:
 
 def test_a_challenge_that_many_others_pushed_out(room: Room) -> None:
     answer = room.answer("anna")
+    for number in range(3 * MOST_CHALLENGES):
+        room.vault.state_challenge("unlock", asker=f"bert or {number % 2}")
+    assert VaultStatus.parse(room.vault.give_share(answer).body).given == ["anna"]
+    answer = room.answer("bert")
+    for number in range(MOST_STATED):
+        room.vault.state_challenge("unlock", asker=f"{number}")
+    assert room.reason(lambda: room.vault.give_share(answer)) == "vault.challenge"
+    answer = room.answer("bert")
     for _ in range(MOST_CHALLENGES):
         room.challenge()
     assert room.reason(lambda: room.vault.give_share(answer)) == "vault.challenge"
@@ -504,6 +536,7 @@ def test_two_who_want_different_custodians_split_nothing(room: Room) -> None:
     told = room.give("bert", split=(second, 2))
     assert (told.state, told.given) == ("locked", ["bert"])
     assert room.give("anna").given == ["anna"], "nor does a share for it unlock"
+    assert room.status.state == "locked"
     assert read_splitting(room.folder) == before
 
 
@@ -696,6 +729,31 @@ def test_a_folder_of_an_earlier_release_is_taken_over(earlier: Path) -> None:
     held = b"".join(path.read_bytes() for path in earlier.rglob("*") if path.is_file())
     assert KEK not in held
     assert room.reason(lambda: init(earlier)) == "vault.initialised"
+
+
+def test_a_taking_over_that_was_killed_before_it_destroyed_the_old_key(
+    earlier: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("gridsecure.key_authority.vault.ceremony.finish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            init(earlier, old_kek=earlier / "kek")
+    other = earlier / "kek-of-another-vault"
+    other.write_bytes(bytes(KEK_BYTES))
+    for path in (other, earlier / "kek"):
+        with pytest.raises(ConflictError) as again:
+            init(earlier, old_kek=path)
+        assert again.value.reason == "vault.initialised"
+    assert other.exists(), "it never was this vault's"
+    assert not (earlier / "kek").exists()
+    assert list(list_key_files(earlier)) == []
+    room = Room(earlier)
+    room.unlock()
+    assert room.use_key() == grid_keys().secret[REGISTER.name].public.key_id
+
+
+def interrupted(*_folder: Path, **_given: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("kek", [None, b"", b"x" * 15, b"x" * 17])

@@ -44,9 +44,9 @@ def read_vault(state: State, nonce: Nonce = "") -> Signed:
 
 
 @router.post("/challenges")
-def state_challenge(asked: ChallengeAsked, _keeper: Keeper, state: State) -> Signed:
+def state_challenge(asked: ChallengeAsked, keeper: Keeper, state: State) -> Signed:
     """A challenge of the vault's for one share, signed by the vault."""
-    return state.zone.vault.state_challenge(asked.purpose)
+    return state.zone.vault.state_challenge(asked.purpose, asker=keeper.subject)
 
 
 @router.post("/shares")

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -48,7 +49,9 @@ def serve_vault(settings: VaultSettings, *, clock: Callable[[], datetime]) -> No
     policy = load_policy(settings.policy)
     with hold_folder(make_zone_folder(settings.folder)):
         finish(settings.folder)
-        key_lock = KeyLock(settings.folder, hours=settings.unlocked_hours, clock=clock)
+        key_lock = KeyLock(
+            settings.folder, hours=settings.unlocked_hours, clock=clock, uptime=time.monotonic
+        )
         vault = Vault(
             settings.folder,
             key_lock,

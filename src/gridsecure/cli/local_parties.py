@@ -9,6 +9,7 @@ afterwards, and the keys with it.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -427,7 +428,7 @@ def _unlocked_key(folder: Path) -> KeyLock:
         Custodian(name=name, public_key=key.public_key.point.hex()) for name, key in keys.items()
     ]
     made = init_vault(folder, custodians, needed=2, created_at=utc_now())
-    key_lock = KeyLock(folder, hours=LONGEST_HOURS, clock=utc_now)
+    key_lock = KeyLock(folder, hours=LONGEST_HOURS, clock=utc_now, uptime=time.monotonic)
     for name in ("first", "second"):
         share = open_share(made.shares[name], key=keys[name])
         stated = key_lock.state_challenge("unlock")

@@ -78,9 +78,9 @@ class VaultClient:
         """As `Vault.status`."""
         return Signed.parse(self._ask("status", [nonce.encode()])[0])
 
-    def state_challenge(self, purpose: str) -> Signed:
+    def state_challenge(self, purpose: str, *, asker: str = "") -> Signed:
         """As `Vault.state_challenge`."""
-        return Signed.parse(self._ask("challenge", [purpose.encode()])[0])
+        return Signed.parse(self._ask("challenge", [purpose.encode(), asker.encode()])[0])
 
     def give_share(self, given: Signed) -> Signed:
         """As `Vault.give_share`."""

@@ -51,7 +51,7 @@ class VaultDoor(Protocol):
         """As `Vault.status`."""
         ...
 
-    def state_challenge(self, purpose: str, /) -> Signed:
+    def state_challenge(self, purpose: str, /, *, asker: str = "") -> Signed:
         """As `Vault.state_challenge`."""
         ...
 

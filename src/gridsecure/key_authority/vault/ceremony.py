@@ -23,7 +23,7 @@ from pathlib import Path
 from re import fullmatch
 from typing import Final
 
-from gridsecure.crypto.envelope import Kek
+from gridsecure.crypto.envelope import Kek, kek_id
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import ConflictError, GridSecureError, StorageError
 from gridsecure.key_authority.vault.key_files import (
@@ -81,12 +81,14 @@ def init_vault(
         old_kek: The key file of such a release; it is overwritten and removed.
 
     Raises:
-        ConflictError: The vault has a key (`vault.initialised`).
+        ConflictError: The vault has a key (`vault.initialised`). What an earlier call that was
+            killed left of the old key is gone then.
         InputError, InvalidMessageError: As `check_custodians`.
         EnvelopeError: The old key does not open what is sealed; nothing was changed.
         StorageError: There are key sets and no old key (`vault.kek`), or the disk refuses.
     """
     if has_splitting(folder):
+        _end_earlier(folder, old_kek)
         raise ConflictError(
             "This vault has a key already.",
             reason="vault.initialised",
@@ -95,6 +97,9 @@ def init_vault(
     old = _old_key(folder, old_kek)
     key = load_signing_key(folder)
     new = split_key(custodians, needed=needed, vault_key=key, created_at=created_at)
+    if old is not None:
+        named = new.splitting.model_copy(update={"replaced": kek_id(old).hex()})
+        new = NewSplitting(new.kek, named)
     try:
         count = _put_in_force(folder, new, key=key, source=folder, old=old)
     finally:
@@ -168,6 +173,16 @@ def finish(folder: Path, *, old_kek: Path | None = None) -> None:
             "What was sealed under the old key could not be removed.",
             remedy="Check the vault's folder, and start the vault again.",
         ) from error
+
+
+def _end_earlier(folder: Path, old_kek: Path | None) -> None:
+    """End what a killed `init_vault` left, and destroy no key but the one that it took over."""
+    try:
+        key = old_kek.read_bytes() if old_kek is not None and old_kek.exists() else b""
+    except OSError as error:
+        raise _lost(old_kek) from error
+    is_replaced = len(key) == KEK_BYTES and kek_id(key).hex() == read_splitting(folder).replaced
+    finish(folder, old_kek=old_kek if is_replaced else None)
 
 
 def _put_in_force(

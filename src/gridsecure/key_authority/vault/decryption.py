@@ -236,8 +236,11 @@ class Vault:
         with self._lock:
             return self.key_lock.status(nonce)
 
-    def state_challenge(self, purpose: str) -> Signed:
+    def state_challenge(self, purpose: str, *, asker: str = "") -> Signed:
         """A `Challenge` for one custodian's answer.
+
+        Args:
+            asker: As for `KeyLock.state_challenge`.
 
         Raises:
             InvalidMessageError: There is no such purpose (`vault.purpose`).
@@ -248,7 +251,7 @@ class Vault:
                 reason="vault.purpose",
                 remedy=f"Ask for one of: {', '.join(get_args(Purpose))}.",
             )
-        return self.key_lock.state_challenge(cast("Purpose", purpose))
+        return self.key_lock.state_challenge(cast("Purpose", purpose), asker=asker)
 
     def give_share(self, envelope: Signed) -> Signed:
         """Take a custodian's `GivenShare`; how the vault stands then.

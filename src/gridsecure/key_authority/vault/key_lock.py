@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -58,26 +58,31 @@ ANSWER_WITHIN: Final = timedelta(minutes=5)
 GATHER: Final = timedelta(minutes=30)
 LONGEST_HOURS: Final = 168
 """The longest that a vault may stay open [h]."""
-MOST_CHALLENGES: Final = 32
+MOST_CHALLENGES: Final = 8
+"""Of one asker, that wait for their answers."""
+MOST_STATED: Final = 256
 REMEMBERED: Final = 1024
 """Answered challenges that are known as such; an older one is not known at all."""
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Gathered:
-    """Shares that wait for others: for what, and what else their custodians agreed to."""
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A share that waits for others: for what, and what else its custodian agreed to."""
 
-    purpose: Purpose
     terms: tuple[str, ...]
     until: datetime
-    shares: dict[int, bytearray] = field(default_factory=dict, repr=False)
+    share: bytearray = field(repr=False)
 
-    def wipe(self) -> None:
-        for share in self.shares.values():
-            wipe(share)
-        self.shares.clear()
+
+@dataclass(frozen=True, slots=True)
+class _Stated:
+    """A challenge that waits for its answer."""
+
+    challenge: Challenge
+    ephemeral: Sm2PrivateKey = field(repr=False)
+    asker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +105,30 @@ class KeyLock:
         folder: The vault's own; it was initialised.
         hours: How long the vault stays open [h].
         clock: Tells the time.
+        uptime: Seconds that never run backwards [s]. Whoever sets the clock back keeps no vault
+            open by it.
 
     Raises:
         StorageError: As `read_splitting`.
     """
 
-    def __init__(self, folder: Path, *, hours: float, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        hours: float,
+        clock: Callable[[], datetime],
+        uptime: Callable[[], float],
+    ) -> None:
         self._folder = folder
         self._window = timedelta(hours=hours)
-        self._clock = clock
+        self._clock, self._uptime = clock, uptime
+        self._began = clock() - timedelta(seconds=uptime())
         self.splitting = read_splitting(folder)
         self._key = load_signing_key(folder)
-        self._stated: OrderedDict[str, tuple[Challenge, Sm2PrivateKey]] = OrderedDict()
+        self._stated: OrderedDict[str, _Stated] = OrderedDict()
         self._answered: deque[str] = deque(maxlen=REMEMBERED)
-        self._gathered: _Gathered | None = None
+        self._waiting: dict[int, _Waiting] = {}  # the last one that came last
         self._kek: bytearray | None = None
         self._until: datetime | None = None
         self._forget: Callable[[], None] = lambda: None
@@ -155,7 +170,7 @@ class KeyLock:
             self.lock_in_time()
             own = self.splitting
             names = [one.name for one in own.custodians]
-            given = self._gathered.shares if self._gathered else {}
+            given = self._agreed()
             said = VaultStatus(
                 state="locked" if self._kek is None else "unlocked",
                 splitting=own.splitting,
@@ -165,15 +180,19 @@ class KeyLock:
                 until="" if self._until is None else self._until.isoformat(),
                 uncollected=list(sealed_shares(own)),
                 vault_key=own.vault_key,
-                at=self._clock().isoformat(),
+                at=self._now().isoformat(),
                 nonce=nonce,
             )
             return sign_message(said, key=self._key)
 
-    def state_challenge(self, purpose: Purpose) -> Signed:
-        """A challenge for one answer, signed by the vault."""
+    def state_challenge(self, purpose: Purpose, *, asker: str = "") -> Signed:
+        """A challenge for one answer, signed by the vault.
+
+        Args:
+            asker: Whose it is, as the checker says: who asks for many loses only own ones.
+        """
         with self._lock:
-            now, ephemeral = self._clock(), generate_private_key()
+            now, ephemeral = self._now(), generate_private_key()
             challenge = Challenge(
                 challenge=secrets.token_hex(16),
                 purpose=purpose,
@@ -182,9 +201,12 @@ class KeyLock:
                 issued_at=now.isoformat(),
                 expires_at=(now + ANSWER_WITHIN).isoformat(),
             )
-            self._stated[challenge.challenge] = challenge, ephemeral
-            while len(self._stated) > MOST_CHALLENGES:
+            own = [name for name, one in self._stated.items() if one.asker == asker]
+            if len(own) >= MOST_CHALLENGES:
+                del self._stated[own[0]]
+            while len(self._stated) >= MOST_STATED:
                 self._stated.popitem(last=False)
+            self._stated[challenge.challenge] = _Stated(challenge, ephemeral, asker)
             return sign_message(challenge, key=self._key)
 
     def take_share(self, envelope: Signed) -> SplitOrder | None:
@@ -215,14 +237,9 @@ class KeyLock:
                 envelope.signer
             ) + 1
             share = self._open(given, challenge, ephemeral, number=number)
-            gathered = self._gather(given)
-            if number in gathered.shares:
-                wipe(share)
-                raise _given_before()
-            gathered.shares[number] = share
-            if len(gathered.shares) < self.splitting.needed:
-                return None
-            return self._unlock(given, gathered)
+            self._let_wait(share, number, terms=_terms(given))
+            agreed = self._agreed()
+            return None if len(agreed) < self.splitting.needed else self._unlock(given, agreed)
 
     def lock(self) -> None:
         """Forget the key and every share that waits."""
@@ -236,9 +253,9 @@ class KeyLock:
     def lock_in_time(self) -> None:
         """Lock if the time is over, and forget shares that waited too long."""
         with self._lock:
-            now = self._clock()
-            if self._gathered is not None and now >= self._gathered.until:
-                self._forget_shares()
+            now = self._now()
+            for number in [one for one, own in self._waiting.items() if now >= own.until]:
+                wipe(self._waiting.pop(number).share)
             if self._until is not None and now >= self._until:
                 self.lock()
 
@@ -275,15 +292,15 @@ class KeyLock:
                 reason="vault.challenge",
                 remedy="Ask for a new challenge.",
             )
-        challenge, ephemeral = self._stated.pop(given.challenge)
+        stated = self._stated.pop(given.challenge)
         self._answered.append(given.challenge)
-        if self._clock() >= datetime.fromisoformat(challenge.expires_at):
+        if self._now() >= datetime.fromisoformat(stated.challenge.expires_at):
             raise ConflictError(
                 "The challenge is over.",
                 reason="vault.expired",
                 remedy="Ask for a new one and answer it within five minutes.",
             )
-        return challenge, ephemeral
+        return stated.challenge, stated.ephemeral
 
     def _open(
         self, given: GivenShare, challenge: Challenge, ephemeral: Sm2PrivateKey, *, number: int
@@ -301,26 +318,34 @@ class KeyLock:
             raise _wrong_share()
         return share
 
-    def _gather(self, given: GivenShare) -> _Gathered:
-        """Where the share belongs: with others for the same purpose, on the same terms."""
-        said = [one.model_dump_json() for one in given.custodians]
-        terms = (*said, str(given.needed)) if given.purpose == "split" else ()
-        current = self._gathered
-        if current is None or (current.purpose, current.terms) != (given.purpose, terms):
-            self._forget_shares()
-            current = _Gathered(given.purpose, terms, self._clock() + GATHER)
-            self._gathered = current
-        return current
+    def _let_wait(self, share: bytearray, number: int, *, terms: tuple[str, ...]) -> None:
+        """Keep a share, in place of one that its custodian gave for something else."""
+        earlier = self._waiting.get(number)
+        if earlier is not None and earlier.terms == terms:
+            wipe(share)
+            raise _given_before()
+        if earlier is not None:
+            wipe(self._waiting.pop(number).share)
+        self._waiting[number] = _Waiting(terms, self._now() + GATHER, share)
 
-    def _unlock(self, given: GivenShare, gathered: _Gathered) -> SplitOrder | None:
-        came = {self.splitting.custodians[number - 1].name for number in gathered.shares}
+    def _agreed(self) -> dict[int, bytearray]:
+        """The shares that wait for the same as the one that came last, by number."""
+        terms = next((own.terms for own in reversed(self._waiting.values())), None)
+        return {number: own.share for number, own in self._waiting.items() if own.terms == terms}
+
+    def _now(self) -> datetime:
+        """The time, and no earlier than what has passed since the vault's start."""
+        return max(self._clock(), self._began + timedelta(seconds=self._uptime()))
+
+    def _unlock(self, given: GivenShare, agreed: Mapping[int, bytearray]) -> SplitOrder | None:
+        came = {self.splitting.custodians[number - 1].name for number in agreed}
         try:
-            kek = combine_shares(self.splitting, gathered.shares)
+            kek = combine_shares(self.splitting, agreed)
         finally:
             self._forget_shares()
         if self._kek is not None:
             wipe(self._kek)
-        self._kek, self._until = kek, self._clock() + self._window
+        self._kek, self._until = kek, self._now() + self._window
         if given.purpose == "split":
             return SplitOrder(tuple(given.custodians), given.needed)
         self._hand_out_no_more(came)
@@ -340,9 +365,17 @@ class KeyLock:
                 self.splitting = told
 
     def _forget_shares(self) -> None:
-        if self._gathered is not None:
-            self._gathered.wipe()
-        self._gathered = None
+        for own in self._waiting.values():
+            wipe(own.share)
+        self._waiting.clear()
+
+
+def _terms(given: GivenShare) -> tuple[str, ...]:
+    """What a share is given for; shares for the same are put together."""
+    if given.purpose != "split":
+        return (given.purpose,)
+    said = (one.model_dump_json() for one in given.custodians)
+    return (given.purpose, *said, str(given.needed))
 
 
 def _no_custodian() -> AccessDeniedError:

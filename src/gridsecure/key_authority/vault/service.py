@@ -226,7 +226,8 @@ def _answer_lock(vault: Vault, order: str, content: list[bytes]) -> Signed:
     if order == "status":
         return vault.status(content[0].decode(errors="replace"))
     if order == "challenge":
-        return vault.state_challenge(content[0].decode(errors="replace"))
+        purpose, asker = (part.decode(errors="replace") for part in content)
+        return vault.state_challenge(purpose, asker=asker)
     if order == "give-share":
         return vault.give_share(Signed.parse(content[0]))
     if order == "hand-out-share":
