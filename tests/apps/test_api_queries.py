@@ -284,11 +284,11 @@ def test_an_analyst_asks_for_a_sealed_day(world, cli):
 
 
 def _members(grid: GridSimulator, cell: dict) -> list[str]:
+    """Of every zone and class that a cell is made of."""
     contracts = grid.contracts
-    mine = (contracts["zone"] == cell["zone"]) & (
-        contracts["customer_class"] == cell["customer_class"]
-    )
-    return list(contracts.loc[mine, "meter_point_id"])
+    places = set(map(tuple, cell["parts"]))
+    own = zip(contracts["zone"], contracts["customer_class"], strict=True)
+    return list(contracts.loc[[place in places for place in own], "meter_point_id"])
 
 
 def assert_anonymous(sent: list[httpx.Request]) -> None:
@@ -320,7 +320,7 @@ def test_the_table_shows_cells_and_how_many_grants_are_left(world, cli):
     shown = cli(*ask_arguments(world)).output
     assert f"{LIMIT - 1} of {LIMIT} grants are left this month" in shown
     assert "futian" in shown
-    assert "suppressed" in shown
+    assert " + " in shown, "zones that were merged"
 
 
 def test_another_who_asks_the_same_is_told_so_and_reads_nothing(world, cli):

@@ -37,7 +37,7 @@ def test_a_day_of_96_points_is_read_with_what_stands_beside(columns):
 def test_powers_are_no_energies():
     with pytest.raises(InvalidReadingsError) as refused:
         read_readings(export("有功功率", POINTS, "77.31").encode("gb18030"))
-    assert refused.value.reason == "readings.channel"
+    assert refused.value.reason == "readings.power"
     assert "77.31" not in str(refused.value)
 
 

@@ -50,7 +50,7 @@ def lying(body: bytes) -> bytes:
 
 def refusal(body: bytes) -> InvalidReadingsError:
     with pytest.raises(InvalidReadingsError) as refused:
-        open_parquet(pa.BufferReader(body), size=len(body))
+        open_parquet(pa.BufferReader(body), size=len(body), declared="")
     assert refused.value.remedy
     return refused.value
 
@@ -84,7 +84,7 @@ def test_pages_that_writers_write_are_measured(written):
 
 def test_one_page_of_too_much_is_refused(monkeypatch):
     body = parquet(1000, use_dictionary=False)
-    open_parquet(pa.BufferReader(body), size=len(body))
+    open_parquet(pa.BufferReader(body), size=len(body), declared="")
     monkeypatch.setattr(parquet_pages, "_LARGEST_PAGE", 100_000)
     assert refusal(body).reason == "readings.body"
 

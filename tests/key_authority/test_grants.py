@@ -21,7 +21,8 @@ from gridsecure.errors import (
 )
 from gridsecure.key_authority.checker.answering import Outcome
 from gridsecure.key_authority.checker.grants import bind_grant, query_result, seal_result
-from gridsecure.messages import ReleaseRequest, Signed, sign_message
+from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed, sign_message
+from gridsecure.released_values import attach_values
 from tests.authority_simulator import Authority, answer_approved
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 from tests.query_grants import grant_claims, grant_token, query_of
@@ -75,9 +76,8 @@ def test_a_query_is_released_to_its_grant_and_says_nobodys_name(research):
     subject = grant_claims(research.query.text).subject
     assert (certificate.purpose, certificate.requested_by) == ("research", subject)
     assert any(cell.value is not None for cell in certificate.cells)
-    assert query_result(research.authority.zone, subject=subject).body == (
-        certificate.model_dump_json()
-    )
+    found = query_result(research.authority.zone, subject=subject)
+    assert attach_values(ReleaseCertificate.parse(found.body), found) == certificate
     assert ReleaseRequest.parse(request.body).grant not in str(research.authority.evidence)
     assert research.answered(request).state == "released"
 

@@ -19,11 +19,12 @@ from gridsecure.errors import InputError, ReleaseRefusedError
 from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED
 from gridsecure.key_authority.checker.held_policies import hold_policy
 from gridsecure.key_authority.checker.tables import PolicyRow, ToldSetRow
-from gridsecure.messages import ReleaseCertificate, sign_message
+from gridsecure.messages import ReleaseCertificate
 from gridsecure.plans.cells import MEASURES
 from gridsecure.policy.decisions import asked_for, curve_resolution, find_minima
 from gridsecure.policy.language import Policy, parse_policy
 from gridsecure.policy.packs import load_pack
+from gridsecure.released_values import detach_values, sign_certificate
 from gridsecure.store.database import read_session, write_session
 from tests.authority_simulator import Authority
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
@@ -156,8 +157,8 @@ def test_a_reader_refuses_a_value_that_the_certificates_policy_does_not_permit(
     def read(minima: dict[str, dict[str, dict[str, int]]]) -> None:
         # As before cells were merged; those of others are refused for that (`release.merged`).
         said = certificate.model_copy(update={"minima": minima, "places": [], "merging": {}})
-        text = sign_message(said, key=grid.authority_key).model_dump_json().encode()
-        verify_release(text, release_id=certificate.release_id, authority=pinned)
+        text = sign_certificate(*detach_values(said), key=grid.authority_key).model_dump_json()
+        verify_release(text.encode(), release_id=certificate.release_id, authority=pinned)
 
     read(certificate.minima)
     read({})  # as before there were policies: by its one minimum
