@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
+from sqlalchemy import inspect
 from sqlalchemy.types import Boolean, Date, Integer, LargeBinary
 from sqlmodel import Session, SQLModel
 
@@ -64,7 +65,7 @@ def add_rows(session: Session, listed: PagedList, numbers: Iterable[int]) -> Non
 def _row(table: type[SQLModel], values: Values, number: int) -> SQLModel:
     """A row that says what it is told, and something of its kind elsewhere."""
     made: dict[str, Any] = {}
-    for column in table.__table__.columns:  # type: ignore[attr-defined]
+    for column in inspect(table).columns:
         name = column.key
         if name in values:
             told = values[name]

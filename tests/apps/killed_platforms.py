@@ -74,7 +74,8 @@ class _Steps:
         event.listen(Session, "before_commit", self._before_commit)
         event.listen(Session, "after_commit", self._after_commit)
         for backend, begin in ((ObjectFolder, _leave_draft), (ObjectBucket, _send_some)):
-            backend.write = self._written(backend.write, begin)  # type: ignore[method-assign]
+            own = self._written(backend.write, begin)
+            backend.write = own  # type: ignore[method-assign] # killed within the product's writing
 
     def _before_commit(self, session: Session) -> None:
         session.info["writes"] = is_writing(session.connection())
@@ -185,8 +186,9 @@ def serve(work: Work, *, told: Mapping[str, str], point: Point | None, server: s
         server: Where the server listens that forked it, and that forks its workers too.
     """
     os.environ.update(told)
-    forkserver._forkserver._forkserver_address = server  # type: ignore[attr-defined]
-    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[attr-defined]
+    # The library has no way to say which server forks, and its types hide both names.
+    forkserver._forkserver._forkserver_address = server  # type: ignore[attr-defined] # as above
+    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[attr-defined] # as above
     # A lease that a test can wait for, and a job that meets more deaths than is usual.
     job_queue.LEASE, crew._RENEW_SECONDS = timedelta(seconds=1), 0.25
     job_queue.MAX_DEATHS, crew._IDLE_SECONDS = 99, 0.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gridsecure.gateway.books import imports
 from tests.apps.gateway_services import Services
 
 BOOKS = "/v1/books"
@@ -86,7 +87,7 @@ def test_what_was_compared_with_earlier_books_is_not_applied(services):
     assert (refused.status_code, refused.json()["reason"]) == (404, "not-found.books-import")
 
 
-def test_all_differences_of_an_import_are_told_page_by_page(services):
+def test_all_differences_of_an_import_are_told_page_by_page(services, monkeypatch):
     lines = "".join(f"mp{number:02d},2026-01-01,A{number}\n" for number in range(50))
     applied(services, f"meter_point_id,valid_from,account\n{lines[: lines.index('mp10')]}")
     found = compared(services, f"meter_point_id,valid_from,account\n{lines}")
@@ -99,6 +100,11 @@ def test_all_differences_of_an_import_are_told_page_by_page(services):
     assert "next" not in second.links
     every = first.json() + second.json()
     assert every[:20] == found["differences"]
+    # A page that was sent before is not compared anew.
+    with monkeypatch.context() as broken:
+        broken.setattr(imports, "_compare", None)
+        again = ask(services, "GET", f"{path}/differences?limit=30")
+    assert (again.json(), again.links) == (first.json(), first.links)
     assert [one["meter_point_id"] for one in every] == [f"mp{n:02d}" for n in range(10, 50)]
     tag = {"If-None-Match": first.headers["etag"]}
     assert ask(services, "GET", f"{path}/differences?limit=30", headers=tag).status_code == 304

@@ -207,6 +207,35 @@ def test_nothing_is_sent_to_another_build(
     assert set(peer.asked) == {"/about"}
 
 
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (httpx.Response(503), httpx.RemoteProtocolError),
+        (httpx.Response(200, content=b" " * (2 << 20)), GridSecureError),
+        (httpx.Response(200, content=b"{}"), GridSecureError),
+    ],
+    ids=["not ready", "too long", "another shape"],
+)
+def test_who_does_not_say_what_it_runs_is_not_talked_to(
+    answer: httpx.Response, error: type[Exception]
+) -> None:
+    asked: list[str] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return answer
+
+    carrier = AttestedTransport(
+        httpx.MockTransport(respond),
+        maker=MAKER.public_key,
+        ticks=lambda: 0.0,
+        words=ServiceWords("service"),
+    )
+    with httpx.Client(transport=carrier, base_url="http://peer") as http, pytest.raises(error):
+        http.get("/open")
+    assert asked == ["/about"]
+
+
 def test_a_peer_that_says_nothing_holds_up_nobody(build: BuildStatement) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]

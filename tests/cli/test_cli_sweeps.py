@@ -58,7 +58,8 @@ def die_storing(url: str) -> None:
     """Store an object that nothing will name, and be killed within the next one."""
     store = open_objects(url)
     store.put(ORPHAN)
-    Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+    # In a process of its own, which ends by it.
+    Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign] # see above
     store.put(DRAFT)
 
 

@@ -16,6 +16,7 @@ from gridsecure.cli.main import app as command
 from gridsecure.crypto import ed25519
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import AuditBrokenError, GridSecureError, InputError, SignatureError
+from gridsecure.key_authority.checker import release_lists
 from gridsecure.key_authority.checker.answering import find_certificate
 from gridsecure.messages import ReleaseCertificate, sign_message
 from gridsecure.released_values import (
@@ -151,15 +152,21 @@ def test_another_digest_of_values_is_another_certificate(world: World) -> None:
         world.verify(content)
 
 
-def test_a_certificate_of_before_keeps_its_values_inside(world: World) -> None:
+def test_a_certificate_of_before_keeps_its_values_inside_and_the_regulator_gets_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = attach_values(world.certificate, world.envelope)
     cells = [cell.model_copy(update={"told": False}) for cell in whole.cells]
     before = whole.model_copy(update={"cells": cells, "values_digest": ""})
-    content = sign_message(before, key=world.key).model_dump_json().encode()
-    release = verify_release(content, authority=world.pinned)
+    text = sign_message(before, key=world.key).model_dump_json()
+    release = verify_release(text.encode(), authority=world.pinned)
     assert [cell.value for cell in release.cells] == [
         None if value is None else int(value) for value in world.values.values
     ]
+    monkeypatch.setattr(release_lists, "read_certificate_text", lambda *_kept: text)
+    bare = release_lists.read_bare_certificate_text(world.authority.zone, release.release_id)
+    blank = verify_release(bare.encode(), authority=world.pinned)
+    assert [cell.value for cell in blank.cells] == [None] * len(release.cells)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,14 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
+from Cryptodome.Protocol.SecretSharing import Shamir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,11 +92,14 @@ class Room:
             init_with_kek(self.folder)
         self.start()
 
+    def clock(self) -> datetime:
+        """The time in this room."""
+        return self.now
+
     def start(self) -> None:
         """As after a new start of the process: locked."""
-        clock = lambda: self.now  # noqa: E731
-        gate = ReleaseGate(self.folder, policy=POLICY, approvers=APPROVERS, clock=clock)
-        lock = KeyLock(self.folder, hours=HOURS, clock=clock, uptime=lambda: self.uptime)
+        gate = ReleaseGate(self.folder, policy=POLICY, approvers=APPROVERS, clock=self.clock)
+        lock = KeyLock(self.folder, hours=HOURS, clock=self.clock, uptime=lambda: self.uptime)
         checker = grid_keys().authority.public_key
         self.vault = Vault(self.folder, lock, checker, OFFICE.public_key, gate)
 
@@ -426,7 +432,7 @@ def test_a_share_of_somebody_between_is_not_kept(room: Room) -> None:
     forged = split_key(everybody, needed=2, vault_key=generate_private_key(), created_at=NOW)
     (sealed, *_) = forged.splitting.sealed
     assert open_share(sealed, key=key).vault_key != pinned
-    forge = lambda: fetch_share(carrying(sealed), "anna", key=key, vault_key=pinned)  # noqa: E731
+    forge = partial(fetch_share, carrying(sealed), "anna", key=key, vault_key=pinned)
     assert room.reason(forge) == "vault.pin"
 
 
@@ -443,7 +449,10 @@ def test_whoever_pinned_the_vault_believes_nobody_else(room: Room) -> None:
         read_status(carrying(forged), vault_key=pinned)
     assert read_status(carrying(forged), vault_key=None).state == "locked"
     room.unlock()
-    asked = lambda *_asked, params: room.vault.status(params["nonce"]).model_dump()  # noqa: E731
+
+    def asked(*_asked: str, params: dict[str, str]) -> dict[str, Any]:
+        return room.vault.status(params["nonce"]).model_dump()
+
     assert read_status(asked, vault_key=pinned).state == "unlocked"
     assert room.reason(lambda: lock_vault(asked, vault_key=pinned)) == "vault.unlocked"
 
@@ -521,8 +530,6 @@ def test_a_custodian_leaves(room: Room) -> None:
 
 
 def combine_shares_of(*shares: SecretShare) -> bytes:
-    from Cryptodome.Protocol.SecretSharing import Shamir  # noqa: PLC0415
-
     return bytes(
         Shamir.combine([(one.number, bytes.fromhex(one.share)) for one in shares], ssss=False)
     )
@@ -549,7 +556,7 @@ def test_custodians_among_whom_a_key_cannot_be_split(
 ) -> None:
     everybody = [custodian(name) for name in names]
     before = read_splitting(room.folder)
-    act = lambda: room.give("anna", split=(everybody, needed))  # noqa: E731
+    act = partial(room.give, "anna", split=(everybody, needed))
     assert room.reason(act) == "vault.custodians"
     assert read_splitting(room.folder) == before
 

@@ -260,6 +260,8 @@ def test_an_office_witnesses_cosigns_and_proves(
     proving = ["log", "prove", str(first), "--copy", str(copy), "--checkpoint", str(out)]
     assert runner.invoke(command, [*proving, "--out", str(proof)]).exit_code == 0
     assert read_proof(proof.read_text()).checkpoint == out.read_bytes()
+    nowhere = runner.invoke(command, [*proving, "--out", str(tmp_path / "no" / "folder")])
+    assert (nowhere.exit_code, "witness.file" in nowhere.output) == (1, True)
     passed_on = ["log", "witness", "/log", "--copy", str(tmp_path / "other"), *keys]
     again = runner.invoke(command, [*passed_on, "--checkpoint", str(out)])
     assert (again.exit_code, LogCopy(tmp_path / "other").checkpoint) == (0, out.read_bytes())

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import TypeAdapter
+from sqlmodel import Session
 
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import NotFoundError
@@ -19,8 +20,10 @@ from gridsecure.gateway.books.imports import (
     Comparison,
     Difference,
     apply_import,
+    compare_held,
     hand_in,
     read_import,
+    require_held,
 )
 from gridsecure.gateway.books.lines import LONGEST_ID
 from gridsecure.gateway.books.register import (
@@ -94,16 +97,20 @@ def get_import(digest: str, intake: In) -> BooksComparison:
 )
 def read_differences(request: Request, digest: str, intake: In, asked: Paging) -> Response:
     """All that an import would change, in the order of its lines, page by page."""
-    # Before the page's own session is open: comparing opens another, and one is held at a time.
+    require_held(intake.zone, digest)
     end = asked.after + asked.limit
-    found = read_import(intake.zone, digest, shown=range(asked.after, end))
-    change = found.change
-    after = end if change.added + change.changed + change.ended > end else None
+
+    def read(session: Session) -> tuple[Comparison, int | None]:
+        shown = range(asked.after, end)
+        found = compare_held(session, intake.zone, digest, shown=shown)
+        change = found.change
+        return found, end if change.added + change.changed + change.ended > end else None
+
     return answer_page(
         request,
         intake.zone.engine,
         revision=revision_in,
-        read=lambda _session: (found, after),
+        read=read,
         write=lambda found: _DIFFERENCES.dump_json([_difference(one) for one in found.examples]),
     )
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import pandas as pd
+from sqlmodel import Session
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError, StorageError
@@ -26,10 +27,12 @@ from gridsecure.gateway.books.register import (
     Change,
     find_revision,
     keep_change,
+    meter_points_in,
     newest_revision,
     outdated,
     read_holding,
     read_meter_points,
+    revision_in,
 )
 from gridsecure.gateway.books.statements import Statement, apply_statement
 from gridsecure.gateway.private_files import private_folder, write_private
@@ -37,6 +40,7 @@ from gridsecure.gateway.tables import BooksRevisionRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.identity_messages import JOINT
 from gridsecure.month_texts import is_in_years
+from gridsecure.store.database import read_session
 
 MOST_HELD: Final = 16
 """Imports that are held at once until one is applied; the oldest gives way."""
@@ -99,7 +103,8 @@ def hand_in(zone: GatewayZone, body: bytes, *, valid_from: date | None) -> Compa
         )
     head = {"base": newest_revision(zone), "valid_from": valid_from and valid_from.isoformat()}
     content = json.dumps(head).encode() + b"\n" + body
-    compared = _compare(zone, content)
+    with read_session(zone.engine) as session:
+        compared = _compare(session, content)
     folder = private_folder(_folder(zone))
     write_private(folder / compared.change.digest, [content], what="The import")
     for path in sorted(folder.iterdir(), key=_age)[:-MOST_HELD]:
@@ -107,20 +112,48 @@ def hand_in(zone: GatewayZone, body: bytes, *, valid_from: date | None) -> Compa
     return compared
 
 
-def read_import(
-    zone: GatewayZone, digest: str, *, shown: range = range(MOST_EXAMPLES)
-) -> Comparison:
+def read_import(zone: GatewayZone, digest: str) -> Comparison:
     """An import that is held, beside the books.
 
     Args:
         digest: As `hand_in` told it.
-        shown: Which of its differences are told, by number from 0.
 
     Raises:
         NotFoundError: None of that digest is held (`not-found.books-import`).
         ConflictError: The books changed since it was handed in (`conflict.books`).
     """
-    return _held(zone, digest, shown=shown)
+    with read_session(zone.engine) as session:
+        return compare_held(session, zone, digest)
+
+
+def require_held(zone: GatewayZone, digest: str) -> None:
+    """Refuse an import that is not held, without reading it.
+
+    Raises:
+        NotFoundError: None of that digest is held (`not-found.books-import`).
+    """
+    if _find(zone, digest) is None:
+        raise _not_held()
+
+
+def compare_held(
+    session: Session, zone: GatewayZone, digest: str, *, shown: range = range(MOST_EXAMPLES)
+) -> Comparison:
+    """As `read_import`, in a session of the zone's database.
+
+    Args:
+        shown: Which of its differences are told, by number from 0.
+    """
+    path = _find(zone, digest)
+    try:
+        content = path.read_bytes() if path is not None else b""
+    except OSError as error:
+        raise StorageError(
+            f"The import cannot be read: {error.strerror}.", remedy="Check the gateway's folder."
+        ) from error
+    if not content or sm3_hex(content) != digest:
+        raise _not_held()
+    return _compare(session, content, shown=shown)
 
 
 def apply_import(zone: GatewayZone, digest: str, *, person: str, at: datetime) -> BooksRevisionRow:
@@ -141,7 +174,7 @@ def apply_import(zone: GatewayZone, digest: str, *, person: str, at: datetime) -
     """
     made = find_revision(zone, digest)
     if made is None:
-        compared = _held(zone, digest)
+        compared = read_import(zone, digest)
         if compared.refused:
             raise InputError(
                 f"{compared.refused:,} lines of the import cannot be taken.",
@@ -288,36 +321,33 @@ def _what(said: Statement, before: MeterPoint) -> What:
     return "changed" if before.account else "added"
 
 
-def _held(zone: GatewayZone, digest: str, *, shown: range = range(MOST_EXAMPLES)) -> Comparison:
-    path = _folder(zone) / digest
-    known = _folder(zone).is_dir() and path in _folder(zone).iterdir()
-    try:
-        content = path.read_bytes() if known else b""
-    except OSError as error:
-        raise StorageError(
-            f"The import cannot be read: {error.strerror}.", remedy="Check the gateway's folder."
-        ) from error
-    if not content or sm3_hex(content) != digest:
-        raise NotFoundError(
-            "No import of this digest is held.",
-            reason="not-found.books-import",
-            remedy="Hand it in again; an import is held until another one is applied.",
-        )
-    return _compare(zone, content, shown=shown)
-
-
 def _compare(
-    zone: GatewayZone, content: bytes, *, shown: range = range(MOST_EXAMPLES)
+    session: Session, content: bytes, *, shown: range = range(MOST_EXAMPLES)
 ) -> Comparison:
     first, _, body = content.partition(b"\n")
     head = json.loads(first)
-    if head["base"] != newest_revision(zone):
+    if head["base"] != revision_in(session):
         raise outdated()
     day = head["valid_from"] and date.fromisoformat(head["valid_from"])
     statements = list(read_lines(body, valid_from=day or None))
     names = [said.meter_point_id for said in statements if isinstance(said, Statement)]
     empty = Change(base=head["base"], digest=sm3_hex(content))
-    return compare(statements, read_meter_points(zone, names), empty, shown=shown)
+    return compare(statements, meter_points_in(session, names), empty, shown=shown)
+
+
+def _find(zone: GatewayZone, digest: str) -> Path | None:
+    """Where an import is held; a digest is never used as a path before it is found."""
+    folder = _folder(zone)
+    path = folder / digest
+    return path if folder.is_dir() and path in folder.iterdir() else None
+
+
+def _not_held() -> NotFoundError:
+    return NotFoundError(
+        "No import of this digest is held.",
+        reason="not-found.books-import",
+        remedy="Hand it in again; an import is held until another one is applied.",
+    )
 
 
 def _folder(zone: GatewayZone) -> Path:

@@ -93,21 +93,26 @@ def find_revision(zone: GatewayZone, digest: str) -> BooksRevisionRow | None:
 
 def read_meter_points(zone: GatewayZone, names: Iterable[str]) -> dict[str, MeterPoint]:
     """What the books say now of some meter points, of those that they know."""
+    with read_session(zone.engine) as session:
+        return meter_points_in(session, names)
+
+
+def meter_points_in(session: Session, names: Iterable[str]) -> dict[str, MeterPoint]:
+    """As `read_meter_points`, in a session."""
     wanted = sorted(set(names))
     found: dict[str, dict[Kind, list[Fact]]] = {}
-    with read_session(zone.engine) as session:
-        for start in range(0, len(wanted), _PORTION):
-            portion = wanted[start : start + _PORTION]
-            for kind, table in TABLES.items():
-                columns = ("meter_point_id", "valid_from", "valid_to", "id", *VALUES[kind])
-                # Columns and no objects: a book of a month has a row of each table a meter point.
-                own = select(*(col(getattr(table, name)) for name in columns)).where(
-                    col(table.until_revision) == CURRENT, col(table.meter_point_id).in_(portion)
-                )
-                for name, start_day, end_day, number, *values in session.execute(own):
-                    said = dict(zip(VALUES[kind], values, strict=True))
-                    fact = Fact(start_day, end_day, said, number)
-                    found.setdefault(name, {}).setdefault(kind, []).append(fact)
+    for start in range(0, len(wanted), _PORTION):
+        portion = wanted[start : start + _PORTION]
+        for kind, table in TABLES.items():
+            columns = ("meter_point_id", "valid_from", "valid_to", "id", *VALUES[kind])
+            # Columns and no objects: a book of a month has a row of each table a meter point.
+            own = select(*(col(getattr(table, name)) for name in columns)).where(
+                col(table.until_revision) == CURRENT, col(table.meter_point_id).in_(portion)
+            )
+            for name, start_day, end_day, number, *values in session.execute(own):
+                said = dict(zip(VALUES[kind], values, strict=True))
+                fact = Fact(start_day, end_day, said, number)
+                found.setdefault(name, {}).setdefault(kind, []).append(fact)
     return _meter_points(found)
 
 

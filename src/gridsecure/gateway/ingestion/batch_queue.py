@@ -165,7 +165,7 @@ class BatchQueue:
                 if body.finish() != row.body_digest:
                     raise _altered()
                 take_in(self._zone, body, arrival=_arrival(row), note=note)
-        except BaseException:
+        except BaseException:  # also an interrupt
             # Only a process that ends here has not counted this attempt back.
             self._note_attempts(row, row.attempts)
             raise

@@ -8,8 +8,8 @@
 Killed before step 2, the vault is as it was; after it, the next start ends step 3. What the file
 names is never removed, also where an error came after the file had been replaced: whether the new
 splitting is in force is read from the file, and not from the error. The key is a new one each time.
- Under the old one a custodian who left, and any other's old share, open old backups
-and nothing that is sealed from now on.
+Under the old one, shares of custodians who left open old backups, and nothing that is sealed from
+now on.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def split_anew(lock: KeyLock, order: SplitOrder, *, folder: Path, created_at: da
         with lock.use() as old:
             _put_in_force(folder, new, key=lock.key, source=lock.keys_folder, old=old)
             lock.replace(new)
-    except BaseException:
-        lock.lock()  # custodians agreed to split, and not to unlock
+    except BaseException:  # whatever ends it: custodians agreed to split, and not to unlock
+        lock.lock()
         raise
     try:
         finish(folder)
@@ -203,7 +203,7 @@ def _put_in_force(
         sync_folder(target)
         sync_folder(folder)
         keep_splitting(folder, new.splitting, key=key)
-    except BaseException as error:
+    except BaseException as error:  # also an interrupt, which may come after the file was replaced
         named = _named_folder(folder)
         if named not in {None, target}:
             shutil.rmtree(target, ignore_errors=True)

@@ -27,7 +27,6 @@ from typing import Final
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import (
-    AccessDeniedError,
     ConflictError,
     GridSecureError,
     InvalidMessageError,
@@ -39,11 +38,12 @@ from gridsecure.key_authority.vault.splitting import (
     combine_shares,
     keep_splitting,
     keys_folder,
+    open_custodians,
     read_splitting,
     sealed_shares,
     share_digest,
 )
-from gridsecure.messages import Signed, open_message, sign_message
+from gridsecure.messages import Signed, sign_message
 from gridsecure.vault_messages import (
     Challenge,
     Custodian,
@@ -226,10 +226,7 @@ class KeyLock:
         """
         with self._lock:
             self.lock_in_time()
-            keys = {one.key.thumbprint: one.key for one in self.splitting.custodians}
-            if envelope.signer not in keys:
-                raise _no_custodian()
-            given = open_message(envelope, expect=GivenShare, trusted=keys)
+            given = open_custodians(envelope, self.splitting, expect=GivenShare)
             if given.purpose == "split":
                 check_custodians(given.custodians, needed=given.needed)
             challenge, ephemeral = self._challenge_of(given)
@@ -376,14 +373,6 @@ def _terms(given: GivenShare) -> tuple[str, ...]:
         return (given.purpose,)
     said = (one.model_dump_json() for one in given.custodians)
     return (given.purpose, *said, str(given.needed))
-
-
-def _no_custodian() -> AccessDeniedError:
-    return AccessDeniedError(
-        "Whoever signed this keeps no share of the vault's key.",
-        reason="vault.custodian",
-        remedy="Use the key that your share was sealed to.",
-    )
 
 
 def _given_before() -> ConflictError:

@@ -24,9 +24,8 @@ from pathlib import Path
 from re import fullmatch
 from typing import Final
 
-from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import (
-    AccessDeniedError,
     ConflictError,
     GridSecureError,
     KeyMismatchError,
@@ -41,6 +40,7 @@ from gridsecure.key_authority.vault.key_files import (
     find_place,
     key_path,
 )
+from gridsecure.key_authority.vault.splitting import open_custodians
 from gridsecure.messages import Signed, open_message, sign_message
 from gridsecure.vault_messages import KeyLife, KeyMove, KeyState, Splitting
 from gridsecure.whole_files import replace_file, sync_folder
@@ -138,8 +138,8 @@ class KeyStates:
             NotFoundError: The gateway has no such key set (`not-found.key-set`).
             StorageError: The disk refuses; nothing has moved.
         """
-        trusted = {one.key.thumbprint: one.key for one in splitting.custodians}
-        move = _open(envelope, trusted)
+        move = open_custodians(envelope, splitting, expect=KeyMove)
+        trusted = {one.key.thumbprint for one in splitting.custodians}
         place = find_place(keys, gateway=move.gateway, key_id=move.key_id)
         life = self.read(move.key_id, place=place, keys=keys)
         if place is None and life.state != "destroyed":
@@ -222,16 +222,6 @@ class KeyStates:
                 remedy="Free space on the vault's disk, then repeat it.",
             ) from error
         return life
-
-
-def _open(envelope: Signed, trusted: Mapping[str, Sm2PublicKey]) -> KeyMove:
-    if envelope.signer not in trusted:
-        raise AccessDeniedError(
-            "Whoever signed this keeps no share of the vault's key.",
-            reason="vault.custodian",
-            remedy="Use the key that your share was sealed to.",
-        )
-    return open_message(envelope, expect=KeyMove, trusted=trusted)
 
 
 def _no_move(life: KeyLife, move: KeyMove) -> ConflictError:

@@ -19,8 +19,14 @@ from Cryptodome.Protocol.SecretSharing import Shamir
 from gridsecure.crypto.envelope import kek_id, seal_to
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import EnvelopeError, GridSecureError, InputError, StorageError
-from gridsecure.messages import Digest, Signed, open_message, sign_message
+from gridsecure.errors import (
+    AccessDeniedError,
+    EnvelopeError,
+    GridSecureError,
+    InputError,
+    StorageError,
+)
+from gridsecure.messages import Digest, MessageT, Signed, open_message, sign_message
 from gridsecure.vault_messages import OWN_SHARE, Custodian, SealedShare, SecretShare, Splitting
 from gridsecure.whole_files import replace_file
 from gridsecure.zone_keys import load_signing_key
@@ -110,6 +116,23 @@ def split_key(
 def share_digest(splitting: str, number: int, share: bytes | bytearray) -> Digest:
     """What the splitting's file says of a share."""
     return sm3_hex(f"gridsecure share/{splitting}/{number}/".encode() + share)
+
+
+def open_custodians(envelope: Signed, splitting: Splitting, *, expect: type[MessageT]) -> MessageT:
+    """What a custodian signed.
+
+    Raises:
+        AccessDeniedError: No custodian did (`vault.custodian`).
+        SignatureError, InvalidMessageError: As `open_message`.
+    """
+    keys = {one.key.thumbprint: one.key for one in splitting.custodians}
+    if envelope.signer not in keys:
+        raise AccessDeniedError(
+            "Whoever signed this keeps no share of the vault's key.",
+            reason="vault.custodian",
+            remedy="Use the key that your share was sealed to.",
+        )
+    return open_message(envelope, expect=expect, trusted=keys)
 
 
 def combine_shares(splitting: Splitting, shares: Mapping[int, bytearray]) -> bytearray:
