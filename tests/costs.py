@@ -10,7 +10,8 @@ marks of both, and two of them choose what runs:
   the first of each module that only needs key sets or proofs, and one of each room.
 * `make test` leaves out what is `rest`: of a test that costs something and has many cases, and of a
   module with many tests that need more than key sets and proofs, all but some from first to last;
-  and what takes more than `TEST_SECONDS`, but for one test of a module that would have none left.
+  and what takes more than `TEST_SECONDS`, but for one test of a module that would have none left
+  and takes less than `LONG_SECONDS`.
 
 `make test-rest` runs that. The gate runs both in one go, and all examples and cases of what is
 `sampled`, which are properties and matrices. `begin_with_long` has every run end with short tests.
@@ -32,7 +33,7 @@ import pytest
 MEASURED: Final = Path(__file__).with_name("costs.json")
 """Test -> seconds of processor time that one of its cases takes."""
 QUICK_SECONDS: Final = 0.3
-TEST_SECONDS: Final = 2.0
+TEST_SECONDS: Final = 1.0
 LONG_SECONDS: Final = 10.0
 QUICK: Final = "quick"
 REST: Final = "rest"
@@ -45,7 +46,7 @@ FEW_PER_MODULE: Final = 1
 """So many tests of a module that need key sets or proofs, and nothing dearer, are quick."""
 CASES: Final = 2
 """Of a test with costs, so many cases are run by `make test`."""
-DEAR_PER_MODULE: Final = 4
+DEAR_PER_MODULE: Final = 3
 """Of a module's tests with other costs than key sets and proofs, so many are run by `make test`."""
 
 COSTS: Final[Mapping[str, frozenset[str]]] = {
@@ -168,13 +169,15 @@ def _rest(marked: Sequence[Marked]) -> Iterator[pytest.Function]:
 
 
 def _too_dear(kept: Sequence[pytest.Function]) -> Iterator[pytest.Function]:
-    """What takes too long for `make test`, one test of every module excepted."""
+    """What takes too long for `make test`; of a module one test is kept, unless it is long."""
     modules: dict[str, list[pytest.Function]] = defaultdict(list)
     for item in kept:
         modules[_module(item)].append(item)
     for found in modules.values():
-        _, *others = sorted(found, key=seconds_of)
+        first, *others = sorted(found, key=seconds_of)
         yield from (item for item in others if seconds_of(item) > TEST_SECONDS)
+        if seconds_of(first) >= LONG_SECONDS:
+            yield first
 
 
 def _spread(found: Sequence[Case], count: int) -> tuple[list[Case], list[Case]]:
