@@ -12,9 +12,11 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Generator
+from functools import cache
 from typing import Final
 
 import pytest
+import typer.testing
 from hypothesis import HealthCheck, settings
 
 from tests.costs import COSTS, QUICK, REST, SAMPLED, Sampled, begin_with_long, mark_costs
@@ -63,6 +65,14 @@ def pytest_collection_finish() -> None:
 def sampled() -> Sampled:
     """Takes cases of a matrix too large for every run: some under `make test`, all in the gate."""
     return Sampled(EVERY)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_made_once() -> Generator[None]:
+    """Typer makes a command and all below it anew for every call: 0.2 s for `gridsecure`."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(typer.testing, "_get_command", cache(typer.main.get_command))
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

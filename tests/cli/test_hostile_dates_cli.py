@@ -7,6 +7,7 @@ may end a command.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -43,6 +44,7 @@ def is_option(parameter: click.Parameter) -> bool:
     return parameter.param_type_name == "option"
 
 
+@cache
 def dated_options() -> list[tuple[tuple[str, ...], click.Command, click.Parameter]]:
     return [
         (name, command, parameter)
