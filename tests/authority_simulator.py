@@ -39,7 +39,6 @@ from gridsecure.key_authority.checker.approvals import (
     record_approval,
 )
 from gridsecure.key_authority.checker.key_sets import publish_key_set
-from gridsecure.key_authority.checker.platform_view import PlatformView
 from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.shadows import list_previews
 from gridsecure.key_authority.checker.tables import SCHEMA
@@ -63,6 +62,7 @@ from gridsecure.messages import (
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, day_quantity
+from gridsecure.plans.transcript_inputs import PlatformView
 from gridsecure.released_values import attach_values
 from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.evidence import EvidenceEntry, EvidenceRow, read_row

@@ -44,7 +44,6 @@ from gridsecure.key_authority.checker.grants import bind_grant, check_purpose
 from gridsecure.key_authority.checker.held_policies import check_in_force
 from gridsecure.key_authority.checker.key_sets import key_ring
 from gridsecure.key_authority.checker.ledger import REPEATED, Giving, join_givings
-from gridsecure.key_authority.checker.platform_view import PlatformView
 from gridsecure.key_authority.checker.rebills import release_corrections
 from gridsecure.key_authority.checker.releases import Granted, certify
 from gridsecure.key_authority.checker.shadows import is_previewed, preview_shadow
@@ -81,6 +80,7 @@ from gridsecure.messages import (
 from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.cells import Minima
 from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
+from gridsecure.plans.transcript_inputs import PlatformView
 from gridsecure.policy.language import Resolution
 from gridsecure.released_values import SignedCertificate
 from gridsecure.store import evidence

@@ -19,7 +19,6 @@ from gridsecure.key_authority.checker.bill_versions import (
     find_released_version,
     make_version,
 )
-from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_message
 from gridsecure.key_authority.checker.reexecution import Derived
 from gridsecure.key_authority.checker.seating import prove_roster
 from gridsecure.key_authority.checker.verification import (
@@ -33,6 +32,7 @@ from gridsecure.plans.cells import Place, roster_places
 from gridsecure.plans.correction_rules import Version, check_correction
 from gridsecure.plans.execution import RosterData, roster_data
 from gridsecure.plans.key_ring import KeyRing
+from gridsecure.plans.transcript_inputs import PlatformView, fetch_message
 from gridsecure.store.database import read_session
 
 

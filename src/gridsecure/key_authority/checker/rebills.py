@@ -14,7 +14,6 @@ from typing import TypeVar
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection, prove_correction
 from gridsecure.key_authority.checker.counted_places import CountedPlaces
-from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
 from gridsecure.key_authority.checker.reexecution import Derived
 from gridsecure.key_authority.checker.releases import Granted
 from gridsecure.key_authority.checker.seating import fetch_settlement_names
@@ -32,6 +31,7 @@ from gridsecure.plans.bills import BILL_PLAN_VERSION
 from gridsecure.plans.execution import RosterData
 from gridsecure.plans.key_ring import KeyRing
 from gridsecure.plans.purposes import BILLING
+from gridsecure.plans.transcript_inputs import PlatformView, fetch_tariff
 
 OrderT = TypeVar("OrderT", bound=CheckedCorrections)
 

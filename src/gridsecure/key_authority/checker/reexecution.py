@@ -28,7 +28,6 @@ from weakref import finalize
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError, GridSecureError, InvalidMessageError, StorageError
-from gridsecure.key_authority.checker.platform_view import PlatformView
 from gridsecure.messages import ColumnEntry, Digest, KeyNotice, Message
 from gridsecure.plans.bills import BillPlan
 from gridsecure.plans.execution import (
@@ -40,6 +39,7 @@ from gridsecure.plans.execution import (
 )
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.plans.load_curve import CellLayout
+from gridsecure.plans.transcript_inputs import PlatformView
 from gridsecure.store.objects import ObjectStore, open_objects
 from gridsecure.worker_environment import store_environment
 from gridsecure.worker_processes import WorkerProcesses

@@ -22,16 +22,16 @@ from gridsecure.errors import (
     UnknownMeterError,
 )
 from gridsecure.identity_messages import SettlementNames
-from gridsecure.key_authority.checker.platform_view import (
+from gridsecure.key_authority.checker.tables import SeatedRosterRow
+from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.key_authority.filing import SUBJECT, check_names
+from gridsecure.messages import RosterManifest, Signed, open_message
+from gridsecure.plans.transcript_inputs import (
     PlatformView,
     fetch_message,
     fetch_object,
     fetch_tariff,
 )
-from gridsecure.key_authority.checker.tables import SeatedRosterRow
-from gridsecure.key_authority.checker.zone import AuthorityZone
-from gridsecure.key_authority.filing import SUBJECT, check_names
-from gridsecure.messages import RosterManifest, Signed, open_message
 from gridsecure.store.database import read_session
 from gridsecure.store.rows import find, keep_once
 from gridsecure.tariffs.tariff import parse_tariff

@@ -39,7 +39,6 @@ from gridsecure.key_authority.checker.held_policies import check_in_force
 from gridsecure.key_authority.checker.key_sets import key_ring
 from gridsecure.key_authority.checker.ledger import Period, check_overlap, enter
 from gridsecure.key_authority.checker.logged_messages import NOT_ENTERED, enter_message
-from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
 from gridsecure.key_authority.checker.rebills import CorrectionOrder, order_corrections
 from gridsecure.key_authority.checker.releases import rules_of
 from gridsecure.key_authority.checker.subjects import make_subject
@@ -67,6 +66,7 @@ from gridsecure.plans.execution import billing_period, roster_data
 from gridsecure.plans.key_ring import KeyRing
 from gridsecure.plans.previews import check_columns, count_questions
 from gridsecure.plans.purposes import PREVIEW
+from gridsecure.plans.transcript_inputs import PlatformView, fetch_tariff
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, newest, read_page

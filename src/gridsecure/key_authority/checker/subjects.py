@@ -26,7 +26,6 @@ from gridsecure.approvals import (
 )
 from gridsecure.errors import InvalidMessageError, ReleaseRefusedError
 from gridsecure.key_authority.checker.bill_versions import find_released_version
-from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_message
 from gridsecure.key_authority.checker.tables import SubjectRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import (
@@ -40,6 +39,7 @@ from gridsecure.messages import (
 )
 from gridsecure.plans.cells import ENERGY, MEASURES, Place, roster_places
 from gridsecure.plans.purposes import PREVIEW
+from gridsecure.plans.transcript_inputs import PlatformView, fetch_message
 from gridsecure.policy.decisions import asked_for, curve_resolution, find_approvals
 from gridsecure.policy.language import RESOLUTIONS, Resolution
 from gridsecure.store import evidence

@@ -8,7 +8,6 @@ from datetime import datetime
 from itertools import chain
 
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.key_authority.checker.platform_view import PlatformView, fetch_tariff
 from gridsecure.key_authority.checker.seating import fetch_settlement_names, find_timezone
 from gridsecure.key_authority.checker.told_cells import Prepared
 from gridsecure.key_authority.checker.verification import Proven
@@ -21,6 +20,7 @@ from gridsecure.key_authority.packages import (
     list_withheld,
 )
 from gridsecure.messages import CellTotal, sign_message
+from gridsecure.plans.transcript_inputs import PlatformView, fetch_tariff
 
 
 def tariff_texts(view: PlatformView, proven: Sequence[Proven]) -> dict[str, str]:

@@ -16,11 +16,6 @@ from gridsecure.credentials.seats import check_facts
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidMessageError, ReleaseRefusedError
 from gridsecure.homomorphic.blinding import SEED_SIZE
-from gridsecure.key_authority.checker.platform_view import (
-    PlatformView,
-    fetch_message,
-    fetch_tariff,
-)
 from gridsecure.key_authority.checker.reexecution import (
     BillCheck,
     Derived,
@@ -39,7 +34,6 @@ from gridsecure.messages import (
 )
 from gridsecure.month_texts import day_text, read_moment
 from gridsecure.plans.cells import Minima
-from gridsecure.plans.correction_rules import is_correction
 from gridsecure.plans.execution import (
     RosterData,
     compile_bill,
@@ -48,7 +42,15 @@ from gridsecure.plans.execution import (
 from gridsecure.plans.key_ring import KeyRing
 from gridsecure.plans.load_curve import CellLayout, lay_out_cells
 from gridsecure.plans.quantities import Family, find_family
-from gridsecure.plans.sealed_days import check_sealed_day, compared_period, is_sealed_day
+from gridsecure.plans.sealed_days import compared_period, is_sealed_day
+from gridsecure.plans.transcript_inputs import (
+    PlatformView,
+    check_executed,
+    check_upload,
+    fetch_message,
+    fetch_tariff,
+    pair_inputs,
+)
 from gridsecure.policy.decisions import curve_resolution
 from gridsecure.policy.language import Policy, Resolution
 from gridsecure.tariffs.tariff import parse_tariff
@@ -56,8 +58,6 @@ from gridsecure.tariffs.tariff import parse_tariff
 LOAD_CURVE_PREFIX: Final = "load-curve/"
 """Begins the claim to a day of an upload's load curve."""
 CORRECTS_PREFIX: Final = "corrects/"
-DAY_BILLED: Final = "release.day"
-"""Why a transcript of bills over a day is refused."""
 SEED_PREFIX: Final = "seed/"
 """Begins the claim to a blinding seed."""
 
@@ -148,12 +148,7 @@ class _Begun:
         """Compare what was derived with what the transcript says."""
         inputs, outputs = self.running.result()
         derived = {name: output.entry for name, output in outputs.items()}
-        if inputs != self.transcript.inputs or derived != self.transcript.outputs:
-            raise ReleaseRefusedError(
-                "Executing the plan again does not give the transcript's outputs.",
-                reason="release.re-execution",
-                remedy="Find out what the platform ran; do not repeat the request unchanged.",
-            )
+        check_executed(self.transcript, inputs=inputs, outputs=derived)
         return Proven(self.transcript, self.digest, self.datas, outputs, self.claims)
 
 
@@ -293,19 +288,10 @@ def _committed(seed: bytes | None, transcript: Transcript) -> bytes:
 
 def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -> list[RosterData]:
     """The rosters and uploads of a transcript, each signed by the gateway it belongs to."""
-    many = len(transcript.rosters)
-    if (
-        many != len(transcript.uploads)
-        or not many
-        or (transcript.plan != "load-curve" and many != 1)
-    ):
-        raise InvalidMessageError("A transcript's rosters and uploads do not match.")
-    if len(set(transcript.rosters)) != many or len(set(transcript.uploads)) != many:
-        # Twice the same roster would count its members twice, and small cells would look large.
-        raise InvalidMessageError("A transcript names a roster twice.", reason="release.twice")
+    pairs = pair_inputs(transcript)
     _check_period(transcript.start, transcript.end)
     datas = []
-    for roster_digest, upload_digest in zip(transcript.rosters, transcript.uploads, strict=True):
+    for roster_digest, upload_digest in pairs:
         manifest, gateway = prove_roster(
             roster_digest, period=(transcript.start, transcript.end), zone=zone, view=view
         )
@@ -316,7 +302,7 @@ def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -
             )
         uploaded = open_message(upload, expect=UploadManifest, trusted={upload.signer: gateway})
         check_facts(manifest)
-        _check_upload(uploaded, transcript)
+        check_upload(uploaded, transcript)
         data = roster_data(manifest, uploaded)
         if is_sealed_day(uploaded):
             timezone = find_timezone(manifest.tariff, zone=zone, view=view)
@@ -331,26 +317,6 @@ def curve_subject(upload: Digest, data: RosterData) -> str:
     A second upload of a sealed day is a second version of it, whatever it holds.
     """
     return data.roster.roster_id if is_sealed_day(data.upload) else upload
-
-
-def _check_upload(uploaded: UploadManifest, transcript: Transcript) -> None:
-    """Refuse an upload that a transcript's plan is not about."""
-    if (uploaded.start, uploaded.end) != (transcript.start, transcript.end):
-        raise ReleaseRefusedError(
-            "A transcript uses an upload of another period.", reason="release.period"
-        )
-    if is_sealed_day(uploaded):
-        if transcript.plan != "load-curve":
-            raise ReleaseRefusedError("A day has load curves, and no bills.", reason=DAY_BILLED)
-        check_sealed_day(uploaded)
-    if is_correction(uploaded) != (transcript.plan == "rebill"):
-        # A full new total, or a load curve of corrected readings, beside the old one would
-        # show what was corrected.
-        raise ReleaseRefusedError(
-            "The request mixes corrections with first uploads.",
-            reason="correction.plan",
-            remedy="Run bills and load curves over first uploads, and rebill corrections.",
-        )
 
 
 def _check_period(start: str, end: str) -> None:
