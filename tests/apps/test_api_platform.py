@@ -49,6 +49,7 @@ ROOT = Path(__file__).resolve().parents[2]
 AUTHORITY = bearer("platform", "authority")
 BILLING = bearer("platform", "billing")
 OPERATOR = bearer("platform", "operator")
+REGULATOR = bearer("platform", "regulator")
 FRAMES = {"Content-Type": frames.CONTENT_TYPE}
 
 
@@ -160,7 +161,8 @@ def test_a_month_goes_from_upload_to_answered_requests(platform, grid):
         envelope.verify(grid.platform_key.public_key)
         request = ReleaseRequest.parse(envelope.body)
         assert (request.request_id, request.requested_by) == (run["request_id"], "clerk")
-    read_what_the_checker_reads(platform, ReleaseRequest.parse(waiting[0]["body"]))
+    for reader in (AUTHORITY, REGULATOR):
+        read_what_is_executed_again(platform, ReleaseRequest.parse(waiting[0]["body"]), reader)
 
     path = f"/release-requests/{runs[0]['request_id']}/answer"
     for _ in range(2):
@@ -170,14 +172,23 @@ def test_a_month_goes_from_upload_to_answered_requests(platform, grid):
     assert left == waiting[1:]
 
 
-def read_what_the_checker_reads(platform: TestClient, request: ReleaseRequest) -> None:
+def read_what_is_executed_again(
+    platform: TestClient, request: ReleaseRequest, reader: dict[str, str]
+) -> None:
     for message in request.transcripts:
         transcript = Transcript.parse(message.body)
-        for kind, (digest,) in (("roster", transcript.rosters), ("upload", transcript.uploads)):
-            found = platform.get(f"/messages/{kind}/{digest}", headers=AUTHORITY)
+        named = {
+            "transcript": [message.digest],
+            "roster": transcript.rosters,
+            "upload": transcript.uploads,
+        }
+        for kind, (digest,) in named.items():
+            found = platform.get(f"/messages/{kind}/{digest}", headers=reader)
             assert Signed(**found.json()).digest == digest
+            others = platform.get(f"/messages/{kind}/{digest}", headers=BILLING)
+            assert others.status_code == 403
         digests = list(transcript.inputs.values())
-        found = platform.post("/objects", headers=AUTHORITY, json={"digests": digests})
+        found = platform.post("/objects", headers=reader, json={"digests": digests})
         assert found.headers["content-type"] == frames.CONTENT_TYPE
         assert [sm3_hex(data) for data in frames.split_frames(found.content)] == digests
 

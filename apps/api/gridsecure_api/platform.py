@@ -123,7 +123,7 @@ ANSWER_BYTES: Final = 32 << 20
 
 
 class ObjectsWanted(BaseModel):
-    """Which objects the authority reads."""
+    """Which objects are read."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -147,6 +147,7 @@ async def _state(request: Request) -> PlatformState:
 
 State = Annotated[PlatformState, Depends(_state)]
 Authority = Depends(require("authority"))
+Reexecutor = Depends(require("authority", "regulator"))
 RevocationSender = Depends(require("authority", "custodian", "operator"))
 KeyReader = Depends(require("authority", "custodian", "operator", "regulator"))
 DenyListSender = Depends(require("operator", "custodian", "regulator", "authority"))
@@ -380,16 +381,18 @@ def answer_release_request(request_id: str, answer: Answer, state: State) -> Req
     return RequestAnswered(request_id=request_id, state=answer.state)
 
 
-@router.get("/messages/{kind}/{digest}", tags=["releases"], dependencies=[Authority])
-def read_message(kind: Literal["roster", "upload"], digest: str, state: State) -> Signed:
-    """A signed roster or upload manifest by digest, for re-execution."""
+@router.get("/messages/{kind}/{digest}", tags=["releases"], dependencies=[Reexecutor])
+def read_message(
+    kind: Literal["roster", "upload", "transcript"], digest: str, state: State
+) -> Signed:
+    """A signed roster, upload manifest or transcript by digest, for re-execution."""
     return find_signed_message(state.zone, kind=kind, digest=digest)
 
 
 @router.post(
     "/objects",
     tags=["releases"],
-    dependencies=[Authority],
+    dependencies=[Reexecutor],
     response_class=Response,
     responses={200: binary(frames.CONTENT_TYPE)},
 )

@@ -17,6 +17,7 @@ from gridsecure.cli.build import build_app
 from gridsecure.cli.correction import correction_app
 from gridsecure.cli.day import day_app
 from gridsecure.cli.edits import edits_app
+from gridsecure.cli.evidence import evidence_app
 from gridsecure.cli.exceptions import exceptions_app
 from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.gateway import gateway_app
@@ -45,6 +46,7 @@ with on_use():
     from gridsecure.cli import bill as bill_room
     from gridsecure.cli import bill_tariffs, tables
     from gridsecure.cli import rebill as rebill_room
+    from gridsecure.cli import replay as replay_room
     from gridsecure.cli import run as run_room
     from gridsecure.cli import statement as statement_room
     from gridsecure.cli import verify as verify_room
@@ -62,6 +64,7 @@ app.add_typer(identity_app, name="identity")
 app.add_typer(keys_app, name="keys")
 app.add_typer(vault_app, name="vault")
 app.add_typer(log_app, name="log")
+app.add_typer(evidence_app, name="evidence")
 app.add_typer(period_app, name="period")
 app.add_typer(shadow_app, name="shadow")
 app.add_typer(source_app, name="source")
@@ -284,6 +287,28 @@ def verify(
     """Check a certificate offline: who signed it, and that it is in the key authority's log."""
     trust = verify_room.LogTrust(log_key or [], policy, proof)
     verify_room.verify_file(certificate, authority=authority_key, trust=trust, output=output)
+
+
+@app.command()
+@explain_errors
+def replay(
+    certificate: Annotated[Path, typer.Argument(help="A signed certificate (JSON).")],
+    *,
+    objects: Annotated[str, typer.Option(help="Folder or URL of an object store.")],
+    authority_key: Annotated[str, typer.Option(help="The key authority's key (130 digits).")],
+    identity_key: Annotated[str, typer.Option(help="The identity service's key (130 digits).")],
+    messages: Annotated[
+        Path | None,
+        typer.Option(help="The signed messages; else messages.json beside the certificate."),
+    ] = None,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Execute a certificate's plans again from the ciphertexts, without a secret key."""
+    keys = (authority_key, identity_key)
+    if not replay_room.replay_file(
+        certificate, messages=messages, objects=objects, keys=keys, output=output
+    ):
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -79,7 +79,11 @@ PLAN_VERSIONS: Final[Mapping[PlanName, int]] = {
 
 SHADOW: Final = "shadow"
 
-_MESSAGES: Final[Mapping[str, type[SignedRow]]] = {"roster": RosterRow, "upload": UploadRow}
+_MESSAGES: Final[Mapping[str, type[SignedRow]]] = {
+    "roster": RosterRow,
+    "upload": UploadRow,
+    "transcript": TranscriptRow,
+}
 
 Progress = Callable[[int, int], None]
 """Told how many jobs are done, of how many."""
@@ -308,7 +312,7 @@ def check_committed(zone: PlatformZone, order: RunOrder) -> None:
 
 
 def find_signed_message(zone: PlatformZone, *, kind: str, digest: str) -> Signed:
-    """A roster's or upload's signed message by digest, for the checker.
+    """A signed roster, upload or transcript by digest, for whoever executes plans again.
 
     Raises:
         NotFoundError: There is none.

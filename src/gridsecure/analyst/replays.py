@@ -1,0 +1,325 @@
+"""Replaying a certificate: its plans are executed again from the ciphertexts, without a secret key.
+
+What the checker does before a release (`key_authority.checker.verification`), anybody can do after
+it, with the same functions of `plans`. Nothing of the material is believed but what hangs on two
+pinned keys: the key authority's, which signed the certificate and the notices of key sets, and the
+identity authority's, which says which gateway speaks for a roster.
+
+    certificate → transcript → roster, upload → columns, tariff     by digest
+    roster → seats → gateway → upload                               by signature
+    column → key id → notice → keys                                 by signature, then by digest
+
+What this shows: the outputs that were decrypted are those that the plan gives on what the gateways
+signed. What it does not show: that the vault decrypted them rightly, and that the gateways
+encrypted what meters read. The plan of load curves cannot be executed by whoever has no blinding
+seed, and the seed is for platform and checker alone; what hangs on it is checked all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from gridsecure.analyst.certificates import verify_certificate
+from gridsecure.analyst.releases import LOAD_CURVE, PinnedAuthority
+from gridsecure.analyst.replay_material import ReplayMaterial
+from gridsecure.credentials.seats import verify_seats
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import AuditBrokenError, GridSecureError, NotFoundError, ReleaseRefusedError
+from gridsecure.messages import (
+    ColumnEntry,
+    KeyNotice,
+    ReleaseCertificate,
+    RosterManifest,
+    Transcript,
+    UploadManifest,
+    open_message,
+)
+from gridsecure.plans.bills import BILL_PLAN_VERSION
+from gridsecure.plans.execution import RosterData, compile_bill, execute_bill, roster_data
+from gridsecure.plans.key_ring import KeyRing, KnownKeys
+from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
+from gridsecure.plans.transcript_inputs import (
+    check_executed,
+    check_upload,
+    fetch_object,
+    fetch_tariff,
+    pair_inputs,
+)
+from gridsecure.released_values import SignedCertificate
+from gridsecure.tariffs.tariff import parse_tariff
+from gridsecure.version import VERSION
+
+BLINDED: Final = "replay.blinded"
+"""Why a load curve is not executed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What came of one transcript.
+
+    Args:
+        transcript: Its digest.
+        release: Of the software that the platform ran; empty where the transcript is not there.
+        rosters: Their ids, as far as they are known.
+        columns: Columns read.
+        outputs: Outputs that are the same; none where the plan was not executed.
+        missing: Objects that are not there: digest -> what it is.
+        error: Why it does not hold, or was not executed.
+    """
+
+    transcript: str
+    release: str = ""
+    rosters: tuple[str, ...] = ()
+    columns: int = 0
+    outputs: int = 0
+    missing: Mapping[str, str] = field(default_factory=dict)
+    error: GridSecureError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What came of a certificate.
+
+    Args:
+        parts: Its transcripts, in the certificate's order.
+        error: Why the outputs are not those that the certificate names.
+    """
+
+    certificate: ReleaseCertificate
+    parts: tuple[Replayed, ...]
+    error: GridSecureError | None
+
+    @property
+    def is_same(self) -> bool:
+        """Whether every plan was executed and gave what the certificate names."""
+        return self.error is None and all(part.error is None for part in self.parts)
+
+
+def replay_certificate(
+    content: bytes,
+    material: ReplayMaterial,
+    *,
+    authority: PinnedAuthority,
+    identity: Sequence[Sm2PublicKey],
+) -> Replay:
+    """Execute a certificate's plans again and compare digests.
+
+    1. the certificate is signed and in the log of the pinned key;
+    2. the transcripts are those that it names, each and no other;
+    3. of each, what it names is signed by whom it should be, and its plan gives its outputs;
+    4. together they are the outputs that the certificate says were decrypted.
+
+    Args:
+        content: The signed certificate.
+        identity: Public keys of the identity authority.
+
+    Raises:
+        GridSecureError: 1. and 2. (`verify_certificate`, `replay.transcript`). What is wrong with
+            one transcript stands in its part.
+    """
+    verify_certificate(content, authority=authority)
+    certificate = ReleaseCertificate.parse(SignedCertificate.parse(content).body)
+    _check_named(certificate, material)
+    trusted = {authority.thumbprint: authority.key}
+    notices = tuple(
+        open_message(signed, expect=KeyNotice, trusted=trusted)
+        for signed in material.of_kind(KeyNotice.kind)
+    )
+    replayer = _Replayer(
+        certificate,
+        material,
+        KeyRing(KnownKeys(notices), material.store.get),
+        {key.thumbprint: key for key in identity},
+    )
+    parts = tuple(map(replayer.replay, certificate.transcripts))
+    is_whole = all(part.error is None or part.error.reason == BLINDED for part in parts)
+    return Replay(certificate, parts, replayer.compare_outputs() if is_whole else None)
+
+
+def _check_named(certificate: ReleaseCertificate, material: ReplayMaterial) -> None:
+    given = {signed.digest for signed in material.of_kind(Transcript.kind)}
+    foreign = sorted(given - set(certificate.transcripts))
+    if foreign:
+        raise ReleaseRefusedError(
+            f"The certificate does not name the transcript {foreign[0]}.",
+            reason="replay.transcript",
+            remedy="Replay a certificate with the messages that were exported for it.",
+        )
+
+
+@dataclass(slots=True, eq=False)
+class _Replayer:
+    """One certificate's transcripts, one after the other."""
+
+    certificate: ReleaseCertificate
+    material: ReplayMaterial
+    keys: KeyRing
+    identity: Mapping[str, Sm2PublicKey]
+    _seated: dict[str, tuple[RosterManifest, Sm2PublicKey]] = field(default_factory=dict)
+    _outputs: list[str] = field(default_factory=list)
+
+    def replay(self, digest: str) -> Replayed:
+        """Execute the plan of one transcript again."""
+        found = Replayed(digest)
+        try:
+            transcript = Transcript.parse(self.material.message(Transcript.kind, digest).body)
+            self._check_run(transcript)
+            found = Replayed(digest, release=transcript.release)
+            pairs = pair_inputs(transcript)
+            rosters = tuple(self._roster(one).roster_id for one, _ in pairs)
+            found = Replayed(digest, transcript.release, rosters, len(transcript.inputs))
+            missing = self._find_missing(transcript)
+            if missing:
+                return _as_missing(found, missing)
+            datas = [self._read_inputs(pair, transcript) for pair in pairs]
+            return self._compare(found, transcript, datas)
+        except GridSecureError as error:
+            return Replayed(
+                digest, found.release, found.rosters, found.columns, error=_explained(error, found)
+            )
+
+    def compare_outputs(self) -> GridSecureError | None:
+        """Why the outputs of all are not what the certificate says was decrypted."""
+        if sm3_hex("".join(self._outputs).encode()) == self.certificate.outputs_digest:
+            return None
+        return AuditBrokenError(
+            "The certificate names other outputs than its transcripts have.",
+            reason="replay.outputs",
+            remedy="Keep certificate and messages, and ask the key authority what it decrypted.",
+        )
+
+    def _check_run(self, transcript: Transcript) -> None:
+        certified = self.certificate
+        asked = (certified.plan, certified.start, certified.end, "")
+        if (transcript.plan, transcript.start, transcript.end, transcript.tariff) != asked:
+            raise ReleaseRefusedError(
+                "A transcript is about another plan or period than the certificate.",
+                reason="replay.transcript",
+                remedy="Keep both, and ask the key authority why it released this.",
+            )
+        is_curve = transcript.plan == LOAD_CURVE
+        if transcript.plan_version != (LOAD_CURVE_PLAN_VERSION if is_curve else BILL_PLAN_VERSION):
+            raise _other_release(transcript.release)
+
+    def _find_missing(self, transcript: Transcript) -> dict[str, str]:
+        """Objects that are not there, before anything is computed."""
+        wanted: dict[str, str] = {}
+        for roster_digest, upload_digest in pair_inputs(transcript):
+            roster = self._roster(roster_digest)
+            upload = UploadManifest.parse(self.material.message("upload", upload_digest).body)
+            of = f"of roster {roster.roster_id}"
+            wanted |= {roster.tariff: f"tariff {of}", roster.seats: f"seats {of}"}
+            read = set(transcript.inputs.values())
+            columns = [entry for entry in upload.columns if entry.digest in read]
+            wanted |= {entry.digest: f"column {entry.quantity} {of}" for entry in columns}
+            wanted |= self._key_objects(columns)
+        return {one: what for one, what in wanted.items() if not self.material.store.has(one)}
+
+    def _roster(self, digest: str) -> RosterManifest:
+        """A roster as it says, before its signature is verified."""
+        return RosterManifest.parse(self.material.message(RosterManifest.kind, digest).body)
+
+    def _key_objects(self, columns: Iterable[ColumnEntry]) -> dict[str, str]:
+        used = {entry.key_id for entry in columns}
+        return {
+            digest: f"{what} of key set {notice.key_id}"
+            for notice in self.keys.known.notices
+            if notice.key_id in used
+            for digest, what in (
+                (notice.public_key, "public key"),
+                (notice.relinearisation_keys, "relinearisation keys"),
+            )
+            if digest
+        }
+
+    def _read_inputs(self, pair: tuple[str, str], transcript: Transcript) -> RosterData:
+        """A roster and its upload, each signed by the gateway that the seats speak for."""
+        roster, gateway = self._seat(pair[0])
+        signed = self.material.message("upload", pair[1])
+        trusted = {gateway.thumbprint: gateway}
+        upload = open_message(signed, expect=UploadManifest, trusted=trusted)
+        check_upload(upload, transcript)
+        return roster_data(roster, upload)
+
+    def _seat(self, digest: str) -> tuple[RosterManifest, Sm2PublicKey]:
+        if digest not in self._seated:  # the days of a load curve are of the same rosters
+            envelope = self.material.message(RosterManifest.kind, digest)
+            seats = fetch_object(self.material, self._roster(digest).seats)
+            found = verify_seats(envelope, seats=seats, identity=self.identity)
+            self._seated[digest] = found.roster, found.gateway
+        return self._seated[digest]
+
+    def _compare(
+        self, found: Replayed, transcript: Transcript, datas: Sequence[RosterData]
+    ) -> Replayed:
+        if transcript.plan == LOAD_CURVE:
+            self._check_curve(transcript, datas)
+            self._outputs += [entry.digest for entry in transcript.outputs.values()]
+            raise _blinded()
+        (data,) = datas
+        tariff = parse_tariff(fetch_tariff(self.material, data.roster.tariff))
+        plan = compile_bill(data, tariff=tariff)
+        inputs, made = execute_bill(data, plan=plan, load=self.material.store.get, keys=self.keys)
+        outputs = {name: output.entry for name, output in made}
+        check_executed(transcript, inputs=inputs, outputs=outputs)
+        self._outputs += [entry.digest for entry in outputs.values()]
+        return Replayed(
+            *(found.transcript, found.release, found.rosters, found.columns), outputs=len(outputs)
+        )
+
+    def _check_curve(self, transcript: Transcript, datas: Sequence[RosterData]) -> None:
+        """Check what a load curve read, as far as that takes no seed."""
+        named = {}
+        for data in datas:
+            for name in {text.partition("/")[2] for text in transcript.inputs}:
+                entry = data.entry(name)
+                self.keys.evaluation(entry, gateway=data.roster.gateway_id)
+                self.material.store.get(entry.digest)
+                named[f"{data.roster.roster_id}/{name}"] = entry.digest
+        if named != transcript.inputs:
+            raise ReleaseRefusedError(
+                "A transcript read other columns than the gateways signed.",
+                reason="release.re-execution",
+                remedy="Find out what the platform ran.",
+            )
+
+
+def _as_missing(found: Replayed, missing: Mapping[str, str]) -> Replayed:
+    error = NotFoundError(
+        f"{len(missing)} of the objects that it takes are not there.",
+        reason="replay.missing",
+        remedy="Fetch these digests: run `gridsecure evidence export` again into the same place, "
+        "or copy them from whoever holds them; a right digest is all that counts.",
+    )
+    return Replayed(
+        *(found.transcript, found.release, found.rosters, found.columns),
+        missing=missing,
+        error=error,
+    )
+
+
+def _explained(error: GridSecureError, found: Replayed) -> GridSecureError:
+    """Another outcome under another release of the software says little about the platform."""
+    is_other = error.reason == "release.re-execution" and found.release not in {"", VERSION}
+    return _other_release(found.release) if is_other else error
+
+
+def _other_release(release: str) -> GridSecureError:
+    return GridSecureError(
+        f"The platform ran release {release}, and this is {VERSION}: digests may differ although "
+        "the results agree.",
+        reason="replay.release",
+        remedy=f"Install GridSecure {release} with its own lock file, and replay with that.",
+    )
+
+
+def _blinded() -> GridSecureError:
+    return GridSecureError(
+        "A load curve is blinded by a seed that only platform and key authority have, so its plan "
+        "was not executed. Its inputs, keys and signatures hold.",
+        reason=BLINDED,
+        remedy="Nothing is wrong. The key authority executed it before the release.",
+    )

@@ -1,0 +1,123 @@
+"""`gridsecure replay`: a certificate's plans executed again from the ciphertexts, by anybody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from gridsecure.analyst import releases, replay_material, replays
+from gridsecure.cli.analyst import parse_point
+from gridsecure.cli.output import OutputFormat, print_result
+from gridsecure.errors import NotFoundError
+from gridsecure.store.objects import ObjectStore, folder_url, open_objects
+
+CERTIFICATE: Final = "certificate.json"
+MESSAGES: Final = "messages.json"
+_SHOWN: Final = 20
+
+
+def open_store(place: str) -> ObjectStore:
+    """The objects in a folder, or in a store by its URL.
+
+    Raises:
+        GridSecureError: As `open_objects`.
+    """
+    return open_objects(place if "://" in place else folder_url(Path(place)))
+
+
+def replay_file(
+    path: Path, *, messages: Path | None, objects: str, keys: tuple[str, str], output: OutputFormat
+) -> bool:
+    """Replay the certificate in a file and say what was found.
+
+    Args:
+        messages: The signed messages; by default those beside the certificate.
+        objects: Folder or URL of the objects.
+        keys: Public keys of the key authority and of the identity authority, 130 hexadecimal
+            digits.
+
+    Returns:
+        Whether everything was executed again and is the same.
+
+    Raises:
+        NotFoundError: There is no such file (`certificate.file`).
+        GridSecureError: As `replays.replay_certificate`.
+    """
+    authority, identity = keys
+    material = replay_material.read_messages(
+        messages or path.parent / MESSAGES, store=open_store(objects)
+    )
+    found = replays.replay_certificate(
+        _read(path),
+        material,
+        authority=releases.pin_authority(authority),
+        identity=[parse_point(identity, option="--identity-key")],
+    )
+    document = _document(found)
+    print_result(document, output, show=lambda console: _show(document, console))
+    return found.is_same
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise NotFoundError(
+            f"{path.name} cannot be read.",
+            reason="certificate.file",
+            remedy="Check its path and permissions.",
+        ) from error
+
+
+def _document(found: replays.Replay) -> dict[str, Any]:
+    certificate, error = found.certificate, found.error
+    return {
+        "release_id": certificate.release_id,
+        "plan": certificate.plan,
+        "start": certificate.start,
+        "end": certificate.end,
+        "is_same": found.is_same,
+        "reason": error.reason if error else None,
+        "message": error.message if error else None,
+        "transcripts": [_part(part) for part in found.parts],
+    }
+
+
+def _part(part: replays.Replayed) -> dict[str, Any]:
+    return {
+        "transcript": part.transcript,
+        "release": part.release,
+        "rosters": list(part.rosters),
+        "columns": part.columns,
+        "outputs": part.outputs,
+        "reason": part.error.reason if part.error else None,
+        "message": part.error.message if part.error else None,
+        "remedy": part.error.remedy if part.error else None,
+        "missing": dict(part.missing),
+    }
+
+
+def _show(document: dict[str, Any], console: Console) -> None:
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+    parts, advised = document["transcripts"], set[str]()
+    say(f"Release {document['release_id']}, {document['plan']}, {len(parts)} transcripts")
+    for part in parts:
+        rosters = ", ".join(one[:12] for one in part["rosters"])
+        say(f"  {part['transcript'][:16]} of {rosters or 'rosters that are not known'}")
+        if part["reason"] is None:
+            say(f"    same: {part['columns']} columns read, {part['outputs']} outputs")
+            continue
+        say(f"    {part['reason']}: {part['message']}")
+        for digest, what in list(part["missing"].items())[:_SHOWN]:
+            say(f"      {digest} {what}")
+        if part["remedy"] not in advised:  # a month of load curves says one thing thirty times
+            say(f"    What to do: {part['remedy']}")
+        advised.add(part["remedy"])
+    if document["reason"]:
+        say(f"{document['reason']}: {document['message']}")
+    if document["is_same"]:
+        say("All plans were executed again and gave the outputs that the certificate names.")

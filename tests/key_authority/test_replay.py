@@ -1,0 +1,373 @@
+"""Anybody executes a certificate's plans again, and finds what does not hold."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gridsecure import frames
+from gridsecure.analyst.releases import PinnedAuthority
+from gridsecure.analyst.replay_material import (
+    ReplayMaterial,
+    gather_material,
+    read_messages,
+    write_messages,
+)
+from gridsecure.analyst.replays import Replay, replay_certificate
+from gridsecure.cli import online
+from gridsecure.cli.main import app as command
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.errors import EnvelopeError, GridSecureError
+from gridsecure.key_authority.checker.answering import find_certificate
+from gridsecure.key_authority.checker.key_sets import page_key_sets
+from gridsecure.key_authority.checker.logged_messages import NOT_ENTERED, enter_message
+from gridsecure.messages import (
+    KeyNotice,
+    ReleaseCertificate,
+    ReleaseRequest,
+    RosterManifest,
+    Signed,
+    Transcript,
+    sign_message,
+)
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.objects import folder_url, open_objects
+from gridsecure.store.pages import PageAsked
+from gridsecure.version import VERSION
+from tests.authority_simulator import SEED, Authority
+from tests.grid_simulator import NOW, GridSimulator
+
+
+@dataclass(frozen=True)
+class World:
+    """A release, and what was gathered of it."""
+
+    authority: Authority
+    request: Signed
+    content: bytes
+    material: ReplayMaterial
+
+    @property
+    def certificate(self) -> ReleaseCertificate:
+        return ReleaseCertificate.parse(Signed.parse(self.bare).body)
+
+    @property
+    def bare(self) -> str:
+        return json.dumps({k: v for k, v in json.loads(self.content).items() if k != "values"})
+
+    def replay(self, material: ReplayMaterial | None = None, **changed: Any) -> Replay:
+        pinned = PinnedAuthority(self.authority.grid.authority_key.public_key)
+        trusted = {"authority": pinned, "identity": [self.authority.grid.identity_key.public_key]}
+        return replay_certificate(self.content, material or self.material, **(trusted | changed))
+
+    def with_objects(self, folder: Path) -> ReplayMaterial:
+        """The same with objects of its own, to be damaged."""
+        shutil.copytree(self.material.store.url.removeprefix("file://"), folder)
+        return ReplayMaterial(self.material.envelopes, open_objects(folder_url(folder)))
+
+    def with_messages(self, change: Callable[[Signed], Signed | None]) -> ReplayMaterial:
+        changed = filter(None, map(change, self.material.envelopes.values()))
+        named = {(one.body_kind, one.digest): one for one in changed}
+        return ReplayMaterial(named, self.material.store)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [kind.parse(signed.body) for signed in self.material.of_kind(kind.kind)]
+
+
+def as_services(authority: Authority, request: Signed) -> Callable[..., Any]:
+    """Platform and key authority as a regulator calls them."""
+    asked = ReleaseRequest.parse(request.body).transcripts
+    transcripts = {signed.digest: signed for signed in asked}
+
+    def call(service: str, method: str, path: str, **said: Any) -> Any:
+        if path.startswith("/releases/"):
+            assert service == "authority"
+            name = path.removeprefix("/releases/")
+            return find_certificate(authority.zone, name).without_values().model_dump()
+        if service == "authority":
+            with read_session(authority.zone.engine) as session:
+                rows, _ = page_key_sets(session, PageAsked(), gateway=said["params"]["gateway"])
+            return [{"notice": row.envelope.model_dump()} for row in rows]
+        if method == "GET":
+            kind, digest = path.removeprefix("/messages/").split("/")
+            found = transcripts.get(digest) or authority.view.message(kind, digest)
+            return found.model_dump()
+        # Two at a time, as an answer holds what fits.
+        return frames.join_frames(
+            authority.zone.objects.get(one)
+            if authority.zone.objects.has(one)
+            else authority.view.object(one)
+            for one in said["json"]["digests"][:2]
+        )
+
+    return call
+
+
+def gathered(authority: Authority, request: Signed, folder: Path) -> World:
+    name = authority.answer(request).request_id
+    content = find_certificate(authority.zone, name).model_dump_json().encode()
+    certificate = ReleaseCertificate.parse(Signed.parse(_bare(content)).body)
+    store = open_objects(folder_url(folder / "objects"))
+    call = as_services(authority, request)
+    messages = gather_material(certificate, call=call, store=store)
+    (folder / "messages.json").write_bytes(write_messages(messages))
+    (folder / "certificate.json").write_bytes(content)
+    return World(authority, request, content, read_messages(folder / "messages.json", store=store))
+
+
+def _bare(content: bytes) -> str:
+    return json.dumps({k: v for k, v in json.loads(content).items() if k != "values"})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evidence")
+
+
+@pytest.fixture(scope="module")
+def world(grid: GridSimulator, folder: Path) -> Iterator[World]:
+    authority = Authority(grid, folder / "authority")
+    uploads = sorted(grid.uploads, key=lambda upload: -upload.roster.manifest.slots)
+    yield gathered(authority, authority.bill_request(uploads), folder)
+    authority.close()
+
+
+def reasons(found: Replay) -> list[str | None]:
+    return [part.error.reason if part.error else None for part in found.parts]
+
+
+def test_a_stranger_gets_the_certified_outputs(world: World) -> None:
+    found = world.replay()
+    assert found.is_same
+    transcripts = world.of(Transcript)
+    assert [part.transcript for part in found.parts] == world.certificate.transcripts
+    assert sum(part.outputs for part in found.parts) == sum(len(t.outputs) for t in transcripts)
+    assert all(part.outputs for part in found.parts)
+
+
+def test_a_missing_object_is_named_with_what_it_is(world: World, tmp_path: Path) -> None:
+    material = world.with_objects(tmp_path / "objects")
+    transcript = next(t for t in world.of(Transcript) if "total" in t.inputs)
+    (notice, *_) = world.of(KeyNotice)
+    gone = {transcript.inputs["total"], notice.public_key}
+    for digest in gone:
+        material.store.discard(digest)
+    found = world.replay(material)
+    assert not found.is_same
+    missing = {one: what for part in found.parts for one, what in part.missing.items()}
+    assert set(missing) == gone
+    assert missing[transcript.inputs["total"]].startswith("column total of roster ")
+    assert missing[notice.public_key] == f"public key of key set {notice.key_id}"
+    assert set(reasons(found)) == {"replay.missing"}
+
+
+def test_a_damaged_object_is_named_and_fetched_again(world: World, tmp_path: Path) -> None:
+    material = world.with_objects(tmp_path / "objects")
+    transcript = world.of(Transcript)[0]
+    digest = next(iter(transcript.inputs.values()))
+    path = tmp_path / "objects" / digest[:2] / digest[2:]
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    found = world.replay(material)
+    (broken,) = [part for part in found.parts if part.error]
+    assert broken.error.reason == "audit.object"
+    assert digest in broken.error.message
+
+    data = world.material.store.get(digest)
+    (material.store.put(data), world.replay(material))
+    assert world.replay(material).is_same
+
+
+def test_key_sets_must_be_the_authoritys_and_the_gateways(world: World) -> None:
+    authority = world.authority.grid.authority_key
+    stranger = generate_private_key()
+
+    def signed_by(key, **change) -> ReplayMaterial:
+        def change_notice(one: Signed) -> Signed:
+            if one.body_kind != KeyNotice.kind:
+                return one
+            notice = KeyNotice.parse(one.body).model_copy(update=change)
+            return sign_message(notice, key=key)
+
+        return world.with_messages(change_notice)
+
+    other = signed_by(authority, gateway=stranger.public_key.thumbprint)
+    assert set(reasons(world.replay(other))) == {"keys.gateway"}
+    none = world.with_messages(lambda one: None if one.body_kind == KeyNotice.kind else one)
+    assert set(reasons(world.replay(none))) == {"ciphertext.key-id"}
+    with pytest.raises(GridSecureError, match=r"authenticity\."):
+        world.replay(signed_by(stranger))
+    (notice, *_) = world.of(KeyNotice)
+    others = {*world.authority.grid.keys.secret} - {notice.parameters}
+    found = world.replay(signed_by(authority, parameters=min(others)))
+    assert set(reasons(found)) == {"parameters.digest"}
+    found = world.replay(signed_by(authority, public_key=world.of(RosterManifest)[0].tariff))
+    assert not found.is_same
+    assert all(reasons(found))
+
+
+def test_a_transcript_that_the_certificate_does_not_name_is_refused(world: World) -> None:
+    platform = world.authority.grid.platform_key
+
+    def forge(one: Signed) -> Signed:
+        if one.body_kind != Transcript.kind:
+            return one
+        changed = Transcript.parse(one.body).model_copy(update={"release": "9.9"})
+        return sign_message(changed, key=platform)
+
+    with pytest.raises(GridSecureError, match=r"replay\.transcript"):
+        world.replay(world.with_messages(forge))
+    without = world.with_messages(lambda one: None if one.body_kind == Transcript.kind else one)
+    assert set(reasons(world.replay(without))) == {"replay.message"}
+
+
+def certified(world: World, **change: object) -> World:
+    """What a lying platform says it computed, certified by an authority that does not look."""
+    grid = world.authority.grid
+    (first, *_) = world.of(Transcript)
+    lie = sign_message(first.model_copy(update=change), key=grid.platform_key)
+    certificate = world.certificate.model_copy(update={"transcripts": [lie.digest]})
+    envelopes = dict(world.material.envelopes) | {(lie.body_kind, lie.digest): lie}
+    kept = {
+        name: one
+        for name, one in envelopes.items()
+        if name[0] != Transcript.kind or one.digest == lie.digest
+    }
+    zone = world.authority.zone
+    unlogged = certificate.model_copy(update={"evidence_head": NOT_ENTERED, "log_proof": ""})
+    with write_session(zone.engine) as session:
+        logged = enter_message(session, zone, unlogged, about=("release.granted", {}), at=NOW)
+    content = sign_message(logged, key=zone.signing_key).model_dump_json().encode()
+    return World(
+        world.authority, world.request, content, ReplayMaterial(kept, world.material.store)
+    )
+
+
+def test_other_outputs_than_the_plan_gives_are_found(world: World) -> None:
+    transcript = world.of(Transcript)[0]
+    name, entry = next(iter(transcript.outputs.items()))
+    outputs = transcript.outputs | {name: entry.model_copy(update={"digest": "0" * 64})}
+    found = certified(world, outputs=outputs, release=VERSION).replay()
+    assert reasons(found) == ["release.re-execution"]
+    found = certified(world, outputs=outputs, release="0.0.1").replay()
+    assert reasons(found) == ["replay.release"]
+    assert "0.0.1" in found.parts[0].error.message
+    found = certified(world, plan_version=transcript.plan_version + 1).replay()
+    assert reasons(found) == ["replay.release"]
+    found = certified(world, start=transcript.end).replay()
+    assert reasons(found) == ["replay.transcript"]
+
+
+def test_other_outputs_than_the_transcripts_are_found(world: World) -> None:
+    """The certificate's digest of what was decrypted is over one roster more."""
+    found = certified(world, release=VERSION).replay()
+    assert reasons(found) == [None]
+    assert found.error is not None
+    assert found.error.reason == "replay.outputs"
+    assert not found.is_same
+
+
+def test_only_seated_gateways_count(world: World) -> None:
+    stranger = [generate_private_key().public_key]
+    assert all(reasons(world.replay(identity=stranger)))
+
+
+def test_a_load_curve_is_followed_to_its_inputs_and_not_executed(
+    grid: GridSimulator, tmp_path: Path
+) -> None:
+    authority = Authority(grid, tmp_path / "authority")
+    request = authority.request([authority.load_curve_transcript(grid.uploads)], seeds=[SEED])
+    world = gathered(authority, request, tmp_path)
+    found = world.replay()
+    authority.close()
+    assert reasons(found) == ["replay.blinded"]
+    assert found.error is None
+    assert not found.is_same
+    (transcript,) = world.of(Transcript)
+    digest = next(iter(transcript.inputs.values()))
+    path = tmp_path / "objects" / digest[:2] / digest[2:]
+    path.write_bytes(b"other")
+    assert reasons(world.replay()) == ["audit.object"]
+
+
+def test_the_command_says_what_is_the_same(world: World, folder: Path) -> None:
+    grid = world.authority.grid
+    keys = [
+        *("--authority-key", grid.authority_key.public_key.point.hex()),
+        *("--identity-key", grid.identity_key.public_key.point.hex()),
+    ]
+    said = ["replay", str(folder / "certificate.json"), "--objects"]
+    done = CliRunner().invoke(command, [*said, str(folder / "objects"), *keys])
+    assert done.exit_code == 0, done.output
+    assert "gave the outputs that the certificate names" in done.output
+    url = folder_url(folder / "objects")
+    done = CliRunner().invoke(command, [*said, url, *keys, "--format", "json"])
+    assert json.loads(done.stdout)["is_same"]
+    nowhere = str(folder / "nowhere")
+    done = CliRunner().invoke(command, [*said, nowhere, *keys])
+    assert done.exit_code == 1
+    assert "replay.missing" in done.output
+    assert world.of(Transcript)[0].inputs["total"] in done.output
+    messages = ["--messages", str(folder / "certificate.json")]
+    done = CliRunner().invoke(command, [*said, nowhere, *keys, *messages])
+    assert done.exit_code == 1
+    assert "replay.messages" in done.output
+
+
+def test_a_regulator_exports_what_a_stranger_replays(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = as_services(world.authority, world.request)
+    monkeypatch.setattr(online, "person", lambda *_, **__: nullcontext(call))
+    name = world.certificate.release_id
+    said = ["evidence", "export", name, "--out", str(tmp_path), "--key", "none"]
+    urls = [f"--{zone}=http://{zone}" for zone in ("identity", "platform", "authority")]
+    done = CliRunner().invoke(command, [*said, *urls])
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "certificate.json").read_text())["values"] is None
+    store = open_objects(folder_url(tmp_path / "objects"))
+    assert world.replay(read_messages(tmp_path / "messages.json", store=store)).is_same
+
+    # Damaged and half-fetched, it is made whole by the same command.
+    first, second, *_ = (tmp_path / "objects").glob("*/*")
+    first.write_bytes(b"other")
+    second.unlink()
+    assert not world.replay(read_messages(tmp_path / "messages.json", store=store)).is_same
+    assert CliRunner().invoke(command, [*said, *urls]).exit_code == 0
+    assert world.replay(read_messages(tmp_path / "messages.json", store=store)).is_same
+    blocked = tmp_path / "file"
+    blocked.write_bytes(b"")
+    elsewhere = ["--objects", str(tmp_path / "objects")]
+    done = CliRunner().invoke(command, [*said[:4], str(blocked), *said[5:], *urls, *elsewhere])
+    assert "replay.file" in done.output
+
+
+def test_a_platform_that_sends_something_else_is_found_out(world: World, tmp_path: Path) -> None:
+    call = as_services(world.authority, world.request)
+    store = open_objects(folder_url(tmp_path))
+
+    def other_objects(service: str, method: str, path: str, **said: Any) -> Any:
+        return (
+            frames.join_frames([b"other"])
+            if path == "/objects"
+            else call(service, method, path, **said)
+        )
+
+    def no_objects(service: str, method: str, path: str, **said: Any) -> Any:
+        return b"" if path == "/objects" else call(service, method, path, **said)
+
+    def other_message(service: str, method: str, path: str, **said: Any) -> Any:
+        answer = call(service, method, path, **said)
+        return answer | {"body": answer["body"] + " "} if "/messages/" in path else answer
+
+    for liar in (other_objects, no_objects, other_message):
+        with pytest.raises(EnvelopeError):
+            gather_material(world.certificate, call=liar, store=store)
+    assert not list(store.list_stored())
