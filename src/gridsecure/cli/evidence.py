@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
@@ -23,6 +23,9 @@ with on_use():
     from gridsecure.analyst import replay_material
     from gridsecure.cli import online
     from gridsecure.cli import replay as replay_room
+
+if TYPE_CHECKING:
+    from gridsecure.identity_messages import Audience
 
 evidence_app = typer.Typer(
     help="Fetch what certificates can be replayed from.", no_args_is_help=True
@@ -55,7 +58,7 @@ def export(  # noqa: PLR0913 - one parameter an option
     export that was interrupted is known, and is gone on with by the same command.
     """
     store = replay_room.open_store(objects or str(out / "objects"))
-    services = {"platform": platform, "authority": authority}
+    services: dict[Audience, str] = {"platform": platform, "authority": authority}
     with online.person(identity, key=key, services=services) as call:
         answer = call("authority", "GET", f"/releases/{quote(release, safe='')}")
         envelope = released_values.SignedCertificate.model_validate(answer)
