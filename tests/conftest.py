@@ -19,12 +19,13 @@ import pytest
 import typer.testing
 from hypothesis import HealthCheck, settings
 
+from tests.attacks import MARK, attacked, write_attacks
 from tests.costs import COSTS, QUICK, REST, SAMPLED, Sampled, begin_with_long, mark_costs
 from tests.postgres_server import database_url, postgres_server, postgres_url
 from tests.python_leaks import watched_errors
 from tests.s3_server import s3_server, s3_url
 
-__all__ = ["database_url", "postgres_server", "postgres_url", "s3_server", "s3_url"]
+__all__ = ["attacked", "database_url", "postgres_server", "postgres_url", "s3_server", "s3_url"]
 
 # Making a key set takes a fair part of a second, which hypothesis would call an unhealthy test.
 SLOW_INPUTS = [HealthCheck.too_slow]
@@ -47,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
     gc.disable()
     for kind in (*COSTS, QUICK, REST, SAMPLED):
         config.addinivalue_line("markers", f"{kind}: see tests/costs.py")
+    config.addinivalue_line("markers", f"{MARK}: see tests/attacks.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -82,3 +84,8 @@ def pytest_runtest_call() -> Generator[None, object, object]:
         outcome = yield
     assert found == [], "these messages have words of Python in them"
     return outcome
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which attacks were refused by which rule, where all of them were tried."""
+    write_attacks(terminalreporter)

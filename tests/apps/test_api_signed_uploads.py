@@ -46,6 +46,7 @@ from tests.apps.zone_apps import (
     platform_settings,
     refused_body,
 )
+from tests.attacks import Attacked, attack, cut, rule
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 
 KEY = grid_keys().gateway
@@ -253,7 +254,6 @@ REFUSALS: dict[str, Callable[[Request], Request]] = {
     "another method": another_method,
     "another counter": another_counter,
     "another token of its own": another_token_of_its_own,
-    "a stolen token": stolen_token,
     "a stolen token and a borrowed name": stolen_token_and_a_borrowed_name,
     "signed by nobody": signed_by_nobody,
     "a flipped signature": flipped_signature,
@@ -292,6 +292,30 @@ def test_one_thing_differs(name: str, shared: TestClient, good: Request) -> None
     assert not platform.app.state.platform.zone.objects.has(sm3_hex(good.body))
     # The genuine request is as good as before: no refusal took its counter.
     assert good.send(platform).status_code == 200
+
+
+@attack(
+    "a gateway's token, stolen, and signed with by the thief",
+    rule(
+        "Who uploads signs with the key that the token names.",
+        "authenticity.refused",
+        cut(
+            "gridsecure.credentials.uploads:check_upload",
+            "claims.holder_thumbprint != holder.thumbprint",
+            "False",
+        ),
+    ),
+    rule(
+        "A pseudonym keeps the first key that it came with.",
+        "authenticity.refused",
+        cut("gridsecure.compute.holder_uploads:admit_upload", "pin_holder(engine,", "dict("),
+    ),
+)
+def test_a_stolen_token(platform: TestClient, good: Request, attacked: Attacked) -> None:
+    assert good.send(platform).status_code == 200
+    answer = stolen_token(replace(good, counter=2)).send(platform)
+    attacked.ends(None if answer.is_success else answer.json()["reason"])
+    assert attacked.goes_through or answer.json() == refused_body(answer.status_code)
 
 
 # --- counters and pins ---------------------------------------------------------------------------

@@ -63,6 +63,7 @@ from tests.approving import (
     officer_key,
     subject_of,
 )
+from tests.attacks import Attacked, attack, cut, rule
 from tests.authority_simulator import Authority, approve_all, settlement, waiting_subjects
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 from tests.held_policy import FIFTEEN, POLICY
@@ -419,11 +420,54 @@ def test_the_vault_counts_for_itself(order: Order, count: int) -> None:
     assert order.give(order.approved(twice)) == "approval.repeated"
 
 
-def test_the_vault_refuses_the_requesters_approval(order: Order) -> None:
+@attack(
+    "an approval by the requester",
+    rule(
+        "Whoever asks for a release does not approve it.",
+        "approval.requester",
+        cut("gridsecure.approvals:_check_holds", "person == subject.requested_by", "False"),
+    ),
+)
+def test_the_vault_refuses_the_requesters_approval(order: Order, attacked: Attacked) -> None:
     order.text = subject_of(
         order.roster, order.transcript.outputs, requested_by=PRIVACY, **order.span
     )
-    assert order.give(order.approved(order.both())) == "approval.requester"
+    attacked.ends(order.give(order.approved(order.both())))
+
+
+@attack(
+    "an approval that the officer did not sign",
+    rule(
+        "An approval is signed with the key that is pinned for its officer.",
+        "approval.signature",
+        cut(
+            "gridsecure.approvals:_open",
+            "open_message(envelope, expect=expect, trusted=keys)",
+            "expect.parse(envelope.body)",
+        ),
+    ),
+)
+def test_an_approval_in_an_officers_name(order: Order, attacked: Attacked) -> None:
+    """The checker writes it, and says that the officer signed it."""
+    forged = approval_of(order.text, role=PRIVACY, key=order.authority.grid.authority_key)
+    named = forged.model_copy(update={"signer": officer_key(PRIVACY).public_key.thumbprint})
+    attacked.ends(order.give(order.approved([approval_of(order.text), named])))
+
+
+@attack(
+    "an approval of another request, used again",
+    rule(
+        "An approval is of one subject, by its digest.",
+        "approval.subject",
+        cut("gridsecure.approvals:check_approval", "approval.subject != digest", "False"),
+    ),
+)
+def test_approvals_of_another_request(order: Order, attacked: Attacked) -> None:
+    used = order.both()
+    order.text = subject_of(
+        order.roster, order.transcript.outputs, requested_by="another", **order.span
+    )
+    attacked.ends(order.give(order.approved(used)))
 
 
 @pytest.mark.parametrize(("changes", "reason"), [
@@ -461,16 +505,30 @@ def test_other_cells_or_columns_than_were_approved(order: Order, grid: GridSimul
     assert order.give(order.approved(order.both())) == "approval.order"
 
 
-def test_one_household_by_two_orders_of_one_subject(order: Order) -> None:
+@attack(
+    "one household by two orders under one approval",
+    rule(
+        "What is decrypted is by the rosters that were approved, which say who is in which cell.",
+        "approval.order",
+        cut(
+            "gridsecure.key_authority.vault.gate:Passage.admit_rosters",
+            "not set(rosters) <= set(self.subject.rosters)",
+            "False",
+        ),
+    ),
+)
+def test_one_household_by_two_orders_of_one_subject(order: Order, attacked: Attacked) -> None:
     """Cells of 20 and 19 of the same meter points would differ by one household."""
     approved, true = order.approved(order.both()), order.roster
+    assert order.give(approved) == ""
     zones = sorted(set(true.zones))[:2]
+    ends = []
     for count in (20, 19):
         told = [zones[0]] * count + [zones[1]] * (true.slots - count)
         order.roster = true.model_copy(update={"zones": told})
-        assert order.give(approved) == "approval.order"
-    order.roster = true
-    assert order.give(approved) == ""
+        ends.append(order.give(approved))
+    assert ends[0] == ends[1]
+    attacked.ends(ends[0])
 
 
 def test_another_text_of_a_tariff(order: Order) -> None:
@@ -570,7 +628,19 @@ def test_a_revocation_holds_in_the_middle_of_a_job_and_after_a_start(order: Orde
     assert order.give(approved) == "approval.revoked"
 
 
-def test_an_approval_that_ends_in_the_middle_of_a_job(order: Order) -> None:
+@attack(
+    "an approval that ends while the release is at work",
+    rule(
+        "What a release rests on is looked at again before every column.",
+        "approval.expired",
+        cut(
+            "gridsecure.key_authority.vault.gate:ReleaseGate.check",
+            "now >= ground.expires_at",
+            "False",
+        ),
+    ),
+)
+def test_an_approval_that_ends_in_the_middle_of_a_job(order: Order, attacked: Attacked) -> None:
     gate, times = order.authority.vault.gate, [NOW]
     gate._clock = lambda: times[-1]
     approved = order.approved(order.both())
@@ -578,7 +648,7 @@ def test_an_approval_that_ends_in_the_middle_of_a_job(order: Order) -> None:
     def wait() -> None:
         times.append(NOW + timedelta(days=7))
 
-    assert order.give(approved, wait) == "approval.expired"
+    attacked.ends(order.give(approved, wait))
 
 
 # --- standing authorisations ---------------------------------------------------------------------

@@ -33,6 +33,7 @@ from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import CellTotal, Signed
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.store.database import write_session
+from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 from tests.authority_simulator import SEED, Authority, View, answer_approved, settlement
 from tests.correction_simulator import CHEAPER, bills_after, changed, correction, retariffed
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, GridUpload
@@ -455,15 +456,29 @@ def test_no_total_of_corrected_bills_is_told(
     assert set(values(billed.certificates[-1].cells).values()) == {None}
 
 
+@attack(
+    "one household's correction, padded with slots that did not change",
+    rule(
+        "Enough bills of a cell really changed.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.compared_bills:_is_spread",
+            "is_crowd(everybody, within=within, minimum=minimum) and",
+            "True or",
+        ),
+    ),
+)
 def test_padding_with_unchanged_slots_gains_nothing(
-    billed: Authority, grid: GridSimulator, uploads: Uploads
+    billed: Authority, grid: GridSimulator, uploads: Uploads, attacked: Attacked
 ) -> None:
     """All 26 are listed, one has changed: the sum would be that one's correction."""
     slots = slots_of(uploads[0])
     readings = changed(grid, grid.readings, uploads[0], slots=slots[:1], add_wh=9_000)
     second = correction(grid, uploads[0], readings=readings, slots=slots)
     release_id = released(billed, billed.rebill_request([second]))
-    assert set(values(billed.certificates[-1].cells).values()) == {None}
+    told_of = values(billed.certificates[-1].cells)[*BIG, "energy_wh"]
+    attacked.ends(None if told_of else WITHHELD)
+    assert told_of == ("9000" if attacked.goes_through else None)
     assert len(statements(billed, release_id, uploads[0].roster)) == 26
 
 
@@ -476,8 +491,20 @@ def test_all_but_a_few_of_a_cell_are_not_told(
     assert set(values(billed.certificates[-1].cells).values()) == {None}
 
 
+@attack(
+    "a correction of 26 bills, and one back of 25",
+    rule(
+        "Differences are told only beside all that was told of their members.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.checker.ledger:_compare",
+            "if number in found and matters:",
+            "if False:",
+        ),
+    ),
+)
 def test_corrections_that_differ_by_one_household_are_not_both_told(
-    billed: Authority, grid: GridSimulator, uploads: Uploads
+    billed: Authority, grid: GridSimulator, uploads: Uploads, attacked: Attacked
 ) -> None:
     """A tracker over versions: there with 26, back with 25."""
     first, slots = uploads[0], slots_of(uploads[0])
@@ -488,7 +515,11 @@ def test_corrections_that_differ_by_one_household_are_not_both_told(
     third = correction(grid, second, readings=down, slots=slots[1:])
     released(billed, billed.rebill_request([third]))
     told_of = [values(c.cells)[*BIG, "energy_wh"] for c in billed.certificates[1:]]
-    assert told_of == [str(26 * 2_000), None]
+    attacked.ends(None if told_of[1] else WITHHELD)
+    assert told_of[0] == str(26 * 2_000)
+    if attacked.goes_through:
+        assert int(told_of[0]) + int(told_of[1]) == 2_000, "of the one who did not come back"
+        return
     fourth = correction(grid, third, readings=grid.readings, slots=slots)
     released(billed, billed.rebill_request([fourth]))
     rows = [r for r in staff_table(billed) if (r.zone, r.measure) == ("futian", "energy_wh")]

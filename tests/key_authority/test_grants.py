@@ -23,7 +23,8 @@ from gridsecure.key_authority.checker.answering import Outcome
 from gridsecure.key_authority.checker.grants import bind_grant, query_result, seal_result
 from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed, sign_message
 from gridsecure.released_values import attach_values
-from tests.authority_simulator import Authority, answer_approved
+from tests.attacks import attack, cut, rule
+from tests.authority_simulator import Authority, View, answer_approved
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 from tests.query_grants import grant_claims, grant_token, query_of
 
@@ -227,14 +228,6 @@ def test_bills_are_not_released_for_research(research):
     assert (outcome.state, outcome.reason) == ("refused", "release.purpose")
 
 
-def test_a_grant_is_good_for_one_request(research):
-    token = grant_token(research.query.text)
-    assert research.answered(research.request(grant=token)).state == "released"
-    other_day = Research(research.authority, research.uploads, day=1)
-    refused(research.answered(other_day.request(grant=token)))
-    assert research.answered(other_day.request()).state == "released"
-
-
 def test_a_request_is_good_for_one_grant(research):
     """A platform that failed may not go on with another analyst's grant under the same name."""
     request = research.request()
@@ -280,6 +273,58 @@ def test_a_failed_request_goes_on_with_its_grant_also_after_its_end(grid, upload
     vault.is_down = False
     assert research.answered(request, now=tomorrow).state == "released"
     authority.close()
+
+
+@attack(
+    "a grant that expires while its request is proven",
+    rule(
+        "A grant is looked at again when it is spent, before anything is decrypted.",
+        "release.grant",
+        cut(
+            "gridsecure.key_authority.checker.grants:bind_grant",
+            "now=now)",
+            "now=now.replace(day=now.day - 2))",
+        ),
+    ),
+)
+def test_a_grant_that_ends_in_the_middle_of_a_job(research, attacked):
+    times = [NOW]
+
+    class Slow(View):
+        def objects(self, digests):
+            times.append(NOW + timedelta(days=2))
+            return super().objects(digests)
+
+    request = research.request()
+    zone, view = research.authority.zone, Slow(research.authority.grid)
+    outcome = answer_approved(zone, request, view=view, clock=lambda: times[-1])
+    attacked.ends(outcome.reason)
+    assert len(times) > 1
+    assert bool(research.authority.certificates) is attacked.goes_through
+
+
+@attack(
+    "a grant for one request, used for another",
+    rule(
+        "A grant is good for one request.",
+        "release.grant",
+        cut(
+            "gridsecure.key_authority.checker.grants:check_grant",
+            "(o.request_id, o.used) != (entry.request_id, entry.used)",
+            "False",
+        ),
+    ),
+    rule(
+        "Its use is kept, under its token, before anything is decrypted.",
+        "release.grant",
+        cut("gridsecure.key_authority.checker.grants:_bind", "keep(session, entry)", "pass"),
+    ),
+)
+def test_a_grant_is_used_for_another_request(research, attacked):
+    token = grant_token(research.query.text)
+    assert research.answered(research.request(grant=token)).state == "released"
+    other_day = Research(research.authority, research.uploads, day=1)
+    attacked.ends(research.answered(other_day.request(grant=token)).reason)
 
 
 def test_staff_requests_bind_nothing(research):

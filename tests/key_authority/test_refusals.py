@@ -17,6 +17,7 @@ from gridsecure.homomorphic.parameters import REGISTER
 from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED
 from gridsecure.messages import ReleaseRequest, Signed, sign_message
 from gridsecure.plans.load_curve import day_quantity
+from tests.attacks import Attacked, attack, cut, rule
 from tests.authority_simulator import SEED, Authority
 from tests.grid_simulator import GridSimulator, GridUpload
 
@@ -161,6 +162,35 @@ def test_refused_with_its_reason_and_entered(
     assert authority.certificates == []
     (entry,) = authority.entries("release.refused")
     assert reason in entry.detail
+
+
+@attack(
+    "a transcript that says other outputs than its plan gives",
+    rule(
+        "The checker executes the plan again, and compares.",
+        "release.re-execution",
+        cut(
+            "gridsecure.key_authority.checker.verification:_Begun.finish",
+            "inputs != self.transcript.inputs or derived != self.transcript.outputs",
+            "False",
+        ),
+    ),
+    rule(
+        "The vault decrypts the outputs that officers approved, and no others.",
+        "approval.order",
+        cut(
+            "gridsecure.key_authority.vault.gate:Passage.admit",
+            "outputs_digest(entries) not in self.subject.outputs",
+            "False",
+        ),
+    ),
+)
+def test_a_transcript_is_not_believed(
+    authority: Authority, uploads: Uploads, attacked: Attacked
+) -> None:
+    """Without the rules its lie is certified: what is decrypted is derived here all the same."""
+    attacked.ends(authority.answer(swapped_output(authority, uploads)).reason)
+    assert len(authority.certificates) == attacked.goes_through
 
 
 def test_a_request_of_a_stranger_is_not_even_read(authority: Authority, uploads: Uploads) -> None:

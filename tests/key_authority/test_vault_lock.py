@@ -47,7 +47,13 @@ from gridsecure.key_authority.vault.key_files import (
     list_key_files,
     read_key_file,
 )
-from gridsecure.key_authority.vault.key_lock import GATHER, MOST_CHALLENGES, MOST_STATED, KeyLock
+from gridsecure.key_authority.vault.key_lock import (
+    GATHER,
+    MOST_CHALLENGES,
+    MOST_STATED,
+    KeyLock,
+    _Waiting,
+)
 from gridsecure.key_authority.vault.splitting import (
     KEK_BYTES,
     combine_shares,
@@ -70,6 +76,7 @@ from gridsecure.offices.custodians import (
 from gridsecure.offices.officers import Call
 from gridsecure.vault_messages import Challenge, GivenShare, SealedShare, SecretShare, VaultStatus
 from tests.approving import APPROVERS
+from tests.attacks import Attacked, attack, cut, rule
 from tests.authority_simulator import keep_grid_keys, place_of
 from tests.custodians import KEK, NAMES, custodian, custodian_key, init_with_kek, keys_of, own_share
 from tests.grid_simulator import NOW, OFFICE, grid_keys
@@ -267,24 +274,79 @@ def test_a_share_waits_half_an_hour_for_another_one(room: Room) -> None:
 # --- refused --------------------------------------------------------------------------------------
 
 
-def test_one_custodian_twice(room: Room) -> None:
-    room.give("anna")
-    assert room.reason(lambda: room.give("anna")) == "vault.given"
-    assert room.status.state == "locked"
+LOCK = "gridsecure.key_authority.vault.key_lock:KeyLock"
 
 
-def test_an_answer_that_is_given_twice(room: Room) -> None:
-    """By whoever carries it, at once or after a lock."""
+@attack(
+    "one custodian alone",
+    rule(
+        "In a custodian's name one share is taken.",
+        "vault.given",
+        cut(f"{LOCK}._let_wait", "earlier is not None and earlier.terms == terms", "False"),
+    ),
+    rule(
+        "Fewer custodians than are needed unlock nothing.",
+        "vault.locked",
+        cut(f"{LOCK}.take_share", "len(agreed) < self.splitting.needed", "False"),
+    ),
+    rule(
+        "What the shares make is the key that the splitting names.",
+        "authenticity.envelope",
+        cut(
+            "gridsecure.key_authority.vault.splitting:combine_shares",
+            "kek_id(kek).hex() != splitting.kek_id",
+            "False",
+        ),
+    ),
+    rule("Of a key that is shared two of three, one share tells nothing.", "authenticity.envelope"),
+)
+def test_one_custodian_alone(room: Room, attacked: Attacked) -> None:
+    keep_grid_keys(room.folder)
+
+    def unlock() -> str:
+        if attacked.goes_through:  # the last rule is arithmetic: only another's share removes it
+            share = bytearray.fromhex(own_share(room.folder, "bert").share)
+            terms = ("unlock",)
+            room.vault.key_lock._waiting[2] = _Waiting(terms, NOW + timedelta(minutes=1), share)
+        for _ in range(2 - attacked.goes_through):
+            room.give("anna")
+        return room.use_key()
+
+    key_id = attacked.tries(unlock)
+    assert key_id in (None, grid_keys().secret[REGISTER.name].public.key_id)
+
+
+@attack(
+    "two custodians' answers, carried once more after a lock",
+    rule(
+        "A challenge is answered once.",
+        "vault.replayed",
+        cut(f"{LOCK}._challenge_of", "given.challenge in self._answered", "False"),
+    ),
+    rule(
+        "A challenge is forgotten with its answer, and so is the key that opens the answer.",
+        "vault.challenge",
+        cut(
+            f"{LOCK}._challenge_of",
+            "self._stated.pop(given.challenge)",
+            "self._stated[given.challenge]",
+        ),
+    ),
+)
+def test_an_answer_that_is_given_twice(room: Room, attacked: Attacked) -> None:
     answers = [room.answer(name) for name in NAMES[:2]]
     for answer in answers:
         room.vault.give_share(answer)
     room.vault.key_lock.lock()
-    for answer in answers:
-        assert room.reason(lambda answer=answer: room.vault.give_share(answer)) == "vault.replayed"
-    room.start()
-    for answer in answers:
-        assert room.reason(lambda answer=answer: room.vault.give_share(answer)) == "vault.challenge"
     assert room.status.state == "locked"
+    attacked.tries(lambda: [room.vault.give_share(answer) for answer in answers])
+    assert room.status.state == ("unlocked" if attacked.goes_through else "locked")
+
+
+def test_an_answer_that_a_new_start_forgot(room: Room) -> None:
+    answer = room.answer("anna")
+    room.start()
+    assert room.reason(lambda: room.vault.give_share(answer)) == "vault.challenge"
 
 
 def test_an_answer_that_comes_too_late(room: Room) -> None:

@@ -36,10 +36,10 @@ from gridsecure.key_authority.checker.answering import (
     read_sealed_statements,
 )
 from gridsecure.messages import ColumnEntry
-from gridsecure.plans import recombination
 from gridsecure.plans.load_curve import day_quantity
 from gridsecure.plans.quantities import TOTAL_QUANTITY
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
+from tests.attacks import Attacked, attack, cut, rule
 from tests.authority_simulator import SEED, Authority
 from tests.grid_simulator import OFFICE, GridUpload, delivered_grid
 
@@ -141,17 +141,31 @@ def test_the_key_fits_no_bill(rogue: RogueGateway) -> None:
     assert_nothing_came_out(rogue.authority, outcome)
 
 
-def test_a_rate_of_zero_does_not_let_it_through(
-    rogue: RogueGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without the bound, a statement would list residues of the key as energies."""
+@attack(
+    "residues of the secret key as bills at a price of zero",
+    rule(
+        "A decrypted value lies in the range that its plan proved.",
+        "bill.inconsistent",
+        cut(
+            "gridsecure.plans.recombination:_check_range",
+            "(part < output.low).any() or (part > output.high).any()",
+            "False",
+        ),
+    ),
+    rule(
+        "No energy is larger than its column may hold.",
+        "bill.inconsistent",
+        cut("gridsecure.plans.recombination:_check_quantities", "bound is not None", "False"),
+    ),
+)
+def test_a_rate_of_zero_does_not_let_it_through(rogue: RogueGateway, attacked: Attacked) -> None:
+    """Limbs agree, whatever they are. Without the bounds, a statement lists residues of the key."""
     upload = rogue.free_of_charge().forged(TOTAL_QUANTITY, share=1)
-    assert_nothing_came_out(rogue.authority, rogue.billed(upload))
-
-    for check in ("_check_quantities", "_check_range"):
-        monkeypatch.setattr(recombination, check, lambda *_arguments: None)
     outcome = rogue.billed(upload)
-    assert outcome.state == RELEASED, "the bound is what stopped it"
+    attacked.ends(outcome.reason)
+    if not attacked.goes_through:
+        assert_nothing_came_out(rogue.authority, outcome)
+        return
     roster_id = upload.roster.manifest.roster_id
     sealed = read_sealed_statements(rogue.authority.zone, outcome.request_id, roster_id)
     statement = json.loads(open_from(sealed, private_key=OFFICE, purpose=STATEMENTS_PURPOSE))

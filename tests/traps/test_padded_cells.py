@@ -17,8 +17,7 @@ import pytest
 from gridsecure.gateway.rosters import Roster, remove_members
 from gridsecure.key_authority.checker.answering import RELEASED
 from gridsecure.messages import ReleaseCertificate
-from gridsecure.plans import cells, load_curve
-from gridsecure.plans.cells import Member
+from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 from tests.authority_simulator import Authority
 from tests.grid_simulator import GridSimulator, GridUpload, delivered_grid
 from tests.held_policy import FEWEST
@@ -88,25 +87,22 @@ def truth(grid: GridSimulator, roster: Roster) -> tuple[int, int]:
     return int(own["energy_wh"].sum()), int(sum(bills.totals_fen))
 
 
-def counted_alike(members: Sequence[Member], *, minimum: int) -> bool:
-    """The rule as it was: enough members, whoever runs their gateways."""
-    return len(list(members)) >= minimum
-
-
-def test_counted_over_all_owners_alike_the_victim_is_what_is_left(
-    grid: GridSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@attack(
+    "a cell that one gateway's owner filled up around one household",
+    rule(
+        "Without the customers of any one owner of gateways, enough others are left, or none.",
+        WITHHELD,
+        cut("gridsecure.plans.cells:is_enough", "len(owners) == 1 or", "True or"),
+    ),
+)
+def test_a_cell_padded_by_one_owner_is_withheld(
+    grid: GridSimulator, tmp_path: Path, attacked: Attacked
 ) -> None:
-    for layer in (cells, load_curve):
-        monkeypatch.setattr(layer, "is_enough", counted_alike)
+    """Counted over all owners alike, the victim is what is left."""
     seen, (victim, attacker) = release(grid, tmp_path / "authority")
-    assert seen["energy_wh"] is not None
-    assert seen["amount_fen"] is not None
-    known_wh, known_fen = truth(grid, attacker)
-    stolen = int(seen["energy_wh"]) - known_wh, int(seen["amount_fen"]) - known_fen
-    assert stolen == truth(grid, victim)
-
-
-def test_a_cell_padded_by_one_owner_is_withheld(grid: GridSimulator, tmp_path: Path) -> None:
-    seen, _ = release(grid, tmp_path / "authority")
     assert set(seen) == {"bills", "energy_wh", "amount_fen"}
-    assert set(seen.values()) == {None}
+    attacked.ends(WITHHELD if set(seen.values()) == {None} else None)
+    if attacked.goes_through:
+        known_wh, known_fen = truth(grid, attacker)
+        told_wh, told_fen = (int(seen[name] or 0) for name in ("energy_wh", "amount_fen"))
+        assert (told_wh - known_wh, told_fen - known_fen) == truth(grid, victim)
