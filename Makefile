@@ -112,7 +112,7 @@ slope: .venv/.dev ## Measure what a meter point costs as there are more, for doc
 # --- quality -----------------------------------------------------------------------------------
 
 # Test workers and the processes they start import the same modules, which need compiling once.
-quick test test-rest test-gate test-all costs mutants coverage: export PYTHONDONTWRITEBYTECODE :=
+quick test test-rest test-gate test-all attack costs mutants coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: quick
 quick: .venv/.dev ## Run the tests that cost little, some of every room: for while you work.
@@ -138,6 +138,10 @@ costs: .venv/.dev ## Measure what every test costs, for the choice of what is qu
 .PHONY: scale
 scale: .venv/.dev ## Measure every request beside ten million rows (docs/architecture.md): ARGS="platform".
 	$(BIN)/python -m tests.scale $(ARGS)
+
+.PHONY: attack
+attack: .venv/.dev ## Try each attack with its rule and without it, and print what refused it.
+	$(BIN)/python -m pytest -n auto --dist worksteal -m attack $$(grep -rl --include='test_*.py' '@attack(' tests)
 
 .PHONY: mutants
 mutants: .venv/.dev ## Change one operator of a room at a time and see whether its tests notice: ARGS="store".
