@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,13 +99,18 @@ class WatchedRun:
 
 
 def watch_run(
-    arguments: Sequence[str], *, environment: Mapping[str, str], longest: float = _MOST_SECONDS
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    longest: float = _MOST_SECONDS,
+    look: Callable[[str, Mapping[int, str]], None] = lambda _stage, _processes: None,
 ) -> WatchedRun:
     """Run `gridsecure run` to its end and note what each stage cost each party.
 
     Args:
         arguments: What follows `gridsecure run`.
         longest: When it is ended [s].
+        look: Called as a stage begins, with the party of every process.
     """
     watched = WatchedRun()
     lines: list[str] = []
@@ -130,6 +135,7 @@ def watch_run(
                 now = time.monotonic()
                 watched.wall[stage] = watched.wall.get(stage, 0.0) + now - since
                 before, since, stage = before | used, now, _stage_of(line, stage)
+                look(stage, {pid: party for pid, party, _ in _processes(child.pid)})
         finally:
             limit.cancel()
     watched.output, watched.code = "".join(lines), child.returncode
@@ -259,6 +265,15 @@ def _stage_of(line: str, current: str) -> str:
 
 def _seconds_by_party(run: int) -> dict[str, float]:
     """Processor time of the run's process and of the services below it, with their workers [s]."""
+    used: defaultdict[str, float] = defaultdict(float)
+    for pid, party, fields in _processes(run):
+        own, finished = sum(fields[10:12]), sum(fields[12:14])
+        used[party] += (own if pid == run else own + finished) / _TICKS
+    return dict(used)
+
+
+def _processes(run: int) -> Iterator[tuple[int, str, list[int]]]:
+    """The run's process and those below it: each with its party, and its fields in /proc."""
     processes = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -268,18 +283,15 @@ def _seconds_by_party(run: int) -> dict[str, float]:
                 continue  # it ended meanwhile
             # The name in brackets may hold spaces and brackets itself.
             processes[int(entry.name)] = [int(f) for f in text.rpartition(")")[2].split()[1:15]]
-    used: defaultdict[str, float] = defaultdict(float)
     for pid, fields in processes.items():
         above, chain = pid, [pid]
         while above in processes and above != run:
             above = processes[above][0]
             chain.append(above)
         if above == run:
-            own, finished = sum(fields[10:12]), sum(fields[12:14])
             party = OFFICES if pid == run else _party(chain[-2])
             if party:
-                used[party] += (own if pid == run else own + finished) / _TICKS
-    return dict(used)
+                yield pid, party, fields
 
 
 def _party(pid: int) -> str:

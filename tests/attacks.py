@@ -18,6 +18,9 @@ order in which they do: then one more is cut out each time, and the next one has
 A cut changes one place in the source of one function, while the test runs. A place that is not
 there any more fails the test, so a rule cannot move away unnoticed.
 
+Where a try costs much, one test does both (`together=True`, `attacked.ends_both`): it leaves out
+itself what its rule is about.
+
 `make attack` runs all of them and prints the table. Every run prints it that had all of them, the
 gate's too. docs/attacks.md says what each attacker has, and what would be lost.
 """
@@ -47,6 +50,8 @@ MARK: Final = "attack"
 WITHHELD: Final = "withheld"
 """How an attack ends that is answered, and told nothing of what it was about."""
 LET_THROUGH: Final = ""
+TOGETHER: Final = -1
+"""Stands for both tries of a test."""
 T = TypeVar("T")
 _ANNOTATIONS: Final = __future__.annotations.compiler_flag
 _SOURCES: Final[dict[FunctionType, str]] = {}
@@ -111,8 +116,8 @@ class Rule:
     Args:
         text: The rule, as a sentence.
         code: How the attack ends by it: a reason code, or `WITHHELD`.
-        cuts: What takes it out of the product. A rule without any is not code of ours that a test
-            can change; the test itself then leaves out what it is about (`Attacked.without`).
+        cuts: What takes it out of the product. A rule without any is no code that a test can
+            change, as arithmetic is none; the test itself then leaves out what it is about.
     """
 
     text: str
@@ -138,16 +143,25 @@ def rule(text: str, code: str, *cuts: Cut) -> Rule:
     return Rule(text, code, cuts)
 
 
-def attack(name: str, *rules: Rule) -> Callable[[Any], Any]:
-    """Mark a test that attacks; it takes the fixture `attacked`, and ends by `attacked.ends`."""
+def attack(name: str, *rules: Rule, together: bool = False) -> Callable[[Any], Any]:
+    """Mark a test that attacks; it takes the fixture `attacked`, and ends by `attacked.ends`.
+
+    Args:
+        together: The test tries it with and without its one rule, and ends by `ends_both`.
+    """
     found = Attack(name, rules)
-    cases = [
-        pytest.param((found, without), id=f"without-{without}" if without else "held")
-        for without in range(len(rules) + 1)
-    ]
+    cases = (
+        []
+        if together
+        else [
+            pytest.param((found, without), id=f"without-{without}" if without else "held")
+            for without in range(len(rules) + 1)
+        ]
+    )
 
     def marked(test: Any) -> Any:
-        both = pytest.mark.parametrize("attacked", cases, indirect=True)
+        every = cases or [pytest.param((found, TOGETHER), id="together")]
+        both = pytest.mark.parametrize("attacked", every, indirect=True)
         return getattr(pytest.mark, MARK)(both(test))
 
     return marked
@@ -180,6 +194,13 @@ class Attacked:
         self.ends(LET_THROUGH)
         return gained
 
+    def ends_both(self, *, held: str | None, without: str | None) -> None:
+        """Say how it ended with its rule, and without it."""
+        assert self.without == TOGETHER
+        assert self.outcome is None, "an attack ends once"
+        self.outcome = held or LET_THROUGH
+        assert [self.outcome, without or LET_THROUGH] == [self.attack.rules[0].code, LET_THROUGH]
+
     def ends(self, code: str | None) -> None:
         """Say how it ended: the reason code of the refusal, `WITHHELD`, or nothing."""
         assert self.outcome is None, "an attack ends once"
@@ -197,7 +218,7 @@ def attacked(
     made = Attacked(found, without)
     record_property(MARK, [found.name, [[one.text, one.code] for one in found.rules], without])
     with ExitStack() as cuts:
-        for one in found.rules[:without]:
+        for one in found.rules[: max(without, 0)]:
             for place in one.cuts:
                 cuts.enter_context(place.applied())
         yield made
@@ -263,7 +284,8 @@ def write_attacks(reporter: Any) -> None:
         if said:
             name, rules, without = said
             _, by_case = tried.setdefault(name, (rules, defaultdict(lambda: True)))
-            by_case[without] &= report.passed  # also at its end, where it must have ended somehow
+            for case in (0, 1) if without == TOGETHER else (without,):
+                by_case[case] &= report.passed  # also at its end, where it must have ended somehow
     declared = {one.name for one in declared_attacks(Path(__file__).parent)}
     if not declared <= tried.keys():
         return

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sqlite3
 from base64 import b64encode
+from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,19 +18,28 @@ import pytest
 from benchmarks.whole_run import (
     ENROLMENT,
     OFFICES,
+    PARTIES,
     PREPARATION,
     WatchedRun,
     stacked_table,
     watch_run,
 )
 from gridsecure.billing.contracts import default_contracts, load_contracts
+from gridsecure.cli.home import CUSTODIANS, SHARE
 from gridsecure.cli.meters import meter_files
 from gridsecure.cli.run_order import RunMeters
 from gridsecure.errors import InputError
 from gridsecure.gateway.formats import read_readings
+from gridsecure.homomorphic.secret_key import load_secret_key_set
+from gridsecure.key_authority.vault.key_files import list_key_files, open_key_file
+from gridsecure.key_authority.vault.splitting import combine_shares, keys_folder, read_splitting
+from gridsecure.offices.custodians import open_share
+from gridsecure.offices.files import read_signed
 from gridsecure.simulator.accounts import invented_accounts
 from gridsecure.simulator.synthetic_meters import simulate
 from gridsecure.zone_keys import load_signing_key
+from tests.attacks import WITHHELD, Attacked, attack, rule
+from tests.key_authority.test_vault import folder_holds, found_in, process_holds, raw_words
 
 METERS = 20
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
@@ -42,13 +55,61 @@ def own_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_users_own_file_is_billed_through_all_services(own_file: Path, tmp_path: Path) -> None:
+class Search:
+    """Looks for the vault's secrets in every process of a run, while it waits after the release."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self.needles: dict[str, bytes] = {}
+        self.found: dict[str, set[str]] = defaultdict(set)
+
+    def __call__(self, stage: str, processes: Mapping[int, str]) -> None:
+        if stage != "compare with the oracle" or self.needles:
+            return
+        (run,) = [pid for pid, party in processes.items() if party == OFFICES]
+        os.kill(run, signal.SIGSTOP)
+        try:
+            self.needles = vault_secrets(next(self._home.iterdir()))
+            for pid, party in processes.items():
+                if party != OFFICES:  # it plays the custodians, who have their shares
+                    self.found[party] |= found_in(process_holds(pid), self.needles)
+        finally:
+            os.kill(run, signal.SIGCONT)
+
+
+def vault_secrets(folder: Path) -> dict[str, bytes]:
+    """The key of a run's vault, its shares, and every secret key that it has."""
+    people = [folder / "people" / name for name in CUSTODIANS]
+    shares = [
+        open_share(read_signed(place / SHARE), key=load_signing_key(place)) for place in people
+    ]
+    kek = combine_shares(
+        read_splitting(folder / "vault"),
+        {one.number: bytearray.fromhex(one.share) for one in shares[:2]},
+    )
+    needles = {f"share {one.number}": bytes.fromhex(one.share) for one in shares}
+    for path in list_key_files(keys_folder(folder / "vault", read_splitting(folder / "vault"))):
+        secret, public = open_key_file(path, kek=kek)
+        needles[path.name] = raw_words(load_secret_key_set(secret, public=public))
+    return needles | {"the key": bytes(kek)}
+
+
+@attack(
+    "the secret key, searched in every other process, database and folder of a run",
+    rule("The vault alone has it, while it is unlocked.", WITHHELD),
+    together=True,
+)
+def test_a_users_own_file_is_billed_through_all_services(
+    own_file: Path, tmp_path: Path, attacked: Attacked
+) -> None:
     home = tmp_path / "run"
+    search = Search(home)
     command = ["--readings", str(own_file), "--tariff", "flat", "--home", str(home)]
     run = watch_run(
         [*command, "--no-serve"],
         environment={"COLUMNS": "200", "PATH": "/usr/bin:/bin"},
         longest=240,
+        look=search,
     )
     assert run.bills == METERS, run.output
     shown = f"{METERS} meter points taken in = {METERS} billed, their group shown in full + 0"
@@ -61,6 +122,13 @@ def test_a_users_own_file_is_billed_through_all_services(own_file: Path, tmp_pat
     assert "Traceback" not in run.output
     _every_party_is_seen_at_work(run)
     folder = next(home.iterdir())
+    assert search.found.keys() == {*PARTIES} - {OFFICES}
+    elsewhere = {party: found for party, found in search.found.items() if party != "vault"}
+    files = found_in(folder_holds(folder), search.needles)
+    attacked.ends_both(
+        held=WITHHELD if not any(elsewhere.values()) and not files else None,
+        without=WITHHELD if not search.found["vault"] else None,
+    )
     numbers = sorted(read_readings(own_file).readings["meter_point_id"].unique())
     _nothing_names_anybody(folder, numbers)
     _registrations_name_nobody(folder, numbers)

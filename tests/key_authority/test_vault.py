@@ -41,7 +41,8 @@ from gridsecure.errors import (
     NotFoundError,
     StorageError,
 )
-from gridsecure.homomorphic.parameters import INTERVAL, REGISTER
+from gridsecure.homomorphic.parameters import INTERVAL, PARAMETER_SETS, REGISTER
+from gridsecure.homomorphic.secret_key import SecretKeySet
 from gridsecure.key_authority.checker.answering import FAILED, RELEASED
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.control_totals import CountedOnce
@@ -55,12 +56,14 @@ from gridsecure.key_authority.packages import (
     RevocationOrder,
 )
 from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
+from gridsecure.key_authority.vault.decryption import _Seated
 from gridsecure.messages import RosterManifest, Signed, sign_message
 from gridsecure.offices.custodians import open_share
 from gridsecure.offices.files import read_signed
 from gridsecure_api.authority import open_zone
 from gridsecure_api.settings import AuthoritySettings
 from tests.approving import ENTRIES, approval_of, approved_bills
+from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 from tests.authority_simulator import Authority, place_of, settlement
 from tests.correction_simulator import changed, correction
 from tests.custodians import KEK, give_shares, own_share
@@ -176,9 +179,9 @@ def test_files_that_the_order_does_not_name(authority: Authority, order: Order) 
         changed = [*files[:number], data[:-1] + bytes([data[-1] ^ 1]), *files[number + 1 :]]
         with pytest.raises(EnvelopeError):
             authority.vault.release_bills(envelope, changed, keep_no_more)
-    for cut in ([], files[:-1]):
+    for some in ([], files[:-1]):
         with pytest.raises(InvalidMessageError):
-            authority.vault.release_bills(envelope, cut, keep_no_more)
+            authority.vault.release_bills(envelope, some, keep_no_more)
     with pytest.raises(InvalidMessageError):
         authority.vault.release_bills(envelope, [*files, files[0]], list[bytes]().append)
 
@@ -233,6 +236,41 @@ def test_a_column_under_another_name_than_its_label(authority: Authority, order:
     envelope = sign_message(content, key=authority.grid.authority_key)
     with pytest.raises(KeyMismatchError):
         authority.vault.release_bills(envelope, files, keep_no_more)
+
+
+@attack(
+    "a slot number forged in a column's file",
+    rule(
+        "A column is opened under the digest that a signed message lists for it.",
+        "authenticity.envelope",
+        cut("gridsecure.homomorphic.column_files:open_column", "sm3_hex(data) != digest", "False"),
+    ),
+    rule(
+        "A column has as many slots as its roster.",
+        "ciphertext.key-mismatch",
+        cut(
+            "gridsecure.key_authority.vault.decryption:Vault._decrypt",
+            "column.slots != roster.slots * entry.intervals",
+            "False",
+        ),
+    ),
+)
+def test_slots_that_nobody_was_to_read(
+    authority: Authority, order: Order, attacked: Attacked
+) -> None:
+    """The file says that more slots are told than the roster has."""
+    content, (_, first, *_) = order
+    roster, vault = roster_of(order), authority.vault
+    entry = next(iter(CheckedRoster.parse(order[1][0]).outputs.values()))
+    start = len(b"GSEC") + 4
+    (length,) = struct.unpack_from(">I", first, start - 4)
+    header = json.loads(first[start : start + length])
+    header["label"]["slots"] = every = PARAMETER_SETS[entry.parameters].ring_degree
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    forged = first[: start - 4] + struct.pack(">I", len(text)) + text + first[start + length :]
+    passage = vault.gate.open(content.approved, plan="bill")
+    told = attacked.tries(lambda: vault._decrypt(entry, forged, _Seated.of(roster), passage))
+    assert told is None or len(told) == every > roster.slots
 
 
 # --- keys at rest ---------------------------------------------------------------------------------
@@ -521,10 +559,16 @@ def secret_needles(kek: bytes, folder: Path) -> dict[str, bytes]:
     needles = {name: bytes.fromhex(share) for name, share in shares.items()}
     needles |= {f"{name}, in digits": share.encode() for name, share in shares.items()}
     for name, key_set in grid_keys().secret.items():
-        half, raw = key_set.to_bytes(), key_set._secret_key.data()
+        half = key_set.to_bytes()
         needles[f"{name}, as saved"] = half[len(half) // 2 :][:32]
-        needles[name] = b"".join(raw.data(place).to_bytes(8, "little") for place in range(8, 12))
+        needles[name] = raw_words(key_set)
     return needles | {"the key": kek, "the key, in digits": kek.hex().encode()}
+
+
+def raw_words(key_set: SecretKeySet) -> bytes:
+    """A few of a secret key's residues, as the library has them in memory."""
+    raw = key_set._secret_key.data()
+    return b"".join(raw.data(place).to_bytes(8, "little") for place in range(8, 12))
 
 
 def found_in(held: bytes, needles: dict[str, bytes]) -> set[str]:
@@ -536,8 +580,13 @@ def folder_holds(folder: Path) -> bytes:
     return b"\n".join(path.read_bytes() for path in files)
 
 
+@attack(
+    "the secret key, searched in the checker's memory and both folders",
+    rule("The vault alone has it, while it is unlocked.", WITHHELD),
+    together=True,
+)
 def test_memory_and_folders_of_both_during_a_release(
-    tmp_path: Path, grid: GridSimulator, order: Order
+    tmp_path: Path, grid: GridSimulator, order: Order, attacked: Attacked
 ) -> None:
     """The checker has no part of any secret; the vault has them while it is unlocked alone."""
     kek = token_bytes(len(KEK))
@@ -563,11 +612,15 @@ def test_memory_and_folders_of_both_during_a_release(
         try:
             give_shares(client, settings.folder)
             ask(checker, given)
-            held = process_holds(checker.pid)
-            assert str(running.settings.socket).encode() in held, "it was read"
-            assert found_in(held, needles) == set()
+            seen = process_holds(checker.pid)
+            assert str(running.settings.socket).encode() in seen, "it was read"
             held = found_in(process_holds(vault), needles)
             assert held >= {"the key", *(entry.parameters for entry in outputs)}
+            # Were it there, it would be found: as it is in the vault's own memory.
+            attacked.ends_both(
+                held=None if found_in(seen, needles) else WITHHELD,
+                without=None if held else WITHHELD,
+            )
             client.lock(sign_message(LockOrder(ordered_at=NOW.isoformat()), key=grid.authority_key))
             ask(checker, given.with_name("status"))
             assert found_in(process_holds(checker.pid), needles) == set()
