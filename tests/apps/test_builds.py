@@ -27,6 +27,7 @@ from gridsecure_api.peer_connections import connecting
 from gridsecure_api.serving import ServiceDescription, new_app
 from gridsecure_api.settings import BuildSettings
 from tests.apps.zone_apps import TestClock, identity_app, point
+from tests.attacks import Attacked, attack, cut, rule
 from tests.grid_simulator import grid_keys
 
 MAKER = generate_private_key()
@@ -112,6 +113,36 @@ def test_the_makers_build_starts(tmp_path: Path, build: BuildStatement) -> None:
     own = open_build(settings(tmp_path, stated(build)), whose="the platform")
     assert (own.measured, own.maker) == (build, MAKER.public_key)
     assert Signed.parse(own.shown).body_kind == "build"
+
+
+@attack(
+    "an edited file, under the statement of the released build",
+    rule(
+        "A service starts only as the build that its maker stated.",
+        "build.changed",
+        cut("gridsecure.builds:check_build", "if differing:", "if False:"),
+    ),
+)
+def test_an_edited_file(tmp_path: Path, build: BuildStatement, attacked: Attacked) -> None:
+    other = settings(tmp_path, stated(build, source="0" * 64))
+    attacked.tries(lambda: open_build(other, whose="the platform"))
+
+
+@attack(
+    "a build that somebody else than its maker stated",
+    rule(
+        "A statement is signed with the maker's key that is pinned.",
+        "build.signature",
+        cut(
+            "gridsecure.builds:open_statement",
+            "open_message(envelope, expect=BuildStatement, trusted={maker.thumbprint: maker})",
+            "BuildStatement.parse(envelope.body)",
+        ),
+    ),
+)
+def test_a_strangers_statement(tmp_path: Path, build: BuildStatement, attacked: Attacked) -> None:
+    strangers = settings(tmp_path, stated(build, key=generate_private_key()))
+    attacked.tries(lambda: open_build(strangers, whose="the platform"))
 
 
 @pytest.mark.parametrize("part", ["version", "source", "dependencies", "parameters"])

@@ -32,6 +32,7 @@ from gridsecure.transparency.checkpoints import LogSigner
 from gridsecure.transparency.inclusion_proofs import read_proof
 from gridsecure.transparency.log_policies import read_policy
 from gridsecure.transparency.notes import NoteKey, cosign, read_note, write_note
+from tests.attacks import Attacked, attack, cut, rule
 from tests.authority_simulator import Authority
 from tests.grid_simulator import NOW, GridSimulator
 
@@ -114,6 +115,26 @@ def test_the_signed_text_has_no_value(world: World) -> None:
     assert [value is not None for value in world.values.values] == [cell.told for cell in cells]
     assert any(cell.told for cell in cells)
     assert all(cell.value is None for cell in cells)
+
+
+@attack(
+    "other values beside a certificate than were certified",
+    rule(
+        "A certificate names a salted digest of the values that go with it.",
+        "release.values",
+        cut(
+            "gridsecure.released_values:attach_values",
+            "envelope.values.digest != certificate.values_digest",
+            "False",
+        ),
+    ),
+)
+def test_another_value_beside_a_certificate(world: World, attacked: Attacked) -> None:
+    first = next(n for n, value in enumerate(world.values.values) if value is not None)
+    values = [*world.values.values[:first], "1", *world.values.values[first + 1 :]]
+    other = ReleasedValues(salt=world.values.salt, values=values)
+    content = world.envelope.model_copy(update={"values": other}).model_dump_json().encode()
+    attacked.tries(lambda: world.verify(content))
 
 
 @pytest.mark.parametrize("change", ["value", "blank", "told", "order", "salt", "fewer", "more"])

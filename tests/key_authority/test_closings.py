@@ -13,6 +13,7 @@ from gridsecure.key_authority.checker.tables import ClaimRow, CohortRow, ToldSet
 from gridsecure.messages import ReleaseCertificate, ReleaseRequest
 from gridsecure.plans.settlement_values import TOTAL_QUANTITY
 from gridsecure.store.database import write_session
+from tests.attacks import Attacked, attack, cut, rule
 from tests.authority_simulator import SEED, Authority, lone_household
 from tests.grid_simulator import GridSimulator, GridUpload
 from tests.traps.test_forged_ciphertext_release import RogueGateway
@@ -53,6 +54,22 @@ def changed_lists(authority: Authority, uploads: Uploads) -> dict[str, object]:
         "another month": grid.closing_list(names, start="2026-06-01T00:00:00+08:00"),
         "no list": grid.sign(uploads[0].roster.manifest),
     }
+
+
+@attack(
+    "other uploads totalled together than the office closed",
+    rule(
+        "Who is totalled with whom stands in a list that the billing office signed.",
+        "release.closing",
+        cut("gridsecure.key_authority.checker.closings:check_closing", "or not is_whole", ""),
+    ),
+)
+def test_a_platform_that_chooses_company(
+    authority: Authority, uploads: Uploads, attacked: Attacked
+) -> None:
+    transcripts = [authority.bill_transcript(upload) for upload in uploads]
+    first = authority.grid.closing_list([uploads[0].upload_id])
+    attacked.ends(authority.answer(authority.request(transcripts, closing=first)).reason)
 
 
 @pytest.mark.parametrize("plan", ["bill", "load-curve"])

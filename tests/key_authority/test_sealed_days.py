@@ -215,10 +215,22 @@ def test_a_second_version_of_a_day_is_told_of_nobody(authority, grid, home):
     assert (refused.state, refused.reason) == (REFUSED, "release.repeated")
 
 
-def test_who_is_silent_hides_nobody(authority, grid, home):
+@attack(
+    "fourteen homes of a day in which the others of their cell were silent",
+    rule(
+        "Who has no energy of a day hides nobody in it.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.checker.told_cells:_thin_cells",
+            "if slot not in silent:",
+            "if True:",
+        ),
+    ),
+)
+def test_who_is_silent_hides_nobody(authority, grid, home, attacked):
     inside = cell_slots(home)
     few = sealed_day(grid, home, silent_slots=inside[: len(inside) - 14])
-    assert not told(answer(authority, day_request(authority, few)))
+    attacked.ends(None if told(answer(authority, day_request(authority, few))) else WITHHELD)
     enough = sealed_day(grid, home, SECOND, silent_slots=inside[: len(inside) - 15])
     assert told(answer(authority, day_request(authority, enough, seed=OTHER_SEED)))
 

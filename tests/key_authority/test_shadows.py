@@ -290,9 +290,31 @@ def test_a_tariff_that_means_other_columns_is_refused(
     assert decrypted == []
 
 
-def test_a_shadow_transcript_is_never_released(authority: Authority, cheaper: Transcript) -> None:
-    outcome = authority.answer(authority.request([cheaper]))
-    assert (outcome.state, outcome.reason) == (REFUSED, "release.shadow")
+@attack(
+    "bills by a tariff that was only tried",
+    rule(
+        "A transcript of a shadow run is never released.",
+        "release.shadow",
+        cut(
+            "gridsecure.key_authority.checker.answering:_same_run",
+            "if transcript.tariff:",
+            "if False:",
+        ),
+    ),
+    rule(
+        "A decrypted line divides by the rate of the roster's own tariff.",
+        "bill.inconsistent",
+        cut(
+            "gridsecure.plans.recombination:_put_together",
+            "(part * output.factor != lifted).any() or (part != known).any()",
+            "False",
+        ),
+    ),
+)
+def test_a_shadow_transcript_is_never_released(
+    authority: Authority, cheaper: Transcript, attacked: Attacked
+) -> None:
+    attacked.ends(authority.answer(authority.request([cheaper])).reason)
 
 
 @pytest.mark.parametrize(
