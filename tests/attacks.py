@@ -76,10 +76,7 @@ class Cut:
         """Have the function run as changed: every importer's, because it stays the same object."""
         function = self._function()
         kept, source = function.__code__, _SOURCES.get(function)
-        before = source or textwrap.dedent(inspect.getsource(function))
-        times = before.count(self.old)
-        assert times == 1, f"{self.target} has {self.old!r} {times} times"
-        _SOURCES[function] = before.replace(self.old, self.new)
+        _SOURCES[function] = self._source_of(function).replace(self.old, self.new)
         function.__code__ = self._changed(function)
         try:
             yield
@@ -88,6 +85,16 @@ class Cut:
             del _SOURCES[function]
             if source is not None:
                 _SOURCES[function] = source
+
+    def check(self) -> None:
+        """Find the place, and leave it as it is."""
+        self._source_of(self._function())
+
+    def _source_of(self, function: FunctionType) -> str:
+        source = _SOURCES.get(function) or textwrap.dedent(inspect.getsource(function))
+        times = source.count(self.old)
+        assert times == 1, f"{self.target} has {self.old!r} {times} times"
+        return source
 
     def _function(self) -> FunctionType:
         module, _, path = self.target.partition(":")
@@ -269,6 +276,23 @@ def _declared(test: str, call: ast.Call, named: dict[str, ast.expr]) -> Declared
     calls = [named[one.id] if isinstance(one, ast.Name) else one for one in rules]
     texts = [tuple(map(_word, one.args[:2])) for one in calls]
     return Declared(test, _word(name), tuple(texts))
+
+
+def declared_cuts(folder: Path) -> Iterator[Cut]:
+    """Every cut in a test below a folder, without importing the test."""
+    for path in folder.rglob("test_*.py"):
+        source = path.read_text(encoding="utf-8")
+        if "@attack(" not in source:
+            continue
+        tree = ast.parse(source)
+        texts = {
+            ast.unparse(one.targets[0]): one.value.value
+            for one in tree.body
+            if isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "cut":
+                yield eval(ast.unparse(node), {"cut": cut, **texts})  # noqa: S307 - our own tests
 
 
 def _word(node: ast.expr) -> str:

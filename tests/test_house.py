@@ -18,6 +18,7 @@ import grimp
 import pytest
 
 from gridsecure.tariffs.tariff import parse_tariff
+from tests.attacks import declared_cuts
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src"
@@ -474,6 +475,14 @@ def test_a_name_beside_a_pseudonym_is_seen_through_a_chain() -> None:
     assert knowing_names_and_pseudonyms(graph) == [far]
     graph.add_import(importer=registry, imported=books)
     assert knowing_names_and_pseudonyms(graph) == sorted([between, far, registry])
+
+
+def test_rules_are_where_attacks_cut_them_out() -> None:
+    """Move a rule, and say in its attack (`make attack`) where it stands now."""
+    cuts = list(declared_cuts(ROOT / "tests"))
+    assert len(cuts) > 40
+    for one in cuts:
+        one.check()
 
 
 def test_documented_tariff_is_a_tariff() -> None:
