@@ -1,7 +1,8 @@
 """What worker processes inherit: nothing of their service's settings and credentials.
 
 The process that workers fork off loads this module first and, finding such variables, starts itself
-anew without them. Deleting them would leave them in its memory, and so in every worker's.
+anew without them. Deleting them would leave them in its memory, and so in every worker's. Nor do
+they load the program that started the service.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from multiprocessing import spawn
+from pathlib import Path
 from typing import Final
 
 STORES: Final = ("AWS_", "AZURE_", "GOOGLE_")
@@ -19,6 +22,12 @@ PRIVATE: Final = ("GRIDSECURE_", *STORES)
 def store_environment() -> dict[str, str]:
     """What a worker must be given that opens a bucket."""
     return {name: value for name, value in os.environ.items() if name.startswith(STORES)}
+
+
+def credential_folders(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """The folders of files that such variables name, as those of tokens that are renewed there."""
+    named = {Path(value).parent for value in variables.values() if value.startswith("/")}
+    return tuple(sorted(str(folder) for folder in named if folder != Path("/")))
 
 
 def add_to_environment(given: Mapping[str, str]) -> None:
@@ -32,5 +41,13 @@ def _start_anew() -> None:
         os.execve(sys.executable, sys.orig_argv, kept)  # noqa: S606 (itself, word for word)
 
 
+def _load_no_program(_name: str) -> None:
+    """What workers do instead of importing the program that their service was started by."""
+
+
 if sys.orig_argv[-1].startswith("from multiprocessing.forkserver import main;"):
     _start_anew()
+    # Workers run functions of modules. The program would bring libraries along, which start threads
+    # of their own, and with other threads no worker can close files for itself (`sandbox`).
+    for _step in ("_fixup_main_from_name", "_fixup_main_from_path"):
+        setattr(spawn, _step, _load_no_program)

@@ -59,8 +59,8 @@ class HerePool(LocalPool):
 
     room = 64
 
-    def __init__(self, *given: object, workers: int) -> None:
-        self.workers = workers
+    def __init__(self, *given: object, workers: int, sandbox: str = "off") -> None:
+        self.workers, self.sandbox = workers, sandbox  # in this process, which is in none
         super().__init__(*given)
 
     def warm(self) -> None:

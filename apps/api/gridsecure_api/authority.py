@@ -94,6 +94,7 @@ from gridsecure_api.settings import (
     key_registry,
     public_key,
 )
+from gridsecure_api.worker_sandboxes import state_sandbox
 
 KEY_SETS: Final = "/key-sets"
 """Where gateways ask for their key sets, with a signature instead of a token."""
@@ -356,6 +357,7 @@ def create_authority_app(
     zone = open_zone(
         settings, settlement=settlement or open_settlement(settings, build=build, login=login)
     )
+    sandbox = state_sandbox(settings.sandbox, workers=settings.workers, has_network=False)
     hold_policy(zone.engine, zone.policy, at=clock())
     platform = pull or open_pull(settings, build=build, login=login)
 
@@ -368,7 +370,11 @@ def create_authority_app(
         zone.engine.dispose()
 
     app = new_app(
-        replace(DESCRIPTION, logs={LOG: ServedLog(zone.engine, zone.log)}),
+        replace(
+            DESCRIPTION,
+            logs={LOG: ServedLog(zone.engine, zone.log)},
+            facts={"sandbox": sandbox},
+        ),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
@@ -376,9 +382,8 @@ def create_authority_app(
         lifespan=lifespan,
     )
     app.state.authority = AuthorityState(zone, platform, clock, Lock())
-    app.include_router(router)
-    app.include_router(approvals_router)
-    app.include_router(vault_router)
+    for routes in (router, approvals_router, vault_router):
+        app.include_router(routes)
     return app
 
 
@@ -451,7 +456,12 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
     return AuthorityZone(
         engine=engine,
         objects=objects,
-        checks=Checks(objects, folder=folder / "checks", workers=settings.workers),
+        checks=Checks(
+            objects,
+            folder=folder / "checks",
+            workers=settings.workers,
+            sandbox=settings.sandbox,
+        ),
         signing_key=key,
         log=SignedLog(load_log_signer(folder, log="authority", key=key)),
         platform=key_registry(settings.platform_public_key),

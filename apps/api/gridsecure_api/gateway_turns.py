@@ -23,6 +23,7 @@ from typing import Final
 from gridsecure.gateway.ingestion.batch_groups import Outcome, SmallBatch, take_in_together
 from gridsecure.gateway.ingestion.batch_queue import BatchQueue
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.sandbox import Confinement
 from gridsecure.worker_environment import store_environment
 from gridsecure.worker_processes import WorkerProcesses
 from gridsecure_api.gateway_peers import open_zone_beside
@@ -46,6 +47,10 @@ class _Turn:
     waiting: frozenset[str]
 
 
+class _TurnProcesses(WorkerProcesses[_Turn, list[Outcome]]):
+    jobs_per_worker = _TURNS_PER_PROCESS
+
+
 class BatchTurns:
     """Turns of one gateway.
 
@@ -63,12 +68,11 @@ class BatchTurns:
         self._here = threading.Lock()
         self._asking = threading.Lock()
         self._lock = threading.Lock()
-        self._workers = WorkerProcesses(
+        self._workers = _TurnProcesses(
             _run,
             start=partial(_open_zone, settings),
             workers=settings.batch_processes,
-            environment=store_environment(),
-            jobs_per_worker=_TURNS_PER_PROCESS,
+            confinement=Confinement("off", variables=store_environment()),
         )
         self._is_asked_for = settings.batch_processes == 0
         self._are_there = False

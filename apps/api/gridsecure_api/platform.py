@@ -66,6 +66,7 @@ from gridsecure_api.serving import (
 )
 from gridsecure_api.settings import PlatformSettings, key_registry, public_key
 from gridsecure_api.signed_uploads import SignedBy
+from gridsecure_api.worker_sandboxes import state_job_sandbox
 
 _ROSTER_PARTS: Final = 2
 _RUNS: Final = TypeAdapter(list[RunStatus])
@@ -424,7 +425,9 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         objects=zone.objects.store,
         workers=settings.workers,
         tls=settings.engine_tls,
+        sandbox=settings.sandbox,
     )
+    sandbox = state_job_sandbox(settings, zone.objects.store.url)
     runs = RunDesk(zone, open_pool=open_pool, clock=clock)
 
     @asynccontextmanager
@@ -437,7 +440,7 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
 
     log = open_log(zone.engine, settings.folder, name="platform", key=zone.signing_key)
     app = new_app(
-        replace(DESCRIPTION, logs={LOG: log}),
+        replace(DESCRIPTION, logs={LOG: log}, facts={"sandbox": sandbox}),
         identity_key=identity_key,
         max_body_bytes=settings.max_body_bytes,
         clock=clock,

@@ -18,6 +18,7 @@ from gridsecure.approvals import APPROVER_ROLES, ApproverRole
 from gridsecure.credentials.grants import MAX_LIMIT
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.month_texts import CALENDAR, LAST_CYCLE_DAY
+from gridsecure.sandbox import SandboxWish
 from gridsecure.store.connections import CONNECTIONS
 from gridsecure.store.objects import folder_url
 
@@ -243,6 +244,8 @@ class EngineSettings(BaseSettings):
         engine_ca: The authority of a Dask cluster's certificates, in PEM.
         engine_certificate: What this service shows there.
         engine_key: The key of that certificate.
+        sandbox: Whether worker processes of this machine are confined by its kernel: as far as it
+            can, `required` to start at all, or `off`.
     """
 
     workers: int = Field(default=2, ge=1, le=1024)
@@ -250,6 +253,7 @@ class EngineSettings(BaseSettings):
     engine_ca: Path | None = None
     engine_certificate: Path | None = None
     engine_key: Path | None = None
+    sandbox: SandboxWish = "available"
 
     @property
     def engine_tls(self) -> dict[str, Path | None]:
@@ -370,6 +374,8 @@ class AuthoritySettings(ZoneSettings):
         vault_uid: The user the vault runs as; this process's own by default.
         workers: Processes that execute plans again, by default as many as the machine has
             processors; with 0 the service's own process does.
+        sandbox: Whether these processes are confined by the kernel: as far as it can, `required` to
+            start at all, or `off`.
         shadow_questions: How many questions of shadow runs a cell answers of a month; none with 0.
         policy: The release policy, by the name of one that ships, or a file (.toml).
         approvers: The officers whose approval of releases counts.
@@ -386,6 +392,7 @@ class AuthoritySettings(ZoneSettings):
     vault_socket: Path
     vault_uid: int | None = Field(default=None, ge=0)
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=0, le=1024)
+    sandbox: SandboxWish = "available"
     shadow_questions: int = Field(default=12, ge=0, lt=15)
     policy: str = Field(default="strict", min_length=1)
     approvers: tuple[ApproverEntry, ...] = ()

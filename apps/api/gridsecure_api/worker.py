@@ -22,6 +22,7 @@ from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
 from gridsecure_api.deps import utc_now
 from gridsecure_api.settings import WorkerSettings
+from gridsecure_api.worker_sandboxes import state_job_sandbox
 
 
 def work(settings: WorkerSettings, *, until: Event) -> None:
@@ -30,14 +31,19 @@ def work(settings: WorkerSettings, *, until: Event) -> None:
     Raises:
         StorageError: The database or the object store cannot be used.
         InputError: A URL names nothing that a worker can reach (`objects.url`), or as
-            `choose_engine`.
+            `choose_engine` and `state_job_sandbox`.
     """
     engine = open_database(settings.database)
     migrate(engine, SCHEMA)
     objects = PlatformObjects(open_objects(settings.objects), engine)
     open_pool = choose_engine(
-        settings.engine, objects=objects.store, workers=settings.workers, tls=settings.engine_tls
+        settings.engine,
+        objects=objects.store,
+        workers=settings.workers,
+        tls=settings.engine_tls,
+        sandbox=settings.sandbox,
     )
+    state_job_sandbox(settings, settings.objects)
     crew = Crew(engine, objects, open_pool=open_pool, clock=utc_now)
     crew.go_on_duty()
     until.wait()

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from gridsecure.compute.jobs import PoolOpener, WorkerPool, check_shared
 from gridsecure.errors import InputError
+from gridsecure.sandbox import SandboxWish, check_walls
 from gridsecure.store.objects import ObjectStore
 
 PROCESSES: Final = "processes:"
@@ -19,7 +20,12 @@ PROCESSES: Final = "processes:"
 
 
 def choose_engine(
-    url: str, *, objects: ObjectStore, workers: int, tls: Mapping[str, Path | None]
+    url: str,
+    *,
+    objects: ObjectStore,
+    workers: int,
+    tls: Mapping[str, Path | None],
+    sandbox: SandboxWish = "available",
 ) -> PoolOpener:
     """What opens a crew's pools; nothing is started or connected yet.
 
@@ -28,15 +34,25 @@ def choose_engine(
             it is on this machine.
         workers: Worker processes of this machine; a cluster has its own.
         tls: The files `ca`, `certificate` and `key`, in PEM, for `tls:`.
+        sandbox: Whether worker processes of this machine are confined.
 
     Raises:
         InputError: It is none of these (`engine.url`), Dask is not installed (`engine.extra`), a
-            file is missing or unsound (`engine.certificate`), or nobody else can read the objects
-            (`objects.url`).
+            file is missing or unsound (`engine.certificate`), nobody else can read the objects
+            (`objects.url`), or a required sandbox cannot be made (`sandbox.unavailable`,
+            `sandbox.engine`).
     """
     check_shared(objects)
     if url == PROCESSES:
-        return partial(WorkerPool, objects, workers=workers)
+        check_walls(sandbox)
+        return partial(WorkerPool, objects, workers=workers, sandbox=sandbox)
+    if sandbox == "required":
+        raise InputError(
+            "A sandbox is required, and workers of a Dask cluster are in none.",
+            reason="sandbox.engine",
+            remedy="Compute in processes:, or set the setting SANDBOX to available and confine the "
+            "cluster's workers by other means.",
+        )
     scheme = _check_dask_url(url)
     if find_spec("distributed") is None:
         raise InputError(

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
+from pydantic import TypeAdapter, ValidationError
+
 from gridsecure.errors import GridSecureError, InputError
 from gridsecure.messages import ColumnEntry, KeyNotice, RosterManifest, UploadManifest
 from gridsecure.plans.cells import NOTHING, Minima
@@ -27,9 +29,17 @@ from gridsecure.plans.execution import (
 )
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.plans.load_curve import CellLayout, lay_out_cells
-from gridsecure.store.objects import MEMORY, Extent, ObjectStore, open_objects, store_as_made
+from gridsecure.sandbox import Confinement, SandboxWish
+from gridsecure.store.objects import (
+    MEMORY,
+    Extent,
+    ObjectStore,
+    folder_of,
+    open_objects,
+    store_as_made,
+)
 from gridsecure.tariffs.tariff import parse_tariff
-from gridsecure.worker_environment import store_environment
+from gridsecure.worker_environment import credential_folders, store_environment
 from gridsecure.worker_processes import WorkerProcesses
 
 
@@ -97,6 +107,8 @@ class JobResult:
     outputs: Mapping[str, ColumnEntry]
     extents: tuple[Extent, ...]
 
+
+_RESULTS: Final = TypeAdapter(JobResult)
 
 _LaidOut = tuple[tuple[tuple[str, ...], Minima], list[RosterManifest], CellLayout]
 
@@ -254,16 +266,40 @@ class LocalPool:
 class WorkerPool(WorkerProcesses[Job, JobResult]):
     """Worker processes that know the key sets.
 
+    They see the objects and no other file. Where these are in a bucket they keep the network, and
+    what it takes to open the bucket; else they have neither.
+
+    Args:
+        sandbox: Whether they are confined.
+
     Raises:
         InputError: The objects are in this process's memory (`objects.url`).
     """
 
-    def __init__(self, objects: ObjectStore, known: KnownKeys, *, workers: int) -> None:
+    def __init__(
+        self,
+        objects: ObjectStore,
+        known: KnownKeys,
+        *,
+        workers: int,
+        sandbox: SandboxWish = "available",
+    ) -> None:
         check_shared(objects)
         notices = [notice.model_dump_json() for notice in known.notices]
         start = partial(_start_worker, objects.url, notices, sorted(known.revoked))
+        folder = folder_of(objects.url)
+        if folder is None:
+            variables = store_environment()
+            tokens = credential_folders(variables)
+            confinement = Confinement(sandbox, reads=tokens, network=True, variables=variables)
+        else:
+            confinement = Confinement(sandbox, writes=(str(folder),))
         super().__init__(
-            _run_in_worker, start=start, workers=workers, environment=store_environment()
+            _run_in_worker,
+            start=start,
+            workers=workers,
+            confinement=confinement,
+            read=_read_result,
         )
 
 
@@ -319,5 +355,17 @@ def _start_worker(url: str, notices: list[str], revoked: list[str]) -> None:
     _worker["only"] = Worker(open_objects(url), known)
 
 
-def _run_in_worker(job: Job) -> JobResult:
-    return _worker["only"].run(job)
+def _read_result(text: str) -> JobResult:
+    try:
+        return _RESULTS.validate_json(text)
+    except ValidationError as error:
+        raise GridSecureError(
+            "A worker process answered with what is no result.",
+            reason="job.answer",
+            remedy="Run the plan again. If it happens again, tell the security officer before "
+            "anything else.",
+        ) from error
+
+
+def _run_in_worker(job: Job) -> str:
+    return _RESULTS.dump_json(_worker["only"].run(job)).decode()

@@ -270,6 +270,12 @@ def folder_url(folder: Path) -> str:
     return folder.resolve().as_uri()
 
 
+def folder_of(url: str) -> Path | None:
+    """The folder of a URL that `open_objects` took; None where it names a bucket or memory."""
+    asked = urlsplit(url)
+    return Path(unquote(asked.path)) if asked.scheme == "file" else None
+
+
 def _unusable() -> InputError:
     return InputError(
         "The URL of the object store cannot be used.",

@@ -24,11 +24,25 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, hide_input_in_errors=True)
 
 
+class WorkerSandbox(Answer):
+    """What the kernel keeps from the worker processes that decode what others sent.
+
+    `files` says that they see no files but their own; `network` that they open no connection;
+    `programs` that they start none and look into no other process. `by` is what does it.
+    """
+
+    files: bool
+    network: bool
+    programs: bool
+    by: list[str]
+
+
 class About(Answer):
     """What a service says of itself; the last two are the identity service's.
 
     `logs` are the public keys of its logs by their paths, each as signed notes name keys. `build`
     is what it measured of its own software, and `build_statement` what the maker signed of it.
+    `sandbox` is there where a service has worker processes that can be confined.
     """
 
     zone: str
@@ -39,6 +53,7 @@ class About(Answer):
     logs: dict[str, list[str]]
     build: BuildStatement | None = None
     build_statement: Signed | None = None
+    sandbox: WorkerSandbox | None = None
     periods: list[str] | None = None
     local_demonstration_only: list[str] | None = None
 

@@ -4,9 +4,11 @@ A worker is told what to execute and where its columns lie; it answers with dige
 read as strictly as what comes from outside, and leaves its outputs in that folder, where they stay
 until the vault takes them one after the other. It is given
 public key sets, and no signing key, no token, no setting of the service and no way to the vault:
-what the platform sent is decoded where none of them is. Nothing rests on a worker's folder
-either. It verifies every column by its digest before anything is computed, and the vault verifies
-every output by the digest that the checker compared.
+what the platform sent is decoded where none of them is. The kernel keeps from it the network, other
+programs and all files but the folder of the checks (`sandbox`): the keys that it needs are copied
+there, so that no worker opens the authority's objects. Nothing rests on that folder either: a
+worker verifies every column by its digest before anything is computed, and the vault verifies every
+output by the digest that the checker compared.
 
 A worker that dies takes its request with it and nothing else: nothing is released, the request
 waits at the platform, and asked again it finds new workers.
@@ -15,7 +17,7 @@ waits at the platform, and asked again it finds new workers.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -23,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from threading import Lock
-from typing import ClassVar
+from typing import ClassVar, Final
 from weakref import finalize
 
 from gridsecure.crypto.sm3 import sm3_hex
@@ -40,9 +42,12 @@ from gridsecure.plans.execution import (
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.plans.load_curve import CellLayout
 from gridsecure.plans.transcript_inputs import PlatformView
-from gridsecure.store.objects import ObjectStore, open_objects
-from gridsecure.worker_environment import store_environment
+from gridsecure.sandbox import Confinement, SandboxWish
+from gridsecure.store.objects import ObjectStore, folder_url, open_objects
 from gridsecure.worker_processes import WorkerProcesses
+
+_KEYS: Final = "keys"
+"""Where the key sets of the checks lie, within their folder."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,16 +197,24 @@ class Checks:
 
     Args:
         objects: The authority's own objects, with the published keys.
-        folder: Where columns lie while they are at work; what a killed service left there goes.
+        folder: Where columns lie while they are at work, for workers; what a killed service left
+            there goes.
         workers: Worker processes; with none, plans are executed in this process.
+        sandbox: Whether they are confined.
     """
 
     def __init__(
-        self, objects: ObjectStore, *, folder: Path | None = None, workers: int = 0
+        self,
+        objects: ObjectStore,
+        *,
+        folder: Path | None = None,
+        workers: int = 0,
+        sandbox: SandboxWish = "available",
     ) -> None:
         self.workers = workers
         self._objects = objects
         self._folder = folder
+        self._sandbox = sandbox
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(mode=0o700)
@@ -236,14 +249,20 @@ class Checks:
         if self._pool is not None:
             self._pool.close()
         self._pool = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder / _KEYS, ignore_errors=True)
 
     def _submit(self, job: _Job, keys: KeyRing) -> Future[str]:
-        if not self.workers:
+        if not self.workers or self._folder is None:
             done: Future[str] = Future()
             done.set_result(_execute(job, keys))
             return done
         with self._lock:
-            pool = self._pool_for(keys.known)
+            pool = self._pool_for(keys.known, self._folder)
+            wanted = {entry.key_id for _, entry in job.check.columns}
+            self._hand_over(
+                [one for one in keys.known.notices if one.key_id in wanted], self._folder
+            )
             if not pool.room:
                 wait(self._waiting)  # it replaces its workers now, and drops what waits
             try:
@@ -254,17 +273,25 @@ class Checks:
             self._waiting = [one for one in self._waiting if not one.done()] + [future]
         return future
 
-    def _pool_for(self, known: KnownKeys) -> WorkerProcesses[_Job, str]:
+    def _hand_over(self, notices: Iterable[KeyNotice], folder: Path) -> None:
+        """Copy key sets to where workers find them, unless they are there."""
+        there = open_objects(folder_url(folder / _KEYS))
+        for notice in notices:
+            for digest in filter(None, (notice.public_key, notice.relinearisation_keys)):
+                if not there.has(digest):
+                    there.put(self._objects.get(digest), digest=digest)
+
+    def _pool_for(self, known: KnownKeys, folder: Path) -> WorkerProcesses[_Job, str]:
         if self._pool is None or known != self._known:
             self.close()
             notices = [notice.model_dump_json() for notice in known.notices]
-            start = partial(_start_worker, self._objects.url, notices, sorted(known.revoked))
-            needs_variables = not self._objects.url.startswith("file:")  # for a bucket's keys
+            place = folder_url(folder / _KEYS)
             self._pool = WorkerProcesses(
                 _run_in_worker,
-                start=start,
+                start=partial(_start_worker, place, notices, sorted(known.revoked)),
                 workers=self.workers,
-                environment=store_environment() if needs_variables else {},
+                confinement=Confinement(self._sandbox, writes=(str(folder),)),
+                read=str,  # whoever waits for it parses it
             )
             self._known = known
         return self._pool

@@ -1,0 +1,65 @@
+"""What a service says of its workers' sandbox when it starts, and at `/about`."""
+
+from __future__ import annotations
+
+import logging
+
+from gridsecure.compute.job_engines import PROCESSES
+from gridsecure.errors import InputError
+from gridsecure.sandbox import SandboxWish, check_walls, find_walls
+from gridsecure.store.objects import folder_of
+from gridsecure.wire.services import WorkerSandbox
+from gridsecure_api.settings import EngineSettings
+
+_log = logging.getLogger(__name__)
+
+
+def state_sandbox(wish: SandboxWish, *, workers: int, has_network: bool) -> WorkerSandbox:
+    """What is in force, and a warning in the service's output where that is not everything.
+
+    Args:
+        workers: Processes that are confined; 0 where jobs run elsewhere, or in the service itself.
+        has_network: Whether they keep the network.
+
+    Raises:
+        InputError: One is required that this machine cannot make (`sandbox.unavailable`), or there
+            are no processes to confine (`sandbox.workers`).
+    """
+    check_walls(wish)
+    walls = find_walls()
+    if wish == "required" and not workers:
+        raise InputError(
+            "A sandbox is required, and there are no worker processes to confine.",
+            reason="sandbox.workers",
+            remedy="Give the service worker processes, or set its setting SANDBOX to available.",
+        )
+    is_on = wish != "off" and workers > 0
+    stated = WorkerSandbox(
+        files=is_on and walls.landlock > 0,
+        network=is_on and walls.seccomp and not has_network,
+        programs=is_on and walls.seccomp,
+        by=[f"Landlock {walls.landlock}"] * (is_on and walls.landlock > 0)
+        + ["seccomp"] * (is_on and walls.seccomp),
+    )
+    kept = {"files": stated.files, "the network": stated.network, "programs": stated.programs}
+    if not all(kept.values()):
+        missing = ", ".join(name for name, is_kept in kept.items() if not is_kept)
+        _log.warning("worker processes are not kept from: %s (docs/deployment.md)", missing)
+    return stated
+
+
+def state_job_sandbox(settings: EngineSettings, objects: str) -> WorkerSandbox:
+    """What is in force for the processes of a platform or of its worker.
+
+    Args:
+        objects: URL of the objects; what is no folder is reached by the network.
+
+    Raises:
+        InputError: As `state_sandbox`.
+    """
+    is_here = settings.engine == PROCESSES
+    return state_sandbox(
+        settings.sandbox,
+        workers=settings.workers if is_here else 0,
+        has_network=folder_of(objects) is None,
+    )

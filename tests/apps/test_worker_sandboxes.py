@@ -1,0 +1,62 @@
+"""What a service says of its workers' sandbox, and when it does not start without one."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from gridsecure.errors import InputError
+from gridsecure.sandbox import SandboxWish, find_walls
+from gridsecure_api.worker_sandboxes import state_sandbox
+from tests.apps.zone_apps import authority_app, platform_app
+
+
+def test_about_says_what_is_in_force(tmp_path: Path) -> None:
+    """All of it at the platform; the authority of this test has no worker that is confined."""
+    said = []
+    for app in (platform_app(tmp_path / "platform"), authority_app(tmp_path / "authority")):
+        with TestClient(app) as client:
+            said.append(client.get("/about").json()["sandbox"])
+    by = [f"Landlock {find_walls().landlock}", "seccomp"]
+    assert said == [
+        {"files": True, "network": True, "programs": True, "by": by},
+        {"files": False, "network": False, "programs": False, "by": []},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wish", "workers", "has_network", "missing"),
+    [
+        ("required", 1, False, ""),
+        ("available", 1, True, "the network"),
+        ("off", 1, False, "files, the network, programs"),
+        ("available", 0, False, "files, the network, programs"),
+    ],
+)
+def test_what_is_missing_is_said_at_the_start(
+    wish: SandboxWish,
+    workers: int,
+    has_network: bool,
+    missing: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        stated = state_sandbox(wish, workers=workers, has_network=has_network)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ([] if not missing else [f"{SAID} {missing} (docs/deployment.md)"])
+    assert stated.by == [] or stated.files
+
+
+SAID = "worker processes are not kept from:"
+
+
+def test_a_required_sandbox_without_processes_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        state_sandbox("required", workers=0, has_network=False)
+    assert refused.value.reason == "sandbox.workers"
+    with pytest.raises(InputError) as refused:
+        platform_app(tmp_path, sandbox="required", engine="tcp://127.0.0.1:1")
+    assert refused.value.reason == "sandbox.engine"
