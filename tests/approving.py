@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cache
+from pathlib import Path
 
 from gridsecure.approvals import (
     APPROVER_ROLES,
@@ -23,8 +24,11 @@ from gridsecure.approvals import (
 )
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.key_authority.packages import Approved
+from gridsecure.key_authority.vault.held_policies import VaultPolicies
 from gridsecure.messages import ColumnEntry, RosterManifest, Signed, sign_message
 from gridsecure.plans.cells import MEASURES, roster_places
+from gridsecure.policy.language import Policy
+from gridsecure.policy.signed_policies import SignedPolicy, sign_policy
 from gridsecure_api.settings import ApproverEntry
 from tests.grid_simulator import NOW
 from tests.held_policy import POLICY
@@ -82,6 +86,26 @@ def authorisation_of(
         expires_at=(now + timedelta(days=31)).isoformat(),
     )
     return sign_message(said.model_copy(update=changes), key=key or officer_key(role))
+
+
+def signed_policy(
+    text: str, *, roles: Iterable[ApproverRole] = APPROVER_ROLES, now: datetime = NOW
+) -> SignedPolicy:
+    """A policy as officers sign it."""
+    document = SignedPolicy(text=text)
+    for role in roles:
+        document = sign_policy(document, person=role, role=role, key=officer_key(role), now=now)
+    return document
+
+
+def vault_policies(
+    folder: Path, policy: Policy = POLICY, *, clock: Callable[[], datetime] = lambda: NOW
+) -> VaultPolicies:
+    """The policies of a vault that has taken this one in, and none before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = VaultPolicies(folder, key=officer_key("data-owner"), clock=clock)
+    made.hold(signed_policy(policy.text, now=clock()), approvers=APPROVERS)
+    return made
 
 
 def subject_of(

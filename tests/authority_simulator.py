@@ -46,6 +46,7 @@ from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement, Vau
 from gridsecure.key_authority.vault.custody import keep_key_set
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.key_authority.vault.gate import ReleaseGate
+from gridsecure.key_authority.vault.held_policies import VaultPolicies
 from gridsecure.key_authority.vault.key_files import KeyPlace
 from gridsecure.messages import (
     KeySetRequest,
@@ -151,8 +152,11 @@ class View:
 
 def own_vault(folder: Path, checker: Sm2PrivateKey) -> Vault:
     """A vault in this process that holds the policy of tests and its officers' keys."""
-    gate = ReleaseGate(folder, policy=POLICY, approvers=APPROVERS, clock=lambda: NOW)
-    return Vault(folder, unlocked(folder), checker.public_key, OFFICE.public_key, gate)
+    key_lock = unlocked(folder)
+    policies = VaultPolicies(folder, key=key_lock.key, clock=lambda: NOW)
+    policies.open(POLICY.name, approvers=APPROVERS)
+    gate = ReleaseGate(folder, policies=policies, approvers=APPROVERS, clock=lambda: NOW)
+    return Vault(folder, key_lock, checker.public_key, OFFICE.public_key, gate)
 
 
 def approve_all(zone: AuthorityZone, *, now: datetime = NOW) -> None:

@@ -161,6 +161,7 @@ def platform_settings(folder: Path, **changes: object) -> PlatformSettings:
         billing_office_public_key=point(OFFICE),
         workers=1,
         policy="uniform-15",
+        approvers=ENTRIES,
     ).model_copy(update=changes)
 
 

@@ -53,6 +53,7 @@ COUNTS = {
     "key_revocation": 0,
     "key_set": 3,
     "extent": 0,
+    "policy": 0,
     "query_grant": 1,
     "release_request": 2,
     "request_upload": 6,

@@ -53,7 +53,7 @@ from gridsecure.policy.language import parse_policy
 from gridsecure.policy.packs import load_pack
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure_api.approver_settings import read_approvers
+from gridsecure_api.approver_settings import check_approvers, read_approvers
 from gridsecure_api.settings import PersonEntry
 from tests.approving import (
     APPROVERS,
@@ -62,6 +62,7 @@ from tests.approving import (
     authorisation_of,
     officer_key,
     subject_of,
+    vault_policies,
 )
 from tests.attacks import Attacked, attack, cut, rule
 from tests.authority_simulator import Authority, approve_all, settlement, waiting_subjects
@@ -283,7 +284,7 @@ def test_another_policy_asks_anew(authority: Authority, uploads: Uploads, asked:
     approve_all(authority.zone)
     strict = load_pack("strict")
     authority.zone = replace(authority.zone, policy=strict)
-    authority.vault.gate.policy = strict
+    authority.vault.gate.policies = vault_policies(authority.folder / "strict", strict)
     assert answer(authority, authority.bill_request(uploads)) == (WAITING, "approval.missing")
     stale = approval_of(asked, role=PRIVACY, note="stale")
     assert send(authority, stale, bearer=PRIVACY) == "approval.policy"
@@ -471,7 +472,7 @@ def test_approvals_of_another_request(order: Order, attacked: Attacked) -> None:
 
 
 @pytest.mark.parametrize(("changes", "reason"), [
-    ({"policy": load_pack("strict").digest}, "release.policy"),
+    ({"policy": load_pack("strict").digest}, "policy.differs"),
     ({"plan": "rebill"}, "approval.order"),
     ({"purpose": "preview"}, "approval.order"),
     ({"purpose": "operations"}, "approval.order"),
@@ -618,7 +619,9 @@ def test_other_merging_than_the_vaults_policy_has(order: Order) -> None:
 
 def test_a_policy_that_is_not_in_force_lets_nothing_pass(order: Order) -> None:
     gate = order.authority.vault.gate
-    gate.policy = replace(POLICY, in_force_from=NOW + timedelta(days=1))
+    start = (NOW + timedelta(days=1)).isoformat()
+    later = parse_policy(POLICY.text.replace("2026-01-01T00:00:00+00:00", start))
+    gate.policies = vault_policies(order.authority.folder / "later", later)
     assert order.give(order.approved(order.both())) == "policy.early"
 
 
@@ -633,7 +636,7 @@ def test_a_revocation_holds_in_the_middle_of_a_job_and_after_a_start(order: Orde
     assert order.give(approved, revoke) == "approval.revoked"
     assert len(begun) == 1, "no further column is asked for"
     again = ReleaseGate(
-        order.authority.folder, policy=POLICY, approvers=APPROVERS, clock=lambda: NOW
+        order.authority.folder, policies=gate.policies, approvers=APPROVERS, clock=lambda: NOW
     )
     object.__setattr__(order.authority.vault, "gate", again)
     assert gate is not again
@@ -772,7 +775,7 @@ def test_where_policy_wants_each_release_looked_at_no_authorisation_will_do(
         line for line in POLICY.text.splitlines(keepends=True) if "standing" not in line
     ))  # fmt: skip
     authority.zone = replace(authority.zone, policy=each)
-    authority.vault.gate.policy = each
+    authority.vault.gate.policies = vault_policies(authority.folder / "each", each)
     for role in (OWNER, PRIVACY):
         assert stand(authority, bearer=role, policy=each.digest) == ""
     request = authority.bill_request(uploads)
@@ -871,10 +874,11 @@ def test_an_officer_is_one_person_with_one_key_and_one_role() -> None:
 
 
 def test_a_policy_that_nobody_can_satisfy_stops_the_start() -> None:
+    owner = read_approvers(ENTRIES[:1])
     with pytest.raises(InputError) as refused:
-        read_approvers(ENTRIES[:1], policy=POLICY)
+        check_approvers(owner, POLICY)
     assert refused.value.reason == "approval.nobody"
-    assert read_approvers(ENTRIES[:1], policy=load_pack("small-demonstration"))
+    check_approvers(owner, load_pack("small-demonstration"))
 
 
 def test_who_approves_has_no_other_role() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,22 +9,21 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import Engine
 from sqlmodel import select
 
 from gridsecure.analyst.releases import pin_authority, verify_release
 from gridsecure.compute.runs import plan_run
-from gridsecure.errors import InputError, ReleaseRefusedError
+from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED
-from gridsecure.key_authority.checker.held_policies import hold_policy
-from gridsecure.key_authority.checker.tables import PolicyRow, ToldSetRow
+from gridsecure.key_authority.checker.tables import ToldSetRow
 from gridsecure.messages import ReleaseCertificate
 from gridsecure.plans.cells import MEASURES
 from gridsecure.policy.decisions import asked_for, curve_resolution, find_minima
 from gridsecure.policy.language import Policy, parse_policy
 from gridsecure.policy.packs import load_pack
 from gridsecure.released_values import detach_values, sign_certificate
-from gridsecure.store.database import read_session, write_session
+from gridsecure.store.database import read_session
+from tests.approving import vault_policies
 from tests.authority_simulator import Authority
 from tests.grid_simulator import NOW, GridSimulator, GridUpload
 from tests.held_policy import POLICY
@@ -36,7 +34,8 @@ LARGE = ("futian", "household")
 def hold(authority: Authority, policy: Policy) -> None:
     """Give checker and vault another policy."""
     authority.zone = replace(authority.zone, policy=policy)
-    authority.vault.gate.policy = policy
+    own = authority.folder / "policies" / policy.digest
+    authority.vault.gate.policies = vault_policies(own, policy)
 
 
 def policy_of(*pairs: tuple[str, str], pack: str = "uniform-15") -> Policy:
@@ -191,60 +190,6 @@ def test_a_number_is_daily_where_it_is_of_a_whole_local_day(
         for start, end in times
     ]
     assert curve_resolution(columns) == resolution
-
-
-def versions(engine: Engine) -> list[tuple[str, int]]:
-    with read_session(engine) as session:
-        return [(row.name, row.version) for row in session.exec(select(PolicyRow))]
-
-
-def refusal(engine: Engine, policy: Policy) -> str:
-    before = versions(engine)
-    with pytest.raises(InputError) as refused:
-        hold_policy(engine, policy, at=NOW)
-    assert versions(engine) == before
-    return refused.value.reason
-
-
-def test_a_policy_is_replaced_by_a_newer_or_a_stricter_one_and_the_log_says_so(
-    authority: Authority,
-) -> None:
-    engine, strict = authority.zone.engine, load_pack("strict")
-    for _ in range(2):
-        hold_policy(engine, POLICY, at=NOW)
-    assert versions(engine) == [("uniform-15", 2)]
-    hold_policy(engine, strict, at=NOW)  # as old, and looser nowhere
-    assert refusal(engine, POLICY) == "policy.rollback"
-    altered = policy_of(*[("minimum = 100", "minimum = 200")] * 2, pack="strict")
-    assert refusal(engine, altered) == "policy.altered"
-    newer = policy_of(("version = 2", "version = 3"))
-    hold_policy(engine, newer, at=NOW)
-    assert versions(engine) == [("uniform-15", 2), ("strict", 2), ("uniform-15", 3)]
-    # A setting that was lost names the strict policy again, which is looser nowhere.
-    hold_policy(engine, strict, at=NOW)
-    looser = [json.loads(one.detail)["looser"] for one in authority.entries("policy.held")]
-    assert looser[:2] == [0, 0]
-    assert looser[2] > 0
-    assert looser[3] == 0
-    hold_policy(engine, newer, at=NOW)  # the setting is there again
-    # The strict policy between them lets no older one back.
-    hold_policy(engine, policy_of(("version = 2", "version = 4"), pack="strict"), at=NOW)
-    hold_policy(engine, strict, at=NOW)
-    assert refusal(engine, newer) == "policy.rollback"
-
-
-def test_what_was_released_before_there_were_policies_was_of_fifteen_customers(
-    authority: Authority,
-) -> None:
-    engine, small = authority.zone.engine, load_pack("small-demonstration")
-    told = ToldSetRow(
-        name="before", minimum=15, domain="d", start_at=NOW, end_at=NOW, zone="z",
-        customer_class="c", at=NOW,
-    )  # fmt: skip
-    with write_session(engine) as session:
-        session.add(told)
-    assert refusal(engine, small) == "policy.rollback"
-    hold_policy(engine, POLICY, at=NOW)
 
 
 def test_a_policy_is_decided_in_less_than_a_millisecond() -> None:

@@ -688,7 +688,7 @@ def test_the_checkers_files_do_not_open_a_key_set(tmp_path: Path, grid: GridSimu
         approvers=ENTRIES,
     )
     with pytest.raises(StorageError) as refused:
-        open_zone(settings, settlement=settlement)
+        open_zone(settings, settlement=settlement, now=NOW)
     assert refused.value.reason == "vault.beside"
 
 

@@ -40,6 +40,7 @@ from gridsecure.key_authority.vault.ceremony import finish, init_vault
 from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.key_authority.vault.gate import ReleaseGate
+from gridsecure.key_authority.vault.held_policies import VaultPolicies
 from gridsecure.key_authority.vault.key_files import (
     FORMAT,
     KeyFile,
@@ -105,8 +106,10 @@ class Room:
 
     def start(self) -> None:
         """As after a new start of the process: locked."""
-        gate = ReleaseGate(self.folder, policy=POLICY, approvers=APPROVERS, clock=self.clock)
         lock = KeyLock(self.folder, hours=HOURS, clock=self.clock, uptime=lambda: self.uptime)
+        policies = VaultPolicies(self.folder, key=lock.key, clock=self.clock)
+        policies.open(POLICY.name, approvers=APPROVERS)
+        gate = ReleaseGate(self.folder, policies=policies, approvers=APPROVERS, clock=self.clock)
         checker = grid_keys().authority.public_key
         self.vault = Vault(self.folder, lock, checker, OFFICE.public_key, gate)
 

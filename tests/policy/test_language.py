@@ -18,7 +18,8 @@ from gridsecure.policy.decisions import (
     find_terms,
 )
 from gridsecure.policy.language import UNENFORCED, Approvals, parse_policy
-from gridsecure.policy.packs import list_packs, load_pack, load_policy
+from gridsecure.policy.packs import list_packs, load_pack
+from gridsecure.policy.signed_policies import load_policy
 
 STRICT = load_pack("strict").text
 HOME, FACTORY = ("futian", "household"), ("futian", "factory")

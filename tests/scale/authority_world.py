@@ -16,13 +16,14 @@ from gridsecure.key_authority.checker import tables
 from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.messages import CellTotal, KeyNotice, ReleaseCertificate, Signed, sign_message
 from gridsecure.offices.custodians import answer_challenge
+from gridsecure.policy.packs import load_pack
 from gridsecure.released_values import SignedCertificate, detach_values, sign_certificate
 from gridsecure.store.database import open_database
 from gridsecure.store.schema import migrate
 from gridsecure.vault_messages import KeyMove
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.settings import AuthoritySettings
-from tests.approving import ENTRIES, approval_of, authorisation_of
+from tests.approving import ENTRIES, approval_of, authorisation_of, signed_policy
 from tests.apps.zone_apps import TestClock, bearer, officer, place_key, point
 from tests.authority_simulator import (
     Authority,
@@ -229,6 +230,10 @@ class AuthorityWorld:
         self.checked(self.client.post(path, json=standing.model_dump(), headers=headers))
         self.read(f"{path}?limit=5", "regulator")
         self.checked(self.client.post(f"{path}/{standing.digest}/revoke", headers=headers))
+        document = signed_policy(load_pack("strict").text).model_dump()
+        self.checked(self.client.put("/policy", json=document, headers=officer("data-owner")))
+        for path in ("/policy", "/vault/policy"):
+            self.read(path, "regulator")
         self.read("/approvers", "regulator")
         path = "/approvers/privacy-officer/revoke"
         self.checked(self.client.post(path, headers=bearer("authority", "custodian")))

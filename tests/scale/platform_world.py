@@ -26,9 +26,11 @@ from gridsecure.messages import (
     Transcript,
     sign_message,
 )
+from gridsecure.policy.packs import load_pack
 from gridsecure.store.database import open_database
 from gridsecure.store.schema import migrate
 from gridsecure_api.platform import create_platform_app
+from tests.approving import signed_policy
 from tests.apps.zone_apps import GATEWAY, TestClock, bearer, platform_settings
 from tests.correction_simulator import changed, correction
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, GridUpload
@@ -200,6 +202,9 @@ class PlatformWorld:
         self.answer_all()
         for path in ("/runs?limit=5", "/status", "/key-sets"):
             self.read(path, OPERATOR)
+        document = signed_policy(load_pack("strict").text).model_dump()
+        self.checked(self.client.put("/policy", json=document, headers=OPERATOR))
+        self.read("/policy", BILLING)
         for page in ("checkpoint", "tile/0/000"):
             self.checked(self.client.get(f"/log/{page}"))
         revoked = KeyRevocation(key_id="ab" * 32, gateway="cd" * 32, revoked_at=NOW.isoformat())

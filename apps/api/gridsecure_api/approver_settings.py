@@ -1,4 +1,4 @@
-"""The officers of a setting, for key authority and vault: no other service looks at a policy."""
+"""The officers of a setting: who signs policies, and approves what is released under them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from gridsecure.policy.language import Policy, join_approvals
 from gridsecure_api.settings import ApproverEntry, public_key
 
 
-def read_approvers(entries: Iterable[ApproverEntry], *, policy: Policy) -> Approvers:
+def read_approvers(entries: Iterable[ApproverEntry]) -> Approvers:
     """The officers of a setting, by key.
 
     Raises:
-        InputError: A person or key is there twice (`approval.person`), or the policy needs a role
-            that nobody has (`approval.nobody`).
+        InputError: A person or key is there twice (`approval.person`).
         InvalidMessageError: A key is no point of the curve.
     """
-    found = pin_approvers(
+    return pin_approvers(
         Approver(one.person, one.role, public_key(one.public_key)) for one in entries
     )
-    lacking = join_approvals(policy.rules).roles - {one.role for one in found.values()}
+
+
+def check_approvers(approvers: Approvers, policy: Policy) -> None:
+    """Refuse a policy whose approvals nobody can give.
+
+    Raises:
+        InputError: It needs a role that nobody has (`approval.nobody`).
+    """
+    lacking = join_approvals(policy.rules).roles - {one.role for one in approvers.values()}
     if lacking:
         raise InputError(
             f"The release policy needs the approval of {', '.join(sorted(lacking))}, and no "
@@ -30,4 +37,3 @@ def read_approvers(entries: Iterable[ApproverEntry], *, policy: Policy) -> Appro
             remedy="Name the officers with their keys in the setting APPROVERS of key authority "
             "and vault (docs/approvals.md).",
         )
-    return found

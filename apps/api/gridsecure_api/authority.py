@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Final
@@ -45,7 +46,11 @@ from gridsecure.key_authority.checker.answering import (
     read_sealed_statements,
 )
 from gridsecure.key_authority.checker.grants import seal_result
-from gridsecure.key_authority.checker.held_policies import hold_policy
+from gridsecure.key_authority.checker.held_policies import (
+    policy_shelf,
+    put_policy,
+    unrevoked_officers,
+)
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.seating import SettlementClient
@@ -55,7 +60,8 @@ from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.messages import Signed
 from gridsecure.month_texts import read_moment
-from gridsecure.policy.packs import load_policy
+from gridsecure.policy.decisions import Change
+from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.released_values import SignedCertificate
 from gridsecure.store.database import open_database
 from gridsecure.store.log_tree import SignedLog
@@ -65,7 +71,7 @@ from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import service_client
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure.zone_keys import load_log_signer, load_signing_key, make_zone_folder
-from gridsecure_api.approver_settings import read_approvers
+from gridsecure_api.approver_settings import check_approvers, read_approvers
 from gridsecure_api.authority_approvals import router as approvals_router
 from gridsecure_api.authority_state import AuthorityState, State
 from gridsecure_api.authority_vault import router as vault_router
@@ -81,6 +87,8 @@ from gridsecure_api.lists import (
 from gridsecure_api.log_pages import LOG, ServedLog
 from gridsecure_api.own_build import OwnBuild, open_build
 from gridsecure_api.peer_connections import connecting
+from gridsecure_api.policies import PolicyDesk
+from gridsecure_api.policies import router as policies_router
 from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.serving import (
     FRAMES_BODY,
@@ -242,7 +250,7 @@ def answer_waiting_requests(state: State) -> list[RoundOutcome]:
         )
     try:
         return [
-            answer_one(state.zone, envelope, pull=state.pull, clock=state.clock)
+            answer_one(state.zone_now(), envelope, pull=state.pull, clock=state.clock)
             for envelope in state.pull.list_waiting()
         ]
     finally:
@@ -354,11 +362,9 @@ def create_authority_app(
     """
     build = open_build(settings, whose="the key authority")
     login = open_login(settings, build=build, clock=clock)
-    zone = open_zone(
-        settings, settlement=settlement or open_settlement(settings, build=build, login=login)
-    )
+    names = settlement or open_settlement(settings, build=build, login=login)
+    zone = open_zone(settings, settlement=names, now=clock())
     sandbox = state_sandbox(settings.sandbox, workers=settings.workers, has_network=False)
-    hold_policy(zone.engine, zone.policy, at=clock())
     platform = pull or open_pull(settings, build=build, login=login)
 
     @asynccontextmanager
@@ -382,9 +388,19 @@ def create_authority_app(
         lifespan=lifespan,
     )
     app.state.authority = AuthorityState(zone, platform, clock, Lock())
-    for routes in (router, approvals_router, vault_router):
+    app.state.policies = _policy_desk(app)
+    for routes in (router, approvals_router, policies_router, vault_router):
         app.include_router(routes)
     return app
+
+
+def _policy_desk(app: FastAPI) -> PolicyDesk:
+    state: AuthorityState = app.state.authority
+
+    def put(document: SignedPolicy, by: str, now: datetime) -> list[Change]:
+        return put_policy(app.state.authority.zone, document, by=by, now=now)
+
+    return PolicyDesk(policy_shelf(state.zone.engine), put, state.clock)
 
 
 def main_app() -> FastAPI:
@@ -435,7 +451,9 @@ def _told(pull: PlatformPull, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> AuthorityZone:
+def open_zone(
+    settings: AuthoritySettings, *, settlement: Settlement, now: datetime
+) -> AuthorityZone:
     """Open the zone's folder. The vault is found at the first order.
 
     Args:
@@ -443,13 +461,16 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
 
     Raises:
         StorageError: Keys of a vault lie in the folder (`vault.beside`).
-        GridSecureError: The folder or database cannot be used.
+        GridSecureError: The folder or database cannot be used, or the policy may not hold.
     """
     folder = make_zone_folder(settings.folder)
     _refuse_keys_beside(folder)
     engine = open_database(settings.database_url, connections=settings.connections)
     migrate(engine, SCHEMA)
-    policy = load_policy(settings.policy)
+    approvers = read_approvers(settings.approvers)
+    officers = unrevoked_officers(engine, approvers)
+    policy = policy_shelf(engine).open(settings.policy, approvers=officers, now=now)
+    check_approvers(approvers, policy)
     key = load_signing_key(folder)
     uid = os.geteuid() if settings.vault_uid is None else settings.vault_uid
     objects = open_objects(settings.objects_url)
@@ -470,7 +491,7 @@ def open_zone(settings: AuthoritySettings, *, settlement: Settlement) -> Authori
         settlement=settlement,
         vault=VaultClient(settings.vault_socket, uid=uid),
         policy=policy,
-        approvers=read_approvers(settings.approvers, policy=policy),
+        approvers=approvers,
         shadow_questions=settings.shadow_questions,
     )
 

@@ -64,7 +64,7 @@ def read_approval(subject: str, state: State) -> ApprovalListed:
 def give_approval(decision: Signed, officer: Officer, state: State) -> ApprovalListed:
     """Take in an officer's signed decision; the same again changes nothing."""
     now = state.clock()
-    approvals.record_approval(state.zone, decision, bearer=officer.subject, now=now)
+    approvals.record_approval(state.zone_now(), decision, bearer=officer.subject, now=now)
     subject = ReleaseApproval.parse(decision.body).subject
     return _listed(approvals.read_subject(state.zone, subject, now=now))
 
@@ -112,7 +112,7 @@ def list_authorisations(request: Request, state: State, asked: Paging) -> Respon
 def give_authorisation(standing: Signed, officer: Officer, state: State) -> AuthorisationListed:
     """Take in an officer's signed authorisation; the same again changes nothing."""
     now = state.clock()
-    authorisations.record_authorisation(state.zone, standing, bearer=officer.subject, now=now)
+    authorisations.record_authorisation(state.zone_now(), standing, bearer=officer.subject, now=now)
     return _standing(authorisations.read_authorisation(state.zone, standing.digest, now=now))
 
 

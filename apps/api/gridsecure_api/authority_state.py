@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from gridsecure.key_authority.checker.held_policies import under_policy
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure_api.deps import Clock
@@ -26,6 +27,14 @@ class AuthorityState:
     pull: PlatformPull
     clock: Clock
     round_lock: Lock
+
+    def zone_now(self) -> AuthorityZone:
+        """The zone under the policy that holds now, for what goes by it from begin to end.
+
+        Raises:
+            StorageError: That a policy took over cannot be kept.
+        """
+        return under_policy(self.zone, now=self.clock())
 
 
 async def _state(request: Request) -> AuthorityState:

@@ -43,6 +43,12 @@ def read_vault(state: State, nonce: Nonce = "") -> Signed:
     return vault_lock.read_status(state.zone, nonce=nonce)
 
 
+@router.get("/policy", dependencies=[Reader])
+def read_vault_policy(state: State, nonce: Nonce = "") -> Signed:
+    """Which release policy the vault holds to, and which wait there: its own word."""
+    return state.zone.vault.read_policy(nonce)
+
+
 @router.post("/challenges")
 def state_challenge(asked: ChallengeAsked, keeper: Keeper, state: State) -> Signed:
     """A challenge of the vault's for one share, signed by the vault."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
@@ -21,6 +22,7 @@ from gridsecure import frames
 from gridsecure.compute import closings, intake, key_sets, seating, shadows
 from gridsecure.compute.containers import PlatformObjects
 from gridsecure.compute.desk import RunDesk, list_statuses, read_revision
+from gridsecure.compute.held_policies import policy_shelf
 from gridsecure.compute.job_engines import choose_engine
 from gridsecure.compute.queries import check_staff_purpose
 from gridsecure.compute.requests import list_waiting, read_waiting, record_answer
@@ -31,7 +33,8 @@ from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
 from gridsecure.messages import PlanName, Signed
-from gridsecure.policy.packs import load_policy
+from gridsecure.policy.decisions import Change
+from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.store.database import open_database, read_session
 from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
@@ -52,7 +55,8 @@ from gridsecure.wire.platform import (
     UploadStatus,
 )
 from gridsecure.zone_keys import load_signing_key, make_zone_folder
-from gridsecure_api import platform_queries
+from gridsecure_api import platform_queries, policies
+from gridsecure_api.approver_settings import read_approvers
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.lists import PAGED, Paging, answer_page, join_texts
 from gridsecure_api.log_pages import LOG, open_log
@@ -419,7 +423,7 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         GridSecureError: It must not start: engines, folder or settings are not sound.
     """
     identity_key = public_key(settings.identity_public_key)
-    zone = open_zone(settings)
+    zone = open_zone(settings, now=clock())
     open_pool = choose_engine(
         settings.engine,
         objects=zone.objects.store,
@@ -449,9 +453,22 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
     )
     app.state.platform = PlatformState(zone, runs, clock, settings.warm_up)
     app.state.queries = platform_queries.QueryDesk(zone, runs, clock)
+    app.state.policies = _policy_desk(settings, zone, clock)
     app.include_router(router)
+    app.include_router(policies.router)
     app.include_router(platform_queries.router)
     return app
+
+
+def _policy_desk(
+    settings: PlatformSettings, zone: PlatformZone, clock: Clock
+) -> policies.PolicyDesk:
+    shelf, approvers = policy_shelf(zone.engine), read_approvers(settings.approvers)
+
+    def put(document: SignedPolicy, by: str, now: datetime) -> list[Change]:
+        return shelf.hold(document, approvers=approvers, now=now, by=by)
+
+    return policies.PolicyDesk(shelf, put, clock)
 
 
 def main_app() -> FastAPI:
@@ -468,12 +485,13 @@ def platform_counts(zone: PlatformZone) -> dict[str, int]:
     return {name: totals.get(tally, 0) for name, tally in _TALLIES.items()}
 
 
-def open_zone(settings: PlatformSettings) -> PlatformZone:
+def open_zone(settings: PlatformSettings, *, now: datetime) -> PlatformZone:
     """Open the zone's folder; its signing key is made at first start.
 
     Raises:
         StorageError: The folder or database cannot be used.
         InvalidMessageError: A peer's key is not a point of the curve.
+        GridSecureError: The policy may not hold, as `PolicyShelf.open`.
     """
     folder = make_zone_folder(settings.folder)
     identity = key_registry(settings.identity_public_key)
@@ -488,5 +506,7 @@ def open_zone(settings: PlatformSettings) -> PlatformZone:
         identity=identity,
         authority=authority,
         office=office,
-        policy=load_policy(settings.policy),
+        policy=policy_shelf(engine).open(
+            settings.policy, approvers=read_approvers(settings.approvers), now=now
+        ),
     )

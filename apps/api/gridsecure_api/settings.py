@@ -271,7 +271,8 @@ class PlatformSettings(ZoneSettings, EngineSettings):
     Args:
         authority_public_key: The authority whose key sets are put in force.
         warm_up: Whether workers start when an upload begins, before a run needs them.
-        policy: The release policy, the very one of the key authority: one that ships, or a file.
+        policy: The release policy of the first start, the very one of the key authority.
+        approvers: The officers whose signatures other policies need, as the authority is told them.
     """
 
     model_config = SettingsConfigDict(
@@ -281,7 +282,8 @@ class PlatformSettings(ZoneSettings, EngineSettings):
     authority_public_key: PublicPoint
     billing_office_public_key: PublicPoint
     warm_up: bool = False
-    policy: str = Field(default="strict", min_length=1)
+    policy: str = ""
+    approvers: tuple[ApproverEntry, ...] = ()
 
 
 class WorkerSettings(EngineSettings):
@@ -377,7 +379,8 @@ class AuthoritySettings(ZoneSettings):
         sandbox: Whether these processes are confined by the kernel: as far as it can, `required` to
             start at all, or `off`.
         shadow_questions: How many questions of shadow runs a cell answers of a month; none with 0.
-        policy: The release policy, by the name of one that ships, or a file (.toml).
+        policy: The release policy of the first start: one that ships, or a signed policy's file
+            (.json); left out, the strict one. Later ones are put in force by officers.
         approvers: The officers whose approval of releases counts.
     """
 
@@ -394,7 +397,7 @@ class AuthoritySettings(ZoneSettings):
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=0, le=1024)
     sandbox: SandboxWish = "available"
     shadow_questions: int = Field(default=12, ge=0, lt=15)
-    policy: str = Field(default="strict", min_length=1)
+    policy: str = ""
     approvers: tuple[ApproverEntry, ...] = ()
 
 
@@ -409,7 +412,7 @@ class VaultSettings(BuildSettings):
         billing_office_public_key: Whom statements are sealed to.
         checker_uid: The user the checker runs as; this process's own by default.
         file_seconds: Longest that a running order waits for the checker's next file [s].
-        policy: The release policy, the very one of the checker: one that ships, or a file (.toml).
+        policy: The release policy of the first start, the very one of the checker.
         approvers: The officers whose signatures releases need, as the checker is told them.
     """
 
@@ -422,5 +425,5 @@ class VaultSettings(BuildSettings):
     billing_office_public_key: PublicPoint
     checker_uid: int | None = Field(default=None, ge=0)
     file_seconds: float = Field(default=60, gt=0, le=3600)
-    policy: str = Field(default="strict", min_length=1)
+    policy: str = ""
     approvers: tuple[ApproverEntry, ...] = ()

@@ -25,7 +25,7 @@ with on_use():
     from gridsecure.offices import approvals
     from gridsecure.offices import files as office_files
     from gridsecure.plans import purposes
-    from gridsecure.policy import packs
+    from gridsecure.policy import signed_policies
 
 if TYPE_CHECKING:
     from gridsecure.offices.approvals import StandingScope
@@ -57,7 +57,7 @@ def give(  # noqa: PLR0913 - one parameter an option
             call,
             key=office_files.officer_key(key),
             scope=scope,
-            policy=packs.load_policy(policy).digest,
+            policy=signed_policies.load_policy(policy).digest,
             now=online.utc_now(),
             days=days,
             note=note,

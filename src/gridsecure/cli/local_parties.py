@@ -65,6 +65,7 @@ from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.key_authority.vault.ceremony import init_vault
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.key_authority.vault.gate import ReleaseGate
+from gridsecure.key_authority.vault.held_policies import VaultPolicies
 from gridsecure.key_authority.vault.key_lock import LONGEST_HOURS, KeyLock
 from gridsecure.messages import KeyNotice, Signed, sign_message
 from gridsecure.month_texts import CALENDAR, year_text
@@ -357,11 +358,12 @@ class _Setup:
         folder, office = self.folder / "vault", self.office_key.public_key
         folder.mkdir(mode=0o700)
         key_lock = _unlocked_key(folder)
-        policy = load_pack(UNIFORM)
         approvers = pin_approvers(
             Approver(role, role, key.public_key) for role, key in self.officers.items()
         )
-        gate = ReleaseGate(folder, policy=policy, approvers=approvers, clock=utc_now)
+        policies = VaultPolicies(folder, key=key_lock.key, clock=utc_now)
+        policy = policies.open(UNIFORM, approvers=approvers)
+        gate = ReleaseGate(folder, policies=policies, approvers=approvers, clock=utc_now)
         objects = open_objects(folder_url(self.folder / "authority-objects"))
         return AuthorityZone(
             engine=self._database("authority", AUTHORITY),

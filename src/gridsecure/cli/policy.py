@@ -1,8 +1,13 @@
-"""The commands of `gridsecure policy`: what may be released, of how many customers at the least."""
+"""The commands of `gridsecure policy`: what may be released, of how many customers at the least.
+
+An officer's key stays on the officer's machine. What is signed is the digest of a policy's text.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,15 +15,58 @@ from rich.table import Table
 from rich.text import Text
 
 from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.office_options import (
+    AuthorityUrlOption,
+    IdentityUrlOption,
+    PlatformUrlOption,
+    without_slash,
+)
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.period import PersonOption
+from gridsecure.errors import InputError
 
 with on_use():
-    from gridsecure.policy import decisions, language, packs
+    from gridsecure import approvals
+    from gridsecure.cli import online
+    from gridsecure.offices import custodians, policies
+    from gridsecure.offices import files as office_files
+    from gridsecure.policy import decisions, language, packs, signed_policies
 
-policy_app = typer.Typer(help="Show, check and compare release policies.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-NamedArgument = Annotated[str, typer.Argument(help="A policy that ships, or a file (.toml).")]
+    from gridsecure.approvals import ApproverRole
+    from gridsecure.identity_messages import Audience
+    from gridsecure.offices.officers import Call
+    from gridsecure.offices.policies import PolicyKeeper
+    from gridsecure.wire.policies import PolicyTakenIn
+
+policy_app = typer.Typer(
+    help="Show, check, compare and sign release policies, and put them in force.",
+    no_args_is_help=True,
+)
+
+NamedArgument = Annotated[
+    str, typer.Argument(help="A policy that ships, or a file (.toml, or .json once signed).")
+]
+AtIdentityOption = Annotated[
+    str, typer.Option("--identity", help="Where to sign in.", callback=without_slash)
+]
+AtAuthorityOption = Annotated[
+    str,
+    typer.Option(
+        "--authority", help="Key authority whose policy is meant.", callback=without_slash
+    ),
+]
+AtPlatformOption = Annotated[
+    str,
+    typer.Option("--platform", help="Platform whose policy is meant.", callback=without_slash),
+]
+AtKeyOption = Annotated[Path | None, typer.Option("--key", help="Key that you sign in with.")]
+VaultKeyOption = Annotated[
+    str | None, typer.Option(help="The vault's public key, which you know: believe only that one.")
+]
 REFUSED = "refused"
 
 
@@ -32,14 +80,23 @@ def list_policies(*, output: FormatOption = OutputFormat.TABLE) -> None:
 
 @policy_app.command("show")
 @explain_errors
-def show(
+def show(  # noqa: PLR0913 - one parameter an option
     policy: NamedArgument = "strict",
     *,
     text: Annotated[bool, typer.Option("--text", help="The file as it was written.")] = False,
+    identity: AtIdentityOption = "",
+    authority: AtAuthorityOption = "",
+    platform: AtPlatformOption = "",
+    key: AtKeyOption = None,
+    vault_key: VaultKeyOption = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Print what a policy permits."""
-    found = packs.load_policy(policy)
+    """Print what a policy permits; with an address, the one that is in force there."""
+    if authority or platform:
+        with _signed_in(identity, authority, platform, key) as (call, service):
+            found = _read_in_force(call, service, vault_key)
+    else:
+        found = signed_policies.load_policy(policy)
     if text:
         typer.echo(found.text, nl=False)
         return
@@ -51,7 +108,7 @@ def show(
 @explain_errors
 def check(file: NamedArgument) -> None:
     """Check a policy: that it says one thing, and no more than the release gate enforces."""
-    found = packs.load_policy(file)
+    found = signed_policies.load_policy(file)
     Console().print(
         f"Policy {found.name}, version {found.version}, can be enforced: {found.digest}",
         soft_wrap=True,
@@ -60,11 +117,36 @@ def check(file: NamedArgument) -> None:
 
 @policy_app.command("diff")
 @explain_errors
-def diff(
-    before: NamedArgument, after: NamedArgument, *, output: FormatOption = OutputFormat.TABLE
+def diff(  # noqa: PLR0913 - one parameter an option
+    before: NamedArgument,
+    after: Annotated[
+        str, typer.Argument(help="Another one; left out, the first is compared with what holds.")
+    ] = "",
+    *,
+    identity: AtIdentityOption = "",
+    authority: AtAuthorityOption = "",
+    platform: AtPlatformOption = "",
+    key: AtKeyOption = None,
+    output: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Print every case that two policies decide otherwise, and which of them are looser."""
-    changes = decisions.compare_policies(*map(packs.load_policy, (before, after)))
+    """Print every case that two policies decide otherwise, and which of them are looser.
+
+    With an address, one policy is compared with what is in force there.
+    """
+    if bool(after) == bool(authority or platform):
+        raise InputError(
+            "Two policies are compared, or one with what is in force at a service.",
+            reason="policy.diff",
+            remedy="Name two policies; or one, and --authority or --platform.",
+        )
+    if after:
+        first, second = map(signed_policies.load_policy, (before, after))
+    else:
+        second = signed_policies.load_policy(before)
+        with _signed_in(identity, authority, platform, key) as (call, service):
+            served, _ = policies.read_in_force(call, service)
+        first = second if served is None else served.policy
+    changes = decisions.compare_policies(first, second)
     rows = [
         one.case._asdict()
         | _terms("before", one.before)
@@ -87,7 +169,7 @@ def explain(
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Say which rule decides a request, and what else of these customers may be told."""
-    found = packs.load_policy(policy)
+    found = signed_policies.load_policy(policy)
     asked = decisions.read_case(
         measure=measure, resolution=resolution, customer_class=customer_class, purpose=purpose
     )
@@ -110,6 +192,114 @@ def explain(
         "permitted": [case._asdict() | {"minimum": fewest} for case, fewest in permitted],
     }
     print_result(document, output, show=lambda console: _show_case(document, console))
+
+
+@policy_app.command("sign")
+@explain_errors
+def sign(
+    policy: NamedArgument,
+    *,
+    key: Annotated[Path, typer.Option(help="The officer's SM2 key (32 bytes, mode 0600).")],
+    person: Annotated[str, typer.Option(help="The officer, as the services name you.")],
+    role: Annotated[str, typer.Option(help="data-owner or privacy-officer.")],
+    output: Annotated[Path, typer.Option("--output", help="The signed policy (.json).")],
+) -> None:
+    """Sign a policy with your own key, beside the signatures that it has."""
+    own = office_files.officer_key(key)
+    document = signed_policies.read_document(policy)
+    signed = signed_policies.sign_policy(
+        document, person=person, role=_role(role), key=own, now=online.utc_now()
+    )
+    policies.write_policy(output, signed)
+    found = language.parse_policy(signed.text)
+    said = [signed_policies.PolicySignature.parse(one.body).role for one in signed.signatures]
+    Console().print(
+        f"{found.name}, version {found.version} ({found.digest}), is signed by: {', '.join(said)}.",
+        soft_wrap=True,
+    )
+
+
+@policy_app.command("put")
+@explain_errors
+def put(
+    policy: NamedArgument,
+    *,
+    identity: IdentityUrlOption,
+    authority: AuthorityUrlOption,
+    platform: PlatformUrlOption,
+    key: PersonOption,
+) -> None:
+    """Put a signed policy in force at key authority, vault and platform, from its day on."""
+    document = signed_policies.read_document(policy)
+    addresses: dict[Audience, str] = {"authority": authority, "platform": platform}
+    with online.person(identity, key=key, services=addresses) as call:
+        taken = policies.put_policy(call, document, service="authority")
+        policies.put_policy(call, document, service="platform")
+    _show_taken_in(taken, Console())
+
+
+def _show_taken_in(taken: PolicyTakenIn, console: Console) -> None:
+    """What holds from now or its day on, and what that lets out."""
+    console.print(f"{taken.name}, version {taken.version}, was taken in.", style="bold")
+    for one in taken.looser:
+        before, after = (n or REFUSED for n in (one.before, one.after))
+        number = f"{one.resolution} {one.measure} of {one.customer_class}"
+        console.print(Text(f"looser: {number}, for {one.purpose}: {before} to {after}"))
+    console.print(f"{len(taken.looser)} cases are looser than before.")
+
+
+def _role(text: str) -> ApproverRole:
+    for known in approvals.APPROVER_ROLES:
+        if text == known:
+            return known
+    raise InputError(
+        "Policies are signed by officers of two roles.",
+        reason="policy.role",
+        remedy=f"Give --role as one of: {', '.join(approvals.APPROVER_ROLES)}.",
+    )
+
+
+@contextmanager
+def _signed_in(
+    identity: str, authority: str, platform: str, key: Path | None
+) -> Iterator[tuple[Call, PolicyKeeper]]:
+    """Somebody signed in at one of the services that have a policy."""
+    if not identity or key is None or bool(authority) == bool(platform):
+        raise InputError(
+            "Whoever asks a service for its policy signs in there.",
+            reason="policy.sign-in",
+            remedy="Give --identity, --key, and one of --authority and --platform.",
+        )
+    service: PolicyKeeper = "authority" if authority else "platform"
+    with online.person(identity, key=key, services={service: authority or platform}) as call:
+        yield call, service
+
+
+def _read_in_force(call: Call, service: PolicyKeeper, vault_key: str | None) -> language.Policy:
+    """The policy in force at a service; on the error stream who signed it, and what waits.
+
+    Raises:
+        InputError: There is none yet (`policy.early`).
+    """
+    served, waiting = policies.read_in_force(call, service)
+    if service == "authority":
+        pinned = None if vault_key is None else custodians.read_vault_key(vault_key)
+        held = policies.read_vault_policy(call, vault_key=pinned).in_force
+        is_same = (held and held.digest) == (served and served.policy.digest)
+        other = f"ANOTHER one ({held.digest if held else 'none yet'})"
+        typer.echo(f"The vault holds to {'the same' if is_same else other}.", err=True)
+    for one in waiting:
+        typer.echo(f"Waiting: {one}.", err=True)
+    if served is None:
+        raise InputError(
+            "No policy is in force there yet.",
+            reason="policy.early",
+            remedy="Wait for its day, or put one in force that holds until then.",
+        )
+    for signed in served.told.signatures:
+        said = signed_policies.PolicySignature.parse(signed.body)
+        typer.echo(f"Signed by {said.person}, {said.role}, at {said.signed_at}.", err=True)
+    return served.policy
 
 
 def _show_case(document: dict[str, Any], console: Console) -> None:

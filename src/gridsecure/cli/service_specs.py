@@ -44,6 +44,7 @@ def service_specs(home: Home, *, years: list[str]) -> Iterator[ServiceSpec]:
             "authority_public_key": home.point("authority"),
             "warm_up": "true",
             "policy": UNIFORM,
+            "approvers": _approvers(home),
             "engine": "processes:",  # like the stores below: whatever a shell names
             "billing_office_public_key": home.point("billing-office"),
         },

@@ -26,6 +26,7 @@ from typing import Final
 from sqlmodel import Session, col, func, select
 
 from gridsecure.compute.crew import Crew
+from gridsecure.compute.held_policies import under_policy
 from gridsecure.compute.job_queue import (
     DONE,
     FAILED,
@@ -191,7 +192,8 @@ class RunDesk:
         """Plan a run that was just taken, and put what is still to be computed in the queue."""
         row = taken.run
         order = RunOrder(**{one.name: getattr(row, one.name) for one in fields(RunOrder)})
-        plan = plan_run(self._zone, order, at=self._clock())
+        now = self._clock()
+        plan = plan_run(under_policy(self._zone, now=now), order, at=now)
         waiting = find_open_jobs(self._zone, plan)
         if queue_jobs(
             self._zone.engine,

@@ -19,6 +19,7 @@ from sqlmodel import AutoString, Field, SQLModel
 
 from gridsecure.messages import RunKind
 from gridsecure.month_texts import CALENDAR
+from gridsecure.store.held_policies import HeldPolicyRow
 from gridsecure.store.rows import Kept, Moment, SignedKept
 from gridsecure.store.schema import Schema
 
@@ -31,6 +32,15 @@ class SignedRow(SignedKept, Row):
     """A row that holds a signed message, which no other row of its table does."""
 
     digest: str = Field(unique=True)
+
+
+# --- policy
+
+
+class PolicyRow(HeldPolicyRow, Row, table=True):
+    """A release policy that was taken in."""
+
+    __tablename__ = "policy"
 
 
 # --- who may act
@@ -403,5 +413,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0008"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0009"
 )

@@ -24,7 +24,8 @@ class PlatformZone:
         identity: The identity authority's key by thumbprint; gateways are known by it alone.
         authority: The key authority's key by thumbprint.
         office: The billing office's key by thumbprint; it closes months.
-        policy: What may be released, as the key authority has it; load curves are laid out by it.
+        policy: What may be released, as the key authority has it; a run's load curves are laid
+            out by the one that held when it was planned.
     """
 
     engine: Engine

@@ -24,6 +24,8 @@ KEY_ORDERS: Final = frozenset(
         "revoke-ground",
         "read-life",
         "move-key-set",
+        "hold-policy",
+        "read-policy",
         "status",
         "challenge",
         "give-share",

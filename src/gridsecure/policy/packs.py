@@ -37,23 +37,17 @@ def load_pack(name: str) -> Policy:
     return parse_policy((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def load_policy(named: str) -> Policy:
-    """A policy that ships, by its name, or one of a file that ends in `.toml`.
+def read_policy_text(path: Path) -> str:
+    """The text of a file, byte for byte as written: other line ends would be another digest.
 
     Raises:
-        InputError: There is none of the name (`policy.pack`), the file cannot be read
-            (`policy.file`), or as `parse_policy`.
+        InputError: It cannot be read (`policy.file`).
     """
-    if not named.endswith(".toml"):
-        return load_pack(named)
-    path = Path(named)
     try:
-        # Byte for byte as written: other line ends would be another digest.
-        text = path.read_bytes().decode()
+        return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"The policy {path.name!r} cannot be read as UTF-8.",
             reason="policy.file",
             remedy="Check the path, the permissions and the encoding.",
         ) from error
-    return parse_policy(text)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import registry
 from sqlmodel import AutoString, Field, SQLModel
 
 from gridsecure.released_values import SignedCertificate
+from gridsecure.store.held_policies import HeldPolicyRow
 from gridsecure.store.rows import Kept, Moment, SignedKept
 from gridsecure.store.schema import Schema
 
@@ -81,23 +82,10 @@ class SeatedRosterRow(Kept, Row, table=True):
 # --- policy
 
 
-class PolicyRow(Kept, Row, table=True):
-    """A release policy that held from some time on: the newest row is the one that holds.
-
-    Attributes:
-        text: As it was written.
-        at: When the service first started with it.
-    """
+class PolicyRow(HeldPolicyRow, Row, table=True):
+    """A release policy that was taken in."""
 
     __tablename__ = "policy"
-    SAME: ClassVar = ("digest",)
-
-    id: int | None = Field(default=None, primary_key=True)
-    digest: str
-    name: str
-    version: int
-    text: str
-    at: datetime = Field(sa_type=Moment)
 
 
 # --- approvals
@@ -396,5 +384,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0011"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0012"
 )

@@ -32,6 +32,7 @@ from gridsecure.key_authority.door import (
 )
 from gridsecure.key_authority.packages import Keep, PreviewAnswer, VaultAnswer
 from gridsecure.messages import Signed
+from gridsecure.policy.signed_policies import SignedPolicy
 
 _CLASSES: Final = {
     name: kind
@@ -69,6 +70,14 @@ class VaultClient:
     def move_key_set(self, move: Signed) -> Signed:
         """As `Vault.move_key_set`."""
         return Signed.parse(self._ask("move-key-set", [move.model_dump_json().encode()])[0])
+
+    def hold_policy(self, document: SignedPolicy) -> Signed:
+        """As `Vault.hold_policy`."""
+        return Signed.parse(self._ask("hold-policy", [document.model_dump_json().encode()])[0])
+
+    def read_policy(self, nonce: str = "") -> Signed:
+        """As `Vault.read_policy`."""
+        return Signed.parse(self._ask("read-policy", [nonce.encode()])[0])
 
     def revoke_ground(self, order: Signed) -> None:
         """As `Vault.revoke_ground`."""

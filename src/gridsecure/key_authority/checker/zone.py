@@ -17,6 +17,7 @@ from gridsecure.messages import Signed
 from gridsecure.plans.cells import Minima
 from gridsecure.policy.decisions import asked_for, find_minima
 from gridsecure.policy.language import Policy, Resolution
+from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.store.log_tree import SignedLog
 from gridsecure.store.objects import ObjectStore
 
@@ -41,6 +42,14 @@ class VaultDoor(Protocol):
 
     def move_key_set(self, envelope: Signed, /) -> Signed:
         """As `Vault.move_key_set`."""
+        ...
+
+    def hold_policy(self, document: SignedPolicy, /) -> Signed:
+        """As `Vault.hold_policy`."""
+        ...
+
+    def read_policy(self, nonce: str = "") -> Signed:
+        """As `Vault.read_policy`."""
         ...
 
     def revoke_ground(self, order: Signed, /) -> None:
@@ -99,7 +108,8 @@ class AuthorityZone:
         identity: The identity authority's key by thumbprint; gateways are known by it alone.
         office: The billing office's key by thumbprint; it closes months.
         settlement: Asks the identity authority for settlement pseudonyms.
-        policy: What may be released, of how many customers at the least.
+        policy: What may be released, of how many customers at the least; for one piece of work
+            the policy that held when it began.
         approvers: The officers whose approval of releases counts.
         shadow_questions: How many a cell answers of a month in previews of shadow runs.
         timezones: Local time of every tariff that this process read.

@@ -104,6 +104,7 @@ from gridsecure.plans.key_ring import MAX_OPEN, foreign_key_set_error
 from gridsecure.plans.load_curve import CellLayout, interval_times, lay_out_cells, total_day
 from gridsecure.plans.recombination import recombine_outputs
 from gridsecure.policy.decisions import curve_resolution
+from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
 from gridsecure.vault_messages import GivenShare, Purpose
@@ -223,6 +224,29 @@ class Vault:
         order = self._order(envelope, GroundRevocation)
         with self._lock:
             self.gate.revoke(order.name)
+
+    def hold_policy(self, document: SignedPolicy) -> Signed:
+        """Take a policy in by officers' signatures; what holds then: a `VaultPolicy`.
+
+        An order under way ends under the policy that it began under.
+
+        Raises:
+            GridSecureError: As `VaultPolicies.hold`.
+        """
+        self.gate.hold_policy(document)
+        return self.read_policy()
+
+    def read_policy(self, nonce: str = "") -> Signed:
+        """What holds here and what waits: a `VaultPolicy` in the vault's own word.
+
+        Args:
+            nonce: It is in the answer.
+
+        Raises:
+            InvalidMessageError: It is none (`vault.nonce`).
+            StorageError: As `VaultPolicies.stand`.
+        """
+        return sign_message(self.gate.read_policy(nonce), key=self.key_lock.key)
 
     def status(self, nonce: str = "") -> Signed:
         """How the vault stands: a `VaultStatus` in its own word.

@@ -1,7 +1,8 @@
 """What the vault itself holds a release to: the policy, the officers' signatures, revocations.
 
 The checker says what it wants decrypted and shows who approved it. The vault believes none of that:
-it has the policy and the officers' public keys from its own settings, and looks at
+it has the officers' public keys from its own settings, the policies that they signed
+(`held_policies`), and looks at
 
 1. whether the subject is about an order of this kind, under the policy that the vault has;
 2. whether enough officers signed this very subject, none of them revoked, expired or the requester;
@@ -36,13 +37,15 @@ from gridsecure.approvals import (
     subject_digest,
 )
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import ReleaseRefusedError, StorageError
+from gridsecure.errors import GridSecureError, ReleaseRefusedError, StorageError
 from gridsecure.key_authority.packages import Approved
+from gridsecure.key_authority.vault.held_policies import VaultPolicies
 from gridsecure.messages import ColumnEntry, Digest, PlanName
 from gridsecure.plans.cells import Minima, Place
 from gridsecure.plans.purposes import PREVIEW, RESEARCH, RESEARCH_PLAN, STAFF_PURPOSES
 from gridsecure.policy.decisions import asked_for, find_approvals, find_minima
 from gridsecure.policy.language import RESOLUTIONS, Approvals, Policy, Resolution
+from gridsecure.policy.signed_policies import SignedPolicy, VaultPolicy
 from gridsecure.whole_files import create_file
 
 _REVOKED: Final = ".revoked-ground"
@@ -53,14 +56,19 @@ class ReleaseGate:
 
     Args:
         folder: The vault's own; what was revoked is kept in it.
-        policy: What may be released, of how many customers, with whose approval.
+        policies: What may be released, of how many customers, with whose approval.
         clock: Tells the time.
     """
 
     def __init__(
-        self, folder: Path, *, policy: Policy, approvers: Approvers, clock: Callable[[], datetime]
+        self,
+        folder: Path,
+        *,
+        policies: VaultPolicies,
+        approvers: Approvers,
+        clock: Callable[[], datetime],
     ) -> None:
-        self.policy = policy
+        self.policies = policies
         self._folder = folder
         self._approvers = approvers
         self._clock = clock
@@ -74,21 +82,25 @@ class ReleaseGate:
         """Let an order of a kind pass, if officers approved it.
 
         Raises:
-            ReleaseRefusedError: The subject is about something else (`approval.order`) or another
-                policy (`release.policy`), which is not in force yet (`policy.early`), or as
+            ReleaseRefusedError: The subject is about something else (`approval.order`), or as
                 `approvals.read_ground` and `approvals.check_grounds`.
+            GridSecureError: It is of another policy (`policy.differs`), or the vault's is not in
+                force yet (`policy.early`): what was asked can wait.
             AuthenticityError: A signature is none of the officers'.
         """
-        now, policy = self._clock(), self.policy
+        now, policy = self._clock(), self.policies.find()
         subject = ReleaseSubject.parse(approved.subject)
         # 1. about this order, under this policy
         if subject.plan != plan or subject.purpose not in _purposes(plan, is_preview=is_preview):
             raise _other_order()
-        if subject.policy != policy.digest:
-            raise _other_policy()
         if now < policy.in_force_from:
-            raise ReleaseRefusedError(
-                "The vault's policy is not in force yet.", reason="policy.early"
+            raise GridSecureError("The vault's policy is not in force yet.", reason="policy.early")
+        if subject.policy != policy.digest:
+            # No fault of the request: a policy takes over here a moment earlier or later.
+            raise GridSecureError(
+                "The vault has another release policy than the checker.",
+                reason="policy.differs",
+                remedy="If it stays so, put the policy in force once more (gridsecure policy put).",
             )
         # 2. enough officers
         digest = subject_digest(approved.subject)
@@ -96,9 +108,9 @@ class ReleaseGate:
             read_ground(one, subject, digest=digest, approvers=self._approvers, now=now)
             for one in approved.grounds
         ]
-        passage = Passage(self, subject, tuple(grounds))
+        passage = Passage(self, policy, subject, tuple(grounds))
         passage.check()
-        needed = self._needed(subject)
+        needed = _needed(policy, subject)
         check_grounds(grounds, needed=needed.roles, standing=needed.standing)
         return passage
 
@@ -131,14 +143,28 @@ class ReleaseGate:
                 "A revocation could not be kept.", remedy="Check the vault's folder, and repeat it."
             ) from error
 
-    def _needed(self, subject: ReleaseSubject) -> Approvals:
-        classes = {cell.customer_class for cell in subject.cells}
-        asked = [
-            asked_for(subject.purpose, resolution=_resolution(name)) for name in subject.resolutions
-        ]
-        if not classes or not asked:
-            raise _other_order()
-        return find_approvals(self.policy, asked, classes=classes)
+    def open_policies(self, named: str) -> Policy:
+        """What the vault starts with.
+
+        Raises:
+            GridSecureError: As `VaultPolicies.open`.
+        """
+        return self.policies.open(named, approvers=self._unrevoked())
+
+    def hold_policy(self, document: SignedPolicy) -> None:
+        """Take a policy in.
+
+        Raises:
+            GridSecureError: As `VaultPolicies.hold`.
+        """
+        self.policies.hold(document, approvers=self._unrevoked())
+
+    def read_policy(self, nonce: str) -> VaultPolicy:
+        """As `VaultPolicies.stand`."""
+        return self.policies.stand(nonce)
+
+    def _unrevoked(self) -> Approvers:
+        return {name: one for name, one in self._approvers.items() if name not in self._revoked}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +172,12 @@ class Passage:
     """One order that may pass, for as long as what it rests on holds.
 
     Args:
+        policy: What held when it began.
         grounds: What it rests on.
     """
 
     gate: ReleaseGate
+    policy: Policy
     subject: ReleaseSubject
     grounds: tuple[Ground, ...]
 
@@ -181,7 +209,7 @@ class Passage:
         if resolution not in self.subject.resolutions:
             raise _other_order()
         asked = asked_for(self.subject.purpose, resolution=resolution)
-        if minima != find_minima(self.gate.policy, asked):
+        if minima != find_minima(self.policy, asked):
             raise _other_policy()
 
     def admit_cells(self, places: Iterable[Place]) -> None:
@@ -250,6 +278,16 @@ def _purposes(plan: PlanName, *, is_preview: bool) -> frozenset[str]:
     return STAFF_PURPOSES[plan] | ({RESEARCH} if plan == RESEARCH_PLAN else frozenset())
 
 
+def _needed(policy: Policy, subject: ReleaseSubject) -> Approvals:
+    classes = {cell.customer_class for cell in subject.cells}
+    asked = [
+        asked_for(subject.purpose, resolution=_resolution(name)) for name in subject.resolutions
+    ]
+    if not classes or not asked:
+        raise _other_order()
+    return find_approvals(policy, asked, classes=classes)
+
+
 def _resolution(name: str) -> Resolution:
     for known in RESOLUTIONS:
         if known == name:
@@ -267,7 +305,7 @@ def _other_order() -> ReleaseRefusedError:
 
 def _other_policy() -> ReleaseRefusedError:
     return ReleaseRefusedError(
-        "The vault has another release policy than the checker.",
+        "The checker orders by other terms than the vault's release policy has.",
         reason="release.policy",
-        remedy="Give vault, checker and platform the very same policy.",
+        remedy="Run the same release of the software as checker and vault.",
     )

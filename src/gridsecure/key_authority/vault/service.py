@@ -41,6 +41,7 @@ from gridsecure.key_authority.door import (
 )
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.messages import Signed
+from gridsecure.policy.signed_policies import SignedPolicy
 
 MAX_CONNECTIONS: Final = 8
 """The checker has two; more are those that a killed checker has not closed yet."""
@@ -219,6 +220,10 @@ def _answer_custodian(vault: Vault, order: str, content: list[bytes]) -> Signed:
         return vault.read_life(gateway, key_id)
     if order == "move-key-set":
         return vault.move_key_set(Signed.parse(content[0]))
+    if order == "hold-policy":
+        return vault.hold_policy(SignedPolicy.parse(content[0]))
+    if order == "read-policy":
+        return vault.read_policy(content[0].decode(errors="replace"))
     return _answer_lock(vault, order, content)
 
 

@@ -1,0 +1,220 @@
+"""The release policies that the vault took in: one file, signed by the vault, beside its keys.
+
+The vault takes a policy in by the officers' signatures under keys of its own settings, whoever
+carries it, and compares it with what it took in before (`policy.succession`). Its settings name a
+policy for the first start alone. Started with another one later, it takes that in like one that is
+carried to it, or does not start.
+
+    taken in ──► waiting ──► begun        on its day; from then on for good
+
+The newest that has begun is in force. A clock that is set back brings none back that it replaced.
+
+Without the file the vault takes in nothing that is looser than `uniform-15` unless officers signed
+it lately, if it has key sets: what it decrypted before policies were kept was of 15 customers.
+
+Not handled: an older copy of the whole folder (docs/threat-model.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from threading import Lock
+from typing import ClassVar, Final
+
+from pydantic import Field
+
+from gridsecure.approvals import Approvers
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.errors import GridSecureError, StorageError
+from gridsecure.key_authority.vault.key_files import REVOKED, SUFFIX
+from gridsecure.messages import Message, Signed, open_message, sign_message
+from gridsecure.policy.language import Policy, parse_policy
+from gridsecure.policy.packs import STRICT, UNIFORM, load_pack
+from gridsecure.policy.signed_policies import (
+    PolicyNamed,
+    SignedPolicy,
+    VaultPolicy,
+    open_policy,
+    read_document,
+)
+from gridsecure.policy.succession import Predecessors, begins_at, check_successor
+from gridsecure.whole_files import replace_file
+
+FILE: Final = "policies.json"
+
+
+class KeptPolicy(Message):
+    """A policy that the vault took in.
+
+    Args:
+        taken_in_at: ISO 8601, aware.
+        begun: Whether its day came.
+    """
+
+    kind: ClassVar[str] = "vault-kept-policy"
+    document: SignedPolicy
+    taken_in_at: str
+    begun: bool
+
+
+class KeptPolicies(Message):
+    """All of them, in the order in which they were taken in."""
+
+    kind: ClassVar[str] = "vault-kept-policies"
+    policies: list[KeptPolicy] = Field(min_length=1)
+
+
+class VaultPolicies:
+    """The policies of one vault.
+
+    Args:
+        folder: The vault's own.
+        key: The vault's, which signs the file.
+        clock: Tells the time.
+
+    Raises:
+        StorageError: The file cannot be read, or is not as the vault wrote it (`policy.kept`).
+    """
+
+    def __init__(self, folder: Path, *, key: Sm2PrivateKey, clock: Callable[[], datetime]) -> None:
+        self._folder = folder
+        self._key = key
+        self._clock = clock
+        self._lock = Lock()
+        self._kept = self._read()
+        self._policies = [parse_policy(one.document.text) for one in self._kept]
+
+    def open(self, named: str, *, approvers: Approvers) -> Policy:
+        """What the vault starts with.
+
+        Args:
+            named: The setting: a policy that ships, or a file. One that was taken in before
+                changes nothing, and so does an empty one, but at the first start: then the strict
+                policy is taken in.
+
+        Raises:
+            GridSecureError: As `hold`, or as `read_document`.
+        """
+        if not named and not self._kept:
+            named = STRICT
+        if named:
+            document = read_document(named)
+            if document.digest not in {one.digest for one in self._policies}:
+                self.hold(document, approvers=approvers)
+        return self.find()
+
+    def hold(self, document: SignedPolicy, *, approvers: Approvers) -> None:
+        """Take a policy in; the one that was taken in last stays as it is.
+
+        Args:
+            approvers: Officers whose keys were not revoked.
+
+        Raises:
+            InputError, AuthenticityError, ReleaseRefusedError: As `open_policy` and
+                `check_successor`.
+            StorageError: It cannot be kept; then it does not hold.
+        """
+        now = self._clock()
+        opened = open_policy(document, approvers=approvers, now=now)
+        with self._lock:
+            self._take_over(now)
+            if self._policies and self._policies[-1].digest == opened.policy.digest:
+                return
+            check_successor(opened, self._before(opened.policy))
+            begun = begins_at(opened.policy, taken_in=now) <= now
+            one = KeptPolicy(document=document, taken_in_at=now.isoformat(), begun=begun)
+            self._keep([*self._kept, one])
+            self._policies.append(opened.policy)
+
+    def find(self) -> Policy:
+        """What holds now; before the first one's day that one, under which nothing is released.
+
+        Raises:
+            StorageError: That a policy took over cannot be kept.
+        """
+        with self._lock:
+            self._take_over(self._clock())
+            return self._policies[self._in_force() or 0]
+
+    def stand(self, nonce: str = "") -> VaultPolicy:
+        """What holds, what waits, and how many were taken in.
+
+        Raises:
+            StorageError: As `find`.
+        """
+        now = self._clock()
+        with self._lock:
+            self._take_over(now)
+            place = self._in_force()
+            later = self._policies[0 if place is None else place + 1 :]
+            return VaultPolicy(
+                in_force=None if place is None else _named(self._policies[place]),
+                waiting=[_named(one) for one in later],
+                taken_in=len(self._policies),
+                at=now.isoformat(),
+                nonce=nonce,
+            )
+
+    def _in_force(self) -> int | None:
+        return max((n for n, one in enumerate(self._kept) if one.begun), default=None)
+
+    def _take_over(self, now: datetime) -> None:
+        """Let policies begin whose day has come, for good."""
+        kept = [
+            one.model_copy(update={"begun": one.begun or _begins(one, policy) <= now})
+            for one, policy in zip(self._kept, self._policies, strict=True)
+        ]
+        if kept != self._kept:
+            self._keep(kept)
+
+    def _before(self, policy: Policy) -> Predecessors:
+        place = self._in_force()
+        others = [one for one in self._policies if one.digest != policy.digest]
+        if self._policies:
+            replaced = self._policies[0 if place is None else place :]
+        else:
+            replaced = [load_pack(UNIFORM)] if self._has_keys() else []
+        return Predecessors(
+            replaced=tuple(replaced),
+            altered=any((one.name, one.version) == (policy.name, policy.version) for one in others),
+            newest=max((one.version for one in others), default=0),
+        )
+
+    def _has_keys(self) -> bool:
+        return any(path.suffix in {SUFFIX, REVOKED} for path in self._folder.rglob("*"))
+
+    def _read(self) -> list[KeptPolicy]:
+        path = self._folder / FILE
+        if not path.exists():
+            return []
+        own = {self._key.public_key.thumbprint: self._key.public_key}
+        try:
+            envelope = Signed.parse(path.read_bytes())
+            return open_message(envelope, expect=KeptPolicies, trusted=own).policies
+        except (OSError, GridSecureError) as error:
+            raise StorageError(
+                "The vault's policies cannot be read, or are not as the vault wrote them.",
+                reason="policy.kept",
+                remedy="Restore the vault's folder from its backup.",
+            ) from error
+
+    def _keep(self, kept: list[KeptPolicy]) -> None:
+        signed = sign_message(KeptPolicies(policies=kept), key=self._key)
+        try:
+            replace_file(self._folder / FILE, [signed.model_dump_json(indent=1).encode()])
+        except OSError as error:
+            raise StorageError(
+                "The vault's policies could not be written.",
+                remedy="Free space on the vault's disk, then repeat it.",
+            ) from error
+        self._kept = kept
+
+
+def _begins(one: KeptPolicy, policy: Policy) -> datetime:
+    return begins_at(policy, taken_in=datetime.fromisoformat(one.taken_in_at))
+
+
+def _named(policy: Policy) -> PolicyNamed:
+    return PolicyNamed(digest=policy.digest, name=policy.name, version=policy.version)

@@ -1,0 +1,114 @@
+"""An officer's part in release policies: signed with the own key, put in force, read from services.
+
+A policy is brought to the key authority first, which brings it to its vault, and then to the
+platform. Each takes it in for itself; the same again changes nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.errors import SignatureError, StaleMessageError, StorageError
+from gridsecure.messages import Signed, open_message
+from gridsecure.offices.officers import Call
+from gridsecure.policy.language import Policy, parse_policy
+from gridsecure.policy.signed_policies import SignedPolicy, VaultPolicy
+from gridsecure.whole_files import replace_file
+from gridsecure.wire.policies import PoliciesTold, PolicyTakenIn, PolicyTold
+
+POLICY: Final = "/policy"
+VAULT_POLICY: Final = "/vault/policy"
+
+PolicyKeeper = Literal["authority", "platform"]
+"""A service with a release policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedPolicy:
+    """A policy as a service has it.
+
+    Args:
+        policy: Read here; its digest was computed here.
+    """
+
+    told: PolicyTold
+    policy: Policy
+
+
+def read_in_force(call: Call, service: PolicyKeeper) -> tuple[ServedPolicy | None, list[str]]:
+    """The policy that is in force at a service, and the names of those that wait, with their days.
+
+    Raises:
+        SignatureError: A text is not what its digest says (`policy.text`).
+        GridSecureError: The service refused, or its text is no policy.
+    """
+    told = PoliciesTold.model_validate(call(service, "GET", POLICY))
+    waiting = [f"{one.name}, version {one.version}, from {one.begins_at}" for one in told.waiting]
+    if told.in_force is None:
+        return None, waiting
+    policy = parse_policy(told.in_force.text)
+    if policy.digest != told.in_force.digest:
+        raise SignatureError(
+            "A service shows another policy than its digest says.",
+            reason="policy.text",
+            remedy="Do not go by it. Tell the security officer.",
+        )
+    return ServedPolicy(told.in_force, policy), waiting
+
+
+def read_vault_policy(call: Call, *, vault_key: str | None) -> VaultPolicy:
+    """Which policy the vault holds to.
+
+    Args:
+        vault_key: The vault's, pinned; without it this is the key authority's word alone.
+
+    Raises:
+        AuthenticityError: Another than the pinned vault said it.
+        StaleMessageError: It was said before it was asked (`vault.stale`).
+        GridSecureError: The key authority or the vault is down.
+    """
+    nonce = secrets.token_hex(16)
+    envelope = Signed.model_validate(
+        call("authority", "GET", VAULT_POLICY, params={"nonce": nonce})
+    )
+    if vault_key is None:
+        return VaultPolicy.parse(envelope.body)
+    vault = Sm2PublicKey(bytes.fromhex(vault_key))
+    told = open_message(envelope, expect=VaultPolicy, trusted={vault.thumbprint: vault})
+    if told.nonce != nonce:
+        raise StaleMessageError(
+            "The vault said this in answer to something else.",
+            reason="vault.stale",
+            remedy="Ask again; if it stays so, somebody keeps the vault's answers from you.",
+        )
+    return told
+
+
+def put_policy(call: Call, document: SignedPolicy, *, service: PolicyKeeper) -> PolicyTakenIn:
+    """Have a service take a policy in.
+
+    Raises:
+        GridSecureError: It refused.
+    """
+    answer = call(service, "PUT", POLICY, json=document.model_dump())
+    return PolicyTakenIn.model_validate(answer)
+
+
+def write_policy(path: Path, document: SignedPolicy) -> None:
+    """Write a signed policy to a file, in place of an earlier one.
+
+    Raises:
+        StorageError: The disk refuses (`office.file`).
+    """
+    try:
+        replace_file(path, [document.model_dump_json(indent=1).encode(), b"\n"], mode=0o644)
+    except OSError as error:
+        raise StorageError(
+            f"{path.name} cannot be used.",
+            reason="office.file",
+            remedy=f"Check its path and permissions ({error.strerror}).",
+        ) from error
