@@ -6,6 +6,8 @@
 2. The vault states a *challenge*: a new SM2 key for one answer, until a moment, signed by the
    vault's own key. The custodian checks that signature under the pinned key.
 3. The custodian seals the share to the challenge's key, for that challenge alone, and signs.
+4. When the key is split anew, the vault signs by a new key too. Custodians agree to that very key,
+   each with the own signature, so that whoever knew the vault before knows it afterwards.
 
 So who carries the messages learns no share and can use none a second time.
 """
@@ -27,6 +29,7 @@ SplittingId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{0,64}$")]
 """What somebody drew who asks, so that the answer is no older than the question."""
 PublicPoint = Annotated[str, Field(pattern=r"^04[0-9a-f]{128}$")]
+NextPoint = Annotated[str, Field(pattern=r"^(04[0-9a-f]{128})?$")]
 ShareNumber = Annotated[int, Field(ge=1, le=15)]
 
 OWN_SHARE: Final = "vault-share"
@@ -60,6 +63,8 @@ class SecretShare(Message):
         number: Where the polynomial was evaluated.
         share: 16 bytes.
         vault_key: The vault that the share belongs to, whose challenges it may answer.
+        earlier: Thumbprints of the keys that the vault signed by before. They lie in old copies of
+            its folder.
     """
 
     kind: ClassVar[str] = "vault-secret-share"
@@ -67,21 +72,27 @@ class SecretShare(Message):
     number: ShareNumber
     share: str = Field(pattern=r"^[0-9a-f]{32}$", repr=False)
     vault_key: PublicPoint
+    earlier: list[Digest]
 
 
 class SealedShare(Message):
     """What a custodian keeps in a file, signed by the vault: a `SecretShare` under a seal.
 
     Args:
-        needed: How many shares open the vault.
+        custodians: Who keeps shares.
+        needed: How many of them open the vault.
         sealed: Hexadecimal.
+        successions: How the vault came from its first key to this one: for each splitting anew,
+            oldest first, the signed `SplitAgreement`s of enough custodians.
     """
 
     kind: ClassVar[str] = "vault-sealed-share"
     splitting: SplittingId
     custodian: Name
+    custodians: list[Custodian]
     needed: int
     sealed: str
+    successions: list[list[Signed]]
 
 
 class Splitting(Message):
@@ -94,7 +105,9 @@ class Splitting(Message):
         kek_id: Names the key-encryption key without giving anything of it away.
         shares: SM3 of each share with its place, so that a wrong one is known as such; a share has
             128 random bits, so nobody finds it by trying.
+        vault_key: What the vault signs by; its secret half lies beside the key sets.
         sealed: The sealed shares whose owners have not unlocked the vault by them yet.
+        successions: As in each share.
         replaced: Names the key of an earlier release that was taken over from its file; else empty.
     """
 
@@ -109,6 +122,7 @@ class Splitting(Message):
     vault_key: PublicPoint
     created_at: str
     sealed: list[Signed]
+    successions: list[list[Signed]]
     replaced: str = ""
 
 
@@ -119,6 +133,7 @@ class Challenge(Message):
         challenge: Its name, drawn at random.
         ephemeral: The SM2 key that the answer is sealed to.
         expires_at: The vault takes no answer from then on.
+        next_key: What the vault will sign by, where the key is split anew; else empty.
     """
 
     kind: ClassVar[str] = "vault-challenge"
@@ -128,6 +143,24 @@ class Challenge(Message):
     ephemeral: PublicPoint
     issued_at: str
     expires_at: str
+    next_key: NextPoint = ""
+
+
+class SplitAgreement(Message):
+    """That the vault's key is split anew, signed by a custodian.
+
+    Args:
+        vault_key: What the vault signs by.
+        next_key: What it signs by from then on.
+        custodians: Who keeps the new shares.
+        needed: How many of them open the vault.
+    """
+
+    kind: ClassVar[str] = "vault-split-agreement"
+    vault_key: PublicPoint
+    next_key: PublicPoint
+    custodians: list[Custodian] = Field(max_length=15)
+    needed: int
 
 
 class GivenShare(Message):
@@ -135,8 +168,7 @@ class GivenShare(Message):
 
     Args:
         sealed: The share, sealed to the challenge's key; hexadecimal.
-        custodians: Who is to keep the new shares, where the key is split anew; else nobody.
-        needed: How many of them open the vault then; else 0.
+        agreement: The custodian's signed `SplitAgreement`, where the key is split anew.
     """
 
     kind: ClassVar[str] = "vault-given-share"
@@ -145,8 +177,7 @@ class GivenShare(Message):
     splitting: SplittingId
     number: ShareNumber
     sealed: str = Field(max_length=4096)
-    custodians: list[Custodian] = Field(default=[], max_length=15)
-    needed: int = 0
+    agreement: Signed | None = None
 
 
 class VaultStatus(Message):

@@ -27,6 +27,7 @@ with on_use():
     from gridsecure.offices import files as office_files
 
 if TYPE_CHECKING:
+    from gridsecure.offices.custodians import KnownVault
     from gridsecure.vault_messages import SecretShare, VaultStatus
 
 vault_app = typer.Typer(
@@ -95,11 +96,12 @@ def status(
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Show whether the vault is locked, who keeps shares, and until when it is open."""
-    pinned = _pinned(key, vault_key)
+    known = _known(key, vault_key)
     with online.person(identity, key=key, services={"authority": authority}) as call:
-        told = custodians_room.read_status(call, vault_key=pinned)
-    shown = told.model_dump() | {"is_verified": pinned is not None}
-    print_result(shown, output, show=lambda console: _show(told, console, pinned=pinned))
+        told = custodians_room.read_status(call, known=known)
+    is_verified = known is not None
+    shown = told.model_dump() | {"is_verified": is_verified}
+    print_result(shown, output, show=lambda console: _show(told, console, is_verified=is_verified))
 
 
 @vault_app.command("unlock")
@@ -115,7 +117,7 @@ def unlock(
     own, secret = _own(key, share)
     with online.person(identity, key=key, services={"authority": authority}) as call:
         told = custodians_room.give_share(call, secret, key=own, now=online.utc_now())
-    _show(told, Console(), pinned=secret.vault_key)
+    _show(told, Console(), is_verified=True)
 
 
 @vault_app.command("lock")
@@ -128,10 +130,10 @@ def lock(
     vault_key: KnownVaultOption = None,
 ) -> None:
     """Have the vault forget its key at once."""
-    pinned = _pinned(key, vault_key)
+    known = _known(key, vault_key)
     with online.person(identity, key=key, services={"authority": authority}) as call:
-        custodians_room.lock_vault(call, vault_key=pinned)
-    typer.echo("The vault is locked." if pinned else f"The vault is locked. {_UNVERIFIED}")
+        custodians_room.lock_vault(call, known=known)
+    typer.echo("The vault is locked." if known else f"The vault is locked. {_UNVERIFIED}")
 
 
 @vault_app.command("split")
@@ -156,13 +158,17 @@ def split(
     if told.splitting == secret.splitting:
         console.print("Agreed. Another custodian's agreement to the very same is needed.")
         return
-    console.print("The key is a new one. Each custodian fetches the own share now:")
+    console.print(
+        "The key is a new one, and so is the vault's own. Each custodian fetches the own share "
+        "now; who has an older one names that instead of the key:",
+        soft_wrap=True,
+    )
     for name in told.uncollected:
         console.print(
             f"  gridsecure vault share {name} --output FILE --vault-key {told.vault_key} …",
             highlight=False,
         )
-    console.print("Old shares open nothing that is sealed from now on.")
+    console.print("Old shares open nothing that is sealed from now on. Give none of them any more.")
 
 
 @vault_app.command("share")
@@ -177,12 +183,12 @@ def fetch_share(
     vault_key: KnownVaultOption = None,
 ) -> None:
     """Fetch your sealed share of the vault that you know, until you unlocked the vault by it."""
-    pinned = _pinned(key, vault_key)
-    if pinned is None:
+    known = _known(key, vault_key)
+    if known is None:
         raise typer.BadParameter("Name the vault that you know by --vault-key.")
     own = office_files.officer_key(key)
     with online.person(identity, key=key, services={"authority": authority}) as call:
-        sealed = custodians_room.fetch_share(call, name, key=own, vault_key=pinned)
+        sealed = custodians_room.fetch_share(call, name, key=own, known=known)
     office_files.write_signed(output, sealed)
     typer.echo(f"Your share is in {output}. It opens with your key alone; keep them apart.")
 
@@ -192,16 +198,18 @@ def _own(key: Path, share: Path) -> tuple[Any, SecretShare]:
     return own, custodians_room.open_share(office_files.read_signed(share), key=own)
 
 
-def _pinned(key: Path, known: str | None) -> str | None:
-    """The key of the vault that the custodian knows, if there is one."""
-    if known is None:
+def _known(key: Path, text: str | None) -> KnownVault | None:
+    """The vault that the custodian knows, if there is one."""
+    if text is None:
         return None
-    if known.endswith(".json"):
-        return _own(key, Path(known))[1].vault_key
-    return custodians_room.read_vault_key(known)
+    if text.endswith(".json"):
+        share = office_files.read_signed(Path(text))
+        own = custodians_room.open_share(share, key=office_files.officer_key(key))
+        return custodians_room.known_by(share, own)
+    return custodians_room.KnownVault(custodians_room.read_vault_key(text))
 
 
-def _show(told: VaultStatus, console: Console, *, pinned: str | None) -> None:
+def _show(told: VaultStatus, console: Console, *, is_verified: bool) -> None:
     lines: dict[str, str] = {"State": told.state}
     if told.until:
         lines["Until"] = told.until
@@ -209,7 +217,7 @@ def _show(told: VaultStatus, console: Console, *, pinned: str | None) -> None:
         lines["Given"] = f"{', '.join(told.given)}; {told.needed} are needed"
     lines["Shares"] = f"{', '.join(told.custodians)}; any {told.needed} unlock it"
     lines["Key"] = told.vault_key
-    if pinned is None:
+    if not is_verified:
         lines["Note"] = _UNVERIFIED
     for name, line in lines.items():
         console.print(Text(f"{name:<7} {line}"), soft_wrap=True)

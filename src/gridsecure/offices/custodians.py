@@ -2,21 +2,28 @@
 
 The share file opens with the custodian's key alone. In it is the vault's public key; a challenge
 that another key signed is not answered, whoever brings it. Anybody can seal a share to a custodian:
-one that was fetched counts only where it names the vault that the custodian knew before, by an
-older share or by what `gridsecure vault init` printed.
+one that was fetched counts only where it names the vault that the custodian knew before, or the
+one that this vault became: enough of the custodians who are known agreed to each new signing key.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
-from gridsecure.errors import GridSecureError, InputError, StaleMessageError
+from gridsecure.errors import (
+    AuthenticityError,
+    GridSecureError,
+    InputError,
+    StaleMessageError,
+    UnknownMeterError,
+)
 from gridsecure.messages import MessageT, Signed, open_message, sign_message
 from gridsecure.offices.officers import Call
 from gridsecure.vault_messages import (
@@ -27,11 +34,29 @@ from gridsecure.vault_messages import (
     Purpose,
     SealedShare,
     SecretShare,
+    SplitAgreement,
     VaultStatus,
     answer_purpose,
 )
 
 VAULT: Final = "/vault"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownVault:
+    """A vault as a custodian knows it: by an own share, or by its key alone.
+
+    Args:
+        vault_key: What it signs by.
+        custodians: Who may agree to another key; nobody where the key alone is known.
+        needed: How many of them.
+        earlier: Thumbprints of keys that it signed by before.
+    """
+
+    vault_key: str
+    custodians: Sequence[Custodian] = ()
+    needed: int = 0
+    earlier: Sequence[str] = ()
 
 
 def open_share(envelope: Signed, *, key: Sm2PrivateKey) -> SecretShare:
@@ -63,7 +88,7 @@ def answer_challenge(
     *,
     key: Sm2PrivateKey,
     now: datetime,
-    split: tuple[Sequence[Custodian], int] = ((), 0),
+    split: tuple[Sequence[Custodian], int] | None = None,
 ) -> Signed:
     """Give the own share to the vault, for one challenge.
 
@@ -73,14 +98,14 @@ def answer_challenge(
         split: Where the key is to be split anew: among whom, and how many of them open it.
 
     Raises:
-        AuthenticityError: Another than the pinned vault stated it.
+        AuthenticityError: Another than the pinned vault stated it (`vault.signer`), or somebody
+            with a key that the vault had before (`vault.superseded`).
         StaleMessageError: It is over (`vault.expired`).
         InputError: It is for something else than was asked (`vault.challenge`), or the share is of
             another splitting than the vault's (`vault.splitting-old`).
     """
     challenge = _signed_by(stated, share, Challenge)
-    custodians, needed = split
-    _check_challenge(challenge, share, purpose="split" if custodians else "unlock", now=now)
+    _check_challenge(challenge, share, purpose="split" if split else "unlock", now=now)
     sealed = seal_to(
         bytes.fromhex(share.share),
         recipient=Sm2PublicKey(bytes.fromhex(challenge.ephemeral)),
@@ -94,10 +119,26 @@ def answer_challenge(
         splitting=share.splitting,
         number=share.number,
         sealed=sealed.hex(),
+        agreement=None if split is None else _agree(challenge, share, split, key=key),
+    )
+    return sign_message(given, key=key)
+
+
+def _agree(
+    challenge: Challenge,
+    share: SecretShare,
+    split: tuple[Sequence[Custodian], int],
+    *,
+    key: Sm2PrivateKey,
+) -> Signed:
+    custodians, needed = split
+    agreement = SplitAgreement(
+        vault_key=share.vault_key,
+        next_key=challenge.next_key,
         custodians=list(custodians),
         needed=needed,
     )
-    return sign_message(given, key=key)
+    return sign_message(agreement, key=key)
 
 
 def _check_challenge(
@@ -121,11 +162,11 @@ def _check_challenge(
         )
 
 
-def read_status(call: Call, *, vault_key: str | None) -> VaultStatus:
+def read_status(call: Call, *, known: KnownVault | None) -> VaultStatus:
     """How the vault stands.
 
     Args:
-        vault_key: The vault's, pinned; without it this is the key authority's word alone.
+        known: The vault, pinned; without it this is the key authority's word alone.
 
     Raises:
         AuthenticityError: Another than the pinned vault said it.
@@ -134,21 +175,21 @@ def read_status(call: Call, *, vault_key: str | None) -> VaultStatus:
     """
     nonce = secrets.token_hex(16)
     answer = call("authority", "GET", VAULT, params={"nonce": nonce})
-    return _answer_to(nonce, Signed.model_validate(answer), vault_key=vault_key)
+    return _answer_to(nonce, Signed.model_validate(answer), known=known)
 
 
-def lock_vault(call: Call, *, vault_key: str | None) -> VaultStatus:
+def lock_vault(call: Call, *, known: KnownVault | None) -> VaultStatus:
     """Have the vault forget its key at once; how it stands then.
 
     Args:
-        vault_key: As for `read_status`.
+        known: As for `read_status`.
 
     Raises:
         GridSecureError: It is not locked (`vault.unlocked`), or as `read_status`.
     """
     nonce = secrets.token_hex(16)
     answer = call("authority", "POST", f"{VAULT}/lock", params={"nonce": nonce})
-    told = _answer_to(nonce, Signed.model_validate(answer), vault_key=vault_key)
+    told = _answer_to(nonce, Signed.model_validate(answer), known=known)
     if told.state != "locked":
         raise GridSecureError(
             "The vault was told to lock, and is unlocked.",
@@ -176,20 +217,35 @@ def give_share(
     """
     purpose: Purpose = "unlock" if split is None else "split"
     stated = call("authority", "POST", f"{VAULT}/challenges", json={"purpose": purpose})
-    given = answer_challenge(
-        Signed.model_validate(stated), share, key=key, now=now, split=split or ((), 0)
+    envelope = Signed.model_validate(stated)
+    given = answer_challenge(envelope, share, key=key, now=now, split=split)
+    answer = Signed.model_validate(
+        call("authority", "POST", f"{VAULT}/shares", json=given.model_dump())
     )
-    answer = call("authority", "POST", f"{VAULT}/shares", json=given.model_dump())
-    challenge = GivenShare.parse(given.body).challenge
-    return _answer_to(challenge, Signed.model_validate(answer), vault_key=share.vault_key)
+    challenge = Challenge.parse(envelope.body)
+    # With the last agreement the vault signs by the key that its challenge named.
+    said = VaultStatus.parse(answer.body).vault_key
+    signs = said if split and said == challenge.next_key else share.vault_key
+    known = KnownVault(signs, earlier=share.earlier)
+    return _answer_to(challenge.challenge, answer, known=known)
 
 
-def fetch_share(call: Call, name: str, *, key: Sm2PrivateKey, vault_key: str) -> Signed:
+def known_by(envelope: Signed, share: SecretShare) -> KnownVault:
+    """The vault of an own share.
+
+    Args:
+        envelope: The share as the vault made it, which `open_share` opened.
+    """
+    told = SealedShare.parse(envelope.body)
+    return KnownVault(share.vault_key, told.custodians, told.needed, share.earlier)
+
+
+def fetch_share(call: Call, name: str, *, key: Sm2PrivateKey, known: KnownVault) -> Signed:
     """A custodian's sealed share, while the vault still hands it out.
 
     Args:
         key: The custodian's.
-        vault_key: The vault's, which the custodian knew before.
+        known: The vault that the custodian knew before.
 
     Raises:
         InputError: It does not open with the key (`vault.share-file`), or is of another vault
@@ -197,14 +253,38 @@ def fetch_share(call: Call, name: str, *, key: Sm2PrivateKey, vault_key: str) ->
         GridSecureError: It is handed out no more (`not-found.share`), or the vault is down.
     """
     sealed = Signed.model_validate(call("authority", "GET", f"{VAULT}/shares/{name}"))
-    if open_share(sealed, key=key).vault_key != vault_key:
+    vault_key = open_share(sealed, key=key).vault_key
+    if vault_key != known.vault_key and not _became(known, sealed, vault_key):
         raise InputError(
             "This share is of another vault than the one you know.",
             reason="vault.pin",
-            remedy="Somebody between you and the vault made it: do not use it, and tell the other "
-            "custodians.",
+            remedy="If the key was split anew, name your newest share, or the key that another "
+            "custodian tells you. If not, somebody between you and the vault made it: do not use "
+            "it, and tell the other custodians.",
         )
     return sealed
+
+
+def _became(known: KnownVault, sealed: Signed, vault_key: str) -> bool:
+    """Whether the known vault's custodians, and those they named, agreed to what it is now."""
+    told, now = SealedShare.parse(sealed.body), known
+    for signed in told.successions:
+        try:
+            agreed = [SplitAgreement.parse(one.body) for one in signed]
+            if not agreed or agreed[0].vault_key != now.vault_key:
+                continue  # of before this custodian knew it
+            # The vault's own old signature would not do: it lies in each old copy of the folder.
+            trusted = {one.key.thumbprint: one.key for one in now.custodians}
+            for one in signed:
+                open_message(one, expect=SplitAgreement, trusted=trusted)
+        except GridSecureError:
+            return False
+        enough = len({one.signer for one in signed}) >= now.needed > 0
+        if not enough or any(one != agreed[0] for one in agreed):
+            return False
+        now = KnownVault(agreed[0].next_key, agreed[0].custodians, agreed[0].needed)
+    kept = (list(now.custodians), now.needed)
+    return now.vault_key == vault_key and kept == (told.custodians, told.needed)
 
 
 def read_vault_key(text: str) -> str:
@@ -247,10 +327,10 @@ def _read_point(text: str) -> str:
     return Sm2PublicKey(bytes.fromhex(text)).point.hex()  # which is on the curve
 
 
-def _answer_to(nonce: str, envelope: Signed, *, vault_key: str | None) -> VaultStatus:
-    if vault_key is None:
+def _answer_to(nonce: str, envelope: Signed, *, known: KnownVault | None) -> VaultStatus:
+    if known is None:
         return VaultStatus.parse(envelope.body)
-    told = _signed_with(envelope, vault_key, VaultStatus)
+    told = _signed_with(envelope, known, VaultStatus)
     if told.nonce != nonce:
         raise StaleMessageError(
             "The vault said this in answer to something else.",
@@ -261,9 +341,24 @@ def _answer_to(nonce: str, envelope: Signed, *, vault_key: str | None) -> VaultS
 
 
 def _signed_by(envelope: Signed, share: SecretShare, expect: type[MessageT]) -> MessageT:
-    return _signed_with(envelope, share.vault_key, expect)
+    return _signed_with(envelope, KnownVault(share.vault_key, earlier=share.earlier), expect)
 
 
-def _signed_with(envelope: Signed, vault_key: str, expect: type[MessageT]) -> MessageT:
-    vault = Sm2PublicKey(bytes.fromhex(vault_key))
+def _signed_with(envelope: Signed, known: KnownVault, expect: type[MessageT]) -> MessageT:
+    vault = Sm2PublicKey(bytes.fromhex(known.vault_key))
+    if envelope.signer in known.earlier:
+        raise AuthenticityError(
+            "This is signed by a key that your vault had before the key was split anew.",
+            reason="vault.superseded",
+            remedy="Somebody has an old copy of the vault's folder and carries your messages. Give "
+            "no share, and tell the other custodians: whoever has only an older share must not "
+            "give it either.",
+        )
+    if envelope.signer != vault.thumbprint:
+        raise UnknownMeterError(
+            "Another than the vault that you know signed this.",
+            reason="vault.signer",
+            remedy="If the key was split anew, fetch your new share with `gridsecure vault share`. "
+            "If not, somebody between you and the vault made it: tell the other custodians.",
+        )
     return open_message(envelope, expect=expect, trusted={vault.thumbprint: vault})

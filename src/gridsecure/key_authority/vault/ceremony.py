@@ -1,15 +1,17 @@
 """A vault's key is drawn and split: at first, and again when a custodian leaves.
 
-1. a new key is drawn and split; every key set is sealed anew under it, in a folder of its own;
+1. a new key is drawn and split; every key set is sealed anew under it, in a folder of its own,
+   where a new signing key of the vault lies as well, and what it keeps of their states is signed by
+   that one;
 2. the file that names the splitting is replaced: from then on the new one is in force;
-3. what was sealed under the old key is overwritten and removed, and so is a key file of releases
-   before there were custodians.
+3. what was sealed under the old key is overwritten and removed, with the old signing key, and so is
+   a key file of releases before there were custodians.
 
 Killed before step 2, the vault is as it was; after it, the next start ends step 3. What the file
 names is never removed, also where an error came after the file had been replaced: whether the new
 splitting is in force is read from the file, and not from the error. The key is a new one each time.
 Under the old one, shares of custodians who left open old backups, and nothing that is sealed from
-now on.
+now on; and what an old backup signs as the vault is answered by nobody who has a new share.
 """
 
 from __future__ import annotations
@@ -17,26 +19,29 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from re import fullmatch
 from typing import Final
 
 from gridsecure.crypto.envelope import Kek, kek_id
-from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import ConflictError, GridSecureError, StorageError
 from gridsecure.key_authority.vault.key_files import (
     destroy_file,
     list_key_files,
     reseal_key_files,
 )
-from gridsecure.key_authority.vault.key_lock import KeyLock, SplitOrder, wipe
+from gridsecure.key_authority.vault.key_lock import KeyLock, wipe
+from gridsecure.key_authority.vault.key_states import sign_states_anew
 from gridsecure.key_authority.vault.splitting import (
     KEK_BYTES,
     NewSplitting,
+    SplitOrder,
     has_splitting,
     keep_splitting,
+    keep_vault_key,
     keys_folder,
     read_splitting,
     sealed_shares,
@@ -45,7 +50,6 @@ from gridsecure.key_authority.vault.splitting import (
 from gridsecure.messages import Signed
 from gridsecure.vault_messages import Custodian
 from gridsecure.whole_files import sweep_drafts, sync_folder
-from gridsecure.zone_keys import load_signing_key
 
 _KEYS_FOLDER: Final = r"keys-[0-9a-f]{32}"
 _log = logging.getLogger(__name__)
@@ -95,13 +99,12 @@ def init_vault(
             remedy="Split it anew with `gridsecure vault split`, which takes its custodians.",
         )
     old = _old_key(folder, old_kek)
-    key = load_signing_key(folder)
-    new = split_key(custodians, needed=needed, vault_key=key, created_at=created_at)
+    new = split_key(SplitOrder(custodians, needed, generate_private_key()), created_at=created_at)
     if old is not None:
         named = new.splitting.model_copy(update={"replaced": kek_id(old).hex()})
-        new = NewSplitting(new.kek, named)
+        new = replace(new, splitting=named)
     try:
-        count = _put_in_force(folder, new, key=key, source=folder, old=old)
+        count = _put_in_force(folder, new, source=folder, old=old)
     finally:
         wipe(new.kek)
     finish(folder, old_kek=old_kek)
@@ -123,11 +126,9 @@ def split_anew(lock: KeyLock, order: SplitOrder, *, folder: Path, created_at: da
         StorageError, EnvelopeError: The old splitting stays in force. The vault is locked.
     """
     try:
-        new = split_key(
-            order.custodians, needed=order.needed, vault_key=lock.key, created_at=created_at
-        )
+        new = split_key(order, created_at=created_at)
         with lock.use() as old:
-            _put_in_force(folder, new, key=lock.key, source=lock.keys_folder, old=old)
+            _put_in_force(folder, new, source=lock.keys_folder, old=old)
             lock.replace(new)
     except BaseException:  # whatever ends it: custodians agreed to split, and not to unlock
         lock.lock()
@@ -148,13 +149,8 @@ def finish(folder: Path, *, old_kek: Path | None = None) -> None:
         StorageError: The disk refuses, or the key sets of the splitting are not there
             (`vault.splitting`): then nothing is removed.
     """
+    # Where somebody restored an older file alone, this raises: what it does not name may be all.
     current = keys_folder(folder, read_splitting(folder))
-    if not current.is_dir():  # somebody restored an older file: what it does not name may be all
-        raise StorageError(
-            "The folder of key sets that the vault's splitting names is not there.",
-            reason="vault.splitting",
-            remedy="Restore the vault's folder as a whole from its newest backup.",
-        )
     try:
         sync_folder(folder)  # what names the new key is on the disk before the old one goes
         sweep_drafts(folder)
@@ -185,9 +181,7 @@ def _end_earlier(folder: Path, old_kek: Path | None) -> None:
     finish(folder, old_kek=old_kek if is_replaced else None)
 
 
-def _put_in_force(
-    folder: Path, new: NewSplitting, *, key: Sm2PrivateKey, source: Path, old: Kek | None
-) -> int:
+def _put_in_force(folder: Path, new: NewSplitting, *, source: Path, old: Kek | None) -> int:
     target = keys_folder(folder, new.splitting)
     try:
         target.mkdir(mode=0o700)
@@ -198,11 +192,13 @@ def _put_in_force(
         ) from error
     count = 0
     try:
+        keep_vault_key(target, new.key)
         if old is not None:
             count = reseal_key_files(source, target, kek=old, new_kek=new.kek)
+        sign_states_anew(source, target, key=new.key)
         sync_folder(target)
         sync_folder(folder)
-        keep_splitting(folder, new.splitting, key=key)
+        keep_splitting(folder, new.splitting, key=new.key)
     except BaseException as error:  # also an interrupt, which may come after the file was replaced
         named = _named_folder(folder)
         if named not in {None, target}:

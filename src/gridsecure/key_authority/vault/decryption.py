@@ -135,8 +135,8 @@ class Vault:
     _layouts: list[_Seating] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        states = KeyStates(self.folder, key=self.key_lock.key, clock=self.gate.now)
-        states.sweep(self._keys)
+        states = KeyStates(self.key_lock, clock=self.gate.now)
+        states.sweep()
         object.__setattr__(self, "states", states)
         self.key_lock.when_locked(self._opened.clear)
 
@@ -192,7 +192,7 @@ class Vault:
         """
         with self._lock:
             place = find_place(self._keys, gateway=gateway, key_id=key_id)
-            life = self.states.read(key_id, place=place, keys=self._keys)
+            life = self.states.read(key_id, place=place)
         if not life.place:
             raise NotFoundError("The vault holds no such key set.", reason="not-found.key-set")
         return sign_message(life, key=self.key_lock.key)
@@ -206,7 +206,7 @@ class Vault:
             GridSecureError: As `KeyStates.move`.
         """
         with self._lock:
-            life = self.states.move(envelope, splitting=self.key_lock.splitting, keys=self._keys)
+            life = self.states.move(envelope)
             if life.state not in {"active", "deactivated"}:
                 for name in [one for one in self._opened if one[1] == life.key_id]:
                     del self._opened[name]

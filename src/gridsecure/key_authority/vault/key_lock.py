@@ -34,25 +34,26 @@ from gridsecure.errors import (
 )
 from gridsecure.key_authority.vault.splitting import (
     NewSplitting,
+    SplitOrder,
     check_custodians,
     combine_shares,
     keep_splitting,
     keys_folder,
     open_custodians,
     read_splitting,
+    read_vault_key,
     sealed_shares,
     share_digest,
 )
-from gridsecure.messages import Signed, sign_message
+from gridsecure.messages import Digest, Signed, sign_message
 from gridsecure.vault_messages import (
     Challenge,
-    Custodian,
     GivenShare,
     Purpose,
+    SplitAgreement,
     VaultStatus,
     answer_purpose,
 )
-from gridsecure.zone_keys import load_signing_key
 
 ANSWER_WITHIN: Final = timedelta(minutes=5)
 GATHER: Final = timedelta(minutes=30)
@@ -71,9 +72,10 @@ _log = logging.getLogger(__name__)
 class _Waiting:
     """A share that waits for others: for what, and what else its custodian agreed to."""
 
-    terms: tuple[str, ...]
+    terms: str
     until: datetime
     share: bytearray = field(repr=False)
+    agreement: Signed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +85,6 @@ class _Stated:
     challenge: Challenge
     ephemeral: Sm2PrivateKey = field(repr=False)
     asker: str
-
-
-@dataclass(frozen=True, slots=True)
-class SplitOrder:
-    """What enough custodians agreed to: who keeps the shares from now on."""
-
-    custodians: tuple[Custodian, ...]
-    needed: int
 
 
 def wipe(secret: bytearray) -> None:
@@ -125,7 +119,8 @@ class KeyLock:
         self._clock, self._uptime = clock, uptime
         self._began = clock() - timedelta(seconds=uptime())
         self.splitting = read_splitting(folder)
-        self._key = load_signing_key(folder)
+        self._key = read_vault_key(folder, self.splitting)
+        self._next = generate_private_key()  # its secret half is in no file before it is in force
         self._stated: OrderedDict[str, _Stated] = OrderedDict()
         self._answered: deque[str] = deque(maxlen=REMEMBERED)
         self._waiting: dict[int, _Waiting] = {}  # the last one that came last
@@ -200,6 +195,7 @@ class KeyLock:
                 ephemeral=ephemeral.public_key.point.hex(),
                 issued_at=now.isoformat(),
                 expires_at=(now + ANSWER_WITHIN).isoformat(),
+                next_key=self._next.public_key.point.hex() if purpose == "split" else "",
             )
             own = [name for name, one in self._stated.items() if one.asker == asker]
             if len(own) >= MOST_CHALLENGES:
@@ -227,16 +223,16 @@ class KeyLock:
         with self._lock:
             self.lock_in_time()
             given = open_custodians(envelope, self.splitting, expect=GivenShare)
-            if given.purpose == "split":
-                check_custodians(given.custodians, needed=given.needed)
             challenge, ephemeral = self._challenge_of(given)
+            agreement = self._agreement_in(given, signer=envelope.signer)
             number = [one.key.thumbprint for one in self.splitting.custodians].index(
                 envelope.signer
             ) + 1
             share = self._open(given, challenge, ephemeral, number=number)
-            self._let_wait(share, number, terms=_terms(given))
+            terms = "" if agreement is None else agreement.model_dump_json()
+            self._let_wait(number, _Waiting(terms, self._now() + GATHER, share, given.agreement))
             agreed = self._agreed()
-            return None if len(agreed) < self.splitting.needed else self._unlock(given, agreed)
+            return None if len(agreed) < self.splitting.needed else self._unlock(agreement, agreed)
 
     def lock(self) -> None:
         """Forget the key and every share that waits."""
@@ -261,13 +257,27 @@ class KeyLock:
         with self._lock:
             if self._kek is not None:
                 wipe(self._kek)
-            self._kek, self.splitting = new.kek, new.splitting
+            self._kek, self.splitting, self._key = new.kek, new.splitting, new.key
+            self._next = generate_private_key()
             self._stated.clear()
 
     @property
     def key(self) -> Sm2PrivateKey:
-        """The vault's own key, which signs what it says."""
+        """The vault's own key, which signs what it says until the next splitting."""
         return self._key
+
+    def _agreement_in(self, given: GivenShare, *, signer: Digest) -> SplitAgreement | None:
+        """What a custodian agreed to beside the share, where the key is split anew."""
+        if given.purpose != "split" or given.agreement is None:
+            if given.purpose == "split" or given.agreement is not None:
+                raise _wrong_share()
+            return None
+        agreement = open_custodians(given.agreement, self.splitting, expect=SplitAgreement)
+        check_custodians(agreement.custodians, needed=agreement.needed)
+        keys = (self.splitting.vault_key, self._next.public_key.point.hex())
+        if given.agreement.signer != signer or (agreement.vault_key, agreement.next_key) != keys:
+            raise _wrong_share()
+        return agreement
 
     def _challenge_of(self, given: GivenShare) -> tuple[Challenge, Sm2PrivateKey]:
         """The challenge that is answered, which is used up by it whatever comes of it."""
@@ -315,36 +325,41 @@ class KeyLock:
             raise _wrong_share()
         return share
 
-    def _let_wait(self, share: bytearray, number: int, *, terms: tuple[str, ...]) -> None:
+    def _let_wait(self, number: int, given: _Waiting) -> None:
         """Keep a share, in place of one that its custodian gave for something else."""
         earlier = self._waiting.get(number)
-        if earlier is not None and earlier.terms == terms:
-            wipe(share)
+        if earlier is not None and earlier.terms == given.terms:
+            wipe(given.share)
             raise _given_before()
         if earlier is not None:
             wipe(self._waiting.pop(number).share)
-        self._waiting[number] = _Waiting(terms, self._now() + GATHER, share)
+        self._waiting[number] = given
 
-    def _agreed(self) -> dict[int, bytearray]:
+    def _agreed(self) -> dict[int, _Waiting]:
         """The shares that wait for the same as the one that came last, by number."""
         terms = next((own.terms for own in reversed(self._waiting.values())), None)
-        return {number: own.share for number, own in self._waiting.items() if own.terms == terms}
+        return {number: own for number, own in self._waiting.items() if own.terms == terms}
 
     def _now(self) -> datetime:
         """The time, and no earlier than what has passed since the vault's start."""
         return max(self._clock(), self._began + timedelta(seconds=self._uptime()))
 
-    def _unlock(self, given: GivenShare, agreed: Mapping[int, bytearray]) -> SplitOrder | None:
+    def _unlock(
+        self, agreement: SplitAgreement | None, agreed: Mapping[int, _Waiting]
+    ) -> SplitOrder | None:
         came = {self.splitting.custodians[number - 1].name for number in agreed}
+        said = [own.agreement for own in agreed.values() if own.agreement is not None]
         try:
-            kek = combine_shares(self.splitting, agreed)
+            shares = {number: own.share for number, own in agreed.items()}
+            kek = combine_shares(self.splitting, shares)
         finally:
             self._forget_shares()
         if self._kek is not None:
             wipe(self._kek)
         self._kek, self._until = kek, self._now() + self._window
-        if given.purpose == "split":
-            return SplitOrder(tuple(given.custodians), given.needed)
+        if agreement is not None:
+            told = (*self.splitting.successions, said)
+            return SplitOrder(agreement.custodians, agreement.needed, self._next, told)
         self._hand_out_no_more(came)
         return None
 
@@ -365,14 +380,6 @@ class KeyLock:
         for own in self._waiting.values():
             wipe(own.share)
         self._waiting.clear()
-
-
-def _terms(given: GivenShare) -> tuple[str, ...]:
-    """What a share is given for; shares for the same are put together."""
-    if given.purpose != "split":
-        return (given.purpose,)
-    said = (one.model_dump_json() for one in given.custodians)
-    return (given.purpose, *said, str(given.needed))
 
 
 def _given_before() -> ConflictError:

@@ -13,7 +13,8 @@ let a suspended one decrypt again, and to destroy one. What is signed names the 
 and how many moves came before, so no signature moves it twice.
 
 A state is a file beside the key sets, signed by the vault; without one a key set is active. It
-takes no secret key: a locked vault suspends and destroys as well.
+takes no secret key: a locked vault suspends and destroys as well. When the key is split anew, and
+the vault signs by another key, states are signed anew with it.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ from gridsecure.key_authority.vault.key_files import (
     find_place,
     key_path,
 )
+from gridsecure.key_authority.vault.key_lock import KeyLock
 from gridsecure.key_authority.vault.splitting import open_custodians
 from gridsecure.messages import Signed, open_message, sign_message
-from gridsecure.vault_messages import KeyLife, KeyMove, KeyState, Splitting
+from gridsecure.vault_messages import KeyLife, KeyMove, KeyState
 from gridsecure.whole_files import replace_file, sync_folder
 
 ONE: Final = "one"
@@ -67,22 +69,19 @@ class KeyStates:
     """The states of one vault's key sets.
 
     Args:
-        folder: The vault's own.
-        key: The vault's, which signs them.
+        key_lock: Names the custodians, the folder of key sets, and the key that signs states.
         clock: Tells the time.
     """
 
-    def __init__(self, folder: Path, *, key: Sm2PrivateKey, clock: Callable[[], datetime]) -> None:
-        self._folder = folder
-        self._key = key
+    def __init__(self, key_lock: KeyLock, *, clock: Callable[[], datetime]) -> None:
+        self._own = key_lock
         self._clock = clock
 
-    def read(self, key_id: str, *, place: KeyPlace | None, keys: Path) -> KeyLife:
+    def read(self, key_id: str, *, place: KeyPlace | None) -> KeyLife:
         """How a key set stands.
 
         Args:
             place: Where its file is; None where there is none any more.
-            keys: The folder of key files.
 
         Raises:
             StorageError: Its state cannot be read, or is not as the vault wrote it (`keys.state`).
@@ -91,7 +90,7 @@ class KeyStates:
         life = self._kept(key_id) or KeyLife(
             key_id=key_id, place=stem, state="active", since="", moves=[], waiting=[]
         )
-        if place is not None and key_path(keys, place, REVOKED).exists():
+        if place is not None and key_path(self._keys, place, REVOKED).exists():
             return life.model_copy(update={"state": "compromised"})
         return life
 
@@ -124,12 +123,8 @@ class KeyStates:
         if place.stem in {life.place for life in self._destroyed_sets()}:
             raise _destroyed()
 
-    def move(self, envelope: Signed, *, splitting: Splitting, keys: Path) -> KeyLife:
+    def move(self, envelope: Signed) -> KeyLife:
         """Move a key set by a custodian's signed `KeyMove`, or keep it until another's comes.
-
-        Args:
-            splitting: Who the custodians are.
-            keys: The folder of key files.
 
         Raises:
             AccessDeniedError: No custodian signed it (`vault.custodian`).
@@ -138,10 +133,11 @@ class KeyStates:
             NotFoundError: The gateway has no such key set (`not-found.key-set`).
             StorageError: The disk refuses; nothing has moved.
         """
+        splitting = self._own.splitting
         move = open_custodians(envelope, splitting, expect=KeyMove)
         trusted = {one.key.thumbprint for one in splitting.custodians}
-        place = find_place(keys, gateway=move.gateway, key_id=move.key_id)
-        life = self.read(move.key_id, place=place, keys=keys)
+        place = find_place(self._keys, gateway=move.gateway, key_id=move.key_id)
+        life = self.read(move.key_id, place=place)
         if place is None and life.state != "destroyed":
             raise NotFoundError("The vault holds no such key set.", reason="not-found.key-set")
         count = MOVES.get((life.state, move.target))
@@ -166,10 +162,10 @@ class KeyStates:
         )
         self._keep(moved)  # from here on it is destroyed, whatever becomes of this process
         if move.target == "destroyed":
-            self.sweep(keys)
+            self.sweep()
         return moved
 
-    def sweep(self, keys: Path) -> None:
+    def sweep(self) -> None:
         """Overwrite and remove the files of key sets that were destroyed.
 
         A vault that was killed in the middle does so at its next start.
@@ -180,10 +176,10 @@ class KeyStates:
         try:
             for life in self._destroyed_sets():
                 for suffix in (SUFFIX, REVOKED):
-                    path = keys / f"{life.place}{suffix}"
+                    path = self._keys / f"{life.place}{suffix}"
                     if path.exists():
                         destroy_file(path)
-            sync_folder(keys)
+            sync_folder(self._keys)
         except OSError as error:
             raise StorageError(
                 "A key file could not be destroyed.",
@@ -191,37 +187,67 @@ class KeyStates:
             ) from error
 
     def _destroyed_sets(self) -> list[KeyLife]:
-        kept = (self._kept(path.stem) for path in sorted(self._folder.glob(f"*{_SUFFIX}")))
+        kept = (self._kept(path.stem) for path in _files_in(self._keys))
         return [life for life in kept if life is not None and life.state == "destroyed"]
 
+    @property
+    def _keys(self) -> Path:
+        return self._own.keys_folder
+
     def _kept(self, key_id: str) -> KeyLife | None:
-        path = self._folder / f"{key_id}{_SUFFIX}"
+        path = self._keys / f"{key_id}{_SUFFIX}"
         if not fullmatch(_KEY_ID, key_id) or not path.exists():
             return None
         try:
-            own = {self._key.public_key.thumbprint: self._key.public_key}
+            own = {self._own.key.public_key.thumbprint: self._own.key.public_key}
             envelope = Signed.parse(path.read_bytes())
             life = open_message(envelope, expect=KeyLife, trusted=own)
             if life.key_id != key_id:
                 raise _moved()
         except (OSError, GridSecureError) as error:
-            raise StorageError(
-                "The state of a key set cannot be read, or is not as the vault wrote it.",
-                reason="keys.state",
-                remedy="Restore the vault's folder from its backup.",
-            ) from error
+            raise _unreadable() from error
         return life
 
     def _keep(self, life: KeyLife) -> KeyLife:
-        text = sign_message(life, key=self._key).model_dump_json(indent=1)
-        try:
-            replace_file(self._folder / f"{life.key_id}{_SUFFIX}", [text.encode()])
-        except OSError as error:
-            raise StorageError(
-                "The state of a key set could not be written.",
-                remedy="Free space on the vault's disk, then repeat it.",
-            ) from error
+        _write(self._keys, life, key=self._own.key)
         return life
+
+
+def sign_states_anew(source: Path, target: Path, *, key: Sm2PrivateKey) -> None:
+    """Keep the states of one folder's key sets in another one, as a vault with another key.
+
+    Raises:
+        StorageError: The disk refuses, or one of them cannot be read.
+    """
+    for path in _files_in(source):
+        try:
+            life = KeyLife.parse(Signed.parse(path.read_bytes()).body)
+        except (OSError, GridSecureError) as error:
+            raise _unreadable() from error
+        _write(target, life, key=key)
+
+
+def _files_in(keys: Path) -> list[Path]:
+    return sorted(keys.glob(f"*{_SUFFIX}"))
+
+
+def _write(keys: Path, life: KeyLife, *, key: Sm2PrivateKey) -> None:
+    text = sign_message(life, key=key).model_dump_json(indent=1)
+    try:
+        replace_file(keys / f"{life.key_id}{_SUFFIX}", [text.encode()])
+    except OSError as error:
+        raise StorageError(
+            "The state of a key set could not be written.",
+            remedy="Free space on the vault's disk, then repeat it.",
+        ) from error
+
+
+def _unreadable() -> StorageError:
+    return StorageError(
+        "The state of a key set cannot be read, or is not as the vault wrote it.",
+        reason="keys.state",
+        remedy="Restore the vault's folder from its backup.",
+    )
 
 
 def _no_move(life: KeyLife, move: KeyMove) -> ConflictError:

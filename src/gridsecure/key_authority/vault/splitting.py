@@ -3,6 +3,9 @@
 Shamir's scheme over GF(2^128) (How to share a secret, CACM 22, 1979) by pycryptodome. It has no
 check of its own: any two points make some key. So the splitting's file names the key and every
 share by digests, and a share that is wrong is known before anything is put together.
+
+The key that the vault signs by is a new one at each splitting, and lies beside the key sets that
+are sealed under the splitting's key: one file names both, and both go out of force with it.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from typing import Final
 from Cryptodome.Protocol.SecretSharing import Shamir
 
 from gridsecure.crypto.envelope import kek_id, seal_to
-from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AccessDeniedError,
@@ -27,9 +30,16 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.messages import Digest, MessageT, Signed, open_message, sign_message
-from gridsecure.vault_messages import OWN_SHARE, Custodian, SealedShare, SecretShare, Splitting
-from gridsecure.whole_files import replace_file
-from gridsecure.zone_keys import load_signing_key
+from gridsecure.vault_messages import (
+    OWN_SHARE,
+    Custodian,
+    SealedShare,
+    SecretShare,
+    SplitAgreement,
+    Splitting,
+)
+from gridsecure.whole_files import create_file, replace_file
+from gridsecure.zone_keys import SIGNING_KEY, read_private_key
 
 KEK_BYTES: Final = 16
 MOST_CUSTODIANS: Final = 15
@@ -37,10 +47,29 @@ _FILE: Final = "splitting.json"
 
 
 @dataclass(frozen=True, slots=True)
+class SplitOrder:
+    """Who keeps the shares from now on, and what the vault signs by.
+
+    Args:
+        successions: As in `Splitting`: none for a vault's first key.
+    """
+
+    custodians: Sequence[Custodian]
+    needed: int
+    key: Sm2PrivateKey = field(repr=False)
+    successions: Sequence[Sequence[Signed]] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NewSplitting:
-    """A key-encryption key and its splitting, before anything of it is kept."""
+    """A key-encryption key and its splitting, before anything of it is kept.
+
+    Args:
+        key: What the vault signs by then.
+    """
 
     kek: bytearray = field(repr=False)
+    key: Sm2PrivateKey = field(repr=False)
     splitting: Splitting
 
 
@@ -63,54 +92,69 @@ def check_custodians(custodians: Sequence[Custodian], *, needed: int) -> None:
         )
 
 
-def split_key(
-    custodians: Sequence[Custodian],
-    *,
-    needed: int,
-    vault_key: Sm2PrivateKey,
-    created_at: datetime,
-    kek: bytes | None = None,
-) -> NewSplitting:
+def split_key(order: SplitOrder, *, created_at: datetime, kek: bytes | None = None) -> NewSplitting:
     """Draw a key-encryption key and split it.
 
     Args:
-        needed: How many shares put it together.
-        vault_key: The vault's own key, which custodians pin.
+        order: Among whom.
         kek: The 16-byte key instead of a new one.
 
     Raises:
         InputError, InvalidMessageError: As `check_custodians`.
     """
+    custodians, needed = order.custodians, order.needed
     check_custodians(custodians, needed=needed)
     drawn = bytearray(secrets.token_bytes(KEK_BYTES) if kek is None else kek)
     name = secrets.token_hex(16)
     parts = [share for _, share in Shamir.split(needed, len(custodians), bytes(drawn), ssss=False)]
-    point = vault_key.public_key.point.hex()
-    sealed = []
-    for number, (custodian, part) in enumerate(zip(custodians, parts, strict=True), start=1):
-        secret = SecretShare(splitting=name, number=number, share=part.hex(), vault_key=point)
-        blob = seal_to(
-            secret.model_dump_json().encode(),
-            recipient=custodian.key,
-            purpose=OWN_SHARE,
-            owner=custodian.name,
-            created_at=created_at,
-        )
-        own = SealedShare(
-            splitting=name, custodian=custodian.name, needed=needed, sealed=blob.hex()
-        )
-        sealed.append(sign_message(own, key=vault_key))
     splitting = Splitting(
         splitting=name,
         needed=needed,
         custodians=list(custodians),
         kek_id=kek_id(drawn).hex(),
         shares=[share_digest(name, number, part) for number, part in enumerate(parts, start=1)],
-        vault_key=point,
+        vault_key=order.key.public_key.point.hex(),
         created_at=created_at.isoformat(),
-        sealed=sealed,
+        sealed=[],
+        successions=[list(one) for one in order.successions],
     )
-    return NewSplitting(drawn, splitting)
+    sealed = [
+        _seal_share(part, number, splitting, key=order.key)
+        for number, part in enumerate(parts, start=1)
+    ]
+    return NewSplitting(drawn, order.key, splitting.model_copy(update={"sealed": sealed}))
+
+
+def _seal_share(part: bytes, number: int, splitting: Splitting, *, key: Sm2PrivateKey) -> Signed:
+    custodian = splitting.custodians[number - 1]
+    secret = SecretShare(
+        splitting=splitting.splitting,
+        number=number,
+        share=part.hex(),
+        vault_key=splitting.vault_key,
+        earlier=[_signer_before(one) for one in splitting.successions],
+    )
+    blob = seal_to(
+        secret.model_dump_json().encode(),
+        recipient=custodian.key,
+        purpose=OWN_SHARE,
+        owner=custodian.name,
+        created_at=datetime.fromisoformat(splitting.created_at),
+    )
+    own = SealedShare(
+        splitting=splitting.splitting,
+        custodian=custodian.name,
+        custodians=splitting.custodians,
+        needed=splitting.needed,
+        sealed=blob.hex(),
+        successions=splitting.successions,
+    )
+    return sign_message(own, key=key)
+
+
+def _signer_before(agreed: Sequence[Signed]) -> Digest:
+    point = SplitAgreement.parse(agreed[0].body).vault_key
+    return Sm2PublicKey(bytes.fromhex(point)).thumbprint
 
 
 def share_digest(splitting: str, number: int, share: bytes | bytearray) -> Digest:
@@ -166,6 +210,30 @@ def has_splitting(folder: Path) -> bool:
     return (folder / _FILE).exists()
 
 
+def keep_vault_key(keys: Path, key: Sm2PrivateKey) -> None:
+    """Keep what the vault signs by, beside the key sets of a splitting that is not in force yet.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    try:
+        create_file(keys / SIGNING_KEY, key.to_bytes())
+    except OSError as error:
+        raise StorageError(
+            "The vault's new signing key could not be written.",
+            remedy="Free space on the vault's disk, then try again.",
+        ) from error
+
+
+def read_vault_key(folder: Path, splitting: Splitting) -> Sm2PrivateKey:
+    """What the vault signs by.
+
+    Raises:
+        StorageError: It is not there, or others may read it.
+    """
+    return read_private_key(keys_folder(folder, splitting) / SIGNING_KEY)
+
+
 def keep_splitting(folder: Path, splitting: Splitting, *, key: Sm2PrivateKey) -> None:
     """Keep a splitting, in place of an earlier one: from now on it is the vault's.
 
@@ -196,14 +264,18 @@ def read_splitting(folder: Path) -> Splitting:
             reason="vault.uninitialised",
             remedy="Run `gridsecure vault init` on its folder, with its custodians' public keys.",
         )
-    key = load_signing_key(folder)
     try:
         envelope = Signed.parse(path.read_bytes())
-        own = {key.public_key.thumbprint: key.public_key}
-        return open_message(envelope, expect=Splitting, trusted=own)
+        # The file says where the key lies that it must be signed by. Whoever can write it can put a
+        # key there as well: the signature keeps a half-restored folder from counting as a whole.
+        key = read_vault_key(folder, Splitting.parse(envelope.body)).public_key
+        return open_message(envelope, expect=Splitting, trusted={key.thumbprint: key})
     except (OSError, GridSecureError) as error:
+        if isinstance(error, GridSecureError) and error.reason == "keys.permissions":
+            raise
         raise StorageError(
-            f"{path.name} cannot be read, or is not as the vault wrote it.",
+            f"{path.name} cannot be read, is not as the vault wrote it, or names key sets that are "
+            "not there.",
             reason="vault.splitting",
-            remedy="Restore the vault's folder from its backup.",
+            remedy="Restore the vault's folder as a whole from its newest backup.",
         ) from error
