@@ -13,8 +13,10 @@ from typing import Protocol
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.key_authority.vault.key_lock import KeyLock
 from gridsecure.key_authority.vault.splitting import (
+    SplitOrder,
     has_splitting,
     keep_splitting,
+    keep_vault_key,
     keys_folder,
     read_splitting,
     sealed_shares,
@@ -23,7 +25,6 @@ from gridsecure.key_authority.vault.splitting import (
 from gridsecure.messages import Signed
 from gridsecure.offices.custodians import answer_challenge, open_share
 from gridsecure.vault_messages import Custodian, SecretShare
-from gridsecure.zone_keys import load_signing_key
 from tests.grid_simulator import NOW
 
 KEK = bytes(range(16))
@@ -41,11 +42,11 @@ def custodian(name: str) -> Custodian:
 
 def init_with_kek(folder: Path, *, kek: bytes = KEK) -> None:
     """Initialise a vault's folder with a key that the test knows."""
-    key = load_signing_key(folder)
-    custodians = [custodian(name) for name in NAMES]
-    new = split_key(custodians, needed=2, vault_key=key, created_at=NOW, kek=kek)
+    order = SplitOrder([custodian(name) for name in NAMES], 2, generate_private_key())
+    new = split_key(order, created_at=NOW, kek=kek)
     keys_folder(folder, new.splitting).mkdir(mode=0o700)
-    keep_splitting(folder, new.splitting, key=key)
+    keep_vault_key(keys_folder(folder, new.splitting), new.key)
+    keep_splitting(folder, new.splitting, key=new.key)
 
 
 def keys_of(folder: Path) -> Path:

@@ -152,6 +152,15 @@ def test_a_custodian_who_left_counts_no_more(room: Room) -> None:
     assert moved(room, "active", "dora").state == "active"
 
 
+def test_a_state_stays_when_the_key_is_split_anew(room: Room) -> None:
+    moved(room, "suspended", "anna")
+    before = life_of(room)
+    split_anew(room, "anna", "bert", "dora")
+    assert life_of(room) == before
+    room.start()
+    assert life_of(room) == before
+
+
 def test_a_locked_vault_stops_key_sets_all_the_same(room: Room) -> None:
     room.vault.key_lock.lock()
     assert moved(room, "suspended", "anna").state == "suspended"
@@ -184,10 +193,10 @@ def test_killed_between_the_word_and_the_file(room: Room) -> None:
 
 def test_a_state_that_was_altered_on_disk(room: Room) -> None:
     moved(room, "suspended", "anna")
-    path = room.folder / f"{KEY_ID}.state"
+    path = keys_of(room.folder) / f"{KEY_ID}.state"
     path.write_text(path.read_text().replace("suspended", "active"))
     assert room.reason(lambda: life_of(room)) == "keys.state"
-    other = Signed.parse(path.with_name("splitting.json").read_bytes())
+    other = Signed.parse((room.folder / "splitting.json").read_bytes())
     path.write_text(other.model_dump_json())
     assert room.reason(lambda: life_of(room)) == "keys.state"
 

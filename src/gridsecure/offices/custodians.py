@@ -51,12 +51,14 @@ class KnownVault:
         custodians: Who may agree to another key; nobody where the key alone is known.
         needed: How many of them.
         earlier: Thumbprints of keys that it signed by before.
+        splitting: The one that the own share is of; empty where the key alone is known.
     """
 
     vault_key: str
     custodians: Sequence[Custodian] = ()
     needed: int = 0
     earlier: Sequence[str] = ()
+    splitting: str = ""
 
 
 def open_share(envelope: Signed, *, key: Sm2PrivateKey) -> SecretShare:
@@ -237,7 +239,7 @@ def known_by(envelope: Signed, share: SecretShare) -> KnownVault:
         envelope: The share as the vault made it, which `open_share` opened.
     """
     told = SealedShare.parse(envelope.body)
-    return KnownVault(share.vault_key, told.custodians, told.needed, share.earlier)
+    return KnownVault(share.vault_key, told.custodians, told.needed, share.earlier, share.splitting)
 
 
 def fetch_share(call: Call, name: str, *, key: Sm2PrivateKey, known: KnownVault) -> Signed:
@@ -248,13 +250,20 @@ def fetch_share(call: Call, name: str, *, key: Sm2PrivateKey, known: KnownVault)
         known: The vault that the custodian knew before.
 
     Raises:
-        InputError: It does not open with the key (`vault.share-file`), or is of another vault
-            (`vault.pin`).
+        InputError: It does not open with the key (`vault.share-file`), is of another vault
+            (`vault.pin`), or the very one that the custodian has (`vault.splitting-old`).
         GridSecureError: It is handed out no more (`not-found.share`), or the vault is down.
     """
     sealed = Signed.model_validate(call("authority", "GET", f"{VAULT}/shares/{name}"))
-    vault_key = open_share(sealed, key=key).vault_key
-    if vault_key != known.vault_key and not _became(known, sealed, vault_key):
+    share = open_share(sealed, key=key)
+    if share.splitting == known.splitting:
+        raise InputError(
+            "This is the share that you have already.",
+            reason="vault.splitting-old",
+            remedy="Go on with it if the key was not split anew; if it was, somebody keeps your "
+            "new share from you: do not give this one.",
+        )
+    if share.vault_key != known.vault_key and not _became(known, sealed, share.vault_key):
         raise InputError(
             "This share is of another vault than the one you know.",
             reason="vault.pin",
