@@ -44,7 +44,7 @@ def init_with_kek(folder: Path, *, kek: bytes = KEK) -> None:
     """Initialise a vault's folder with a key that the test knows."""
     order = SplitOrder([custodian(name) for name in NAMES], 2, generate_private_key())
     new = split_key(order, created_at=NOW, kek=kek)
-    keys_folder(folder, new.splitting).mkdir(mode=0o700)
+    keys_folder(folder, new.splitting).mkdir(mode=0o700, parents=True)
     keep_vault_key(keys_folder(folder, new.splitting), new.key)
     keep_splitting(folder, new.splitting, key=new.key)
 

@@ -50,6 +50,7 @@ from gridsecure.key_authority.vault.splitting import (
 from gridsecure.messages import Signed
 from gridsecure.vault_messages import Custodian
 from gridsecure.whole_files import sweep_drafts, sync_folder
+from gridsecure.zone_keys import make_zone_folder
 
 _KEYS_FOLDER: Final = r"keys-[0-9a-f]{32}"
 _log = logging.getLogger(__name__)
@@ -182,7 +183,7 @@ def _end_earlier(folder: Path, old_kek: Path | None) -> None:
 
 
 def _put_in_force(folder: Path, new: NewSplitting, *, source: Path, old: Kek | None) -> int:
-    target = keys_folder(folder, new.splitting)
+    target = keys_folder(make_zone_folder(folder), new.splitting)
     try:
         target.mkdir(mode=0o700)
     except OSError as error:
