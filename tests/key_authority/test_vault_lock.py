@@ -295,7 +295,7 @@ LOCK = "gridsecure.key_authority.vault.key_lock:KeyLock"
     rule(
         "In a custodian's name one share is taken.",
         "vault.given",
-        cut(f"{LOCK}._let_wait", "earlier is not None and earlier.terms == terms", "False"),
+        cut(f"{LOCK}._let_wait", "earlier is not None and earlier.terms == given.terms", "False"),
     ),
     rule(
         "Fewer custodians than are needed unlock nothing.",
@@ -319,8 +319,8 @@ def test_one_custodian_alone(room: Room, attacked: Attacked) -> None:
     def unlock() -> str:
         if attacked.goes_through:  # the last rule is arithmetic: only another's share removes it
             share = bytearray.fromhex(own_share(room.folder, "bert").share)
-            terms = ("unlock",)
-            room.vault.key_lock._waiting[2] = _Waiting(terms, NOW + timedelta(minutes=1), share)
+            waiting = _Waiting("", NOW + timedelta(minutes=1), share, None)
+            room.vault.key_lock._waiting[2] = waiting
         for _ in range(2 - attacked.goes_through):
             room.give("anna")
         return room.use_key()
