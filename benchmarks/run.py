@@ -21,6 +21,7 @@ from benchmarks.list_readers import list_readers
 from benchmarks.log_costs import log_costs
 from benchmarks.machine import describe_machine
 from benchmarks.peers import peers
+from benchmarks.policy_costs import policy_costs
 from benchmarks.receipt_waits import receipt_waits
 from benchmarks.sizes import BenchSizes
 from benchmarks.whole_run import whole_run
@@ -70,6 +71,8 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     figures += enrolment_costs(sizes=sizes)
     report(f"evidence log, {sizes.log_entries:,} entries")
     figures += log_costs(sizes=sizes)
+    report("release policies")
+    figures += policy_costs(sizes=sizes)
     if sizes.readers:
         report(f"lists, {sizes.readers} connections")
         figures += list_readers(sizes=sizes)

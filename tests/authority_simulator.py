@@ -328,7 +328,7 @@ class Authority:
             outputs=dict(result.outputs),
             seed_commitment=None if seed is None else sm3_hex(seed),
             release="test",
-            policy=POLICY.digest if plan == "load-curve" else "",
+            policy=self.zone.policy.terms_digest if plan == "load-curve" else "",
         )
 
     def request(

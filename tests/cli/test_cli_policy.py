@@ -29,9 +29,9 @@ def test_a_file_is_checked_before_it_is_used(tmp_path):
     own = tmp_path / "own.toml"
     own.write_text(load_pack("strict").text)
     assert load_pack("strict").digest in run("check", str(own)).stdout
-    own.write_text(own.read_text().replace("minimum = 100", "minimum = 100\nbudget = 2", 1))
+    own.write_text(own.read_text().replace("minimum = 100", "minimum = 100\nshare = 2", 1))
     refused = run("check", str(own))
-    assert (refused.exit_code, "policy.unenforced" in refused.output) == (1, True)
+    assert (refused.exit_code, "policy.term" in refused.output) == (1, True)
     missing = run("check", str(tmp_path / "none.toml"))
     assert (missing.exit_code, "policy.file" in missing.output) == (1, True)
 

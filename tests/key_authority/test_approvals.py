@@ -598,7 +598,7 @@ def test_a_day_of_fewer_rosters_or_others(
     "a checker whose policy was dropped orders cells of two",
     rule(
         "The vault has a policy of its own, and decrypts for no other minima.",
-        "release.policy",
+        "policy.differs",
         cut(
             "gridsecure.key_authority.vault.gate:Passage.check_minima",
             "if minima !=",
@@ -614,7 +614,7 @@ def test_other_minima_than_the_vaults_policy_has(order: Order, attacked: Attacke
 
 def test_other_merging_than_the_vaults_policy_has(order: Order) -> None:
     approved = order.approved(order.both())
-    assert order.give(approved, merging=UNMERGED) == "release.policy"
+    assert order.give(approved, merging=UNMERGED) == "policy.differs"
 
 
 def test_a_policy_that_is_not_in_force_lets_nothing_pass(order: Order) -> None:

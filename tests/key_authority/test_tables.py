@@ -49,6 +49,7 @@ COUNTS = {
     "key_revocation": 0,
     "key_set": 3,
     "policy": 0,
+    "spent_budget": 0,
     "query_grant": 1,
     "preview": 0,
     "preview_cell": 0,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from gridsecure.errors import InputError
@@ -17,11 +19,11 @@ from gridsecure.policy.decisions import (
     find_minima,
     find_terms,
 )
-from gridsecure.policy.language import UNENFORCED, Approvals, parse_policy
+from gridsecure.policy.language import Approvals, parse_policy
 from gridsecure.policy.packs import list_packs, load_pack
 from gridsecure.policy.signed_policies import load_policy
 
-STRICT = load_pack("strict").text
+STRICT, UNIFORM = (load_pack(name).text for name in ("strict", "uniform-15"))
 HOME, FACTORY = ("futian", "household"), ("futian", "factory")
 
 
@@ -97,11 +99,114 @@ def test_a_finer_resolution_raised_to_a_grade_is_held_to_its_rules_at_once():
     assert all(one.is_looser for one in compare_policies(after, before))
 
 
-@pytest.mark.parametrize("term", UNENFORCED)
-@pytest.mark.parametrize("at", ["[[rules]]\n", 'name = "strict"\n'])
-def test_a_term_that_nothing_enforces_is_refused(term, at):
-    where = f"{at}{term} = 1\n"
-    assert refused(changed((at, where))) == "policy.unenforced"
+TITLE = 'title = "'
+LATER = "2027-01-01T00:00:00+08:00"
+END = datetime.fromisoformat(LATER)
+
+
+def test_a_rule_that_expired_permits_nothing():
+    policy = parse_policy(changed(("minimum =", f"expires = {LATER}\nminimum ="), text=UNIFORM))
+    case = Case("energy_wh", "monthly", "household", "staff", "billing")
+    asked, second = Asked("staff", "billing", "monthly"), timedelta(seconds=1)
+    for moment, is_permitted in ((END - second, True), (END, False), (END + second, False)):
+        own = policy.at(moment)
+        assert (decide(own, case) is not None) == is_permitted
+        assert (find_terms(own, case) is not None) == is_permitted
+        assert bool(find_minima(own, asked).of(HOME)) == is_permitted
+        assert (own.terms_digest == own.digest) == is_permitted
+        # Who approves what is issued all the same does not depend on the day.
+        assert find_approvals(own, [asked], classes=["household"]) == find_approvals(
+            policy, [asked], classes=["household"]
+        )
+    assert find_terms(policy, case).expires == END
+    assert policy.at(END).digest == policy.digest
+
+
+def test_time_takes_away_and_never_loosens():
+    """A strict rule that expired beside one that goes on says its minimum still."""
+    lasting = UNIFORM[UNIFORM.index("[[rules]]") :]
+    short = lasting.replace('"everything"', '"short"')
+    short = short.replace("minimum = 15", f"expires = {LATER}\nminimum = 30")
+    policy = parse_policy(f"{UNIFORM}\n{short}")
+    case = Case("energy_wh", "monthly", "household", "staff", "billing")
+    for moment in (END - timedelta(seconds=1), END):
+        assert find_terms(policy.at(moment), case).minimum == 30
+    assert find_terms(policy, case).expires is None
+
+
+@pytest.mark.parametrize(("before", "after", "is_looser"), [
+    ("", f"expires = {LATER}\n", False),
+    (f"expires = {LATER}\n", "", True),
+    (f"expires = {LATER}\n", "expires = 2027-01-01T00:00:01+08:00\n", True),
+    ("expires = 2027-01-01T00:00:01+08:00\n", f"expires = {LATER}\n", False),
+])  # fmt: skip
+def test_a_policy_that_holds_longer_is_looser(before, after, is_looser):
+    first, second = (parse_policy(changed((TITLE, f"{own}{TITLE}"))) for own in (before, after))
+    changes = compare_policies(first, second)
+    assert changes
+    assert {one.is_looser for one in changes} == {is_looser}
+
+
+BUDGETED = UNIFORM.replace('"billing", ', "")
+
+
+@pytest.mark.parametrize(("before", "after", "is_looser"), [
+    ("", "budget = 3\n", False), ("budget = 3\n", "", True), ("budget = 3\n", "budget = 4\n", True),
+    ("budget = 4\n", "budget = 3\n", False),
+])  # fmt: skip
+def test_a_larger_budget_is_looser(before, after, is_looser):
+    first, second = (
+        parse_policy(changed(("minimum =", f"{own}minimum ="), text=BUDGETED))
+        for own in (before, after)
+    )
+    changes = compare_policies(first, second)
+    assert changes
+    assert {one.is_looser for one in changes} == {is_looser}
+
+
+def test_the_smallest_budget_of_all_rules_holds():
+    text = changed(("minimum =", "budget = 7\nminimum ="), text=BUDGETED)
+    rule = text[text.index("[[rules]]") :]
+    other = rule.replace('"everything"', '"again"').replace("budget = 7", "budget = 2")
+    case = Case("energy_wh", "interval", "household", "staff", "operations")
+    assert find_terms(parse_policy(text), case).budget == 7
+    assert find_terms(parse_policy(f"{text}\n{other}"), case).budget == 2
+
+
+@pytest.mark.parametrize(("pairs", "reason"), [
+    ([("minimum =", "budget = 0\nminimum =")], "policy.value"),
+    ([("minimum =", "budget = 1.5\nminimum =")], "policy.value"),
+    ([("minimum =", "budget = true\nminimum =")], "policy.value"),
+    ([("minimum =", 'budget = "12"\nminimum =')], "policy.value"),
+    ([("minimum =", "expires = 2027-01-01\nminimum =")], "policy.value"),
+    ([("minimum =", "expires = 2027-01-01T00:00:00\nminimum =")], "policy.value"),
+    ([(TITLE, f"budget = 1\n{TITLE}")], "policy.term"),
+    ([(TITLE, f"expires = 2026-01-01T00:00:00+00:00\n{TITLE}")], "policy.value"),
+])  # fmt: skip
+def test_what_is_no_budget_and_no_end(pairs, reason):
+    assert refused(changed(*pairs, text=BUDGETED)) == reason
+
+
+def test_a_budget_of_bills_is_refused_for_they_are_issued_all_the_same():
+    text = changed(("minimum =", "budget = 3\nminimum ="), text=UNIFORM)
+    assert refused(text) == "policy.value"
+
+
+@pytest.mark.parametrize("term", ["budget = {}\n", "expires = 202{}-01-01T00:00:00+08:00\n"])
+def test_a_higher_grade_is_permitted_no_oftener_and_no_longer(term):
+    rule = BUDGETED[BUDGETED.index("[[rules]]") :].replace("grades = [1, 2, 3]", "grades = [{}]")
+
+    def of(lower: int, higher: int) -> str:
+        rules = [
+            rule.replace("{}", grade)
+            .replace('"everything"', f'"r{number}"')
+            .replace("minimum =", f"{term.format(number)}minimum =")
+            for grade, number in (("1, 2", lower), ("3", higher))
+        ]
+        return BUDGETED[: BUDGETED.index("[[rules]]")] + "\n".join(rules)
+
+    assert refused(of(7, 8)) == "policy.grades"
+    assert parse_policy(of(8, 7))
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ with on_use():
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from gridsecure.approvals import ApproverRole
     from gridsecure.identity_messages import Audience
@@ -188,6 +189,7 @@ def explain(
         "rule": rule and rule.name,
         "minimum": rule and rule.minimum,
         "approvals": _spoken(terms.approvals) if terms else [],
+        "limits": _limits(terms.budget, terms.expires) if terms else [],
         "sources": {name: found.sources[name] for name in rule.sources} if rule else {},
         "permitted": [case._asdict() | {"minimum": fewest} for case, fewest in permitted],
     }
@@ -317,6 +319,8 @@ def _show_case(document: dict[str, Any], console: Console) -> None:
         said = f"Rule {document['rule']}: at least {document['minimum']} customers."
         console.print(said, style="bold")
         console.print(f"Approved by {', '.join(document['approvals']) or 'nobody'}.")
+        if document["limits"]:
+            console.print(f"Only {', '.join(document['limits'])}.")
     for name, title in document["sources"].items():
         console.print(Text(f"{name}: {title}"), soft_wrap=True)
     table = Table("of these customers", "for", "by", "at least", title="What is permitted")
@@ -330,6 +334,7 @@ def _terms(when: str, terms: decisions.Terms | None) -> dict[str, Any]:
     return {
         when: terms and terms.minimum,
         f"{when}_approvals": _spoken(terms.approvals) if terms else [],
+        f"{when}_limits": _limits(terms.budget, terms.expires) if terms else [],
     }
 
 
@@ -341,8 +346,14 @@ def _spoken(approvals: language.Approvals) -> list[str]:
     ]
 
 
+def _limits(budget: int | None, expires: datetime | None) -> list[str]:
+    """How often and until when something is permitted, where that has an end."""
+    often = [] if budget is None else [f"{budget} releases a month"]
+    return often if expires is None else [*often, f"until {expires.isoformat()}"]
+
+
 def _told(minimum: int | None, approvals: list[str]) -> str:
-    """Terms in few words: the number of customers, and who approves."""
+    """Terms in few words: the number of customers, who approves, how often and until when."""
     return REFUSED if minimum is None else " + ".join((str(minimum), *approvals))
 
 
@@ -351,6 +362,7 @@ def _head(policy: language.Policy) -> dict[str, Any]:
         "name": policy.name,
         "version": policy.version,
         "in_force_from": policy.in_force_from.isoformat(),
+        "expires": policy.expires and policy.expires.isoformat(),
         "title": policy.title,
         "digest": policy.digest,
     }
@@ -371,6 +383,7 @@ def _document(policy: language.Policy) -> dict[str, Any]:
                 "purposes": sorted(rule.purposes),
                 "minimum": rule.minimum,
                 "approvals": _spoken(language.Approvals(rule.approvals, rule.standing)),
+                "limits": _limits(rule.budget, rule.expires),
                 "sources": list(rule.sources),
             }
             for rule in policy.rules
@@ -402,6 +415,7 @@ def _show(document: dict[str, Any], console: Console) -> None:
             Text.assemble(
                 (f"{rule['name']}: at least {rule['minimum']} customers\n", "bold"),
                 f"  approved by {', '.join(rule['approvals']) or 'nobody'}\n",
+                f"  only {', '.join(rule['limits'])}\n" if rule["limits"] else "",
                 f"  of {told['classes']}: {told['measures']} of grade {told['grades']}\n",
                 f"  for {asked['purposes']}; by {asked['roles']} ({asked['sources']})",
             )
@@ -418,7 +432,9 @@ def _show_changes(rows: list[dict[str, Any]], console: Console) -> None:
     table = Table("number", "customers", "asked by", "for", "before", "after", "")
     for row in rows:
         number = f"{row['resolution']} {row['measure']}"
-        numbers = (_told(row[n], row[f"{n}_approvals"]) for n in ("before", "after"))
+        numbers = (
+            _told(row[n], row[f"{n}_approvals"] + row[f"{n}_limits"]) for n in ("before", "after")
+        )
         verdict = "looser" if row["is_looser"] else "stricter"
         named = (number, row["customer_class"], row["role"], row["purpose"])
         table.add_row(*map(Text, named), *numbers, verdict)

@@ -26,4 +26,4 @@ def under_policy(zone: PlatformZone, *, now: datetime) -> PlatformZone:
         StorageError: That a policy took over cannot be kept.
     """
     policy = policy_shelf(zone.engine).stand(now=now).policy
-    return zone if policy is None else replace(zone, policy=policy)
+    return zone if policy is None else replace(zone, policy=policy.at(now))

@@ -52,7 +52,7 @@ class JobSpec:
         uploads: The uploads; a bill is of one.
         quantities: The columns of a load curve; none for a bill.
         tariff: The tariff to bill by instead of the roster's, in a shadow run.
-        policy: Digest of the release policy that a load curve's cells are laid out by.
+        policy: Names what the release policy permits that a load curve's cells are laid out by.
         minima: What it permits of them.
     """
 

@@ -197,7 +197,7 @@ def plan_run(zone: PlatformZone, order: RunOrder, *, at: datetime) -> PlannedRun
                 f"{stem}/{together}/{day.text}/{held}",
                 uploads,
                 day.quantities,
-                policy=zone.policy.digest,
+                policy=zone.policy.terms_digest,
                 minima=minima,
             )
             for day in _days(sources)
@@ -399,7 +399,7 @@ def _find_minima(policy: Policy, order: RunOrder, day: _Day) -> tuple[Minima, st
     are laid out otherwise.
     """
     minima = find_minima(policy, asked_for(order.purpose, resolution=day.resolution))
-    said = json.dumps([policy.digest, minima.as_message()], sort_keys=True)
+    said = json.dumps([policy.terms_digest, minima.as_message()], sort_keys=True)
     return minima, sm3_hex(said.encode())
 
 

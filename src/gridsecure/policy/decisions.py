@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import product
 from typing import NamedTuple, Protocol
 
@@ -19,7 +20,10 @@ from gridsecure.policy.language import (
     Resolution,
     Role,
     Rule,
+    is_more,
     join_approvals,
+    latest_expiry,
+    smallest_budget,
     strictest,
 )
 
@@ -74,10 +78,23 @@ class Terms(NamedTuple):
     Args:
         minimum: Fewest customers.
         approvals: Whose approval it needs.
+        budget: In how many releases of a calendar month it may be told; None is any number.
+        expires: When it ends; None is never.
     """
 
     minimum: int
     approvals: Approvals
+    budget: int | None = None
+    expires: datetime | None = None
+
+    def is_looser_than(self, other: Terms) -> bool:
+        """Whether they permit more, oftener or for longer, or with fewer approvals."""
+        return (
+            self.minimum < other.minimum
+            or self.approvals.is_looser_than(other.approvals)
+            or is_more(self.budget, other.budget)
+            or is_more(self.expires, other.expires)
+        )
 
 
 class Change(NamedTuple):
@@ -94,12 +111,10 @@ class Change(NamedTuple):
 
     @property
     def is_looser(self) -> bool:
-        """Whether the second policy permits more, or with fewer approvals."""
+        """Whether the second policy permits more, as `Terms.is_looser_than`."""
         if self.before is None or self.after is None:
             return self.before is None
-        return self.after.minimum < self.before.minimum or self.after.approvals.is_looser_than(
-            self.before.approvals
-        )
+        return self.after.is_looser_than(self.before)
 
 
 def read_case(*, measure: str, resolution: str, customer_class: str, purpose: str) -> Case:
@@ -122,21 +137,26 @@ def read_case(*, measure: str, resolution: str, customer_class: str, purpose: st
 
 def decide(policy: Policy, case: Case) -> Rule | None:
     """The rule that decides a case; None where no rule permits it."""
-    return strictest(_rules(policy, case))
+    rules = _rules(policy, case)
+    return strictest(rules) if policy.permits(rules) else None
 
 
 def find_terms(policy: Policy, case: Case) -> Terms | None:
     """On which terms a case is permitted; None where no rule permits it."""
     rules = _rules(policy, case)
     rule = strictest(rules)
-    return None if rule is None else Terms(rule.minimum, join_approvals(rules))
+    if rule is None or not policy.permits(rules):
+        return None
+    ends = [end for end in (latest_expiry(rules), policy.expires) if end is not None]
+    approvals, budget = join_approvals(rules), smallest_budget(rules)
+    return Terms(rule.minimum, approvals, budget, min(ends, default=None))
 
 
 def find_approvals(policy: Policy, asked: Iterable[Asked], *, classes: Iterable[str]) -> Approvals:
     """Whose approval a request about some customer classes needs.
 
     Where no rule permits anything of a class, all approvals that the policy knows are needed: bills
-    are issued whatever may be told of their totals.
+    are issued whatever may be told of their totals. Rules that expired still want theirs.
     """
     deciding: list[Rule] = []
     for one, name in product(list(asked), list(classes)):

@@ -15,6 +15,9 @@ Cells below their minimum are merged where the rule says so (`merge`), along the
 (`merging`). Rules that merge the customers of one group have one minimum: at two, what is told at
 the one would silence what is told at the other.
 
+What a rule permits may end (`expires`), and be told in so many releases of a month (`budget`). A
+rule that expired permits nothing, and goes on to say on what terms others permit the same.
+
 A policy may say no more than the gate enforces. A term that the gate does not know yet, such as
 a limit of dominance, is refused when the policy is read (`policy.unenforced`), so that nobody
 relies on a rule that nothing holds.
@@ -22,12 +25,13 @@ relies on a rule that nothing holds.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import product
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.crypto.sm3 import sm3_hex
@@ -36,7 +40,7 @@ from gridsecure.messages import MergeStep
 from gridsecure.month_texts import read_moment
 from gridsecure.plans.cells import MEASURES, OTHER_CLASSES
 from gridsecure.plans.merging import OTHERS, find_name
-from gridsecure.plans.purposes import PREVIEW, PURPOSES
+from gridsecure.plans.purposes import BILLING, PREVIEW, PURPOSES
 from gridsecure.toml_documents import read_document
 
 Resolution = Literal["monthly", "daily", "interval"]
@@ -47,7 +51,7 @@ Role = Literal["staff", "analyst"]
 RESOLUTIONS: Final[tuple[Resolution, ...]] = ("monthly", "daily", "interval")
 """From the coarsest to the finest."""
 ROLES: Final[tuple[Role, ...]] = ("staff", "analyst")
-UNENFORCED: Final = ("budget", "dominance", "expires")
+UNENFORCED: Final = ("dominance",)
 """Terms of rules that the gate does not enforce yet."""
 
 FEWEST: Final = 2
@@ -59,8 +63,8 @@ HIGHEST_GRADE: Final = 9
 _HEAD: Final = (
     "name", "version", "in_force_from", "title", "grades", "class_groups", "sources", "rules",
 )  # fmt: skip
-_MAY_HEAD: Final = ("merging",)
-_MAY_RULE: Final = ("approvals", "standing", "merge")
+_MAY_HEAD: Final = ("merging", "expires")
+_MAY_RULE: Final = ("approvals", "standing", "merge", "expires", "budget")
 _TERMS: Final = ("measures", "grades", "classes", "roles", "purposes")
 _RULE: Final = ("name", *_TERMS, "minimum", "sources")
 _GROUPED: Final = "grouped"
@@ -81,6 +85,8 @@ class Rule:
         approvals: Roles of the officers who have to approve each release.
         standing: Those of them for whom a standing authorisation will do.
         merge: Whether cells of fewer are merged.
+        expires: It permits nothing from then on; None is never.
+        budget: How many releases of a calendar month may tell what it permits; None is any number.
     """
 
     name: str
@@ -94,6 +100,8 @@ class Rule:
     approvals: frozenset[str] = frozenset()
     standing: frozenset[str] = frozenset()
     merge: bool = False
+    expires: datetime | None = None
+    budget: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,8 @@ class Policy:
         sources: Name -> title of what rules rest on.
         text: As it was written.
         merging: The steps by which cells are merged, from the nearest neighbours to the farthest.
+        expires: Nothing is released under it from then on; None is never.
+        as_of: The moment at which it is asked what it permits; None is before anything expires.
     """
 
     name: str
@@ -121,11 +131,35 @@ class Policy:
     sources: Mapping[str, str]
     text: str = field(repr=False)
     merging: tuple[MergeStep, ...] = ()
+    expires: datetime | None = None
+    as_of: datetime | None = None
 
     @property
     def digest(self) -> str:
         """SM3 of its text."""
         return sm3_hex(self.text.encode())
+
+    @property
+    def terms_digest(self) -> str:
+        """Names what it permits: its digest, and another name once rules expired."""
+        over = [rule.name for rule in self.rules if self._is_over(rule)]
+        return self.digest if not over else sm3_hex(json.dumps([self.digest, *over]).encode())
+
+    def at(self, moment: datetime) -> Policy:
+        """It, asked at a moment."""
+        return replace(self, as_of=moment)
+
+    def permits(self, rules: Iterable[Rule]) -> bool:
+        """Whether one of some rules has not expired.
+
+        Those that have still say on what terms: time takes away, and never loosens.
+        """
+        return any(not self._is_over(rule) for rule in rules)
+
+    def _is_over(self, rule: Rule) -> bool:
+        if rule.expires is None or self.as_of is None:
+            return False
+        return rule.expires <= self.as_of
 
     @property
     def classes(self) -> list[str]:
@@ -158,6 +192,25 @@ class Policy:
 def strictest(rules: Iterable[Rule]) -> Rule | None:
     """The rule that decides: of those that permit it, the one with the largest minimum."""
     return max(rules, key=lambda rule: rule.minimum, default=None)
+
+
+def smallest_budget(rules: Iterable[Rule]) -> int | None:
+    """How many releases of a calendar month may tell it; None is any number."""
+    return min((rule.budget for rule in rules if rule.budget is not None), default=None)
+
+
+def latest_expiry(rules: Iterable[Rule]) -> datetime | None:
+    """When none of some rules permits anything any more; None is never."""
+    ends = [rule.expires for rule in rules]
+    return None if None in ends else max((end for end in ends if end is not None), default=None)
+
+
+EndT = TypeVar("EndT", int, datetime)
+
+
+def is_more(one: EndT | None, other: EndT | None) -> bool:
+    """Whether a budget or an expiry is a larger one than another, where None is without end."""
+    return other is not None and (one is None or one > other)
 
 
 class Approvals(NamedTuple):
@@ -212,7 +265,7 @@ def parse_policy(text: str) -> Policy:
     policy = Policy(
         name=_read_name(document["name"], "The policy's name"),
         version=_read_number(document["version"], "version", least=1, most=MOST),
-        in_force_from=_read_start(document["in_force_from"]),
+        in_force_from=_read_moment(document["in_force_from"], "in_force_from"),
         title=_read_title(document["title"], "title"),
         grades=grades,
         class_groups=groups,
@@ -220,7 +273,10 @@ def parse_policy(text: str) -> Policy:
         sources=sources,
         text=text,
         merging=_read_merging(document.get("merging", []), groups=groups),
+        expires=_read_expiry(document, "expires"),
     )
+    if policy.expires is not None and policy.expires <= policy.in_force_from:
+        raise _refusal("The policy expires before it is in force", "value")
     _check_grades(policy)
     _check_merging(policy)
     return policy
@@ -237,19 +293,29 @@ def _check_grades(policy: Policy) -> None:
 
 
 def _check_ladder(policy: Policy, measure: str, asked: Mapping[str, str]) -> None:
-    before, approved = 0, Approvals()
+    before, approved, below = 0, Approvals(), list[Rule]()
     for grade in range(1, HIGHEST_GRADE + 1):
         rules = policy.find_rules(measure, grade=grade, **asked)
         rule, approvals = strictest(rules), join_approvals(rules)
         minimum = MOST + 1 if rule is None else rule.minimum
-        if minimum < before or (rule is not None and approvals.is_looser_than(approved)):
+        if minimum < before or (
+            rule is not None
+            and (approvals.is_looser_than(approved) or (below and _is_freer(rules, below)))
+        ):
             named = rule.name if rule else ""
             raise _refusal(
                 f"Rule {named!r} permits {measure} of grade {grade} more than of the grade below, "
                 f"for {asked['group']}, {asked['role']} and {asked['purpose']}",
                 "grades",
             )
-        before, approved = minimum, approvals
+        before, approved, below = minimum, approvals, rules
+
+
+def _is_freer(rules: Sequence[Rule], below: Sequence[Rule]) -> bool:
+    """Whether some rules permit more releases, or for longer, than others."""
+    return is_more(smallest_budget(rules), smallest_budget(below)) or is_more(
+        latest_expiry(rules), latest_expiry(below)
+    )
 
 
 def _check_merging(policy: Policy) -> None:
@@ -312,7 +378,9 @@ def _read_rule(
         "roles": ROLES,
         "purposes": PURPOSES,
     }
-    terms = {term: _read_choice(table[term], f"{where}: {term}", known[term]) for term in _TERMS}
+    terms: dict[str, Any] = {
+        term: _read_choice(table[term], f"{where}: {term}", known[term]) for term in _TERMS
+    }
     cited = tuple(sorted(_read_choice(table["sources"], f"{where}: sources", sources)))
     least = FEWEST_PREVIEWED if PREVIEW in terms["purposes"] else FEWEST
     minimum = _read_number(table["minimum"], f"{where}: minimum", least=least, most=MOST)
@@ -326,6 +394,11 @@ def _read_rule(
     if not isinstance(merge, bool):
         raise _refusal(f"{where}: merge is true or false", "value")
     terms |= {"approvals": approvals, "standing": standing}
+    terms["expires"] = _read_expiry(table, f"{where}: expires")
+    if "budget" in table:
+        if BILLING in terms["purposes"]:
+            raise _refusal(f"{where}: bills are issued, whatever budget there is", "value")
+        terms["budget"] = _read_number(table["budget"], f"{where}: budget", least=1, most=MOST)
     return Rule(name=name, **terms, minimum=minimum, sources=cited, merge=merge)
 
 
@@ -424,12 +497,16 @@ def _read_sources(tables: object) -> dict[str, str]:
     return found
 
 
-def _read_start(given: object) -> datetime:
+def _read_moment(given: object, where: str) -> datetime:
     """A moment with an offset, in the years that this house reads."""
     moment = read_moment(given.isoformat()) if isinstance(given, datetime) else None
     if moment is None:
-        raise _refusal("in_force_from is a moment with its offset", "value")
+        raise _refusal(f"{where} is a moment with its offset", "value")
     return moment
+
+
+def _read_expiry(table: Mapping[str, Any], where: str) -> datetime | None:
+    return _read_moment(table["expires"], where) if "expires" in table else None
 
 
 def _read_name(given: object, where: str) -> str:

@@ -38,6 +38,7 @@ from gridsecure.errors import (
 )
 from gridsecure.key_authority.checker.approvals import gather_approvals
 from gridsecure.key_authority.checker.bill_versions import BillVersion, make_version
+from gridsecure.key_authority.checker.budgets import check_budget
 from gridsecure.key_authority.checker.closings import check_closing
 from gridsecure.key_authority.checker.counted_places import CountedPlaces
 from gridsecure.key_authority.checker.grants import bind_grant, check_purpose
@@ -279,6 +280,8 @@ def _release(
     pairs = _allowed(zone, request, now=clock())
     # 2. approvals
     subject = make_subject(zone, request, view=view, at=clock())
+    with read_session(zone.engine) as session:
+        check_budget(session, zone.policy, subject.message, at=clock())
     approved = gather_approvals(zone, subject, now=clock())
     keys = key_ring(zone)
     # 3. to 5.

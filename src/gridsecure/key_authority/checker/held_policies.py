@@ -69,7 +69,7 @@ def under_policy(zone: AuthorityZone, *, now: datetime) -> AuthorityZone:
         StorageError: That a policy took over cannot be kept.
     """
     policy = policy_shelf(zone.engine).stand(now=now).policy
-    return zone if policy is None else replace(zone, policy=policy)
+    return zone if policy is None else replace(zone, policy=policy.at(now))
 
 
 def _before_policies(session: Session) -> Policy | None:
@@ -79,11 +79,18 @@ def _before_policies(session: Session) -> Policy | None:
 
 
 def check_in_force(zone: AuthorityZone, *, now: datetime) -> None:
-    """Let requests wait until the policy is in force.
+    """Let requests wait while no policy is in force.
 
     Raises:
-        GridSecureError: It is not yet (`policy.early`); nothing is refused meanwhile.
+        GridSecureError: It is not yet (`policy.early`) or no longer (`policy.expired`); nothing is
+            refused meanwhile.
     """
+    if zone.policy.expires is not None and now >= zone.policy.expires:
+        raise GridSecureError(
+            "The release policy has expired, so nothing is released.",
+            reason="policy.expired",
+            remedy="Put another one in force (gridsecure policy put).",
+        )
     if now < zone.policy.in_force_from:
         raise GridSecureError(
             "The release policy is not in force yet, so nothing is released.",

@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlmodel import Session, insert
 
-from gridsecure.approvals import subject_digest
+from gridsecure.approvals import ReleaseSubject, subject_digest
 from gridsecure.key_authority.checker.approvals import settle_subject
 from gridsecure.key_authority.checker.bill_versions import BillVersion, keep_versions
+from gridsecure.key_authority.checker.budgets import spend_budget
 from gridsecure.key_authority.checker.closings import keep_closing
 from gridsecure.key_authority.checker.ledger import Giving, enter
 from gridsecure.key_authority.checker.logged_messages import NOT_ENTERED, enter_message
@@ -79,6 +80,7 @@ def certify(
         if find(session, ReleaseRow, release_id=name) is not None:
             return
         detail = _detail(zone, request, granted, approved)
+        spend_budget(session, zone.policy, ReleaseSubject.parse(approved.subject), at=at)
         settle_subject(session, subject_digest(approved.subject))
         unlogged = ReleaseCertificate(
             release_id=name,
@@ -97,9 +99,8 @@ def certify(
             statements=dict(granted.statements),
             evidence_head=NOT_ENTERED,
         )
-        about = ("release.granted", detail)
         bare, values = detach_values(unlogged)
-        certificate = enter_message(session, zone, bare, about=about, at=at)
+        certificate = enter_message(session, zone, bare, about=("release.granted", detail), at=at)
         # Before what refers to it: SQLite would look through all claims for those that wait for it.
         envelope = sign_certificate(certificate, values, key=zone.signing_key)
         _keep_certificate(session, certificate, envelope, at=at)

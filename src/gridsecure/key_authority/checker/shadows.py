@@ -28,11 +28,12 @@ from typing import Any, Final
 from sqlalchemy import func
 from sqlmodel import Session, select
 
-from gridsecure.approvals import subject_digest
+from gridsecure.approvals import ReleaseSubject, subject_digest
 from gridsecure.billing.rules import line_rules
 from gridsecure.errors import AuthenticityError, InvalidMessageError, ReleaseRefusedError
 from gridsecure.key_authority.checker.approvals import gather_approvals, settle_subject
 from gridsecure.key_authority.checker.bill_versions import make_version
+from gridsecure.key_authority.checker.budgets import check_budget, spend_budget
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection, prove_correction
 from gridsecure.key_authority.checker.counted_places import CountedPlaces
 from gridsecure.key_authority.checker.held_policies import check_in_force
@@ -108,6 +109,8 @@ def preview_shadow(
     check_in_force(zone, now=clock())
     order = _allowed(zone, request)
     subject = make_subject(zone, request, view=view, at=clock())
+    with read_session(zone.engine) as session:
+        check_budget(session, zone.policy, subject.message, at=clock())
     asked = _Asked(request, order, gather_approvals(zone, subject, now=clock()))
     keys = key_ring(zone)
     # 2. proof
@@ -294,8 +297,10 @@ def _record(
     with write_session(zone.engine) as session:
         if find(session, PreviewRow, preview_id=name) is not None:
             return
+        subject_text = asked.approved.subject
+        spend_budget(session, zone.policy, ReleaseSubject.parse(subject_text), at=at)
         enter(session, prepared.giving, release_id=name, at=at)
-        settle_subject(session, subject := subject_digest(asked.approved.subject))
+        settle_subject(session, subject := subject_digest(subject_text))
         detail: dict[str, evidence.JSON] = {
             "request": name,
             "subject": subject,
@@ -309,8 +314,7 @@ def _record(
         counted = CountedPlaces()
         rules |= {"cells": counted.refer(cells, prepared), "places": counted.places}
         unlogged = _preview(asked, at=at, rules=rules)
-        about = ("shadow.previewed", detail)
-        preview = enter_message(session, zone, unlogged, about=about, at=at)
+        preview = enter_message(session, zone, unlogged, about=("shadow.previewed", detail), at=at)
         envelope = sign_message(preview, key=zone.signing_key)
         row = PreviewRow(
             preview_id=name,

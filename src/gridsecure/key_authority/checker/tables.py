@@ -338,6 +338,32 @@ class ToldMemberRow(Kept, Row, table=True):
     counts: bool
 
 
+class SpentBudgetRow(Kept, Row, table=True):
+    """That a release, or a preview, counts in a month's budget of what policy permits.
+
+    Attributes:
+        month: The calendar month of the release, as 2026-07.
+    """
+
+    __tablename__ = "spent_budget"
+    __table_args__ = (
+        Index(
+            "ix_spent_budget_case",
+            *("month", "purpose", "role", "resolution", "measure", "customer_class"),
+        ),
+    )
+    SAME: ClassVar = ("release_id", "measure", "resolution", "customer_class")
+
+    release_id: str = Field(primary_key=True)
+    measure: str = Field(primary_key=True)
+    resolution: str = Field(primary_key=True)
+    customer_class: str = Field(primary_key=True)
+    role: str
+    purpose: str
+    month: str
+    at: datetime = Field(sa_type=Moment)
+
+
 # --- shadow runs
 
 
@@ -384,5 +410,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0012"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0013"
 )

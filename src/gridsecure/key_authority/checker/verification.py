@@ -259,7 +259,7 @@ def begin_bill(
 
 def _check_policy(transcript: Transcript, policy: Policy) -> None:
     """Refuse a load curve whose cells were laid out by another policy than holds here."""
-    if transcript.policy != policy.digest:
+    if transcript.policy != policy.terms_digest:
         raise ReleaseRefusedError(
             "A load curve was computed under another release policy than the authority's.",
             reason="release.policy",

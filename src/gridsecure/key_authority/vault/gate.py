@@ -85,7 +85,7 @@ class ReleaseGate:
             ReleaseRefusedError: The subject is about something else (`approval.order`), or as
                 `approvals.read_ground` and `approvals.check_grounds`.
             GridSecureError: It is of another policy (`policy.differs`), or the vault's is not in
-                force yet (`policy.early`): what was asked can wait.
+                force yet or no longer (`policy.early`, `policy.expired`): what was asked can wait.
             AuthenticityError: A signature is none of the officers'.
         """
         now, policy = self._clock(), self.policies.find()
@@ -95,13 +95,11 @@ class ReleaseGate:
             raise _other_order()
         if now < policy.in_force_from:
             raise GridSecureError("The vault's policy is not in force yet.", reason="policy.early")
+        if policy.expires is not None and now >= policy.expires:
+            raise GridSecureError("The vault's policy has expired.", reason="policy.expired")
         if subject.policy != policy.digest:
             # No fault of the request: a policy takes over here a moment earlier or later.
-            raise GridSecureError(
-                "The vault has another release policy than the checker.",
-                reason="policy.differs",
-                remedy="If it stays so, put the policy in force once more (gridsecure policy put).",
-            )
+            raise _other_policy()
         # 2. enough officers
         digest = subject_digest(approved.subject)
         grounds = [
@@ -203,8 +201,8 @@ class Passage:
         """Refuse other numbers of customers, or merging, than the vault's policy has for it.
 
         Raises:
-            ReleaseRefusedError: `release.policy`; `approval.order` where the subject is of another
-                resolution.
+            GridSecureError: `policy.differs`: a rule may have expired meanwhile.
+            ReleaseRefusedError: `approval.order` where the subject is of another resolution.
         """
         if resolution not in self.subject.resolutions:
             raise _other_order()
@@ -303,9 +301,9 @@ def _other_order() -> ReleaseRefusedError:
     )
 
 
-def _other_policy() -> ReleaseRefusedError:
-    return ReleaseRefusedError(
-        "The checker orders by other terms than the vault's release policy has.",
-        reason="release.policy",
-        remedy="Run the same release of the software as checker and vault.",
+def _other_policy() -> GridSecureError:
+    return GridSecureError(
+        "The vault has another release policy than the checker.",
+        reason="policy.differs",
+        remedy="If it stays so, put the policy in force once more (gridsecure policy put).",
     )

@@ -134,9 +134,10 @@ class VaultPolicies:
         Raises:
             StorageError: That a policy took over cannot be kept.
         """
+        now = self._clock()
         with self._lock:
-            self._take_over(self._clock())
-            return self._policies[self._in_force() or 0]
+            self._take_over(now)
+            return self._policies[self._in_force() or 0].at(now)
 
     def stand(self, nonce: str = "") -> VaultPolicy:
         """What holds, what waits, and how many were taken in.
