@@ -22,6 +22,7 @@ from benchmarks.log_costs import log_costs
 from benchmarks.machine import describe_machine
 from benchmarks.peers import peers
 from benchmarks.policy_costs import policy_costs
+from benchmarks.receipt_costs import receipt_costs
 from benchmarks.receipt_waits import receipt_waits
 from benchmarks.sizes import BenchSizes
 from benchmarks.whole_run import whole_run
@@ -70,7 +71,7 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     report(f"enrolment of {sizes.enrolled} meter points")
     figures += enrolment_costs(sizes=sizes)
     report(f"evidence log, {sizes.log_entries:,} entries")
-    figures += log_costs(sizes=sizes)
+    figures += [*log_costs(sizes=sizes), *receipt_costs(sizes=sizes)]
     report("release policies")
     figures += policy_costs(sizes=sizes)
     if sizes.readers:

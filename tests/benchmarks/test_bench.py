@@ -62,6 +62,7 @@ LIMITS = {
     "log_proof_bytes": ("<=", 1024, 800),
     "certificate_checks": (">=", 200, 1_000),
     "policy_decision": ("<=", 1, 0.3),
+    "bill_commitment": ("<=", 200, 60),
     "stored_bytes": ("<=", 16, 12),
     "objects_a_month": ("<=", 40_000, 25_000),
     "speed_up_over_vectors": (">=", 500, 5_000),

@@ -242,6 +242,9 @@ class GatewayMonth:
         wanted = {"challenge": "ab" * 32}
         path = "/settlement-proofs"
         self.checked(services.call("POST", path, role="billing", json=wanted))
+        self.checked(services.call("GET", "/bill-receipts", role="billing"))
+        own = {"meter_point": services.world.simulated.meter_point_ids[0]}
+        self.checked(services.call("GET", "/readings-openings", params=own))
 
     def send_batch(self) -> None:
         """What a source and its operator ask, beside years of another source's batches."""

@@ -47,6 +47,7 @@ from gridsecure_api import (
     gateway_orders,
     gateway_progress,
     gateway_readings,
+    gateway_receipts,
     gateway_reconciliation,
     gateway_sources,
     gateway_trials,
@@ -215,6 +216,7 @@ _ROOMS: Final = (
     gateway_edits,
     gateway_trials,
     gateway_reconciliation,
+    gateway_receipts,
 )
 """What has routes besides the months."""
 
@@ -289,11 +291,6 @@ def _work(
     return process, correct, seal
 
 
-def _description(zone: GatewayZone) -> ServiceDescription:
-    log = open_log(zone.engine, zone.folder, name="gateway", key=zone.signing_key)
-    return replace(DESCRIPTION, logs={LOG: log})
-
-
 def create_gateway_app(
     settings: GatewaySettings, *, clock: Clock = utc_now, connect: Connect | None = None
 ) -> FastAPI:
@@ -303,6 +300,7 @@ def create_gateway_app(
         GridSecureError: It must not start: engines, folder or settings are not sound.
     """
     build, zone = open_build(settings, whose="the gateway"), open_zone(settings)
+    served = open_log(zone.engine, zone.folder, name="gateway", key=zone.signing_key)
     peers = open_peers(settings, zone=zone, build=build, connect=connect, clock=clock)
     courier = Courier(zone, clock, count=lambda month: _count_by_now(zone, months, month))
     months = MonthWorker(zone, *_work(zone, peers, clock, done=courier.wake))
@@ -324,16 +322,15 @@ def create_gateway_app(
         zone.engine.dispose()
 
     app = new_app(
-        _description(zone),
+        replace(DESCRIPTION, logs={LOG: served}),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
         build=build,
         lifespan=lifespan,
     )
-    office = public_key(settings.billing_office_public_key)
-    app.state.service = GatewayService(zone, months, timetable, office, clock)
-    most = settings.queued_body_bytes
+    office, most = public_key(settings.billing_office_public_key), settings.queued_body_bytes
+    app.state.service = GatewayService(zone, months, timetable, office, clock, served.log)
     app.state.intake = gateway_readings.Intake(zone, clock, queue, reader, turns, most)
     add_small_batches(app)
     for routes in (router, *(room.router for room in _ROOMS)):

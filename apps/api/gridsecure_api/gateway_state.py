@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import StorageError
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.store.log_tree import SignedLog
 from gridsecure_api.deps import Clock
 from gridsecure_api.gateway_months import MonthWorker
 from gridsecure_api.gateway_timetable import Timetable
@@ -33,6 +34,7 @@ class GatewayService:
 
     Args:
         billing_office: Whom expected bills are sealed to.
+        log: What signs the gateway's log.
     """
 
     zone: GatewayZone
@@ -40,6 +42,7 @@ class GatewayService:
     timetable: Timetable
     billing_office: Sm2PublicKey
     clock: Clock
+    log: SignedLog
 
 
 def _service(request: Request) -> GatewayService:

@@ -122,7 +122,7 @@ def cosign(
 @log_app.command()
 @explain_errors
 def prove(
-    certificate: Annotated[Path, typer.Argument(help="A certificate of this log's zone (JSON).")],
+    certificate: Annotated[Path, typer.Argument(help="Certificate or bill receipt of the log.")],
     *,
     copy: Annotated[Path, typer.Option(help="Folder of your copy of this log.")],
     checkpoint: Annotated[Path, typer.Option(help="A checkpoint, as witnesses cosigned it.")],
@@ -164,17 +164,19 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _read_checkpoint(path: Path) -> str:
-    """A checkpoint or proof in a file, or the proof in a certificate."""
+    """A checkpoint or proof in a file, or the proof in a certificate or a bill's receipt."""
     text = _read_text(path)
     if not text.lstrip().startswith("{"):
         return text
     try:
-        return str(json.loads(json.loads(text)["body"])["log_proof"])
+        content = json.loads(text)
+        carrier = content["receipt"] if "receipt" in content else json.loads(content["body"])
+        return str(carrier["log_proof"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path.name} is no certificate with a proof inside.",
+            f"{path.name} holds no proof of an entry.",
             reason="witness.certificate",
-            remedy="Give a checkpoint, a proof, or a certificate as the key authority sent it.",
+            remedy="Give a checkpoint, a proof, or a certificate or receipt as it was sent.",
         ) from error
 
 

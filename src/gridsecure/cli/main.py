@@ -30,6 +30,7 @@ from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import period_app
 from gridsecure.cli.plan import plan_app
 from gridsecure.cli.policy import policy_app
+from gridsecure.cli.receipt import receipt_app
 from gridsecure.cli.rules import rules_app
 from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from gridsecure.cli.shadow import shadow_app
@@ -65,6 +66,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(vault_app, name="vault")
 app.add_typer(log_app, name="log")
 app.add_typer(evidence_app, name="evidence")
+app.add_typer(receipt_app, name="receipt")
 app.add_typer(period_app, name="period")
 app.add_typer(shadow_app, name="shadow")
 app.add_typer(source_app, name="source")

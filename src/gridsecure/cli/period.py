@@ -41,6 +41,7 @@ with on_use():
 
 
 if TYPE_CHECKING:
+    from gridsecure.bill_receipts import BillReceipt
     from gridsecure.identity_messages import Audience
     from gridsecure.offices.billing_office import BillingOffice
 
@@ -226,14 +227,17 @@ def bills(  # noqa: PLR0913 - one parameter an option
         opening = replace(office, call=call)
         statements = opening.open_statements(opening.fetch_certificates(start=start))
     proven = billing_office.ProvenAccounts({}, {})
+    receipts: list[BillReceipt] = []
     for url, point in gateways:
         services: dict[Audience, str] = {"identity": identity, "gateway": url}
         with online.person(identity, key=key, services=services) as call:
             asked = replace(office, call=call, gateway=point)
             own = asked.prove_accounts(month=month, start=start)
+            receipts += asked.fetch_receipts(month)
         proven.names.update(own.names)
         proven.parts.update(own.parts)
     document = billing_office.assign_bills(statements, proven)
+    billing_office.attach_receipts(document, receipts)
     statement.write_whole(output, json.dumps(document, ensure_ascii=False).encode())
     Console().print(f"Wrote the bills of {len(document['meters']):,} meter points to {output}.")
 

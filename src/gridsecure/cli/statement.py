@@ -9,13 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
+from gridsecure.bill_receipts import DeliveredReceipt
+from gridsecure.errors import (
+    ConflictError,
+    InputError,
+    InvalidMessageError,
+    NotFoundError,
+    StorageError,
+)
 from gridsecure.statements.options import RenderOptions
-from gridsecure.statements.render import RenderedStatement, choose_statements, render_statement
+from gridsecure.statements.render import (
+    RenderedStatement,
+    StatementOrder,
+    choose_statements,
+    render_statement,
+)
 from gridsecure.whole_files import replace_file
 
 Report = Callable[[str], None]
 
+RECEIPT: Final = ".receipt.json"
+"""What a receipt's file is called in place of the statement's ending."""
 _FILE_ENDINGS: Final = {".html", ".htm", ".pdf"}
 
 
@@ -42,6 +56,8 @@ def write_statements(
 ) -> tuple[Path, ...]:
     """Write the statements of a bill file and return where they are.
 
+    A bill that has a receipt gets it in a file of its own beside the statement.
+
     1. Everything is read, checked and rendered; a bad bill leaves no file behind.
     2. Files that are there already are found before the first one is written.
     3. Each file appears under its name only when it is complete.
@@ -52,12 +68,49 @@ def write_statements(
     orders = choose_statements(_read_document(job.bill), meter_point_id=job.meter, month=job.month)
     rendered = [render_statement(order, options=options) for order in orders]
     targets = _targets(job, rendered)
+    files = [
+        (target, statement.content) for target, statement in zip(targets, rendered, strict=True)
+    ]
+    files += [
+        (target.with_suffix(RECEIPT), delivered_receipt(order))
+        for target, order in zip(targets, orders, strict=True)
+        if _has_receipt(order)
+    ]
     if not job.force:
-        refuse_existing(targets)
-    for target, statement in zip(targets, rendered, strict=True):
-        write_whole(target, statement.content)
+        refuse_existing([target for target, _ in files])
+    for target, content in files:
+        write_whole(target, content)
         report(str(target))
-    return targets
+    return tuple(target for target, _ in files)
+
+
+def _has_receipt(order: StatementOrder) -> bool:
+    """Whether the bill, which was read as one already, comes with a receipt."""
+    return order.period.get("receipt") is not None
+
+
+def delivered_receipt(order: StatementOrder) -> bytes:
+    """A bill's receipt as it goes to the customer beside the statement.
+
+    Raises:
+        InputError: The document has another thing in its place (`statement.receipt`).
+    """
+    period = dict(order.period)
+    content = {
+        "meter_point_id": order.meter_point_id,
+        "receipt": period.pop("receipt"),
+        "period": period,
+    }
+    text = json.dumps(content, ensure_ascii=False)
+    try:
+        DeliveredReceipt.parse(text)
+    except InvalidMessageError as error:
+        raise InputError(
+            "The bill file has a receipt that is none.",
+            reason="statement.receipt",
+            remedy="Write the bill file anew with `gridsecure period bills`.",
+        ) from error
+    return text.encode()
 
 
 def _read_document(path: Path) -> object:

@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from gridsecure.billing.reading_versions import UNFIT
@@ -33,6 +34,7 @@ from gridsecure.errors import AuditBrokenError, ConflictError, InputError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.agents import agents_of
+from gridsecure.gateway.bill_commitments import BillsToCommit, find_earlier
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_books import correct_books, find_fixed
 from gridsecure.gateway.correction_plan import (
@@ -186,7 +188,7 @@ class _CorrectionRun:
             self.zone,
             added,
             admitted=admitted,
-            period=self.period,
+            folder=make_correction_folder(self.zone, self.correction),
             peers=self.peers,
             at=self.clock(),
         )
@@ -392,8 +394,22 @@ class _CorrectionRun:
                 correction=outbox.Corrects(
                     item.planned.corrects, item.planned.revision, item.planned.corrected_slots
                 ),
+                commit=self.bills_to_commit(item, admitted).write,
             )
             outbox.put(self.zone, packed, key=key, at=self.clock())
+
+    def bills_to_commit(self, item: ChangedRoster, admitted: AdmittedMonth) -> BillsToCommit:
+        """The corrected bills of a roster, each with the one that it replaces."""
+        planned, month = item.planned, self.correction.month
+        return BillsToCommit(
+            admitted,
+            item.month.roster,
+            self.period,
+            make_correction_folder(self.zone, self.correction),
+            planned.revision,
+            frozenset(planned.corrected_slots),
+            partial(find_earlier, self.zone, month, first=planned.first, revision=planned.revision),
+        )
 
     def upload(self, plan: CorrectionPlan) -> int:
         """Step 5: tariffs, then every roster until the platform committed it."""

@@ -18,6 +18,7 @@ from gridsecure.errors import InputError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.admission import write_exceptions
 from gridsecure.gateway.agents import agents_of
+from gridsecure.gateway.bill_commitments import BillsToCommit
 from gridsecure.gateway.correction_plan import CorrectionPlan
 from gridsecure.gateway.enrolment import REVOKED
 from gridsecure.gateway.months import Peers
@@ -76,11 +77,16 @@ def encrypt_first_bills(
     rosters: list[RosterMonth],
     *,
     admitted: AdmittedMonth,
-    period: BillingPeriod,
+    folder: Path,
     peers: Peers,
     at: datetime,
 ) -> None:
-    """Put the first upload of each roster into the outbox, unless it is there."""
+    """Put the first upload of each roster into the outbox, unless it is there.
+
+    Args:
+        folder: The correction's.
+    """
+    period = admitted.held.period
     start = period.start.isoformat()
     sealed = find_sealed(zone, period.name)
     keys = peers.key_sets(start)
@@ -100,6 +106,7 @@ def encrypt_first_bills(
             end=period.end.isoformat(),
             estimated_readings=item.estimated_readings,
             changed_slots=admitted.changed_slots(item.roster, sealed),
+            commit=BillsToCommit(admitted, item.roster, period, folder).write,
         )
         outbox.put(zone, packed, key=key, at=at)
 

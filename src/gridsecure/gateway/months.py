@@ -36,6 +36,7 @@ from gridsecure.credentials.seats import billing_domain
 from gridsecure.errors import GridSecureError, InputError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agents import agents_of
+from gridsecure.gateway.bill_commitments import BillsToCommit
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.edits import note_late
 from gridsecure.gateway.enrolment import REVOKED, IdentityClient
@@ -331,6 +332,7 @@ class _MonthRun:
                 end=period.end.isoformat(),
                 estimated_readings=item.estimated_readings,
                 changed_slots=admitted.changed_slots(item.roster, sealed) if sealed.plans else (),
+                commit=BillsToCommit(admitted, item.roster, period, self.files.folder).write,
             )
             self.ahead.add(outbox.put(self.zone, packed, key=key, at=self.clock()))
 

@@ -29,6 +29,7 @@ from typing import Any, Final
 from sqlalchemy import func
 from sqlmodel import Session, select
 
+from gridsecure.bill_receipts import BILLS, COMMITTED_BILLS, ROOT
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
@@ -105,6 +106,19 @@ class Corrects:
 
 
 @dataclass(frozen=True, slots=True)
+class CommittedTree:
+    """What was committed to of a roster's bills.
+
+    Args:
+        root: Of the tree over the commitments, hexadecimal.
+        bills: How many there are.
+    """
+
+    root: str
+    bills: int
+
+
+@dataclass(frozen=True, slots=True)
 class Packed:
     """What is to be put into the outbox.
 
@@ -116,6 +130,7 @@ class Packed:
         correction: What it corrects; None for a first upload.
         changed_slots: Slots of a first upload whose readings differ from those sealed by day.
         silent_slots: Slots of a sealed day that have no complete day, and no energy in it.
+        commit: Writes down commitments to its bills; called once, before the manifest is signed.
     """
 
     roster: RosterManifest
@@ -126,6 +141,7 @@ class Packed:
     correction: Corrects | None = None
     changed_slots: tuple[int, ...] = ()
     silent_slots: tuple[int, ...] = ()
+    commit: Callable[[], CommittedTree | None] = lambda: None
 
     @property
     def name(self) -> str:
@@ -333,7 +349,7 @@ def _sign(
     at: datetime,
 ) -> Outgoing:
     roster_id, name = packed.roster.roster_id, packed.name
-    roster = load_roster(zone, roster_id)
+    roster, tree = load_roster(zone, roster_id), packed.commit()
     with write_session(zone.engine) as session:
         sequence = _next_number(session, packed.roster.gateway_id)
         upload = UploadManifest(
@@ -349,7 +365,10 @@ def _sign(
             **_corrects(packed.correction),
         )
         manifest = sign_message(upload, key=key)
-        rows.keep(session, _as_row(name, manifest, upload, at=at))
+        row = _as_row(name, manifest, upload, at=at)
+        if tree is not None:
+            row.receipts = _enter_tree(session, zone, tree, upload=upload, at=at)
+        rows.keep(session, row)
         evidence.append(
             session,
             at=at,
@@ -358,6 +377,31 @@ def _sign(
             detail={"roster": name, "upload": manifest.digest, "sequence": sequence},
         )
     return Outgoing(roster, manifest, SIGNED)
+
+
+def _enter_tree(
+    session: Session,
+    zone: GatewayZone,
+    tree: CommittedTree,
+    *,
+    upload: UploadManifest,
+    at: datetime,
+) -> str:
+    """Enter the root in the log, and give the entry's name.
+
+    The entry names no roster and no upload: whoever holds a receipt reads it, and under those names
+    the platform knows the gateway by another.
+    """
+    detail: dict[str, evidence.JSON] = {
+        ROOT: tree.root,
+        BILLS: tree.bills,
+        "start": upload.start,
+        "version": upload.revision,
+    }
+    entry = evidence.append(
+        session, at=at, actor=zone.service_id, action=COMMITTED_BILLS, detail=detail
+    )
+    return entry.hash
 
 
 def _as_row(name: str, manifest: Signed, upload: UploadManifest, *, at: datetime) -> UploadRow:

@@ -98,6 +98,10 @@ class AdmittedMonth(Protocol):
         """A roster's settlements, by meter point."""
         ...
 
+    def energies_of(self, roster: Roster, /) -> IntervalEnergies | None:
+        """What a roster's bills count, interval by interval, in slot order; None if unknown."""
+        ...
+
     def count_estimated(self, roster: Roster, /) -> int:
         """How many of a roster's readings are estimates."""
         ...
@@ -196,6 +200,10 @@ class Admitted:
             contracts=contracts,
             cycle_day=roster.manifest.cycle_day,
         )
+
+    def energies_of(self, roster: Roster) -> IntervalEnergies:
+        """As `AdmittedMonth.energies_of`."""
+        return self._energies().of(roster.meter_point_ids)
 
     def count_estimated(self, roster: Roster) -> int:
         """As `AdmittedMonth.count_estimated`."""

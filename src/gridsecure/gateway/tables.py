@@ -180,6 +180,8 @@ class UploadRow(SignedRow, table=True):
     Attributes:
         gateway_id: Thumbprint of the pseudonym's key that signed it.
         sequence: Its number among that pseudonym's uploads, from 1.
+        receipts: Name of the log's entry with the root over the commitments to its bills; empty
+            where there are none.
     """
 
     __tablename__ = "upload"
@@ -191,6 +193,7 @@ class UploadRow(SignedRow, table=True):
     gateway_id: str
     sequence: int = Field(sa_type=BigInteger)
     state: str
+    receipts: str = ""
 
 
 class SealedDayRow(DocumentRow, table=True):
@@ -684,5 +687,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0028"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0029"
 )

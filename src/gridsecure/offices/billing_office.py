@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from gridsecure.bill_receipts import BillReceipt, ReceiptTree
 from gridsecure.credentials.seats import settlement_domain
 from gridsecure.credentials.settlement import verify_settlements
 from gridsecure.credentials.suites import sm2_suite
@@ -159,6 +160,15 @@ class BillingOffice:
         parts = {name: (str(first), str(end)) for name, (first, end) in told}
         return ProvenAccounts(dict(zip(subjects, keys, strict=True)), parts)
 
+    def fetch_receipts(self, month: str) -> list[BillReceipt]:
+        """The gateway's receipts of a month's bills and corrections, for their statements.
+
+        Args:
+            month: YYYY-MM.
+        """
+        trees = self.call("gateway", "GET", f"/months/{month}/bill-receipts")
+        return [one for tree in trees for one in ReceiptTree.model_validate(tree).receipts()]
+
     def _enrolled_keys(self, names: Sequence[str]) -> dict[str, str]:
         keys: dict[str, str] = {}
         for start in range(0, len(names), MAX_ACCOUNTS):
@@ -192,6 +202,23 @@ def assign_bills(statements: Sequence[bytes], accounts: ProvenAccounts) -> dict[
     for bill in meters.values():
         bill["periods"].sort(key=lambda period: period.get("version", FIRST_REVISION))
     return {"meters": dict(sorted(meters.items()))}
+
+
+def attach_receipts(document: Mapping[str, Any], receipts: Sequence[BillReceipt]) -> None:
+    """Put each receipt beside the bill of a document that it is of.
+
+    A bill that was uploaded before there were receipts has none.
+    """
+    by_bill = {
+        (own.meter_point_id, own.start, own.version): one
+        for one in receipts
+        for own in [one.commitment]
+    }
+    for name, bill in document["meters"].items():
+        for period in bill["periods"]:
+            found = by_bill.get((name, period["start"], period.get("version", FIRST_REVISION)))
+            if found is not None:
+                period["receipt"] = found.model_dump()
 
 
 def check_owners(statements: Sequence[bytes], accounts: Mapping[str, str]) -> None:

@@ -135,6 +135,8 @@ class Bill:
     notices: tuple[BillNotice, ...] = ()
     served: tuple[datetime, datetime] | None = None
     """Start and end of the days that are the account's, where those are a part of the period."""
+    has_receipt: bool = False
+    """Whether a receipt comes with it, of the readings that it was made of."""
 
     @property
     def currency(self) -> str:
@@ -183,6 +185,7 @@ def read_bill(period: object) -> Bill:
         adjustment=adjustment,
         notices=table.each("notices", _notice) if table.has("notices") else (),
         served=table.optional("served", lambda value, at: _served(value, at, (start, end))),
+        has_receipt=table.has("receipt"),
     )
 
 

@@ -247,6 +247,7 @@ def _notes(bill: Bill, wording: Wording) -> tuple[str, ...]:
     keys += ["note_base"] if any(line.base is not None for line in bill.lines) else []
     ways = {line.computed for line in bill.lines}
     keys += [f"note_{way}" for way in WAYS if way in ways]
+    keys += ["note_receipt"] if bill.has_receipt else []
     said = tuple(_noticed(notice, wording) for notice in bill.notices if notice.code != WHAT_IF)
     return (*said, *(wording.say(key, unit=wording.hundredth) for key in keys))
 

@@ -56,6 +56,11 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "第 {new} 版，替代已作废的第 {old} 版",
         "version {new}; replaces version {old}, which is cancelled",
     ),
+    "note_receipt": (
+        "随本账单附有凭证：可用电表读数离线核对本账单所依据的读数（gridsecure receipt verify）。",
+        "A receipt comes with this statement. With the meter's readings it shows offline what the "
+        "bill was made of (gridsecure receipt verify).",
+    ),
     "note_served": (
         "您在该计费周期内只有部分日期持有此计量点，账单只计入这些日期的电量。",
         "You held this meter point for a part of the billing period. The bill counts the energy of "

@@ -58,6 +58,31 @@ def message_digest(body: str) -> str:
     return sm3_hex(text.encode())
 
 
+def open_entry(proof: str, *, keys: Sequence[NoteKey], name: str = "") -> tuple[str, ProvedEntry]:
+    """Verify that the entry whose record a proof carries is in a log.
+
+    Args:
+        proof: As `SignedLog.prove` makes it.
+        keys: The log's public keys.
+        name: Hash of the entry, where something names it.
+
+    Returns:
+        The entry's hash, and the entry.
+
+    Raises:
+        GridSecureError: As `open_logged`.
+    """
+    read = read_proof(proof)
+    record, salt = _opened(read.extra)
+    own = sm3_hex(record.encode())
+    if name and own != name:
+        raise _other()
+    checkpoint = verify_proof(read, entry=public_entry(own, salt=salt), keys=keys)
+    said = json.loads(record)
+    detail = json.loads(said[4]) if len(said) == _FIELDS else {}
+    return own, ProvedEntry(read.index, said[1], said[3], detail, checkpoint)
+
+
 def open_logged(
     body: str, *, name: str, action: str, proof: str, keys: Sequence[NoteKey]
 ) -> ProvedEntry:
@@ -81,16 +106,10 @@ def open_logged(
             (`log.other-entry`).
         InvalidMessageError: A malformed proof.
     """
-    read = read_proof(proof)
-    record, salt = _opened(read.extra)
-    if sm3_hex(record.encode()) != name:
+    _, entry = open_entry(proof, keys=keys, name=name)
+    if entry.detail.get(LOGGED) != message_digest(body) or entry.action != action:
         raise _other()
-    checkpoint = verify_proof(read, entry=public_entry(name, salt=salt), keys=keys)
-    said = json.loads(record)
-    detail = json.loads(said[4]) if len(said) == _FIELDS else {}
-    if detail.get(LOGGED) != message_digest(body) or said[3] != action:
-        raise _other()
-    return ProvedEntry(read.index, said[1], said[3], detail, checkpoint)
+    return entry
 
 
 def _opened(extra: bytes) -> tuple[str, str]:
