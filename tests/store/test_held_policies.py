@@ -29,6 +29,7 @@ from gridsecure.store.evidence import EvidenceRow
 from gridsecure.store.held_policies import PolicyShelf
 from gridsecure.store.schema import migrate
 from tests.approving import APPROVERS, officer_key, signed_policy
+from tests.attacks import Attacked, attack, cut, rule
 from tests.grid_simulator import NOW
 
 UNIFORM, STRICT, SMALL = map(load_pack, ("uniform-15", "strict", "small-demonstration"))
@@ -139,13 +140,49 @@ def test_a_later_start_changes_nothing_whatever_was_named_before(
     assert keeper.standing() == ("own-3", [])
 
 
-def test_a_start_with_a_looser_policy_is_refused(keeper: Keeper) -> None:
+SUCCESSOR = "gridsecure.policy.succession:check_successor"
+OFFICERS_SIGN = rule(
+    "What decides anything looser is signed by officers of both roles.",
+    "policy.unsigned",
+    cut(SUCCESSOR, "if looser and not opened.is_signed:", "if False:"),
+)
+
+
+@pytest.mark.parametrize("named", ["uniform-15", "small-demonstration"])
+@attack(
+    "a policy dropped by a start with a looser one",
+    rule(
+        "What decides anything looser is of a larger version than all that held.",
+        "policy.rollback",
+        cut(SUCCESSOR, "if looser and policy.version <= newest:", "if False:"),
+    ),
+    OFFICERS_SIGN,
+)
+def test_a_start_with_a_looser_policy_is_refused(
+    keeper: Keeper, named: str, attacked: Attacked
+) -> None:
     keeper.open("")
-    for named in ("uniform-15", "small-demonstration"):
-        with pytest.raises(GridSecureError) as refused:
-            keeper.open(named)
-        assert refused.value.reason == "policy.rollback"
-    assert keeper.open("") == "strict"
+    attacked.tries(lambda: keeper.open(named))
+    assert keeper.open("") == (named if attacked.goes_through else "strict")
+
+
+@attack(
+    "a looser policy that no officer signed",
+    rule(
+        "A policy that does not ship is signed by officers of both roles.",
+        "policy.unsigned",
+        cut(
+            "gridsecure.policy.signed_policies:open_policy",
+            "lacking and document.digest not in _pack_digests()",
+            "False",
+        ),
+    ),
+    OFFICERS_SIGN,
+)
+def test_a_policy_that_nobody_signed(keeper: Keeper, attacked: Attacked) -> None:
+    keeper.open("")
+    attacked.tries(lambda: keeper.hold(SignedPolicy(text=text_of(3))))
+    assert keeper.standing()[0] == ("own-3" if attacked.goes_through else "strict-2")
 
 
 def test_a_stricter_pack_needs_no_officer(keeper: Keeper) -> None:
