@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import ClassVar, Final, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -460,6 +460,10 @@ class Merging(Message):
 
 FewestCustomers = dict[str, dict[str, dict[str, int]]]
 """Resolution -> customer class -> measure -> fewest customers."""
+LargestShares = dict[str, dict[str, int]]
+"""Resolution -> customer class -> largest share of a cell that one customer may have [%]."""
+DOMINANCE: Final = "dominance"
+"""The rule of release that looks at values, where a cell is withheld by it."""
 
 
 class OwnCount(Message):
@@ -530,6 +534,7 @@ class ShadowPreview(Message):
     approvals: list[Signed] = []
     merging: dict[str, Merging] = {}
     places: list[CountedPlace] = []
+    dominance: LargestShares = {}
 
 
 class CellTotal(Message):
@@ -540,6 +545,9 @@ class CellTotal(Message):
 
     `parts` are numbers of the certificate's `places` that it is about: more than one where they
     were merged. Then zone and customer class are names of the step that merged them.
+
+    `withheld_by` says that enough customers are in the cell, and that it is withheld because one
+    may have more of it than policy lets one customer have (`dominance`).
     """
 
     kind: ClassVar[str] = "cell"
@@ -552,6 +560,7 @@ class CellTotal(Message):
     value: str | None
     told: bool = False
     parts: list[int] = []
+    withheld_by: Literal["", "dominance"] = ""
 
 
 class ReleaseCertificate(Message):
@@ -568,6 +577,7 @@ class ReleaseCertificate(Message):
     entry is there (`store.proved_entries`); certificates of before there was a tree have no proof.
     `merging` says by resolution how cells below them were merged, and `places` has the counts from
     which anybody can merge them again. Certificates of before cells were merged have neither.
+    `dominance` says by resolution and customer class how much of a cell one customer may be.
     `values_digest` names the values, which travel beside it (`gridsecure.released_values`).
     """
 
@@ -596,6 +606,7 @@ class ReleaseCertificate(Message):
     approvals: list[Signed] = []
     merging: dict[str, Merging] = {}
     places: list[CountedPlace] = []
+    dominance: LargestShares = {}
 
 
 class BatchReceipt(Message):

@@ -17,7 +17,7 @@ from gridsecure.messages import (
     OwnCount,
     sign_message,
 )
-from gridsecure.plans.cells import MEASURES
+from gridsecure.plans.cells import MEASURES, Minima
 from tests.analyst.zone_services import BILL_ID, bill_cells, certificate
 
 SPAN = ("2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00")
@@ -45,7 +45,7 @@ def rules(
     cells: list[CellTotal], places: list[CountedPlace] = PLACES, merging: Merging = CITY
 ) -> CellRules:
     return CellRules(
-        cells, places=places, minima=MINIMA, merging={"monthly": merging}, least=15
+        cells, places=places, policies=[Minima(MINIMA["monthly"], merging)], least=15
     )  # fmt: skip
 
 

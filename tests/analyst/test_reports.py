@@ -48,6 +48,7 @@ def test_control_totals_by_hand(bills) -> None:
         cells=3,
         suppressed=1,
         protected=0,
+        dominated=0,
         withheld=0,
     )
 

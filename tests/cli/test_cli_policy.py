@@ -21,6 +21,7 @@ def test_the_policies_that_ship_are_listed_and_shown():
     assert run("show", "strict", "--text").stdout == load_pack("strict").text
     shown = run("show", "strict").stdout
     assert "residential: at least 100 customers" in shown
+    assert "research-non-residential: at least 15 customers, none above 15 %" in shown
     assert load_pack("strict").digest in shown
     assert "DEMONSTRATION ONLY" in run("show", "small-demonstration").stdout
 
@@ -47,6 +48,9 @@ def test_two_policies_are_compared_case_by_case(pair, looser):
         return
     home = [one for one in changes if one["customer_class"] == "household"]
     assert {(one["before"], one["after"]) for one in home} == {(15, 100)}
+    shop = [one for one in changes if one["customer_class"] == "shop"]
+    assert {(one["before_dominance"], one["after_dominance"]) for one in shop} == {(None, 15)}
+    assert "15 + 15 % + data-owner" in run("diff", *pair).stdout
     assert f"0 cases are looser, {len(changes)} stricter." in run("diff", *pair).stdout
 
 
@@ -56,6 +60,11 @@ def test_a_request_is_explained_by_the_rule_that_decides_it():
     assert "by analyst: grade 3, group residential" in told
     assert "Rule load-curves-residential: at least 100 customers." in told
     assert "CPUC Decision 14-05-016" in told
+    shop = ("--resolution", "monthly", "--class", "shop", "--measure", "energy_wh")
+    limited = run("explain", "strict", *shop, "--purpose", "billing").stdout
+    assert "None of them has more than 15 % of the cell." in limited
+    assert "A customer is taken to have any number of meter points." in limited
+    assert "None of them" not in told
     refused = run("explain", "billing-office", *asked, "amount_fen", "--purpose", "operations")
     assert refused.exit_code == 0
     assert "Refused: no rule permits it." in refused.stdout

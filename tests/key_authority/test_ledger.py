@@ -311,7 +311,7 @@ def told(certificate: ReleaseCertificate) -> set[tuple[str, str]]:
         "release.meanwhile",
         cut(
             "gridsecure.key_authority.checker.ledger:enter",
-            "not may_tell(wanted, told=company.told)",
+            "not may_tell(wanted, told=company.told, is_compared=giving.basis.is_compared)",
             "False",
         ),
     ),

@@ -583,13 +583,15 @@ def _new_within(kinds: Sequence[tuple[Any, int]], minimum: int) -> int | None:
 
 
 @contextmanager
-def begun(seed: int, folder: Path, *, owners: str = "") -> Iterator[Month]:
+def begun(
+    seed: int, folder: Path, *, owners: str = "", kind: type[Month] = Month
+) -> Iterator[Month]:
     """A month in which nothing has happened yet."""
     random = Random(seed)  # noqa: S311 - months are drawn at random to be drawn again
     engine = open_database(f"sqlite:///{folder / f'{seed}.db'}")
     migrate(engine, SCHEMA)
     own = owners or random.choice(("a", "aaab", "abc"))
-    made = Month(random, SimpleNamespace(engine=engine), own)
+    made = kind(random, SimpleNamespace(engine=engine), own)
     # What a zone says of previews; the others are asked for by what calls them.
     made.zone.find_minima = lambda _purpose, *, resolution: made._minima("bills")
     yield made
@@ -661,14 +663,14 @@ def test_no_number_makes_one_possible_about_fewer_than_its_own_minimum(
     assert list(leaks_unequal(tmp_path, UNEQUAL[fewest], range(10))) == []
 
 
-def _own_alone(wanted: Sequence[ToldSet], *, told: Iterable[ToldSet]) -> bool:
+def _own_alone(wanted: Sequence[ToldSet], *, told: Iterable[ToldSet], **_how: bool) -> bool:
     """Without what hangs together: an atom is held to the sets that it lies in."""
     return TELL([ToldSet(one.members, 0) for one in wanted], told=told) and all(
         ENOUGH(one.members, minimum=one.minimum) for one in wanted
     )
 
 
-def _of_smallest(wanted: Sequence[ToldSet], *, told: Iterable[ToldSet]) -> bool:
+def _of_smallest(wanted: Sequence[ToldSet], *, told: Iterable[ToldSet], **_how: bool) -> bool:
     """By one minimum for all: the smallest."""
     least = min(one.minimum for one in (*wanted, *told)) if wanted else 0
     each = [[ToldSet(one.members, least) for one in some] for some in (wanted, list(told))]
@@ -880,7 +882,7 @@ def _unchanged(datas: Iterable[RosterData]) -> Basis:
 TAKEN_OUT: dict[str, tuple[object, str, object]] = {
     "owners": (cells, "is_enough", by_size),
     "customers": (cells, "is_enough", by_meter_points),
-    "what was told before": (cells, "may_tell", lambda wanted, told: TELL(wanted, told=[])),
+    "what was told before": (cells, "may_tell", lambda wanted, told, **_how: TELL(wanted, told=[])),
     "who changed": (Basis, "of", staticmethod(_unchanged)),
     "parts of money": (
         told_cells,

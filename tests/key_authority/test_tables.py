@@ -28,6 +28,7 @@ from gridsecure.key_authority.checker.tables import (
 )
 from gridsecure.messages import KeyNotice, ReleaseCertificate
 from gridsecure.plans.cells import CellSets, Member
+from gridsecure.plans.merging import Merged
 from gridsecure.store.database import open_database, read_session, write_session, write_transaction
 from gridsecure.store.rows import keep
 from gridsecure.store.schema import migrate
@@ -152,7 +153,7 @@ def test_sets_that_were_told_are_found_by_their_period(database_url: str) -> Non
                 session,
                 {place: nearly},
                 period=Period(DOMAIN, *period),
-                minima={place: BY_MEASURE},
+                merged=Merged({}, {place: BY_MEASURE}),
             )
             assert (place in found) == withheld
     made.dispose()

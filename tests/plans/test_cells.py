@@ -143,6 +143,14 @@ def test_counted_members_withhold_what_remembered_ones_do(
     assert len(crowds.cell) == len(sets.cell)
 
 
+def test_a_number_of_bills_says_of_no_cell_that_it_kept_a_limit() -> None:
+    cell = cell_sets(rows(roster("a", 19)))[HOME]
+    by_limit = {"minima": BY_MEASURE, "limit": 15}
+    assert {one.limit for one in cell.list_told(NO_MEASURES, **by_limit)} == {15}
+    assert {one.limit for one in cell.list_told(frozenset({MONEY}), **by_limit)} == {15}
+    assert {one.limit for one in cell.list_told(frozenset({ENERGY, MONEY}), **by_limit)} == {100}
+
+
 def test_what_money_depends_on_is_told_apart_where_it_enters() -> None:
     flat, tiers = (load_tariff(catalogue_tariffs()[name]) for name in (FLAT, TIERS))
     part = roster("a", 2, household_quota_wh=[0, 100_000], contracted_va=[0, 5_000])

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from gridsecure.errors import InputError
-from gridsecure.plans.cells import MEASURES
+from gridsecure.plans.cells import MEASURES, WHOLE
 from gridsecure.plans.purposes import PURPOSES
 from gridsecure.policy.decisions import (
     Asked,
@@ -228,7 +228,7 @@ def test_a_higher_grade_is_permitted_no_oftener_and_no_longer(term):
         ([('["cpuc-d-14-05-016", "cpuc-e-5105"]', "[]")], "policy.value"),
         ([('name = "non-residential"', 'name = "residential"')], "policy.value"),
         ([('"shop", "factory"', '"shop", "household"')], "policy.value"),
-        ([("version = 2", "version = 0")], "policy.value"),
+        ([("version = 3", "version = 0")], "policy.value"),
         ([("2026-01-01T00:00:00+00:00", "2026-01-01")], "policy.value"),
         ([("2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00")], "policy.value"),
         ([("2026-01-01T00:00:00+00:00", "9999-01-01T00:00:00+00:00")], "policy.value"),
@@ -322,6 +322,101 @@ def test_a_higher_grade_never_needs_fewer_approvals():
              'minimum = 100\nsources = ["cpuc-e-5105"]\n\n[[rules]]')  # fmt: skip
     text = changed(("grades = [1, 2, 3]", "grades = [1]"), finer)
     assert refused(text) == "policy.grades"
+
+
+SHARE = "dominance = 15\n"
+
+
+def test_the_strict_pack_lets_no_other_customer_than_a_home_be_above_fifteen_per_cent():
+    policy = load_pack("strict")
+    for asked in (("staff", "billing", "monthly"), ("staff", "operations", "interval"),
+                  ("analyst", "research", "daily"), ("staff", "preview", "monthly")):  # fmt: skip
+        minima = find_minima(policy, Asked(*asked))
+        assert minima.dominance == {"factory": 15, "shop": 15}
+        assert (minima.limit_of(FACTORY), minima.limit_of(HOME)) == (15, WHOLE)
+
+
+@pytest.mark.parametrize("said", ["0", "100", "true", "15.0", '"15 %"', "6"])  # 6 % of 15 customers
+def test_a_share_is_one_that_a_cell_of_the_minimum_can_keep(said):
+    assert refused(changed((SHARE, f"dominance = {said}\n"))) == "policy.value"
+
+
+def test_a_share_of_a_number_of_bills_is_refused():
+    few = ('measures = ["bills", "energy_wh", "amount_fen"]', 'measures = ["bills"]')
+    text = changed(few, ("minimum = 100", "minimum = 100\ndominance = 15"))
+    assert refused(text) == "policy.value"
+
+
+def test_less_dominance_is_looser_and_one_limit_more_is_stricter():
+    wider = STRICT.replace(SHARE, "dominance = 20\n")
+    before, after = parse_policy(STRICT), parse_policy(wider)
+    changes = compare_policies(before, after)
+    assert {(one.before.dominance, one.after.dominance) for one in changes} == {(15, 20)}
+    assert all(one.is_looser for one in changes)
+    assert not any(one.is_looser for one in compare_policies(after, before))
+    raised = [("minimum = 15", "minimum = 30"), (SHARE, "")]
+    changes = compare_policies(before, parse_policy(changed(*raised, *raised)))
+    assert changes
+    assert all(one.is_looser for one in changes), "whatever else is stricter"
+
+
+ADDED = ('[[rules]]\nname = "added"\nmeasures = ["energy_wh"]\nclasses = ["non-residential"]\n'
+         'approvals = ["data-owner", "privacy-officer"]\nsources = ["cpuc-e-5105"]\n')  # fmt: skip
+
+
+def added(text: str, said: str) -> str:
+    return changed(("[[rules]]", f"{ADDED}{said}\n[[rules]]"), text=text)
+
+
+def test_the_smallest_share_of_several_rules_decides():
+    said = (
+        'roles = ["staff"]\npurposes = ["billing", "preview"]\ngrades = [1, 2, 3]\n'
+        "minimum = 15\nmerge = true\ndominance = 9\n"
+    )
+    text = added(STRICT, said)
+    policy = parse_policy(text)
+    assert find_minima(policy, Asked("staff", "billing", "daily")).dominance["shop"] == 9
+    assert find_minima(policy, Asked("staff", "operations", "daily")).dominance["shop"] == 15
+    case = Case("energy_wh", "monthly", "shop", "staff", "billing")
+    assert find_terms(policy, case).dominance == 9
+
+
+def test_how_many_meter_points_a_customer_has_is_part_of_a_limit():
+    counted = changed(("version = 3", "version = 3\ncustomer_points = 3"))
+    before, after = parse_policy(STRICT), parse_policy(counted)
+    assert find_minima(after, Asked("staff", "billing", "monthly")).customer_points == 3
+    changes = compare_policies(before, after)
+    assert {one.case.customer_class for one in changes} == {"factory", "shop"}
+    assert all(one.is_looser for one in changes)
+    assert not any(one.is_looser for one in compare_policies(after, before))
+    fewer = parse_policy(counted.replace("points = 3", "points = 2"))
+    assert all(one.is_looser for one in compare_policies(after, fewer))
+    for said in ("1", "true", "2.0"):
+        assert refused(counted.replace("points = 3", f"points = {said}")) == "policy.value"
+
+
+@pytest.mark.parametrize(("pairs", "reason"), [
+    # Half-hours that nothing limits beside months that are.
+    ([("grades = [1, 2, 3]\nclasses = [\"non-residential\"]",
+       "grades = [1]\nclasses = [\"non-residential\"]")], "policy.grades"),
+    # Half-hours for research by a limit that the bills are not compared by.
+    ([(SHARE, "")], "policy.dominance"),
+])  # fmt: skip
+def test_what_is_finer_follows_months_that_are_compared(pairs, reason):
+    text = changed(*pairs)
+    if reason == "policy.grades":
+        text = added(text, 'roles = ["staff"]\npurposes = ["operations"]\ngrades = [2, 3]\n'
+                           "minimum = 15\nmerge = true\n")  # fmt: skip
+    assert refused(text) == reason
+
+
+def test_previews_are_never_freer_than_bills():
+    text = STRICT.replace('"operations", "preview", ', '"operations", ')
+    assert parse_policy(text)
+    preview = ('roles = ["staff"]\npurposes = ["preview"]\ngrades = [1]\nminimum = 15\n'
+               "merge = true\n")  # fmt: skip
+    assert refused(added(text, preview)) == "policy.dominance"
+    assert parse_policy(added(text, preview + SHARE))
 
 
 def test_a_policy_is_known_by_its_bytes(tmp_path):

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from gridsecure.analyst.releases import Release
-from gridsecure.analyst.reports import PROTECTED, SUPPRESSED
+from gridsecure.analyst.reports import DOMINATED, PROTECTED, SUPPRESSED
 from gridsecure.wire.authority import ReleaseSummary
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import figures
@@ -58,9 +58,11 @@ def show_gaps(cells: pd.DataFrame, *, release: Release) -> None:
     counted = {
         "suppressed_note": int((cells["state"] == SUPPRESSED).sum()),
         "protected_note": int((cells["state"] == PROTECTED).sum()),
+        "dominated_note": int((cells["state"] == DOMINATED).sum()),
     }
+    limit = min((cell.limit for cell in release.cells if cell.is_dominated), default=0)
     notes = [
-        tell(key, count=count, minimum=minimum, policy=release.policy or "–")
+        tell(key, count=count, minimum=minimum, policy=release.policy or "–", limit=limit)
         for key, count in counted.items()
         if count
     ]

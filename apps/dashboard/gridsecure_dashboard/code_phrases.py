@@ -237,6 +237,11 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "The release gives a value to a cell below its own minimum. Nothing of it is shown. Tell "
         "the security officer.",
     ),
+    "error_release.dominance": (
+        "发布中有因单户占比上限而应不公布的数值，或其策略并无此上限，其内容一律不显示。请报告安全负责人。",
+        "The release gives a value that it says is withheld for the limit of dominance, or its "
+        "policy has no such limit. Nothing of it is shown. Tell the security officer.",
+    ),
     "error_release.merged": (
         "发布中的分组与其策略的合并规则不符，其内容一律不显示。请报告安全负责人。",
         "The cells of the release are not those that its policy makes. Nothing of it is shown. "

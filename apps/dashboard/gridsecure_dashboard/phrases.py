@@ -49,6 +49,8 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "state_refused": ("已拒绝", "Refused"),
     "state_suppressed": ("户数不足", "Too few customers"),
     "state_protected": ("可能暴露少数用户", "Too revealing"),
+    "state_dominated": ("单户占比过高", "One customer too large"),
+    "above_share": ("单户可能超过 {limit}%", "one customer may exceed {limit} %"),
     "state_withheld": ("不可见", "Withheld"),
     "progress": ("进度", "Progress"),
     "count": ("数量", "Count"),
@@ -74,6 +76,11 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "有 {count} 个分组因公布会暴露少于 {minimum} 户而未公布，且不计入任何合计。",
         "Groups whose figures would tell about fewer than {minimum} customers: {count}. They are "
         "withheld and excluded from all totals.",
+    ),
+    "dominated_note": (
+        "有 {count} 个分组因其中一户用量可能超过 {limit}%（策略 {policy}）而未公布，也不计入合计。",
+        "Groups in which one customer may have more than {limit} % (policy {policy}): {count}. "
+        "Their figures are withheld and excluded from all totals.",
     ),
     "cells_left_out": ("未公布", "Withheld"),
     "line_of_others": (

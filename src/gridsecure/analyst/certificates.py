@@ -80,7 +80,7 @@ def verify_certificate(
             cosigned (`log.quorum`).
         InputError: A given key is another log's (`log.other-key`), or the policy does not know this
             log (`log.policy-log`).
-        ReleaseRefusedError: A cell below the minimum carries a value (`release.unsuppressed`).
+        ReleaseRefusedError: As `releases.verify_release`.
         InvalidMessageError: Malformed.
     """
     envelope = SignedCertificate.parse(content)

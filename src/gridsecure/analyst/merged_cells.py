@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from gridsecure.errors import ReleaseRefusedError
-from gridsecure.messages import CellTotal, CountedPlace, FewestCustomers, Merging
-from gridsecure.plans.cells import UNMERGED, Crowd, Member, Minima, Place, is_enough
+from gridsecure.messages import CellTotal, CountedPlace, ReleaseCertificate
+from gridsecure.plans.cells import UNMERGED, WHOLE, Crowd, Member, Minima, Place, is_enough
 from gridsecure.plans.merging import Merged, merge_cells
 
 NAMED: Final = 3
@@ -31,11 +31,13 @@ class CellRule:
         parts: The zones and classes that it is made of.
         minimum: Fewest customers that a measure of it may be about; None where it permits none.
         is_met: Whether its customers are enough, also without those of any one owner of gateways.
+        limit: Largest share of it that one customer may have [%]; `WHOLE` is no limit.
     """
 
     parts: tuple[Place, ...]
     minimum: int | None
     is_met: bool
+    limit: int = WHOLE
 
 
 def pick_named(words: Iterable[str]) -> tuple[list[str], int]:
@@ -60,12 +62,20 @@ def _named_english(words: Iterable[str]) -> str:
     return " + ".join([*shown, *([f"{more} more"] if more else [])])
 
 
+def list_policies(certificate: ReleaseCertificate) -> list[Minima]:
+    """What a certificate's policy permits, of each resolution."""
+    merging, shares = certificate.merging, certificate.dominance
+    return [
+        Minima(by_class, merging.get(resolution, UNMERGED), shares.get(resolution, {}))
+        for resolution, by_class in certificate.minima.items()
+    ]
+
+
 class CellRules:
     """The rules of a certificate's cells.
 
     Args:
-        minima: By resolution.
-        merging: Likewise.
+        policies: What its policy permits, of each resolution.
         least: The smallest minimum, which certificates of before there were policies have alone.
 
     Raises:
@@ -78,16 +88,12 @@ class CellRules:
         cells: Sequence[CellTotal],
         *,
         places: Sequence[CountedPlace],
-        minima: FewestCustomers,
-        merging: Mapping[str, Merging],
+        policies: Sequence[Minima],
         least: int,
     ) -> None:
         self._places = places
         self._least = least
-        self._policies = [
-            Minima(by_class, merging.get(resolution, UNMERGED))
-            for resolution, by_class in minima.items()
-        ]
+        self._policies = policies
         self._merged: dict[_Span, tuple[Merged, Mapping[Place, Crowd]]] = {}
         if places:
             self._merge_again(cells)
@@ -101,7 +107,8 @@ class CellRules:
         merged, crowds = self._merged[cell.start, cell.end]
         minimum = merged.minima[place].get(cell.measure)
         is_met = minimum is not None and is_enough(crowds[place], minimum=minimum)
-        return CellRule(tuple(self._named(cell.parts)), minimum, is_met)
+        limit = merged.limits.get(place, WHOLE)
+        return CellRule(tuple(self._named(cell.parts)), minimum, is_met, limit)
 
     def _of_plain(self, place: Place, measure: str) -> int | None:
         if not self._policies:

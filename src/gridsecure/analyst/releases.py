@@ -4,6 +4,8 @@ Invariants:
 - A `Release` exists only if its SM2 signature verified under the pinned key of the authority.
 - A cell with fewer members than the certificate's policy wants of it, or of which it permits
   nothing, carries no value; a certificate that says otherwise is refused as a whole.
+- Nor does one that it says is withheld for its policy's limit of dominance, and no other cell says
+  so. Where energy is withheld for it, so is money.
 - The cells are those that the policy's steps make of the counts in the certificate
   (`merged_cells`); a certificate with others is refused as a whole.
 - Values are whole numbers in the unit of their measure; nothing is estimated or filled in.
@@ -14,12 +16,12 @@ Not here: whether the authority may be trusted. Its key is pinned from outside.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from gridsecure.analyst.merged_cells import CellRules
+from gridsecure.analyst.merged_cells import CellRules, list_policies
 from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
 from gridsecure.errors import (
     AuthenticityError,
@@ -29,7 +31,7 @@ from gridsecure.errors import (
     SignatureError,
 )
 from gridsecure.messages import CellTotal, ReleaseCertificate, open_message
-from gridsecure.plans.cells import Place
+from gridsecure.plans.cells import ENERGY, MONEY, WHOLE, Place
 from gridsecure.released_values import SignedCertificate, attach_values
 from gridsecure.wire.answers import read_aware_time
 
@@ -72,6 +74,9 @@ class ReleasedCell:
         value: The value; None if the cell is suppressed, or withheld from the reader.
         minimum: Fewest meter points that it may be about; None where policy permits none.
         parts: The zones and classes that it is made of; more than one where they were merged.
+        limit: Largest share of it that one customer may have [%]; 100 is no limit.
+        is_dominated: Whether it is withheld for that limit: one customer may have more, or nobody
+            compared.
     """
 
     zone: str
@@ -83,6 +88,8 @@ class ReleasedCell:
     value: int | None
     minimum: int | None
     parts: tuple[Place, ...]
+    limit: int = WHOLE
+    is_dominated: bool = False
 
     @property
     def is_small(self) -> bool:
@@ -184,7 +191,8 @@ def verify_release(
             (`release.signature`, `release.swapped`), or with other values (`release.values`).
         InvalidMessageError: Signed, but of another shape.
         ReleaseRefusedError: A cell below the minimum carries a value (`release.unsuppressed`), or
-            cells are not those that the policy makes of the counts (`release.merged`).
+            one that is withheld for the limit of dominance does (`release.dominance`), or cells are
+            not those that the policy makes of the counts (`release.merged`).
     """
     envelope = SignedCertificate.parse(content)
     # 1. the signature
@@ -215,11 +223,11 @@ def _release(certificate: ReleaseCertificate, envelope: SignedCertificate) -> Re
     rules = CellRules(
         certificate.cells,
         places=certificate.places,
-        minima=certificate.minima,
-        merging=certificate.merging,
+        policies=list_policies(certificate),
         least=certificate.minimum_members,
     )
     cells = tuple(_cell(cell, certificate, rules) for cell in certificate.cells)
+    _check_dominance(certificate.cells)
     return Release(
         release_id=certificate.release_id,
         plan=certificate.plan,
@@ -253,6 +261,8 @@ def _cell(cell: CellTotal, certificate: ReleaseCertificate, rules: CellRules) ->
             reason="release.unsuppressed",
             remedy="Nothing of it is shown. Tell the security officer.",
         )
+    if cell.withheld_by and (cell.told or rule.limit == WHOLE):
+        raise _unlimited()
     return ReleasedCell(
         zone=cell.zone,
         customer_class=cell.customer_class,
@@ -263,6 +273,31 @@ def _cell(cell: CellTotal, certificate: ReleaseCertificate, rules: CellRules) ->
         value=None if cell.value is None else int(cell.value),
         minimum=rule.minimum,
         parts=rule.parts,
+        limit=rule.limit,
+        is_dominated=bool(cell.withheld_by),
+    )
+
+
+def _check_dominance(cells: Sequence[CellTotal]) -> None:
+    """Refuse money beside energy that is withheld for the limit: it tells of the same customer."""
+    above, told = (
+        {
+            (cell.zone, cell.customer_class, cell.start, cell.end)
+            for cell in cells
+            if cell.measure == measure and (cell.told if measure == MONEY else cell.withheld_by)
+        }
+        for measure in (ENERGY, MONEY)
+    )
+    if above & told:
+        raise _unlimited()
+
+
+def _unlimited() -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        "The release gives a value that it says is withheld for the limit of dominance, or names "
+        "such a limit where its policy has none.",
+        reason="release.dominance",
+        remedy="Nothing of it is shown. Tell the security officer.",
     )
 
 

@@ -27,6 +27,8 @@ SUPPRESSED: Final = "suppressed"
 """Fewer members than the certificate's minimum."""
 PROTECTED: Final = "protected"
 """Enough members, but a value would tell about fewer of them than the minimum."""
+DOMINATED: Final = "dominated"
+"""One customer may have more of it than policy lets one customer have."""
 WITHHELD: Final = "withheld"
 """The reader's role sees no values."""
 
@@ -54,6 +56,7 @@ class BillTotals:
         cells: Cells that are in the sums.
         suppressed: Cells left out because they are too small.
         protected: Cells left out because a value would tell about too few of their members.
+        dominated: Cells left out because one customer may have too much of them.
         withheld: Cells left out because the reader's role sees no values.
     """
 
@@ -64,12 +67,13 @@ class BillTotals:
     cells: int
     suppressed: int
     protected: int
+    dominated: int
     withheld: int
 
     @property
     def cells_left_out(self) -> int:
         """Cells that are in no sum, for whatever reason."""
-        return self.suppressed + self.protected + self.withheld
+        return self.suppressed + self.protected + self.dominated + self.withheld
 
 
 def energy_kwh(energy_wh: int) -> Decimal:
@@ -96,6 +100,8 @@ def cell_state(cells: Iterable[ReleasedCell], *, release: Release) -> str:
         return RELEASED
     if any(cell.is_small for cell in missing):
         return SUPPRESSED
+    if any(cell.is_dominated for cell in missing):
+        return DOMINATED
     return PROTECTED if release.values_shown else WITHHELD
 
 
@@ -146,6 +152,7 @@ def bill_totals(table: pd.DataFrame) -> BillTotals:
         cells=len(released),
         suppressed=int((table["state"] == SUPPRESSED).sum()),
         protected=int((table["state"] == PROTECTED).sum()),
+        dominated=int((table["state"] == DOMINATED).sum()),
         withheld=int((table["state"] == WITHHELD).sum()),
     )
 

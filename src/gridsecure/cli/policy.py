@@ -31,6 +31,7 @@ with on_use():
     from gridsecure.cli import online
     from gridsecure.offices import custodians, policies
     from gridsecure.offices import files as office_files
+    from gridsecure.plans.cells import WHOLE
     from gridsecure.policy import decisions, language, packs, signed_policies
 
 if TYPE_CHECKING:
@@ -188,6 +189,8 @@ def explain(
         "group": found.find_group(customer_class),
         "rule": rule and rule.name,
         "minimum": rule and rule.minimum,
+        "dominance": _share(terms.dominance) if terms else None,
+        "customer_points": terms.customer_points if terms else 0,
         "approvals": _spoken(terms.approvals) if terms else [],
         "limits": _limits(terms.budget, terms.expires) if terms else [],
         "sources": {name: found.sources[name] for name in rule.sources} if rule else {},
@@ -318,6 +321,9 @@ def _show_case(document: dict[str, Any], console: Console) -> None:
     else:
         said = f"Rule {document['rule']}: at least {document['minimum']} customers."
         console.print(said, style="bold")
+        if document["dominance"]:
+            console.print(f"None of them has more than {document['dominance']} % of the cell.")
+            console.print(_points(document["customer_points"]))
         console.print(f"Approved by {', '.join(document['approvals']) or 'nobody'}.")
         if document["limits"]:
             console.print(f"Only {', '.join(document['limits'])}.")
@@ -333,9 +339,22 @@ def _show_case(document: dict[str, Any], console: Console) -> None:
 def _terms(when: str, terms: decisions.Terms | None) -> dict[str, Any]:
     return {
         when: terms and terms.minimum,
+        f"{when}_dominance": _share(terms.dominance) if terms else None,
+        f"{when}_customer_points": terms.customer_points if terms else 0,
         f"{when}_approvals": _spoken(terms.approvals) if terms else [],
         f"{when}_limits": _limits(terms.budget, terms.expires) if terms else [],
     }
+
+
+def _share(dominance: int) -> int | None:
+    """The largest share of a cell that one customer may have [%]; None where there is no limit."""
+    return dominance if dominance < WHOLE else None
+
+
+def _points(number: int) -> str:
+    """What a customer is taken to have, where that matters."""
+    said = f"at most {number}" if number else "any number of"
+    return f"A customer is taken to have {said} meter points."
 
 
 def _spoken(approvals: language.Approvals) -> list[str]:
@@ -352,9 +371,14 @@ def _limits(budget: int | None, expires: datetime | None) -> list[str]:
     return often if expires is None else [*often, f"until {expires.isoformat()}"]
 
 
-def _told(minimum: int | None, approvals: list[str]) -> str:
-    """Terms in few words: the number of customers, who approves, how often and until when."""
-    return REFUSED if minimum is None else " + ".join((str(minimum), *approvals))
+def _told(row: dict[str, Any], when: str) -> str:
+    """Terms in few words: how many customers, the largest, who approves, how often, until when."""
+    minimum, share = row[when], row[f"{when}_dominance"]
+    if minimum is None:
+        return REFUSED
+    points = row[f"{when}_customer_points"]
+    limit = [f"{share} %" + (f" of {points} points" if points else "")] if share else []
+    return " + ".join((str(minimum), *limit, *row[f"{when}_approvals"], *row[f"{when}_limits"]))
 
 
 def _head(policy: language.Policy) -> dict[str, Any]:
@@ -373,6 +397,7 @@ def _document(policy: language.Policy) -> dict[str, Any]:
         "grades": dict(policy.grades),
         "class_groups": {name: sorted(group) for name, group in policy.class_groups.items()},
         "sources": dict(policy.sources),
+        "customer_points": policy.customer_points,
         "rules": [
             {
                 "name": rule.name,
@@ -382,6 +407,7 @@ def _document(policy: language.Policy) -> dict[str, Any]:
                 "roles": sorted(rule.roles),
                 "purposes": sorted(rule.purposes),
                 "minimum": rule.minimum,
+                "dominance": _share(rule.dominance),
                 "approvals": _spoken(language.Approvals(rule.approvals, rule.standing)),
                 "limits": _limits(rule.budget, rule.expires),
                 "sources": list(rule.sources),
@@ -411,9 +437,10 @@ def _show(document: dict[str, Any], console: Console) -> None:
     for rule in document["rules"]:
         told = {n: ", ".join(map(str, rule[n])) for n in ("measures", "grades", "classes")}
         asked = {n: ", ".join(rule[n]) for n in ("roles", "purposes", "sources")}
+        share = f", none above {rule['dominance']} %" if rule["dominance"] else ""
         console.print(
             Text.assemble(
-                (f"{rule['name']}: at least {rule['minimum']} customers\n", "bold"),
+                (f"{rule['name']}: at least {rule['minimum']} customers{share}\n", "bold"),
                 f"  approved by {', '.join(rule['approvals']) or 'nobody'}\n",
                 f"  only {', '.join(rule['limits'])}\n" if rule["limits"] else "",
                 f"  of {told['classes']}: {told['measures']} of grade {told['grades']}\n",
@@ -422,6 +449,8 @@ def _show(document: dict[str, Any], console: Console) -> None:
         )
     for name, title in document["sources"].items():
         console.print(Text(f"{name}: {title}"), soft_wrap=True)
+    if any(rule["dominance"] for rule in document["rules"]):
+        console.print(_points(document["customer_points"]))
     console.print("What no rule permits is refused.")
 
 
@@ -432,9 +461,7 @@ def _show_changes(rows: list[dict[str, Any]], console: Console) -> None:
     table = Table("number", "customers", "asked by", "for", "before", "after", "")
     for row in rows:
         number = f"{row['resolution']} {row['measure']}"
-        numbers = (
-            _told(row[n], row[f"{n}_approvals"] + row[f"{n}_limits"]) for n in ("before", "after")
-        )
+        numbers = (_told(row, when) for when in ("before", "after"))
         verdict = "looser" if row["is_looser"] else "stricter"
         named = (number, row["customer_class"], row["role"], row["purpose"])
         table.add_row(*map(Text, named), *numbers, verdict)

@@ -8,12 +8,14 @@ A new total beside the old one would show one household's correction to everybod
 a cell has values only if enough of its customers were corrected and enough bills really changed
 (padding a correction with unchanged slots gains nothing), in the cell and in each part of it whose
 money is one function; and if the checker, which knows what was told before, did not withhold it.
+Where policy limits how much of a cell one customer may be, it has none: a difference within the
+limit may turn a total within it into one that is not.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +36,7 @@ from gridsecure.key_authority.packages import (
     minima_of,
     withheld_measures,
 )
-from gridsecure.messages import CellTotal, RosterManifest
+from gridsecure.messages import DOMINANCE, CellTotal, RosterManifest
 from gridsecure.plans.cells import (
     ALL_MEASURES,
     MEASURES,
@@ -159,8 +161,9 @@ def total_corrections(order: CheckedCorrections, parts: Sequence[ComparedBills])
     changed: dict[Place, dict[Hashable, list[Member]]] = defaultdict(lambda: defaultdict(list))
     for part in parts:
         cells = [merged.into[place] for place in part.places]
-        rows = zip(cells, part.energy_wh, part.amount_fen, strict=True)
-        for place, energy_wh, amount_fen in rows:
+        for place, energy_wh, amount_fen in zip(
+            cells, part.energy_wh, part.amount_fen, strict=True
+        ):
             total = sums.setdefault(place, [0, 0, 0])
             for measure, value in enumerate((1, energy_wh, amount_fen)):
                 total[measure] += int(value)
@@ -170,14 +173,11 @@ def total_corrections(order: CheckedCorrections, parts: Sequence[ComparedBills])
             members[place].append(member)
             if is_changed:
                 changed[place][key].append(member)
-    withheld = {}
-    for place in sums:
-        fewest, those = merged.minima[place], list(changed[place].values())
-        is_told = _is_spread(those, within=members[place], minimum=max(fewest.values(), default=0))
-        refused = ALL_MEASURES - fewest.keys()
-        withheld[place] = (
-            refused | ordered.get(place, NO_MEASURES) if fewest and is_told else ALL_MEASURES
-        )
+    withheld = {
+        place: ordered.get(place, NO_MEASURES) | _list_withheld(place, merged, members, changed)
+        for place in sums
+    }
+    limited = _list_limited(merged, members)
     return [
         CellTotal(
             zone=place[0],
@@ -187,10 +187,35 @@ def total_corrections(order: CheckedCorrections, parts: Sequence[ComparedBills])
             measure=measure,
             members=total[0],
             value=None if measure in withheld[place] else str(total[number]),
+            withheld_by=DOMINANCE if place in limited else "",
         )
         for number, measure in enumerate(MEASURES)
         for place, total in sorted(sums.items())
     ]
+
+
+def _list_withheld(
+    place: Place,
+    merged: Merged,
+    members: Mapping[Place, list[Member]],
+    changed: Mapping[Place, Mapping[Hashable, list[Member]]],
+) -> frozenset[str]:
+    """The measures of a cell that are not told, whatever was told before."""
+    fewest, those = merged.minima[place], list(changed.get(place, {}).values())
+    if not fewest or place in merged.limits:
+        return ALL_MEASURES
+    if not _is_spread(those, within=members[place], minimum=max(fewest.values())):
+        return ALL_MEASURES
+    return ALL_MEASURES - fewest.keys()
+
+
+def _list_limited(merged: Merged, members: Mapping[Place, list[Member]]) -> set[Place]:
+    """Cells that are withheld for policy's limit of dominance, whatever bills changed."""
+    return {
+        place
+        for place in merged.limits
+        if is_enough(members[place], minimum=max(merged.minima[place].values(), default=0))
+    }
 
 
 def merge_corrected(order: CheckedCorrections, parts: Sequence[ComparedBills]) -> Merged:

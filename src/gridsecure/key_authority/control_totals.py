@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.bills import Bills
 from gridsecure.errors import InvalidMessageError
+from gridsecure.key_authority.dominance import CellShares
 from gridsecure.key_authority.packages import CheckedBills, minima_of, withheld_measures
-from gridsecure.messages import CellTotal, RosterManifest
+from gridsecure.messages import DOMINANCE, CellTotal, RosterManifest
 from gridsecure.plans.cells import (
     ALL_MEASURES,
+    ENERGY,
     MEASURES,
+    MONEY,
     NO_MEASURES,
     CellCrowds,
     Member,
@@ -27,7 +31,7 @@ from gridsecure.plans.cells import (
 )
 from gridsecure.plans.execution import billing_period
 from gridsecure.plans.load_curve import Cell
-from gridsecure.plans.merging import merge_cells
+from gridsecure.plans.merging import Merged, merge_cells
 from gridsecure.tariffs.tariff import Tariff
 
 
@@ -51,13 +55,15 @@ def total_cells(
     """Number of bills, energy and money of every cell that they may be told of.
 
     The checker knows what was told before and says so in the order; how large cells and the parts
-    of their money are, is looked at here again.
+    of their money are, is looked at here again. Where policy limits how much of a cell one customer
+    may be, that is looked at here alone.
 
     Args:
         bills: By roster; taken one after the other, and not kept. No meter point is in two of them
             (`CountedOnce`).
     """
     own: dict[Place, CellCrowds] = defaultdict(CellCrowds)
+    shares: dict[Place, CellShares] = defaultdict(partial(CellShares, order.customer_points))
     sums = {measure: Counter[Place]() for measure in MEASURES}
     for roster, part in bills:
         rows = billed_rows(roster, start=order.start, end=order.end, tariff=part.tariff)
@@ -66,19 +72,25 @@ def total_cells(
             own[place].add(member, key)
             for measure, value in zip(MEASURES, (1, energy_wh, amount_fen), strict=True):
                 sums[measure][place] += int(value)
-    return _told_cells(order, own, sums)
+            if order.dominance:
+                bill = {"energy_wh": int(energy_wh), "amount_fen": int(amount_fen)}
+                shares[place].add(member, key, **bill)
+    return _told_cells(order, own, sums, shares=shares)
 
 
 def _told_cells(
     order: CheckedBills,
     own: Mapping[Place, CellCrowds],
     sums: Mapping[str, Mapping[Place, int]],
+    *,
+    shares: Mapping[Place, CellShares],
 ) -> list[CellTotal]:
     """The cells that zones and classes make, with what may be told of them.
 
     Args:
         own: Who is in each zone and class.
         sums: By measure and place.
+        shares: What customers have of each zone and class, where policy limits it.
     """
     merged = merge_cells({p: one.cell for p, one in own.items()}, minima=minima_of(order))
     crowds: dict[Place, CellCrowds] = defaultdict(CellCrowds)
@@ -88,6 +100,8 @@ def _told_cells(
     found = {
         place: crowds[place].list_withheld(minima=merged.minima[place]) for place in sorted(crowds)
     }
+    withheld = {place: few | ordered.get(place, NO_MEASURES) for place, few in found.items()}
+    above = _list_above(merged, shares, withheld)
     layout = [
         Cell(*place, members=len(crowds[place].cell), is_released=few != ALL_MEASURES)
         for place, few in found.items()
@@ -100,13 +114,35 @@ def _told_cells(
             {number: of_cells[place] for number, place in enumerate(found)},
             span=(order.start, order.end),
             measure=measure,
-            withheld={
-                place
-                for place, few in found.items()
-                if measure in few | ordered.get(place, NO_MEASURES)
-            },
+            withheld={place for place, some in withheld.items() if measure in some},
+            above={place for place, some in above.items() if measure in some},
         )
     return cells
+
+
+def _list_above(
+    merged: Merged,
+    shares: Mapping[Place, CellShares],
+    withheld: Mapping[Place, frozenset[str]],
+) -> dict[Place, frozenset[str]]:
+    """By cell, the measures that are withheld because one customer may be above the limit.
+
+    Nothing is looked at of a cell whose energy and money are withheld in any case: it would say of
+    its customers what nobody is told.
+
+    Args:
+        withheld: The measures of each cell that are withheld in any case.
+    """
+    joint: dict[Place, CellShares] = {}
+    for place, own in shares.items():
+        cell = merged.into[place]
+        if not withheld[cell] >= {ENERGY, MONEY}:
+            joint.setdefault(cell, CellShares(own.points)).add_all(own)
+    return {
+        cell: own.list_withheld(limit, tells_money=MONEY not in withheld[cell]) - withheld[cell]
+        for cell, own in joint.items()
+        if (limit := merged.limits.get(cell)) is not None
+    }
 
 
 def _packed(pseudonyms: Sequence[str]) -> NDArray[np.bytes_]:
@@ -166,13 +202,16 @@ def cells_of(
     span: tuple[str, str],
     measure: str,
     withheld: Collection[Place] = (),
+    above: Collection[Place] = (),
 ) -> list[CellTotal]:
     """Released cells with their totals; suppressed and withheld ones without.
 
     Args:
         totals: By cell number.
         withheld: Cells whose total is not given out.
+        above: Nor is that of these, in which one customer may be above the limit.
     """
+    refused = {*withheld, *above}
     return [
         CellTotal(
             zone=cell.zone,
@@ -182,8 +221,9 @@ def cells_of(
             measure=measure,
             members=cell.members,
             value=str(totals[number])
-            if cell.is_released and (cell.zone, cell.customer_class) not in withheld
+            if cell.is_released and (cell.zone, cell.customer_class) not in refused
             else None,
+            withheld_by=DOMINANCE if (cell.zone, cell.customer_class) in above else "",
         )
         for number, cell in enumerate(cells)
     ]

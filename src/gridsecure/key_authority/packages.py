@@ -32,6 +32,8 @@ Keep = Callable[[bytes], object]
 
 FewestCustomers = dict[str, dict[str, int]]
 """What policy permits an order to tell, as `plans.cells.Minima.by_class` has it."""
+LargestShares = dict[str, int]
+"""How much of it one customer may be [%], as `plans.cells.Minima.dominance` has it."""
 
 
 class KeyOrder(Message):
@@ -131,6 +133,8 @@ class CheckedBills(Message):
     withheld: list[WithheldCell]
     approved: Approved
     merging: Merging = UNMERGED
+    dominance: LargestShares = Field(default={})
+    customer_points: int = 0
 
 
 class BilledRoster(Message):
@@ -176,6 +180,8 @@ class CheckedCorrections(Message):
     withheld: list[WithheldCell]
     approved: Approved
     merging: Merging = UNMERGED
+    dominance: LargestShares = Field(default={})
+    customer_points: int = 0
 
 
 class CheckedPreview(CheckedCorrections):
@@ -211,11 +217,13 @@ class CheckedTotals(Message):
     withheld: list[WithheldCell]
     approved: Approved
     merging: Merging = UNMERGED
+    dominance: LargestShares = Field(default={})
+    customer_points: int = 0
 
 
 def minima_of(order: CheckedBills | CheckedCorrections | CheckedTotals) -> Minima:
     """What policy permits an order to tell."""
-    return Minima(order.minima, order.merging)
+    return Minima(order.minima, order.merging, order.dominance, order.customer_points)
 
 
 def read_named(text: bytes, *, digest: Digest, expect: type[MessageT]) -> MessageT:

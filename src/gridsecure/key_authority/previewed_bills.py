@@ -8,7 +8,8 @@ part of a cell that is billed by one tariff before and one after:
 - money is told where every line that moved is reached by enough customers, and enough are on either
   side of each of its limits, in both versions. It is rounded once for the cell: bills rounded one
   by one would make every small price a limit, whose side each of them falls on;
-- where a limit moved that is in no line's terms (`moves_hidden_limit`), nothing is told.
+- where a limit moved that is in no line's terms (`moves_hidden_limit`), nothing is told;
+- nor is anything where policy limits how much of a cell one customer may be.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def preview_cells(order: CheckedPreview, parts: Sequence[ComparedBills]) -> list
     for place, own in sorted(cells.items()):
         inside, fewest = list(own.values()), merged.minima[place]
         bills = sum(len(part.members) for part in inside)
-        withheld = MONEY in ordered.get(place, NO_MEASURES)
+        withheld = MONEY in ordered.get(place, NO_MEASURES) or place in merged.limits
         counted = None if withheld else fewest.get(BILLS)
         bounds = [part.count_changed(counted) for part in inside]
         is_told = told[*place, MONEY] is not None and all(

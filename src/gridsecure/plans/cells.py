@@ -15,6 +15,11 @@ tell beside new ones.
 What counts: customers, not meter points (`counted`), and for whoever runs a gateway those that are
 not its own, because it knows its own readings and can subtract them. Gateways of one owner count as
 one. Owners who share what they know without the identity authority knowing it do not.
+
+Policy may also limit how much of a number one customer is. The vault compares, and only sums over
+whole months; so where a set has such a limit, every atom must be a set that the vault compared and
+found within it. Whatever is computed of atoms is then about sets of which each kept the limit, and
+a union of such sets keeps it too.
 """
 
 from __future__ import annotations
@@ -64,6 +69,8 @@ ALL_MEASURES: Final = frozenset(MEASURES)
 OTHER_CLASSES: Final = "*"
 """Stands for every customer class that is not named."""
 NO_MEASURES: Final[frozenset[str]] = frozenset()
+WHOLE: Final = 100
+"""The share of a number that nobody exceeds [%]: no limit."""
 UNMERGED: Final = Merging()
 """No cell is merged with another."""
 
@@ -75,10 +82,16 @@ class Minima:
     Args:
         by_class: Customer class, or `OTHER_CLASSES` -> measure -> fewest customers. What is not in
             it may not be told at all.
+        dominance: Likewise, by class -> the largest share that one customer may have of a number
+            [%]; what is not in it has no limit.
+        customer_points: Most meter points that one customer has, where that matters for dominance;
+            0 is any number.
     """
 
     by_class: Mapping[str, Mapping[str, int]]
     merging: Merging = UNMERGED
+    dominance: Mapping[str, int] = field(default_factory=dict)
+    customer_points: int = 0
 
     def of(self, place: Place) -> Mapping[str, int]:
         """By measure, those of a zone and customer class; not of a merged cell (`merging`)."""
@@ -87,8 +100,14 @@ class Minima:
 
     def merges(self, place: Place) -> bool:
         """Whether a zone and customer class may be merged with others."""
-        name = place[1] if place[1] in self.by_class else OTHER_CLASSES
-        return name in self.merging.classes
+        return self._named(place) in self.merging.classes
+
+    def limit_of(self, place: Place) -> int:
+        """The largest share that one customer may have of a number of a zone and class [%]."""
+        return self.dominance.get(self._named(place), WHOLE)
+
+    def _named(self, place: Place) -> str:
+        return place[1] if place[1] in self.by_class else OTHER_CLASSES
 
     def as_message(self) -> dict[str, dict[str, int]]:
         """What a message says of them."""
@@ -109,10 +128,29 @@ class ToldSet(NamedTuple):
 
     Args:
         minimum: Fewest customers that it may be about.
+        limit: Largest share of its month that one customer has, as the vault found [%]; `WHOLE`
+            where it did not look.
     """
 
     members: Members
     minimum: int
+    limit: int = WHOLE
+
+
+class Dominance(NamedTuple):
+    """How much of a cell's numbers one customer may be.
+
+    Args:
+        limit: The largest share [%].
+        is_compared: Whether the vault compares in this very release; else all rests on what it
+            compared before.
+    """
+
+    limit: int = WHOLE
+    is_compared: bool = True
+
+
+NO_LIMIT: Final = Dominance()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +169,7 @@ class CellSets:
         minima: Mapping[str, int],
         told: Sequence[ToldSet] = (),
         beside: Sequence[ToldSet] = (),
+        dominance: Dominance = NO_LIMIT,
     ) -> frozenset[str]:
         """The measures of which nothing may be told beside what was told before.
 
@@ -139,27 +178,32 @@ class CellSets:
             beside: What the same release tells of other cells.
         """
         refused = self._measures - minima.keys()
-        rest = self.list_told(refused | {MONEY}, minima=minima)
-        whole = self.list_told(refused, minima=minima)
-        if not whole or not may_tell((*beside, *rest), told=told):
+        limit, is_compared = dominance
+        rest = self.list_told(refused | {MONEY}, minima=minima, limit=limit)
+        whole = self.list_told(refused, minima=minima, limit=limit)
+        if not whole or not may_tell((*beside, *rest), told=told, is_compared=is_compared):
             return ALL_MEASURES
-        return refused if may_tell((*beside, *whole), told=told) else refused | {MONEY}
+        is_told = may_tell((*beside, *whole), told=told, is_compared=is_compared)
+        return refused if is_told else refused | {MONEY}
 
     def list_told(
-        self, withheld: frozenset[str], *, minima: Mapping[str, int]
+        self, withheld: frozenset[str], *, minima: Mapping[str, int], limit: int = WHOLE
     ) -> tuple[ToldSet, ...]:
         """The sets that something is told of when some measures are withheld.
 
         Args:
             minima: Of the others, by measure.
+            limit: Largest share that one customer may have [%].
         """
         measures = self._measures - withheld
         if not measures:
             return ()
-        cell = ToldSet(self.cell, max(minima[measure] for measure in measures))
+        if measures == {BILLS}:
+            limit = WHOLE  # a number of bills is compared by nobody, and tells of no energy
+        cell = ToldSet(self.cell, max(minima[measure] for measure in measures), limit)
         if MONEY not in measures:
             return (cell,)
-        return (cell, *(ToldSet(part, minima[MONEY]) for part in self.parts))
+        return (cell, *(ToldSet(part, minima[MONEY], limit) for part in self.parts))
 
     @property
     def _measures(self) -> frozenset[str]:
@@ -305,35 +349,47 @@ def count_members(members: Iterable[Member]) -> Crowd:
     return crowd
 
 
-def may_tell(wanted: Sequence[ToldSet], *, told: Iterable[ToldSet]) -> bool:
+def may_tell(
+    wanted: Sequence[ToldSet], *, told: Iterable[ToldSet], is_compared: bool = True
+) -> bool:
     """Whether sums over some sets of a cell's members can be told beside those told before.
 
     An atom needs the largest minimum of the sets it lies in. Where these hang together with a set
     of the release, over whatever others, it needs every minimum of the release as well: there, sums
     of before and now can be combined to numbers that could not be computed before.
 
+    So it is with limits of dominance: an atom needs the smallest limit of its sets, and of a
+    release that they hang together with. It keeps it if it is itself a set of at most that limit.
+
     Args:
         wanted: The sets of one release.
         told: All sets of members of the cell that anything was told of.
+        is_compared: Whether the vault compares the wanted sets; else only earlier ones count.
 
     >>> cell = frozenset(Member(str(n), "utility", True) for n in range(40))
     >>> one = frozenset({Member("0", "utility", True)})
     >>> months, hours = ToldSet(cell, 15), ToldSet(cell, 40)
     >>> may_tell([hours], told=[months]), may_tell([ToldSet(cell - one, 15)], told=[months])
     (True, False)
-    >>> may_tell([ToldSet(frozenset(sorted(cell)[:20]), 15)], told=[hours])
+    >>> half = frozenset(sorted(cell)[:20])
+    >>> may_tell([ToldSet(half, 15)], told=[hours])
     False
+    >>> limited, parts = ToldSet(cell, 15, 15), (half, cell - half)
+    >>> both = [ToldSet(part, 15, 15) for part in parts]
+    >>> may_tell([limited], told=both, is_compared=False), may_tell([limited], told=both[:1])
+    (True, False)
     """
     atoms: dict[tuple[int, ...], list[Member]] = defaultdict(list)
     inside: dict[str, list[int]] = defaultdict(list)
     known: dict[str, Member] = {}
-    sets = list(dict.fromkeys((*told, *wanted)))
+    before = list(told)
+    sets = list(dict.fromkeys((*before, *wanted)))
     for number, one in enumerate(sets):
         for member in one.members:
             inside[member.name].append(number)
-            before = known.get(member.name, member)
+            first = known.get(member.name, member)
             # Seated anew it may count otherwise; then it counts only if it always did.
-            known[member.name] = Member(member.name, member.owner, member.counts and before.counts)
+            known[member.name] = Member(member.name, member.owner, member.counts and first.counts)
     for name, numbers in inside.items():
         # Members of the same sets cannot be told apart by any sum; so each such atom must be
         # enough.
@@ -341,11 +397,23 @@ def may_tell(wanted: Sequence[ToldSet], *, told: Iterable[ToldSet]) -> bool:
     own = frozenset(wanted)
     reached = _connect((n for n, one in enumerate(sets) if one in own), atoms)
     least = max((one.minimum for one in wanted), default=0)
+    share = min((one.limit for one in wanted), default=WHOLE)
+    compared = frozenset((*before, *wanted) if is_compared else before)
+
+    def is_within(numbers: tuple[int, ...], found: Sequence[Member]) -> bool:
+        limit = min(share if numbers[0] in reached else WHOLE, *(sets[n].limit for n in numbers))
+        # An atom lies in each of its sets, so one of as many members is the atom itself.
+        return limit == WHOLE or any(
+            sets[n].limit <= limit and len(sets[n].members) == len(found) and sets[n] in compared
+            for n in numbers
+        )
+
     return all(one.members for one in wanted) and all(
         is_enough(
             found,
             minimum=max(least if numbers[0] in reached else 0, *(sets[n].minimum for n in numbers)),
         )
+        and is_within(numbers, found)
         for numbers, found in atoms.items()
     )
 

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gridsecure.messages import MergeStep
-from gridsecure.plans.cells import Crowd, Member, Minima, Place, is_enough
+from gridsecure.plans.cells import WHOLE, Crowd, Member, Minima, Place, is_enough
 
 OTHERS = "*"
 """Stands for whatever no area or group of a step names."""
@@ -32,10 +32,13 @@ class Merged:
     Args:
         into: Zone and class -> the cell that it is told in: its own, or a merged one.
         minima: Cell -> measure -> fewest customers.
+        limits: Cell -> the largest share of it that one customer may have [%]; what is not in it
+            has no limit.
     """
 
     into: Mapping[Place, Place]
     minima: Mapping[Place, Mapping[str, int]]
+    limits: Mapping[Place, int] = field(default_factory=dict)
 
     def parts(self) -> dict[Place, list[Place]]:
         """The zones and classes of every cell, both in order."""
@@ -82,7 +85,12 @@ def merge_cells(crowds: Mapping[Place, Crowd], *, minima: Minima) -> Merged:
     cells: dict[Place, list[Place]] = defaultdict(list)
     for place, cell in into.items():
         cells[cell].append(place)
-    return Merged(into, {cell: _joint(places, minima) for cell, places in cells.items()})
+    shares = {cell: min(map(minima.limit_of, places)) for cell, places in cells.items()}
+    return Merged(
+        into,
+        {cell: _joint(places, minima) for cell, places in cells.items()},
+        {cell: share for cell, share in shares.items() if share < WHOLE},
+    )
 
 
 def find_node(step: MergeStep, place: Place) -> Place | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from gridsecure.errors import InputError
 from gridsecure.messages import Merging
 from gridsecure.periods import is_day
-from gridsecure.plans.cells import ENERGY, MEASURES, OTHER_CLASSES, Minima
+from gridsecure.plans.cells import ENERGY, MEASURES, OTHER_CLASSES, WHOLE, Minima
 from gridsecure.plans.purposes import PREVIEW, PURPOSES, RESEARCH, STAFF_PURPOSES
 from gridsecure.policy.language import (
     RESOLUTIONS,
@@ -25,6 +25,7 @@ from gridsecure.policy.language import (
     latest_expiry,
     smallest_budget,
     strictest,
+    strictest_share,
 )
 
 
@@ -80,21 +81,34 @@ class Terms(NamedTuple):
         approvals: Whose approval it needs.
         budget: In how many releases of a calendar month it may be told; None is any number.
         expires: When it ends; None is never.
+        dominance: Largest share of the number that one customer may have [%].
+        customer_points: Most meter points that a customer is taken to have for it; 0 is any number,
+            or that there is no such limit.
     """
 
     minimum: int
     approvals: Approvals
     budget: int | None = None
     expires: datetime | None = None
+    dominance: int = WHOLE
+    customer_points: int = 0
 
     def is_looser_than(self, other: Terms) -> bool:
         """Whether they permit more, oftener or for longer, or with fewer approvals."""
         return (
             self.minimum < other.minimum
+            or self.dominance > other.dominance
+            or self._takes_fewer_points(other)
             or self.approvals.is_looser_than(other.approvals)
             or is_more(self.budget, other.budget)
             or is_more(self.expires, other.expires)
         )
+
+    def _takes_fewer_points(self, other: Terms) -> bool:
+        """Whether a customer is taken to be smaller, so that more cells keep a limit."""
+        if other.dominance == WHOLE or not self.customer_points:
+            return False
+        return not other.customer_points or self.customer_points < other.customer_points
 
 
 class Change(NamedTuple):
@@ -149,7 +163,9 @@ def find_terms(policy: Policy, case: Case) -> Terms | None:
         return None
     ends = [end for end in (latest_expiry(rules), policy.expires) if end is not None]
     approvals, budget = join_approvals(rules), smallest_budget(rules)
-    return Terms(rule.minimum, approvals, budget, min(ends, default=None))
+    share = strictest_share(rules)
+    points = policy.customer_points if share < WHOLE else 0
+    return Terms(rule.minimum, approvals, budget, min(ends, default=None), share, points)
 
 
 def find_approvals(policy: Policy, asked: Iterable[Asked], *, classes: Iterable[str]) -> Approvals:
@@ -179,21 +195,24 @@ def _rules(policy: Policy, case: Case) -> list[Rule]:
 def find_minima(policy: Policy, asked: Asked) -> Minima:
     """The fewest customers by class and measure that a request may be told of.
 
-    A customer class is merged where every rule that permits something of it merges.
+    A customer class is merged where every rule that permits something of it merges. Its smallest
+    limit of dominance holds for all its measures: each of them tells of the others.
     """
-    by_class, merged = {}, []
+    by_class, merged, shares = {}, [], {}
     for name in dict.fromkeys((*policy.classes, OTHER_CLASSES)):
-        rules = {
-            measure: decide(
-                policy, Case(measure, asked.resolution, name, asked.role, asked.purpose)
-            )
-            for measure in MEASURES
-        }
+        cases = [
+            Case(measure, asked.resolution, name, asked.role, asked.purpose) for measure in MEASURES
+        ]
+        rules = {case.measure: decide(policy, case) for case in cases}
         deciding = {m: rule for m, rule in rules.items() if rule is not None}
+        share = strictest_share(rule for case in cases for rule in _rules(policy, case))
+        if share < WHOLE:
+            shares[name] = share
         by_class[name] = {measure: rule.minimum for measure, rule in deciding.items()}
         if deciding and all(rule.merge for rule in deciding.values()):
             merged.append(name)
-    return Minima(by_class, Merging(classes=merged, steps=list(policy.merging)))
+    points = policy.customer_points if shares else 0
+    return Minima(by_class, Merging(classes=merged, steps=list(policy.merging)), shares, points)
 
 
 def compare_policies(before: Policy, after: Policy) -> list[Change]:

@@ -18,9 +18,13 @@ the one would silence what is told at the other.
 What a rule permits may end (`expires`), and be told in so many releases of a month (`budget`). A
 rule that expired permits nothing, and goes on to say on what terms others permit the same.
 
-A policy may say no more than the gate enforces. A term that the gate does not know yet, such as
-a limit of dominance, is refused when the policy is read (`policy.unenforced`), so that nobody
-relies on a rule that nothing holds.
+A rule may limit how much of a cell one customer may be (`dominance`). The vault compares the bills
+of a month; what is finer follows its answer. So a policy that limits what is finer limits months
+for billing as well, and previews where it limits those: tariffs that are tried would be questions
+about the largest customer.
+
+A policy says no more than the gate enforces: a term that nobody knows is refused when it is read
+(`policy.term`), so that nobody relies on a rule that nothing holds.
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError
 from gridsecure.messages import MergeStep
 from gridsecure.month_texts import read_moment
-from gridsecure.plans.cells import MEASURES, OTHER_CLASSES
+from gridsecure.plans.cells import BILLS, ENERGY, MEASURES, OTHER_CLASSES, WHOLE
 from gridsecure.plans.merging import OTHERS, find_name
 from gridsecure.plans.purposes import BILLING, PREVIEW, PURPOSES
 from gridsecure.toml_documents import read_document
@@ -51,20 +55,20 @@ Role = Literal["staff", "analyst"]
 RESOLUTIONS: Final[tuple[Resolution, ...]] = ("monthly", "daily", "interval")
 """From the coarsest to the finest."""
 ROLES: Final[tuple[Role, ...]] = ("staff", "analyst")
-UNENFORCED: Final = ("dominance",)
-"""Terms of rules that the gate does not enforce yet."""
 
 FEWEST: Final = 2
 MOST: Final = 1_000_000
 FEWEST_PREVIEWED: Final = 15
 """A cell answers up to 14 questions of previews, which need an unknown more than that."""
+FEWEST_POINTS: Final = 2
+"""Where nobody has several meter points, all count, and no other number says more."""
 HIGHEST_GRADE: Final = 9
 
 _HEAD: Final = (
     "name", "version", "in_force_from", "title", "grades", "class_groups", "sources", "rules",
 )  # fmt: skip
-_MAY_HEAD: Final = ("merging", "expires")
-_MAY_RULE: Final = ("approvals", "standing", "merge", "expires", "budget")
+_MAY_HEAD: Final = ("merging", "expires", "customer_points")
+_MAY_RULE: Final = ("approvals", "standing", "merge", "expires", "budget", "dominance")
 _TERMS: Final = ("measures", "grades", "classes", "roles", "purposes")
 _RULE: Final = ("name", *_TERMS, "minimum", "sources")
 _GROUPED: Final = "grouped"
@@ -87,6 +91,7 @@ class Rule:
         merge: Whether cells of fewer are merged.
         expires: It permits nothing from then on; None is never.
         budget: How many releases of a calendar month may tell what it permits; None is any number.
+        dominance: Largest share of a cell that one customer may have [%]; `WHOLE` is no limit.
     """
 
     name: str
@@ -102,6 +107,7 @@ class Rule:
     merge: bool = False
     expires: datetime | None = None
     budget: int | None = None
+    dominance: int = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +125,9 @@ class Policy:
         merging: The steps by which cells are merged, from the nearest neighbours to the farthest.
         expires: Nothing is released under it from then on; None is never.
         as_of: The moment at which it is asked what it permits; None is before anything expires.
+        customer_points: Most meter points that one customer has, by the utility's books; 0 is any
+            number. The gate knows which meter point counts for its customer, and not whose the
+            others are.
     """
 
     name: str
@@ -133,6 +142,7 @@ class Policy:
     merging: tuple[MergeStep, ...] = ()
     expires: datetime | None = None
     as_of: datetime | None = None
+    customer_points: int = 0
 
     @property
     def digest(self) -> str:
@@ -213,6 +223,11 @@ def is_more(one: EndT | None, other: EndT | None) -> bool:
     return other is not None and (one is None or one > other)
 
 
+def strictest_share(rules: Iterable[Rule]) -> int:
+    """The largest share that one customer may have by all rules that permit it [%]."""
+    return min((rule.dominance for rule in rules), default=WHOLE)
+
+
 class Approvals(NamedTuple):
     """Whose approval is needed.
 
@@ -245,11 +260,11 @@ def parse_policy(text: str) -> Policy:
 
     Raises:
         InputError: It is no TOML or lacks a part (`policy.syntax`); it has a term that nobody knows
-            (`policy.term`), or that the gate does not enforce yet (`policy.unenforced`); a value
-            that a term cannot have (`policy.value`); a higher grade that is permitted more
+            (`policy.term`); a value that a term cannot have (`policy.value`); a higher grade that
+            is permitted more
             (`policy.grades`); steps of merging that do not follow each other, or rules that merge
-            one group at two minima (`policy.merging`); or a rule without a source
-            (`policy.source`).
+            one group at two minima (`policy.merging`); a limit of dominance that nothing compares
+            (`policy.dominance`); or a rule without a source (`policy.source`).
     """
     document = read_document(text, name="policy", refuse=lambda why: _refusal(why, "syntax"))
     _check_keys("The policy", document, wanted=_HEAD, more=_MAY_HEAD)
@@ -274,11 +289,13 @@ def parse_policy(text: str) -> Policy:
         text=text,
         merging=_read_merging(document.get("merging", []), groups=groups),
         expires=_read_expiry(document, "expires"),
+        customer_points=_read_points(document),
     )
     if policy.expires is not None and policy.expires <= policy.in_force_from:
         raise _refusal("The policy expires before it is in force", "value")
     _check_grades(policy)
     _check_merging(policy)
+    _check_dominance(policy)
     return policy
 
 
@@ -293,12 +310,13 @@ def _check_grades(policy: Policy) -> None:
 
 
 def _check_ladder(policy: Policy, measure: str, asked: Mapping[str, str]) -> None:
-    before, approved, below = 0, Approvals(), list[Rule]()
+    before, approved, below, share = 0, Approvals(), list[Rule](), WHOLE
     for grade in range(1, HIGHEST_GRADE + 1):
         rules = policy.find_rules(measure, grade=grade, **asked)
         rule, approvals = strictest(rules), join_approvals(rules)
         minimum = MOST + 1 if rule is None else rule.minimum
-        if minimum < before or (
+        own = 0 if rule is None else strictest_share(rules)
+        if (minimum < before or own > share) or (
             rule is not None
             and (approvals.is_looser_than(approved) or (below and _is_freer(rules, below)))
         ):
@@ -308,7 +326,7 @@ def _check_ladder(policy: Policy, measure: str, asked: Mapping[str, str]) -> Non
                 f"for {asked['group']}, {asked['role']} and {asked['purpose']}",
                 "grades",
             )
-        before, approved, below = minimum, approvals, rules
+        before, approved, below, share = minimum, approvals, rules, own
 
 
 def _is_freer(rules: Sequence[Rule], below: Sequence[Rule]) -> bool:
@@ -340,6 +358,36 @@ def _check_merging(policy: Policy) -> None:
             )
 
 
+def _check_dominance(policy: Policy) -> None:
+    """Refuse a limit that no month's bills would be compared by, and previews that are freer."""
+    grades = policy.grades
+    for group, role, purpose in product(policy.class_groups, ROLES, PURPOSES):
+        billed = policy.find_rules(
+            ENERGY, grade=grades["monthly"], group=group, role="staff", purpose=BILLING
+        )
+        compared = strictest_share(billed)
+        for grade in {grades["daily"], grades["interval"]}:
+            rules = policy.find_rules(ENERGY, grade=grade, group=group, role=role, purpose=purpose)
+            if strictest_share(rules) < compared:
+                raise _refusal(
+                    f"Energy of {group} in days or intervals, for {purpose}, has a limit of "
+                    f"dominance that their months, for {BILLING}, are not compared by",
+                    "dominance",
+                )
+    for group, measure in product(policy.class_groups, MEASURES):
+        billed, previewed = (
+            policy.find_rules(
+                measure, grade=grades["monthly"], group=group, role="staff", purpose=purpose
+            )
+            for purpose in (BILLING, PREVIEW)
+        )
+        if previewed and strictest_share(billed) < strictest_share(previewed):
+            raise _refusal(
+                f"Previews of {measure} of {group} have a looser limit of dominance than bills",
+                "dominance",
+            )
+
+
 def _check_keys(
     where: str,
     table: Mapping[str, Any],
@@ -347,13 +395,6 @@ def _check_keys(
     wanted: tuple[str, ...],
     more: tuple[str, ...] = (),
 ) -> None:
-    later = [name for name in UNENFORCED if name in table]
-    if later:
-        raise InputError(
-            f"{where} has the term {later[0]!r}, which the release gate does not enforce yet.",
-            reason="policy.unenforced",
-            remedy="Take the term out, and see to it in another way: the gate would ignore it.",
-        )
     unknown = sorted(table.keys() - {*wanted, *more})
     if unknown:
         raise _refusal(f"{where} has an unknown term {unknown[0]!r}", "term")
@@ -399,7 +440,29 @@ def _read_rule(
         if BILLING in terms["purposes"]:
             raise _refusal(f"{where}: bills are issued, whatever budget there is", "value")
         terms["budget"] = _read_number(table["budget"], f"{where}: budget", least=1, most=MOST)
-    return Rule(name=name, **terms, minimum=minimum, sources=cited, merge=merge)
+    share = _read_share(table, where, measures=terms["measures"], minimum=minimum)
+    return Rule(name=name, **terms, minimum=minimum, sources=cited, merge=merge, dominance=share)
+
+
+def _read_points(document: Mapping[str, Any]) -> int:
+    if "customer_points" not in document:
+        return 0
+    return _read_number(
+        document["customer_points"], "customer_points", least=FEWEST_POINTS, most=MOST
+    )
+
+
+def _read_share(
+    table: Mapping[str, Any], where: str, *, measures: frozenset[str], minimum: int
+) -> int:
+    if "dominance" not in table:
+        return WHOLE
+    share = _read_number(table["dominance"], f"{where}: dominance", least=1, most=WHOLE - 1)
+    if measures == {BILLS}:
+        raise _refusal(f"{where}: dominance is of energy and money, and it has neither", "value")
+    if share * minimum < WHOLE:
+        raise _refusal(f"{where}: one of {minimum} customers has more than {share} %", "value")
+    return share
 
 
 def _read_choice(given: object, where: str, known: Any) -> frozenset[Any]:

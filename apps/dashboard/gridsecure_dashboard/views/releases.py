@@ -116,6 +116,8 @@ def _value(cell: ReleasedCell, *, release: Release) -> str:
     if cell.value is None:
         if cell.is_small:
             return say("state_suppressed")
+        if cell.is_dominated:
+            return say("above_share", limit=cell.limit)
         return say("state_protected" if release.values_shown else "state_withheld")
     if cell.measure == "energy_wh":
         return figures.decimal(energy_kwh(cell.value), places=3)

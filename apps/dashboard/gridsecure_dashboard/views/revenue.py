@@ -10,6 +10,7 @@ import streamlit as st
 
 from gridsecure.analyst.releases import BILL, Release
 from gridsecure.analyst.reports import (
+    DOMINATED,
     PROTECTED,
     RELEASED,
     SUPPRESSED,
@@ -113,6 +114,7 @@ def _cells(table: pd.DataFrame, release: Release) -> None:
         RELEASED: say("state_released"),
         SUPPRESSED: say("fewer_than", minimum=release.largest_minimum),
         PROTECTED: say("state_protected"),
+        DOMINATED: say("state_dominated"),
         WITHHELD: say("state_withheld"),
     }
     shown = table.assign(note=[hidden[state] for state in table["state"]])

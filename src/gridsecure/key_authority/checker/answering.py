@@ -40,7 +40,7 @@ from gridsecure.key_authority.checker.approvals import gather_approvals
 from gridsecure.key_authority.checker.bill_versions import BillVersion, make_version
 from gridsecure.key_authority.checker.budgets import check_budget
 from gridsecure.key_authority.checker.closings import check_closing
-from gridsecure.key_authority.checker.counted_places import CountedPlaces
+from gridsecure.key_authority.checker.counted_places import CountedPlaces, name_limits
 from gridsecure.key_authority.checker.grants import bind_grant, check_purpose
 from gridsecure.key_authority.checker.held_policies import check_in_force
 from gridsecure.key_authority.checker.key_sets import key_ring
@@ -54,6 +54,7 @@ from gridsecure.key_authority.checker.told_cells import (
     Prepared,
     prepare_bills,
     prepare_load_curve,
+    settle_dominance,
 )
 from gridsecure.key_authority.checker.vault_orders import (
     BillOrder,
@@ -323,7 +324,7 @@ def _granted(
         else:
             prepared = prepare_load_curve(zone, group[0], minima=own, before=prepared, at=now)
             more = order_totals(zone, group[0], approved, view=view, prepared=prepared)
-        cells += counted.refer(more, prepared)
+        cells += counted.refer(name_limits(more, prepared), prepared)
         givings.append(prepared.giving)
         digests += [out.entry.digest for part in group for out in part.outputs.values()]
     return Granted(
@@ -361,7 +362,7 @@ def _bill(
     prepared = prepare_bills(zone, group, tariffs=tariffs, minima=minima, at=at)
     order = BillOrder(tariffs, prepared, approved)
     cells, statements = order_bills(zone, group, order, at=at)
-    return prepared, cells, statements
+    return settle_dominance(prepared, cells), cells, statements
 
 
 def _allowed(

@@ -12,10 +12,20 @@ from typing import TypeVar
 
 from gridsecure.errors import GridSecureError
 from gridsecure.key_authority.checker.told_cells import Prepared
-from gridsecure.messages import CellTotal, CountedPlace, OwnCount, PreviewCell
+from gridsecure.messages import DOMINANCE, CellTotal, CountedPlace, OwnCount, PreviewCell
 from gridsecure.plans.cells import Crowd, Place
 
 _CellT = TypeVar("_CellT", CellTotal, PreviewCell)
+
+
+def name_limits(cells: Iterable[CellTotal], prepared: Prepared) -> list[CellTotal]:
+    """The cells, those said so that are withheld for the policy's limit of dominance alone."""
+    return [
+        cell.model_copy(update={"withheld_by": DOMINANCE})
+        if (cell.zone, cell.customer_class) in prepared.limited
+        else cell
+        for cell in cells
+    ]
 
 
 class CountedPlaces:

@@ -13,8 +13,11 @@ lock another one out, and of two at once about the same upload one is certified.
    customers than policy says (`cells.may_tell`); else it is withheld, and the rest is released.
    A sealed day counts in its month. Where days and the month are told of, those whose readings
    changed in between are one more set: the month less its days is about them.
+4. Where policy limits how much of a cell one customer is, the vault compares the month's bills of
+   it. What is finer is told only of sets that are put together of those that kept the limit.
 
-All three look at membership and never at values, so a refusal says nothing about a reading.
+Rules 1 to 3 look at membership and never at values, so a refusal says nothing about a reading. The
+fourth says of a cell whether one customer is above the limit, once for each bill.
 
 Two things are written before anything is decrypted, and never given back. Which transcript a
 blinding seed belongs to: the vault sees what it decrypts, also of a request that fails later, and
@@ -50,7 +53,10 @@ from gridsecure.key_authority.checker.tables import (
 from gridsecure.key_authority.checker.verification import CORRECTS_PREFIX, SEED_PREFIX, Proven
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import (
+    ALL_MEASURES,
+    WHOLE,
     CellSets,
+    Dominance,
     Member,
     Members,
     Place,
@@ -61,6 +67,7 @@ from gridsecure.plans.cells import (
     roster_places,
 )
 from gridsecure.plans.execution import RosterData
+from gridsecure.plans.merging import Merged
 from gridsecure.plans.sealed_days import is_sealed_day
 from gridsecure.store.rows import find_many, keep
 
@@ -109,10 +116,12 @@ class Basis:
     Args:
         by_day: Of sealed days, and not of what the month was billed by.
         changed: By cell, those whose readings of the month differ from what was sealed.
+        is_compared: Of whole months, in which the vault compares the customers of a cell.
     """
 
     by_day: bool = False
     changed: Mapping[Place, Members] = field(default_factory=dict)
+    is_compared: bool = True
 
     @classmethod
     def of(cls, datas: Iterable[RosterData]) -> Basis:
@@ -216,26 +225,37 @@ def find_withheld_cells(
     wanted: Mapping[Place, CellSets],
     *,
     period: Period,
-    minima: Mapping[Place, Mapping[str, int]],
+    merged: Merged,
     basis: Basis = OF_MONTH,
 ) -> dict[Place, frozenset[str]]:
     """The measures of each cell of which nothing may be told; cells that are not here have all.
 
     Where cells hang together over what was told before, they are looked at in the order of their
-    names, each beside those that came before it.
+    names, each beside those that came before it. If one of them has a limit of dominance that the
+    vault is still to compare, none is told: who is above it in one would show beside another.
 
     Args:
-        minima: What policy permits of each cell, by measure.
+        merged: What policy permits of each cell.
         basis: What its figures would be of.
     """
     cells = {place: sets.cell for place, sets in wanted.items()}
     found: dict[Place, frozenset[str]] = {}
     for company in _compare(session, period, basis, cells):
         beside: list[ToldSet] = []
+        limited = [place for place in company.places if place in merged.limits]
+        if limited and basis.is_compared and len(company.places) > 1:
+            found |= dict.fromkeys(company.places, ALL_MEASURES)
+            continue
         for place in sorted(company.places):
-            sets, fewest = wanted[place], minima[place]
-            withheld = sets.list_withheld(minima=fewest, told=company.told, beside=beside)
-            beside += sets.list_told(withheld, minima=fewest)
+            sets, fewest = wanted[place], merged.minima[place]
+            limit = merged.limits.get(place, WHOLE)
+            withheld = sets.list_withheld(
+                minima=fewest,
+                told=company.told,
+                beside=beside,
+                dominance=Dominance(limit, basis.is_compared),
+            )
+            beside += sets.list_told(withheld, minima=fewest, limit=limit)
             found[place] = withheld
     return {place: withheld for place, withheld in found.items() if withheld}
 
@@ -256,7 +276,7 @@ def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) ->
     }
     for company in _compare(session, giving.period, giving.basis, cells):
         wanted = [one for place in company.places for one in giving.told[place]]
-        if not may_tell(wanted, told=company.told):
+        if not may_tell(wanted, told=company.told, is_compared=giving.basis.is_compared):
             raise GridSecureError(
                 "Another release of these cells was certified in the meantime.",
                 reason="release.meanwhile",
@@ -376,7 +396,10 @@ def _told(session: Session, period: Period) -> list[tuple[str, ToldSet]]:
         # One text for each owner, however many members it has.
         members[told_set].append(Member(name, owners.setdefault(owner, owner), counts))
     return [
-        (row.kind, ToldSet(frozenset(members.pop(row.name, ())), row.minimum))
+        (
+            row.kind,
+            ToldSet(frozenset(members.pop(row.name, ())), row.minimum, row.largest_share),
+        )
         for row in session.exec(select(ToldSetRow).where(*of_period))
     ]
 
@@ -396,11 +419,14 @@ def _keep_set(
     said = [period.text, text] if kind == "month" else [period.text, text, kind]
     if kind != "changed" and minimum != _FIRST_MINIMUM:
         said.append(str(minimum))
+    if told.limit != WHOLE:
+        said.append(f"{told.limit} %")
     name = sm3_hex(json.dumps(said).encode())
     told_set = ToldSetRow(
         name=name,
         kind=kind,
         minimum=minimum,
+        largest_share=told.limit,
         domain=period.domain,
         start_at=period.start_at,
         end_at=period.end_at,

@@ -134,6 +134,8 @@ def order_corrections(
         withheld=list_withheld(terms.prepared.withheld),
         approved=terms.approved,
         merging=terms.prepared.minima.merging,
+        dominance=dict(terms.prepared.minima.dominance),
+        customer_points=terms.prepared.minima.customer_points,
     )
     files = (out.data for pair in pairs for _, outputs in pair for out in outputs.values())
     return order, files

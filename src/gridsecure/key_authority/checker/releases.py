@@ -138,6 +138,7 @@ def rules_of(
         "subject": approved.subject,
         "approvals": list(approved.grounds),
         "merging": {name: own.merging for name, own in minima.items()},
+        "dominance": {name: dict(own.dominance) for name, own in minima.items() if own.dominance},
     }
 
 

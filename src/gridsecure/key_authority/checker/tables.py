@@ -14,6 +14,7 @@ from sqlalchemy import ForeignKey, Index, UniqueConstraint, false
 from sqlalchemy.orm import registry
 from sqlmodel import AutoString, Field, SQLModel
 
+from gridsecure.plans.cells import WHOLE
 from gridsecure.released_values import SignedCertificate
 from gridsecure.store.held_policies import HeldPolicyRow
 from gridsecure.store.rows import Kept, Moment, SignedKept
@@ -307,6 +308,7 @@ class ToldSetRow(Kept, Row, table=True):
             nothing was: its readings were others when the month was billed than when days were
             sealed.
         minimum: Fewest customers that it may be about, as policy said then.
+        largest_share: No customer had more of its month [%]; 100 where nothing was compared.
     """
 
     __tablename__ = "told_set"
@@ -315,6 +317,7 @@ class ToldSetRow(Kept, Row, table=True):
 
     name: str = Field(primary_key=True)
     minimum: int = Field(sa_column_kwargs={"server_default": "15"})
+    largest_share: int = Field(default=WHOLE, sa_column_kwargs={"server_default": "100"})
     kind: Literal["month", "day", "changed"] = Field(
         default="month", sa_type=AutoString, sa_column_kwargs={"server_default": "month"}
     )
@@ -410,5 +413,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0013"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0014"
 )

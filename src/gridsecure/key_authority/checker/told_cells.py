@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from typing import NamedTuple
 
 from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection
@@ -28,11 +30,12 @@ from gridsecure.key_authority.checker.verification import LOAD_CURVE_PREFIX, Pro
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.compared_bills import list_corrected_rows
 from gridsecure.key_authority.control_totals import billed_rows
-from gridsecure.messages import RosterManifest
+from gridsecure.messages import CellTotal, RosterManifest
 from gridsecure.plans.cells import (
     ALL_MEASURES,
     ENERGY,
     NO_MEASURES,
+    WHOLE,
     CellSets,
     Crowd,
     Member,
@@ -60,6 +63,7 @@ class Prepared:
         counted: The zones and classes that it is about, by what was counted of them.
         merged: The cells that they make.
         datas: The uploads that were looked at, told of or not.
+        limited: The cells that are withheld for the policy's limit of dominance alone.
     """
 
     giving: Giving
@@ -68,6 +72,7 @@ class Prepared:
     counted: Mapping[Place, Crowd]
     merged: Merged
     datas: tuple[RosterData, ...] = ()
+    limited: frozenset[Place] = frozenset()
 
 
 def prepare_bills(
@@ -100,10 +105,33 @@ def prepare_bills(
         ),
         into=merged.into,
     )
-    withheld, told = _looked_at(zone, parts, sets, merged=merged, at=at)
+    basis = _basis(parts)
+    looked = _looked_at(zone, parts, sets, merged=merged, basis=basis, at=at)
     claims = {name: part.digest for part in parts for name in part.claims}
-    giving = Giving(claims, _datas(parts), _period(parts), told, _basis(parts))
-    return Prepared(giving, withheld, minima, crowds, merged)
+    told = _told(sets, looked.withheld, merged=merged)
+    giving = Giving(claims, _datas(parts), _period(parts), told, basis)
+    return Prepared(giving, looked.withheld, minima, crowds, merged, limited=looked.limited)
+
+
+def settle_dominance(prepared: Prepared, cells: Iterable[CellTotal]) -> Prepared:
+    """What bills tell of once the vault has compared the customers of each cell.
+
+    Of a cell of which it withheld energy the ledger keeps nothing, so that no set is ever thought
+    to have kept the limit; of one of which it withheld money alone, the cell without its parts.
+
+    Args:
+        cells: As the vault answered.
+    """
+    above: dict[Place, set[str]] = defaultdict(set)
+    for cell in cells:
+        if cell.withheld_by:
+            above[cell.zone, cell.customer_class].add(cell.measure)
+    told = dict(prepared.giving.told)
+    for place, measures in above.items():
+        sets = told.pop(place, ())
+        if sets and ENERGY not in measures:
+            told[place] = sets[:1]
+    return replace(prepared, giving=replace(prepared.giving, told=told))
 
 
 def prepare_load_curve(
@@ -145,17 +173,19 @@ def _look_at_curves(zone: AuthorityZone, part: Proven, *, minima: Minima, at: da
     sets = cell_sets(
         ((place, member, None) for place, member in _seated(part.rosters)), into=merged.into
     )
-    withheld, told = _looked_at(zone, [part], sets, merged=merged, at=at)
+    basis = replace(_basis([part]), is_compared=False)
+    looked = _looked_at(zone, [part], sets, merged=merged, basis=basis, at=at)
     thin = _thin_cells(part.datas, merged=merged)
-    withheld = {**withheld, **dict.fromkeys(thin & sets.keys(), ALL_MEASURES)}
-    told = {place: some for place, some in told.items() if place not in thin}
+    withheld = {**looked.withheld, **dict.fromkeys(thin & sets.keys(), ALL_MEASURES)}
+    told = _told(sets, withheld, merged=merged)
     given = {
         digest: data
         for digest, data in _datas([part]).items()
         if not told.keys().isdisjoint(merged.into[p] for p in roster_places(data.roster))
     }
-    giving = Giving({}, given, _period([part]), told, _basis([part]))
-    return Prepared(giving, withheld, minima, crowds, merged, part.datas)
+    giving = Giving({}, given, _period([part]), told, basis)
+    limited = looked.limited - thin
+    return Prepared(giving, withheld, minima, crowds, merged, part.datas, limited)
 
 
 def _merge(parts: Sequence[Proven], *, minima: Minima) -> tuple[dict[Place, Crowd], Merged]:
@@ -197,6 +227,8 @@ def prepare_corrections(
     """Look at corrections: differences over the corrected members of each cell.
 
     What they correct is bound to them, so that no other is ever previewed or released beside them.
+    Of cells with a limit of dominance nothing is told: one customer may be above it in the new
+    bills of a cell, which the bills before and the difference give, and nobody compares those.
 
     Raises:
         ReleaseRefusedError, StorageError: As `prepare_bills`.
@@ -222,8 +254,9 @@ def prepare_corrections(
     with read_session(zone.engine) as session:
         check_claims(session, proofs)
         withheld = find_withheld_cells(
-            session, sets, period=_period(proofs), minima=merged.minima, basis=basis
+            session, sets, period=_period(proofs), merged=merged, basis=basis
         )
+    withheld |= dict.fromkeys(merged.limits, ALL_MEASURES)
     with write_session(zone.engine) as session:
         bind(session, proofs, at=at)
     claims = {name: part.digest for part in proofs for name in part.claims}
@@ -232,30 +265,49 @@ def prepare_corrections(
     return Prepared(giving, withheld, minima, crowds, merged)
 
 
+class _Looked(NamedTuple):
+    """What is withheld, and of that the cells withheld for a limit of dominance alone."""
+
+    withheld: dict[Place, frozenset[str]]
+    limited: frozenset[Place]
+
+
 def _looked_at(
     zone: AuthorityZone,
     parts: Sequence[Proven],
     sets: Mapping[Place, CellSets],
     *,
     merged: Merged,
+    basis: Basis,
     at: datetime,
-) -> tuple[Withheld, dict[Place, tuple[ToldSet, ...]]]:
+) -> _Looked:
     with read_session(zone.engine) as session:
         check_claims(session, parts)
         check_overlap(session, _datas(parts))
-        withheld = find_withheld_cells(
-            session, sets, period=_period(parts), minima=merged.minima, basis=_basis(parts)
-        )
+        find = partial(find_withheld_cells, session, sets, period=_period(parts), basis=basis)
+        withheld = find(merged=merged)
+        limited = frozenset[Place]()
+        if any(withheld.get(place) == ALL_MEASURES for place in merged.limits):
+            freely = find(merged=replace(merged, limits={}))
+            limited = frozenset(
+                place
+                for place in merged.limits
+                if withheld.get(place) == ALL_MEASURES != freely.get(place)
+            )
     with write_session(zone.engine) as session:
         bind(session, parts, at=at)
-    return withheld, _told(sets, withheld, merged=merged)
+    return _Looked(withheld, limited)
 
 
 def _told(
     sets: Mapping[Place, CellSets], withheld: Withheld, *, merged: Merged
 ) -> dict[Place, tuple[ToldSet, ...]]:
     told = {
-        place: cell.list_told(withheld.get(place, NO_MEASURES), minima=merged.minima[place])
+        place: cell.list_told(
+            withheld.get(place, NO_MEASURES),
+            minima=merged.minima[place],
+            limit=merged.limits.get(place, WHOLE),
+        )
         for place, cell in sets.items()
     }
     return {place: found for place, found in told.items() if found}

@@ -60,6 +60,8 @@ def order_totals(
         minima=prepared.minima.as_message(),
         withheld=list_withheld(prepared.withheld),
         merging=prepared.minima.merging,
+        dominance=dict(prepared.minima.dominance),
+        customer_points=prepared.minima.customer_points,
         approved=approved,
     )
     files = chain(texts(), (output.data for own in outputs.values() for output in own))
@@ -110,6 +112,8 @@ def order_bills(
         minima=terms.prepared.minima.as_message(),
         withheld=list_withheld(terms.prepared.withheld),
         merging=terms.prepared.minima.merging,
+        dominance=dict(terms.prepared.minima.dominance),
+        customer_points=terms.prepared.minima.customer_points,
         approved=terms.approved,
     )
     files = (
