@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridsecure.billing.readings import start_us
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.formats import read_readings
 from gridsecure.gateway.ingestion.plain_lines import read_plain_lines
 from gridsecure.gateway.ingestion.sources import Source
+from gridsecure.gateway.meanings import Stamps
+from gridsecure.gateway.value_kinds import WrittenTimes
 
 ZONE = "Asia/Shanghai"
 HEADER = b"meter_point_id,start,kwh\n"
@@ -37,9 +40,13 @@ def read_plainly(data: bytes, source: Source) -> pd.DataFrame | None:
 
 
 def read_generally(data: bytes, source: Source) -> pd.DataFrame:
-    return read_readings(
+    readings = read_readings(
         data, timezone=source.timezone, interval=source.interval, meaning=source.meaning
     ).readings
+    times = WrittenTimes(Stamps.START, source.timezone)
+    times.add(start_us(readings), readings["minutes"].to_numpy())
+    times.check()
+    return readings
 
 
 line = st.tuples(

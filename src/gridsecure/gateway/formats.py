@@ -133,6 +133,7 @@ class ReadingsFile:
         passed_over: How many values it holds beside that are not billed, by the names of
             `gateway.passed_over`.
         system: One of `SYSTEM_NAMES`, where its content shows it.
+        says_stamps: Whether a column of it says what its times are.
     """
 
     readings: pd.DataFrame
@@ -146,6 +147,7 @@ class ReadingsFile:
     placed: frozenset[str] = frozenset()
     passed_over: Mapping[str, int] = field(default_factory=dict)
     system: str = ""
+    says_stamps: bool = False
 
 
 def read_readings(
@@ -388,6 +390,7 @@ def _read_channel(
         is_counted=layout == "registers" and "ratio" not in table.columns,
         passed_over=found.passed_over,
         system=found.system,
+        says_stamps="stamps" in table.columns,
     )
 
 

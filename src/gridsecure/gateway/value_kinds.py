@@ -9,7 +9,8 @@ name of a start, both make a table that reads well and a bill that is wrong. Bot
   starts begin with the midnight and never reach the last.
 
 Such a file is refused until it is said what is meant: by the columns `values` and `stamps`, or by
-options of the command that reads it. The choice is public and changes no number by guess.
+options of the command that reads it. The choice is public and changes no number by guess. What a
+source declared once is held against each of its batches (`WrittenTimes`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.readings import (
+    MINUTE_US,
     ReadingProblem,
     neighbour_steps,
     register_columns,
@@ -240,6 +242,75 @@ def refuse_ends(starts: pd.DatetimeIndex, *, last_hour: bool) -> None:
         " are starts, let it hold start. `gridsecure bill --stamps end` and `--stamps start` say"
         " the same.",
     )
+
+
+class WrittenTimes:
+    """The times of a body so far, for whether they contradict what its source declared of them.
+
+    Times of whole days say what they are: starts begin with a midnight and end a step before one,
+    ends begin a step after a midnight and end with one. Anything else contradicts nothing.
+    """
+
+    def __init__(self, stamps: Stamps, timezone: str) -> None:
+        """Nothing seen yet.
+
+        Args:
+            stamps: What the source declared.
+            timezone: Its local time, whose midnights count.
+        """
+        self._stamps, self._timezone = stamps, timezone
+        self._seen = np.empty(0, dtype=np.int64)
+        self._step = 0
+
+    def add(self, starts: NDArray[np.int64], minutes: NDArray[np.int64]) -> None:
+        """Look at some readings of which the body does not say what their times are.
+
+        Args:
+            starts: By what was declared [µs since 1970-01-01 UTC].
+            minutes: Length of each interval; 0 where it is unknown.
+        """
+        known = minutes > 0
+        if not known.any():
+            return
+        lengths = minutes[known] * MINUTE_US
+        written = starts[known] + (lengths if self._stamps is Stamps.END else 0)
+        self._step = max(self._step, int(lengths.max()))
+        self._seen = np.union1d(self._seen, pd.unique(written))
+
+    def check(self) -> None:
+        """Refuse times of whole days that are the others.
+
+        Raises:
+            InvalidReadingsError: `readings.stamps`.
+        """
+        day = _DAY // pd.Timedelta(microseconds=1)
+        if not len(self._seen) or self._step >= day:
+            return  # intervals of a day begin and end with a midnight
+        first, last = int(self._seen[0]), int(self._seen[-1])
+        # As starts: from a midnight, to a step before one. As ends: both a step later.
+        step = 0 if self._stamps is Stamps.END else self._step
+        is_long = last - first >= day - self._step
+        is_dense = len(self._seen) > (last - first) / (_SPARSE // pd.Timedelta(microseconds=1))
+        edges = (first - step, last + self._step - step)
+        if not (is_long and is_dense and all(map(self._is_midnight, edges))):
+            return
+        other = Stamps.START if self._stamps is Stamps.END else Stamps.END
+        written = [self._local(moment).strftime("%H:%M") for moment in (first, last)]
+        raise InvalidReadingsError(
+            f"The times of the batch (whole days from {written[0]} to {written[1]}) look like the"
+            f" {other.value}s of intervals, and the source declared {self._stamps.value}s.",
+            reason="readings.stamps",
+            remedy=f"Have an operator declare {other.value}s of the source. If they are"
+            f" {self._stamps.value}s, say so in the batch: a column stamps that holds"
+            f" {self._stamps.value} on every line.",
+        )
+
+    def _is_midnight(self, moment: int) -> bool:
+        local = self._local(moment)
+        return local == local.normalize()
+
+    def _local(self, moment: int) -> pd.Timestamp:
+        return pd.Timestamp(moment, unit="us", tz="UTC").tz_convert(self._timezone)
 
 
 def move_to_starts(readings: pd.DataFrame, *, interval: pd.Timedelta) -> pd.DataFrame:

@@ -16,10 +16,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from gridsecure.billing.readings import ReadingProblem
+from gridsecure.billing.readings import ReadingProblem, start_us
 from gridsecure.billing.registers import REGISTER
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.foreign_files import is_meter_readings, refuse_foreign_json
@@ -45,6 +46,7 @@ from gridsecure.gateway.ingestion.stored_readings import COUNTED
 from gridsecure.gateway.ingestion.unfolding import UnfoldedBody
 from gridsecure.gateway.meanings import Meaning, Stamps, Values
 from gridsecure.gateway.table_text import MAX_READINGS, check_reading_count
+from gridsecure.gateway.value_kinds import WrittenTimes
 
 WHOLE_BYTES: Final = 64 << 20
 """A body of more text is read piece by piece, if pieces of it can be read by themselves."""
@@ -73,16 +75,23 @@ def read_body(
 
     Raises:
         InvalidReadingsError: It cannot be taken in as a whole, whatever was given out before; as
-            `read_readings` says, or it is no table (`readings.body`).
+            `read_readings` says, or it is no table (`readings.body`), or times of whole days are
+            not what the source declared (`readings.stamps`).
     """
     with body.open() as file:
         is_parquet = file.read(4) == PARQUET
     aside = Counter[str]() if passed_over is None else passed_over
     found = _read_parquet(body, source) if is_parquet else _read_text(body, source)
+    declared = source.meaning.stamps
+    times = None if declared is None else WrittenTimes(declared, source.timezone)
     for file in found:
         aside.update(file.passed_over)
         readings = file.readings
+        if times is not None and file.layout == "long" and not (file.system or file.says_stamps):
+            times.add(start_us(readings), readings["minutes"].to_numpy(np.int64))
         yield readings.assign(start=readings["start"].dt.tz_convert(timezone))
+    if times is not None:
+        times.check()
 
 
 def _read_text(body: SpooledBody, source: Source) -> Iterator[ReadingsFile]:

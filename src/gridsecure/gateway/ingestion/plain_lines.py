@@ -23,7 +23,8 @@ from gridsecure.billing.interval_lengths import tell_lengths
 from gridsecure.billing.readings import moment_us
 from gridsecure.gateway.ingestion.batch_rules import ReadingColumns
 from gridsecure.gateway.ingestion.sources import Source
-from gridsecure.gateway.value_kinds import refuse_rising
+from gridsecure.gateway.meanings import Stamps
+from gridsecure.gateway.value_kinds import WrittenTimes, refuse_rising
 from gridsecure.month_texts import is_in_years
 
 MOST_BYTES: Final = 64 << 10
@@ -63,7 +64,7 @@ def read_plain_lines(data: bytes, source: Source) -> PlainReadings | None:
 
     Raises:
         InvalidReadingsError: As `formats.read_readings` (`readings.cumulative`,
-            `readings.interval`).
+            `readings.interval`), or as `WrittenTimes`.
     """
     # What a source declared of zone and formats is held against its bodies by the other reader.
     is_open = source.stamps == "start" and not source.declares_zone and not source.formats
@@ -97,13 +98,17 @@ def _columns(
         moments = pd.DatetimeIndex(starts.astype("datetime64[us]"), tz="UTC")
         return moments.tz_convert(source.timezone).tz_localize(None).asi8
 
+    minutes = tell_lengths(meters, starts, local=local, known=source.interval)
+    times = WrittenTimes(Stamps.START, source.timezone)
+    times.add(starts, minutes)
+    times.check()
     return ReadingColumns(
         names=names,
         meters=meters,
         flags=_ACTUAL,
         qualities=np.zeros(len(ids), dtype=np.int64),
         starts=starts,
-        minutes=tell_lengths(meters, starts, local=local, known=source.interval),
+        minutes=minutes,
     )
 
 
