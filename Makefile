@@ -92,6 +92,16 @@ OPENFHE_PYTHON ?= python3.10 python3.12 $(wildcard $(HOME)/.pyenv/versions/3.1[0
 .PHONY: openfhe
 openfhe: .venv/.openfhe ## Install OpenFHE, which checks our plans, beside a Python that it imports on.
 
+# Pure Python, and not part of the lock: whoever installs it has our logs checked by it as well.
+.venv/.log-peer: .venv/.created requirements/log-peer.txt
+	@rm -rf .venv/log-peer
+	@$(PIP) install --quiet --only-binary :all: --require-hashes --no-deps \
+		--target .venv/log-peer -r requirements/log-peer.txt
+	@touch $@
+
+.PHONY: log-peer
+log-peer: .venv/.log-peer ## Install proofbundle, which checks our logs in the tests.
+
 .PHONY: dev
 dev: .venv/.dev ## Install everything needed to work on GridSecure.
 
@@ -192,6 +202,7 @@ check: openfhe lint data-check test-gate docs ## The whole gate: all examples an
 lock: .venv/.dev ## Resolve the locks anew from pyproject.toml.
 	$(UV_COMPILE) --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
 	$(subst 3.11,3.10,$(UV_COMPILE)) --upgrade requirements/openfhe.in -o requirements/openfhe.txt
+	$(UV_COMPILE) --upgrade --no-deps requirements/log-peer.in -o requirements/log-peer.txt
 	$(UV_COMPILE) --upgrade --extra dask --extra dev --extra peer --extra postgres pyproject.toml \
 		requirements/build.in --constraints requirements/runtime.txt -o requirements/dev.txt
 

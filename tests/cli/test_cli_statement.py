@@ -125,3 +125,15 @@ def test_nothing_half_written_stays_when_a_file_cannot_take_its_place(tmp_path: 
 def test_statements_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     assert run("--bill", PLAIN, "--output", tmp_path).exit_code == 0
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_receipt_that_is_none_leaves_no_file_behind(tmp_path: Path) -> None:
+    document = json.loads(PLAIN.read_text(encoding="utf-8"))
+    for meter in document["meters"].values():
+        meter["periods"][0]["receipt"] = {"commitment": "none"}
+    bill, folder = tmp_path / "bills.json", tmp_path / "statements"
+    bill.write_text(json.dumps(document))
+    result = run("--bill", bill, "--output", folder)
+    assert result.exit_code == 1
+    assert "statement.receipt" in result.stderr
+    assert not folder.exists()
