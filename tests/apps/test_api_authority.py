@@ -204,7 +204,8 @@ def test_one_round_at_a_time(world: SimpleNamespace) -> None:
 def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
     """Nothing anybody sends can be decrypted: the service reads few bodies.
 
-    Officers and custodians send signed messages of their own. An analyst's query is one short text,
+    Officers and custodians send signed messages of their own, and a policy's text with officers'
+    signatures. An analyst's query is one short text,
     which is compared with the grant it came with. A gateway's request for a key set is two signed
     messages that name a domain and a parameter set.
     """
@@ -224,7 +225,11 @@ def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
         (shape,) = bodies[name]["content"].values()
         assert shape["schema"] == {"$ref": "#/components/schemas/Signed"}
     purpose = {("post", "/vault/challenges")}
-    assert set(bodies) - signed - purpose == {("post", "/query-results"), ("post", "/key-sets")}
+    policy = {("put", "/policy")}
+    (shape,) = bodies["put", "/policy"]["content"].values()
+    assert shape["schema"] == {"$ref": "#/components/schemas/SignedPolicy"}
+    rest = {("post", "/query-results"), ("post", "/key-sets")}
+    assert set(bodies) - signed - purpose - policy == rest
     (content,) = bodies["post", "/query-results"]["content"].items()
     assert content[0] == "application/json"
     schema = pages["components"]["schemas"][content[1]["schema"]["$ref"].rpartition("/")[2]]
