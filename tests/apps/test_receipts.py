@@ -140,7 +140,7 @@ def test_another_body_is_not_the_one_that_was_taken_in(sources):
     receipt = sent(sources, rows(9))
     with pytest.raises(AuthenticityError) as refused:
         sender(sources).verify(receipt.batch_id, rows(12))
-    assert refused.value.reason == "source.receipt"
+    assert refused.value.reason == "source.other-file"
 
 
 def test_a_receipt_of_an_earlier_release_signs_the_counts_of_its_list(sources):

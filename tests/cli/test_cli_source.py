@@ -67,7 +67,7 @@ def test_a_source_is_registered_sends_and_is_listed(desk):
     assert "1 wait for the bills of their month" in checked.output
     assert "1 of these are of meter points without a contract" in checked.output
     other = run("verify", "headend", "day", str(folder / "source.key"), *given)
-    assert (other.exit_code, "source.receipt" in other.output) == (1, True)
+    assert (other.exit_code, "source.other-file" in other.output) == (1, True)
     refused = run(*sent, "--sequence", "4", "--batch", "day")
     assert (refused.exit_code, "conflict.batch" in refused.output) == (1, True)
 

@@ -196,13 +196,17 @@ class Sender:
         Raises:
             NotFoundError: It was never taken in (`not-found.batch`).
             InputError: The file cannot be read (`source.file`).
-            AuthenticityError: The receipt is not the gateway's, or of another body
-                (`source.receipt`); or the list is another one (`source.rejected-list`).
+            AuthenticityError: The receipt is not the gateway's (`source.receipt`), or of another
+                body (`source.other-file`); or the list is another one (`source.rejected-list`).
             GridSecureError: The gateway cannot be reached or refused.
         """
         became = self.find(batch_id)
         if readings is not None and became.receipt.body_digest != _digest(readings):
-            raise _not_its_receipt()
+            raise AuthenticityError(
+                "The gateway signed this batch's receipt, and it is of another file.",
+                reason="source.other-file",
+                remedy="Name the file that was sent as this batch, byte for byte.",
+            )
         for _ in self.rejected(batch_id):
             pass
         return became
