@@ -67,6 +67,7 @@ COUNTS = {
     "upload": 3,
     "upload_counter": 1,
     "upload_sequence": 3,
+    "usage": 0,
 }
 
 

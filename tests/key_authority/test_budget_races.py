@@ -24,7 +24,7 @@ APART = cut(
     "gridsecure.key_authority.checker.shadows:_spend",
     "    with write_session(zone.engine) as session:\n        _check_questions(",
     "    with read_session(zone.engine) as session:\n"
-    "        _check_questions(zone, session, name, places, questions, period=period)\n"
+    "        _check_questions(zone, session, asked)\n"
     "    zone.tell('looked')\n"
     "    with write_session(zone.engine) as session:\n        (lambda *_, **__: None)(",
 )
@@ -38,7 +38,9 @@ def ask(url: str, name: str, *, is_apart: bool, parent: Connection) -> None:
         parent.send("ready")
         parent.recv()
         try:
-            shadows._spend(zone, name, {("futian", "household")}, 1, period=PERIOD)
+            asked = shadows._ask(name, {("futian", "household")}, 1, period=PERIOD)
+            request = SimpleNamespace(request_id=name, requested_by="clerk")
+            shadows._spend(zone, request, asked, at=JULY.end)
         except GridSecureError as refused:
             parent.send(refused.reason)
         else:

@@ -258,7 +258,7 @@ def test_a_cell_answers_so_many_questions_and_no_more(
         "shadow.questions",
         cut(
             "gridsecure.key_authority.checker.shadows:preview_shadow",
-            "_spend(zone, request.request_id, places, questions, period=prepared.giving.period)",
+            "_spend(zone, request, asked_of, at=clock())",
             "pass",
         ),
     ),

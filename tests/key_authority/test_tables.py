@@ -61,6 +61,7 @@ COUNTS = {
     "seed": 31,
     "told_member": 0,
     "told_set": 0,
+    "usage": 0,
 }
 
 

@@ -138,6 +138,8 @@ def fill_authority(engine: Engine, size: Size, grid: GridSimulator) -> None:
         more = {"corrects": None, "start": start, "end": end, "slots": 4096, "corrected": 4096}
         version = chain | of | made | more
         fill(to, tables.BillVersionRow, n, **version, release_id=release, at=AT)
+        used = {"month": "2025-01", "party": name("party", n), "measure": "releases", "amount": 1}
+        fill(to, tables.UsageRow, n, **used)
         fill(to, tables.CohortRow, n, upload=name("upload", n), **period)
         granted = {"request_id": name("asked", n), "token": name("token", n)}
         fill(to, tables.QueryGrantRow, n, **granted, used=name("used", n), at=AT)
@@ -235,6 +237,7 @@ class AuthorityWorld:
         for path in ("/policy", "/vault/policy"):
             self.read(path, "regulator")
         self.read("/approvers", "regulator")
+        self.read(f"/usage?month={NOW:%Y-%m}", "regulator")
         path = "/approvers/privacy-officer/revoke"
         self.checked(self.client.post(path, headers=bearer("authority", "custodian")))
         self.split_the_vaults_key()

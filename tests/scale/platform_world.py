@@ -101,6 +101,8 @@ def fill_platform(engine: Engine, size: Size, *, gateway: str, message: str) -> 
         n = numbers(size.uploads)
         numbered = {"sequence": n + 1_000_000, "digest": name("upload", n)}
         fill(to, tables.UploadSequenceRow, n, gateway_id=gateway, **numbered, at=AT)
+        used = {"month": "2025-01", "party": name("party", n), "measure": "jobs", "amount": 1}
+        fill(to, tables.UsageRow, n, **used)
         fill(to, tables.BilledMembersRow, n, digest=name("members", n), at=AT)
         fill(to, tables.StoredRow, n, id=n + 1, name=name("stored", n), size=1000)
         fill(to, tables.QueryGrantRow, n, grant_id=name("grant", n), used=name("used", n), at=AT)
@@ -200,7 +202,7 @@ class PlatformWorld:
         self.send(correction(grid, first, readings=readings, slots=[0]))
         self.order("rebill", "billing")
         self.answer_all()
-        for path in ("/runs?limit=5", "/status", "/key-sets"):
+        for path in ("/runs?limit=5", "/status", "/key-sets", f"/usage?month={NOW:%Y-%m}"):
             self.read(path, OPERATOR)
         document = signed_policy(load_pack("strict").text).model_dump()
         self.checked(self.client.put("/policy", json=document, headers=OPERATOR))

@@ -35,7 +35,7 @@ from gridsecure.errors import (
     InvalidMessageError,
     StorageError,
 )
-from gridsecure.key_authority.checker import key_sets, release_lists
+from gridsecure.key_authority.checker import key_sets, release_lists, usage
 from gridsecure.key_authority.checker.answering import (
     FAILED,
     REFUSED,
@@ -102,6 +102,7 @@ from gridsecure_api.settings import (
     key_registry,
     public_key,
 )
+from gridsecure_api.usage_pages import usage_router
 from gridsecure_api.worker_sandboxes import state_sandbox
 
 KEY_SETS: Final = "/key-sets"
@@ -127,6 +128,10 @@ Grantee = Annotated[TokenClaims, Depends(require(GRANT_ROLE))]
 
 _RELEASES: Final = TypeAdapter(list[ReleaseSummary])
 _KEY_SETS: Final = TypeAdapter(list[KeySetListed])
+
+USAGE_READERS: Final = (
+    "billing", "operator", "custodian", "regulator", "data-owner", "privacy-officer",
+)  # fmt: skip
 
 router = APIRouter()
 
@@ -375,12 +380,9 @@ def create_authority_app(
             await run_in_threadpool(zone.vault.close)
         zone.engine.dispose()
 
+    logs = {LOG: ServedLog(zone.engine, zone.log)}
     app = new_app(
-        replace(
-            DESCRIPTION,
-            logs={LOG: ServedLog(zone.engine, zone.log)},
-            facts={"sandbox": sandbox},
-        ),
+        replace(DESCRIPTION, logs=logs, facts={"sandbox": sandbox}),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
@@ -389,7 +391,8 @@ def create_authority_app(
     )
     app.state.authority = AuthorityState(zone, platform, clock, Lock())
     app.state.policies = _policy_desk(app)
-    for routes in (router, approvals_router, policies_router, vault_router):
+    metered = usage_router(usage.BOOK, zone.engine, *USAGE_READERS)
+    for routes in (router, approvals_router, policies_router, vault_router, metered):
         app.include_router(routes)
     return app
 

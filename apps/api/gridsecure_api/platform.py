@@ -19,7 +19,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from gridsecure import frames
-from gridsecure.compute import closings, intake, key_sets, seating, shadows
+from gridsecure.compute import closings, intake, key_sets, seating, shadows, usage
 from gridsecure.compute.containers import PlatformObjects
 from gridsecure.compute.desk import RunDesk, list_statuses, read_revision
 from gridsecure.compute.held_policies import policy_shelf
@@ -70,6 +70,7 @@ from gridsecure_api.serving import (
 )
 from gridsecure_api.settings import PlatformSettings, key_registry, public_key
 from gridsecure_api.signed_uploads import SignedBy
+from gridsecure_api.usage_pages import usage_router
 from gridsecure_api.worker_sandboxes import state_job_sandbox
 
 _ROSTER_PARTS: Final = 2
@@ -457,6 +458,7 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
     app.include_router(router)
     app.include_router(policies.router)
     app.include_router(platform_queries.router)
+    app.include_router(usage_router(usage.BOOK, zone.engine, "billing", "operator", "regulator"))
     return app
 
 

@@ -36,6 +36,7 @@ from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from gridsecure.cli.shadow import shadow_app
 from gridsecure.cli.source import source_app
 from gridsecure.cli.tariff import tariff_app
+from gridsecure.cli.usage import usage_app
 from gridsecure.cli.vault import vault_app
 from gridsecure.gateway.meanings import Meaning, Stamps, Values
 from gridsecure.month_texts import CALENDAR
@@ -82,6 +83,7 @@ app.add_typer(exceptions_app, name="exceptions")
 app.add_typer(edits_app, name="edits")
 app.add_typer(objects_app, name="objects")
 app.add_typer(build_app, name="build")
+app.add_typer(usage_app, name="usage")
 
 
 TariffOption = Annotated[

@@ -56,6 +56,7 @@ from gridsecure.compute.runs import (
 from gridsecure.compute.shadows import ORDERED
 from gridsecure.compute.tables import RunRow, ShadowRow
 from gridsecure.compute.tallies import count
+from gridsecure.compute.usage import BOOK, RUN_ORDERED
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import ConflictError, GridSecureError, StorageError
 from gridsecure.messages import ReleaseRequest
@@ -63,6 +64,7 @@ from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, read_page
 from gridsecure.store.rows import find, find_many, keep, load_row
+from gridsecure.store.usage import party_of
 from gridsecure.wire.platform import RunStatus
 
 _log = logging.getLogger(__name__)
@@ -139,13 +141,14 @@ class RunDesk:
             now = self._clock()
             if keep(session, RunRow(run_id=run_id, **asdict(order), state=RUNNING, at=now)):
                 count(session, "run")
-                evidence.append(
+                BOOK.enter(
                     session,
                     at=now,
                     actor=order.requested_by,
-                    action="run.ordered",
+                    action=RUN_ORDERED,
                     detail={
                         "run": run_id,
+                        "party": party_of(order.requested_by, purpose=order.purpose),
                         "kind": order.kind,
                         "plan": order.plan,
                         "start": order.start,

@@ -31,12 +31,12 @@ from gridsecure.compute.seating import (
 )
 from gridsecure.compute.tables import RosterRow, UploadRow
 from gridsecure.compute.tallies import count
+from gridsecure.compute.usage import BOOK, UPLOADED, taken_in
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.messages import RosterManifest, Signed, UploadManifest, open_message
 from gridsecure.plans.correction_rules import is_correction
 from gridsecure.plans.sealed_days import check_sealed_day, compared_period, is_sealed_day
-from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import advance, find, load_row
 from gridsecure.tariffs.tariff import parse_tariff
@@ -211,12 +211,16 @@ def commit_upload(zone: PlatformZone, upload_id: str, *, at: datetime) -> Upload
             seated = load_row(session, RosterRow, roster_id=upload.roster_id)
             keep_members(session, _roster(seated), at=at)
             count(session, "upload.committed")
-            evidence.append(
+            BOOK.enter(
                 session,
                 at=at,
                 actor="platform",
-                action="upload.committed",
-                detail={"upload": upload_id},
+                action=UPLOADED,
+                detail={
+                    "upload": upload_id,
+                    "party": upload.gateway_id,
+                    **taken_in(_manifest(upload)),
+                },
             )
     return UploadStatus(upload_id=upload_id, state=COMMITTED, missing=[])
 

@@ -43,6 +43,7 @@ from gridsecure.compute.received import as_signed
 from gridsecure.compute.requests import keep_request
 from gridsecure.compute.shadows import keep_shadow_request, list_uploads, read_order
 from gridsecure.compute.tables import JobSeedRow, RosterRow, SignedRow, TranscriptRow, UploadRow
+from gridsecure.compute.usage import BOOK, COMPUTED, computed
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError
@@ -66,9 +67,9 @@ from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
 from gridsecure.plans.quantities import Family, find_family
 from gridsecure.policy.decisions import asked_for, curve_resolution, find_minima
 from gridsecure.policy.language import Policy, Resolution
-from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, find_many, keep
+from gridsecure.store.usage import party_of
 from gridsecure.version import VERSION
 
 PLAN_VERSIONS: Final[Mapping[PlanName, int]] = {
@@ -275,12 +276,17 @@ def record_result(
     with write_session(zone.engine) as session:
         zone.objects.name_extents(session, result.extents)
         if keep(session, TranscriptRow(**as_signed(envelope, at=at), job=result.name)):
-            evidence.append(
+            BOOK.enter(
                 session,
                 at=at,
                 actor="platform",
-                action="plan.run",
-                detail={"job": result.name, "transcript": envelope.digest},
+                action=COMPUTED,
+                detail={
+                    "job": result.name,
+                    "transcript": envelope.digest,
+                    "party": party_of(run.order.requested_by, purpose=run.order.purpose),
+                    **computed(transcript),
+                },
             )
         within(session)
 

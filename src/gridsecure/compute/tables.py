@@ -22,6 +22,7 @@ from gridsecure.month_texts import CALENDAR
 from gridsecure.store.held_policies import HeldPolicyRow
 from gridsecure.store.rows import Kept, Moment, SignedKept
 from gridsecure.store.schema import Schema
+from gridsecure.store.usage import UsageColumns
 
 
 class Row(SQLModel, registry=registry()):
@@ -247,6 +248,12 @@ class TallyRow(Row, table=True):
     total: int = Field(sa_type=BigInteger)
 
 
+class UsageRow(UsageColumns, Row, table=True):
+    """What a party used in a month (`usage`)."""
+
+    __tablename__ = "usage"
+
+
 # --- what is computed
 
 
@@ -413,5 +420,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0009"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0010"
 )

@@ -220,6 +220,13 @@ def append(
         ValueError: A naive datetime, or a detail with NaN or infinity.
         TypeError: A detail that JSON cannot hold.
     """
+    return add(session, at=at, actor=actor, action=action, detail=detail)[0]
+
+
+def add(
+    session: Session, *, at: datetime, actor: str, action: str, detail: Mapping[str, JSON]
+) -> tuple[EvidenceEntry, bool]:
+    """As `append`; the entry, and whether it is new."""
     if at.tzinfo is None:
         raise ValueError("evidence needs a time with a zone")
     record = [RECORD_VERSION, _when(at), actor, action, _canonical(dict(detail))]
@@ -229,7 +236,7 @@ def append(
         connection = _lock(session)
         known = connection.execute(_BY_HASH, {"name": row["hash"]}).first()
         if known is not None:
-            return read_row(EvidenceRow(**known._asdict()))
+            return read_row(EvidenceRow(**known._asdict())), False
         row["index"] = _size(connection)
         connection.execute(_ADD_ROW, row)
         entry = read_row(EvidenceRow(**row))
@@ -241,7 +248,7 @@ def append(
             reason="storage.busy",
             remedy="Roll the transaction back, check the free disk space, and try again.",
         ) from refused
-    return entry
+    return entry, True
 
 
 def new_salt() -> str:

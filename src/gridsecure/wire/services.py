@@ -58,6 +58,21 @@ class About(Answer):
     local_demonstration_only: list[str] | None = None
 
 
+class Usage(Answer):
+    """What a party used of one thing in a month: jobs, bytes, cells that were told."""
+
+    party: str
+    measure: str
+    amount: Count
+
+
+class MonthUsage(Answer):
+    """What was used in a month, by party and measure; `month` is one of UTC."""
+
+    month: str
+    used: list[Usage]
+
+
 class Health(Answer):
     """Given while a service runs."""
 

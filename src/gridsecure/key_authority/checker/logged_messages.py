@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from sqlmodel import Session
 
+from gridsecure.key_authority.checker.usage import BOOK
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import ReleaseCertificate, ShadowPreview
 from gridsecure.store import evidence
@@ -38,8 +39,7 @@ def enter_message(
     """
     action, detail = about
     digest = message_digest(message.model_dump_json())
-    entry = evidence.append(
-        session, at=at, actor="checker", action=action, detail={**detail, LOGGED: digest}
-    )
+    enter = BOOK.enter if action in BOOK.actions else evidence.append
+    entry = enter(session, at=at, actor="checker", action=action, detail={**detail, LOGGED: digest})
     proof = zone.log.prove(session, entry).text
     return message.model_copy(update={"evidence_head": entry.hash, "log_proof": proof})

@@ -17,6 +17,7 @@ from gridsecure.key_authority.checker.closings import keep_closing
 from gridsecure.key_authority.checker.ledger import Giving, enter
 from gridsecure.key_authority.checker.logged_messages import NOT_ENTERED, enter_message
 from gridsecure.key_authority.checker.tables import ReleasedTranscriptRow, ReleaseRow
+from gridsecure.key_authority.checker.usage import GRANTED, released
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import Approved
 from gridsecure.messages import (
@@ -32,6 +33,7 @@ from gridsecure.released_values import SignedCertificate, detach_values, sign_ce
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.rows import find, keep
+from gridsecure.store.usage import party_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,6 @@ def certify(
         name = request.request_id
         if find(session, ReleaseRow, release_id=name) is not None:
             return
-        detail = _detail(zone, request, granted, approved)
         spend_budget(session, zone.policy, ReleaseSubject.parse(approved.subject), at=at)
         settle_subject(session, subject_digest(approved.subject))
         unlogged = ReleaseCertificate(
@@ -100,7 +101,8 @@ def certify(
             evidence_head=NOT_ENTERED,
         )
         bare, values = detach_values(unlogged)
-        certificate = enter_message(session, zone, bare, about=("release.granted", detail), at=at)
+        detail = _detail(zone, request, granted, approved) | released(bare.cells, values)
+        certificate = enter_message(session, zone, bare, about=(GRANTED, detail), at=at)
         # Before what refers to it: SQLite would look through all claims for those that wait for it.
         envelope = sign_certificate(certificate, values, key=zone.signing_key)
         _keep_certificate(session, certificate, envelope, at=at)
@@ -115,6 +117,7 @@ def _detail(
     """What the evidence log has of a release."""
     return {
         "request": request.request_id,
+        "party": party_of(request.requested_by, purpose=request.purpose),
         "plan": request.plan,
         "purpose": request.purpose,
         "outputs": granted.outputs_digest,

@@ -45,6 +45,7 @@ from gridsecure.key_authority.checker.releases import rules_of
 from gridsecure.key_authority.checker.subjects import make_subject
 from gridsecure.key_authority.checker.tables import PreviewCellRow, PreviewRow
 from gridsecure.key_authority.checker.told_cells import Prepared, prepare_corrections
+from gridsecure.key_authority.checker.usage import BOOK, SPENT
 from gridsecure.key_authority.checker.verification import (
     begin_bill,
     prove,
@@ -122,7 +123,8 @@ def preview_shadow(
     prepared = _prepare(zone, proofs, tariffs, at=clock())
     questions = max(_questions(part, tariffs) for part in proofs)
     places = {place for part in proofs for place in part.places}
-    _spend(zone, request.request_id, places, questions, period=prepared.giving.period)
+    asked_of = _ask(request.request_id, places, questions, period=prepared.giving.period)
+    _spend(zone, request, asked_of, at=clock())
     # 5. comparison
     checked, files = order_corrections(
         CheckedPreview,
@@ -240,44 +242,61 @@ def _questions(part: ProvenCorrection, tariffs: Mapping[str, str]) -> int:
     return count_questions(*rules)
 
 
+def _ask(
+    name: str, places: Iterable[Place], questions: int, *, period: Period
+) -> list[PreviewCellRow]:
+    """What a preview asks, by cell."""
+    spent = {"preview_id": name, "questions": questions, **asdict(period)}
+    return [
+        PreviewCellRow(zone=zone_name, customer_class=kind, **spent)
+        for zone_name, kind in sorted(places)
+    ]
+
+
 def _spend(
-    zone: AuthorityZone, name: str, places: Iterable[Place], questions: int, *, period: Period
+    zone: AuthorityZone, request: ShadowRequest, asked: Sequence[PreviewCellRow], *, at: datetime
 ) -> None:
     """Keep what a request asks, once however often it is answered; refuse what is too much."""
     with write_session(zone.engine) as session:
-        _check_questions(zone, session, name, places, questions, period=period)
-        for zone_name, kind in sorted(places):
-            spent = {"preview_id": name, "questions": questions, **asdict(period)}
-            keep(session, PreviewCellRow(zone=zone_name, customer_class=kind, **spent))
+        _check_questions(zone, session, asked)
+        spent = sum([row.questions for row in asked if keep(session, row)])
+        if spent:
+            detail: dict[str, evidence.JSON] = {
+                "request": request.request_id,
+                "party": request.requested_by,
+                "cells": len(asked),
+                "spent": spent,
+            }
+            BOOK.enter(session, at=at, actor="checker", action=SPENT, detail=detail)
 
 
 def _check_questions(
-    zone: AuthorityZone,
-    session: Session,
-    name: str,
-    places: Iterable[Place],
-    questions: int,
-    *,
-    period: Period,
+    zone: AuthorityZone, session: Session, asked: Sequence[PreviewCellRow]
 ) -> None:
-    asked = (
+    first = asked[0]
+    known = (
         select(
             PreviewCellRow.zone, PreviewCellRow.customer_class, func.sum(PreviewCellRow.questions)
         )
         .where(
-            PreviewCellRow.preview_id != name,
-            PreviewCellRow.domain == period.domain,
-            PreviewCellRow.start_at == period.start_at,
-            PreviewCellRow.end_at == period.end_at,
+            PreviewCellRow.preview_id != first.preview_id,
+            PreviewCellRow.domain == first.domain,
+            PreviewCellRow.start_at == first.start_at,
+            PreviewCellRow.end_at == first.end_at,
         )
         .group_by(PreviewCellRow.zone, PreviewCellRow.customer_class)
     )
-    spent = {(district, kind): count for district, kind, count in session.exec(asked)}
-    over = sorted(p for p in places if spent.get(p, 0) + questions > zone.shadow_questions)
+    spent = {(district, kind): count for district, kind, count in session.exec(known)}
+    over = [
+        row
+        for row in asked
+        if spent.get((row.zone, row.customer_class), 0) + row.questions > zone.shadow_questions
+    ]
     if over:
         raise ReleaseRefusedError(
-            f"The shadow run asks {questions} of the {zone.shadow_questions} questions that a cell "
-            f"answers a month, and {len(over)} cells have fewer left ({'/'.join(over[0])}).",
+            f"The shadow run asks {first.questions} of the {zone.shadow_questions} questions that a"
+            f" cell answers a month, and {len(over)} cells have fewer left "
+            f"({over[0].zone}/{over[0].customer_class}).",
             reason="shadow.questions",
             remedy="Decide by the previews there are, or try a tariff with fewer new limits.",
         )

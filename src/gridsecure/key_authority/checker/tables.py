@@ -19,6 +19,7 @@ from gridsecure.released_values import SignedCertificate
 from gridsecure.store.held_policies import HeldPolicyRow
 from gridsecure.store.rows import Kept, Moment, SignedKept
 from gridsecure.store.schema import Schema
+from gridsecure.store.usage import UsageColumns
 
 
 class Row(SQLModel, registry=registry()):
@@ -382,7 +383,11 @@ class PreviewRow(SignedRow, table=True):
 
 
 class PreviewCellRow(Kept, Row, table=True):
-    """How many questions a preview asks of a cell and month: kept before it is answered, or not."""
+    """How many questions a preview asks of a cell and month: kept before it is answered, or not.
+
+    Attributes:
+        metered: Whether the log has an entry of it: not of what was spent before there was usage.
+    """
 
     __tablename__ = "preview_cell"
     __table_args__ = (Index("ix_preview_cell_period", "domain", "start_at", "end_at"),)
@@ -395,6 +400,7 @@ class PreviewCellRow(Kept, Row, table=True):
     start_at: datetime = Field(sa_type=Moment)
     end_at: datetime = Field(sa_type=Moment)
     questions: int
+    metered: bool = Field(default=True, sa_column_kwargs={"server_default": false()})
 
 
 # --- queries
@@ -412,6 +418,15 @@ class QueryGrantRow(Kept, Row, table=True):
     at: datetime = Field(sa_type=Moment)
 
 
+# --- what was used
+
+
+class UsageRow(UsageColumns, Row, table=True):
+    """What a party used in a month (`usage`)."""
+
+    __tablename__ = "usage"
+
+
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0014"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0015"
 )
