@@ -68,6 +68,7 @@ SECRET_KEY = "gridsecure.homomorphic.secret_key"
 MAY_REACH_SECRET_KEY = (
     "gridsecure.key_authority.vault",
     "gridsecure_api.vault",
+    "gridsecure_api.vault_service",
     "gridsecure.cli",
 )
 

@@ -37,7 +37,7 @@ from gridsecure.errors import GridSecureError, InputError
 SandboxWish = Literal["available", "required", "off"]
 """Whether processes are confined: as far as this kernel can, wholly or not at all, never."""
 
-PACKAGES: Final = ("gridsecure", "gridsecure_api")
+PACKAGES: Final = ("gridsecure", "gridsecure_api", "gridsecure_dashboard")
 
 _SYSTEM_FOLDERS: Final = (
     "/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib",
@@ -58,6 +58,7 @@ _VERSION: Final = 1
 _PATH_BENEATH: Final = 1
 _EXECUTE, _WRITE, _READ, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _REMOVE_FOLDER, _REMOVE_FILE, _MAKE_FOLDER, _MAKE_FILE = 1 << 4, 1 << 5, 1 << 7, 1 << 8
+_MAKE_SOCKET: Final = 1 << 9
 _TRUNCATE, _IOCTL = 1 << 14, 1 << 15
 _OF_FILES: Final = _EXECUTE | _WRITE | _READ | _TRUNCATE | _IOCTL
 _FS_RIGHTS: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
@@ -78,11 +79,12 @@ _ALLOW: Final = 0x7FFF0000
 _ERRNO: Final = 0x00050000
 _NOT_EQUAL, _MASKED_EQUAL = 1, 7
 _THREAD: Final = 0x00010000  # CLONE_THREAD
+_AF_UNIX: Final = 1
 
-_NO_NETWORK: Final = (
-    "socket", "connect", "bind", "listen", "accept", "accept4",
-    "io_uring_setup", "io_uring_enter", "io_uring_register",
+_NO_CONNECTIONS: Final = (
+    "connect", "io_uring_setup", "io_uring_enter", "io_uring_register",
 )  # fmt: skip
+_NO_SOCKETS: Final = ("socket", "bind", "listen", "accept", "accept4")
 _NO_PROGRAMS: Final = ("execve", "execveat", "fork", "vfork")
 _NOT_OTHERS: Final = (
     "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp", "pidfd_open",
@@ -132,6 +134,7 @@ class Confinement:
         reads: Folders and files besides those of Python and the product.
         writes: Folders in which it reads and writes; one that is missing is made.
         network: Whether it keeps the network.
+        door: The folder of a Unix-domain socket that it makes and listens on; it connects nowhere.
         variables: What it is given of the environment, besides what is nobody's secret.
     """
 
@@ -139,6 +142,7 @@ class Confinement:
     reads: Sequence[str] = ()
     writes: Sequence[str] = ()
     network: bool = False
+    door: str = ""
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -180,6 +184,20 @@ def check_walls(wish: SandboxWish, *, walls: Walls | None = None) -> None:
         )
 
 
+def name_open(walls: Walls, *, network: bool) -> list[str]:
+    """What such walls leave open; nothing where a process is wholly confined.
+
+    Args:
+        network: Whether it keeps the network.
+    """
+    closed = {
+        "files": bool(walls.landlock),
+        "the network": walls.seccomp and not network,
+        "programs": walls.seccomp,
+    }
+    return [name for name, is_closed in closed.items() if not is_closed]
+
+
 def confine(confinement: Confinement) -> None:
     """Give up, for good, whatever is not named.
 
@@ -196,7 +214,7 @@ def confine(confinement: Confinement) -> None:
         if walls.landlock:
             _close_files(confinement, version=walls.landlock)
         if walls.seccomp:
-            _refuse_calls(network=confinement.network)
+            _refuse_calls(confinement)
         _prove(walls, network=confinement.network)
     except OSError as error:
         raise GridSecureError(
@@ -218,7 +236,12 @@ def _close_files(confinement: Confinement, *, version: int) -> None:
     for folder in confinement.writes:
         Path(folder).mkdir(parents=True, exist_ok=True)
     reads = [*_needed(), *confinement.reads, *(_NETWORK_FILES if confinement.network else ())]
-    for paths, rights in ((reads, _MAY_READ), ((*confinement.writes, *_WRITTEN_FILES), _MAY_WRITE)):
+    allowed = (
+        (reads, _MAY_READ),
+        ([*confinement.writes, *_WRITTEN_FILES], _MAY_WRITE),
+        ([confinement.door] if confinement.door else [], _MAY_WRITE | _MAKE_SOCKET),
+    )
+    for paths, rights in allowed:
         for path in paths:
             _open_path(ruleset, path, rights & handled)
     _called(_libc().prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
@@ -265,14 +288,20 @@ class _Comparison(ctypes.Structure):
     )
 
 
-def _refuse_calls(*, network: bool) -> None:
+def _refuse_calls(confinement: Confinement) -> None:
     library = _seccomp()
     filters = library.seccomp_init(_ALLOW)
     if not filters:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
     try:
         calls = [*_NO_PROGRAMS, *_NOT_OTHERS, *_NOT_THE_KERNEL, *_NO_OWNERS]
-        for name in calls if network else [*calls, *_NO_NETWORK]:
+        if not confinement.network:
+            calls += _NO_CONNECTIONS
+            if confinement.door:
+                _refuse(filters, "socket", _Comparison(0, _NOT_EQUAL, _AF_UNIX, 0))
+            else:
+                calls += _NO_SOCKETS
+        for name in calls:
             _refuse(filters, name)
         # Threads are of this process, and so are signals to itself.
         _refuse(filters, "clone", _Comparison(0, _MASKED_EQUAL, _THREAD, 0))

@@ -194,7 +194,7 @@ def test_the_program_of_a_service_brings_no_threads_into_its_workers(tmp_path: P
 def test_a_sandbox_that_does_not_hold_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tried out in this process, where nothing was closed."""
     monkeypatch.setattr("gridsecure.sandbox._close_files", lambda *_, **__: None)
-    monkeypatch.setattr("gridsecure.sandbox._refuse_calls", lambda **_: None)
+    monkeypatch.setattr("gridsecure.sandbox._refuse_calls", lambda *_: None)
     with pytest.raises(GridSecureError) as failed:
         confine(Confinement())
     assert failed.value.reason == "sandbox.failed"

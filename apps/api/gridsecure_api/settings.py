@@ -414,6 +414,8 @@ class VaultSettings(BuildSettings):
         file_seconds: Longest that a running order waits for the checker's next file [s].
         policy: The release policy of the first start, the very one of the checker.
         approvers: The officers whose signatures releases need, as the checker is told them.
+        sandbox: Whether the kernel confines the vault: as far as it can, `required` to start at
+            all, or `off`.
     """
 
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_VAULT_", extra="forbid", frozen=True)
@@ -425,5 +427,6 @@ class VaultSettings(BuildSettings):
     billing_office_public_key: PublicPoint
     checker_uid: int | None = Field(default=None, ge=0)
     file_seconds: float = Field(default=60, gt=0, le=3600)
+    sandbox: SandboxWish = "available"
     policy: str = ""
     approvers: tuple[ApproverEntry, ...] = ()

@@ -1,32 +1,26 @@
-"""The vault service: `python -m gridsecure_api.vault`, started apart from the checker.
+"""The vault's program: `python -m gridsecure_api.vault`, started apart from the checker.
 
 It starts locked, on a folder that `gridsecure vault init` made, and holds no key that decrypts
 until custodians unlock it. It speaks through a Unix-domain socket and has no port.
+
+It confines itself (`sandbox`) before it loads what computes: the libraries start threads, and those
+that were there before would stay outside.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError
-from gridsecure.key_authority.vault.ceremony import finish
-from gridsecure.key_authority.vault.decryption import Vault
-from gridsecure.key_authority.vault.gate import ReleaseGate
-from gridsecure.key_authority.vault.held_policies import VaultPolicies
-from gridsecure.key_authority.vault.key_lock import KeyLock
-from gridsecure.key_authority.vault.service import hold_folder, keep_memory_private, listen, serve
+from gridsecure.sandbox import Confinement, Walls, confine, find_walls, name_open
 from gridsecure.zone_keys import make_zone_folder
-from gridsecure_api.approver_settings import check_approvers, read_approvers
-from gridsecure_api.own_build import open_build
-from gridsecure_api.process_memory import settle_objects
-from gridsecure_api.settings import VaultSettings, public_key
+from gridsecure_api.settings import VaultSettings
+
+_log = logging.getLogger(__name__)
 
 
 def utc_now() -> datetime:
@@ -34,40 +28,26 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def serve_vault(settings: VaultSettings, *, clock: Callable[[], datetime]) -> None:
-    """Open the vault and answer the checker until the process ends.
+def confine_vault(settings: VaultSettings) -> None:
+    """Give up every file but the vault's, all sockets but its door, and other programs.
 
     Raises:
-        StorageError: Its folder was not initialised (`vault.uninitialised`) or cannot be used, or
-            the socket cannot be made.
-        ConflictError: Another vault is already running on this folder.
-        GridSecureError: The policy may not hold, as `VaultPolicies.open`, or there is nobody to
-            approve as it wants.
+        InputError: A sandbox is required that this machine cannot make (`sandbox.unavailable`).
+        GridSecureError: The kernel did not do what it said it could (`sandbox.failed`).
+        StorageError: The vault's folder cannot be made.
     """
-    keep_memory_private()
-    cross_check()
-    open_build(settings, whose="the vault")
-    with hold_folder(make_zone_folder(settings.folder)):
-        finish(settings.folder)
-        key_lock = KeyLock(
-            settings.folder, hours=settings.unlocked_hours, clock=clock, uptime=time.monotonic
-        )
-        approvers = read_approvers(settings.approvers)
-        policies = VaultPolicies(settings.folder, key=key_lock.key, clock=clock)
-        gate = ReleaseGate(settings.folder, policies=policies, approvers=approvers, clock=clock)
-        check_approvers(approvers, gate.open_policies(settings.policy))
-        vault = Vault(
-            settings.folder,
-            key_lock,
-            public_key(settings.checker_public_key),
-            public_key(settings.billing_office_public_key),
-            gate,
-        )
-        own = os.geteuid()
-        checker = own if settings.checker_uid is None else settings.checker_uid
-        with listen(settings.socket, is_shared=checker != own) as door:
-            settle_objects()
-            serve(vault, door, checker_uid=checker, file_seconds=settings.file_seconds)
+    reads = [str(path) for path in (settings.policy, settings.build_statement) if path]
+    confinement = Confinement(
+        settings.sandbox,
+        reads=reads,
+        writes=[str(make_zone_folder(settings.folder))],
+        door=str(settings.socket.parent),
+    )
+    walls = find_walls() if settings.sandbox != "off" else Walls(0, seccomp=False)
+    missing = name_open(walls, network=False)
+    if missing:
+        _log.warning("the vault is not kept from: %s (docs/deployment.md)", ", ".join(missing))
+    confine(confinement)
 
 
 def main(*, clock: Callable[[], datetime] = utc_now) -> None:
@@ -75,7 +55,12 @@ def main(*, clock: Callable[[], datetime] = utc_now) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        serve_vault(VaultSettings(), clock=clock)
+        settings = VaultSettings()
+        confine_vault(settings)
+        # Only now: these libraries start threads.
+        from gridsecure_api.vault_service import serve_vault  # noqa: PLC0415
+
+        serve_vault(settings, clock=clock)
     except GridSecureError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ import logging
 
 from gridsecure.compute.job_engines import PROCESSES
 from gridsecure.errors import InputError
-from gridsecure.sandbox import SandboxWish, check_walls, find_walls
+from gridsecure.sandbox import SandboxWish, Walls, check_walls, find_walls, name_open
 from gridsecure.store.objects import folder_of
 from gridsecure.wire.services import WorkerSandbox
 from gridsecure_api.settings import EngineSettings
@@ -41,10 +41,12 @@ def state_sandbox(wish: SandboxWish, *, workers: int, has_network: bool) -> Work
         by=[f"Landlock {walls.landlock}"] * (is_on and walls.landlock > 0)
         + ["seccomp"] * (is_on and walls.seccomp),
     )
-    kept = {"files": stated.files, "the network": stated.network, "programs": stated.programs}
-    if not all(kept.values()):
-        missing = ", ".join(name for name, is_kept in kept.items() if not is_kept)
-        _log.warning("worker processes are not kept from: %s (docs/deployment.md)", missing)
+    in_force = walls if is_on else Walls(0, seccomp=False)
+    missing = name_open(in_force, network=has_network)
+    if missing:
+        _log.warning(
+            "worker processes are not kept from: %s (docs/deployment.md)", ", ".join(missing)
+        )
     return stated
 
 

@@ -98,8 +98,11 @@ def listen(path: Path, *, is_shared: bool) -> socket.socket:
     door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     partial = path.with_name(f".{secrets.token_hex(4)}")
     try:
-        door.bind(str(partial))
-        partial.chmod(0o666 if is_shared else 0o600)
+        mask = os.umask(0o111 if is_shared else 0o177)  # its mode holds from its first moment
+        try:
+            door.bind(str(partial))
+        finally:
+            os.umask(mask)
         door.listen(MAX_CONNECTIONS)
         partial.replace(path)
     except OSError as error:
