@@ -361,6 +361,25 @@ def test_of_two_policies_at_the_same_time_one_is_taken_in(tmp_path: Path) -> Non
     shelf.engine.dispose()
 
 
+def test_two_processes_that_take_the_same_in_at_once_keep_it_once(tmp_path: Path) -> None:
+    """As platforms on one database do at their first start."""
+    shelf = shelf_of(tmp_path)
+    compared, begun = PolicyShelf._compare, []
+
+    def compare(*given: object, **more: object) -> object:
+        found = compared(*given, **more)
+        if not begun:
+            begun.append(1)
+            shelf.open("uniform-15", approvers=APPROVERS, now=NOW)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PolicyShelf, "_compare", compare)
+        assert shelf.open("uniform-15", approvers=APPROVERS, now=NOW) == UNIFORM
+    assert len(rows(shelf.engine)) == 1
+    shelf.engine.dispose()
+
+
 def test_what_was_released_before_there_were_policies_was_of_fifteen_customers(
     tmp_path: Path,
 ) -> None:
