@@ -12,6 +12,7 @@ from typing import Protocol
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.key_authority.vault.key_lock import KeyLock
+from gridsecure.key_authority.vault.key_states import keep_states
 from gridsecure.key_authority.vault.splitting import (
     SplitOrder,
     has_splitting,
@@ -46,6 +47,7 @@ def init_with_kek(folder: Path, *, kek: bytes = KEK) -> None:
     new = split_key(order, created_at=NOW, kek=kek)
     keys_folder(folder, new.splitting).mkdir(mode=0o700, parents=True)
     keep_vault_key(keys_folder(folder, new.splitting), new.key)
+    keep_states(keys_folder(folder, new.splitting), [], new=new)
     keep_splitting(folder, new.splitting, key=new.key)
 
 

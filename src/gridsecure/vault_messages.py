@@ -243,6 +243,13 @@ class KeyLife(Message):
     waiting: list[Signed]
 
 
+class KeyLives(Message):
+    """How all key sets stand that were ever moved or revoked."""
+
+    kind: ClassVar[str] = "vault-key-lives"
+    lives: list[KeyLife]
+
+
 def answer_purpose(challenge: str) -> str:
     """What an answer is sealed for: this challenge and no other."""
     return f"{OWN_SHARE}/{challenge}"

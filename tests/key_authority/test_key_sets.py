@@ -36,7 +36,6 @@ from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.zone import AuthorityZone, VaultDoor
 from gridsecure.key_authority.packages import KeyOrder
 from gridsecure.key_authority.vault.custody import create_key_set, keep_key_set, open_key_set
-from gridsecure.key_authority.vault.key_files import KeyPlace
 from gridsecure.messages import ColumnEntry, KeyNotice, open_message, sign_message
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import folder_url, open_objects
@@ -213,9 +212,8 @@ def test_rotated_and_revoked(tmp_path: Path, grid: GridSimulator) -> None:
         key_ring(zone).check([entry], gateway=first.gateway)
     assert denied.value.reason == "keys.revoked"
     assert [one.state for one in list_key_sets(zone)] == ["revoked", "in-force"]
-    place = KeyPlace(first.gateway, REGISTER.name, 1)
-    with pytest.raises(KeyMismatchError) as closed:
-        open_key_set(keys_of(tmp_path), place, kek=KEK)
+    with pytest.raises(KeyMismatchError) as closed, vault.key_lock.use() as kek:
+        vault.states.check(first.key_id, kek=kek)
     assert closed.value.reason == "keys.revoked"
     # The one in force is revoked as well: the gateway is given a third.
     revoke_key_set(zone, second.key_id, actor="kate", at=NOW)

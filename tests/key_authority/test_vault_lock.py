@@ -311,7 +311,7 @@ LOCK = "gridsecure.key_authority.vault.key_lock:KeyLock"
             "False",
         ),
     ),
-    rule("Of a key that is shared two of three, one share tells nothing.", "authenticity.envelope"),
+    rule("Of a key that is shared two of three, one share tells nothing.", "keys.state-missing"),
 )
 def test_one_custodian_alone(room: Room, attacked: Attacked) -> None:
     keep_grid_keys(room.folder)
@@ -906,6 +906,17 @@ def test_a_folder_of_an_earlier_release_is_taken_over(earlier: Path) -> None:
     held = b"".join(path.read_bytes() for path in earlier.rglob("*") if path.is_file())
     assert KEK not in held
     assert room.reason(lambda: init(earlier)) == "vault.initialised"
+
+
+def test_what_an_earlier_release_revoked_stays_so(earlier: Path) -> None:
+    place = place_of(REGISTER.name)
+    path = key_path(earlier, place)
+    path.rename(path.with_suffix(".revoked"))
+    assert init(earlier, old_kek=earlier / "kek").key_sets == 2
+    room = Room(earlier)
+    room.unlock()
+    assert room.reason(room.use_key) == "keys.revoked"
+    assert room.use_key(INTERVAL.name)
 
 
 def test_a_taking_over_that_was_killed_before_it_destroyed_the_old_key(

@@ -1,8 +1,8 @@
 """A vault's key is drawn and split: at first, and again when a custodian leaves.
 
 1. a new key is drawn and split; every key set is sealed anew under it, in a folder of its own,
-   where a new signing key of the vault lies as well, and what it keeps of their states is signed by
-   that one;
+   where a new signing key of the vault lies as well, and the list of their states, signed by that
+   one and sealed under the new key;
 2. the file that names the splitting is replaced: from then on the new one is in force;
 3. what was sealed under the old key is overwritten and removed, with the old signing key, and so is
    a key file of releases before there were custodians.
@@ -29,12 +29,14 @@ from gridsecure.crypto.envelope import Kek, kek_id
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import ConflictError, GridSecureError, StorageError
 from gridsecure.key_authority.vault.key_files import (
+    REVOKED,
     destroy_file,
     list_key_files,
+    read_key_file,
     reseal_key_files,
 )
 from gridsecure.key_authority.vault.key_lock import KeyLock, wipe
-from gridsecure.key_authority.vault.key_states import sign_states_anew
+from gridsecure.key_authority.vault.key_states import keep_states
 from gridsecure.key_authority.vault.splitting import (
     KEK_BYTES,
     NewSplitting,
@@ -48,7 +50,7 @@ from gridsecure.key_authority.vault.splitting import (
     split_key,
 )
 from gridsecure.messages import Signed
-from gridsecure.vault_messages import Custodian
+from gridsecure.vault_messages import Custodian, KeyLife
 from gridsecure.whole_files import sweep_drafts, sync_folder
 from gridsecure.zone_keys import make_zone_folder
 
@@ -105,14 +107,21 @@ def init_vault(
         named = new.splitting.model_copy(update={"replaced": kek_id(old).hex()})
         new = replace(new, splitting=named)
     try:
-        count = _put_in_force(folder, new, source=folder, old=old)
+        count = _put_in_force(folder, new, source=folder, old=old, lives=_revoked_in(folder))
     finally:
         wipe(new.kek)
     finish(folder, old_kek=old_kek)
     return Initialised(new.splitting.vault_key, sealed_shares(new.splitting), count)
 
 
-def split_anew(lock: KeyLock, order: SplitOrder, *, folder: Path, created_at: datetime) -> None:
+def split_anew(
+    lock: KeyLock,
+    order: SplitOrder,
+    *,
+    folder: Path,
+    created_at: datetime,
+    lives: Sequence[KeyLife],
+) -> None:
     """Split a new key among custodians that those of the old one agreed to.
 
     The vault stays open until its time is over. Shares are handed out by `KeyLock.splitting`. Where
@@ -121,6 +130,7 @@ def split_anew(lock: KeyLock, order: SplitOrder, *, folder: Path, created_at: da
 
     Args:
         folder: The vault's own.
+        lives: How its key sets stand.
 
     Raises:
         InputError, InvalidMessageError: As `check_custodians`. The vault is locked.
@@ -129,7 +139,7 @@ def split_anew(lock: KeyLock, order: SplitOrder, *, folder: Path, created_at: da
     try:
         new = split_key(order, created_at=created_at)
         with lock.use() as old:
-            _put_in_force(folder, new, source=lock.keys_folder, old=old)
+            _put_in_force(folder, new, source=lock.keys_folder, old=old, lives=lives)
             lock.replace(new)
     except BaseException:  # whatever ends it: custodians agreed to split, and not to unlock
         lock.lock()
@@ -182,7 +192,25 @@ def _end_earlier(folder: Path, old_kek: Path | None) -> None:
     finish(folder, old_kek=old_kek if is_replaced else None)
 
 
-def _put_in_force(folder: Path, new: NewSplitting, *, source: Path, old: Kek | None) -> int:
+def _revoked_in(folder: Path) -> list[KeyLife]:
+    """Key sets that a release revoked which had no custodians, as their files' names say it."""
+    return [
+        KeyLife(
+            key_id=read_key_file(path).key_id,
+            place=path.stem,
+            state="compromised",
+            since="",
+            moves=[],
+            waiting=[],
+        )
+        for path in list_key_files(folder)
+        if path.suffix == REVOKED
+    ]
+
+
+def _put_in_force(
+    folder: Path, new: NewSplitting, *, source: Path, old: Kek | None, lives: Sequence[KeyLife]
+) -> int:
     target = keys_folder(make_zone_folder(folder), new.splitting)
     try:
         target.mkdir(mode=0o700)
@@ -196,7 +224,7 @@ def _put_in_force(folder: Path, new: NewSplitting, *, source: Path, old: Kek | N
         keep_vault_key(target, new.key)
         if old is not None:
             count = reseal_key_files(source, target, kek=old, new_kek=new.kek)
-        sign_states_anew(source, target, key=new.key)
+        keep_states(target, lives, new=new)
         sync_folder(target)
         sync_folder(folder)
         keep_splitting(folder, new.splitting, key=new.key)

@@ -6,11 +6,10 @@ from datetime import datetime
 from pathlib import Path
 
 from gridsecure.crypto.envelope import Kek
-from gridsecure.errors import KeyMismatchError, NotFoundError
+from gridsecure.errors import NotFoundError
 from gridsecure.homomorphic.parameters import find_parameters
 from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set, load_secret_key_set
 from gridsecure.key_authority.vault.key_files import (
-    REVOKED,
     KeyPlace,
     key_path,
     open_key_file,
@@ -59,12 +58,9 @@ def open_key_set(folder: Path, place: KeyPlace, *, kek: Kek) -> SecretKeySet:
     Raises:
         NotFoundError: There is none in this place (`not-found.key-set`).
         EnvelopeError: Another key-encryption key, or an altered file.
-        KeyMismatchError: Halves that do not belong together (`keys.file`), or the key set was
-            revoked (`keys.revoked`).
+        KeyMismatchError: Halves that do not belong together (`keys.file`).
         StorageError: The disk refuses.
     """
-    if key_path(folder, place, REVOKED).exists():
-        raise KeyMismatchError("A key set was revoked.", reason="keys.revoked")
     path = key_path(folder, place)
     if not path.exists():
         raise NotFoundError("The vault holds no such key set.", reason="not-found.key-set")

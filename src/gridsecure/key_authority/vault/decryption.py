@@ -41,6 +41,7 @@ from gridsecure.errors import (
     KeyMismatchError,
     NotFoundError,
     OutOfRangeError,
+    StorageError,
 )
 from gridsecure.homomorphic.column_files import open_column
 from gridsecure.homomorphic.keys import PublicKeySet
@@ -82,7 +83,7 @@ from gridsecure.key_authority.previewed_bills import preview_cells
 from gridsecure.key_authority.vault.ceremony import split_anew
 from gridsecure.key_authority.vault.custody import create_key_set, open_key_set
 from gridsecure.key_authority.vault.gate import Passage, ReleaseGate
-from gridsecure.key_authority.vault.key_files import KeyPlace, find_place, revoke_key_set
+from gridsecure.key_authority.vault.key_files import KeyPlace, find_place
 from gridsecure.key_authority.vault.key_lock import KeyLock
 from gridsecure.key_authority.vault.key_states import KeyStates
 from gridsecure.key_authority.vault.splitting import sealed_shares
@@ -156,6 +157,7 @@ class Vault:
         with self._lock:
             self.states.check_place(place)
             with self.key_lock.use() as kek:
+                self.states.prove(kek)
                 try:
                     # A repeated order must find the key it made; a second key would orphan the
                     # first's uploads.
@@ -173,14 +175,14 @@ class Vault:
         Raises:
             AuthenticityError: Not the checker's order.
             NotFoundError: The gateway has no such key set (`not-found.key-set`).
-            StorageError: As `custody.revoke_key_set`.
+            StorageError: As `KeyStates.revoke`.
         """
         order = self._order(envelope, RevocationOrder)
         with self._lock:
             place = find_place(self._keys, gateway=order.gateway, key_id=order.key_id)
             if place is None:
                 raise NotFoundError("The vault holds no such key set.", reason="not-found.key-set")
-            revoke_key_set(self._keys, place)
+            self.states.revoke(order.key_id, place)
             self._opened.pop((order.gateway, order.key_id), None)
 
     def read_life(self, gateway: str, key_id: str) -> Signed:
@@ -188,7 +190,6 @@ class Vault:
 
         Raises:
             NotFoundError: The vault never held it (`not-found.key-set`).
-            StorageError: As `KeyStates.read`.
         """
         with self._lock:
             place = find_place(self._keys, gateway=gateway, key_id=key_id)
@@ -284,13 +285,32 @@ class Vault:
         one, split among whom these custodians named.
 
         Raises:
-            GridSecureError: As `KeyLock.take_share`, or `ceremony.split_anew`.
+            GridSecureError: As `KeyLock.take_share`, `KeyStates.prove` (then it is locked), or
+                `ceremony.split_anew`.
         """
         with self._lock:
             order = self.key_lock.take_share(envelope)
+            self._prove_states()
             if order is not None:
-                split_anew(self.key_lock, order, folder=self.folder, created_at=self.gate.now())
+                split_anew(
+                    self.key_lock,
+                    order,
+                    folder=self.folder,
+                    created_at=self.gate.now(),
+                    lives=self.states.lives,
+                )
             return self.key_lock.status(GivenShare.parse(envelope.body).challenge)
+
+    def _prove_states(self) -> None:
+        """Unlock nothing where somebody put earlier states of key sets back."""
+        if not self.key_lock.is_unlocked:
+            return
+        try:
+            with self.key_lock.use() as kek:
+                self.states.prove(kek)
+        except StorageError:
+            self.key_lock.lock()
+            raise
 
     def hand_out_share(self, name: str) -> Signed:
         """The sealed share of a custodian, until its owner helped to unlock the vault by it.
@@ -560,7 +580,7 @@ class Vault:
 
     def _key_set(self, entry: ColumnEntry, gateway: str, *, kek: Kek) -> SecretKeySet:
         """The secret key of an output; only its own gateway's key sets are looked at."""
-        self.states.check(entry.key_id)
+        self.states.check(entry.key_id, kek=kek)
         key_set = self._opened.get((gateway, entry.key_id))
         if key_set is None:
             # The gateway is the roster's, signed; were it the file's, one could name another's key.

@@ -10,7 +10,7 @@ A key file is written whole or not at all and readable by its owner only. The pu
 beside the sealed secret and is bound to it, and so are the gateway whose key set it is and its
 generation: the envelope's purpose names the digest of everything else in the file, so that no byte
 of it can change unseen. The file's name says the same once more; a file under another's name is
-refused. A revoked key set's file gets another suffix, and is not opened again.
+refused. Whether a key set may be used is not said here (`key_states`).
 
 Not here: what a secret key is (`custody`). So whoever seals files anew has no way to use one.
 """
@@ -39,13 +39,14 @@ from gridsecure.errors import (
 )
 from gridsecure.homomorphic.keys import PublicKeySet, key_fingerprint
 from gridsecure.homomorphic.parameters import find_parameters
-from gridsecure.whole_files import create_file, sync_folder
+from gridsecure.whole_files import create_file
 
 SECRET_PURPOSE: Final = "homomorphic-secret-key"  # noqa: S105 - a purpose, not a secret
 FORMAT: Final = 2
 SEALED: Final = "SM4-GCM"
 SUFFIX: Final = ".keys"
 REVOKED: Final = ".revoked"
+"""The file of a revoked key set, in folders of releases before there were custodians."""
 _GATEWAY: Final = r"[0-9a-f]{64}"
 _BESIDE: Final = {1: 4, FORMAT: 5}
 """By format, how many parts stand beside the sealed secret."""
@@ -137,7 +138,7 @@ def write_key_file(
         ConflictError: The folder already holds this key set (`keys.exists`).
         StorageError: The disk refuses; no half-written file is left.
     """
-    if key_path(folder, place).exists() or key_path(folder, place, REVOKED).exists():
+    if key_path(folder, place).exists():
         raise _existing()
     secret, public = halves
     beside = [
@@ -196,7 +197,7 @@ def read_key_file(path: Path) -> KeyFile:
 
 
 def list_key_files(folder: Path) -> Iterator[Path]:
-    """All key files of a folder, revoked ones as well, by name."""
+    """All key files of a folder, by name."""
     for path in sorted(folder.glob("*.*")):
         if path.suffix in {SUFFIX, REVOKED} and len(path.name.split(".")) == 4:
             yield path
@@ -218,13 +219,13 @@ def reseal_key_files(source: Path, target: Path, *, kek: Kek, new_kek: Kek) -> i
         beside = (_format_of(path.stem.split(".")[1]), *file.beside[-4:])
         anew = KeyFile(FORMAT, b"", beside)
         sealed = reseal(file.sealed, kek=kek, new_kek=new_kek, purpose=(file.purpose, anew.purpose))
-        _create(target / path.name, frames.join_frames([sealed, *beside]))
+        _create(target / f"{path.stem}{SUFFIX}", frames.join_frames([sealed, *beside]))
         count += 1
     return count
 
 
 def find_place(folder: Path, *, gateway: str, key_id: str) -> KeyPlace | None:
-    """Where a gateway's key set of this id is, in force or revoked; None if it has none.
+    """Where a gateway's key set of this id is; None if it has none.
 
     Raises:
         EnvelopeError: A file of the gateway was altered.
@@ -240,26 +241,6 @@ def find_place(folder: Path, *, gateway: str, key_id: str) -> KeyPlace | None:
     return None
 
 
-def revoke_key_set(folder: Path, place: KeyPlace) -> None:
-    """Put a key set away for good; a second time changes nothing.
-
-    Raises:
-        NotFoundError: There is none in this place (`not-found.key-set`).
-        StorageError: The disk refuses.
-    """
-    path, away = key_path(folder, place), key_path(folder, place, REVOKED)
-    if not path.exists() and not away.exists():
-        raise NotFoundError("The vault holds no such key set.", reason="not-found.key-set")
-    try:
-        if path.exists():
-            path.rename(away)
-        sync_folder(folder)
-    except OSError as error:
-        raise StorageError(
-            "A key file could not be moved away.", remedy="Check the vault's folder."
-        ) from error
-
-
 def destroy_file(path: Path) -> None:
     """Overwrite a file and remove it. A disk may keep what was there: old backups surely do.
 
@@ -273,9 +254,9 @@ def destroy_file(path: Path) -> None:
     path.unlink()
 
 
-def key_path(folder: Path, place: KeyPlace, suffix: str = SUFFIX) -> Path:
+def key_path(folder: Path, place: KeyPlace) -> Path:
     """Where a key set's file is."""
-    return folder / f"{place.stem}{suffix}"
+    return folder / f"{place.stem}{SUFFIX}"
 
 
 def _format_of(parameters: str) -> bytes:

@@ -159,6 +159,13 @@ class KeyLock:
                 )
             yield self._kek
 
+    @property
+    def is_unlocked(self) -> bool:
+        """Whether it holds its key now."""
+        with self._lock:
+            self.lock_in_time()
+            return self._kek is not None
+
     def status(self, nonce: str = "") -> Signed:
         """How it stands, signed by the vault, in answer to a question."""
         with self._lock:

@@ -12,19 +12,22 @@ encrypt under it before. One custodian may stop a key set; it takes as many as u
 let a suspended one decrypt again, and to destroy one. What is signed names the key set, the move
 and how many moves came before, so no signature moves it twice.
 
-A state is a file beside the key sets, signed by the vault; without one a key set is active. It
-takes no secret key: a locked vault suspends and destroys as well. When the key is split anew, and
-the vault signs by another key, states are signed anew with it.
+The list of all that were moved is a file beside the key sets, signed by the vault: it takes no
+secret key, so a locked vault suspends and destroys as well. The key that signs it lies there in the
+open. So the same list lies there once more, sealed under the key-encryption key whenever that is at
+hand. Whoever unlocks the vault has the one held against the other: a list that lacks what was
+sealed before was put back, and nothing is decrypted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from re import fullmatch
 from typing import Final
 
+from gridsecure.crypto.envelope import Kek, open_sealed, seal
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import (
     ConflictError,
@@ -34,17 +37,15 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.key_authority.vault.key_files import (
-    REVOKED,
     SUFFIX,
     KeyPlace,
     destroy_file,
     find_place,
-    key_path,
 )
 from gridsecure.key_authority.vault.key_lock import KeyLock
-from gridsecure.key_authority.vault.splitting import open_custodians
+from gridsecure.key_authority.vault.splitting import NewSplitting, open_custodians
 from gridsecure.messages import Signed, open_message, sign_message
-from gridsecure.vault_messages import KeyLife, KeyMove, KeyState
+from gridsecure.vault_messages import KeyLife, KeyLives, KeyMove, KeyState
 from gridsecure.whole_files import replace_file, sync_folder
 
 ONE: Final = "one"
@@ -61,8 +62,10 @@ MOVES: Final[Mapping[tuple[KeyState, KeyState], str]] = {
 }
 """What may follow, and how many custodians it takes."""
 
-_KEY_ID: Final = r"[0-9a-f]{32}"
-_SUFFIX: Final = ".state"
+LIST: Final = "states.json"
+SEALED_LIST: Final = "states.sealed"
+_PURPOSE: Final = "key-states"
+_log = logging.getLogger(__name__)
 
 
 class KeyStates:
@@ -71,57 +74,96 @@ class KeyStates:
     Args:
         key_lock: Names the custodians, the folder of key sets, and the key that signs states.
         clock: Tells the time.
+
+    Raises:
+        StorageError: The list is not there (`keys.state-missing`), or is not as the vault wrote it
+            (`keys.state`).
     """
 
     def __init__(self, key_lock: KeyLock, *, clock: Callable[[], datetime]) -> None:
         self._own = key_lock
         self._clock = clock
+        self._lives = {life.key_id: life for life in _read(self._keys, key=key_lock.key)}
+        self._is_proven = False
+
+    @property
+    def lives(self) -> list[KeyLife]:
+        """Of all key sets that were moved or revoked."""
+        return list(self._lives.values())
+
+    def prove(self, kek: Kek) -> None:
+        """Hold the list against the one that was sealed before, once in a process.
+
+        From then on the process goes by what it has in memory, whatever becomes of the files.
+
+        Raises:
+            StorageError: Moves are missing that were sealed, or the sealed list is
+                (`keys.state-missing`).
+        """
+        if self._is_proven:
+            return
+        try:
+            data = (self._keys / SEALED_LIST).read_bytes()
+            before = KeyLives.parse(open_sealed(data, kek=kek, purpose=_PURPOSE)).lives
+        except (OSError, GridSecureError) as error:
+            raise _missing() from error
+        if not all(_follows(self._lives.get(one.key_id), one) for one in before):
+            raise _missing()
+        self._is_proven = True
+        if before != self.lives:  # it was moved while it was locked
+            self._seal()
 
     def read(self, key_id: str, *, place: KeyPlace | None) -> KeyLife:
         """How a key set stands.
 
         Args:
             place: Where its file is; None where there is none any more.
-
-        Raises:
-            StorageError: Its state cannot be read, or is not as the vault wrote it (`keys.state`).
         """
         stem = "" if place is None else place.stem
-        life = self._kept(key_id) or KeyLife(
+        return self._lives.get(key_id) or KeyLife(
             key_id=key_id, place=stem, state="active", since="", moves=[], waiting=[]
         )
-        if place is not None and key_path(self._keys, place, REVOKED).exists():
-            return life.model_copy(update={"state": "compromised"})
-        return life
 
-    def check(self, key_id: str) -> None:
-        """Refuse to decrypt under a key set that is suspended or destroyed.
+    def check(self, key_id: str, *, kek: Kek) -> None:
+        """Refuse to decrypt under a key set that is suspended, revoked or destroyed.
 
         Raises:
             GridSecureError: It is suspended (`keys.suspended`): what was asked can wait.
-            KeyMismatchError: It was destroyed (`keys.destroyed`).
-            StorageError: As `read`.
+            KeyMismatchError: It was revoked (`keys.revoked`) or destroyed (`keys.destroyed`).
+            StorageError: As `prove`.
         """
-        life = self._kept(key_id)
-        if life is None:
-            return
-        if life.state == "suspended":
+        self.prove(kek)
+        life = self._lives.get(key_id)
+        if life is not None and life.state == "suspended":
             raise GridSecureError(
                 "The key set is suspended: nothing under it is decrypted.",
                 reason="keys.suspended",
                 remedy="Have custodians resume it (`gridsecure keys resume`), or deactivate it.",
             )
-        if life.state == "destroyed":
-            raise _destroyed()
+        if life is not None:
+            _check_withdrawn(life)
 
     def check_place(self, place: KeyPlace) -> None:
-        """Refuse to make a key set anew in the place of one that was destroyed.
+        """Refuse to make a key set anew in the place of one that was revoked or destroyed.
 
         Raises:
-            KeyMismatchError: `keys.destroyed`.
+            KeyMismatchError: `keys.revoked`, `keys.destroyed`.
         """
-        if place.stem in {life.place for life in self._destroyed_sets()}:
-            raise _destroyed()
+        for life in self._lives.values():
+            if life.place == place.stem:
+                _check_withdrawn(life)
+
+    def revoke(self, key_id: str, place: KeyPlace) -> None:
+        """Decrypt nothing more under a key set; a second time changes nothing.
+
+        Raises:
+            StorageError: The disk refuses; nothing was revoked.
+        """
+        life = self.read(key_id, place=place)
+        if life.state != "compromised":
+            since = self._clock().isoformat()
+            told = {"state": "compromised", "since": since, "waiting": []}
+            self._keep(life.model_copy(update=told))
 
     def move(self, envelope: Signed) -> KeyLife:
         """Move a key set by a custodian's signed `KeyMove`, or keep it until another's comes.
@@ -171,14 +213,13 @@ class KeyStates:
         A vault that was killed in the middle does so at its next start.
 
         Raises:
-            StorageError: The disk refuses, or as `read`.
+            StorageError: The disk refuses.
         """
         try:
-            for life in self._destroyed_sets():
-                for suffix in (SUFFIX, REVOKED):
-                    path = self._keys / f"{life.place}{suffix}"
-                    if path.exists():
-                        destroy_file(path)
+            for life in (one for one in self.lives if one.state == "destroyed"):
+                path = self._keys / f"{life.place}{SUFFIX}"
+                if path.exists():
+                    destroy_file(path)
             sync_folder(self._keys)
         except OSError as error:
             raise StorageError(
@@ -186,55 +227,66 @@ class KeyStates:
                 remedy="Check the vault's folder, and start the vault again.",
             ) from error
 
-    def _destroyed_sets(self) -> list[KeyLife]:
-        kept = (self._kept(path.stem) for path in _files_in(self._keys))
-        return [life for life in kept if life is not None and life.state == "destroyed"]
-
     @property
     def _keys(self) -> Path:
         return self._own.keys_folder
 
-    def _kept(self, key_id: str) -> KeyLife | None:
-        path = self._keys / f"{key_id}{_SUFFIX}"
-        if not fullmatch(_KEY_ID, key_id) or not path.exists():
-            return None
-        try:
-            own = {self._own.key.public_key.thumbprint: self._own.key.public_key}
-            envelope = Signed.parse(path.read_bytes())
-            life = open_message(envelope, expect=KeyLife, trusted=own)
-            if life.key_id != key_id:
-                raise _moved()
-        except (OSError, GridSecureError) as error:
-            raise _unreadable() from error
-        return life
-
     def _keep(self, life: KeyLife) -> KeyLife:
-        _write(self._keys, life, key=self._own.key)
+        lives = {**self._lives, life.key_id: life}
+        _write_list(self._keys, list(lives.values()), key=self._own.key)
+        self._lives = lives
+        if self._own.is_unlocked:
+            self._seal()
         return life
 
+    def _seal(self) -> None:
+        """Seal the list, unless it was not proven; where that fails, the next time does it."""
+        try:
+            with self._own.use() as kek:
+                self.prove(kek)
+                _write_sealed(self._keys, self.lives, kek=kek, at=self._clock())
+        except GridSecureError as error:
+            _log.warning("the states of key sets were not sealed: %s", error.reason)
 
-def sign_states_anew(source: Path, target: Path, *, key: Sm2PrivateKey) -> None:
-    """Keep the states of one folder's key sets in another one, as a vault with another key.
+
+def keep_states(keys: Path, lives: Sequence[KeyLife], *, new: NewSplitting) -> None:
+    """Keep the states of key sets beside those of a splitting that is not in force yet.
 
     Raises:
-        StorageError: The disk refuses, or one of them cannot be read.
+        StorageError: The disk refuses.
     """
-    for path in _files_in(source):
-        try:
-            life = KeyLife.parse(Signed.parse(path.read_bytes()).body)
-        except (OSError, GridSecureError) as error:
-            raise _unreadable() from error
-        _write(target, life, key=key)
+    _write_list(keys, lives, key=new.key)
+    _write_sealed(keys, lives, kek=new.kek, at=datetime.fromisoformat(new.splitting.created_at))
 
 
-def _files_in(keys: Path) -> list[Path]:
-    return sorted(keys.glob(f"*{_SUFFIX}"))
-
-
-def _write(keys: Path, life: KeyLife, *, key: Sm2PrivateKey) -> None:
-    text = sign_message(life, key=key).model_dump_json(indent=1)
+def _read(keys: Path, *, key: Sm2PrivateKey) -> list[KeyLife]:
+    path = keys / LIST
+    if not path.exists():
+        raise _missing()
     try:
-        replace_file(keys / f"{life.key_id}{_SUFFIX}", [text.encode()])
+        own = {key.public_key.thumbprint: key.public_key}
+        return open_message(Signed.parse(path.read_bytes()), expect=KeyLives, trusted=own).lives
+    except (OSError, GridSecureError) as error:
+        raise StorageError(
+            "The states of key sets cannot be read, or are not as the vault wrote them.",
+            reason="keys.state",
+            remedy="Restore the vault's folder as a whole from its newest backup.",
+        ) from error
+
+
+def _write_list(keys: Path, lives: Sequence[KeyLife], *, key: Sm2PrivateKey) -> None:
+    envelope = sign_message(KeyLives(lives=list(lives)), key=key)
+    _write(keys / LIST, envelope.model_dump_json(indent=1).encode())
+
+
+def _write_sealed(keys: Path, lives: Sequence[KeyLife], *, kek: Kek, at: datetime) -> None:
+    data = KeyLives(lives=list(lives)).model_dump_json().encode()
+    _write(keys / SEALED_LIST, seal(data, kek=kek, purpose=_PURPOSE, owner="vault", created_at=at))
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        replace_file(path, [data])
     except OSError as error:
         raise StorageError(
             "The state of a key set could not be written.",
@@ -242,11 +294,35 @@ def _write(keys: Path, life: KeyLife, *, key: Sm2PrivateKey) -> None:
         ) from error
 
 
-def _unreadable() -> StorageError:
+def _follows(life: KeyLife | None, before: KeyLife) -> bool:
+    """Whether a key set can have come from where it stood before to where it stands."""
+    if life is None:
+        return before.state == "active" and not before.moves  # somebody signed a move, no more
+    if before.state == "compromised" and life.state not in {"compromised", "destroyed"}:
+        return False
+    count = len(before.moves)
+    if life.moves[:count] != before.moves:
+        return False
+    return len(life.moves) > count or life.state in {before.state, "compromised"}
+
+
+def _check_withdrawn(life: KeyLife) -> None:
+    if life.state == "compromised":
+        raise KeyMismatchError("A key set was revoked.", reason="keys.revoked")
+    if life.state == "destroyed":
+        raise KeyMismatchError(
+            "The key set was destroyed.",
+            reason="keys.destroyed",
+            remedy="Nothing under it can be decrypted any more.",
+        )
+
+
+def _missing() -> StorageError:
     return StorageError(
-        "The state of a key set cannot be read, or is not as the vault wrote it.",
-        reason="keys.state",
-        remedy="Restore the vault's folder from its backup.",
+        "Moves of key sets are missing that the vault has sealed: an earlier state was put back.",
+        reason="keys.state-missing",
+        remedy="Nothing is decrypted. Restore the vault's folder as a whole from its newest "
+        "backup, and find out who can write there.",
     )
 
 
@@ -272,12 +348,4 @@ def _signed_before() -> ConflictError:
         "This custodian signed it already; another custodian's signature is needed.",
         reason="keys.signed",
         remedy="Have another custodian sign the same.",
-    )
-
-
-def _destroyed() -> KeyMismatchError:
-    return KeyMismatchError(
-        "The key set was destroyed.",
-        reason="keys.destroyed",
-        remedy="Nothing under it can be decrypted any more.",
     )
