@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from gridsecure.approvals import (
     APPROVER_ROLES,
@@ -98,12 +100,17 @@ def signed_policy(
     return document
 
 
+def signing_in(folder: Path) -> Any:
+    """What policies need of a vault's lock: where they lie, and what signs them."""
+    return SimpleNamespace(keys_folder=folder, key=officer_key("data-owner"))
+
+
 def vault_policies(
     folder: Path, policy: Policy = POLICY, *, clock: Callable[[], datetime] = lambda: NOW
 ) -> VaultPolicies:
     """The policies of a vault that has taken this one in, and none before."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = VaultPolicies(folder, key=officer_key("data-owner"), clock=clock)
+    made = VaultPolicies(signing_in(folder), clock=clock)
     made.hold(signed_policy(policy.text, now=clock()), approvers=APPROVERS)
     return made
 

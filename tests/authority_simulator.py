@@ -153,7 +153,7 @@ class View:
 def own_vault(folder: Path, checker: Sm2PrivateKey) -> Vault:
     """A vault in this process that holds the policy of tests and its officers' keys."""
     key_lock = unlocked(folder)
-    policies = VaultPolicies(folder, key=key_lock.key, clock=lambda: NOW)
+    policies = VaultPolicies(key_lock, clock=lambda: NOW)
     policies.open(POLICY.name, approvers=APPROVERS)
     gate = ReleaseGate(folder, policies=policies, approvers=APPROVERS, clock=lambda: NOW)
     return Vault(folder, key_lock, checker.public_key, OFFICE.public_key, gate)

@@ -78,6 +78,7 @@ from gridsecure.offices.custodians import (
     read_vault_key,
 )
 from gridsecure.offices.officers import Call
+from gridsecure.policy.signed_policies import VaultPolicy
 from gridsecure.vault_messages import (
     Challenge,
     GivenShare,
@@ -117,7 +118,7 @@ class Room:
     def start(self) -> None:
         """As after a new start of the process: locked."""
         lock = KeyLock(self.folder, hours=HOURS, clock=self.clock, uptime=lambda: self.uptime)
-        policies = VaultPolicies(self.folder, key=lock.key, clock=self.clock)
+        policies = VaultPolicies(lock, clock=self.clock)
         policies.open(POLICY.name, approvers=APPROVERS)
         gate = ReleaseGate(self.folder, policies=policies, approvers=APPROVERS, clock=self.clock)
         checker = grid_keys().authority.public_key
@@ -703,6 +704,23 @@ def test_the_old_signing_key_goes_with_the_old_key_sets(room: Room) -> None:
     assert secret not in held
     (keys_of(room.folder) / "signing.key").chmod(0o644)
     assert room.reason(room.start) == "keys.permissions"
+
+
+def test_policies_stay_when_the_key_is_split_anew(room: Room) -> None:
+    before = VaultPolicy.parse(room.vault.read_policy().body)
+    split_anew(room, "anna", "bert", "dora")
+    assert before.in_force is not None
+    for _ in range(2):
+        told = VaultPolicy.parse(room.vault.read_policy().body)
+        assert (told.in_force, told.taken_in) == (before.in_force, before.taken_in)
+        room.start()
+    path = keys_of(room.folder) / "policies.json"
+    path.write_text("{}")
+    own = {name: own_share(room.folder, name) for name in ("anna", "bert")}
+    everybody = ([custodian(name) for name in NAMES], 2)
+    room.give("anna", split=everybody)
+    assert room.reason(lambda: room.give("bert", split=everybody)) == "policy.kept"
+    assert read_splitting(room.folder).splitting == own["anna"].splitting
 
 
 def test_two_who_want_different_custodians_split_nothing(room: Room) -> None:

@@ -28,7 +28,7 @@ from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure.store.held_policies import PolicyShelf
 from gridsecure.store.schema import migrate
-from tests.approving import APPROVERS, officer_key, signed_policy
+from tests.approving import APPROVERS, officer_key, signed_policy, signing_in
 from tests.attacks import Attacked, attack, cut, rule
 from tests.grid_simulator import NOW
 
@@ -69,8 +69,7 @@ class Keeper:
     def start(self) -> None:
         """As after a new start of the process."""
         if self.engine is None:
-            key = officer_key(OWNER)
-            self.kept = VaultPolicies(self.folder, key=key, clock=lambda: self.now)
+            self.kept = VaultPolicies(signing_in(self.folder), clock=lambda: self.now)
         else:
             self.kept = policy_shelf(self.engine)
 

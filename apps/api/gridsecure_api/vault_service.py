@@ -40,7 +40,7 @@ def serve_vault(settings: VaultSettings, *, clock: Callable[[], datetime]) -> No
             settings.folder, hours=settings.unlocked_hours, clock=clock, uptime=time.monotonic
         )
         approvers = read_approvers(settings.approvers)
-        policies = VaultPolicies(settings.folder, key=key_lock.key, clock=clock)
+        policies = VaultPolicies(key_lock, clock=clock)
         gate = ReleaseGate(settings.folder, policies=policies, approvers=approvers, clock=clock)
         check_approvers(approvers, gate.open_policies(settings.policy))
         vault = Vault(

@@ -361,7 +361,7 @@ class _Setup:
         approvers = pin_approvers(
             Approver(role, role, key.public_key) for role, key in self.officers.items()
         )
-        policies = VaultPolicies(folder, key=key_lock.key, clock=utc_now)
+        policies = VaultPolicies(key_lock, clock=utc_now)
         policy = policies.open(UNIFORM, approvers=approvers)
         gate = ReleaseGate(folder, policies=policies, approvers=approvers, clock=utc_now)
         objects = open_objects(folder_url(self.folder / "authority-objects"))

@@ -1,8 +1,8 @@
 """A vault's key is drawn and split: at first, and again when a custodian leaves.
 
 1. a new key is drawn and split; every key set is sealed anew under it, in a folder of its own,
-   where a new signing key of the vault lies as well, and the list of their states, signed by that
-   one and sealed under the new key;
+   where a new signing key of the vault lies as well, and what that one signs anew: the list of
+   their states, which is also sealed under the new key, and the policies that were taken in;
 2. the file that names the splitting is replaced: from then on the new one is in force;
 3. what was sealed under the old key is overwritten and removed, with the old signing key, and so is
    a key file of releases before there were custodians.
@@ -28,6 +28,7 @@ from typing import Final
 from gridsecure.crypto.envelope import Kek, kek_id
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import ConflictError, GridSecureError, StorageError
+from gridsecure.key_authority.vault.held_policies import carry_policies
 from gridsecure.key_authority.vault.key_files import (
     REVOKED,
     destroy_file,
@@ -225,6 +226,7 @@ def _put_in_force(
         if old is not None:
             count = reseal_key_files(source, target, kek=old, new_kek=new.kek)
         keep_states(target, lives, new=new)
+        carry_policies(source, target, key=new.key)
         sync_folder(target)
         sync_folder(folder)
         keep_splitting(folder, new.splitting, key=new.key)

@@ -1,5 +1,8 @@
 """The release policies that the vault took in: one file, signed by the vault, beside its keys.
 
+It lies in the folder of key sets, and goes with them into the next one when the key is split anew
+and the vault signs by another key.
+
 The vault takes a policy in by the officers' signatures under keys of its own settings, whoever
 carries it, and compares it with what it took in before (`policy.succession`). Its settings name a
 policy for the first start alone. Started with another one later, it takes that in like one that is
@@ -28,7 +31,8 @@ from pydantic import Field
 from gridsecure.approvals import Approvers
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import GridSecureError, StorageError
-from gridsecure.key_authority.vault.key_files import REVOKED, SUFFIX
+from gridsecure.key_authority.vault.key_files import SUFFIX
+from gridsecure.key_authority.vault.key_lock import KeyLock
 from gridsecure.messages import Message, Signed, open_message, sign_message
 from gridsecure.policy.language import Policy, parse_policy
 from gridsecure.policy.packs import STRICT, UNIFORM, load_pack
@@ -70,17 +74,15 @@ class VaultPolicies:
     """The policies of one vault.
 
     Args:
-        folder: The vault's own.
-        key: The vault's, which signs the file.
+        key_lock: Names the folder of key sets, and the key that signs the file.
         clock: Tells the time.
 
     Raises:
         StorageError: The file cannot be read, or is not as the vault wrote it (`policy.kept`).
     """
 
-    def __init__(self, folder: Path, *, key: Sm2PrivateKey, clock: Callable[[], datetime]) -> None:
-        self._folder = folder
-        self._key = key
+    def __init__(self, key_lock: KeyLock, *, clock: Callable[[], datetime]) -> None:
+        self._own = key_lock
         self._clock = clock
         self._lock = Lock()
         self._kept = self._read()
@@ -184,33 +186,59 @@ class VaultPolicies:
         )
 
     def _has_keys(self) -> bool:
-        return any(path.suffix in {SUFFIX, REVOKED} for path in self._folder.rglob("*"))
+        return any(path.suffix == SUFFIX for path in self._own.keys_folder.rglob("*"))
 
     def _read(self) -> list[KeptPolicy]:
-        path = self._folder / FILE
+        path = self._own.keys_folder / FILE
         if not path.exists():
             return []
-        own = {self._key.public_key.thumbprint: self._key.public_key}
+        key = self._own.key.public_key
+        own = {key.thumbprint: key}
         try:
             envelope = Signed.parse(path.read_bytes())
             return open_message(envelope, expect=KeptPolicies, trusted=own).policies
         except (OSError, GridSecureError) as error:
-            raise StorageError(
-                "The vault's policies cannot be read, or are not as the vault wrote them.",
-                reason="policy.kept",
-                remedy="Restore the vault's folder from its backup.",
-            ) from error
+            raise _unreadable() from error
 
     def _keep(self, kept: list[KeptPolicy]) -> None:
-        signed = sign_message(KeptPolicies(policies=kept), key=self._key)
-        try:
-            replace_file(self._folder / FILE, [signed.model_dump_json(indent=1).encode()])
-        except OSError as error:
-            raise StorageError(
-                "The vault's policies could not be written.",
-                remedy="Free space on the vault's disk, then repeat it.",
-            ) from error
+        folder = self._own.keys_folder  # first: a splitting changes the key before the folder
+        _write(folder, KeptPolicies(policies=kept), key=self._own.key)
         self._kept = kept
+
+
+def carry_policies(source: Path, target: Path, *, key: Sm2PrivateKey) -> None:
+    """Keep what lies in one folder of key sets in another one, signed by another key.
+
+    Raises:
+        StorageError: It cannot be read, or the disk refuses.
+    """
+    path = source / FILE
+    if not path.exists():
+        return
+    try:
+        kept = KeptPolicies.parse(Signed.parse(path.read_bytes()).body)
+    except (OSError, GridSecureError) as error:
+        raise _unreadable() from error
+    _write(target, kept, key=key)
+
+
+def _write(folder: Path, kept: KeptPolicies, *, key: Sm2PrivateKey) -> None:
+    signed = sign_message(kept, key=key)
+    try:
+        replace_file(folder / FILE, [signed.model_dump_json(indent=1).encode()])
+    except OSError as error:
+        raise StorageError(
+            "The vault's policies could not be written.",
+            remedy="Free space on the vault's disk, then repeat it.",
+        ) from error
+
+
+def _unreadable() -> StorageError:
+    return StorageError(
+        "The vault's policies cannot be read, or are not as the vault wrote them.",
+        reason="policy.kept",
+        remedy="Restore the vault's folder from its backup.",
+    )
 
 
 def _begins(one: KeptPolicy, policy: Policy) -> datetime:

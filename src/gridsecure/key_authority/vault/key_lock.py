@@ -264,7 +264,9 @@ class KeyLock:
         with self._lock:
             if self._kek is not None:
                 wipe(self._kek)
-            self._kek, self.splitting, self._key = new.kek, new.splitting, new.key
+            # The key before the splitting: whoever asks for the folder first signs by its key.
+            self._kek, self._key = new.kek, new.key
+            self.splitting = new.splitting
             self._next = generate_private_key()
             self._stated.clear()
 
