@@ -23,9 +23,9 @@ from gridsecure.key_authority.vault.splitting import (
     sealed_shares,
     split_key,
 )
-from gridsecure.messages import Signed
+from gridsecure.messages import Signed, sign_message
 from gridsecure.offices.custodians import answer_challenge, open_share
-from gridsecure.vault_messages import Custodian, SecretShare
+from gridsecure.vault_messages import Custodian, KeyMove, KeyState, SecretShare
 from tests.grid_simulator import NOW
 
 KEK = bytes(range(16))
@@ -49,6 +49,22 @@ def init_with_kek(folder: Path, *, kek: bytes = KEK) -> None:
     keep_vault_key(keys_folder(folder, new.splitting), new.key)
     keep_states(keys_folder(folder, new.splitting), [], new=new)
     keep_splitting(folder, new.splitting, key=new.key)
+
+
+def signed_move(
+    target: KeyState, *, key_set: tuple[str, str], after: int = 0, by: str = "anna", until: str = ""
+) -> Signed:
+    """A custodian's wish about a key set, named by its gateway and its id."""
+    gateway, key_id = key_set
+    said = KeyMove(
+        key_id=key_id,
+        gateway=gateway,
+        target=target,
+        after=after,
+        signed_at=NOW.isoformat(),
+        until=until,
+    )
+    return sign_message(said, key=custodian_key(by))
 
 
 def keys_of(folder: Path) -> Path:

@@ -214,6 +214,8 @@ class KeyMove(Message):
 
     Args:
         after: How many moves it had made before, so that no signature moves it twice.
+        until: When platforms begin no more uploads under a key set that is deactivated, ISO 8601,
+            aware; empty, they do as long as it is not revoked.
     """
 
     kind: ClassVar[str] = "vault-key-move"
@@ -222,6 +224,7 @@ class KeyMove(Message):
     target: KeyState
     after: int = Field(ge=0)
     signed_at: str
+    until: str = ""
 
 
 class KeyLife(Message):
@@ -242,9 +245,15 @@ class KeyLife(Message):
     moves: list[list[Signed]]
     waiting: list[Signed]
 
+    @property
+    def until(self) -> str:
+        """When platforms begin no more uploads under it, as who rotated it signed; or empty."""
+        moved = [KeyMove.parse(signed[0].body) for signed in self.moves]
+        return next((move.until for move in moved if move.target == "deactivated"), "")
+
 
 class KeyLives(Message):
-    """How all key sets stand that were ever moved or revoked."""
+    """How all key sets stand that were ever moved."""
 
     kind: ClassVar[str] = "vault-key-lives"
     lives: list[KeyLife]

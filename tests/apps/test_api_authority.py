@@ -162,7 +162,6 @@ def test_a_regulator_and_who_asks_for_it_get_a_signed_copy_without_values(
     ("method", "path", "role"),
     [
         ("GET", "/gateway-key-sets", "billing"),
-        ("POST", "/gateway-key-sets/x/rotate", "operator"),
         ("POST", "/gateway-key-sets/x/revoke", "operator"),
         ("POST", "/release-rounds", "analyst"),
         ("POST", "/release-rounds", "regulator"),

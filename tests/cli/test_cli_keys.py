@@ -22,7 +22,8 @@ from gridsecure_api.settings import PersonEntry
 from tests.apps.test_api_queries import InProcess, authority_of
 from tests.apps.zone_apps import TestClock, bearer, identity_app, platform_settings, point
 from tests.authority_simulator import ask_for_key_sets
-from tests.grid_simulator import NOW, GridSimulator, grid_keys
+from tests.custodians import custodian_key
+from tests.grid_simulator import NOW, GridSimulator
 from tests.vault_services import running_vault, vault_settings
 
 
@@ -43,12 +44,13 @@ class Desk:
 
     apps: dict[str, FastAPI]
     grid: GridSimulator
-    key: Path
+    folder: Path
 
-    def run(self, *arguments: str) -> Result:
+    def run(self, *arguments: str, who: str = "anna") -> Result:
         given = ["--identity", "http://identity", "--authority", "http://authority"]
         wide = CliRunner(env={"COLUMNS": "250"})
-        return wide.invoke(command, ["keys", *arguments, *given, "--key", str(self.key)])
+        own = str(self.folder / f"{who}.key")
+        return wide.invoke(command, ["keys", *arguments, *given, "--key", own])
 
     def page(self, *, limit: int = 100) -> httpx.Response:
         client = TestClient(self.apps["authority"], headers=bearer("authority", "custodian"))
@@ -58,17 +60,21 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     grid = GridSimulator(tmp_path / "platform")
-    person = PersonEntry(name="kate", roles=("custodian",), public_key=point(grid_keys().stranger))
+    people = tuple(
+        PersonEntry(name=name, roles=("custodian",), public_key=point(custodian_key(name)))
+        for name in ("anna", "mallory")
+    )
     platform = create_platform_app(platform_settings(tmp_path / "platform"), clock=TestClock())
     secret = vault_settings(tmp_path, grid.authority_key)
     apps = {
-        "identity": identity_app(tmp_path / "identity", people=(person,)),
+        "identity": identity_app(tmp_path / "identity", people=people),
         "platform": platform,
         "authority": authority_of(tmp_path / "authority", grid, platform, vault=secret.socket),
     }
-    key = tmp_path / "kate.key"
-    key.write_bytes(grid_keys().stranger.to_bytes())
-    key.chmod(0o600)
+    for name in ("anna", "mallory"):
+        key = tmp_path / f"{name}.key"
+        key.write_bytes(custodian_key(name).to_bytes())
+        key.chmod(0o600)
     monkeypatch.setattr(online, "utc_now", lambda: NOW)
     monkeypatch.setattr(online, "open_connection", lambda: httpx.Client(transport=Carrier(apps)))
     with (
@@ -77,7 +83,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
         TestClient(apps["authority"]) as authority,
     ):
         ask_for_key_sets(authority, grid)
-        yield Desk(apps, grid, key)
+        yield Desk(apps, grid, tmp_path)
     apps["identity"].state.zone.close()
     grid.close()
 
@@ -96,15 +102,24 @@ def test_a_custodian_lists_rotates_and_revokes(desk: Desk) -> None:
     ended = desk.run("rotate", first, "--until", "2027-01-01T00:00:00+08:00")
     assert "No upload under it begins" in ended.stdout, ended.output
     tags.add(desk.page().headers["ETag"])
-    assert desk.run("rotate", first).exit_code != 0
+    again = desk.run("rotate", first, "--until", "2027-02-01T00:00:00+08:00")
+    assert "from 2027-01-01" in again.stdout, "what was signed first holds"
     states = {one.notice.key_id: one.state for one in list_key_sets(zone)}
     assert states[first] == "retired"
-    assert len(states) == 5
 
     platform = desk.apps["platform"].state.platform.zone
     for one in kept:
         keys = tuple(public_objects(zone, one.envelope))
         install_key_set(platform, one.envelope, keys=keys, at=NOW)
+    # A token of the role alone, or a key of somebody who keeps no share, revokes nothing.
+    client = TestClient(desk.apps["authority"], headers=bearer("authority", "custodian"))
+    alone = client.post(f"/gateway-key-sets/{first}/revoke")
+    assert (alone.status_code, alone.json()["reason"]) == (409, "conflict.key-set-state")
+    for step in (("revoke", "--platform", "http://platform"), ("suspend",), ("rotate",)):
+        second = kept[1].notice.key_id
+        other = desk.run(step[0], second, *step[1:], who="mallory")
+        assert "authenticity.refused" in other.output
+    assert {one.state for one in list_key_sets(zone)} == {"retired", "in-force"}
     revoked = desk.run("revoke", first, "--platform", "http://platform")
     assert revoked.exit_code == 0, revoked.output
     tags.add(desk.page().headers["ETag"])

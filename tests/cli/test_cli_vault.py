@@ -203,7 +203,7 @@ def test_custodians_move_a_key_set_through_its_states(room: Custodians) -> None:
     assert "is active." in room.keys("cleo", "resume", key_id).stdout
     assert "keys.move" in room.keys("anna", "destroy", key_id).output
     assert "authenticity.refused" in room.keys("dora", "suspend", key_id).output
-    assert "is deactivated." in room.keys("anna", "deactivate", key_id).stdout
+    assert "is deactivated." in room.keys("anna", "rotate", key_id).stdout
     room.keys("anna", "destroy", key_id)
     done = room.keys("bert", "destroy", key_id)
     assert "is destroyed." in done.stdout, done.output

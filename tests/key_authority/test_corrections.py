@@ -542,9 +542,6 @@ class DyingVault:
         self._vault = vault
         self._dies_after = dies_after
 
-    def revoke_key_set(self, order: Signed, /) -> None:
-        self._vault.revoke_key_set(order)
-
     def release_corrections(
         self, order: Signed, files: Iterable[bytes], keep: Keep, /
     ) -> VaultAnswer:

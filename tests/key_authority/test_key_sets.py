@@ -16,7 +16,6 @@ from gridsecure.errors import (
     AuthenticityError,
     ConflictError,
     GridSecureError,
-    InputError,
     KeyMismatchError,
     NotFoundError,
     StorageError,
@@ -28,18 +27,20 @@ from gridsecure.key_authority.checker.key_sets import (
     give_key_set,
     key_ring,
     list_key_sets,
+    move_key_set,
+    read_life,
     revoke_key_set,
-    rotate_key_set,
 )
 from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.zone import AuthorityZone, VaultDoor
 from gridsecure.key_authority.packages import KeyOrder
 from gridsecure.key_authority.vault.custody import create_key_set, keep_key_set, open_key_set
-from gridsecure.messages import ColumnEntry, KeyNotice, open_message, sign_message
+from gridsecure.messages import ColumnEntry, KeyNotice, KeyRevocation, open_message, sign_message
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import migrate
+from gridsecure.vault_messages import KeyLife, KeyState
 from gridsecure_api.settings import VaultSettings
 from tests.approving import APPROVERS
 from tests.authority_simulator import (
@@ -49,7 +50,7 @@ from tests.authority_simulator import (
     settlement,
     signed_log,
 )
-from tests.custodians import KEK, keys_of, unlock
+from tests.custodians import KEK, keys_of, signed_move, unlock
 from tests.grid_simulator import NOW, GridSimulator, grid_keys, registry
 from tests.held_policy import POLICY
 from tests.vault_services import RunningVault, running_vault, vault_settings
@@ -192,61 +193,79 @@ def test_who_is_not_vouched_for_gets_no_key_set(
     zone.engine.dispose()
 
 
+def sent(zone: AuthorityZone, notice: KeyNotice, target: KeyState, **given: Any) -> KeyLife:
+    """A custodian's move of a key set, by way of the checker."""
+    move = signed_move(target, key_set=(notice.gateway, notice.key_id), **given)
+    return KeyLife.parse(move_key_set(zone, move, actor="kate", at=NOW).body)
+
+
 def test_rotated_and_revoked(tmp_path: Path, grid: GridSimulator) -> None:
     vault = own_vault(tmp_path, grid_keys().authority)
     zone = zone_with(vault, tmp_path)
     (first,) = asked(zone, grid, REGISTER.name)
-    second = KeyNotice.parse(rotate_key_set(zone, first.key_id, actor="kate", at=NOW).body)
+    sent(zone, first, "deactivated")
+    (second,) = asked(zone, grid, REGISTER.name)
     assert (second.generation, second.gateway) == (2, first.gateway)
     assert asked(zone, grid, REGISTER.name) == [second]
-    with pytest.raises(ConflictError) as refused:
-        rotate_key_set(zone, first.key_id, actor="kate", at=NOW)
-    assert refused.value.reason == "conflict.key-set-state"
+    assert second.earlier_until == ""
     ring = key_ring(zone)
     entry = column_entry(first)
     assert ring.evaluation(entry, gateway=first.gateway).key_id == first.key_id
 
+    with pytest.raises(ConflictError) as refused:  # the token of a custodian alone revokes nothing
+        revoke_key_set(zone, first.key_id, actor="kate", at=NOW)
+    assert refused.value.reason == "conflict.key-set-state"
+    sent(zone, first, "compromised", after=1)
+    assert [one.state for one in list_key_sets(zone)] == ["revoked", "in-force"]
     revocation = revoke_key_set(zone, first.key_id, actor="kate", at=NOW)
-    assert revoke_key_set(zone, first.key_id, actor="kate", at=NOW) == revocation
+    later = NOW + timedelta(days=1)
+    assert revoke_key_set(zone, first.key_id, actor="bert", at=later) == revocation
     with pytest.raises(KeyMismatchError) as denied:
         key_ring(zone).check([entry], gateway=first.gateway)
     assert denied.value.reason == "keys.revoked"
-    assert [one.state for one in list_key_sets(zone)] == ["revoked", "in-force"]
     with pytest.raises(KeyMismatchError) as closed, vault.key_lock.use() as kek:
         vault.states.check(first.key_id, kek=kek)
     assert closed.value.reason == "keys.revoked"
     # The one in force is revoked as well: the gateway is given a third.
-    revoke_key_set(zone, second.key_id, actor="kate", at=NOW)
+    sent(zone, second, "compromised")
     assert [notice.generation for notice in asked(zone, grid, REGISTER.name)] == [3]
     zone.engine.dispose()
 
 
 def test_rotated_with_an_end(tmp_path: Path, grid: GridSimulator) -> None:
-    """A rotation that was cut short is done to its end by the same order, and its date holds."""
+    """A rotation that was cut short anywhere keeps the date that a custodian signed."""
     vault = own_vault(tmp_path, grid_keys().authority)
     zone = zone_with(vault, tmp_path)
     (first,) = asked(zone, grid, REGISTER.name)
-    until = NOW + timedelta(days=14)
-    order = {"actor": "kate", "at": NOW}
-    with pytest.raises(InputError) as past:
-        rotate_key_set(zone, first.key_id, **order, until=NOW)
-    assert past.value.reason == "keys.until"
+    until = (NOW + timedelta(days=14)).isoformat()
     vault.key_lock.lock()
-    with pytest.raises(GridSecureError) as locked:
-        rotate_key_set(zone, first.key_id, **order, until=until)
-    assert locked.value.reason == "vault.locked"
-    assert [one.state for one in list_key_sets(zone)] == ["in-force"], "nothing was done"
-    unlock(vault.key_lock, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gridsecure.key_authority.checker.key_sets.advance", killed)
         with pytest.raises(KeyboardInterrupt):
-            rotate_key_set(zone, first.key_id, **order, until=until)
-    assert [one.state for one in list_key_sets(zone)] == ["in-force", "in-force"]
+            sent(zone, first, "deactivated", until=until)
+    assert [one.state for one in list_key_sets(zone)] == ["in-force"], "the vault was faster"
+    life = KeyLife.parse(read_life(zone, first.key_id, at=NOW).body)
+    assert (life.state, life.until) == ("deactivated", until)
+    assert [one.state for one in list_key_sets(zone)] == ["retired"], "looked at, it is followed"
+    with pytest.raises(GridSecureError) as locked:
+        asked(zone, grid, REGISTER.name)
+    assert locked.value.reason == "vault.locked"
+    unlock(vault.key_lock, tmp_path)
     (given,) = asked(zone, grid, REGISTER.name)
-    assert (given.generation, given.earlier_until) == (2, until.isoformat())
-    again = rotate_key_set(zone, first.key_id, **order, until=until + timedelta(days=1))
-    assert KeyNotice.parse(again.body) == given, "it was said once"
+    assert (given.generation, given.earlier_until) == (2, until)
     assert [one.state for one in list_key_sets(zone)] == ["retired", "in-force"]
+    zone.engine.dispose()
+
+
+def test_a_revocation_that_was_cut_short_is_carried_on(tmp_path: Path, grid: GridSimulator) -> None:
+    vault = own_vault(tmp_path, grid_keys().authority)
+    zone = zone_with(vault, tmp_path)
+    (first,) = asked(zone, grid, REGISTER.name)
+    move = signed_move("compromised", key_set=(first.gateway, first.key_id))
+    vault.move_key_set(move)  # and the checker was killed
+    revocation = revoke_key_set(zone, first.key_id, actor="kate", at=NOW)
+    assert KeyRevocation.parse(revocation.body).key_id == first.key_id
+    assert [one.state for one in list_key_sets(zone)] == ["revoked"]
     zone.engine.dispose()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from gridsecure.key_authority.checker.key_sets import (
     move_key_set,
     read_life,
 )
-from gridsecure.key_authority.packages import RevocationOrder
+from gridsecure.key_authority.packages import KeyOrder
+from gridsecure.key_authority.vault import splitting
 from gridsecure.key_authority.vault.key_files import list_key_files
 from gridsecure.key_authority.vault.key_states import LIST, MOVES, SEALED_LIST, KeyStates
 from gridsecure.key_authority.vault.splitting import read_splitting
@@ -27,7 +29,7 @@ from gridsecure.messages import Signed, sign_message
 from gridsecure.vault_messages import KeyLife, KeyMove, KeyState
 from tests.attacks import Attacked, attack, cut, rule
 from tests.authority_simulator import Authority, keep_grid_keys, key_set_request, place_of
-from tests.custodians import KEK, NAMES, custodian, custodian_key, keys_of
+from tests.custodians import KEK, NAMES, custodian, custodian_key, keys_of, signed_move
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 from tests.key_authority.test_vault_lock import Room, full_disk, split_anew
 
@@ -76,13 +78,11 @@ def bring_to(room: Room, state: KeyState) -> None:
     ways: dict[KeyState, tuple[KeyState, ...]] = {
         "suspended": ("suspended",),
         "deactivated": ("deactivated",),
+        "compromised": ("compromised",),
         "destroyed": ("deactivated", "destroyed"),
     }
     for step in ways.get(state, ()):
         moved(room, step, *(("anna", "cleo") if step == "destroyed" else ("anna",)))
-    if state == "compromised":
-        order = RevocationOrder(gateway=GATEWAY, key_id=KEY_ID)
-        room.vault.revoke_key_set(sign_message(order, key=grid_keys().authority))
 
 
 def test_every_move_that_there_is_and_no_other(tmp_path: Path) -> None:
@@ -307,13 +307,91 @@ def test_killed_between_the_list_and_the_sealed_one(
     assert life_of(room).state == "suspended"
 
 
+@attack(
+    "a gateway's key set rotated or revoked without a custodian's key",
+    rule(
+        "A key set is moved by signatures of those who keep shares.",
+        "vault.custodian",
+        cut(
+            "gridsecure.key_authority.vault.splitting:open_custodians",
+            "if envelope.signer not in keys:",
+            "keys[envelope.signer] = STRANGER\n    if False:",
+        ),
+    ),
+)
+def test_nobody_without_a_custodians_key_moves_one(
+    room: Room, attacked: Attacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody with a stolen token, or who took over the checker, has the checker's key at most."""
+    own = grid_keys().authority
+    monkeypatch.setattr(splitting, "STRANGER", own.public_key, raising=False)
+    attacked.tries(lambda: room.vault.move_key_set(move("compromised", key=own)))
+    assert life_of(room).state == ("compromised" if attacked.goes_through else "active")
+
+
+@attack(
+    "a gateway's next key set, made by a checker that was taken over",
+    rule(
+        "A next key set is made when a custodian ended the one before it.",
+        "keys.in-force",
+        cut(
+            "gridsecure.key_authority.vault.key_states:KeyStates.check_next",
+            "place.generation > 1 and before not in ended",
+            "False",
+        ),
+    ),
+)
+def test_a_next_key_set_takes_a_custodian(room: Room, attacked: Attacked) -> None:
+    attacked.tries(lambda: next_key_set(room, 2))
+
+
+def next_key_set(room: Room, generation: int) -> str:
+    order = KeyOrder(
+        gateway=GATEWAY,
+        parameters=REGISTER.name,
+        generation=generation,
+        created_at=NOW.isoformat(),
+    )
+    return room.vault.create_key_set(sign_message(order, key=grid_keys().authority)).key_id
+
+
+@pytest.mark.parametrize("ended", ["deactivated", "compromised", "destroyed"])
+def test_the_next_key_set_comes_after_the_end_of_the_one_before(
+    room: Room, ended: KeyState
+) -> None:
+    assert room.reason(lambda: next_key_set(room, 2)) == "keys.in-force"
+    moved(room, "suspended", "anna")
+    assert room.reason(lambda: next_key_set(room, 2)) == "keys.in-force"
+    moved(room, "active", "anna", "bert")
+    bring_to(room, ended)
+    assert room.reason(lambda: next_key_set(room, 3)) == "keys.in-force", "none is left out"
+    assert next_key_set(room, 2) == next_key_set(room, 2) != KEY_ID
+
+
+def test_an_end_is_signed_with_the_rotation(room: Room) -> None:
+    until = (NOW + timedelta(days=9)).isoformat()
+    key_set = (GATEWAY, KEY_ID)
+    for target, wrong in (
+        ("deactivated", NOW.isoformat()),
+        ("deactivated", "tomorrow"),
+        ("deactivated", "2031-01-01T00:00:00"),
+        ("suspended", until),
+    ):
+        envelope = signed_move(target, key_set=key_set, until=wrong)
+        assert room.reason(lambda one=envelope: room.vault.move_key_set(one)) == "keys.until"
+    assert life_of(room).state == "active"
+    room.vault.move_key_set(signed_move("deactivated", key_set=key_set, until=until))
+    assert life_of(room).until == until
+    assert moved(room, "compromised", "bert").until == until, "what was said holds"
+
+
 # --- releases and gateways ------------------------------------------------------------------------
 
 
 def sent(authority: Authority, target: KeyState, *names: str, key_id: str) -> KeyLife:
     """As custodians, by way of the checker."""
     for name in names:
-        life = KeyLife.parse(read_life(authority.zone, key_id).body)
+        life = KeyLife.parse(read_life(authority.zone, key_id, at=NOW).body)
         wanted = move(target, after=len(life.moves), by=name, key_id=key_id)
         envelope = move_key_set(authority.zone, wanted, actor=name, at=NOW)
     return KeyLife.parse(envelope.body)

@@ -47,9 +47,6 @@ class DyingVault:
         self._dies_after = dies_after
         self._left = orders
 
-    def revoke_key_set(self, order: Signed, /) -> None:
-        self._vault.revoke_key_set(order)
-
     def create_key_set(self, order: Signed, /) -> PublicKeySet:
         return self._vault.create_key_set(order)
 

@@ -53,7 +53,6 @@ from gridsecure.key_authority.packages import (
     CheckedRoster,
     KeyOrder,
     LockOrder,
-    RevocationOrder,
 )
 from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
 from gridsecure.key_authority.vault.decryption import _Seated
@@ -66,7 +65,7 @@ from tests.approving import ENTRIES, approval_of, approved_bills
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 from tests.authority_simulator import Authority, place_of, settlement
 from tests.correction_simulator import changed, correction
-from tests.custodians import KEK, give_shares, own_share
+from tests.custodians import KEK, give_shares, own_share, signed_move
 from tests.custodians import NAMES as CUSTODIANS
 from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys
 from tests.held_policy import FIFTEEN
@@ -421,10 +420,8 @@ def test_a_refusal_crosses_the_pipe_with_its_class_and_reason(
     client: VaultClient, grid: GridSimulator
 ) -> None:
     order = key_order(REGISTER.name)
-    revocation = RevocationOrder(
-        gateway=order.gateway, key_id=grid_keys().secret[REGISTER.name].public.key_id
-    )
-    client.revoke_key_set(sign_message(revocation, key=grid.authority_key))
+    key_set = (order.gateway, grid_keys().secret[REGISTER.name].public.key_id)
+    client.move_key_set(signed_move("compromised", key_set=key_set))
     with pytest.raises(KeyMismatchError) as refused:
         client.create_key_set(sign_message(order, key=grid.authority_key))
     assert refused.value.reason == "keys.revoked"
@@ -492,8 +489,7 @@ def test_a_key_set_is_revoked_while_a_checker_hangs_in_the_middle_of_a_file(
     stalled: socket.socket, client: VaultClient, grid: GridSimulator
 ) -> None:
     key_id = grid_keys().secret[INTERVAL.name].public.key_id
-    revocation = RevocationOrder(gateway=PLACE.gateway, key_id=key_id)
-    client.revoke_key_set(sign_message(revocation, key=grid.authority_key))
+    client.move_key_set(signed_move("compromised", key_set=(PLACE.gateway, key_id)))
     assert is_waited_for(stalled)
     with pytest.raises(KeyMismatchError) as refused:
         client.create_key_set(sign_message(key_order(INTERVAL.name), key=grid.authority_key))
@@ -520,11 +516,11 @@ def test_a_key_set_revoked_during_an_order_decrypts_no_further_column(
     """By the same checker, whose own order waits for a file meanwhile."""
     content, (part, *files) = order
     (entry,) = {e.key_id: e for e in CheckedRoster.parse(part).outputs.values()}.values()
-    revocation = RevocationOrder(gateway=roster_of(order).gateway_id, key_id=entry.key_id)
+    key_set = (roster_of(order).gateway_id, entry.key_id)
 
     def revoked_on_the_way() -> Iterator[bytes]:
         yield part
-        client.revoke_key_set(sign_message(revocation, key=grid.authority_key))
+        client.move_key_set(signed_move("compromised", key_set=key_set))
         yield from files
 
     with pytest.raises(KeyMismatchError) as refused:

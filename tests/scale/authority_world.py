@@ -247,7 +247,13 @@ class AuthorityWorld:
         self.read(f"/gateway-key-sets?gateway={gateway}", "custodian")
         key_id = KeyNotice.parse(notice.body).key_id
         own = KeyNotice.parse(notice.body)
-        for target, after, who in (("suspended", 0, 0), ("active", 1, 0), ("active", 1, 1)):
+        for target, after, who in (
+            ("suspended", 0, 0),
+            ("active", 1, 0),
+            ("active", 1, 1),
+            ("deactivated", 2, 0),
+            ("compromised", 3, 0),
+        ):
             move = KeyMove(
                 key_id=own.key_id,
                 gateway=gateway,
@@ -259,9 +265,8 @@ class AuthorityWorld:
             headers = bearer("authority", "custodian")
             self.checked(self.client.post("/key-set-moves", json=signed, headers=headers))
         self.read(f"/gateway-key-sets/{own.key_id}/life", "custodian")
-        for step in ("rotate", "revoke"):
-            path = f"/gateway-key-sets/{key_id}/{step}"
-            self.checked(self.client.post(path, headers=bearer("authority", "custodian")))
+        path = f"/gateway-key-sets/{key_id}/revoke"
+        self.checked(self.client.post(path, headers=bearer("authority", "custodian")))
         self.checked(self.client.post("/vault/lock", headers=bearer("authority", "operator")))
 
     def split_the_vaults_key(self) -> None:

@@ -31,7 +31,6 @@ from gridsecure.errors import (
     AuthenticityError,
     ConflictError,
     GridSecureError,
-    InputError,
     InvalidMessageError,
     StorageError,
 )
@@ -59,7 +58,6 @@ from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.messages import Signed
-from gridsecure.month_texts import read_moment
 from gridsecure.policy.decisions import Change
 from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.released_values import SignedCertificate
@@ -201,43 +199,24 @@ def _listed(one: key_sets.KeptKeySet) -> KeySetListed:
     )
 
 
-@router.post("/gateway-key-sets/{key_id}/rotate", tags=["keys"])
-def rotate_key_set(
-    key_id: str,
-    keeper: Keeper,
-    state: State,
-    until: Annotated[
-        str, Query(description="When platforms begin no more uploads under it; ISO 8601.")
-    ] = "",
-) -> Signed:
-    """Retire a key set in force; the signed notice of the one that takes its place."""
-    end = read_moment(until)
-    if until and end is None:
-        raise InputError(
-            "The end of a key set is no moment with an offset.",
-            reason="keys.until",
-            remedy="Write it as 2026-12-31T00:00:00+08:00.",
-        )
-    return key_sets.rotate_key_set(
-        state.zone, key_id, actor=keeper.subject, at=state.clock(), until=end
-    )
-
-
 @router.post("/gateway-key-sets/{key_id}/revoke", tags=["keys"])
 def revoke_key_set(key_id: str, keeper: Keeper, state: State) -> Signed:
-    """Withdraw a key set for good; the signed revocation, which the platform must be given."""
+    """The signed revocation of a key set that a custodian revoked, for the platform.
+
+    Revoking is a move that a custodian signs: without one this is refused.
+    """
     return key_sets.revoke_key_set(state.zone, key_id, actor=keeper.subject, at=state.clock())
 
 
 @router.get("/gateway-key-sets/{key_id}/life", tags=["keys"], dependencies=[KeyReader])
 def read_key_set_life(key_id: str, state: State) -> Signed:
     """A key set's state at the vault and how it came to that, signed by the vault."""
-    return key_sets.read_life(state.zone, key_id)
+    return key_sets.read_life(state.zone, key_id, at=state.clock())
 
 
 @router.post("/key-set-moves", tags=["keys"])
 def move_key_set(move: Signed, keeper: Keeper, state: State) -> Signed:
-    """Carry a custodian's signed wish to suspend, resume, deactivate or destroy a key set.
+    """Carry a custodian's signed wish to suspend, resume, rotate, revoke or destroy a key set.
 
     The answer is the key set's state at the vault. What takes several custodians waits for others.
     """

@@ -1,7 +1,8 @@
 """`gridsecure keys`: a custodian's work on the key sets of gateways.
 
-A gateway is given its key sets when it asks, so there is nothing to create here. What is done is
-done at the key authority; a revocation is carried on to the platform in the same step.
+A gateway is given its key sets when it asks, so there is nothing to create here. A custodian signs
+each move with the own key, and the vault makes it. A revocation is carried on to the platform in
+the same step.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gridsecure.identity_messages import Audience
-    from gridsecure.vault_messages import KeyState
+    from gridsecure.vault_messages import KeyLife
 
 keys_app = typer.Typer(
     help="List gateways' key sets, and move them through their states.", no_args_is_help=True
@@ -73,13 +74,12 @@ def rotate(
         typer.Option(help="When platforms begin no more uploads under it, with an offset."),
     ] = "",
 ) -> None:
-    """Retire a key set in force; the gateway is given the next one when it asks."""
-    with online.person(identity, key=key, services={"authority": authority}) as call:
-        path = f"/gateway-key-sets/{key_id}/rotate"
-        call("authority", "POST", path, params={"until": until} if until else {})
-    typer.echo(f"Key set {key_id} is retired; what is under it can still be billed and corrected.")
-    if until:
-        typer.echo(f"No upload under it begins from {until} on.")
+    """Deactivate a key set; the gateway is given the next one when it asks."""
+    wanted = key_moves.Wanted("deactivated", until)
+    life = _move(key_id, wanted, urls=(identity, authority), key=key)
+    typer.echo("What is under it can still be billed and corrected.")
+    if life.until:
+        typer.echo(f"No upload under it begins from {life.until} on.")
 
 
 @keys_app.command()
@@ -112,7 +112,7 @@ def suspend(
     key: KeyOption,
 ) -> None:
     """Have nothing decrypted under a key set until custodians resume it."""
-    _move(key_id, "suspended", urls=(identity, authority), key=key)
+    _move(key_id, key_moves.Wanted("suspended"), urls=(identity, authority), key=key)
 
 
 @keys_app.command()
@@ -125,20 +125,7 @@ def resume(
     key: KeyOption,
 ) -> None:
     """Let a suspended key set decrypt again; as many custodians as unlock the vault."""
-    _move(key_id, "active", urls=(identity, authority), key=key)
-
-
-@keys_app.command()
-@explain_errors
-def deactivate(
-    key_id: KeyIdArgument,
-    *,
-    identity: IdentityUrlOption,
-    authority: AuthorityUrlOption,
-    key: KeyOption,
-) -> None:
-    """Have nothing new encrypted under a key set; what exists is still decrypted."""
-    _move(key_id, "deactivated", urls=(identity, authority), key=key)
+    _move(key_id, key_moves.Wanted("active"), urls=(identity, authority), key=key)
 
 
 @keys_app.command()
@@ -151,18 +138,19 @@ def destroy(
     key: KeyOption,
 ) -> None:
     """Overwrite a deactivated or revoked key set for good; as many custodians as unlock."""
-    _move(key_id, "destroyed", urls=(identity, authority), key=key)
+    _move(key_id, key_moves.Wanted("destroyed"), urls=(identity, authority), key=key)
 
 
-def _move(key_id: str, target: KeyState, *, urls: tuple[str, str], key: Path) -> None:
+def _move(key_id: str, wanted: key_moves.Wanted, *, urls: tuple[str, str], key: Path) -> KeyLife:
     identity, authority = urls
     own = office_files.officer_key(key)
     with online.person(identity, key=key, services={"authority": authority}) as call:
-        life = key_moves.move_key_set(call, key_id, target, key=own, now=online.utc_now())
-    if life.state == target:
-        typer.echo(f"Key set {key_id} is {target}.")
+        life = key_moves.move_key_set(call, key_id, wanted, key=own, now=online.utc_now())
+    if life.state == wanted.target:
+        typer.echo(f"Key set {key_id} is {life.state}.")
     else:
         typer.echo(f"Signed. Key set {key_id} is {life.state} until another custodian signs too.")
+    return life
 
 
 @keys_app.command()
@@ -177,7 +165,7 @@ def revoke(
 ) -> None:
     """Withdraw a key set for good: nothing under it is computed on or decrypted any more."""
     services: dict[Audience, str] = {"authority": authority, "platform": platform}
+    own = office_files.officer_key(key)
     with online.person(identity, key=key, services=services) as call:
-        revocation = call("authority", "POST", f"/gateway-key-sets/{key_id}/revoke")
-        call("platform", "POST", "/key-revocations", json=revocation)
+        key_moves.revoke_key_set(call, key_id, key=own, now=online.utc_now())
     typer.echo(f"Key set {key_id} is revoked at the key authority and at the platform.")

@@ -20,7 +20,6 @@ MAX_MESSAGE_BYTES: Final = 4 << 30
 KEY_ORDERS: Final = frozenset(
     {
         "create-key-set",
-        "revoke-key-set",
         "revoke-ground",
         "read-life",
         "move-key-set",

@@ -46,14 +46,6 @@ class KeyOrder(Message):
     created_at: str
 
 
-class RevocationOrder(Message):
-    """Decrypt nothing more under a gateway's key set."""
-
-    kind: ClassVar[str] = "vault-revocation"
-    gateway: str
-    key_id: str
-
-
 class LockOrder(Message):
     """Hold no key any more that decrypts.
 

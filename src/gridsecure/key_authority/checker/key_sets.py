@@ -1,4 +1,4 @@
-"""Key sets of gateways: made when a gateway asks, rotated and revoked by a custodian.
+"""Key sets of gateways: made when a gateway asks, and moved by custodians' signatures.
 
 A gateway asks under the pseudonym of the year, with a message signed by the key that the identity
 authority vouches for; nobody keeps a list of gateways.
@@ -11,8 +11,9 @@ authority vouches for; nobody keeps a list of gateways.
 Asked twice, also at once, there is one key set. *Rotated*, a key set is retired: the gateway is
 given the next generation when it asks, and what was encrypted before is still computed on and
 decrypted. *Revoked*, it is neither. *Suspended*, it is given to nobody and decrypts nothing until
-custodians resume it; *destroyed*, its secret half is gone. The vault keeps these states and holds
-to them; here they are followed, so that nobody encrypts or computes in vain.
+custodians resume it; *destroyed*, its secret half is gone. Custodians sign each of these moves, and
+the vault keeps the states and holds to them; here they are followed, so that nobody encrypts or
+computes in vain.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from gridsecure.credentials.seats import verify_gateway
-from gridsecure.errors import ConflictError, GridSecureError, InputError, UnknownMeterError
+from gridsecure.errors import ConflictError, GridSecureError, UnknownMeterError
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import find_parameters
 from gridsecure.key_authority.checker.tables import KeyRevocationRow, KeySetRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
-from gridsecure.key_authority.packages import KeyOrder, RevocationOrder
+from gridsecure.key_authority.packages import KeyOrder
 from gridsecure.messages import (
     KeyNotice,
     KeyRevocation,
@@ -44,7 +45,7 @@ from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, read_page
-from gridsecure.store.rows import advance, keep, keep_once, load_row
+from gridsecure.store.rows import advance, find, keep_once, load_row
 from gridsecure.vault_messages import KeyLife, KeyMove, KeyState
 
 IN_FORCE: Final = "in-force"
@@ -150,98 +151,60 @@ def _rows(gateway: str) -> SelectOfScalar[KeySetRow]:
     return rows.where(KeySetRow.gateway == gateway) if gateway else rows
 
 
-def rotate_key_set(
-    zone: AuthorityZone, key_id: str, *, actor: str, at: datetime, until: datetime | None = None
-) -> Signed:
-    """Generate the next key set and retire this one.
-
-    The next one is made and published first, so that its notice says when the earlier ones end
-    whatever happens between; asked again, the same is done to its end.
-
-    Args:
-        key_id: The key set in force.
-        actor: Who ordered it.
-        until: Platforms begin no upload under it from then on; None, they do until it is revoked.
-
-    Returns:
-        The notice of the key set that takes its place.
-
-    Raises:
-        NotFoundError: There is no such key set (`not-found.key-set`).
-        ConflictError: It is not in force (`conflict.key-set-state`).
-        InputError: It is to end before now (`keys.until`).
-        GridSecureError: The vault is down or locked, or cannot keep a key set; nothing was done.
-    """
-    if until is not None and until <= at:
-        raise InputError(
-            "A key set cannot end in the past.",
-            reason="keys.until",
-            remedy="Name a moment that leaves the gateway time for what it has encrypted already.",
-        )
-    with read_session(zone.engine) as session:
-        kept = _kept(load_row(session, KeySetRow, key_id=key_id))
-    if kept.state != IN_FORCE:
-        raise _not_in_force(kept)
-    place = (kept.notice.gateway, kept.notice.parameters, kept.notice.generation + 1)
-    envelope = _generate(zone, place, at=at, until=until)
-    with write_session(zone.engine) as session:
-        if not advance(session, KeySetRow, source=IN_FORCE, target=RETIRED, key_id=key_id):
-            raise _not_in_force(_kept(load_row(session, KeySetRow, key_id=key_id)))
-        told = KeyNotice.parse(envelope.body).earlier_until  # as it was said first
-        ends = {"until": told} if told else {}
-        _enter(session, "key-set.retired", kept.notice, actor=actor, at=at, **ends)
-    return envelope
-
-
-def _not_in_force(kept: KeptKeySet) -> ConflictError:
-    return ConflictError(
-        f"The key set is {kept.state}; only one in force can be rotated.",
-        reason="conflict.key-set-state",
-        remedy="List the gateway's key sets and name the one in force.",
-    )
-
-
 def revoke_key_set(zone: AuthorityZone, key_id: str, *, actor: str, at: datetime) -> Signed:
-    """Withdraw a key set for good; a second time gives the same answer.
+    """Withdraw a key set for good that a custodian revoked at the vault.
 
-    The checker refuses it from the moment that this is recorded, and the vault puts the secret key
-    away. A vault that was down is told by the same call, made again.
+    A second time gives the same answer.
 
     Returns:
         The signed revocation, for the platform.
 
     Raises:
         NotFoundError: There is no such key set (`not-found.key-set`).
-        GridSecureError: The vault is down; the key set is revoked all the same.
+        ConflictError: No custodian revoked it (`conflict.key-set-state`).
+        GridSecureError: The vault is down.
     """
     with read_session(zone.engine) as session:
         notice = _kept(load_row(session, KeySetRow, key_id=key_id)).notice
+        told = find(session, KeyRevocationRow, key_id=key_id)
+        if told is not None:
+            return told.envelope
+    if KeyLife.parse(read_life(zone, key_id, at=at).body).state != "compromised":
+        raise ConflictError(
+            "The key set is not revoked at the vault.",
+            reason="conflict.key-set-state",
+            remedy="Have a custodian revoke it with the own key (`gridsecure keys revoke`).",
+        )
     revocation = KeyRevocation(key_id=key_id, gateway=notice.gateway, revoked_at=at.isoformat())
     envelope = sign_message(revocation, key=zone.signing_key)  # before the transaction
     message = envelope.model_dump_json()
     row = KeyRevocationRow(key_id=key_id, digest=envelope.digest, message=message, at=at)
+    is_new = keep_once(zone.engine, row)
     with write_session(zone.engine) as session:
-        state = load_row(session, KeySetRow, key_id=key_id).state
-        if state != REVOKED:
-            keep(session, row)
-            advance(session, KeySetRow, source=state, target=REVOKED, key_id=key_id)
+        if is_new:
             _enter(session, "key-set.revoked", notice, actor=actor, at=at)
-        envelope = load_row(session, KeyRevocationRow, key_id=key_id).envelope
-    order = RevocationOrder(gateway=notice.gateway, key_id=key_id)
-    zone.vault.revoke_key_set(sign_message(order, key=zone.signing_key))
-    return envelope
+        return load_row(session, KeyRevocationRow, key_id=key_id).envelope
 
 
-def read_life(zone: AuthorityZone, key_id: str) -> Signed:
+def read_life(zone: AuthorityZone, key_id: str, *, at: datetime) -> Signed:
     """How a key set stands, in the vault's own word: a `KeyLife`.
+
+    A checker that was killed after the vault had moved it follows now.
 
     Raises:
         NotFoundError: There is no such key set (`not-found.key-set`).
         GridSecureError: The vault is down.
     """
     with read_session(zone.engine) as session:
-        gateway = load_row(session, KeySetRow, key_id=key_id).gateway
-    return zone.vault.read_life(gateway, key_id)
+        kept = _kept(load_row(session, KeySetRow, key_id=key_id))
+    envelope = zone.vault.read_life(kept.notice.gateway, key_id)
+    state = KeyLife.parse(envelope.body).state
+    if _lags(kept.state, state):
+        with write_session(zone.engine) as session:
+            _follow(session, key_id, state)
+            actor = "key-authority"
+            _enter(session, "key-set.followed", kept.notice, actor=actor, at=at, state=state)
+    return envelope
 
 
 def move_key_set(zone: AuthorityZone, move: Signed, *, actor: str, at: datetime) -> Signed:
@@ -267,15 +230,21 @@ def move_key_set(zone: AuthorityZone, move: Signed, *, actor: str, at: datetime)
         raise
     life = KeyLife.parse(envelope.body)
     with write_session(zone.engine) as session:
-        state, target = (
-            load_row(session, KeySetRow, key_id=asked.key_id).state,
-            _OF_LIFE[life.state],
-        )
-        # A rotated key set is retired here and active at the vault until somebody deactivates it.
-        if state != target and (state, target) != (RETIRED, IN_FORCE):
-            advance(session, KeySetRow, source=state, target=target, key_id=asked.key_id)
+        _follow(session, asked.key_id, life.state)
         _enter(session, "key-set.move", notice, actor=actor, at=at, state=life.state, **said)
     return envelope
+
+
+def _lags(state: str, told: KeyState) -> bool:
+    """Whether a key set stands otherwise here than at the vault."""
+    # What releases retired that had no custodians' signatures is active at the vault.
+    return state != _OF_LIFE[told] and (state, told) != (RETIRED, "active")
+
+
+def _follow(session: Session, key_id: str, told: KeyState) -> None:
+    state = load_row(session, KeySetRow, key_id=key_id).state
+    if _lags(state, told):
+        advance(session, KeySetRow, source=state, target=_OF_LIFE[told], key_id=key_id)
 
 
 def key_ring(zone: AuthorityZone) -> KeyRing:
@@ -290,30 +259,23 @@ def _in_force(zone: AuthorityZone, gateway: str, parameters: str, *, at: datetim
     earlier = [
         one for one in list_key_sets(zone, gateway=gateway) if one.notice.parameters == parameters
     ]
-    for one in reversed(earlier):  # for a moment of a rotation two are in force
+    for one in reversed(earlier):
         if one.state == IN_FORCE:
             return one.envelope
         if one.state == SUSPENDED:
             raise ConflictError(
                 "The gateway's key set is suspended, and nothing new is encrypted under it.",
                 reason="conflict.key-set-state",
-                remedy="Wait until custodians resume it, or have them deactivate it; then the "
+                remedy="Wait until custodians resume it, or have one rotate it; then the "
                 "gateway is given the next one.",
             )
     # The generation names the key set before it is made: whoever asks at the same moment, and
     # whoever asks again after a crash between the key file and its notice, gets this very one.
-    return _generate(zone, (gateway, parameters, len(earlier) + 1), at=at)
-
-
-def _generate(
-    zone: AuthorityZone,
-    place: tuple[str, str, int],
-    *,
-    at: datetime,
-    until: datetime | None = None,
-) -> Signed:
-    """Have the vault make the key set of a place, or find it, and publish it."""
-    gateway, parameters, generation = place
+    generation = len(earlier) + 1
+    until = ""
+    if earlier:  # what a custodian signed, so that no crash loses it and nobody here changes it
+        key_id = earlier[-1].notice.key_id
+        until = KeyLife.parse(zone.vault.read_life(gateway, key_id).body).until
     order = KeyOrder(
         gateway=gateway, parameters=parameters, generation=generation, created_at=at.isoformat()
     )
@@ -327,13 +289,13 @@ def publish_key_set(
     *,
     place: tuple[str, int],
     at: datetime,
-    until: datetime | None = None,
+    until: str = "",
 ) -> Signed:
     """Sign the notice of a key set and keep it; where another process came first, return its.
 
     Args:
         place: The gateway whose it is, and its generation.
-        until: When the gateway's earlier ones of these parameters end, if they do.
+        until: When the gateway's earlier ones of these parameters end; empty if they do not.
     """
     (gateway, generation), parameters = place, key_set.parameters
     relinearisation = None
@@ -348,7 +310,7 @@ def publish_key_set(
         public_key=zone.objects.put(key_set.public_key),
         relinearisation_keys=relinearisation,
         created_at=at.isoformat(),
-        earlier_until="" if until is None else until.isoformat(),
+        earlier_until=until,
     )
     row = _in_force_row(notice, sign_message(notice, key=zone.signing_key), at=at)
     try:

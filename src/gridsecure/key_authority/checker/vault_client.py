@@ -59,10 +59,6 @@ class VaultClient:
         """As `Vault.create_key_set`."""
         return _public(self._ask("create-key-set", [order.model_dump_json().encode()]))
 
-    def revoke_key_set(self, order: Signed) -> None:
-        """As `Vault.revoke_key_set`."""
-        self._ask("revoke-key-set", [order.model_dump_json().encode()])
-
     def read_life(self, gateway: str, key_id: str) -> Signed:
         """As `Vault.read_life`."""
         return Signed.parse(self._ask("read-life", [gateway.encode(), key_id.encode()])[0])

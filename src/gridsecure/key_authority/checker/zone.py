@@ -32,10 +32,6 @@ class VaultDoor(Protocol):
         """As `Vault.create_key_set`."""
         ...
 
-    def revoke_key_set(self, order: Signed, /) -> None:
-        """As `Vault.revoke_key_set`."""
-        ...
-
     def read_life(self, gateway: str, key_id: str, /) -> Signed:
         """As `Vault.read_life`."""
         ...

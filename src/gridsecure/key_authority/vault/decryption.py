@@ -72,7 +72,6 @@ from gridsecure.key_authority.packages import (
     KeyOrder,
     LockOrder,
     PreviewAnswer,
-    RevocationOrder,
     VaultAnswer,
     check_named,
     minima_of,
@@ -147,6 +146,7 @@ class Vault:
         Raises:
             AuthenticityError: Not the checker's order.
             KeyMismatchError: It was revoked (`keys.revoked`) or destroyed (`keys.destroyed`).
+            ConflictError: No custodian rotated or revoked the one before it (`keys.in-force`).
             NotFoundError, StorageError: As `custody.create_key_set`.
             GridSecureError: The vault is locked (`vault.locked`).
         """
@@ -163,27 +163,10 @@ class Vault:
                     # first's uploads.
                     key_set = open_key_set(self._keys, place, kek=kek)
                 except NotFoundError:
+                    self.states.check_next(place)
                     key_set = create_key_set(self._keys, place, kek=kek, created_at=created_at)
                 self._keep(order.gateway, key_set)
         return key_set.public
-
-    def revoke_key_set(self, envelope: Signed) -> None:
-        """Decrypt nothing more under a key set, by a signed `RevocationOrder`.
-
-        An order under way is refused at its next column under it (`keys.revoked`).
-
-        Raises:
-            AuthenticityError: Not the checker's order.
-            NotFoundError: The gateway has no such key set (`not-found.key-set`).
-            StorageError: As `KeyStates.revoke`.
-        """
-        order = self._order(envelope, RevocationOrder)
-        with self._lock:
-            place = find_place(self._keys, gateway=order.gateway, key_id=order.key_id)
-            if place is None:
-                raise NotFoundError("The vault holds no such key set.", reason="not-found.key-set")
-            self.states.revoke(order.key_id, place)
-            self._opened.pop((order.gateway, order.key_id), None)
 
     def read_life(self, gateway: str, key_id: str) -> Signed:
         """How a gateway's key set stands: a `KeyLife` in the vault's own word.
@@ -234,7 +217,8 @@ class Vault:
         Raises:
             GridSecureError: As `VaultPolicies.hold`.
         """
-        self.gate.hold_policy(document)
+        with self._lock:  # not while the key is split anew
+            self.gate.hold_policy(document)
         return self.read_policy()
 
     def read_policy(self, nonce: str = "") -> Signed:

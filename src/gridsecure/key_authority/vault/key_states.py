@@ -3,14 +3,15 @@
     active ──► suspended ──► active            suspended: decrypts nothing, may come back
        │           │
        ├───────────┴──► deactivated            decrypts what exists; nothing new is under it
-       │                     │
-       └──► compromised      │                 `keys revoke`: decrypts nothing, ever again
-                 └───────────┴──► destroyed    the secret half is overwritten and gone
+       │                 │       │
+       └──► compromised ◄┘       │             decrypts nothing, ever again; also from suspended
+                 └───────────────┴──► destroyed   the secret half is overwritten and gone
 
 A key set is *pre-active* from when the vault made it until its notice is published: nobody can
-encrypt under it before. One custodian may stop a key set; it takes as many as unlock the vault to
-let a suspended one decrypt again, and to destroy one. What is signed names the key set, the move
-and how many moves came before, so no signature moves it twice.
+encrypt under it before. A gateway's next key set is made when a custodian's signature ended the
+one before it, and not by the checker's word alone. One custodian may stop a key set; it takes as
+many as unlock the vault to let a suspended one decrypt again, and to destroy one. What is signed
+names the key set, the move and how many moves came before, so no signature moves it twice.
 
 The list of all that were moved is a file beside the key sets, signed by the vault: it takes no
 secret key, so a locked vault suspends and destroys as well. The key that signs it lies there in the
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -32,6 +34,7 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import (
     ConflictError,
     GridSecureError,
+    InputError,
     KeyMismatchError,
     NotFoundError,
     StorageError,
@@ -45,6 +48,7 @@ from gridsecure.key_authority.vault.key_files import (
 from gridsecure.key_authority.vault.key_lock import KeyLock
 from gridsecure.key_authority.vault.splitting import NewSplitting, open_custodians
 from gridsecure.messages import Signed, open_message, sign_message
+from gridsecure.month_texts import read_moment
 from gridsecure.vault_messages import KeyLife, KeyLives, KeyMove, KeyState
 from gridsecure.whole_files import replace_file, sync_folder
 
@@ -56,6 +60,9 @@ MOVES: Final[Mapping[tuple[KeyState, KeyState], str]] = {
     ("active", "suspended"): ONE,
     ("active", "deactivated"): ONE,
     ("suspended", "deactivated"): ONE,
+    ("active", "compromised"): ONE,
+    ("suspended", "compromised"): ONE,
+    ("deactivated", "compromised"): ONE,
     ("suspended", "active"): ENOUGH,
     ("deactivated", "destroyed"): ENOUGH,
     ("compromised", "destroyed"): ENOUGH,
@@ -88,7 +95,7 @@ class KeyStates:
 
     @property
     def lives(self) -> list[KeyLife]:
-        """Of all key sets that were moved or revoked."""
+        """Of all key sets that were moved."""
         return list(self._lives.values())
 
     def prove(self, kek: Kek) -> None:
@@ -138,7 +145,7 @@ class KeyStates:
             raise GridSecureError(
                 "The key set is suspended: nothing under it is decrypted.",
                 reason="keys.suspended",
-                remedy="Have custodians resume it (`gridsecure keys resume`), or deactivate it.",
+                remedy="Have custodians resume it (`gridsecure keys resume`), or rotate it.",
             )
         if life is not None:
             _check_withdrawn(life)
@@ -153,17 +160,20 @@ class KeyStates:
             if life.place == place.stem:
                 _check_withdrawn(life)
 
-    def revoke(self, key_id: str, place: KeyPlace) -> None:
-        """Decrypt nothing more under a key set; a second time changes nothing.
+    def check_next(self, place: KeyPlace) -> None:
+        """Refuse to make a gateway's next key set while the one before it is in force.
 
         Raises:
-            StorageError: The disk refuses; nothing was revoked.
+            ConflictError: No custodian rotated or revoked that one (`keys.in-force`).
         """
-        life = self.read(key_id, place=place)
-        if life.state != "compromised":
-            since = self._clock().isoformat()
-            told = {"state": "compromised", "since": since, "waiting": []}
-            self._keep(life.model_copy(update=told))
+        before = replace(place, generation=place.generation - 1).stem
+        ended = {one.place for one in self.lives if one.state not in {"active", "suspended"}}
+        if place.generation > 1 and before not in ended:
+            raise ConflictError(
+                "The gateway's key set before this one is in force.",
+                reason="keys.in-force",
+                remedy="Have a custodian rotate or revoke it (`gridsecure keys rotate`, `revoke`).",
+            )
 
     def move(self, envelope: Signed) -> KeyLife:
         """Move a key set by a custodian's signed `KeyMove`, or keep it until another's comes.
@@ -173,6 +183,7 @@ class KeyStates:
             ConflictError: It may not be moved so (`keys.move`), another move came before
                 (`keys.moved`), or this custodian signed it already (`keys.signed`).
             NotFoundError: The gateway has no such key set (`not-found.key-set`).
+            InputError: It is to end before now, or at no moment (`keys.until`).
             StorageError: The disk refuses; nothing has moved.
         """
         splitting = self._own.splitting
@@ -187,6 +198,7 @@ class KeyStates:
             raise _no_move(life, move)
         if move.after != len(life.moves):
             raise _moved()
+        self._check_end(move)
         # A word for another move counts no more: one at a time is agreed to.
         waiting = [one for one in life.waiting if KeyMove.parse(one.body).target == move.target]
         if envelope.signer in {one.signer for one in waiting}:
@@ -206,6 +218,18 @@ class KeyStates:
         if move.target == "destroyed":
             self.sweep()
         return moved
+
+    def _check_end(self, move: KeyMove) -> None:
+        if not move.until:
+            return
+        end = read_moment(move.until)
+        if move.target != "deactivated" or end is None or end <= self._clock():
+            raise InputError(
+                "A key set cannot end in the past, or at what is no moment.",
+                reason="keys.until",
+                remedy="Rotate it with a moment as 2026-12-31T00:00:00+08:00, which leaves the "
+                "gateway time for what it has encrypted already.",
+            )
 
     def sweep(self) -> None:
         """Overwrite and remove the files of key sets that were destroyed.
@@ -297,13 +321,11 @@ def _write(path: Path, data: bytes) -> None:
 def _follows(life: KeyLife | None, before: KeyLife) -> bool:
     """Whether a key set can have come from where it stood before to where it stands."""
     if life is None:
-        return before.state == "active" and not before.moves  # somebody signed a move, no more
-    if before.state == "compromised" and life.state not in {"compromised", "destroyed"}:
-        return False
+        return before.state == "active" and not before.moves  # somebody signed one, no more
     count = len(before.moves)
     if life.moves[:count] != before.moves:
         return False
-    return len(life.moves) > count or life.state in {before.state, "compromised"}
+    return len(life.moves) > count or life.state == before.state
 
 
 def _check_withdrawn(life: KeyLife) -> None:

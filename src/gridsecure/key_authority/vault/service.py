@@ -209,9 +209,8 @@ def _answer(vault: Vault, order: str, content: list[bytes], checker: _Checker) -
         return [preview.model_dump_json().encode()]
     if order == "create-key-set":
         return _described(vault.create_key_set(Signed.parse(content[0])))
-    if order in ("revoke-key-set", "revoke-ground"):
-        is_key_set = order == "revoke-key-set"
-        (vault.revoke_key_set if is_key_set else vault.revoke_ground)(Signed.parse(content[0]))
+    if order == "revoke-ground":
+        vault.revoke_ground(Signed.parse(content[0]))
         return []
     return [_answer_custodian(vault, order, content).model_dump_json().encode()]
 
