@@ -13,6 +13,7 @@ from gridsecure.gateway.correction_plan import list_corrections
 from gridsecure.gateway.correction_versions import compute_expected_corrections
 from gridsecure.gateway.month_files import load_files
 from gridsecure.statement_checks import bill_digests
+from gridsecure_api import gateway as gateway_app
 from tests.apps.test_api_readings import REAL_PACKING, Sources
 from tests.gateway.gateway_world import MONTH, Killed
 
@@ -182,6 +183,26 @@ def test_a_correction_that_waits_for_an_earlier_one_says_so_and_fails_with_it(
         assert told() == [(1, "failed", "peer.away"), (None, "failed", "peer.away")]
     assert corrected(finished)["name"] == started.json()["name"]
     assert told() == [(1, "done", None), (2, "done", None)]
+
+
+def test_a_correction_is_done_once_the_last_of_its_work_is_over(finished, monkeypatch):
+    late(finished, line(meter(finished), "9.000"), batch="late", sequence=1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def held(*_given: object) -> None:
+        begun.set()
+        go_on.wait(60)
+
+    monkeypatch.setattr(gateway_app, "_count", held)
+    assert finished.call("POST", "/corrections").status_code == 202
+    assert begun.wait(60)
+    (told,) = finished.call("GET", "/corrections").json()
+    assert told["state"] == "running"  # its report is there, and nothing else may begin
+    assert finished.call("POST", "/corrections").json()["reason"] == "conflict.month-busy"
+    go_on.set()
+    finished.worker.wait(60)
+    (told,) = finished.call("GET", "/corrections").json()
+    assert (told["state"], told["report"]["corrected"]) == ("done", 1)
 
 
 def test_a_correction_that_cannot_be_made_says_why_and_fixes_nothing(finished):

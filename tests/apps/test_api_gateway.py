@@ -15,14 +15,13 @@ from gridsecure.credentials.settlement import verify_settlements
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import EnvelopeError, InputError, StorageError
-from gridsecure.gateway import months, outbox, preparation
+from gridsecure.gateway import outbox, preparation
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import find_report as gateway_stored_report
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.statement_checks import EXPECTED_PURPOSE, check_statements
 from gridsecure.tariffs.tariff import catalogue_tariffs
 from gridsecure_api import gateway as gateway_module
-from gridsecure_api import gateway_months
 from gridsecure_api.gateway_peers import SEED_FILE, open_zone
 from tests.apps.gateway_services import Services
 from tests.apps.identity_peers import account
@@ -227,24 +226,23 @@ def test_a_month_that_was_cut_off_says_interrupted_and_resumes(services, monkeyp
 
 
 @pytest.mark.usefixtures("_short")
-def test_a_month_that_ends_while_its_state_is_asked_for_was_not_cut_off(services, monkeypatch):
-    go_on = threading.Event()
+def test_a_month_is_done_once_the_last_of_its_work_is_over(services, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
 
-    def held(*arguments, **keywords):
+    def held(*_given: object) -> None:
+        begun.set()
         go_on.wait(20)
-        return months.process_month(*arguments, **keywords)
 
-    def slow_report(zone, month):
-        report = gateway_stored_report(zone, month)
-        go_on.set()
-        services.worker.wait(60)
-        return report
-
-    monkeypatch.setattr(gateway_module, "process_month", held)
+    monkeypatch.setattr(gateway_module, "_count", held)
     services.put_files()
     assert services.call("POST", "/process").status_code == 202
-    monkeypatch.setattr(gateway_months, "find_report", slow_report)
-    assert services.call("GET", "").json()["state"] == "running"
+    assert begun.wait(60)
+    zone = services.app.state.service.zone
+    assert gateway_stored_report(zone, MONTH) is not None
+    assert services.call("GET", "").json()["state"] == "running"  # nothing else may begin
+    assert services.call("POST", "/process").json()["reason"] == "conflict.month-busy"
+    go_on.set()
+    services.worker.wait(60)
     assert services.call("GET", "").json()["state"] == "done"
 
 

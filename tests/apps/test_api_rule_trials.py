@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from gridsecure.billing.rule_books import default_text
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.gateway import rule_trials
+from gridsecure.gateway.books.imports import state_contracts
 from gridsecure.gateway.month_plan import find_plan
 from tests.apps.gateway_services import Services
+from tests.apps.test_api_readings import Sources, written
 from tests.billing.rule_inputs import book_text
 from tests.gateway.gateway_world import MONTH
 from tests.gateway.reading_tables import long_table
+from tests.grid_simulator import NOW
 
 TRIALS = "/v1/rule-trials"
 HOLDING = book_text(version="2", spike={"action": "hold"})
@@ -78,3 +83,16 @@ def test_what_cannot_be_tried_is_refused(services, monkeypatch):
         patched.setattr(rule_trials, "find_plan", lambda *_: object())
         fixed = ask(services, "POST")
     assert (fixed.status_code, fixed.json()["reason"]) == (409, "conflict.month-rules")
+
+
+def test_rules_are_tried_on_a_month_that_only_batches_filled(tmp_path):
+    made = Sources(tmp_path)
+    try:
+        zone, contracts = made.app.state.service.zone, made.world.contracts()
+        state_contracts(zone, contracts, valid_from=date(2026, 7, 1), person="op", at=NOW)
+        assert made.send(written(long_table(made.world), "csv")).status_code == 200
+        found = tried(made, HOLDING)
+        assert (found["billed_before"], found["billed_after"]) == (20, 20)
+        assert made.call("GET", "").json()["state"] == "waiting"  # done, and nothing is fixed
+    finally:
+        made.close()

@@ -66,6 +66,9 @@ def test_a_month_of_batches_and_books_is_billed_without_a_file(bare):
     answer = bare.send(written(long_table(bare.world), "csv"))
     assert bare.receipt(answer).months == {MONTH: "waiting"}
     assert bare.call("POST", "/process").json()["reason"] == "month.unknown"
+    (shown,) = timetable(bare, END + timedelta(days=3), cut_off=3).board()
+    assert (shown.month, shown.state, shown.reason) == (MONTH, "waiting", "month.no-contracts")
+    assert shown.due_at is None
     contracts = bare.world.contracts()
     state_contracts(zone, contracts, valid_from=date(2026, 7, 1), person="operator", at=END)
     assert begun(bare, END + timedelta(days=3), cut_off=3)["state"] == "done"

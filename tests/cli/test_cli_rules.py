@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from gridsecure.billing.rule_books import default_text
 from gridsecure.cli.main import app as command
+from gridsecure.errors import StorageError
+from gridsecure_api import gateway_trials
 from tests.billing.rule_inputs import book_text
 from tests.cli.gateway_desk import ADDRESSES, open_desk
 from tests.gateway.gateway_world import MONTH
@@ -60,13 +62,25 @@ def test_rules_are_tried_on_a_month_and_the_difference_is_shown(services, desk):
     book = desk / "rules.toml"
     book.write_text(book_text(version="2", spike={"factor": 2, "floor_w": 0}))
     given = ("--key", str(desk / "operator.key"), *ADDRESSES, "--month", MONTH)
-    started = run("try", str(book), *given)
-    assert "2026-07 is being validated" in started.output, started.output
-    services.worker.wait(60)
+    tried = run("try", str(book), *given, "--format", "json")
+    assert tried.exit_code == 0, tried.output
     found = json.loads(run("compare", *given, "--format", "json").stdout)
+    assert found == json.loads(tried.stdout)
     counts = {one["rule"]: (one["before"], one["after"]) for one in found["problems"]}
     assert counts["spike"][0] == 0 < counts["spike"][1]
     shown = run("compare", *given).output
     assert f"+{counts['spike'][1]}" in shown
+    assert run("try", *given).exit_code == 0  # nothing is at work any more
     none = run("compare", *given[:-1], "2026-06")
     assert (none.exit_code, "not-found.rule-trial" in none.output) == (1, True)
+
+
+def test_a_trial_that_fails_says_why(services, desk, monkeypatch):
+    services.put_files()
+
+    def fail(*_given: object, **_more: object) -> None:
+        raise StorageError("The disk is full.", remedy="Free disk space.")
+
+    monkeypatch.setattr(gateway_trials, "try_rules", fail)
+    refused = run("try", "--key", str(desk / "operator.key"), *ADDRESSES, "--month", MONTH)
+    assert (refused.exit_code, "storage.failed" in refused.output) == (1, True), refused.output

@@ -1,8 +1,9 @@
 """The gateway's background work: one month or correction at a time, and where each stands.
 
 What is kept on disk decides: a report makes a month or a correction `done`, a plan without one
-`interrupted`, a failure file `failed`. Only that a thread works on a month right now is known to
-the process alone, so a restart forgets nothing and leaves nothing looking busy that is not.
+`interrupted`, a failure file `failed`. It is `running` until the last of its work is over, after
+its report too, since nothing else may begin before. Only that a thread works on a month right now
+is known to the process alone, so a restart forgets nothing and leaves nothing looking busy that is not.
 """
 
 from __future__ import annotations
@@ -99,7 +100,6 @@ class MonthWorker:
         files = load_files(self._zone, month)
         with self._lock:
             self._refuse_while_busy()
-            private_folder(files.folder)  # of a month of batches alone there is none yet
             self._begin(Place(month), lambda: self._work(files, self._note))
 
     def correct(self, month: str, save: Callable[[], CorrectionFiles]) -> CorrectionStatus:
@@ -178,13 +178,13 @@ class MonthWorker:
         """
         at = _day_place(self._zone, day)
         step = self._step_of(at)
+        if step is not None:
+            stage, done, of = step
+            return DayStatus(day=day, state="running", stage=stage, done=done, of=of)
         # Asked afterwards: a day that ends in between is sealed, and not cut off.
         plan = find_day(self._zone, day)
         if plan is not None and is_sealed(self._zone, plan):
             return DayStatus(day=day, state="sealed", report=report_day(self._zone, plan))
-        if step is not None:
-            stage, done, of = step
-            return DayStatus(day=day, state="running", stage=stage, done=done, of=of)
         failure = self._failure(at)
         if failure is not None:
             return DayStatus(day=day, state="failed", **failure)
@@ -254,13 +254,13 @@ class MonthWorker:
         """
         require_files(self._zone, month)
         step = self._step_of(Place(month))
+        if step is not None:
+            stage, done, of = step
+            return MonthStatus(state="running", stage=stage, done=done, of=of)
         # Asked afterwards: a month that ends in between is done, and not cut off.
         report = find_report(self._zone, month)
         if report is not None:
             return MonthStatus(state="done", report=report)
-        if step is not None:
-            stage, done, of = step
-            return MonthStatus(state="running", stage=stage, done=done, of=of)
         failure = self._failure(Place(month))
         if failure is not None:
             return MonthStatus(state="failed", reason=failure["reason"], message=failure["message"])
@@ -313,17 +313,17 @@ class MonthWorker:
 
     def _stands(self, at: Place, number: int | None) -> CorrectionStatus | None:
         step = self._step_of(at)
+        if step is not None:
+            stage, done, of = step
+            return CorrectionStatus(
+                name=at.correction, number=number, state="running", stage=stage, done=done, of=of
+            )
         report = find_correction_report(self._zone, at.correction)
         if report is not None:
             counts = asdict(report)
             number = counts.pop("number")
             told = CorrectionCounts(**counts)
             return CorrectionStatus(name=at.correction, number=number, state="done", report=told)
-        if step is not None:
-            stage, done, of = step
-            return CorrectionStatus(
-                name=at.correction, number=number, state="running", stage=stage, done=done, of=of
-            )
         failure = self._failure(at)
         if failure is not None:
             return CorrectionStatus(name=at.correction, number=number, state="failed", **failure)
@@ -347,6 +347,7 @@ class MonthWorker:
 
     def _begin(self, at: Place, work: Callable[[], object]) -> None:
         """Start a thread; the lock is held."""
+        private_folder(month_folder(self._zone, at.month))  # of batches alone there is none yet
         self._at, self._wanted, self._step = at, at, ("", 0, 0)
         self._failure_path(at).unlink(missing_ok=True)
         # A daemon: ending the service ends it anywhere, which a month survives.

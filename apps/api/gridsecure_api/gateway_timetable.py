@@ -162,7 +162,7 @@ class Timetable:
             try:
                 status = self.worker.status(month)
             except NotFoundError:
-                return None
+                return self._without_contracts(month)
             due = _after(period.end, self.due.cut_off_days)
             return MonthOnBoard(
                 month=month,
@@ -182,6 +182,18 @@ class Timetable:
             reason=self._why(month, is_waiting=first is not None),
             late_readings=newest > counted,
             due_at=_text(due),
+        )
+
+    def _without_contracts(self, month: str) -> MonthOnBoard | None:
+        """A month of which only batches came that nobody is billed for; None if none did."""
+        if not newest_batch(self.zone, month=month):
+            return None
+        return MonthOnBoard(
+            month=month,
+            state="waiting",
+            reason="month.no-contracts",
+            late_readings=False,
+            due_at=None,
         )
 
     def _why(self, month: str, *, is_waiting: bool) -> str | None:

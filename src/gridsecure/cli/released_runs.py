@@ -50,10 +50,20 @@ def release_run(
 
 
 def wait_for(ask: Callable[[], Any], *, while_in: set[str] = _AT_WORK) -> Any:
-    """Ask again until what is asked about no longer runs."""
-    while (told := ask())["state"] in while_in:
-        time.sleep(_EVERY_S)
+    """Ask again until what is asked about no longer runs; a terminal shows how far it is."""
+    told = ask()
+    if told["state"] in while_in:
+        with Console(stderr=True).status(_step(told)) as shown:
+            while (told := ask())["state"] in while_in:
+                shown.update(_step(told))
+                time.sleep(_EVERY_S)
     return told
+
+
+def _step(told: Mapping[str, Any]) -> str:
+    """What is at work, as in "encrypt 3 of 12"."""
+    stage, of = told.get("stage") or told["state"], told.get("of") or 0
+    return f"{stage} {told.get('done') or 0:,} of {of:,}" if of else str(stage)
 
 
 def show_outcomes(document: Mapping[str, Any], console: Console) -> None:

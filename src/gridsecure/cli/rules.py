@@ -14,8 +14,9 @@ from gridsecure.cli.office_options import IdentityUrlOption
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import MonthOption, PersonOption
+from gridsecure.cli.released_runs import wait_for
 from gridsecure.cli.source import GatewayOption
-from gridsecure.errors import InputError
+from gridsecure.errors import GridSecureError, InputError
 
 with on_use():
     from gridsecure.billing import rule_books
@@ -91,13 +92,23 @@ def try_rules(
     gateway: GatewayOption,
     key: PersonOption,
     month: MonthOption,
+    output: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Begin to validate a month, without processing it, and to compare with a rule book."""
+    """Validate a month without processing it, and compare with a rule book; wait until it is done.
+
+    The work list follows the rules in force. What the other book finds is shown, and not kept.
+    """
     text = "" if file is None else _read(file)
     asked = {"month": month}
     with online.person(identity, key=key, services={"gateway": gateway}) as call:
         call("gateway", "POST", TRIALS, params=asked, content=text.encode())
-    Console().print(f"{month} is being validated; `gridsecure rules compare` shows the difference.")
+        told = wait_for(lambda: call("gateway", "GET", f"/months/{month}"), while_in={"running"})
+        if told["state"] == "failed":
+            raise GridSecureError(
+                told["message"], reason=told["reason"], remedy="Try again when its reason is gone."
+            )
+        found = call("gateway", "GET", TRIALS, params=asked)
+    print_result(found, output, show=lambda console: _compare(found, console))
 
 
 @rules_app.command("compare")
