@@ -78,9 +78,9 @@ def change(services, row, *, subject="op", **what):
 
 
 def test_an_exception_is_worked_on_by_route(services):
-    (row,) = found(services, "2025-01", "spike")
+    (row,) = found(services, "2025-01", "gap")
     assert (row["rule"], row["intervals"], row["state"], row["unbilled"]) == (
-        "spike", 2, "open", False,
+        "gap", 2, "open", False,
     )  # fmt: skip
     taken = change(services, row, state="assigned", owner="ann", due="2026-08-05")
     assert (taken.status_code, taken.json()["exception"]["owner"]) == (200, "ann")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 
 import pytest
 from typer.testing import CliRunner
 
 from gridsecure.cli.main import app as command
+from gridsecure.gateway.books.imports import state_contracts
 from tests.cli.gateway_desk import ADDRESSES, open_desk
 from tests.gateway.gateway_world import MONTH
 
@@ -17,6 +19,10 @@ WHY = ("--month", MONTH, "--reason", "read on site")
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
     services = open_desk(tmp_path, monkeypatch, people=("ann", "bob"))
+    zone, contracts = services.app.state.service.zone, services.world.contracts().head(2)
+    contracts["meter_point_id"] = ["MP-1", "MP-2"]
+    first, at = date(2026, 7, 1), services.world.clock()
+    state_contracts(zone, contracts, valid_from=first, person="op", at=at)
     yield tmp_path
     services.close()
 
@@ -48,6 +54,8 @@ def test_what_was_set_aside_is_confirmed(desk):
     first = ("--first", "2026-07-01T00:00+08:00")
     confirmed = run("confirm", "MP-1", *given, *first)
     assert "confirmation" in confirmed.output, confirmed.output
+    # The moment is shown as it has to be written.
+    assert first[1] in run("list", "--key", str(desk / "ann.key"), *ADDRESSES).output
     nothing = run("confirm", "MP-2", *given, *first)
     assert (nothing.exit_code, "edit.nothing" in nothing.output) == (1, True)
     missing = run("replace", str(desk / "none.csv"), *given)

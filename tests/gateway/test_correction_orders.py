@@ -299,6 +299,9 @@ def test_an_edit_that_nobody_approved_counts_with_an_order_of_its_meter_point(tm
         ("{name},2026-07-01 00:00,9\n", "x" * 2001, "approval.reason"),
         ("{name},2026-07-01 00:10,9\n", "read", "correction.interval"),
         ("{name},yesterday,9\n", "read", "readings.timestamp"),
+        ("{name},2026-09-01 00:00,9\n", "read", "correction.month"),
+        ("{name},2026-07-01 00:00,9\n{name},2026-08-01 00:00,9\n", "read", "correction.month"),
+        ("NOPE,2026-07-01 00:00,9\n", "read", "correction.unknown-meter-point"),
     ],
 )
 def test_an_order_that_cannot_be_meant_is_refused_and_nothing_kept(world, lines, why, reason):

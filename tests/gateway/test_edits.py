@@ -22,6 +22,7 @@ from gridsecure.errors import (
 )
 from gridsecure.gateway import edits
 from gridsecure.gateway.approvals import Author
+from gridsecure.gateway.books.imports import state_contracts
 from gridsecure.gateway.books.months import Holding
 from gridsecure.gateway.collection import LaterReadings, find_vouched, read_files
 from gridsecure.gateway.edits import confirm_readings, decide_edit, replace_readings
@@ -46,6 +47,8 @@ START = "2026-07-05T04:00:00+08:00"  # of hour 100
 @pytest.fixture
 def world(tmp_path):
     made = GatewayWorld(tmp_path, load_curves=False)
+    first, at = date(2026, 7, 1), made.clock()
+    state_contracts(made.zone, made.contracts(), valid_from=first, person="op", at=at)
     yield made
     made.close()
 
@@ -132,6 +135,31 @@ def test_a_reading_that_was_set_aside_is_confirmed_as_it_came(world):
     report = world.process()
     assert (report.quarantined, report.estimated) == (0, 0)
     assert energy_of(world, report, 60)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "month", "reason"),
+    [
+        ("NOPE", START, MONTH, "edit.unknown-meter-point"),
+        ("NOPE~4403009999", START, MONTH, "edit.unknown-meter-point"),
+        ("", "2026-12-05T04:00:00+08:00", "2026-12", "edit.future"),
+        ("", "2026-06-05T04:00:00+08:00", "2026-06", "edit.unknown-meter-point"),
+        ("", "2026-06-05T04:00:00+08:00", MONTH, "edit.month"),
+    ],
+)
+def test_readings_that_no_bill_can_count_are_refused_at_once(world, name, start, month, reason):
+    with pytest.raises(InputError) as refused:
+        replace(world, line(name or home(world), "1", start=start), month=month)
+    assert refused.value.reason == reason
+    assert "NOPE" in refused.value.message or not name
+    assert not list((world.folder / "edits").glob("*.parquet"))
+
+
+def test_a_meter_point_that_others_are_compared_with_may_be_nobodys(world):
+    one, two = world.simulated.meter_point_ids[:2]
+    text = book_text(version="2", sum_check={"children": {"STREET-7": [one, two]}})
+    keep_rules(world.zone, text, month=MONTH, person="op", at=world.clock())
+    assert state(world, replace(world, line("STREET-7", "1"))) == "in-force"
 
 
 def test_feed_in_makes_an_edit_large_as_energy_does(world):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pandas as pd
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
 from gridsecure.gateway import exceptions
+from gridsecure.gateway.books.imports import state_contracts
 from gridsecure.gateway.exceptions import Change, Wanted, change_exception, record_found
 from gridsecure.gateway.findings import Found, list_found
 from gridsecure.gateway.month_files import load_files
@@ -119,7 +120,43 @@ def test_what_is_found_no_more_is_resolved_and_what_comes_back_is_opened(world):
     assert [person for person, _ in notes(world, row)] == ["gateway"] * 2
 
 
+@pytest.mark.parametrize(
+    "found",
+    [
+        SPIKE,  # set aside, and estimated
+        Found("A", "misaligned", 1),
+        Found("A", "duplicate-conflict", 2),
+        Found("A", "tier-energy", is_unbilled=True),
+        Found("A", "identity.unknown-account", is_unbilled=True),
+    ],
+)
+def test_a_waiver_that_would_do_nothing_is_refused(world, found):
+    record(world, found)
+    (row,) = listed(world)
+    with pytest.raises(InputError) as refused:
+        change(world, row, state="waived", note="a welder")
+    assert refused.value.reason == "exception.waive"
+    assert ("edits confirm" in refused.value.remedy) != found.is_unbilled
+    assert states(world) == {("A", found.rule): "open"}
+
+
+def test_a_waiver_follows_the_action_for_the_class(world):
+    contracts = world.contracts()
+    first, at = date(2026, 7, 1), world.clock()
+    state_contracts(world.zone, contracts, valid_from=first, person="op", at=at)
+    book = book_text(version="2", spike={"household": {"action": "hold"}})
+    keep_rules(world.zone, book, person="op", at=at)
+    names = contracts.groupby("customer_class")["meter_point_id"].first()
+    home, other = names["household"], names.drop("household").iloc[0]
+    record(world, replace(SPIKE, meter_point_id=home), replace(SPIKE, meter_point_id=other))
+    row, kept = sorted(listed(world), key=lambda one: one.meter_point_id != home)
+    change(world, row, state="waived", note="a welder")
+    with pytest.raises(InputError):
+        change(world, kept, state="waived", note="a welder")
+
+
 def test_what_a_person_waived_stays_waived(world):
+    keep_rules(world.zone, HOLDING, person="op", at=world.clock())
     record(world, SPIKE)
     (row,) = listed(world)
     change(world, row, state="waived", note="a new heat pump")

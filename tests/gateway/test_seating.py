@@ -23,6 +23,8 @@ from gridsecure.errors import (
     NotFoundError,
 )
 from gridsecure.gateway import outbox
+from gridsecure.gateway.correction_plan import save_correction
+from gridsecure.gateway.correction_run import correct_month
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.months import SendingAhead
@@ -645,3 +647,32 @@ def test_an_upload_of_a_roster_that_was_never_kept_is_not_signed(shared):
     packed = outbox.Packed(stranger, [], START, AUGUST, 0)
     with pytest.raises(NotFoundError):
         outbox.put(shared.zone, packed, key=shared.gateway_key, at=NOW)
+
+
+def test_whoever_was_refused_is_billed_by_a_correction_once_the_reason_is_gone(fresh):
+    """Nobody has to send its readings again."""
+    unlisted, *_ = fresh.simulated.meter_point_ids
+    other = generate_private_key().public_key
+    fresh.registry.list_accounts([unlisted], gateway=other, at=NOW)
+    assert fresh.process().excluded == {"identity.unknown-account": 1}
+
+    def try_again():
+        return correct_month(
+            fresh.zone,
+            files=load_files(fresh.zone, MONTH),
+            correction=save_correction(fresh.zone, MONTH),
+            peers=fresh.peers,
+            clock=fresh.clock,
+            progress=lambda *_: None,
+        )
+
+    refused = try_again()
+    assert (refused.corrected, refused.late, refused.first_billed) == (0, 1, 0)
+    fresh.list_accounts([unlisted])
+    billed = try_again()
+    assert (billed.corrected, billed.late, billed.first_billed) == (0, 1, 1)
+    bills = compute_expected_bills(fresh.zone, load_files(fresh.zone, MONTH))
+    assert sum(map(len, bills.values())) == 20
+    with pytest.raises(InputError) as nothing:
+        try_again()
+    assert nothing.value.reason == "correction.nothing"

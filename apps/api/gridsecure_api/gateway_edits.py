@@ -12,10 +12,11 @@ from gridsecure.gateway import edits
 from gridsecure.gateway.approvals import LONGEST_REASON, Author
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.tables import EditRow
+from gridsecure.gateway.zone import GatewayZone
 from gridsecure.month_texts import MONTH_PATTERN
 from gridsecure.wire.gateway import ReadingEdit
 from gridsecure_api.deps import RawBody, require
-from gridsecure_api.gateway_readings import OPERATOR, In
+from gridsecure_api.gateway_readings import OPERATOR, In, Intake
 from gridsecure_api.gateway_validation import Month, Operator
 from gridsecure_api.lists import PAGED, Paging, RowNumber, answer_page
 
@@ -71,7 +72,7 @@ def post_edit(
     number = edits.replace_readings(
         intake.zone, month, body, files=files, author=author, at=intake.clock()
     )
-    return _shown(edits.load_edit(intake.zone, number))
+    return _show(intake, number)
 
 
 @router.post("/confirmations")
@@ -85,7 +86,7 @@ def post_confirmation(wanted: Confirmed, intake: In, claims: Operator) -> Readin
         author=Author(claims.subject, wanted.reason),
         at=intake.clock(),
     )
-    return _shown(edits.load_edit(intake.zone, number))
+    return _show(intake, number)
 
 
 @router.get("", dependencies=_operators, response_model=list[ReadingEdit], responses=PAGED)
@@ -102,14 +103,14 @@ def read_edits(
         intake.zone.engine,
         revision=edits.read_revision,
         read=lambda session: edits.list_edits(session, asked, month=month, state=state),
-        write=lambda rows: _LISTED.dump_json([_shown(row) for row in rows]),
+        write=lambda rows: _LISTED.dump_json([_shown(row, intake.zone) for row in rows]),
     )
 
 
 @router.get("/{number}", dependencies=_operators)
 def read_edit(number: RowNumber, intake: In) -> ReadingEdit:
     """An edit: which intervals, who, why, and what became of it."""
-    return _shown(edits.load_edit(intake.zone, number))
+    return _show(intake, number)
 
 
 @router.post("/{number}/decision")
@@ -119,15 +120,19 @@ def post_decision(number: RowNumber, wanted: Decision, intake: In, claims: Opera
     edits.decide_edit(
         intake.zone, number, approve=wanted.approve, decision=decision, at=intake.clock()
     )
-    return _shown(edits.load_edit(intake.zone, number))
+    return _show(intake, number)
 
 
-def _shown(row: EditRow) -> ReadingEdit:
+def _show(intake: Intake, number: int) -> ReadingEdit:
+    return _shown(edits.load_edit(intake.zone, number), intake.zone)
+
+
+def _shown(row: EditRow, zone: GatewayZone) -> ReadingEdit:
     return ReadingEdit.model_validate(
         {
             **row.model_dump(include=set(ReadingEdit.model_fields)),
-            "first": row.first_at.isoformat(),
-            "last": row.last_at.isoformat(),
-            "at": row.at.isoformat(),
+            "first": zone.local_text(row.first_at),
+            "last": zone.local_text(row.last_at),
+            "at": zone.local_text(row.at),
         }
     )

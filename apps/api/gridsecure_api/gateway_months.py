@@ -3,7 +3,8 @@
 What is kept on disk decides: a report makes a month or a correction `done`, a plan without one
 `interrupted`, a failure file `failed`. It is `running` until the last of its work is over, after
 its report too, since nothing else may begin before. Only that a thread works on a month right now
-is known to the process alone, so a restart forgets nothing and leaves nothing looking busy that is not.
+is known to the process alone, so a restart forgets nothing and leaves nothing looking busy that is
+not.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from gridsecure.gateway import correction_orders
 from gridsecure.gateway.approvals import Author
 from gridsecure.gateway.correction_plan import order_name
 from gridsecure.gateway.tables import CorrectionOrderRow
+from gridsecure.gateway.zone import GatewayZone
 from gridsecure.wire.gateway import CorrectionOrder
 from gridsecure_api.deps import require
 from gridsecure_api.gateway_edits import Decision
@@ -44,14 +45,14 @@ def read_orders(
         read=lambda session: correction_orders.list_orders(
             session, asked, month=month, state=state
         ),
-        write=lambda rows: _LISTED.dump_json([_shown(row) for row in rows]),
+        write=lambda rows: _LISTED.dump_json([_shown(row, service.zone) for row in rows]),
     )
 
 
 @router.get("/{number}", dependencies=_readers)
 def read_order(number: RowNumber, service: Service) -> CorrectionOrder:
     """An order: of what, who, why, and what became of it."""
-    return _shown(correction_orders.load_order(service.zone, number))
+    return _shown(correction_orders.load_order(service.zone, number), service.zone)
 
 
 @router.post("/{number}/decision")
@@ -76,10 +77,10 @@ def post_decision(
                 row.month,
                 lambda: correction_orders.begin_order(service.zone, number, at=service.clock()),
             )
-    return _shown(row)
+    return _shown(row, service.zone)
 
 
-def _shown(row: CorrectionOrderRow) -> CorrectionOrder:
+def _shown(row: CorrectionOrderRow, zone: GatewayZone) -> CorrectionOrder:
     known = set(CorrectionOrder.model_fields) - {"readings", "tariffs", "at"}
     return CorrectionOrder.model_validate(
         {
@@ -87,6 +88,6 @@ def _shown(row: CorrectionOrderRow) -> CorrectionOrder:
             "correction": order_name(row.month, row.id or 0),
             "readings": row.readings.split(),
             "tariffs": row.tariffs.split(),
-            "at": row.at.isoformat(),
+            "at": zone.local_text(row.at),
         }
     )

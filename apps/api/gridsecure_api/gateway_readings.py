@@ -274,7 +274,7 @@ def read_rejected(
 
     def read(_session: Session) -> tuple[list[str], int | None]:
         rows, after = list_rejected(intake.zone, batch, asked)
-        return [_rejected(row) for row in rows], after
+        return [_rejected(row, intake.zone) for row in rows], after
 
     return answer_page(
         request,
@@ -285,11 +285,11 @@ def read_rejected(
     )
 
 
-def _rejected(row: RejectedRow) -> str:
+def _rejected(row: RejectedRow, zone: GatewayZone) -> str:
     return RejectedReading(
         number=row.number,
         meter_point_id=row.meter_point_id,
-        start=row.start.isoformat(),
+        start=zone.local_text(row.start),
         rule=row.rule,
     ).model_dump_json()
 

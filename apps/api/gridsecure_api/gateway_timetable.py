@@ -169,7 +169,7 @@ class Timetable:
                 state=status.state,
                 reason=status.reason,
                 late_readings=False,
-                due_at=_text(due),
+                due_at=_text(zone, due),
             )
         counted, newest = late_batches(zone, month)
         first = taken_in_at(zone, month, after=counted) if newest > counted else None
@@ -181,7 +181,7 @@ class Timetable:
             state="done",
             reason=self._why(month, is_waiting=first is not None),
             late_readings=newest > counted,
-            due_at=_text(due),
+            due_at=_text(zone, due),
         )
 
     def _without_contracts(self, month: str) -> MonthOnBoard | None:
@@ -216,8 +216,8 @@ def _after(moment: datetime, days: float | None) -> datetime | None:
     return None if days is None else moment + timedelta(days=days)
 
 
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+def _text(zone: GatewayZone, moment: datetime | None) -> str | None:
+    return None if moment is None else zone.local_text(moment)
 
 
 class Conductor:

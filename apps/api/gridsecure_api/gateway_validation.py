@@ -117,7 +117,7 @@ def read_exceptions(request: Request, intake: In, asked: Paging, wanted: Filter)
         intake.zone.engine,
         revision=exceptions.read_revision,
         read=lambda session: exceptions.list_exceptions(session, asked, wanted=wanted),
-        write=lambda rows: _LISTED.dump_json([_listed(row) for row in rows]),
+        write=lambda rows: _LISTED.dump_json([_listed(row, intake.zone) for row in rows]),
     )
 
 
@@ -145,23 +145,23 @@ def change_exception(
 
 def _status(zone: GatewayZone, number: int) -> ExceptionStatus:
     row, notes = exceptions.load_exception(zone, number)
-    return ExceptionStatus(exception=_listed(row), notes=[_noted(note) for note in notes])
+    return ExceptionStatus(exception=_listed(row, zone), notes=[_noted(one, zone) for one in notes])
 
 
-def _listed(row: ExceptionRow) -> ReadingException:
+def _listed(row: ExceptionRow, zone: GatewayZone) -> ReadingException:
     return ReadingException.model_validate(
         {
             **row.model_dump(include=set(ReadingException.model_fields)),
-            "first": "" if row.first_at is None else row.first_at.isoformat(),
+            "first": "" if row.first_at is None else zone.local_text(row.first_at),
             "unbilled": row.is_unbilled,
-            "opened_at": row.opened_at.isoformat(),
-            "changed_at": row.changed_at.isoformat(),
+            "opened_at": zone.local_text(row.opened_at),
+            "changed_at": zone.local_text(row.changed_at),
         }
     )
 
 
-def _noted(note: ExceptionNoteRow) -> ExceptionNote:
-    return ExceptionNote(person=note.person, text=note.text, at=note.at.isoformat())
+def _noted(note: ExceptionNoteRow, zone: GatewayZone) -> ExceptionNote:
+    return ExceptionNote(person=note.person, text=note.text, at=zone.local_text(note.at))
 
 
 def _shown(text: str) -> ValidationRules:

@@ -15,7 +15,7 @@ from rich.text import Text
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.office_options import AuthorityUrlOption, IdentityUrlOption
 from gridsecure.cli.on_use import on_use
-from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result, to_the_minute
 from gridsecure.cli.period import PersonOption
 from gridsecure.errors import InputError
 
@@ -84,7 +84,7 @@ def list_all(
         for row in rows:
             scope = row["domain"] or row["purpose"] or row["scope"]
             told = (row["digest"][:12], f"{row['person']} ({row['role']})", scope)
-            table.add_row(*map(Text, (*told, row["expires_at"][:16], row["state"])))
+            table.add_row(*map(Text, (*told, to_the_minute(row["expires_at"]), row["state"])))
         console.print(table if rows else "Nobody approves in advance.")
 
     print_result({"authorisations": rows}, output, show=show)

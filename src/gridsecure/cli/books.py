@@ -16,7 +16,7 @@ from rich.table import Table
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.office_options import IdentityUrlOption
 from gridsecure.cli.on_use import on_use
-from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result, to_the_minute
 from gridsecure.cli.period import PersonOption
 from gridsecure.cli.source import GatewayOption
 from gridsecure.errors import InputError
@@ -157,7 +157,7 @@ def _show_facts(facts: list[dict[str, Any]], console: Console) -> None:
     table = Table("kind", "from", "to", "what", "entered", "by", "left")
     for fact in facts:
         left = "" if fact["until_revision"] is None else str(fact["until_revision"])
-        entered = f"{fact['revision']} ({fact['entered_at'][:16]})"
+        entered = f"{fact['revision']} ({to_the_minute(fact['entered_at'])})"
         days = (fact["valid_from"], fact["valid_to"] or "")
         what = _values(fact["values"])
         table.add_row(fact["kind"], *days, what, entered, fact["entered_by"], left)

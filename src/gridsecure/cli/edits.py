@@ -15,7 +15,7 @@ from rich.table import Table
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.office_options import IdentityUrlOption
 from gridsecure.cli.on_use import on_use
-from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result, to_the_minute
 from gridsecure.cli.period import MonthOption, PersonOption
 from gridsecure.cli.source import GatewayOption
 from gridsecure.errors import InputError
@@ -28,7 +28,6 @@ edits_app = typer.Typer(
 )
 
 PATH = "/v1/edits"
-_MINUTE = len("2026-07-01T00:00")
 
 NumberArgument = Annotated[int, typer.Argument(help="Number of the edit.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; it is kept.")]
@@ -143,7 +142,7 @@ def _list(found: list[dict[str, Any]], console: Console) -> None:
         table.add_row(
             *(str(one["id"]), one["month"], one["meter_point_id"], one["kind"]),
             f"{one['intervals']:,}",
-            *(one[name][:_MINUTE] for name in ("first", "last")),
+            *(to_the_minute(one[name]) for name in ("first", "last")),
             *(one["state"], one["person"], one["reason"], one["approver"]),
         )
     console.print(table)

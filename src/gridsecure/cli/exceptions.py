@@ -17,7 +17,7 @@ from rich.table import Table
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.office_options import IdentityUrlOption
 from gridsecure.cli.on_use import on_use
-from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result, to_the_minute
 from gridsecure.cli.period import PersonOption
 from gridsecure.cli.source import GatewayOption
 
@@ -29,7 +29,6 @@ exceptions_app = typer.Typer(
 )
 
 PATH = "/v1/exceptions"
-_MINUTE = len("2026-07-01T00:00")
 
 
 class StateOption(StrEnum):
@@ -173,7 +172,7 @@ def _list(found: list[dict[str, Any]], console: Console) -> None:
         table.add_row(
             *(str(one["id"]), one["month"], one["meter_point_id"], one["rule"]),
             f"{one['intervals']:,}",
-            one["first"][:_MINUTE],
+            to_the_minute(one["first"]),
             "none" if one["unbilled"] else "",
             *(one["state"], one["owner"], one["due"]),
         )
@@ -183,4 +182,4 @@ def _list(found: list[dict[str, Any]], console: Console) -> None:
 def _show(found: dict[str, Any], console: Console) -> None:
     _list([found["exception"]], console)
     for said in found["notes"]:
-        console.print(f"{said['at'][:_MINUTE]} {said['person']}: {said['text']}", markup=False)
+        console.print(f"{to_the_minute(said['at'])} {said['person']}: {said['text']}", markup=False)

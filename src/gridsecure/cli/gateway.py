@@ -14,7 +14,7 @@ from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.file_parts import open_parts
 from gridsecure.cli.office_options import IdentityUrlOption
 from gridsecure.cli.on_use import on_use
-from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result, to_the_minute
 from gridsecure.cli.period import PersonOption
 from gridsecure.cli.released_runs import wait_for
 from gridsecure.cli.source import GatewayOption
@@ -109,6 +109,11 @@ def _show_report(month: str, report: dict[str, Any], console: Console) -> None:
         f"{month}: {counts['billed_meters']} of {counts['meters']} meter points are billed, from"
         f" {counts['accepted']} readings, {report['estimated']:,} of them estimated."
     )
+    if any(reason.startswith("identity.") for reason in report["excluded"]):
+        console.print(
+            f"  Who was refused by the identity authority is billed, once its reason is gone, by"
+            f" gridsecure correction start {month}."
+        )
     for title, by in (("left out", "excluded"), ("estimated", "estimated_by")):
         found = ", ".join(f"{reason} {count:,}" for reason, count in sorted(report[by].items()))
         if found:
@@ -135,7 +140,7 @@ def _list_months(found: list[dict[str, Any]], console: Console) -> None:
     for one in found:
         state = one["state"] if one["reason"] is None else f"{one['state']}: {one['reason']}"
         late = "wait" if one["late_readings"] else ""
-        table.add_row(one["month"], state, late, (one["due_at"] or "")[:16])
+        table.add_row(one["month"], state, late, to_the_minute(one["due_at"] or ""))
     console.print(table)
 
 
@@ -167,7 +172,7 @@ def _list_queued(found: list[dict[str, Any]], console: Console) -> None:
         table.add_column(name, justify="right")
     table.add_column("reason")
     for one in found:
-        place = (one["source"], one["batch_id"][:24], one["at"][:16], one["state"])
+        place = (one["source"], one["batch_id"][:24], to_the_minute(one["at"]), one["state"])
         size = (f"{one['size'] / 1e6:,.1f}", f"{one['readings']:,}")
         table.add_row(*place, *size, one["reason"])
     console.print(table)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gridsecure.cli.output import to_the_minute
 from gridsecure.identity_messages import RekeyOrder
 from gridsecure.offices.officers import VerifiedLog
 from gridsecure.offices.order_steps import ComputedShare
@@ -60,7 +61,7 @@ def show_warrants(warrants: list[dict[str, Any]], console: Console) -> None:
         entry = one["entry"]
         table.add_row(
             entry["hash"],
-            entry["at"][:16],
+            to_the_minute(entry["at"]),
             escape(entry["actor"]),
             escape(one["reference"]),
             str(one["opened"]),

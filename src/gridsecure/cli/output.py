@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+
+
+def to_the_minute(moment: str) -> str:
+    """A moment as people read it, always with its offset: 2026-07-01T00:00+08:00; "" stays."""
+    return datetime.fromisoformat(moment).isoformat(timespec="minutes") if moment else ""
 
 
 class OutputFormat(StrEnum):

@@ -20,7 +20,7 @@ from rich.table import Table
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.office_options import AuthorityUrlOption, IdentityUrlOption, PlatformUrlOption
 from gridsecure.cli.on_use import on_use
-from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result, to_the_minute
 from gridsecure.cli.period import (
     CycleDayOption,
     MonthOption,
@@ -145,7 +145,7 @@ def _show(previews: list[ShadowPreview], console: Console) -> None:
     for preview in previews:
         tried = f"tariff {preview.tariff[:12]}" if preview.tariff else "corrections"
         named = _period(preview.start, preview.end).name
-        title = f"{named}, {tried}, {preview.previewed_at[:16]}"
+        title = f"{named}, {tried}, {to_the_minute(preview.previewed_at)}"
         table = Table("zone", "class", title=title)
         for column in ("bills", "would change", "energy [kWh]", "amount"):
             table.add_column(column, justify="right")

@@ -21,7 +21,7 @@ from rich.table import Table
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.office_options import IdentityUrlOption, without_slash
 from gridsecure.cli.on_use import on_use
-from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result, to_the_minute
 from gridsecure.cli.period import PersonOption
 from gridsecure.errors import NotFoundError
 from gridsecure.gateway.passed_over import WORDS
@@ -457,7 +457,7 @@ def _list(receipts: list[BatchReceipt], gaps: list[dict[str, Any]], console: Con
     for name in ("sequence", "readings", "rejected"):
         table.add_column(name, justify="right")
     for receipt in receipts:
-        span = (one[:16] for one in (receipt.first, receipt.last, receipt.taken_in_at))
+        span = map(to_the_minute, (receipt.first, receipt.last, receipt.taken_in_at))
         counts = (receipt.sequence, receipt.readings, sum(receipt.rejected.values()))
         table.add_row(receipt.batch_id[:24], *span, *(f"{count:,}" for count in counts))
     console.print(table)

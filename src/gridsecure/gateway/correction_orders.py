@@ -22,12 +22,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import pandas as pd
 from sqlmodel import Session, col, select
 
 from gridsecure.billing.readings import join_readings
+from gridsecure.billing.registers import REGISTER
 from gridsecure.billing.rule_books import parse_book, parse_kept_book
 from gridsecure.errors import ConflictError, GridSecureError, InputError, NotFoundError
 from gridsecure.gateway.approvals import (
@@ -41,6 +42,7 @@ from gridsecure.gateway.approvals import (
     read_estimates,
 )
 from gridsecure.gateway.books.as_of import contracts_as_of
+from gridsecure.gateway.books.facts import point_of
 from gridsecure.gateway.books.register import newest_revision
 from gridsecure.gateway.collection import (
     LaterReadings,
@@ -71,6 +73,9 @@ from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, narrow, newest, read_page
 
+_NAMED: Final = 3
+"""So many meter points are named where more cannot be used."""
+
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
@@ -98,8 +103,10 @@ def order_correction(
         month: YYYY-MM.
 
     Raises:
-        InputError: No reason is stated (`approval.reason`), a file cannot be used, or the books say
-            of the month what it counts by already (`correction.same-books`); nothing is kept then.
+        InputError: No reason is stated (`approval.reason`), a file cannot be used, has readings
+            outside the month (`correction.month`) or of meter points that nobody holds in it
+            (`correction.unknown-meter-point`), or the books say of the month what it counts by
+            already (`correction.same-books`); nothing is kept then.
         ConflictError: The month is not finished (`correction.month-open`).
         StorageError: The disk or the database could not take it; nothing is kept.
     """
@@ -229,7 +236,7 @@ def _count_change(zone: GatewayZone, files: CorrectionFiles) -> tuple[Change, fr
         files: With those batches, and with the number of the order if it is kept already.
 
     Raises:
-        InvalidReadingsError: The files of readings cannot be laid over the month.
+        InputError: The files of readings cannot be laid over the month.
     """
     if not files.readings:
         return Change(0, 0), frozenset()
@@ -237,7 +244,7 @@ def _count_change(zone: GatewayZone, files: CorrectionFiles) -> tuple[Change, fr
     books = latest_books(zone, month)
     month = replace(month, contracts=lambda: books)
     own = find_readings(zone, files, period=zone.period(files.month))
-    named = _names_in(zone, month, own.files)
+    named = _check_place(zone, files, month, own.files)
     versions = _find_versions(zone, files, late=own.batches)
     names = named | _names_in(zone, month, versions.lone)
     approved = tuple(
@@ -254,6 +261,44 @@ def _count_change(zone: GatewayZone, files: CorrectionFiles) -> tuple[Change, fr
     estimates = read_estimates(folders, names)
     after = after.reindex(places, fill_value=0)
     return measure_change(before, after, estimates=estimates), named
+
+
+def _check_place(
+    zone: GatewayZone, files: CorrectionFiles, month: MonthFiles, paths: Sequence[Path]
+) -> frozenset[str]:
+    """Refuse readings that no bill of the month can count; the meter points that files name.
+
+    Args:
+        month: With the books that it counts by.
+    """
+    period, named = zone.period(files.month), set[str]()
+    for one in read_later_files(month, paths, timezone=zone.timezone):
+        starts = pd.DatetimeIndex(one.readings["start"])
+        outside = (starts < pd.Timestamp(period.start)) | (starts >= pd.Timestamp(period.end))
+        # Faces around a month say what was used in it.
+        if outside.all() if REGISTER in one.readings else outside.any():
+            raise InputError(
+                f"{int(outside.sum()):,} readings lie outside {files.month}.",
+                reason="correction.month",
+                remedy="Hand in one order for each month, and only readings of it.",
+            )
+        named |= set(one.readings["meter_point_id"].astype(str).unique())
+    books = [month.contracts()]
+    if files.books:
+        books.append(contracts_as_of(zone, period=period, revision=files.books))
+    children = parse_kept_book(month.rules).children
+    known = {point_of(name) for one in books for name in one.contracts["meter_point_id"]}
+    known |= {*children, *(name for own in children.values() for name in own)}
+    strange = sorted(name for name in named if point_of(name) not in known and name not in known)
+    if strange:
+        raise InputError(
+            f"Nobody holds {len(strange):,} of the meter points in {files.month}, by the books that"
+            f" it counts by: {', '.join(strange[:_NAMED])}{' …' if strange[_NAMED:] else ''}.",
+            reason="correction.unknown-meter-point",
+            remedy="Check the ids. If one is new, import it into the books, and order the"
+            " correction with --books.",
+        )
+    return frozenset(named)
 
 
 def _energies_of(zone: GatewayZone, files: MonthFiles, names: frozenset[str]) -> pd.DataFrame:

@@ -66,6 +66,8 @@ class CorrectionFiles:
         rules: Digest of the rule book, among the objects, that the month is validated by from then
             on; empty for the one before.
         books: Revision of the books that the month is billed by from then on; 0 for the one before.
+        retry: For the how-manieth correction nothing came, and meter points are tried again that
+            the identity authority refused; 0 where something came.
     """
 
     month: str
@@ -75,6 +77,7 @@ class CorrectionFiles:
     order: int = 0
     rules: str = ""
     books: int = 0
+    retry: int = 0
 
     @property
     def name(self) -> str:
@@ -84,6 +87,8 @@ class CorrectionFiles:
         parts: list[object] = [self.month, self.readings, self.tariffs]
         if self.has_batches:
             parts.append(self.batches)
+        if self.retry:
+            parts.append(["retry", self.retry])
         return sm3_hex(json.dumps(parts).encode())[:32]
 
     @property
@@ -199,7 +204,8 @@ def save_correction(
 ) -> CorrectionFiles:
     """Keep corrected files beside those of the month, with the late batches there are.
 
-    Where there is nothing new, an unfinished correction is what is meant.
+    Where there is nothing new, an unfinished correction is what is meant; or, where the identity
+    authority refused meter points, that it is asked once more about them.
 
     Args:
         month: YYYY-MM.
@@ -218,13 +224,26 @@ def save_correction(
         begun = unfinished_correction(zone, month)
         if begun is not None:
             return begun
+        if _has_refused(zone, month):
+            retry = 1 + len(list_corrections(zone, month))
+            return CorrectionFiles(month, (), (), batches, retry=retry)
         raise InputError(
-            "No corrected file was sent, and no batch of this month came late.",
+            "No corrected file was sent, no batch of this month came late, and the identity"
+            " authority refused nobody of it.",
             reason="correction.nothing",
             remedy="Send a readings file, a tariff file, or both, or wait for readings.",
         )
     kept = keep_versions(zone, month, readings=readings, tariffs=tariffs)
     return replace(kept, batches=batches)
+
+
+def _has_refused(zone: GatewayZone, month: str) -> bool:
+    """Whether meter points have no bill for no other reason than that identity refused them."""
+    last = latest_correction(zone, month)
+    if last is None:
+        return bool(load_plan(zone, month).refused)
+    report = find_correction_report(zone, last.files.name)
+    return report is not None and report.late > report.first_billed
 
 
 def keep_versions(
@@ -450,7 +469,7 @@ def fix_correction(zone: GatewayZone, plan: CorrectionPlan, *, at: datetime) -> 
             (`correction.rejected`).
     """
     fields = asdict(plan)
-    for name in ("order", "rules", "books"):
+    for name in ("order", "rules", "books", "retry"):
         if not fields["files"][name]:
             del fields["files"][name]
     for name in ("left_out", "unfit"):
@@ -528,6 +547,7 @@ def _plan(text: str) -> CorrectionPlan:
             files.get("order", 0),
             files.get("rules", ""),
             files.get("books", 0),
+            files.get("retry", 0),
         ),
         first_readings=tuple(fields.pop("first_readings")),
         rosters=tuple(rosters),

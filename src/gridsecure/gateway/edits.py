@@ -25,6 +25,7 @@ from typing import Final, Literal
 import pandas as pd
 from sqlmodel import Session, col, select
 
+from gridsecure.billing.interval_lengths import UNKNOWN, interval_minutes
 from gridsecure.billing.readings import join_readings
 from gridsecure.billing.registers import REGISTER
 from gridsecure.billing.rule_books import parse_kept_book
@@ -40,7 +41,8 @@ from gridsecure.gateway.approvals import (
 )
 from gridsecure.gateway.batch_readings import meter_books, read_month_batches
 from gridsecure.gateway.books.as_of import contracts_as_of
-from gridsecure.gateway.books.register import newest_revision
+from gridsecure.gateway.books.facts import point_of
+from gridsecure.gateway.books.register import find_held, newest_revision
 from gridsecure.gateway.collection import MonthFiles, read_files
 from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
 from gridsecure.gateway.ingestion.bodies import read_body
@@ -87,13 +89,15 @@ def replace_readings(
 
     Raises:
         InputError: `approval.reason`, the readings cannot be read, are of several meter points
-            (`edit.meter-point`) or lie outside the month (`edit.month`).
+            (`edit.meter-point`) or of one that nobody holds in the month by the books
+            (`edit.unknown-meter-point`), or lie outside the month (`edit.month`) or in the future
+            (`edit.future`).
         ConflictError: The month is fixed (`conflict.month-edits`).
         StorageError: The disk or the database could not take it; nothing is kept.
     """
     author.check()
     readings = _read(zone, body)
-    _check_place(zone, month, readings)
+    _check_place(zone, month, readings, at=at)
     _require_open(zone, month)
     row = _make_row(month, readings, kind="replacement", author=author, at=at)
     return _keep(zone, row, readings, count=partial(_lone_change, zone, month, readings, files))
@@ -118,8 +122,8 @@ def confirm_readings(
         The edit's number.
 
     Raises:
-        InputError: `edit.span`, nothing was set aside there (`edit.nothing`), or readings that
-            disagree (`edit.ambiguous`).
+        InputError: `edit.span`, nothing was set aside there (`edit.nothing`), readings that
+            disagree (`edit.ambiguous`), or as `replace_readings`.
         ConflictError: The month is fixed (`conflict.month-edits`).
         StorageError: The disk or the database could not take it; nothing is kept.
     """
@@ -127,7 +131,7 @@ def confirm_readings(
     zone.period(month)
     lines = _set_aside(zone.folder / "months" / month / "quarantine.csv", meter_point_id, span)
     readings = _read(zone, "\n".join(lines).encode())
-    _check_place(zone, month, readings)
+    _check_place(zone, month, readings, at=at)
     row = _make_row(month, readings, kind="confirmation", author=author, at=at)
     # They were not counted, so all of their energy is what this adds.
     count = partial(_lone_change, zone, month, readings, None, counted=False)
@@ -247,8 +251,8 @@ def _write(zone: GatewayZone, readings: pd.DataFrame) -> str:
         return writer.keep()
 
 
-def _check_place(zone: GatewayZone, month: str, readings: pd.DataFrame) -> None:
-    """Refuse readings of several meter points, or outside the month."""
+def _check_place(zone: GatewayZone, month: str, readings: pd.DataFrame, *, at: datetime) -> None:
+    """Refuse readings that no bill of the month can count, whoever approves them."""
     period = zone.period(month)
     starts = pd.DatetimeIndex(readings["start"])
     if readings["meter_point_id"].nunique() != 1:
@@ -263,6 +267,26 @@ def _check_place(zone: GatewayZone, month: str, readings: pd.DataFrame) -> None:
             reason="edit.month",
             remedy="Hand in one edit for each month, and only readings of it.",
         )
+    lengths = pd.to_timedelta(interval_minutes(readings, known=UNKNOWN), unit="min")
+    if (starts + lengths).max() > at:
+        raise InputError(
+            "An interval has not ended yet, so it cannot have been read.",
+            reason="edit.future",
+            remedy="Check the year and the month of the readings, or wait until the interval ends.",
+        )
+    name = str(readings["meter_point_id"].iloc[0])
+    if not find_held(zone, [point_of(name)], period=period) and name not in _compared(zone, month):
+        raise InputError(
+            f"Nobody holds the meter point {name!r} in {month}, by the books.",
+            reason="edit.unknown-meter-point",
+            remedy="Check its id; if it is new, import it first: gridsecure books import.",
+        )
+
+
+def _compared(zone: GatewayZone, month: str) -> frozenset[str]:
+    """Meter points that the rule book compares with others; they may be nobody's."""
+    children = parse_kept_book(rules_of(zone, month)).children
+    return frozenset(children).union(*children.values())
 
 
 def _lone_change(

@@ -9,6 +9,9 @@ is brought up to what was found whenever a month is validated, for its bills or 
 - what was resolved and is found again of other intervals is opened again;
 - what was waived stays waived. A waiver says that a rule shall not hold the meter point's bill.
 
+So a waiver is refused where it would do nothing: readings that were set aside count once they are
+confirmed (`edits`), and what no rule of readings holds is not let go by it.
+
 So validating the same month again changes nothing. Neither table holds a reading.
 """
 
@@ -21,9 +24,14 @@ from typing import Final, Literal
 
 from sqlmodel import Session, col, select
 
+from gridsecure.billing.rule_books import FLAG, HOLD, KINDS, QUARANTINE, parse_kept_book
+from gridsecure.billing.validation_rules import INCOMPLETE, TWO_INTERVALS
 from gridsecure.errors import ConflictError, InputError, NotFoundError
+from gridsecure.gateway.books.facts import point_of
 from gridsecure.gateway.findings import Found
-from gridsecure.gateway.tables import ExceptionNoteRow, ExceptionRow
+from gridsecure.gateway.month_plan import find_plan
+from gridsecure.gateway.rule_sets import rules_of
+from gridsecure.gateway.tables import CURRENT, ContractRow, ExceptionNoteRow, ExceptionRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, narrow, newest, read_page
@@ -36,6 +44,10 @@ GATEWAY: Final = "gateway"
 
 LONGEST_TEXT: Final = 2000
 LONGEST_NAME: Final = 200
+_ACTIONS: Final = dict.fromkeys(
+    ("quality-flag", "misaligned", "interval-size", TWO_INTERVALS), QUARANTINE
+) | {"gap": HOLD, INCOMPLETE: HOLD}
+"""What rules that are in no book do with readings."""
 _OF_IDENTITY: Final = ("identity.", "books.")
 
 
@@ -228,9 +240,12 @@ def change_exception(
     Raises:
         NotFoundError: There is none of that number (`not-found.exception`).
         ConflictError: It was changed since the person saw it (`conflict.exception`).
-        InputError: As `Change.check`.
+        InputError: As `Change.check`, or it is waived and that would do nothing
+            (`exception.waive`).
     """
     change.check()
+    if change.state == WAIVED:
+        _require_waivable(zone, load_exception(zone, number)[0])
     with write_session(zone.engine) as session:
         row = _load(session, number)
         if change.revision not in (None, row.revision):
@@ -249,6 +264,49 @@ def change_exception(
         text = "; ".join(said) + ("\n" if said and change.note else "") + change.note
         session.add(row)
         session.add(_note(row, text, person=person, at=at))
+
+
+def _require_waivable(zone: GatewayZone, row: ExceptionRow) -> None:
+    """Refuse a waiver that would change nothing of the bill."""
+    plan = find_plan(zone, row.month)
+    rule = "duplicate" if row.rule == "duplicate-conflict" else row.rule
+    action = _ACTIONS.get(rule, FLAG)
+    if rule not in _ACTIONS and rule in KINDS:
+        book = parse_kept_book(rules_of(zone, row.month, plan=plan))
+        action = book.setting(rule, _class_of(zone, row)).action
+    if action == QUARANTINE:
+        raise _refusal(
+            "The readings were set aside, and a waiver does not make them count",
+            "waive",
+            "Are they right, confirm them: gridsecure edits confirm. Were they put right, or may"
+            " the estimate stand, resolve the exception.",
+        )
+    if row.is_unbilled and action != HOLD:
+        raise _refusal(
+            "No rule of readings holds this bill, so a waiver does not let it go",
+            "waive",
+            "Put right what its reason names; the meter point is billed then.",
+        )
+    if row.is_unbilled and plan is not None:
+        raise _refusal(
+            f"{row.month} is fixed, with the waivers of then",
+            "waive",
+            "Order a correction by a rule book that does not hold it: gridsecure correction start"
+            " --rules.",
+        )
+
+
+def _class_of(zone: GatewayZone, row: ExceptionRow) -> str:
+    """The customer class that the books have for the meter point in the month; empty for none."""
+    period = zone.period(row.month)
+    stated = select(ContractRow.customer_class).where(
+        ContractRow.meter_point_id == point_of(row.meter_point_id),
+        col(ContractRow.valid_to) > period.start.date(),
+        col(ContractRow.valid_from) < period.end.date(),
+        col(ContractRow.until_revision) == CURRENT,
+    )
+    with read_session(zone.engine) as session:
+        return session.exec(stated.limit(1)).first() or ""
 
 
 def _after(row: ExceptionRow, change: Change) -> dict[str, str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
@@ -119,6 +120,10 @@ class GatewayZone:
                 remedy="Give the day it was set up with. Another cycle needs another gateway, to"
                 " which meter points move when their period ends.",
             ) from error
+
+    def local_text(self, moment: datetime) -> str:
+        """A moment in local time, with its offset, as people compare it with meters and files."""
+        return moment.astimezone(ZoneInfo(self.timezone)).isoformat()
 
     @property
     def service_id(self) -> str:

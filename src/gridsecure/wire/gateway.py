@@ -287,9 +287,9 @@ class ExceptionStatus(Answer):
 class MonthOnBoard(Answer):
     """A month at a glance; `due_at` is when the gateway bills or corrects it by itself.
 
-    A month waits with the reason `month.no-contracts` if batches of it came and the books have nobody
-    in it. Of a month that is done, `reason` says why a correction failed that has still to be made,
-    or why the last one left a meter point out.
+    A month waits with the reason `month.no-contracts` if batches of it came and the books have
+    nobody in it. Of a month that is done, `reason` says why a correction failed that has still to
+    be made, or why the last one left a meter point out.
     """
 
     month: str

@@ -37,6 +37,12 @@ NO_CONTRACT: Final[Mapping[str, Value]] = {
 }
 """What holds of a contract that states nothing."""
 
+
+def point_of(holder: str) -> str:
+    """The meter point of a holder's name: its id, alone or with `~` and a number."""
+    return holder.partition(JOINT)[0]
+
+
 UNREAD: Final = -1
 """In place of a register face that nobody stated."""
 

@@ -131,6 +131,22 @@ def find_contracted(zone: GatewayZone, names: Iterable[str]) -> set[str]:
     return found
 
 
+def find_held(zone: GatewayZone, names: Iterable[str], *, period: BillingPeriod) -> set[str]:
+    """Those of some meter points that somebody holds in a period, by the books of now."""
+    wanted = sorted(set(names))
+    found: set[str] = set()
+    with read_session(zone.engine) as session:
+        for start in range(0, len(wanted), _PORTION):
+            held = select(col(HoldingRow.meter_point_id)).where(
+                col(HoldingRow.until_revision) == CURRENT,
+                col(HoldingRow.meter_point_id).in_(wanted[start : start + _PORTION]),
+                col(HoldingRow.valid_to) > period.start.date(),
+                col(HoldingRow.valid_from) < period.end.date(),
+            )
+            found.update(session.exec(held))
+    return found
+
+
 def read_holding(zone: GatewayZone, day: date) -> list[str]:
     """The meter points that somebody holds on a day, by the books of now."""
     held = select(col(HoldingRow.meter_point_id)).where(
