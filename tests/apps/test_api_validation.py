@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from gridsecure.billing.rule_books import default_text
 from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.gateway.books.imports import state_contracts
 from gridsecure.gateway.exceptions import record_found
 from gridsecure.gateway.findings import Found
 from tests.apps.gateway_services import Services
@@ -17,6 +20,9 @@ RULES = "/v1/validation-rules"
 @pytest.fixture(scope="module")
 def services(tmp_path_factory):
     made = Services(tmp_path_factory.mktemp("validation"))
+    contracts = made.world.contracts().head(1).assign(meter_point_id="MP-1")
+    zone, first = made.app.state.service.zone, date(2025, 1, 1)
+    state_contracts(zone, contracts, valid_from=first, person="op", at=made.world.clock())
     yield made
     made.close()
 

@@ -48,7 +48,10 @@ START = "2026-07-05T04:00:00+08:00"  # of hour 100
 def world(tmp_path):
     made = GatewayWorld(tmp_path, load_curves=False)
     first, at = date(2026, 7, 1), made.clock()
-    state_contracts(made.zone, made.contracts(), valid_from=first, person="op", at=at)
+    contracts = made.contracts()
+    others = contracts.head(2).assign(meter_point_id=["A", "B"])
+    held = pd.concat([contracts, others], ignore_index=True)
+    state_contracts(made.zone, held, valid_from=first, person="op", at=at)
     yield made
     made.close()
 

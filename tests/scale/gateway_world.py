@@ -42,6 +42,7 @@ from tests.scale.work_meter import WorkMeter
 
 REAL_PACKING = preparation.pack_energies
 BATCH = b"meter_point_id,start,kwh\nMP-1,2026-07-01 00:00,0.412\n"
+EDIT = b"meter_point_id,start,kwh\nbooks-1,2026-07-01 00:00,0.412\n"
 BOOKS = b"meter_point_id,valid_from,account\nbooks-1,2026-07-01,A-1\n"
 YEARS_AGO, LAST_YEAR = date(2019, 1, 1), date(2025, 1, 1)
 PLAN = json.dumps(
@@ -336,7 +337,7 @@ class GatewayMonth:
         """An edit of the month, and its decision; what validation set aside is told apart."""
         ask, operator = self.services.client, self.services.token("operator")
         edits, why = "/v1/edits", {"month": MONTH, "reason": "read on site"}
-        made = self.checked(ask.post(edits, params=why, content=BATCH, headers=operator)).json()
+        made = self.checked(ask.post(edits, params=why, content=EDIT, headers=operator)).json()
         own = f"{edits}/{made['id']}"
         self.checked(ask.get(edits, params={"month": MONTH}, headers=operator))
         self.checked(ask.get(own, headers=operator))
@@ -344,9 +345,9 @@ class GatewayMonth:
         self.checked(ask.post(f"{own}/decision", json=rejected, headers=operator))
         aside = self.services.months / MONTH / "quarantine.csv"
         aside.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text("row,meter_point_id,start,kwh\n0,MP-1,2026-07-01 00:00:00+0800,0.412\n")
+        aside.write_text("row,meter_point_id,start,kwh\n0,books-1,2026-07-01 00:00:00+0800,0.412\n")
         span = dict.fromkeys(("first", "last"), "2026-07-01T00:00:00+08:00")
-        confirmed = span | why | {"meter_point_id": "MP-1"}
+        confirmed = span | why | {"meter_point_id": "books-1"}
         answer = ask.post(f"{edits}/confirmations", json=confirmed, headers=operator)
         self.checked(answer)
         number = answer.json()["id"]
