@@ -42,7 +42,7 @@ from gridsecure.gateway.approvals import (
 from gridsecure.gateway.batch_readings import meter_books, read_month_batches
 from gridsecure.gateway.books.as_of import contracts_as_of
 from gridsecure.gateway.books.facts import point_of
-from gridsecure.gateway.books.register import find_held, newest_revision
+from gridsecure.gateway.books.register import find_held, is_held_in, newest_revision
 from gridsecure.gateway.collection import MonthFiles, read_files
 from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
 from gridsecure.gateway.ingestion.bodies import read_body
@@ -275,7 +275,9 @@ def _check_place(zone: GatewayZone, month: str, readings: pd.DataFrame, *, at: d
             remedy="Check the year and the month of the readings, or wait until the interval ends.",
         )
     name = str(readings["meter_point_id"].iloc[0])
-    if not find_held(zone, [point_of(name)], period=period) and name not in _compared(zone, month):
+    # Readings may come before the month's contracts do; until then nobody is unknown.
+    is_unknown = is_held_in(zone, period) and not find_held(zone, [point_of(name)], period=period)
+    if is_unknown and name not in _compared(zone, month):
         raise InputError(
             f"Nobody holds the meter point {name!r} in {month}, by the books.",
             reason="edit.unknown-meter-point",
