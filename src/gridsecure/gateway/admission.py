@@ -39,13 +39,12 @@ from gridsecure.billing.validation import LEFT_OUT
 from gridsecure.errors import InputError
 from gridsecure.gateway.books.months import CHANGED, TWICE, Window
 from gridsecure.gateway.energies import IntervalEnergies
-from gridsecure.gateway.packing import interval_bound_wh
 from gridsecure.gateway.private_files import write_private
 from gridsecure.homomorphic.thresholds import MONTH_DIGITS, WH_PER_KWH, YEAR_DIGITS
 from gridsecure.identity_messages import Facts
 from gridsecure.periods import BillingPeriod
 from gridsecure.plans.needs import largest_total_wh
-from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_YEAR_WH
+from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_YEAR_WH, interval_bound_wh
 from gridsecure.plans.steps import MOST_STEPS
 from gridsecure.tariffs.consistency import MONTH, YEAR
 from gridsecure.tariffs.tariff import Tariff

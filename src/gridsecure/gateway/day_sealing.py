@@ -39,7 +39,7 @@ from gridsecure.gateway.energies import IntervalEnergies, lay_out_energies
 from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.month_validation import ValidatedMonth, validate_month
 from gridsecure.gateway.months import Peers, Progress
-from gridsecure.gateway.packing import interval_bound_wh, pack_day
+from gridsecure.gateway.packing import pack_day
 from gridsecure.gateway.preparation import draft_rosters, parse_tariffs, seat_rosters
 from gridsecure.gateway.roster_records import load_roster
 from gridsecure.gateway.rosters import Roster
@@ -54,6 +54,7 @@ from gridsecure.gateway.seating import Seating
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import RosterManifest
 from gridsecure.periods import BillingPeriod, local_day
+from gridsecure.plans.quantities import interval_bound_wh
 from gridsecure.wire.gateway import DayReport
 
 STAGES: Final = ("read", "validate", "enrol", "rosters", "encrypt", "upload")

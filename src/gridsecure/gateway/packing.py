@@ -47,20 +47,11 @@ from gridsecure.periods import BillingPeriod
 from gridsecure.plans.execution import roster_rules
 from gridsecure.plans.load_curve import day_quantity
 from gridsecure.plans.needs import published_needs
+from gridsecure.plans.quantities import interval_bound_wh
 from gridsecure.plans.settlement_values import settlement_values
 from gridsecure.tariffs.consistency import YEAR
 from gridsecure.tariffs.power_factor import power_factors
 from gridsecure.tariffs.tariff import Tariff
-
-INTERVAL_BOUNDS_WH: Mapping[str, int] = {
-    "household": 2**16 - 1,
-    "shop": 2**19 - 1,
-    "factory": 2**22 - 1,
-}
-"""Declared largest energy of one interval by customer class [Wh]; public, so never data-driven."""
-
-OTHER_BOUND_WH = 2**22 - 1
-"""The bound of every class not named above [Wh]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,11 +214,6 @@ def _interval_quantities(energies: IntervalEnergies, *, roster: Roster) -> Itera
 
 def _interval_high(roster: Roster) -> int:
     return max(interval_bound_wh(name) for name in set(roster.manifest.customer_classes))
-
-
-def interval_bound_wh(customer_class: str) -> int:
-    """Declared largest energy of one interval of a customer class [Wh]."""
-    return INTERVAL_BOUNDS_WH.get(customer_class, OTHER_BOUND_WH)
 
 
 def _encrypted(

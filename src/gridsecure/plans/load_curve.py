@@ -10,14 +10,15 @@ Each roster's column gets its part of one zero-sum blinding vector that runs ove
 rosters and sums to zero within each cell of each interval; whoever decrypts all blinded columns of
 a day and adds up a cell's slots of an interval gets the cell's total, and no less than all of them
 tells anything. Cells with too few members (`cells.is_enough`) get no total: their slots are blinded
-completely, and they are left out of every larger sum.
+completely, and they are left out of every larger sum. Cells with too many for one total are
+several groups (`cell_pieces`), whose totals are added up after decryption.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -31,6 +32,7 @@ from gridsecure.homomorphic.columns import Column
 from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.planning import PlannedColumn
 from gridsecure.messages import RosterManifest
+from gridsecure.plans.cell_pieces import SeatedCells, divide_cells
 from gridsecure.plans.cells import (
     ENERGY,
     Crowd,
@@ -41,7 +43,7 @@ from gridsecure.plans.cells import (
     roster_places,
 )
 from gridsecure.plans.merging import merge_cells
-from gridsecure.plans.quantities import Family
+from gridsecure.plans.quantities import Family, interval_bound_wh
 
 LOAD_CURVE_PLAN_VERSION: Final = 3
 SUPPRESSED: Final = -1
@@ -79,26 +81,40 @@ class CellLayout:
 
     Args:
         cells: All cells, sorted.
-        groups: Per roster, the cell number of each slot, `SUPPRESSED` in cells too small.
+        groups: Per roster, the group of each slot, `SUPPRESSED` in cells too small.
+        cell_of: The cell number of each group; a group is a cell, or a piece of a large one.
     """
 
     cells: tuple[Cell, ...]
     groups: tuple[NDArray[np.int64], ...]
+    cell_of: tuple[int, ...]
 
     @property
     def joined(self) -> NDArray[np.int64]:
-        """Cell numbers over all slots of all rosters."""
+        """Groups over all slots of all rosters."""
         return np.concatenate(self.groups)
+
+    def bounds(self, highs: Sequence[int]) -> list[int]:
+        """The largest total that each group can have.
+
+        Args:
+            highs: Largest value of a slot, per roster.
+        """
+        bounds = np.zeros(len(self.cell_of), dtype=object)
+        for groups, high in zip(self.groups, highs, strict=True):
+            counts = np.bincount(groups[groups >= 0], minlength=len(bounds))
+            bounds += counts.astype(object) * high
+        return [int(bound) for bound in bounds]
 
     def by_interval(self, roster: int, *, intervals: int) -> SlotGroups:
         """The groups of the places [intervals × slots] of a roster's column of a day.
 
-        Groups are cells of an interval: cell number + interval × number of cells.
+        They are numbered on by interval: group + interval × number of groups.
 
         Args:
             roster: Its place among the rosters.
         """
-        return SlotGroups.of(self.groups[roster]).repeat(intervals, step=len(self.cells))
+        return SlotGroups.of(self.groups[roster]).repeat(intervals, step=len(self.cell_of))
 
 
 class _DayGroups(Iterable[SlotGroups]):
@@ -123,11 +139,18 @@ def lay_out_cells(rosters: Iterable[RosterManifest], *, minima: Minima) -> CellL
     seen: dict[Place, int] = {}
     raw = []
     for roster in rosters:
-        places = roster_places(roster)
-        for place, member in zip(places, roster_members(roster), strict=True):
+        places, members = roster_places(roster), roster_members(roster)
+        for place, member in zip(places, members, strict=True):
             own[place].add(member)
         numbers = (seen.setdefault(place, len(seen)) for place in places)
-        raw.append(np.fromiter(numbers, dtype=np.int64, count=len(places)))
+        raw.append(
+            SeatedCells(
+                np.fromiter(numbers, dtype=np.int64, count=len(places)),
+                np.fromiter((m.counts for m in members), dtype=bool, count=len(members)),
+                owner=members[0].owner if members else "",
+                bound_wh=max(map(interval_bound_wh, set(roster.customer_classes)), default=0),
+            )
+        )
     merged = merge_cells(own, minima=minima)
     crowds: dict[Place, Crowd] = defaultdict(Crowd)
     for place, crowd in own.items():
@@ -143,7 +166,9 @@ def lay_out_cells(rosters: Iterable[RosterManifest], *, minima: Minima) -> CellL
         # Found in the order of the rosters, numbered in the order of the cells' names.
         number = numbered[merged.into[place]]
         final[found] = number if cells[number].is_released else SUPPRESSED
-    return CellLayout(cells, tuple(final[roster] for roster in raw))
+    seated = [replace(roster, cells=final[roster.cells]) for roster in raw]
+    fewest = [merged.minima[cell.zone, cell.customer_class].get(ENERGY, 0) for cell in cells]
+    return CellLayout(cells, *divide_cells(seated, minima=fewest))
 
 
 def _is_told(crowd: Crowd, fewest: int | None) -> bool:
@@ -163,14 +188,12 @@ def plan_day(layout: CellLayout, *, highs: Sequence[int]) -> float:
         OutOfRangeError: A cell's total could reach the plain modulus.
         DepthExceededError: The noise could.
     """
-    bounds = np.zeros(len(layout.cells), dtype=object)
-    for groups, high in zip(layout.groups, highs, strict=True):
-        counts = np.bincount(groups[groups >= 0], minlength=len(layout.cells))
-        bounds += counts.astype(object) * high
-    if max(bounds, default=0) >= INTERVAL.plain_modulus:
+    if max(layout.bounds(highs), default=0) >= INTERVAL.plain_modulus:
         raise OutOfRangeError(
-            "A cell's total could exceed what one interval column holds.",
-            remedy="Split the cell, or declare the interval columns in a coarser unit.",
+            "A cell's total could exceed what one interval column holds, and divided, a piece of it"
+            " would be about too few customers.",
+            remedy="Give the customers of the owner that has few there a zone of their own, or name"
+            " smaller zones.",
         )
     planned = [
         PlannedColumn.fresh(INTERVAL, high=high).blind(np.zeros(1, dtype=np.uint64))
@@ -212,9 +235,12 @@ def total_day(
     for own, groups in zip(values, _DayGroups(layout, intervals), strict=True):
         sums.update(group_sums(own, groups=groups, modulus=INTERVAL.plain_modulus))
     totals: list[dict[int, int]] = [{} for _ in range(intervals)]
-    for group, total in sorted(sums.items()):
-        interval, cell = divmod(group, len(layout.cells))
-        totals[interval][cell] = total % INTERVAL.plain_modulus
+    for number, total in sorted(sums.items()):
+        interval, group = divmod(number, len(layout.cell_of))
+        cell = layout.cell_of[group]
+        # Pieces of a cell are added as they are: together they may exceed the modulus.
+        before = totals[interval].get(cell, 0)
+        totals[interval][cell] = before + total % INTERVAL.plain_modulus
     return totals
 
 

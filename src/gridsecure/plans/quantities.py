@@ -21,6 +21,7 @@ not depend on them; which families of columns exist follows from its form.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Final
@@ -75,12 +76,27 @@ def find_family(quantity: str) -> Family | None:
     return family if colon or family in _WHOLE_NAMES else None
 
 
+def interval_bound_wh(customer_class: str) -> int:
+    """Declared largest energy of one interval of a customer class [Wh]."""
+    return INTERVAL_BOUNDS_WH.get(customer_class, OTHER_BOUND_WH)
+
+
 TOTAL_QUANTITY: Final = Family.TOTAL.value
 TIER_TOTAL: Final = f"{Family.TIER}:total"
 EXPORT_QUANTITY: Final = Family.EXPORT.value
 OWN_DEMAND_QUANTITY: Final = Family.OWN_DEMAND.value
 RATCHET_QUANTITY: Final = Family.RATCHET.value
 FACTOR_QUANTITY: Final = Family.POWER_FACTOR.value
+
+INTERVAL_BOUNDS_WH: Final[Mapping[str, int]] = {
+    "household": 2**16 - 1,
+    "shop": 2**19 - 1,
+    "factory": 2**22 - 1,
+}
+"""Declared largest energy of one interval by customer class [Wh]; public, so never data-driven."""
+
+OTHER_BOUND_WH: Final = 2**22 - 1
+"""The bound of every class not named above [Wh]."""
 
 MAX_REGISTER_WH: Final = 2**31 - 1
 """2.1 GWh a month in one register; larger customers are metered in several."""

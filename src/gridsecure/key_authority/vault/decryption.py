@@ -16,7 +16,7 @@ value outside its sealed statement. Errors say nothing about plaintexts or noise
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -678,13 +678,9 @@ def _check_totals(
     layout: CellLayout, totals: Sequence[Mapping[int, int]], *, highs: Sequence[int]
 ) -> None:
     """Refuse a total its members cannot reach; a wrong decryption gives any residue."""
-    bounds = [
-        sum(
-            int((groups == n).sum()) * high
-            for groups, high in zip(layout.groups, highs, strict=True)
-        )
-        for n in range(len(layout.cells))
-    ]
+    bounds = Counter[int]()
+    for cell, bound in zip(layout.cell_of, layout.bounds(highs), strict=True):
+        bounds[cell] += bound
     if any(total > bounds[number] for own in totals for number, total in own.items()):
         raise _inconsistent()
 
