@@ -5,11 +5,11 @@ households or 500 factories at their declared bounds. A cell of more is divided 
 blinding group of its own, and whoever decrypts adds up the totals of the pieces as whole numbers.
 Nothing smaller than the cell is released.
 
-Whoever decrypts meets the totals of the pieces on the way. So a cell is divided only where each piece
-has enough customers, besides those of any one owner too, to be told of by itself (`cells.is_enough`).
-Every roster is spread over all pieces, in runs, because its members have one owner and because a run
-costs less than a slot (`blinding.SlotGroups`). Which pieces there are depends on membership and public
-bounds alone, so that platform, checker and vault find the same ones.
+Whoever decrypts meets the totals of the pieces on the way. So a cell is divided only where each
+piece has enough customers, besides those of any one owner too, to be told of by itself
+(`cells.is_enough`). Every roster is spread over all pieces, in runs, because its members have one
+owner and because a run costs less than a slot (`blinding.SlotGroups`). Which pieces there are
+depends on membership and public bounds alone, so that platform, checker and vault find the same.
 """
 
 from __future__ import annotations
