@@ -14,9 +14,14 @@ from hypothesis import strategies as st
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.gateway.admission import REASONS, SeenMeters, admit, write_exceptions
 from gridsecure.gateway.energies import IntervalEnergies
-from gridsecure.gateway.packing import INTERVAL_BOUNDS_WH, OTHER_BOUND_WH
 from gridsecure.periods import billing_month
-from gridsecure.plans.quantities import MAX_REGISTER_WH, MAX_TIER_WH, MAX_YEAR_WH
+from gridsecure.plans.quantities import (
+    INTERVAL_BOUNDS_WH,
+    MAX_REGISTER_WH,
+    MAX_TIER_WH,
+    MAX_YEAR_WH,
+    OTHER_BOUND_WH,
+)
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff, parse_tariff
 from tests.plans.element_tariffs import BUSINESSES, DYNAMIC, HOUSEHOLDS
 

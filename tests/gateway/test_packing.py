@@ -17,7 +17,6 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidReadingsError, NotFoundError, OutOfRangeError
 from gridsecure.gateway.energies import lay_out_energies
 from gridsecure.gateway.packing import (
-    INTERVAL_BOUNDS_WH,
     pack_energies,
     pack_settlements,
     packed_columns,
@@ -27,7 +26,7 @@ from gridsecure.homomorphic.thresholds import MONTH_DIGITS, WH_PER_KWH, thermome
 from gridsecure.periods import billing_month
 from gridsecure.plans.load_curve import day_quantity
 from gridsecure.plans.needs import published_needs
-from gridsecure.plans.quantities import MONTH_MEASURE, register_quantity
+from gridsecure.plans.quantities import INTERVAL_BOUNDS_WH, MONTH_MEASURE, register_quantity
 from tests.grid_simulator import DAY_INTERVALS, HOUR, TIERS, GridSimulator, grid_keys
 
 PERIOD = billing_month(2026, 2, timezone="Asia/Shanghai")
