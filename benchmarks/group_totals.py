@@ -24,7 +24,7 @@ from gridsecure.plans.load_curve import (
     lay_out_cells,
     plan_day,
     run_day,
-    total_day,
+    total_groups,
 )
 
 _ZONES: Final = ("futian", "luohu", "nanshan", "baoan", "longgang", "yantian")
@@ -55,7 +55,9 @@ def group_totals(keys: BenchKeys, *, sizes: BenchSizes) -> list[Figure]:
         sizes=sizes,
     )
     release, totals = best_of(
-        lambda: total_day([key_set.decrypt(part) for part in blinded], layout=layout, intervals=1),
+        lambda: total_groups(
+            [key_set.decrypt(part) for part in blinded], layout=layout, intervals=1
+        ),
         sizes=sizes,
     )
     _check(totals, layout, energy)
@@ -134,7 +136,7 @@ def _over_gateways(gateways: int, sizes: BenchSizes) -> list[Figure]:
         sizes=sizes,
     )
     release, totals = best_of(
-        lambda: total_day(
+        lambda: total_groups(
             [own.decrypt(part) for own, part in zip(keys, blinded, strict=True)],
             layout=layout,
             intervals=1,

@@ -36,7 +36,7 @@ from gridsecure.gateway.rosters import Roster
 from gridsecure.homomorphic.column_files import open_column
 from gridsecure.messages import ReleaseRequest, Signed, Transcript
 from gridsecure.plans.execution import compile_bill, roster_data
-from gridsecure.plans.load_curve import day_quantity, lay_out_cells, total_day
+from gridsecure.plans.load_curve import day_quantity, lay_out_cells, total_groups
 from gridsecure.plans.recombination import recombine_outputs
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.log_tree import verify_log
@@ -156,7 +156,7 @@ def test_load_curve_totals_are_exact_and_no_slot_tells_anything(delivered):
         decrypted(delivered, transcript, f"{roster.manifest.roster_id}/{day}", roster=roster)
         for roster in rosters
     ]
-    totals = total_day(values, layout=layout, intervals=DAY_INTERVALS)
+    totals = total_groups(values, layout=layout, intervals=DAY_INTERVALS)
     assert len(totals) == DAY_INTERVALS
     for interval, found in enumerate(totals):
         row = readings.sort_index().iloc[interval]

@@ -13,10 +13,11 @@ from gridsecure.plans.load_curve import (
     SUPPRESSED,
     CellLayout,
     day_quantity,
+    join_pieces,
     lay_out_cells,
     plan_day,
     run_day,
-    total_day,
+    total_groups,
 )
 from gridsecure.plans.quantities import interval_bound_wh
 from tests.grid_simulator import grid_keys
@@ -67,7 +68,10 @@ def test_a_cell_beyond_the_modulus_is_totalled_exactly() -> None:
     blinded = run_day(
         columns, layout=layout, intervals=2, seed=bytes(32), purpose=day_quantity("2026-07-01")
     )
-    totals = total_day([keys.decrypt(c) for c in blinded], layout=layout, intervals=2)
+    groups = total_groups([keys.decrypt(c) for c in blinded], layout=layout, intervals=2)
+    bounds = layout.bounds([MOST] * 3)
+    assert all(total <= bounds[group] for own in groups for group, total in own.items())
+    totals = join_pieces(groups, layout=layout)
     factories = [values[0][:, :700], values[1], values[2]]
     assert totals == [
         {0: sum(int(own[n].sum()) for own in factories), 1: int(values[0][n, 700:].sum())}

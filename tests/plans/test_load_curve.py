@@ -19,7 +19,7 @@ from gridsecure.plans.load_curve import (
     lay_out_cells,
     plan_day,
     run_day,
-    total_day,
+    total_groups,
 )
 from tests.grid_simulator import grid_keys
 from tests.held_policy import APART, FEWEST
@@ -87,7 +87,7 @@ def test_totals_are_exact_and_single_slots_are_noise(intervals: int, chunks: int
     assert max(len(column.chunks) for column in columns) == chunks
     blinded = run_day(columns, layout=layout, intervals=intervals, seed=SEED, purpose=DAY)
     decrypted = [keys.decrypt(column) for column in blinded]
-    totals = total_day(decrypted, layout=layout, intervals=intervals)
+    totals = total_groups(decrypted, layout=layout, intervals=intervals)
     assert totals == [
         {0: sum(int(v[n, g == 0].sum()) for v, g in zip(values, layout.groups, strict=True))}
         for n in range(intervals)
@@ -96,7 +96,7 @@ def test_totals_are_exact_and_single_slots_are_noise(intervals: int, chunks: int
         assert not (before.ravel() == after).any()
     # One roster's share of a total is as hidden as a single slot.
     alone = lay_out_cells([roster("one", [FUTIAN] * 17)], minima=APART)
-    shares = total_day(decrypted[:1], layout=alone, intervals=intervals)
+    shares = total_groups(decrypted[:1], layout=alone, intervals=intervals)
     assert all(share[0] != int(v.sum()) for share, v in zip(shares, values[0], strict=True))
 
 

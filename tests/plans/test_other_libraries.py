@@ -35,7 +35,7 @@ from gridsecure.homomorphic.columns import EncryptedColumn
 from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.plans.bills import BillPlan, run_bill
 from gridsecure.plans.lines.registry import KINDS, kind_of
-from gridsecure.plans.load_curve import lay_out_cells, run_day, total_day
+from gridsecure.plans.load_curve import lay_out_cells, run_day, total_groups
 from gridsecure.plans.quantities import MAX_TIER_WH
 from gridsecure.plans.settlement_values import settlement_values
 from gridsecure.tariffs.tariff import parse_tariff
@@ -190,7 +190,7 @@ def test_group_totals_are_the_same(peer: Library) -> None:
     counted = [
         rows[:, own == 0].sum(axis=1) for rows, own in zip(energy, layout.groups, strict=True)
     ]
-    assert total_day(theirs, **day) == [{0: int(total)} for total in sum(counted)]
+    assert total_groups(theirs, **day) == [{0: int(total)} for total in sum(counted)]
 
 
 @pytest.mark.parametrize("name", ["time of use", "three tiers"])

@@ -12,7 +12,7 @@ from gridsecure.homomorphic.blinding import SEED_SIZE, SlotGroups, zero_sum_blin
 from gridsecure.homomorphic.parameters import INTERVAL
 from gridsecure.homomorphic.secret_key import generate_key_set
 from gridsecure.messages import RosterManifest
-from gridsecure.plans.load_curve import lay_out_cells, plan_day, run_day, total_day
+from gridsecure.plans.load_curve import lay_out_cells, plan_day, run_day, total_groups
 from tests.held_policy import APART
 
 MODULUS = 5
@@ -76,6 +76,6 @@ def test_each_vector_under_its_own_key_adds_up_exactly() -> None:
     day = run_day(columns, layout=layout, intervals=1, seed=bytes(SEED_SIZE), purpose="test")
     parts = list(day)
     values = [own.decrypt(part) for own, part in zip(keys, parts, strict=True)]
-    assert total_day(values, layout=layout, intervals=1) == [{0: int(energy.sum())}]
+    assert total_groups(values, layout=layout, intervals=1) == [{0: int(energy.sum())}]
     with pytest.raises(KeyMismatchError):
         keys[0].decrypt(parts[1])

@@ -17,7 +17,7 @@ several groups (`cell_pieces`), whose totals are added up after decryption.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -223,10 +223,10 @@ def run_day(
         yield column.blind(own)
 
 
-def total_day(
+def total_groups(
     values: Iterable[NDArray[np.uint64]], *, layout: CellLayout, intervals: int
 ) -> list[dict[int, int]]:
-    """Totals by cell number, interval by interval, from a day's decrypted blinded columns.
+    """Totals by group, interval by interval, from a day's decrypted blinded columns.
 
     Args:
         values: By roster; taken one after the other, and not kept.
@@ -237,11 +237,21 @@ def total_day(
     totals: list[dict[int, int]] = [{} for _ in range(intervals)]
     for number, total in sorted(sums.items()):
         interval, group = divmod(number, len(layout.cell_of))
-        cell = layout.cell_of[group]
-        # Pieces of a cell are added as they are: together they may exceed the modulus.
-        before = totals[interval].get(cell, 0)
-        totals[interval][cell] = before + total % INTERVAL.plain_modulus
+        totals[interval][group] = total % INTERVAL.plain_modulus
     return totals
+
+
+def join_pieces(totals: Sequence[Mapping[int, int]], *, layout: CellLayout) -> list[dict[int, int]]:
+    """Totals by cell number, interval by interval; pieces together may exceed the modulus.
+
+    Args:
+        totals: As `total_groups` gives them.
+    """
+    cells: list[Counter[int]] = [Counter() for _ in totals]
+    for own, groups in zip(cells, totals, strict=True):
+        for group, total in groups.items():
+            own[layout.cell_of[group]] += total
+    return [dict(own) for own in cells]
 
 
 def interval_times(start: str, end: str, *, intervals: int, timezone: str) -> list[str]:

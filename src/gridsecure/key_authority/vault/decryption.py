@@ -16,7 +16,7 @@ value outside its sealed statement. Errors say nothing about plaintexts or noise
 from __future__ import annotations
 
 import json
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -101,7 +101,13 @@ from gridsecure.plans.bills import plan_bill
 from gridsecure.plans.cells import ENERGY, Minima, Place, roster_places
 from gridsecure.plans.execution import billing_period, roster_contracts, roster_rules
 from gridsecure.plans.key_ring import MAX_OPEN, foreign_key_set_error
-from gridsecure.plans.load_curve import CellLayout, interval_times, lay_out_cells, total_day
+from gridsecure.plans.load_curve import (
+    CellLayout,
+    interval_times,
+    join_pieces,
+    lay_out_cells,
+    total_groups,
+)
 from gridsecure.plans.recombination import recombine_outputs
 from gridsecure.policy.decisions import curve_resolution
 from gridsecure.policy.signed_policies import SignedPolicy
@@ -435,8 +441,9 @@ class Vault:
                 for entry, roster in zip(entries, seating.seated, strict=True)
             )
             day = entries[0]
-            totals = total_day(values, layout=layout, intervals=day.intervals)
-            _check_totals(layout, totals, highs=order.highs[quantity])
+            groups = total_groups(values, layout=layout, intervals=day.intervals)
+            _check_totals(layout, groups, highs=order.highs[quantity])
+            totals = join_pieces(groups, layout=layout)
             times = interval_times(
                 day.start, day.end, intervals=day.intervals, timezone=order.timezone
             )
@@ -678,10 +685,8 @@ def _check_totals(
     layout: CellLayout, totals: Sequence[Mapping[int, int]], *, highs: Sequence[int]
 ) -> None:
     """Refuse a total its members cannot reach; a wrong decryption gives any residue."""
-    bounds = Counter[int]()
-    for cell, bound in zip(layout.cell_of, layout.bounds(highs), strict=True):
-        bounds[cell] += bound
-    if any(total > bounds[number] for own in totals for number, total in own.items()):
+    bounds = layout.bounds(highs)
+    if any(total > bounds[group] for own in totals for group, total in own.items()):
         raise _inconsistent()
 
 
