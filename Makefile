@@ -194,7 +194,7 @@ coverage: .venv/.dev ## Run the tests with branch coverage.
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered
 
 .PHONY: check
-check: openfhe lint data-check test-gate docs ## The whole gate: all examples and cases.
+check: openfhe log-peer lint data-check test-gate docs ## The whole gate: all examples and cases.
 
 # --- upkeep ------------------------------------------------------------------------------------
 
