@@ -194,6 +194,64 @@ def test_a_correction_names_the_bill_that_it_cancels(world: World) -> None:
     refused(world.verify(name, 2, readings=world.folder / "readings.csv"), "receipt.readings")
 
 
+def test_a_refund_and_what_it_is_taken_from_are_compared(world: World) -> None:
+    name, first = world.corrected, world.receipt(world.corrected)
+
+    def put(value: object, *place: str | int) -> Callable[[Any], None]:
+        def change(content: dict[str, Any]) -> None:
+            part = content["period"]
+            for step in place[:-1]:
+                part = part[step]
+            part[place[-1]] = value
+
+        return change
+
+    for change in (
+        put("-99.00", "adjustment", "total"),
+        put("-99.00", "adjustment", "lines", 0, "amount"),
+        put("99.00", "cancels", "total"),
+        put("99.00", "cancels", "lines", 0, "amount"),
+        put({"rate": "0.13", "net": "1.00", "tax": "0.13"}, "vat"),
+        put("CNX", "tariff", "currency"),
+        lambda content: content["period"].pop("adjustment"),
+    ):
+        forged = world.changed(world.receipt(name, 2), change, name="forged.json")
+        refused(world.verify(name, 2, receipt=forged, earlier=first), "receipt.bill")
+    forged = world.changed(first, put("1.00", "total"), name="forged.json")
+    refused(world.verify(name, 2, earlier=forged), "receipt.bill")
+    forged = world.changed(first, put("1e9", "lines", 0, "amount"), name="forged.json")
+    refused(world.verify(name, 2, earlier=forged), "receipt.file")
+    refused(world.verify(name, 2), "receipt.earlier")
+    refused(world.verify(name, earlier=first), "receipt.earlier")
+
+
+def test_what_the_customer_alone_knows_is_shown(world: World) -> None:
+    name = world.uncorrected
+    facts = json.loads((world.folder / f"{name}.opening").read_text())[0]["facts"]
+    told = json.loads(world.verify(name, format="json").stdout)
+    assert told["facts"] == facts
+    assert told["unchecked"] == []
+    shown = world.verify(name).output
+    for named in ("household_quota_wh", "contracted_va", "free_quota_wh", "year_before_wh"):
+        assert re.search(rf"{named} +{facts[named]}\n", shown)
+
+    def add(content: dict[str, Any]) -> None:
+        content["period"]["notices"] = [{"code": "x", "text": "Paid already."}]
+
+    noted = world.changed(world.receipt(name), add, name="noted.json")
+    assert "not checked: notices" in world.verify(name, receipt=noted).output
+
+
+def test_days_that_nobody_committed_to_are_found(world: World) -> None:
+    def serve(content: dict[str, Any]) -> None:
+        start, end = (f"{MONTH}-{day}T00:00:00+08:00" for day in ("03", "09"))
+        content["period"]["served"] = {"start": start, "end": end}
+
+    for change in (serve, lambda content: content["period"].update(served="no days")):
+        forged = world.changed(world.receipt(world.uncorrected), change, name="forged.json")
+        refused(world.verify(world.uncorrected, receipt=forged), "receipt.bill")
+
+
 def test_other_readings_are_found(world: World) -> None:
     name = world.uncorrected
     path = world.folder / "altered.csv"

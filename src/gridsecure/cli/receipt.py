@@ -13,7 +13,7 @@ from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.office_options import IdentityUrlOption, without_slash
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
-from gridsecure.errors import AuditBrokenError, GridSecureError, InputError, NotFoundError
+from gridsecure.errors import GridSecureError, InputError, NotFoundError
 
 with on_use():
     from gridsecure import bill_receipts
@@ -73,7 +73,8 @@ def verify(  # noqa: PLR0913 - one parameter an option
     tariff: Annotated[str, typer.Option(help="Tariff file, catalogue id, or id@version.")],
     gateway_key: Annotated[str, typer.Option(help="The gateway's key (130 digits).")],
     earlier: Annotated[
-        Path | None, typer.Option(help="Receipt of the bill that this one corrects.")
+        Path | None,
+        typer.Option(help="Receipt of the bill that this one cancels; a correction takes it."),
     ] = None,
     log_key: Annotated[
         list[str] | None,
@@ -91,14 +92,15 @@ def verify(  # noqa: PLR0913 - one parameter an option
     trust = verify_room.LogTrust(log_key or [], policy, proof)
     delivered = _read_receipt(receipt)
     entry, cosigners = _prove(delivered, gateway_key, trust)
-    if earlier is not None:
-        _check_earlier(delivered, _read_receipt(earlier))
+    cancelled = None if earlier is None else _read_receipt(earlier)
     own = receipt_check.CustomersFile(
         readings,
         meanings.Meaning(None, None, None, ""),
         _read(tariff_names.find_tariff(tariff)).decode("utf-8-sig", errors="replace"),
     )
-    counted = receipt_check.check_bill(delivered, _read_openings(opening), own=own)
+    counted = receipt_check.check_bill(
+        delivered, _read_openings(opening), own=own, earlier=cancelled
+    )
     document = _document(delivered, counted, entry) | {"cosigners": cosigners}
     print_result(document, output, show=lambda console: _show(document, console))
 
@@ -131,8 +133,11 @@ def _document(
         "end": commitment.end,
         "version": commitment.version,
         "total": delivered.period.get("total"),
+        "adjustment": (delivered.period.get("adjustment") or {}).get("total"),
         "readings": counted.readings,
         "estimated": counted.estimated,
+        "facts": counted.facts.model_dump(),
+        "unchecked": list(counted.unchecked),
         "commitment": commitment.digest,
         "corrects": commitment.corrects,
         "log": entry.checkpoint.origin,
@@ -144,9 +149,17 @@ def _document(
 
 
 def _show(document: dict[str, Any], console: Console) -> None:
+    facts = [f"    {name:<20} {value}" for name, value in document["facts"].items() if value != ""]
+    if document["adjustment"] is not None:
+        refund = f"  differs by {document['adjustment']} from the bill of the earlier receipt; "
+        facts.append(f"{refund}verify that one by itself, with the readings of then")
+    if document["unchecked"]:
+        facts.append(f"  not checked: {', '.join(document['unchecked'])}")
     for line in (
         f"Bill of {document['meter_point_id']}, {document['start']} to {document['end']}, "
         f"version {document['version']}: {document['total']}",
+        "  computed by these facts; compare them with the contract, the receipt cannot:",
+        *facts,
         f"  made of    {document['readings']} readings, {document['estimated']} of them estimated",
         f"  committed  {document['commitment']}",
         f"  corrects   {document['corrects'] or 'none'}",
@@ -161,15 +174,6 @@ def _log_keys(gateway: str, others: Sequence[str]) -> list[NoteKey]:
     key = analyst.parse_point(gateway, option="--gateway-key")
     own = notes.NoteKey(f"gridsecure/gateway/{key.thumbprint}", "sm2", key.point)
     return [own, *map(notes.read_key, others)]
-
-
-def _check_earlier(delivered: DeliveredReceipt, earlier: DeliveredReceipt) -> None:
-    if delivered.receipt.commitment.corrects != earlier.receipt.commitment.digest:
-        raise AuditBrokenError(
-            "The receipt does not correct the bill of the earlier one.",
-            reason="receipt.earlier",
-            remedy="Take the receipt of the version that this bill cancels.",
-        )
 
 
 def _read_receipt(path: Path) -> DeliveredReceipt:

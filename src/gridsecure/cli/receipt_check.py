@@ -4,13 +4,17 @@
 2. its tree's root is in the gateway's log, under a checkpoint that the log signed;
 3. the opening's salt and facts, and the tariff, are those that were committed to;
 4. so are the readings of the customer's own file;
-5. the bill computed openly from them is the bill.
+5. the bill computed openly from them is the bill, in every figure that it has;
+6. what a correction cancels is the earlier receipt's bill, and its refund lies between the two.
 
-Nothing is asked of any service.
+Nobody signs the bill that lies beside a receipt: it is held to what was committed to, and where it
+differs, this copy of it does. What hangs on nothing is named as unchecked. Facts of the contract
+are shown, for only the customer knows whether they are right. No service is asked.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +30,7 @@ from gridsecure.bill_receipts import (
     DeliveredReceipt,
     ReadingsOpening,
 )
-from gridsecure.billing.bill_documents import bills_to_json
+from gridsecure.billing.bill_documents import bills_to_json, fen_text
 from gridsecure.billing.bills import compute_bills
 from gridsecure.billing.part_months import UNHELD_COLUMN
 from gridsecure.billing.readings import join_readings
@@ -48,6 +52,9 @@ from gridsecure.transparency.notes import NoteKey
 
 _SAID: Final = ("charge", "tou_period", "tier", "quantity", "rate", "amount_exact", "amount")
 _TOTALS: Final = ("total_exact", "total")
+_NAMES: Final = ("start", "end", "version")
+_AMOUNT: Final = re.compile(r"-?\d{1,18}\.\d\d")
+_OF_EARLIER: Final = ("cancels", "adjustment")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,10 +79,14 @@ class CountedAgain:
     Args:
         readings: How many the bill counts, `estimated` among them.
         estimated: Those that nobody read.
+        facts: What else the bill was computed by, as it was committed to.
+        unchecked: Parts of the bill that were compared with nothing.
     """
 
     readings: int
     estimated: int
+    facts: BillFacts
+    unchecked: tuple[str, ...]
 
 
 def prove_receipt(
@@ -92,16 +103,8 @@ def prove_receipt(
             `log.inclusion`), or the entry is about something else (`log.other-entry`).
         SignatureError: The checkpoint is not the log's (`log.signature`).
     """
-    receipt, period = delivered.receipt, delivered.period
-    own = receipt.commitment
-    said = (delivered.meter_point_id, period.get("start"), period.get("end"))
-    version = period.get("version", FIRST_REVISION)
-    if (*said, version) != (own.meter_point_id, own.start, own.end, own.version):
-        raise AuditBrokenError(
-            "The receipt is of another bill.",
-            reason="receipt.other-bill",
-            remedy="Take the receipt that came with this statement.",
-        )
+    check_names(delivered)
+    receipt = delivered.receipt
     _, entry = open_entry(proof or receipt.log_proof, keys=keys)
     if entry.action != COMMITTED_BILLS:
         raise AuditBrokenError(
@@ -113,18 +116,41 @@ def prove_receipt(
     return entry
 
 
+def check_names(delivered: DeliveredReceipt) -> None:
+    """Return if a receipt is of the bill that it lies beside.
+
+    Raises:
+        AuditBrokenError: It is of another (`receipt.other-bill`).
+    """
+    period, own = delivered.period, delivered.receipt.commitment
+    said = (delivered.meter_point_id, period.get("start"), period.get("end"))
+    version = period.get("version", FIRST_REVISION)
+    if (*said, version) != (own.meter_point_id, own.start, own.end, own.version):
+        raise AuditBrokenError(
+            "The receipt is of another bill.",
+            reason="receipt.other-bill",
+            remedy="Take the receipt that came with this statement.",
+        )
+
+
 def check_bill(
-    delivered: DeliveredReceipt, openings: Sequence[ReadingsOpening], *, own: CustomersFile
+    delivered: DeliveredReceipt,
+    openings: Sequence[ReadingsOpening],
+    *,
+    own: CustomersFile,
+    earlier: DeliveredReceipt | None = None,
 ) -> CountedAgain:
-    """Steps 3 to 5.
+    """Steps 3 to 6.
 
     Args:
         delivered: From `prove_receipt`.
         openings: Of the meter point's versions of the bill.
+        earlier: Receipt of the bill that this one cancels; a correction takes it.
 
     Raises:
         AuditBrokenError: The opening, tariff, readings or bill are others (`receipt.opening`,
-            `receipt.salt`, `receipt.facts`, `receipt.tariff`, `receipt.readings`, `receipt.bill`).
+            `receipt.salt`, `receipt.facts`, `receipt.tariff`, `receipt.readings`, `receipt.bill`),
+            or the earlier receipt is missing or of another bill (`receipt.earlier`).
         InvalidReadingsError: The file lacks readings (`receipt.incomplete`), or cannot be read.
     """
     commitment = delivered.receipt.commitment
@@ -146,12 +172,17 @@ def check_bill(
         raise AuditBrokenError(
             f"The bill was not made of the readings in this file.{more}",
             reason="receipt.readings",
-            remedy="Compare the file with the meter. If it is right, object to the bill and keep "
-            "the receipt: it proves that other readings were counted.",
+            remedy="Compare the file with the meter. If it is right, object to the bill, and keep "
+            "receipt and opening: the gateway committed to other readings than these.",
         )
     made = _bill(readings, opening.facts, tariff=tariff, period=period, interval=interval)
-    _compare(made, delivered.period)
-    return CountedAgain(len(readings), int((readings["quality"] == "estimated").sum()))
+    said = delivered.period
+    _compare(made, said)
+    _compare_days(opening.facts, said)
+    unchecked = _compare_earlier(delivered, earlier)
+    unchecked += [name for name in said if name not in {*made, *_NAMES, *_OF_EARLIER, "served"}]
+    estimated = int((readings["quality"] == "estimated").sum())
+    return CountedAgain(len(readings), estimated, opening.facts, tuple(unchecked))
 
 
 def _find_opening(
@@ -274,29 +305,120 @@ def _bill(
     bills = compute_bills(
         own, tariff=tariff, contracts=contracts.assign(tariff_id=""), period=period
     )
-    ((document,),) = [one["periods"] for one in bills_to_json([bills])["meters"].values()]
+    meters = bills_to_json([bills], tariff=tariff)["meters"]
+    ((document,),) = [one["periods"] for one in meters.values()]
     made: dict[str, Any] = document
     return made
 
 
 def _compare(made: Mapping[str, Any], said: Mapping[str, Any]) -> None:
-    """Return if a bill has the lines and totals that were computed."""
-    lines = said.get("lines")
-    if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
-        raise InputError(
-            "The receipt's file holds no bill.",
-            reason="receipt.file",
-            remedy="Take the file that came with the statement.",
-        )
-    pairs = [
-        [[line.get(name) for name in _SAID] for line in part] for part in (made["lines"], lines)
-    ]
-    same = pairs[0] == pairs[1] and all(made[name] == said.get(name) for name in _TOTALS)
-    if not same:
-        differing = [one[0] for one, other in zip(*pairs, strict=False) if one != other]
-        named = f"its lines {', '.join(map(str, differing[:5]))}" if differing else "its total"
+    """Return if a bill has the lines, totals, tax and tariff that were computed.
+
+    Lines, totals and tax must be there; what is known beside them may be left out.
+    """
+    lines = _lines(said)
+    if len(lines) != len(made["lines"]):
+        raise _other_bill("its lines")
+    for own, line in zip(made["lines"], lines, strict=True):
+        wanted = {*_SAID, *(own.keys() & line.keys())}
+        if any(own.get(name) != line.get(name) for name in wanted):
+            raise _other_bill(f"its line {own['charge']}")
+    wanted = {*_TOTALS, *({"vat"} & made.keys()), *(made.keys() & said.keys())} - {*_NAMES, "lines"}
+    for name in sorted(wanted):
+        if made[name] != said.get(name):
+            raise _other_bill(f"its {name}")
+    if "vat" in said and "vat" not in made:
+        raise _other_bill("its vat")
+
+
+def _compare_days(facts: BillFacts, said: Mapping[str, Any]) -> None:
+    """Return if the days that a bill names as the holder's are those that were committed to."""
+    served = said.get("served")
+    if served is None:
+        return
+    try:
+        days = tuple(datetime.fromisoformat(served[name]) for name in ("start", "end"))
+    except (KeyError, TypeError, ValueError):
+        days = ()
+    if days != _window(facts):
+        raise _other_bill("its served days")
+
+
+def _compare_earlier(delivered: DeliveredReceipt, earlier: DeliveredReceipt | None) -> list[str]:
+    """Hold what a correction cancels, and its refund, to the bill of the earlier receipt.
+
+    Returns:
+        What could not be held to anything, where the earlier bill has no receipt.
+    """
+    own, said = delivered.receipt.commitment, delivered.period
+    if own.corrects != (earlier.receipt.commitment.digest if earlier else ""):
         raise AuditBrokenError(
-            f"The bill is not what these readings and this tariff give; look at {named}.",
-            reason="receipt.bill",
-            remedy="Object to the bill and keep the receipt: it proves what the bill should be.",
+            "The earlier receipt is not of the bill that this one cancels."
+            if earlier
+            else "The bill cancels an earlier one, whose receipt was not given.",
+            reason="receipt.earlier",
+            remedy="Give the receipt of the version that this bill cancels, with --earlier.",
         )
+    told = {name: said[name] for name in _OF_EARLIER if said.get(name) is not None}
+    if own.version == FIRST_REVISION:
+        if told:
+            raise _other_bill(f"its {next(iter(told))}")
+        return []
+    if earlier is None:
+        return list(told)
+    check_names(earlier)
+    cancels = {name: earlier.period.get(name) for name in ("total", "lines")}
+    cancels["version"] = earlier.receipt.commitment.version
+    made = {"cancels": cancels, "adjustment": _adjustment(_lines(earlier.period), _lines(said))}
+    for name in _OF_EARLIER:
+        if told.get(name) != made[name]:
+            raise _other_bill(f"its {name}")
+    return []
+
+
+def _adjustment(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Any:
+    """The refund between the lines of two versions, as `billing.corrections` writes it."""
+    named = ("charge", "tou_period", "tier")
+    fen: dict[tuple[Any, ...], int] = {}
+    for lines, sign in ((after, 1), (before, -1)):
+        for line in lines:
+            key = tuple(line.get(name) for name in named)
+            fen[key] = fen.get(key, 0) + sign * _fen(line)
+    return {
+        "lines": [
+            {**dict(zip(named, key, strict=True)), "amount": fen_text(amount)}
+            for key, amount in fen.items()
+        ],
+        "total": fen_text(sum(fen.values())),
+    }
+
+
+def _fen(line: Mapping[str, Any]) -> int:
+    amount = line.get("amount")
+    if not isinstance(amount, str) or not _AMOUNT.fullmatch(amount):
+        raise _no_bill()
+    return int(amount.replace(".", ""))
+
+
+def _lines(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    lines = said.get("lines")
+    if isinstance(lines, list) and all(isinstance(line, dict) for line in lines):
+        return lines
+    raise _no_bill()
+
+
+def _no_bill() -> InputError:
+    return InputError(
+        "The receipt's file holds no bill.",
+        reason="receipt.file",
+        remedy="Take the file that came with the statement.",
+    )
+
+
+def _other_bill(where: str) -> AuditBrokenError:
+    return AuditBrokenError(
+        f"The bill is not what these readings, facts and this tariff give; look at {where}.",
+        reason="receipt.bill",
+        remedy="Nobody signs this copy of the bill, so compare it with the statement. If they "
+        "agree, object to the bill, and keep receipt and opening: they fix what it follows from.",
+    )
