@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gridsecure.crypto.envelope import seal
+from gridsecure.crypto.envelope import open_sealed, seal
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import ConflictError, GridSecureError, StorageError
-from gridsecure.homomorphic.parameters import REGISTER
+from gridsecure.homomorphic.parameters import INTERVAL, REGISTER
 from gridsecure.key_authority.checker.answering import FAILED, REFUSED, RELEASED
 from gridsecure.key_authority.checker.key_sets import (
     give_key_set,
@@ -23,10 +23,16 @@ from gridsecure.key_authority.checker.key_sets import (
 from gridsecure.key_authority.packages import KeyOrder
 from gridsecure.key_authority.vault import splitting
 from gridsecure.key_authority.vault.key_files import list_key_files
-from gridsecure.key_authority.vault.key_states import LIST, MOVES, SEALED_LIST, KeyStates
-from gridsecure.key_authority.vault.splitting import read_splitting
+from gridsecure.key_authority.vault.key_states import (
+    LIST,
+    MOVES,
+    SEALED_LIST,
+    KeyStates,
+    SealedStates,
+)
+from gridsecure.key_authority.vault.splitting import keep_splitting, read_splitting
 from gridsecure.messages import Signed, sign_message
-from gridsecure.vault_messages import KeyLife, KeyMove, KeyState
+from gridsecure.vault_messages import KeyLife, KeyLives, KeyMove, KeyState
 from tests.attacks import Attacked, attack, cut, rule
 from tests.authority_simulator import Authority, keep_grid_keys, key_set_request, place_of
 from tests.custodians import KEK, NAMES, custodian, custodian_key, keys_of, signed_move
@@ -219,7 +225,7 @@ def test_a_list_of_states_that_was_altered_or_deleted(room: Room) -> None:
         "keys.state-missing",
         cut(
             "gridsecure.key_authority.vault.key_states:KeyStates.prove",
-            "not all(_follows(self._lives.get(one.key_id), one) for one in before)",
+            "not all(_keeps(self._lives.get(one.key_id), one) for one in before.lives)",
             "False",
         ),
     ),
@@ -236,6 +242,135 @@ def test_an_earlier_list_is_put_back(room: Room, attacked: Attacked) -> None:
     if attacked.goes_through:
         with room.vault.key_lock.use() as kek:
             room.vault.states.check(KEY_ID, kek=kek)
+
+
+def written_anew(room: Room, **changes: object) -> None:
+    """As whoever writes in the vault's folder, with the key that signs the list."""
+    key = room.vault.key_lock.key
+    path = keys_of(room.folder) / LIST
+    lives = KeyLives.parse(Signed.parse(path.read_bytes()).body).lives
+    (life,) = lives or [
+        KeyLife(
+            key_id=KEY_ID,
+            place=place_of(REGISTER.name).stem,
+            state="active",
+            since="",
+            moves=[],
+            waiting=[],
+        )
+    ]
+    forged = KeyLives(lives=[life.model_copy(update=changes)])
+    path.write_text(sign_message(forged, key=key).model_dump_json())
+
+
+@attack(
+    "a list of key sets' states, written anew beyond what was sealed",
+    rule(
+        "What a list has beyond the sealed one, custodians signed.",
+        "keys.state",
+        cut(
+            "gridsecure.key_authority.vault.key_states:KeyStates.prove",
+            "self._check_added(life, earlier.get(life.key_id))",
+            "pass",
+        ),
+    ),
+)
+@pytest.mark.parametrize("source", ["suspended", "compromised"])
+def test_a_list_is_written_anew(room: Room, attacked: Attacked, source: KeyState) -> None:
+    """All sealed moves, one more that nobody signed, and the key set is active."""
+    bring_to(room, source)
+    written_anew(room, state="active", moves=[*life_of(room).moves, []])
+    room.start()
+    attacked.tries(room.unlock)
+    assert room.status.state == ("unlocked" if attacked.goes_through else "locked")
+
+
+def test_nothing_is_added_to_the_list_but_what_custodians_signed(room: Room) -> None:
+    """Each forgery alone: of moves, of words that wait, and of the rest of an entry."""
+    moved(room, "suspended", "anna")
+    before = life_of(room)
+    kept = (keys_of(room.folder) / LIST).read_bytes()
+    anna, bert = move("active", after=1), move("active", after=1, by="bert")
+    stranger = move("active", after=1, key=grid_keys().authority)
+    altered = bert.model_copy(update={"signature": anna.signature})
+    resumed = [
+        ([anna], "fewer than unlock the vault"),
+        ([anna, anna], "one of them twice"),
+        ([anna, stranger], "no custodian"),
+        ([anna, altered], "another's signature"),
+        ([anna, move("active", after=2, by="bert")], "a word for another move"),
+        ([anna, move("deactivated", after=1, by="bert")], "a word for something else"),
+        ([anna, move("active", after=1, by="bert", key_id="0" * 32)], "of another key set"),
+    ]
+    forgeries: list[tuple[dict[str, object], str]] = [
+        ({"state": "active", "moves": [*before.moves, signed]}, why) for signed, why in resumed
+    ]
+    forgeries += [
+        ({"state": "active"}, "a state without a move"),
+        ({"since": ""}, "another day"),
+        ({"place": place_of(INTERVAL.name).stem}, "another key set's file"),
+        ({"waiting": [stranger]}, "no custodian's word waits"),
+        ({"waiting": [anna, anna]}, "one word, twice"),
+        ({"waiting": [altered]}, "a word that was altered"),
+        ({"waiting": [move("active", after=0)]}, "a word of before"),
+        ({"waiting": [anna, bert]}, "more words than it takes"),
+        ({"waiting": [move("deactivated", after=1)]}, "a word that would not have waited"),
+        ({"state": "destroyed", "moves": [*before.moves, [
+            move("destroyed", after=1), move("destroyed", after=1, by="bert")
+        ]]}, "a move that there is not"),
+    ]  # fmt: skip
+    for changes, why in forgeries:
+        (keys_of(room.folder) / LIST).write_bytes(kept)
+        written_anew(room, **changes)
+        room.start()
+        room.give("anna")
+        assert room.reason(lambda: room.give("bert")) == "keys.state", why
+        assert room.status.state == "locked", why
+    (keys_of(room.folder) / LIST).write_bytes(kept)
+    written_anew(room, state="active", moves=[*before.moves, [anna, bert]], waiting=[])
+    room.start()
+    room.unlock()
+    assert life_of(room).state == "active", "what two custodians signed counts, whoever carries it"
+
+
+def test_an_entry_of_a_key_set_that_nobody_moved(room: Room) -> None:
+    for changes in ({}, {"state": "compromised"}, {"waiting": [move("active")]}):
+        (keys_of(room.folder) / LIST).write_text(
+            sign_message(KeyLives(lives=[]), key=room.vault.key_lock.key).model_dump_json()
+        )
+        written_anew(room, **changes)
+        room.start()
+        room.give("anna")
+        assert room.reason(lambda: room.give("bert")) == "keys.state"
+
+
+def test_custodians_are_those_who_were_sealed_with_the_list(room: Room) -> None:
+    """Whoever writes in the folder writes who the custodians are as well; one more counts not."""
+    moved(room, "suspended", "anna")
+    key, before = room.vault.key_lock.key, read_splitting(room.folder)
+    more = [*before.custodians, custodian("dora")]
+    keep_splitting(room.folder, before.model_copy(update={"custodians": more}), key=key)
+    signed = [move("active", after=1), move("active", after=1, by="dora")]
+    written_anew(room, state="active", moves=[*life_of(room).moves, signed])
+    room.start()
+    room.give("anna")
+    assert room.reason(lambda: room.give("bert")) == "keys.state"
+    keep_splitting(room.folder, before, key=key)
+    room.start()
+    room.give("anna")
+    assert room.reason(lambda: room.give("bert")) == "keys.state", "Dora is none"
+
+
+def test_what_an_earlier_release_sealed_names_no_custodians_and_is_sealed_anew(room: Room) -> None:
+    moved(room, "suspended", "anna")
+    path = keys_of(room.folder) / SEALED_LIST
+    earlier = KeyLives(lives=[life_of(room)]).model_dump_json().encode()
+    path.write_bytes(seal(earlier, kek=KEK, purpose="key-states", owner="vault", created_at=NOW))
+    room.start()
+    room.unlock()
+    opened = SealedStates.parse(open_sealed(path.read_bytes(), kek=KEK, purpose="key-states"))
+    assert [one.name for one in opened.custodians] == list(NAMES)
+    assert (opened.needed, opened.lives) == (2, [life_of(room)])
 
 
 @pytest.mark.parametrize("lost", ["sealed", "of another key", "revoked", "destroyed"])

@@ -37,11 +37,11 @@ from gridsecure.billing.rules import (
 from gridsecure.crypto.envelope import Kek, seal_to
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import (
+    GridSecureError,
     InvalidMessageError,
     KeyMismatchError,
     NotFoundError,
     OutOfRangeError,
-    StorageError,
 )
 from gridsecure.homomorphic.column_files import open_column
 from gridsecure.homomorphic.keys import PublicKeySet
@@ -292,13 +292,13 @@ class Vault:
             return self.key_lock.status(GivenShare.parse(envelope.body).challenge)
 
     def _prove_states(self) -> None:
-        """Unlock nothing where somebody put earlier states of key sets back."""
+        """Unlock nothing where somebody put earlier states of key sets back, or wrote others."""
         if not self.key_lock.is_unlocked:
             return
         try:
             with self.key_lock.use() as kek:
                 self.states.prove(kek)
-        except StorageError:
+        except GridSecureError:
             self.key_lock.lock()
             raise
 

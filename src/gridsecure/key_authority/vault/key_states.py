@@ -16,8 +16,10 @@ names the key set, the move and how many moves came before, so no signature move
 The list of all that were moved is a file beside the key sets, signed by the vault: it takes no
 secret key, so a locked vault suspends and destroys as well. The key that signs it lies there in the
 open. So the same list lies there once more, sealed under the key-encryption key whenever that is at
-hand. Whoever unlocks the vault has the one held against the other: a list that lacks what was
-sealed before was put back, and nothing is decrypted.
+hand, with the custodians whose signatures count. Whoever unlocks the vault has the one held against
+the other: a list that lacks what was sealed before was put back, and what it has beyond that is
+played through once more, by the custodians' signatures (`replay`). If either fails nothing is
+decrypted. Moves of custodians who left are under the seal: a splitting seals them all.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
+
+from pydantic import Field
 
 from gridsecure.crypto.envelope import Kek, open_sealed, seal
 from gridsecure.crypto.sm2 import Sm2PrivateKey
@@ -47,9 +51,16 @@ from gridsecure.key_authority.vault.key_files import (
 )
 from gridsecure.key_authority.vault.key_lock import KeyLock
 from gridsecure.key_authority.vault.splitting import NewSplitting, open_custodians
-from gridsecure.messages import Signed, open_message, sign_message
+from gridsecure.messages import Message, Signed, open_message, sign_message
 from gridsecure.month_texts import read_moment
-from gridsecure.vault_messages import KeyLife, KeyLives, KeyMove, KeyState
+from gridsecure.vault_messages import (
+    Custodian,
+    KeyLife,
+    KeyLives,
+    KeyMove,
+    KeyState,
+    Splitting,
+)
 from gridsecure.whole_files import replace_file, sync_folder
 
 ONE: Final = "one"
@@ -73,6 +84,20 @@ LIST: Final = "states.json"
 SEALED_LIST: Final = "states.sealed"
 _PURPOSE: Final = "key-states"
 _log = logging.getLogger(__name__)
+
+
+class SealedStates(Message):
+    """The list once more, with those who may add to it.
+
+    Args:
+        custodians: Of the splitting; none where an earlier release sealed it.
+        needed: How many of them unlock the vault.
+    """
+
+    kind: ClassVar[str] = "vault-sealed-states"
+    lives: list[KeyLife]
+    custodians: list[Custodian] = Field(default_factory=list)
+    needed: int = 0
 
 
 class KeyStates:
@@ -105,20 +130,42 @@ class KeyStates:
 
         Raises:
             StorageError: Moves are missing that were sealed, or the sealed list is
-                (`keys.state-missing`).
+                (`keys.state-missing`); or something was added that no custodians signed, or others
+                are custodians than before (`keys.state`).
         """
         if self._is_proven:
             return
         try:
             data = (self._keys / SEALED_LIST).read_bytes()
-            before = KeyLives.parse(open_sealed(data, kek=kek, purpose=_PURPOSE)).lives
+            before = SealedStates.parse(open_sealed(data, kek=kek, purpose=_PURPOSE))
         except (OSError, GridSecureError) as error:
             raise _missing() from error
-        if not all(_follows(self._lives.get(one.key_id), one) for one in before):
+        splitting = self._own.splitting
+        now = _sealed_states(self.lives, splitting)
+        if before.custodians and (before.custodians, before.needed) != (now.custodians, now.needed):
+            raise _forged()
+        earlier = {one.key_id: one for one in before.lives}
+        if not all(_keeps(self._lives.get(one.key_id), one) for one in before.lives):
             raise _missing()
+        for life in self.lives:
+            self._check_added(life, earlier.get(life.key_id))
         self._is_proven = True
-        if before != self.lives:  # it was moved while it was locked
+        if before != now:  # it was moved while it was locked
             self._seal()
+
+    def _check_added(self, life: KeyLife, before: KeyLife | None) -> None:
+        """Refuse what was added without custodians, or to another key set's place."""
+        start = before or KeyLife(
+            key_id=life.key_id, place=life.place, state="active", since="", moves=[], waiting=[]
+        )
+        signed = replay(life, start, splitting=self._own.splitting)
+        if life.place != start.place or (before is None and not signed):
+            raise _forged()
+        for gateway in {KeyMove.parse(one.body).gateway for one in signed}:
+            found = find_place(self._keys, gateway=gateway, key_id=life.key_id)
+            # The file of a key set that was destroyed is gone, and with it what tells its place.
+            if not life.place.startswith(f"{gateway}.") or (found and found.stem != life.place):
+                raise _forged()
 
     def read(self, key_id: str, *, place: KeyPlace | None) -> KeyLife:
         """How a key set stands.
@@ -268,7 +315,8 @@ class KeyStates:
         try:
             with self._own.use() as kek:
                 self.prove(kek)
-                _write_sealed(self._keys, self.lives, kek=kek, at=self._clock())
+                states = _sealed_states(self.lives, self._own.splitting)
+                _write_sealed(self._keys, states, kek=kek, at=self._clock())
         except GridSecureError as error:
             _log.warning("the states of key sets were not sealed: %s", error.reason)
 
@@ -280,7 +328,59 @@ def keep_states(keys: Path, lives: Sequence[KeyLife], *, new: NewSplitting) -> N
         StorageError: The disk refuses.
     """
     _write_list(keys, lives, key=new.key)
-    _write_sealed(keys, lives, kek=new.kek, at=datetime.fromisoformat(new.splitting.created_at))
+    states = _sealed_states(lives, new.splitting)
+    _write_sealed(keys, states, kek=new.kek, at=datetime.fromisoformat(new.splitting.created_at))
+
+
+def replay(life: KeyLife, before: KeyLife, *, splitting: Splitting) -> list[Signed]:
+    """Come from where a key set stood to where it is said to stand, by signatures alone.
+
+    Args:
+        before: Its moves are the first ones of `life`; what waited then counts as proven.
+        splitting: Names who may move it, and how many it takes.
+
+    Returns:
+        What was signed since.
+
+    Raises:
+        StorageError: Its custodians did not sign it so (`keys.state`).
+    """
+    state, count, last = before.state, len(before.moves), before.since
+    for number, signed in enumerate(life.moves[count:], start=count):
+        target = _said(signed, life.key_id, after=number, splitting=splitting)
+        wanted = MOVES.get((state, target))
+        if wanted is None or len(signed) < (1 if wanted == ONE else splitting.needed):
+            raise _forged()
+        state, last = target, life.since
+    known = before.waiting if life.moves == before.moves else []
+    waits = any(one not in known for one in life.waiting)
+    if waits:  # beside the word of a custodian who left, none is added: it is dropped then
+        target = _said(life.waiting, life.key_id, after=len(life.moves), splitting=splitting)
+        if MOVES.get((state, target)) != ENOUGH or len(life.waiting) >= splitting.needed:
+            raise _forged()
+    signers = {one.signer for one in life.waiting}
+    if (state, last) != (life.state, life.since) or len(signers) != len(life.waiting):
+        raise _forged()
+    moved = [one for signed in life.moves[count:] for one in signed]
+    return [*moved, *life.waiting] if waits else moved
+
+
+def _said(signed: Sequence[Signed], key_id: str, *, after: int, splitting: Splitting) -> KeyState:
+    """What all of these say, each in the name of another custodian.
+
+    Raises:
+        StorageError: `keys.state`.
+    """
+    try:
+        said = [open_custodians(one, splitting, expect=KeyMove) for one in signed]
+    except GridSecureError as error:
+        raise _forged() from error
+    targets, signers = {one.target for one in said}, {one.signer for one in signed}
+    is_this = all((one.key_id, one.after) == (key_id, after) for one in said)
+    ends = all(one.target == "deactivated" and read_moment(one.until) for one in said if one.until)
+    if len(targets) != 1 or len(signers) != len(signed) or not (is_this and ends):
+        raise _forged()
+    return targets.pop()
 
 
 def _read(keys: Path, *, key: Sm2PrivateKey) -> list[KeyLife]:
@@ -303,8 +403,12 @@ def _write_list(keys: Path, lives: Sequence[KeyLife], *, key: Sm2PrivateKey) -> 
     _write(keys / LIST, envelope.model_dump_json(indent=1).encode())
 
 
-def _write_sealed(keys: Path, lives: Sequence[KeyLife], *, kek: Kek, at: datetime) -> None:
-    data = KeyLives(lives=list(lives)).model_dump_json().encode()
+def _sealed_states(lives: Sequence[KeyLife], splitting: Splitting) -> SealedStates:
+    return SealedStates(lives=list(lives), custodians=splitting.custodians, needed=splitting.needed)
+
+
+def _write_sealed(keys: Path, states: SealedStates, *, kek: Kek, at: datetime) -> None:
+    data = states.model_dump_json().encode()
     _write(keys / SEALED_LIST, seal(data, kek=kek, purpose=_PURPOSE, owner="vault", created_at=at))
 
 
@@ -318,14 +422,11 @@ def _write(path: Path, data: bytes) -> None:
         ) from error
 
 
-def _follows(life: KeyLife | None, before: KeyLife) -> bool:
-    """Whether a key set can have come from where it stood before to where it stands."""
+def _keeps(life: KeyLife | None, before: KeyLife) -> bool:
+    """Whether a key set still has every move that it had made before."""
     if life is None:
         return before.state == "active" and not before.moves  # somebody signed one, no more
-    count = len(before.moves)
-    if life.moves[:count] != before.moves:
-        return False
-    return len(life.moves) > count or life.state == before.state
+    return life.moves[: len(before.moves)] == before.moves
 
 
 def _check_withdrawn(life: KeyLife) -> None:
@@ -343,6 +444,15 @@ def _missing() -> StorageError:
     return StorageError(
         "Moves of key sets are missing that the vault has sealed: an earlier state was put back.",
         reason="keys.state-missing",
+        remedy="Nothing is decrypted. Restore the vault's folder as a whole from its newest "
+        "backup, and find out who can write there.",
+    )
+
+
+def _forged() -> StorageError:
+    return StorageError(
+        "The states of key sets are not what their custodians signed: somebody wrote them anew.",
+        reason="keys.state",
         remedy="Nothing is decrypted. Restore the vault's folder as a whole from its newest "
         "backup, and find out who can write there.",
     )
