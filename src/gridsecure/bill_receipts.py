@@ -4,14 +4,15 @@
     facts     SM3(salt ‖ JSON of `BillFacts`)
     readings  SM3(salt ‖ `readings_bytes`)
     leaf      JSON of `BillCommitment`, which has those three
-    root      of the tree over a roster's leaves (RFC 6962, SHA-256), in the order of their hashes
+    filling   leaves over random bytes, up to the power of two that the whole roster takes
+    root      of the tree over leaves and filling (RFC 6962, SHA-256), in the order of their hashes
     entry     `bills.committed` in the gateway's log, whose record has the root
 
 One entry stands for a roster. The receipt goes the way of the statement, through the billing
 office; the salt goes with the readings, from the gateway to whoever may read them. So the office
 learns digests that it can try no guesses on, and who holds both parts can count again. The order of
-leaves is that of random digests: a place in the tree says nothing of a slot, which would name a
-pseudonym.
+leaves is that of random digests, and a correction's tree is filled to the size of the first one's:
+neither place nor size says anything of slots, which would name pseudonyms.
 """
 
 from __future__ import annotations
@@ -42,13 +43,15 @@ COMMITTED_BILLS: Final = "bills.committed"
 """What the log says was done with a tree."""
 ROOT: Final = "root"
 """What the detail of its entry calls the root."""
-BILLS: Final = "bills"
-"""What it calls the number of leaves."""
+LEAVES: Final = "leaves"
+"""What it calls their number."""
 SALT_BYTES: Final = 32
 
 _READINGS: Final = "gridsecure-readings-1"
 _NARROW: Final = 1 << 32
 _MOST_LEVELS: Final = 32
+_MOST_FILLED: Final = 1 << 20
+_NUMBER_BYTES: Final = 4
 
 
 class BillFacts(Message):
@@ -130,7 +133,7 @@ class BillReceipt(Message):
             AuditBrokenError: It is not (`receipt.tree`).
         """
         try:
-            if detail.get(BILLS) != self.size:
+            if detail.get(LEAVES) != self.size:
                 raise ValueError("of a tree of another size")
             verify_inclusion(
                 leaf_hash(self.commitment.text),
@@ -161,26 +164,52 @@ class DeliveredReceipt(Message):
     receipt: BillReceipt
 
 
+class Filling(Message):
+    """What a tree holds beside commitments, so that it does not tell how many there are.
+
+    Customers are not given it: to them, a leaf that is filled looks like any other.
+
+    Args:
+        size: Leaves of the tree, those of commitments among them.
+        seed: What the others are drawn from, hexadecimal.
+    """
+
+    kind: ClassVar[str] = "receipt-filling"
+    size: int = Field(ge=1, le=_MOST_FILLED)
+    seed: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    def leaves(self, own: Sequence[bytes]) -> list[bytes]:
+        """The tree's leaf hashes in their order, of those of commitments."""
+        seed = bytes.fromhex(self.seed)
+        others = range(self.size - len(own))
+        filled = (leaf_hash(seed + number.to_bytes(_NUMBER_BYTES, "big")) for number in others)
+        return sorted([*own, *filled])
+
+
 class ReceiptTree(Message):
     """The commitments of one roster's version, for the billing office.
 
     Args:
-        commitments: In the order of the leaves.
+        commitments: In the order of their leaves.
+        filling: What stands between them.
         log_proof: As in a receipt.
     """
 
     kind: ClassVar[str] = "receipt-tree"
     commitments: list[BillCommitment]
+    filling: Filling
     log_proof: str
 
     def receipts(self) -> list[BillReceipt]:
         """Each commitment with its own path."""
-        levels = _levels([leaf_hash(one.text) for one in self.commitments])
+        own = [leaf_hash(one.text) for one in self.commitments]
+        leaves = self.filling.leaves(own)
+        levels, places = _levels(leaves), {leaf: index for index, leaf in enumerate(leaves)}
 
         def read(nodes: list[Node]) -> dict[Node, bytes]:
             return {node: levels[node.level][node.number] for node in nodes}
 
-        size = len(self.commitments)
+        size = len(leaves)
         return [
             BillReceipt(
                 commitment=one,
@@ -189,7 +218,7 @@ class ReceiptTree(Message):
                 path=[part.hex() for part in hash_ranges(inclusion_ranges(index, size), read)],
                 log_proof=self.log_proof,
             )
-            for index, one in enumerate(self.commitments)
+            for one, index in zip(self.commitments, map(places.__getitem__, own), strict=True)
         ]
 
 

@@ -358,7 +358,7 @@ def test_the_office_is_given_no_salt_and_the_log_names_nobody(world: World) -> N
     for tree in world.trees:
         _, entry = open_entry(tree.log_proof, keys=[sm2_key(world)])
         text = json.dumps(dict(entry.detail))
-        assert set(entry.detail) == {"root", "bills", "start", "version"}
+        assert set(entry.detail) == {"root", "leaves", "start", "version"}
         assert not any(one.meter_point_id in text for one in tree.commitments)
 
 
@@ -366,6 +366,20 @@ def test_leaves_stand_in_an_order_that_says_nothing_of_slots(world: World) -> No
     for tree in world.trees:
         leaves = [leaf_hash(one.text) for one in tree.commitments]
         assert leaves == sorted(leaves)
+
+
+def test_a_correction_does_not_tell_how_many_slots_were_corrected(world: World) -> None:
+    trees = {len(tree.commitments): tree.receipts() for tree in world.trees}
+    (receipt,) = trees[1]
+    first = next(
+        one
+        for receipts in trees.values()
+        for one in receipts
+        if one.commitment.digest == receipt.commitment.corrects
+    )
+    sizes = {one.size for receipts in trees.values() for one in receipts}
+    assert all(size & (size - 1) == 0 for size in sizes)
+    assert receipt.size == first.size > 1
 
 
 def test_bills_of_every_tariff_are_counted_again(world: World) -> None:

@@ -19,6 +19,7 @@ from gridsecure.bill_receipts import (
     COMMITTED_BILLS,
     BillCommitment,
     CountedReadings,
+    Filling,
     ReceiptTree,
     readings_bytes,
     tree_root,
@@ -100,18 +101,34 @@ def commitments(count: int) -> list[BillCommitment]:
     return sorted(made, key=lambda one: leaf_hash(one.text))
 
 
-@given(st.integers(1, 70))
-def test_every_bill_of_a_roster_has_its_path(count: int) -> None:
-    made = commitments(count)
-    tree = {"root": tree_root([leaf_hash(one.text) for one in made]), "bills": count}
-    for receipt in ReceiptTree(commitments=made, log_proof="").receipts():
-        receipt.check_tree(tree)
+def filled(made: list[BillCommitment], size: int) -> tuple[ReceiptTree, dict[str, str | int]]:
+    """A tree of commitments, and what the log says of it."""
+    filling = Filling(size=size, seed="5a" * 32)
+    root = tree_root(filling.leaves([leaf_hash(one.text) for one in made]))
+    tree = ReceiptTree(commitments=made, filling=filling, log_proof="")
+    return tree, {"root": root, "leaves": size}
+
+
+@given(st.integers(1, 70), st.integers(0, 70))
+def test_every_bill_of_a_roster_has_its_path(count: int, others: int) -> None:
+    tree, told = filled(commitments(count), count + others)
+    for one, receipt in zip(tree.commitments, tree.receipts(), strict=True):
+        assert (receipt.commitment, receipt.size) == (one, count + others)
+        receipt.check_tree(told)
+
+
+def test_one_bill_stands_anywhere_in_its_tree() -> None:
+    places = set()
+    for one in commitments(40):
+        (receipt,) = filled([one], 16)[0].receipts()
+        assert receipt.size == 16
+        places.add(receipt.index)
+    assert len(places) > 8
 
 
 def test_a_path_of_another_bill_proves_nothing() -> None:
-    made = commitments(9)
-    tree = {"root": tree_root([leaf_hash(one.text) for one in made]), "bills": 9}
-    first, second, *_ = ReceiptTree(commitments=made, log_proof="").receipts()
+    made, tree = filled(commitments(9), 9)
+    first, second, *_ = made.receipts()
     first.check_tree(tree)
     for change in (
         {"commitment": second.commitment},
@@ -155,6 +172,6 @@ def test_a_tree_enters_the_log_with_the_manifest_once_and_not_without_it(tmp_pat
     with read_session(world.zone.engine) as session:
         (kept,) = session.exec(select(UploadRow.receipts).where(UploadRow.receipts != "")).all()
     assert kept == entry.hash
-    told = {"root": "ab" * 32, "bills": 3, "start": span[0], "version": 1}
+    told = {"root": "ab" * 32, "leaves": 3, "start": span[0], "version": 1}
     assert json.loads(entry.detail) == told
     world.close()

@@ -3,7 +3,8 @@
     months/2026-07/receipts/<roster>.jsonl                            of first bills
     months/2026-07/corrections/<correction>/receipts/<roster>.jsonl   of its corrected slots
 
-A line is a commitment with its salt and facts, in the order of the leaves. The file is written just
+The first line says what the tree is filled with. Every other is a commitment with its salt and
+facts, in the order of their leaves. The file is written just
 before the manifest is signed, and its root enters the log with that; a run that is killed in
 between draws new salts. It is private, like the readings themselves: the salts open the
 commitments.
@@ -30,6 +31,7 @@ from gridsecure.bill_receipts import (
     BillFacts,
     CountedReadings,
     EstimatedReading,
+    Filling,
     ReadingsOpening,
     ReceiptTree,
     readings_bytes,
@@ -93,6 +95,9 @@ class BillsToCommit:
     def write(self) -> CommittedTree | None:
         """Draw salts, keep the commitments, and give their tree; none of a file without intervals.
 
+        Of a correction the tree is as large as the first one's: if its size said how many slots
+        were corrected, a receipt beside the upload's `corrected_slots` could name the customer's.
+
         Raises:
             StorageError: The disk refuses.
         """
@@ -102,9 +107,12 @@ class BillsToCommit:
         leaves = sorted(self._commit(energies))
         path = _path(self.folder, self.roster.manifest.roster_id)
         private_folder(path.parent)
-        lines = (line for _, line in leaves)
+        members = len(self.roster.meter_point_ids)
+        filling = Filling(size=_filled_size(members), seed=secrets.token_hex(SALT_BYTES))
+        lines = [filling.model_dump_json().encode() + b"\n", *(line for _, line in leaves)]
         write_private(path, lines, what="The file of commitments to bills")
-        return CommittedTree(tree_root([leaf for leaf, _ in leaves]), len(leaves))
+        tree = filling.leaves([leaf for leaf, _ in leaves])
+        return CommittedTree(tree_root(tree), len(tree))
 
     def _commit(self, energies: IntervalEnergies) -> Iterator[tuple[bytes, bytes]]:
         """Each bill's leaf hash, and its line of the file.
@@ -177,7 +185,7 @@ def find_earlier(zone: GatewayZone, month: str, *, first: str, revision: int) ->
     found: dict[str, str] = {}
     for version in _versions(zone, month):
         if version.first == first and version.revision < revision:
-            for line in _lines(version.folder, version.roster_id):
+            for line in _lines(version.folder, version.roster_id)[1:]:
                 own = KeptCommitment.parse(line).commitment
                 found[own.meter_point_id] = own.digest
     return found
@@ -199,8 +207,7 @@ def list_receipt_trees(zone: GatewayZone, log: SignedLog, month: str) -> list[Re
             if row is None or not row.receipts:
                 continue
             lines = _lines(version.folder, version.roster_id)
-            own = [KeptCommitment.parse(line).commitment for line in lines]
-            trees.append(_tree(session, log, row.receipts, own))
+            trees.append(_tree(session, log, row.receipts, lines))
     return trees
 
 
@@ -256,18 +263,25 @@ def _versions(zone: GatewayZone, month: str) -> list[_Version]:
     return found
 
 
-def _tree(
-    session: Session, log: SignedLog, name: str, commitments: list[BillCommitment]
-) -> ReceiptTree:
+def _tree(session: Session, log: SignedLog, name: str, lines: list[bytes]) -> ReceiptTree:
     entry = find_entry(session, name)
-    root = tree_root([leaf_hash(one.text) for one in commitments])
-    if entry is None or json.loads(entry.detail)[ROOT] != root:
-        raise AuditBrokenError(
-            "The commitments that are kept of a roster are not those that the log has.",
-            reason="receipt.kept",
-            remedy="Restore the month's folder from the backup that belongs to the database.",
-        )
-    return ReceiptTree(commitments=commitments, log_proof=log.prove(session, entry).text)
+    if entry is None or not lines:
+        raise _not_kept()
+    filling = Filling.parse(lines[0])
+    own = [KeptCommitment.parse(line).commitment for line in lines[1:]]
+    root = tree_root(filling.leaves([leaf_hash(one.text) for one in own]))
+    if json.loads(entry.detail)[ROOT] != root:
+        raise _not_kept()
+    proof = log.prove(session, entry).text
+    return ReceiptTree(commitments=own, filling=filling, log_proof=proof)
+
+
+def _not_kept() -> AuditBrokenError:
+    return AuditBrokenError(
+        "The commitments that are kept of a roster are not those that the log has.",
+        reason="receipt.kept",
+        remedy="Restore the month's folder from the backup that belongs to the database.",
+    )
 
 
 def _opening(kept: KeptCommitment, folder: Path) -> ReadingsOpening:
@@ -285,7 +299,8 @@ def _opening(kept: KeptCommitment, folder: Path) -> ReadingsOpening:
 
 def _kept_of(folder: Path, roster_id: str, meter_point_id: str) -> list[KeptCommitment]:
     named = json.dumps(meter_point_id, ensure_ascii=False).encode()
-    found = map(KeptCommitment.parse, (line for line in _lines(folder, roster_id) if named in line))
+    lines = (line for line in _lines(folder, roster_id)[1:] if named in line)
+    found = map(KeptCommitment.parse, lines)
     return [one for one in found if one.commitment.meter_point_id == meter_point_id]
 
 
@@ -326,12 +341,17 @@ def _register(values: np.ndarray | None, row: int) -> int | None:
     return None if value < 0 else value
 
 
+def _filled_size(members: int) -> int:
+    """Leaves of a roster's trees: the power of two that has room for all of its members."""
+    return 1 << max(members - 1, 0).bit_length()
+
+
 def _path(folder: Path, roster_id: str) -> Path:
     return folder / _FOLDER / f"{roster_id}.jsonl"
 
 
 def _lines(folder: Path, roster_id: str) -> list[bytes]:
-    """The kept commitments of a roster's version, as lines; none where there are none."""
+    """The filling and kept commitments of a roster's version, as lines; none where none are."""
     try:
         return _path(folder, roster_id).read_bytes().splitlines()
     except FileNotFoundError:

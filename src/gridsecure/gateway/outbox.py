@@ -29,7 +29,7 @@ from typing import Any, Final
 from sqlalchemy import func
 from sqlmodel import Session, select
 
-from gridsecure.bill_receipts import BILLS, COMMITTED_BILLS, ROOT
+from gridsecure.bill_receipts import COMMITTED_BILLS, LEAVES, ROOT
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
@@ -111,11 +111,11 @@ class CommittedTree:
 
     Args:
         root: Of the tree over the commitments, hexadecimal.
-        bills: How many there are.
+        leaves: Of the tree, filling among them.
     """
 
     root: str
-    bills: int
+    leaves: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,7 +394,7 @@ def _enter_tree(
     """
     detail: dict[str, evidence.JSON] = {
         ROOT: tree.root,
-        BILLS: tree.bills,
+        LEAVES: tree.leaves,
         "start": upload.start,
         "version": upload.revision,
     }
