@@ -24,6 +24,7 @@ from gridsecure.key_authority.vault.held_policies import FILE, VaultPolicies
 from gridsecure.policy.language import Policy
 from gridsecure.policy.packs import load_pack
 from gridsecure.policy.signed_policies import PolicyNamed, SignedPolicy, sign_policy
+from gridsecure.store import held_policies as store_policies
 from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure.store.held_policies import PolicyShelf
@@ -203,9 +204,63 @@ def test_a_looser_policy_needs_both_officers_and_a_larger_version(keeper: Keeper
     assert keeper.refuse(own(3, minimum=14)) == "policy.altered"
     assert keeper.refuse(own(2, minimum=14)) == "policy.rollback"
     keeper.hold(own(2, minimum=16))  # looser nowhere, so its version matters not
-    keeper.hold(own(3))  # the newest of all that held may come back
     keeper.hold(own(4, minimum=30))
     assert keeper.refuse(own(3)) == "policy.rollback"
+
+
+@attack(
+    "a policy that officers regret, brought out again while their signatures count",
+    rule(
+        "What was replaced comes back only to tighten.",
+        "policy.rollback",
+        cut(SUCCESSOR, "before.is_known and", "False and"),
+    ),
+)
+def test_what_officers_replaced_does_not_come_back(keeper: Keeper, attacked: Attacked) -> None:
+    keeper.open("")
+    # Of previews as well, so that the strict pack is stricter.
+    text = text_of(4).replace('purposes = ["', 'purposes = ["preview", "')
+    regretted = signed_policy(text)
+    keeper.hold(regretted)
+    keeper.hold(SignedPolicy(text=STRICT.text))
+    keeper.now = NOW + DAY
+    attacked.tries(lambda: keeper.hold(regretted))
+    assert keeper.standing()[0] == ("own-4" if attacked.goes_through else "strict-2")
+
+
+def test_policies_that_take_turns_are_kept_once_each(keeper: Keeper) -> None:
+    """Where each is of the same strictness as well."""
+    keeper.open("uniform-15")
+    one, other = own(3), own(4)
+    keeper.hold(one)
+    keeper.hold(other)
+    for _ in range(3):
+        assert keeper.refuse(one) == "policy.rollback"
+        keeper.hold(other)
+    assert kept_by(keeper) == 3
+
+
+def test_what_holds_comes_back_to_call_off_a_looser_one_that_waits(keeper: Keeper) -> None:
+    keeper.open("uniform-15")
+    looser = own(3, minimum=10, start=NOW + DAY)
+    keeper.hold(own(2))
+    keeper.hold(looser)
+    keeper.hold(own(2))
+    assert keeper.refuse(looser) == "policy.rollback"
+    keeper.now = NOW + 2 * DAY
+    assert keeper.standing() == ("own-2", [])
+
+
+def test_a_pack_whose_text_a_new_release_changed_was_named_before(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper.open("uniform-15")
+    keeper.hold(own(3, minimum=40))
+    changed = SignedPolicy(text=UNIFORM.text + "# as the new release says it\n")
+    for room in (held_policies, store_policies):
+        monkeypatch.setattr(room, "read_document", lambda _named: changed)
+    assert keeper.open("uniform-15") == "own"
+    assert keeper.standing() == ("own-3", [])
 
 
 def test_an_unsigned_policy_of_its_own_is_refused_where_it_is_stricter_too(keeper: Keeper) -> None:
@@ -288,12 +343,14 @@ def test_the_same_again_changes_nothing(keeper: Keeper) -> None:
     for _ in range(2):
         keeper.hold(own(3))
     assert keeper.standing() == ("own-3", [])
-    kept = (
-        len(json.loads(json.loads((keeper.folder / FILE).read_text())["body"])["policies"])
-        if keeper.engine is None
-        else len(rows(keeper.engine))
-    )
-    assert kept == 2
+    assert kept_by(keeper) == 2
+
+
+def kept_by(keeper: Keeper) -> int:
+    """How many policies it keeps."""
+    if keeper.engine is not None:
+        return len(rows(keeper.engine))
+    return len(json.loads(json.loads((keeper.folder / FILE).read_text())["body"])["policies"])
 
 
 def rows(engine: Engine) -> list[PolicyRow]:

@@ -2,6 +2,9 @@
 
 What is taken in later supersedes what was taken in before, from its first day on. Until then it
 waits. So a new policy is compared with the one in force and with all that wait.
+
+What was replaced comes back only to tighten, whoever signed it and however lately: officers who
+regret a policy replace it, and nobody brings their paper out again. So no texts take turns, either.
 """
 
 from __future__ import annotations
@@ -24,11 +27,13 @@ class Predecessors:
     Args:
         replaced: The one in force, and those that wait.
         altered: Whether another text had the new one's name and version.
+        is_known: Whether the new one itself was taken in, and something else after it.
         newest: The largest version of all others; 0 if there is none.
     """
 
     replaced: tuple[Policy, ...]
     altered: bool
+    is_known: bool
     newest: int
 
 
@@ -37,7 +42,8 @@ def check_successor(opened: OpenedPolicy, before: Predecessors) -> list[Change]:
 
     Raises:
         InputError: A policy of its name and version had another text (`policy.altered`); or it is
-            looser somewhere, and older than one that was taken in (`policy.rollback`).
+            looser somewhere, and older than one that was taken in, or was replaced itself; or it
+            was replaced, and tightens nothing (`policy.rollback`).
         ReleaseRefusedError: It is looser somewhere, and officers did not sign it
             (`policy.unsigned`).
     """
@@ -58,9 +64,23 @@ def check_successor(opened: OpenedPolicy, before: Predecessors) -> list[Change]:
             remedy="Leave the policy that holds. Or, to release more from now on, give a copy of"
             " the new one a larger version and have officers sign it.",
         )
+    if before.is_known and not _only_tightens(before.replaced, policy):
+        raise InputError(
+            f"The policy {policy.name!r}, version {policy.version}, was replaced by another, and "
+            "tightens nothing that holds.",
+            reason="policy.rollback",
+            remedy="Leave the policy that holds. Or give a copy of the replaced one a larger"
+            " version and have officers sign it.",
+        )
     if looser and not opened.is_signed:
         raise unsigned_error(APPROVER_ROLES)
     return looser
+
+
+def _only_tightens(replaced: Iterable[Policy], policy: Policy) -> bool:
+    """Whether a policy is stricter than what it takes the place of, and looser nowhere."""
+    changes = [one for before in replaced for one in compare_policies(before, policy)]
+    return bool(changes) and not any(one.is_looser for one in changes)
 
 
 def find_looser(replaced: Iterable[Policy], policy: Policy) -> list[Change]:

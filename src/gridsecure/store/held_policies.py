@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import ClassVar, Final
 
 from sqlalchemy import Engine
-from sqlmodel import AutoString, Field, Session, col, func, select
+from sqlmodel import AutoString, Field, Session, col, func, or_, select
 
 from gridsecure.approvals import Approvers
 from gridsecure.errors import ConflictError
@@ -120,7 +120,7 @@ class PolicyShelf:
             named = STRICT
         if named:
             document = read_document(named)
-            if not self._has(document):
+            if not self._has(named, document):
                 self.hold(document, approvers=approvers, now=now, by=self.actor)
         policy = self.stand(now=now).policy
         if policy is None:
@@ -220,10 +220,11 @@ class PolicyShelf:
         table = self.table
         return session.exec(select(table).order_by(col(table.id).desc()).limit(1)).first()
 
-    def _has(self, document: SignedPolicy) -> bool:
-        named = select(self.table.id).where(self.table.digest == document.digest).limit(1)
+    def _has(self, named: str, document: SignedPolicy) -> bool:
+        # One that ships is known by its name: a new release may have changed its text.
+        is_it = or_(col(self.table.digest) == document.digest, col(self.table.name) == named)
         with read_session(self.engine) as session:
-            return session.exec(named).first() is not None
+            return session.exec(select(self.table.id).where(is_it).limit(1)).first() is not None
 
     def _read(self, session: Session) -> tuple[HeldPolicyRow | None, Sequence[HeldPolicyRow]]:
         table = self.table
@@ -262,10 +263,12 @@ class PolicyShelf:
         alike = select(table.id).where(
             is_other, table.name == policy.name, table.version == policy.version
         )
+        known = select(table.id).where(table.digest == policy.digest)
         others = select(func.max(col(table.version))).where(is_other)
         return Predecessors(
             replaced=tuple(_parse(row.text) for row in kept) if first is None else (first,),
             altered=session.exec(alike.limit(1)).first() is not None,
+            is_known=session.exec(known.limit(1)).first() is not None,
             newest=session.exec(others).one() or 0,
         )
 
