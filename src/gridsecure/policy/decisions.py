@@ -6,13 +6,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from gridsecure.errors import InputError
 from gridsecure.messages import Merging
 from gridsecure.periods import is_day
-from gridsecure.plans.cells import ENERGY, MEASURES, OTHER_CLASSES, WHOLE, Minima
-from gridsecure.plans.purposes import PREVIEW, PURPOSES, RESEARCH, STAFF_PURPOSES
+from gridsecure.plans.cells import (
+    BILLS,
+    ENERGY,
+    MEASURES,
+    MONEY,
+    OTHER_CLASSES,
+    WHOLE,
+    Minima,
+)
+from gridsecure.plans.purposes import BILLING, PREVIEW, PURPOSES, RESEARCH, STAFF_PURPOSES
 from gridsecure.policy.language import (
     RESOLUTIONS,
     Approvals,
@@ -27,6 +35,9 @@ from gridsecure.policy.language import (
     strictest,
     strictest_share,
 )
+
+REQUEST: Final = "request"
+"""Stands in a comparison for a request that is told nothing of some customers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,7 @@ class Change(NamedTuple):
     """What two policies decide otherwise.
 
     Args:
+        case: Its measure is `REQUEST` where nothing is told of the customers, and others approve.
         before: None where it is refused.
         after: Likewise.
     """
@@ -216,27 +228,124 @@ def find_minima(policy: Policy, asked: Asked) -> Minima:
 
 
 def compare_policies(before: Policy, after: Policy) -> list[Change]:
-    """Every case that two policies decide otherwise."""
+    """Everything that two policies let through otherwise, as it is enforced.
+
+    A request tells the measures of a customer class together, so a rule that goes may loosen what
+    others permit: the largest minimum, the smallest limit of dominance, all approvals and the
+    smallest budget of them hold. It is compared as long as every rule holds, and from each moment
+    on at which one expires.
+    """
+    ends = {rule.expires for policy in (before, after) for rule in policy.rules if rule.expires}
+    pairs = [(before, after), *((before.at(end), after.at(end)) for end in sorted(ends))]
     classes = sorted({*before.classes, *after.classes, OTHER_CLASSES})
+    alike: dict[tuple[str | None, str | None], list[Change]] = {}
     changes = []
-    for case in list_cases(classes):
-        change = Change(case, find_terms(before, case), find_terms(after, case))
-        if change.before != change.after:
-            changes.append(change)
+    for name in classes:
+        groups = (before.find_group(name), after.find_group(name))
+        if groups not in alike:
+            alike[groups] = _compare_class(pairs, name)
+        for change in alike[groups]:
+            case = change.case._replace(customer_class=name)
+            changes.append(change._replace(case=case))
     return changes
 
 
-def list_cases(classes: Iterable[str]) -> Iterator[Case]:
-    """Every question that a request can ask of a policy, for some customer classes."""
-    monthly = [("staff", purpose) for purpose in sorted({*STAFF_PURPOSES["bill"], PREVIEW})]
-    curves = [("staff", purpose) for purpose in sorted(STAFF_PURPOSES["load-curve"])]
+def _compare_class(pairs: Iterable[tuple[Policy, Policy]], customer_class: str) -> list[Change]:
+    """What is otherwise of a class: of each case the first change, or the first that is looser."""
+    found: dict[Case, Change] = {}
+    for before, after in pairs:
+        for asked, measures in _list_asked():
+            first, second = (
+                _find_enforced(policy, asked, measures, customer_class)
+                for policy in (before, after)
+            )
+            cases = [*first, *(case for case in second if case not in first)]
+            changes = [Change(case, first.get(case), second.get(case)) for case in cases]
+            if not second:
+                changes.append(_compare_request(before, after, asked, customer_class))
+            for change in changes:
+                known = found.get(change.case)
+                is_first = known is None and change.before != change.after
+                if is_first or (known and change.is_looser and not known.is_looser):
+                    found[change.case] = change
+    return list(found.values())
+
+
+def _find_enforced(
+    policy: Policy, asked: Asked, measures: Sequence[str], customer_class: str
+) -> dict[Case, Terms]:
+    """What a request is told of a class beside what else it is told: by case, on which terms."""
+    cases = {
+        name: Case(name, asked.resolution, customer_class, asked.role, asked.purpose)
+        for name in MEASURES
+    }
+    told = {
+        name: terms
+        for name in measures
+        for terms in [find_terms(policy, cases[name])]
+        if terms is not None
+    }
+    share = strictest_share(rule for case in cases.values() for rule in _rules(policy, case))
+    if told.keys() <= {BILLS}:
+        share = WHOLE  # a number of bills is about nobody's energy
+    approvals = find_approvals(policy, [asked], classes=[customer_class])
+    budgets = [terms.budget for terms in told.values() if terms.budget is not None]
+    points = policy.customer_points if share < WHOLE else 0
+    found = {}
+    for name, own in told.items():
+        # Money is told where all else is; what else there is does not wait for money.
+        beside = [terms for other, terms in told.items() if name == MONEY or other != MONEY]
+        found[cases[name]] = Terms(
+            max(terms.minimum for terms in beside),
+            approvals,
+            min(budgets, default=None),
+            own.expires,
+            share,
+            points,
+        )
+    return found
+
+
+def _compare_request(before: Policy, after: Policy, asked: Asked, customer_class: str) -> Change:
+    """Who approves a request that is told nothing of a class: its bills are issued all the same."""
+    case = Case(REQUEST, asked.resolution, customer_class, asked.role, asked.purpose)
+    first, second = (
+        Terms(0, find_approvals(policy, [asked], classes=[customer_class]))
+        for policy in (before, after)
+    )
+    matters = asked.purpose == BILLING or _tells_anything(after, asked)
+    return Change(case, first, second if matters else first)
+
+
+def _tells_anything(policy: Policy, asked: Asked) -> bool:
+    """Whether somebody who asks for a purpose is told something of others."""
+    return any(asked.role in rule.roles and asked.purpose in rule.purposes for rule in policy.rules)
+
+
+def _list_asked() -> list[tuple[Asked, Sequence[str]]]:
+    """Every way to ask, with the measures that a request is about."""
+    monthly: list[tuple[Role, str]] = [
+        ("staff", purpose) for purpose in sorted({*STAFF_PURPOSES["bill"], PREVIEW})
+    ]
+    curves: list[tuple[Role, str]] = [
+        ("staff", purpose) for purpose in sorted(STAFF_PURPOSES["load-curve"])
+    ]
     curves.append(("analyst", RESEARCH))
-    asked: list[tuple[Resolution, Sequence[str], list[tuple[str, str]]]] = [
+    ways: list[tuple[Resolution, Sequence[str], list[tuple[Role, str]]]] = [
         ("monthly", MEASURES, monthly),
         ("daily", (ENERGY,), curves),
         ("interval", (ENERGY,), curves),
     ]
+    return [
+        (Asked(role, purpose, resolution), measures)
+        for resolution, measures, askers in ways
+        for role, purpose in askers
+    ]
+
+
+def list_cases(classes: Iterable[str]) -> Iterator[Case]:
+    """Every question that a request can ask of a policy, for some customer classes."""
     for name in classes:
-        for resolution, measures, askers in asked:
-            for measure, (role, purpose) in product(measures, askers):
-                yield Case(measure, resolution, name, role, purpose)
+        for asked, measures in _list_asked():
+            for measure in measures:
+                yield Case(measure, asked.resolution, name, asked.role, asked.purpose)

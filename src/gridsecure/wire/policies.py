@@ -34,6 +34,8 @@ class LooserCase(Answer):
     """What a new policy decides looser.
 
     `before` and `after` are the fewest customers that it may be about; none where it is refused.
+    The measure is "request", and both are 0, where nothing of these customers is told and fewer
+    approve what is asked about them: bills are issued all the same.
     """
 
     measure: str
