@@ -14,8 +14,14 @@ from typer.testing import CliRunner
 
 from gridsecure.cli import online
 from gridsecure.cli.main import app as command
+from gridsecure.errors import AuthenticityError
+from gridsecure.key_authority.vault.splitting import read_splitting, sealed_shares
+from gridsecure.messages import sign_message
+from gridsecure.offices import files as office_files
+from gridsecure.offices.custodians import KnownVault
+from gridsecure.offices.policies import read_vault_policy
 from gridsecure.policy.packs import load_pack
-from gridsecure.policy.signed_policies import SignedPolicy, VaultPolicy
+from gridsecure.policy.signed_policies import PolicyNamed, SignedPolicy, VaultPolicy
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.settings import AuthoritySettings, PersonEntry
 from tests.approving import ENTRIES, officer_key, signed_policy
@@ -33,6 +39,7 @@ from tests.apps.zone_apps import (
 )
 from tests.authority_simulator import Authority, ask_for_key_sets, settlement
 from tests.cli.test_cli_keys import Carrier
+from tests.custodians import custodian, custodian_key
 from tests.grid_simulator import NOW, OFFICE, delivered_grid, grid_keys
 from tests.store.test_held_policies import DAY, number, text_of
 from tests.vault_services import running_vault, vault_settings, why_not_started
@@ -50,13 +57,18 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
         PersonEntry(name=one.person, roles=(one.role,), public_key=one.public_key)
         for one in ENTRIES
     ]
+    write_secret(folder / "anna.key", custodian_key("anna").to_bytes())
+    anna = PersonEntry(name="anna", roles=("custodian",), public_key=custodian("anna").public_key)
     clerk = PersonEntry(name="zhou", roles=("billing",), public_key=point(grid_keys().stranger))
     with delivered_grid(folder / "grid", days=0) as grid:
         maker = Authority(grid, folder / "maker")
         queue, clock = Queue(maker), TestClock()
-        identity = identity_app(folder / "identity", people=(*people, clerk))
+        identity = identity_app(folder / "identity", people=(*people, clerk, anna))
         place_key(folder / "zone", grid.authority_key)
-        with running_vault(vault_settings(folder, grid.authority_key)) as vault:
+        own = vault_settings(folder, grid.authority_key)
+        share = sealed_shares(read_splitting(own.folder))["anna"]
+        office_files.write_signed(folder / "anna.json", share)
+        with running_vault(own) as vault:
             settings = AuthoritySettings(
                 folder=folder / "zone",
                 identity_public_key=point(grid.identity_key),
@@ -142,6 +154,34 @@ def officers_sign_a_policy_and_put_it_in_force_everywhere(desk: SimpleNamespace)
     path = f"/releases/{release['release_id']}"
     certificate = desk.http.get(path, headers=bearer("authority", "regulator")).json()
     assert json.loads(certificate["body"])["policy"] == document.digest
+
+
+def who_knows_the_vault_believes_no_other(desk: SimpleNamespace) -> None:
+    shown = run(desk, "show", *at("authority"))
+    assert "The vault holds to the same. The key authority says so." in shown.stderr
+    share = ("--vault-key", str(desk.at / "anna.json"))
+    known = run(desk, "show", *at("authority"), *share, who="anna")
+    assert "The vault holds to the same.\n" in known.stderr, known.output
+    other = run(desk, "show", *at("authority"), "--vault-key", custodian("bert").public_key)
+    assert (other.exit_code, "vault.signer" in other.output) == (1, True)
+
+
+def test_a_vault_of_before_its_key_was_split_anew_is_not_believed() -> None:
+    old, new = (custodian_key(name) for name in ("bert", "cleo"))
+
+    def answer(*_: object, params: dict[str, str]) -> dict[str, object]:
+        held = PolicyNamed(digest="0" * 64, name="own", version=1)
+        said = VaultPolicy(
+            in_force=held, waiting=[], taken_in=1, at=NOW.isoformat(), nonce=params["nonce"]
+        )
+        return sign_message(said, key=old).model_dump()
+
+    known = KnownVault(new.public_key.point.hex(), earlier=[old.public_key.thumbprint])
+    with pytest.raises(AuthenticityError) as refused:
+        read_vault_policy(answer, known=known)
+    assert refused.value.reason == "vault.superseded"
+    before = KnownVault(old.public_key.point.hex())
+    assert read_vault_policy(answer, known=before).taken_in == 1
 
 
 def round_of(desk: SimpleNamespace) -> list[tuple[str, str | None]]:
@@ -240,6 +280,7 @@ def test_a_policys_way_from_officers_to_vault_checker_and_platform(desk: SimpleN
     the_checkers_word_puts_nothing_in_force_at_the_vault(desk)
     where_the_vault_is_down_nothing_is_put_in_force(desk)
     officers_sign_a_policy_and_put_it_in_force_everywhere(desk)
+    who_knows_the_vault_believes_no_other(desk)
     a_vault_that_is_started_with_an_older_or_looser_policy_does_not_start(desk)
     a_policy_takes_over_on_its_day_and_a_tag_says_whether_it_changed(desk)
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.known_vault import UNVERIFIED, KnownVaultOption, known_vault
 from gridsecure.cli.office_options import (
     AuthorityUrlOption,
     IdentityUrlOption,
@@ -29,8 +30,8 @@ from gridsecure.errors import InputError
 with on_use():
     from gridsecure import approvals
     from gridsecure.cli import online
-    from gridsecure.offices import custodians, policies
     from gridsecure.offices import files as office_files
+    from gridsecure.offices import policies
     from gridsecure.plans.cells import WHOLE
     from gridsecure.policy import decisions, language, packs, signed_policies
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from gridsecure.approvals import ApproverRole
     from gridsecure.identity_messages import Audience
+    from gridsecure.offices.custodians import KnownVault
     from gridsecure.offices.officers import Call
     from gridsecure.offices.policies import PolicyKeeper
     from gridsecure.wire.policies import PolicyTakenIn
@@ -66,10 +68,8 @@ AtPlatformOption = Annotated[
     typer.Option("--platform", help="Platform whose policy is meant.", callback=without_slash),
 ]
 AtKeyOption = Annotated[Path | None, typer.Option("--key", help="Key that you sign in with.")]
-VaultKeyOption = Annotated[
-    str | None, typer.Option(help="The vault's public key, which you know: believe only that one.")
-]
 REFUSED = "refused"
+WITHHELD = "nothing told"
 
 
 @policy_app.command("list")
@@ -90,13 +90,14 @@ def show(  # noqa: PLR0913 - one parameter an option
     authority: AtAuthorityOption = "",
     platform: AtPlatformOption = "",
     key: AtKeyOption = None,
-    vault_key: VaultKeyOption = None,
+    vault_key: KnownVaultOption = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Print what a policy permits; with an address, the one that is in force there."""
     if authority or platform:
         with _signed_in(identity, authority, platform, key) as (call, service):
-            found = _read_in_force(call, service, vault_key)
+            known = known_vault(key, vault_key) if key is not None else None
+            found = _read_in_force(call, service, known)
     else:
         found = signed_policies.load_policy(policy)
     if text:
@@ -249,7 +250,9 @@ def _show_taken_in(taken: PolicyTakenIn, console: Console) -> None:
     for one in taken.looser:
         before, after = (n or REFUSED for n in (one.before, one.after))
         number = f"{one.resolution} {one.measure} of {one.customer_class}"
-        console.print(Text(f"looser: {number}, for {one.purpose}: {before} to {after}"))
+        # Of as many customers, what is looser is who approves, how often, how long or how large.
+        terms = "on looser terms" if one.before == one.after else f"{before} to {after}"
+        console.print(Text(f"looser: {number}, for {one.purpose}: {terms}"))
     console.print(f"{len(taken.looser)} cases are looser than before.")
 
 
@@ -280,7 +283,7 @@ def _signed_in(
         yield call, service
 
 
-def _read_in_force(call: Call, service: PolicyKeeper, vault_key: str | None) -> language.Policy:
+def _read_in_force(call: Call, service: PolicyKeeper, known: KnownVault | None) -> language.Policy:
     """The policy in force at a service; on the error stream who signed it, and what waits.
 
     Raises:
@@ -288,11 +291,11 @@ def _read_in_force(call: Call, service: PolicyKeeper, vault_key: str | None) -> 
     """
     served, waiting = policies.read_in_force(call, service)
     if service == "authority":
-        pinned = None if vault_key is None else custodians.read_vault_key(vault_key)
-        held = policies.read_vault_policy(call, vault_key=pinned).in_force
+        held = policies.read_vault_policy(call, known=known).in_force
         is_same = (held and held.digest) == (served and served.policy.digest)
         other = f"ANOTHER one ({held.digest if held else 'none yet'})"
-        typer.echo(f"The vault holds to {'the same' if is_same else other}.", err=True)
+        note = "" if known else f" {UNVERIFIED}"
+        typer.echo(f"The vault holds to {'the same' if is_same else other}.{note}", err=True)
     for one in waiting:
         typer.echo(f"Waiting: {one}.", err=True)
     if served is None:
@@ -378,7 +381,8 @@ def _told(row: dict[str, Any], when: str) -> str:
         return REFUSED
     points = row[f"{when}_customer_points"]
     limit = [f"{share} %" + (f" of {points} points" if points else "")] if share else []
-    return " + ".join((str(minimum), *limit, *row[f"{when}_approvals"], *row[f"{when}_limits"]))
+    fewest = str(minimum or WITHHELD)
+    return " + ".join((fewest, *limit, *row[f"{when}_approvals"], *row[f"{when}_limits"]))
 
 
 def _head(policy: language.Policy) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.known_vault import UNVERIFIED, KnownVaultOption, known_vault
 from gridsecure.cli.office_options import AuthorityUrlOption, IdentityUrlOption
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
@@ -27,7 +28,6 @@ with on_use():
     from gridsecure.offices import files as office_files
 
 if TYPE_CHECKING:
-    from gridsecure.offices.custodians import KnownVault
     from gridsecure.vault_messages import SecretShare, VaultStatus
 
 vault_app = typer.Typer(
@@ -40,16 +40,7 @@ CustodianOption = Annotated[
 ]
 NeededOption = Annotated[int, typer.Option(min=2, help="How many custodians unlock the vault.")]
 ShareOption = Annotated[Path, typer.Option(exists=True, help="Your own share, as it was made.")]
-KnownVaultOption = Annotated[
-    str | None,
-    typer.Option(
-        "--vault-key",
-        help="The vault that you know: its key as `vault init` printed it, a file with it, or a "
-        "share of yours (.json).",
-    ),
-]
 _USUALLY_NEEDED = 2
-_UNVERIFIED = "The key authority says so. With --vault-key it is the vault's own word."
 
 
 @vault_app.command("init")
@@ -96,7 +87,7 @@ def status(
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Show whether the vault is locked, who keeps shares, and until when it is open."""
-    known = _known(key, vault_key)
+    known = known_vault(key, vault_key)
     with online.person(identity, key=key, services={"authority": authority}) as call:
         told = custodians_room.read_status(call, known=known)
     is_verified = known is not None
@@ -130,10 +121,10 @@ def lock(
     vault_key: KnownVaultOption = None,
 ) -> None:
     """Have the vault forget its key at once."""
-    known = _known(key, vault_key)
+    known = known_vault(key, vault_key)
     with online.person(identity, key=key, services={"authority": authority}) as call:
         custodians_room.lock_vault(call, known=known)
-    typer.echo("The vault is locked." if known else f"The vault is locked. {_UNVERIFIED}")
+    typer.echo("The vault is locked." if known else f"The vault is locked. {UNVERIFIED}")
 
 
 @vault_app.command("split")
@@ -183,7 +174,7 @@ def fetch_share(
     vault_key: KnownVaultOption = None,
 ) -> None:
     """Fetch your sealed share of the vault that you know, until you unlocked the vault by it."""
-    known = _known(key, vault_key)
+    known = known_vault(key, vault_key)
     if known is None:
         raise typer.BadParameter("Name the vault that you know by --vault-key.")
     own = office_files.officer_key(key)
@@ -198,17 +189,6 @@ def _own(key: Path, share: Path) -> tuple[Any, SecretShare]:
     return own, custodians_room.open_share(office_files.read_signed(share), key=own)
 
 
-def _known(key: Path, text: str | None) -> KnownVault | None:
-    """The vault that the custodian knows, if there is one."""
-    if text is None:
-        return None
-    if text.endswith(".json"):
-        share = office_files.read_signed(Path(text))
-        own = custodians_room.open_share(share, key=office_files.officer_key(key))
-        return custodians_room.known_by(share, own)
-    return custodians_room.KnownVault(custodians_room.read_vault_key(text))
-
-
 def _show(told: VaultStatus, console: Console, *, is_verified: bool) -> None:
     lines: dict[str, str] = {"State": told.state}
     if told.until:
@@ -218,6 +198,6 @@ def _show(told: VaultStatus, console: Console, *, is_verified: bool) -> None:
     lines["Shares"] = f"{', '.join(told.custodians)}; any {told.needed} unlock it"
     lines["Key"] = told.vault_key
     if not is_verified:
-        lines["Note"] = _UNVERIFIED
+        lines["Note"] = UNVERIFIED
     for name, line in lines.items():
         console.print(Text(f"{name:<7} {line}"), soft_wrap=True)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
@@ -26,6 +26,7 @@ from gridsecure.errors import (
 )
 from gridsecure.messages import MessageT, Signed, open_message, sign_message
 from gridsecure.offices.officers import Call
+from gridsecure.policy.signed_policies import VaultPolicy
 from gridsecure.vault_messages import (
     OWN_SHARE,
     Challenge,
@@ -40,6 +41,7 @@ from gridsecure.vault_messages import (
 )
 
 VAULT: Final = "/vault"
+AnswerT = TypeVar("AnswerT", VaultStatus, VaultPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ def read_status(call: Call, *, known: KnownVault | None) -> VaultStatus:
     """
     nonce = secrets.token_hex(16)
     answer = call("authority", "GET", VAULT, params={"nonce": nonce})
-    return _answer_to(nonce, Signed.model_validate(answer), known=known)
+    return open_answer(nonce, Signed.model_validate(answer), VaultStatus, known=known)
 
 
 def lock_vault(call: Call, *, known: KnownVault | None) -> VaultStatus:
@@ -191,7 +193,7 @@ def lock_vault(call: Call, *, known: KnownVault | None) -> VaultStatus:
     """
     nonce = secrets.token_hex(16)
     answer = call("authority", "POST", f"{VAULT}/lock", params={"nonce": nonce})
-    told = _answer_to(nonce, Signed.model_validate(answer), known=known)
+    told = open_answer(nonce, Signed.model_validate(answer), VaultStatus, known=known)
     if told.state != "locked":
         raise GridSecureError(
             "The vault was told to lock, and is unlocked.",
@@ -229,7 +231,7 @@ def give_share(
     said = VaultStatus.parse(answer.body).vault_key
     signs = said if split and said == challenge.next_key else share.vault_key
     known = KnownVault(signs, earlier=share.earlier)
-    return _answer_to(challenge.challenge, answer, known=known)
+    return open_answer(challenge.challenge, answer, VaultStatus, known=known)
 
 
 def known_by(envelope: Signed, share: SecretShare) -> KnownVault:
@@ -336,10 +338,23 @@ def _read_point(text: str) -> str:
     return Sm2PublicKey(bytes.fromhex(text)).point.hex()  # which is on the curve
 
 
-def _answer_to(nonce: str, envelope: Signed, *, known: KnownVault | None) -> VaultStatus:
+def open_answer(
+    nonce: str, envelope: Signed, expect: type[AnswerT], *, known: KnownVault | None
+) -> AnswerT:
+    """What a vault answered to a nonce.
+
+    Args:
+        known: The vault that is believed; without it this is the key authority's word alone.
+
+    Raises:
+        AuthenticityError: Another than the known vault said it (`vault.signer`), or an old copy of
+            it (`vault.superseded`).
+        StaleMessageError: It was said in answer to something else (`vault.stale`).
+        InvalidMessageError: It is none.
+    """
     if known is None:
-        return VaultStatus.parse(envelope.body)
-    told = _signed_with(envelope, known, VaultStatus)
+        return expect.parse(envelope.body)
+    told = _signed_with(envelope, known, expect)
     if told.nonce != nonce:
         raise StaleMessageError(
             "The vault said this in answer to something else.",

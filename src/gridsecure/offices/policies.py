@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.errors import SignatureError, StaleMessageError, StorageError
-from gridsecure.messages import Signed, open_message
+from gridsecure.errors import SignatureError, StorageError
+from gridsecure.messages import Signed
+from gridsecure.offices.custodians import KnownVault, open_answer
 from gridsecure.offices.officers import Call
 from gridsecure.policy.language import Policy, parse_policy
 from gridsecure.policy.signed_policies import SignedPolicy, VaultPolicy
@@ -60,32 +60,21 @@ def read_in_force(call: Call, service: PolicyKeeper) -> tuple[ServedPolicy | Non
     return ServedPolicy(told.in_force, policy), waiting
 
 
-def read_vault_policy(call: Call, *, vault_key: str | None) -> VaultPolicy:
+def read_vault_policy(call: Call, *, known: KnownVault | None) -> VaultPolicy:
     """Which policy the vault holds to.
 
     Args:
-        vault_key: The vault's, pinned; without it this is the key authority's word alone.
+        known: The vault that is believed; without it this is the key authority's word alone.
 
     Raises:
-        AuthenticityError: Another than the pinned vault said it.
-        StaleMessageError: It was said before it was asked (`vault.stale`).
+        AuthenticityError, StaleMessageError: As `open_answer`.
         GridSecureError: The key authority or the vault is down.
     """
     nonce = secrets.token_hex(16)
     envelope = Signed.model_validate(
         call("authority", "GET", VAULT_POLICY, params={"nonce": nonce})
     )
-    if vault_key is None:
-        return VaultPolicy.parse(envelope.body)
-    vault = Sm2PublicKey(bytes.fromhex(vault_key))
-    told = open_message(envelope, expect=VaultPolicy, trusted={vault.thumbprint: vault})
-    if told.nonce != nonce:
-        raise StaleMessageError(
-            "The vault said this in answer to something else.",
-            reason="vault.stale",
-            remedy="Ask again; if it stays so, somebody keeps the vault's answers from you.",
-        )
-    return told
+    return open_answer(nonce, envelope, VaultPolicy, known=known)
 
 
 def put_policy(call: Call, document: SignedPolicy, *, service: PolicyKeeper) -> PolicyTakenIn:
