@@ -272,6 +272,10 @@ class UploadManifest(Message):
     whose readings or prices changed, in order. A first upload lists the slots whose readings differ
     from what was sealed of a day before; one of a sealed day those that have no energy in it,
     because no complete day of theirs was there.
+
+    A month that was billed may be corrected by its books. `moved_slots` are those whose holder then
+    has other days of it, or another meter point, than by the books that it was first billed by.
+    What they used may have been told of under another name.
     """
 
     kind: ClassVar[str] = "upload"
@@ -287,6 +291,7 @@ class UploadManifest(Message):
     corrected_slots: list[int] = Field(default=[], max_length=MAX_SLOTS)
     changed_slots: list[int] = Field(default=[], max_length=MAX_SLOTS)
     silent_slots: list[int] = Field(default=[], max_length=MAX_SLOTS)
+    moved_slots: list[int] = Field(default=[], max_length=MAX_SLOTS)
 
     @model_validator(mode="after")
     def _corrects_something_or_nothing(self) -> Self:
@@ -295,7 +300,8 @@ class UploadManifest(Message):
             raise ValueError("a correction has a later revision, what it corrects, and its slots")
         if self.corrected_slots and self.changed_slots:
             raise ValueError("a correction is compared with what it corrects, and not with days")
-        for slots in (self.corrected_slots, self.changed_slots, self.silent_slots):
+        named = (self.corrected_slots, self.changed_slots, self.silent_slots, self.moved_slots)
+        for slots in named:
             if slots != sorted(set(slots)) or (slots and (slots[0] < 0 or slots[-1] >= MAX_SLOTS)):
                 raise ValueError("slots are distinct, in order, and slots of a roster")
         return self

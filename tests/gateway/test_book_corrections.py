@@ -17,6 +17,8 @@ from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import bill_readings
 from gridsecure.billing.contracts import default_contracts
 from gridsecure.errors import ConflictError, InputError
+from gridsecure.gateway import outbox
+from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.approvals import Author
 from gridsecure.gateway.books import imports
 from gridsecure.gateway.correction_orders import (
@@ -120,6 +122,15 @@ def corrected(world):
     return carry_out(world, number)
 
 
+def moved(world) -> set[str]:
+    """Whom the latest correction's uploads say to have other days, by name."""
+    known = recall_members(world.zone, world.zone.year_of(MONTH))
+    names = {member.billing: name for name, member in known.items()}
+    plan = list_corrections(world.zone, MONTH)[-1]
+    sent = [outbox.load_outgoing(world.zone, name) for name in plan.names]
+    return {names[one.seated.pseudonyms[slot]] for one in sent for slot in one.upload.moved_slots}
+
+
 def total_wh(world, name: str) -> int:
     return load_totals(world.folder / "months" / MONTH)[name]
 
@@ -159,6 +170,7 @@ def test_a_wrong_multiplier_and_a_wrong_capacity_are_corrected_on_ciphertext(wor
     change(world, lines)
     report = corrected(world)
     assert (report.corrected, report.rosters) == (2, 2)
+    assert moved(world) == set(), "a ratio and a capacity move no day"
     statements = released(world, authority, "rebill")
     digests = told(world, list_certificates(authority.zone))
     found = check_statements(digests, statements=[*bills, *statements])
@@ -191,6 +203,9 @@ def test_who_moved_in_unnoticed_gets_a_first_bill_and_the_one_before_money_back(
     world.list_contracts(listed)
     report = corrected(world)
     assert (report.corrected, report.first_billed) == (1, 1)
+    assert moved(world) == {name, f"{name}~B"}, (
+        "nothing is told of either beside what was told of the first"
+    )
     assert total_wh(world, name) + total_wh(world, f"{name}~B") == before
     begin, middle, end = (f"2026-{day}T00:00:00+08:00" for day in ("07-01", "07-16", "08-01"))
     assert find_parts(world.zone, MONTH) == {name: (begin, middle), f"{name}~B": (middle, end)}
@@ -198,6 +213,7 @@ def test_who_moved_in_unnoticed_gets_a_first_bill_and_the_one_before_money_back(
     change(world, f"{MOVES}{name},{MONTH}-11,B,{facts}\n")
     again = corrected(world)
     assert (again.corrected, again.first_billed) == (2, 0)
+    assert moved(world) == {name, f"{name}~B"}
     assert total_wh(world, name) + total_wh(world, f"{name}~B") == before
     assert balance_readings(world.zone, MONTH).adds_up
 
@@ -210,11 +226,13 @@ def test_who_had_moved_out_before_the_month_has_its_bill_taken_back_whole(world,
     assert corrected(world).corrected == 1
     ((pseudonym, (total, difference)),) = totals(released(world, authority, "rebill")).items()
     assert pseudonym == world.settlement_names()[name]
+    assert moved(world) == {name}
     assert (total, fen(difference)) == ("0.00", -fen(first[pseudonym][0]))
     assert balance_readings(world.zone, MONTH).adds_up
     # And it held the meter point after all.
     change(world, f"meter_point_id,valid_from,account,tariff_id\n{name},{MONTH}-01,,flat\n")
     corrected(world)
+    assert moved(world) == set(), "the days that it was first billed for"
     assert totals(released(world, authority, "rebill"))[pseudonym] == (
         first[pseudonym][0],
         first[pseudonym][0],

@@ -138,3 +138,55 @@ def test_two_measures_as_equations(month: Month, attacked: Attacked) -> None:
     assert told[0] == 40, "energy is told in any case"
     attacked.ends(None if len(told) == 2 else WITHHELD)
     assert smallest_told(month, known_to="") == (1 if attacked.goes_through else None)
+
+
+@attack(
+    "one household by the bills of sixteen and the first bills of fifteen under other names",
+    rule(
+        "Nothing is told of whoever has other days of a month than it was first billed by.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.checker.told_cells:_moved_cells",
+            "in data.upload.moved_slots",
+            "in ()",
+        ),
+    ),
+)
+def test_bills_of_the_same_homes_under_other_names(month: Month, attacked: Attacked) -> None:
+    """No member is in both, so nothing that the ledger compares shows that the homes are."""
+    first = month.arrive(16)
+    month.release_bills([first])
+    again = month.move(first, slots=range(15))
+    tell(month, lambda: month.release_bills([again]), attacked)
+    assert again[0] in month.billed, "issued whatever is told"
+    assert smallest_told(month, known_to="") == (1 if attacked.goes_through else None)
+
+
+@attack(
+    "one household by bills taken back, and others of the same homes issued before",
+    rule(
+        "Nothing is told of the difference of whoever has other days than before.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.checker.told_cells:_moved_corrections",
+            "in corrected & moved",
+            "in ()",
+        ),
+    ),
+)
+def test_bills_taken_back_of_homes_told_under_other_names(month: Month, attacked: Attacked) -> None:
+    """A day of a move was wrong: what sixteen pay less, fifteen of the same homes pay more."""
+    first, others = month.arrive(16), month.arrive(15)
+    month.release_bills([first, others])
+    fewer, more = first[1].roster.pseudonyms, others[1].roster.pseudonyms
+    month.release_correction([others], slots=range(15), moved=range(15))
+    is_told = new_rows(
+        month, lambda: month.release_correction([first], slots=range(16), moved=range(16))
+    )
+    attacked.ends(None if is_told else WITHHELD)
+    # What one home's second name has more is what its first has less.
+    homes = dict(zip(more, fewer, strict=False))
+    for row in month.rows[2:]:
+        for who, version, day in [key for key in row if key[0] in homes]:
+            row[homes[who], version, day] = -row.pop((who, version, day))
+    assert smallest_told(month, known_to="") == (1 if attacked.goes_through else None)

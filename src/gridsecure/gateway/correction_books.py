@@ -69,6 +69,20 @@ def find_differing(before: MonthContracts, after: MonthContracts) -> set[str]:
     return found
 
 
+def find_moved(first: MonthContracts, now: MonthContracts) -> frozenset[str]:
+    """Holders that have other days of a month, or another meter point, than it was first billed by.
+
+    Whoever was not in the first books is among them: its days may have been another's.
+    """
+    was, has = _holdings(first), _holdings(now)
+    return frozenset(name for name in was.keys() | has.keys() if was.get(name) != has.get(name))
+
+
+def _holdings(books: MonthContracts) -> dict[str, object]:
+    whole: dict[str, object] = dict.fromkeys(books.contracts["meter_point_id"], "whole")
+    return whole | _days(books)
+
+
 def _contracts(books: MonthContracts) -> dict[str, object]:
     rows = books.contracts.itertuples(index=False, name=None)
     names = books.contracts["meter_point_id"]

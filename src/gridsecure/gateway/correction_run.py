@@ -35,8 +35,9 @@ from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import recall_members
 from gridsecure.gateway.agents import agents_of
 from gridsecure.gateway.bill_commitments import BillsToCommit, find_earlier
+from gridsecure.gateway.books.months import MonthContracts
 from gridsecure.gateway.collection import MonthFiles
-from gridsecure.gateway.correction_books import correct_books, find_fixed
+from gridsecure.gateway.correction_books import correct_books, find_fixed, find_moved
 from gridsecure.gateway.correction_plan import (
     CorrectionFiles,
     CorrectionPlan,
@@ -183,10 +184,14 @@ class _CorrectionRun:
             unfit=_find_unfit(admitted),
         )
         fix_correction(self.zone, plan, at=self.clock())
-        self.encrypt(changed, admitted=admitted)
+        moved = self.moved(left_out)
+        self.encrypt(
+            [replace(item, month=item.month.name_moved(moved)) for item in changed],
+            admitted=admitted,
+        )
         encrypt_first_bills(
             self.zone,
-            added,
+            [item.name_moved(moved) for item in added],
             admitted=admitted,
             folder=make_correction_folder(self.zone, self.correction),
             peers=self.peers,
@@ -283,9 +288,7 @@ class _CorrectionRun:
         versions = [plan.files for plan in earlier] + [self.correction]
         waiting = find_waiting([*(plan.left_out for plan in earlier), left_out])
         later = (find_readings(zone, version, period=period) for version in versions)
-        books = correct_books(
-            zone, self.files, versions=versions, waiting=waiting, billed=self.seated
-        )
+        books = self.books(left_out)
         files = replace(
             self.files,
             folder=make_correction_folder(zone, self.correction),
@@ -304,6 +307,19 @@ class _CorrectionRun:
             at=at,
             begin=lambda stage: self.progress(stage, 0, 0),
         )
+
+    def books(self, left_out: Mapping[str, str]) -> MonthContracts:
+        """The books that the month counts by with this correction."""
+        earlier = list_earlier_corrections(self.zone, self.correction)
+        versions = [plan.files for plan in earlier] + [self.correction]
+        waiting = find_waiting([*(plan.left_out for plan in earlier), left_out])
+        return correct_books(
+            self.zone, self.files, versions=versions, waiting=waiting, billed=self.seated
+        )
+
+    def moved(self, left_out: Mapping[str, str]) -> frozenset[str]:
+        """Holders that have other days than by the books that the month was first billed by."""
+        return find_moved(self.files.contracts(), self.books(left_out))
 
     def list_exceptions(
         self, admitted: AdmittedMonth, assigned: Assigned | None, found: list[Found]
@@ -394,6 +410,7 @@ class _CorrectionRun:
                 correction=outbox.Corrects(
                     item.planned.corrects, item.planned.revision, item.planned.corrected_slots
                 ),
+                moved_slots=item.month.moved_slots,
                 commit=self.bills_to_commit(item, admitted).write,
             )
             outbox.put(self.zone, packed, key=key, at=self.clock())

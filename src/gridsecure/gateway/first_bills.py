@@ -106,6 +106,7 @@ def encrypt_first_bills(
             end=period.end.isoformat(),
             estimated_readings=item.estimated_readings,
             changed_slots=admitted.changed_slots(item.roster, sealed),
+            moved_slots=item.moved_slots,
             commit=BillsToCommit(admitted, item.roster, period, folder).write,
         )
         outbox.put(zone, packed, key=key, at=at)

@@ -130,6 +130,7 @@ class Packed:
         correction: What it corrects; None for a first upload.
         changed_slots: Slots of a first upload whose readings differ from those sealed by day.
         silent_slots: Slots of a sealed day that have no complete day, and no energy in it.
+        moved_slots: Slots whose holder has other days than when the month was first billed.
         commit: Writes down commitments to its bills; called once, before the manifest is signed.
     """
 
@@ -141,6 +142,7 @@ class Packed:
     correction: Corrects | None = None
     changed_slots: tuple[int, ...] = ()
     silent_slots: tuple[int, ...] = ()
+    moved_slots: tuple[int, ...] = ()
     commit: Callable[[], CommittedTree | None] = lambda: None
 
     @property
@@ -362,6 +364,7 @@ def _sign(
             columns=entries,
             changed_slots=list(packed.changed_slots),
             silent_slots=list(packed.silent_slots),
+            moved_slots=list(packed.moved_slots),
             **_corrects(packed.correction),
         )
         manifest = sign_message(upload, key=key)

@@ -275,11 +275,18 @@ class RosterMonth:
 
     Args:
         estimated_readings: Readings of its meter points that are estimates.
+        moved_slots: As its upload says it of a month whose books were corrected.
     """
 
     roster: Roster
     tariff: Tariff
     estimated_readings: int
+    moved_slots: tuple[int, ...] = ()
+
+    def name_moved(self, moved: Collection[str]) -> RosterMonth:
+        """The same, with the slots of some holders as moved."""
+        names = self.roster.meter_point_ids
+        return replace(self, moved_slots=tuple(n for n, name in enumerate(names) if name in moved))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -82,8 +82,8 @@ def roster_data(roster: RosterManifest, upload: UploadManifest) -> RosterData:
         KeyMismatchError: The upload is for another roster or gateway, or names a slot beyond the
             roster (`upload.roster`).
     """
-    named = [*upload.changed_slots[-1:], *upload.silent_slots[-1:]]
-    is_beyond = any(slot >= roster.slots for slot in named)
+    lists = (upload.changed_slots, upload.silent_slots, upload.moved_slots)
+    is_beyond = any(slot >= roster.slots for slots in lists for slot in slots[-1:])
     if (roster.roster_id, roster.gateway_id) != (upload.roster_id, upload.gateway_id) or is_beyond:
         raise KeyMismatchError("An upload belongs to another roster.", reason="upload.roster")
     return RosterData(roster, upload, {entry.quantity: entry for entry in upload.columns})

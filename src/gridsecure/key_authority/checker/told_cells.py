@@ -256,7 +256,8 @@ def prepare_corrections(
         withheld = find_withheld_cells(
             session, sets, period=_period(proofs), merged=merged, basis=basis
         )
-    withheld |= dict.fromkeys(merged.limits, ALL_MEASURES)
+    moved = _moved_corrections(parts, merged=merged)
+    withheld |= dict.fromkeys((*merged.limits, *moved), ALL_MEASURES)
     with write_session(zone.engine) as session:
         bind(session, proofs, at=at)
     claims = {name: part.digest for part in proofs for name in part.claims}
@@ -296,7 +297,32 @@ def _looked_at(
             )
     with write_session(zone.engine) as session:
         bind(session, parts, at=at)
-    return _Looked(withheld, limited)
+    moved = _moved_cells(_datas(parts).values(), merged=merged)
+    return _Looked(withheld | dict.fromkeys(moved, ALL_MEASURES), limited - moved)
+
+
+def _moved_cells(datas: Iterable[RosterData], *, merged: Merged) -> set[Place]:
+    """Cells with somebody whose days were moved by corrected books: of these nothing is told.
+
+    What it used may have been told of under another name, which nobody here knows. So all that is
+    told of a month is of the names and days of the books that it was first billed by, which give no
+    day to two names.
+    """
+    found = set()
+    for data in datas:
+        places = roster_places(data.roster)
+        found |= {merged.into[places[slot]] for slot in data.upload.moved_slots}
+    return found
+
+
+def _moved_corrections(parts: Iterable[ProvenCorrection], *, merged: Merged) -> set[Place]:
+    """Likewise of differences, to which the bill before and the new one belong."""
+    found = set()
+    for part in parts:
+        places, corrected = roster_places(part.data.roster), set(part.data.upload.corrected_slots)
+        moved = {*part.before.upload.moved_slots, *part.data.upload.moved_slots}
+        found |= {merged.into[places[slot]] for slot in corrected & moved}
+    return found
 
 
 def _told(
