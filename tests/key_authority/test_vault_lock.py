@@ -714,13 +714,6 @@ def test_policies_stay_when_the_key_is_split_anew(room: Room) -> None:
         told = VaultPolicy.parse(room.vault.read_policy().body)
         assert (told.in_force, told.taken_in) == (before.in_force, before.taken_in)
         room.start()
-    path = keys_of(room.folder) / "policies.json"
-    path.write_text("{}")
-    own = {name: own_share(room.folder, name) for name in ("anna", "bert")}
-    everybody = ([custodian(name) for name in NAMES], 2)
-    room.give("anna", split=everybody)
-    assert room.reason(lambda: room.give("bert", split=everybody)) == "policy.kept"
-    assert read_splitting(room.folder).splitting == own["anna"].splitting
 
 
 def test_two_who_want_different_custodians_split_nothing(room: Room) -> None:

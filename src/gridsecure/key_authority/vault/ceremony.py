@@ -2,7 +2,8 @@
 
 1. a new key is drawn and split; every key set is sealed anew under it, in a folder of its own,
    where a new signing key of the vault lies as well, and what that one signs anew: the list of
-   their states, which is also sealed under the new key, and the policies that were taken in;
+   their states, which is also sealed under the new key, and the policies that were taken in; both
+   as the process has them in memory, so that nothing is signed anew that somebody put in a file;
 2. the file that names the splitting is replaced: from then on the new one is in force;
 3. what was sealed under the old key is overwritten and removed, with the old signing key, and so is
    a key file of releases before there were custodians.
@@ -28,7 +29,7 @@ from typing import Final
 from gridsecure.crypto.envelope import Kek, kek_id
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import ConflictError, GridSecureError, StorageError
-from gridsecure.key_authority.vault.held_policies import carry_policies
+from gridsecure.key_authority.vault.held_policies import KeptPolicy, keep_policies
 from gridsecure.key_authority.vault.key_files import (
     REVOKED,
     destroy_file,
@@ -74,6 +75,19 @@ class Initialised:
     key_sets: int
 
 
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What a vault signs anew when its key is split, as its process knows it.
+
+    Args:
+        lives: How its key sets stand.
+        policies: Those that it took in.
+    """
+
+    lives: Sequence[KeyLife]
+    policies: Sequence[KeptPolicy] = ()
+
+
 def init_vault(
     folder: Path,
     custodians: Sequence[Custodian],
@@ -108,7 +122,8 @@ def init_vault(
         named = new.splitting.model_copy(update={"replaced": kek_id(old).hex()})
         new = replace(new, splitting=named)
     try:
-        count = _put_in_force(folder, new, source=folder, old=old, lives=_revoked_in(folder))
+        carried = Carried(_revoked_in(folder))
+        count = _put_in_force(folder, new, source=folder, old=old, carried=carried)
     finally:
         wipe(new.kek)
     finish(folder, old_kek=old_kek)
@@ -121,7 +136,7 @@ def split_anew(
     *,
     folder: Path,
     created_at: datetime,
-    lives: Sequence[KeyLife],
+    carried: Carried,
 ) -> None:
     """Split a new key among custodians that those of the old one agreed to.
 
@@ -131,7 +146,7 @@ def split_anew(
 
     Args:
         folder: The vault's own.
-        lives: How its key sets stand.
+        carried: What goes from the old splitting into the new one.
 
     Raises:
         InputError, InvalidMessageError: As `check_custodians`. The vault is locked.
@@ -140,7 +155,7 @@ def split_anew(
     try:
         new = split_key(order, created_at=created_at)
         with lock.use() as old:
-            _put_in_force(folder, new, source=lock.keys_folder, old=old, lives=lives)
+            _put_in_force(folder, new, source=lock.keys_folder, old=old, carried=carried)
             lock.replace(new)
     except BaseException:  # whatever ends it: custodians agreed to split, and not to unlock
         lock.lock()
@@ -210,7 +225,7 @@ def _revoked_in(folder: Path) -> list[KeyLife]:
 
 
 def _put_in_force(
-    folder: Path, new: NewSplitting, *, source: Path, old: Kek | None, lives: Sequence[KeyLife]
+    folder: Path, new: NewSplitting, *, source: Path, old: Kek | None, carried: Carried
 ) -> int:
     target = keys_folder(make_zone_folder(folder), new.splitting)
     try:
@@ -225,8 +240,8 @@ def _put_in_force(
         keep_vault_key(target, new.key)
         if old is not None:
             count = reseal_key_files(source, target, kek=old, new_kek=new.kek)
-        keep_states(target, lives, new=new)
-        carry_policies(source, target, key=new.key)
+        keep_states(target, carried.lives, new=new)
+        keep_policies(target, carried.policies, key=new.key)
         sync_folder(target)
         sync_folder(folder)
         keep_splitting(folder, new.splitting, key=new.key)

@@ -79,7 +79,7 @@ from gridsecure.key_authority.packages import (
     withheld_measures,
 )
 from gridsecure.key_authority.previewed_bills import preview_cells
-from gridsecure.key_authority.vault.ceremony import split_anew
+from gridsecure.key_authority.vault.ceremony import Carried, split_anew
 from gridsecure.key_authority.vault.custody import create_key_set, open_key_set
 from gridsecure.key_authority.vault.gate import Passage, ReleaseGate
 from gridsecure.key_authority.vault.key_files import KeyPlace, find_place
@@ -287,7 +287,7 @@ class Vault:
                     order,
                     folder=self.folder,
                     created_at=self.gate.now(),
-                    lives=self.states.lives,
+                    carried=Carried(self.states.lives, self.gate.policies.kept),
                 )
             return self.key_lock.status(GivenShare.parse(envelope.body).challenge)
 

@@ -1,7 +1,7 @@
 """The release policies that the vault took in: one file, signed by the vault, beside its keys.
 
-It lies in the folder of key sets, and goes with them into the next one when the key is split anew
-and the vault signs by another key.
+It lies in the folder of key sets. When the key is split anew and the vault signs by another key, it
+is written from memory into the next one, whatever somebody made of the file (`keep_policies`).
 
 The vault takes a policy in by the officers' signatures under keys of its own settings, whoever
 carries it, and compares it with what it took in before (`policy.succession`). Its settings name a
@@ -20,7 +20,7 @@ Not handled: an older copy of the whole folder (docs/threat-model.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
@@ -87,6 +87,12 @@ class VaultPolicies:
         self._lock = Lock()
         self._kept = self._read()
         self._policies = [parse_policy(one.document.text) for one in self._kept]
+
+    @property
+    def kept(self) -> list[KeptPolicy]:
+        """All that were taken in, in their order, as this process knows them."""
+        with self._lock:
+            return self._kept
 
     def open(self, named: str, *, approvers: Approvers) -> Policy:
         """What the vault starts with.
@@ -209,20 +215,14 @@ class VaultPolicies:
         self._kept = kept
 
 
-def carry_policies(source: Path, target: Path, *, key: Sm2PrivateKey) -> None:
-    """Keep what lies in one folder of key sets in another one, signed by another key.
+def keep_policies(keys: Path, kept: Sequence[KeptPolicy], *, key: Sm2PrivateKey) -> None:
+    """Keep policies beside the key sets of a splitting that is not in force yet.
 
     Raises:
-        StorageError: It cannot be read, or the disk refuses.
+        StorageError: The disk refuses.
     """
-    path = source / FILE
-    if not path.exists():
-        return
-    try:
-        kept = KeptPolicies.parse(Signed.parse(path.read_bytes()).body)
-    except (OSError, GridSecureError) as error:
-        raise _unreadable() from error
-    _write(target, kept, key=key)
+    if kept:
+        _write(keys, KeptPolicies(policies=list(kept)), key=key)
 
 
 def _write(folder: Path, kept: KeptPolicies, *, key: Sm2PrivateKey) -> None:

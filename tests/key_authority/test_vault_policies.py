@@ -1,0 +1,62 @@
+"""The policies of a running vault: a splitting, an upgrade, and a clock that is set back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.key_authority.vault.ceremony import init_vault
+from gridsecure.key_authority.vault.held_policies import FILE, KeptPolicies, KeptPolicy
+from gridsecure.messages import sign_message
+from gridsecure.policy.packs import load_pack
+from gridsecure.policy.signed_policies import SignedPolicy, VaultPolicy
+from tests.custodians import NAMES, custodian, keys_of
+from tests.grid_simulator import NOW
+from tests.key_authority.test_vault_lock import Room, split_anew
+from tests.store.test_held_policies import own
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    """A vault that holds to a policy of the utility's own, which is stricter than the pack's."""
+    made = Room(tmp_path)
+    made.vault.hold_policy(own(3, minimum=20))
+    return made
+
+
+def holds(room: Room) -> VaultPolicy:
+    told = VaultPolicy.parse(room.vault.read_policy().body)
+    return told.model_copy(update={"at": "", "nonce": ""})
+
+
+def written_by(key: Sm2PrivateKey) -> str:
+    """What somebody writes as the vault's file, under a signature that does not hold."""
+    small = SignedPolicy(text=load_pack("small-demonstration").text)
+    kept = KeptPolicy(document=small, taken_in_at=NOW.isoformat(), begun=True)
+    signed = sign_message(KeptPolicies(policies=[kept]), key=key)
+    return signed.model_copy(update={"signature": "00"}).model_dump_json()
+
+
+@pytest.mark.parametrize("how", ["written anew", "deleted"])
+def test_a_splitting_carries_the_policies_that_the_vault_knows(room: Room, how: str) -> None:
+    """Whoever writes in its folder has nothing signed anew by the vault's next key."""
+    before, path = holds(room), keys_of(room.folder) / FILE
+    path.unlink()
+    if how == "written anew":
+        path.write_text(written_by(room.vault.key_lock.key))
+    split_anew(room, *NAMES)
+    assert holds(room) == before
+    room.start()
+    assert holds(room) == before
+    assert before.in_force is not None
+    assert before.in_force.name == "own"
+
+
+def test_a_vault_that_is_initialised_takes_no_policy_from_its_folder(tmp_path: Path) -> None:
+    """Somebody who wrote there before it had a key has none signed by that key."""
+    (tmp_path / FILE).write_text(written_by(generate_private_key()))
+    everybody = [custodian(name) for name in NAMES]
+    init_vault(tmp_path, everybody, needed=2, created_at=NOW)
+    assert not (keys_of(tmp_path) / FILE).exists()
