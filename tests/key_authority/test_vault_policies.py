@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,13 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.key_authority.vault.ceremony import init_vault
 from gridsecure.key_authority.vault.held_policies import FILE, KeptPolicies, KeptPolicy
 from gridsecure.messages import sign_message
+from gridsecure.policy import signed_policies
+from gridsecure.policy.language import parse_policy
 from gridsecure.policy.packs import load_pack
 from gridsecure.policy.signed_policies import SignedPolicy, VaultPolicy
 from tests.custodians import NAMES, custodian, keys_of
 from tests.grid_simulator import NOW
+from tests.held_policy import POLICY
 from tests.key_authority.test_vault_lock import Room, split_anew
 from tests.store.test_held_policies import own
 
@@ -60,3 +64,17 @@ def test_a_vault_that_is_initialised_takes_no_policy_from_its_folder(tmp_path: P
     everybody = [custodian(name) for name in NAMES]
     init_vault(tmp_path, everybody, needed=2, created_at=NOW)
     assert not (keys_of(tmp_path) / FILE).exists()
+
+
+@pytest.mark.parametrize("wording", ["the same version", "a new version"])
+def test_a_release_that_words_what_ships_anew_stops_no_vault(
+    room: Room, wording: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settings still name the pack of the first start, and officers were stricter since."""
+    before = holds(room)
+    text = f"# worded anew\n{POLICY.text}"
+    if wording == "a new version":
+        text = re.sub(r"version = \d+", f"version = {POLICY.version + 1}", text, count=1)
+    monkeypatch.setattr(signed_policies, "load_pack", lambda _name: parse_policy(text))
+    room.start()
+    assert holds(room) == before

@@ -6,7 +6,8 @@ is written from memory into the next one, whatever somebody made of the file (`k
 The vault takes a policy in by the officers' signatures under keys of its own settings, whoever
 carries it, and compares it with what it took in before (`policy.succession`). Its settings name a
 policy for the first start alone. Started with another one later, it takes that in like one that is
-carried to it, or does not start.
+carried to it, or does not start. What ships is the same by its name: a release that words it anew
+stops no vault that holds to something stricter by now.
 
     taken in ──► waiting ──► begun        on its day; from then on for good
 
@@ -99,8 +100,8 @@ class VaultPolicies:
 
         Args:
             named: The setting: a policy that ships, or a file. One that was taken in before
-                changes nothing, and so does an empty one, but at the first start: then the strict
-                policy is taken in.
+                changes nothing, in whatever words an earlier release had what ships; and so does
+                an empty one, but at the first start: then the strict policy is taken in.
 
         Raises:
             GridSecureError: As `hold`, or as `read_document`.
