@@ -118,9 +118,9 @@ class Room:
     def start(self) -> None:
         """As after a new start of the process: locked."""
         lock = KeyLock(self.folder, hours=HOURS, clock=self.clock, uptime=lambda: self.uptime)
-        policies = VaultPolicies(lock, clock=self.clock)
+        policies = VaultPolicies(lock, clock=lock.now)
         policies.open(POLICY.name, approvers=APPROVERS)
-        gate = ReleaseGate(self.folder, policies=policies, approvers=APPROVERS, clock=self.clock)
+        gate = ReleaseGate(self.folder, policies=policies, approvers=APPROVERS, clock=lock.now)
         checker = grid_keys().authority.public_key
         self.vault = Vault(self.folder, lock, checker, OFFICE.public_key, gate)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,13 @@ def test_a_release_that_words_what_ships_anew_stops_no_vault(
     monkeypatch.setattr(signed_policies, "load_pack", lambda _name: parse_policy(text))
     room.start()
     assert holds(room) == before
+
+
+def test_a_clock_that_is_set_back_brings_no_signature_back(room: Room) -> None:
+    """While the vault runs: a policy that officers signed and did not put in force stays over."""
+    stale = own(4, minimum=16)
+    room.uptime = timedelta(days=32).total_seconds()
+    for now in (NOW + timedelta(days=32), NOW, NOW - timedelta(days=400)):
+        room.now = now
+        assert room.reason(lambda: room.vault.hold_policy(stale)) == "policy.stale"
+        assert room.vault.gate.now() == NOW + timedelta(days=32)

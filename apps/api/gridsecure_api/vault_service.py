@@ -40,8 +40,10 @@ def serve_vault(settings: VaultSettings, *, clock: Callable[[], datetime]) -> No
             settings.folder, hours=settings.unlocked_hours, clock=clock, uptime=time.monotonic
         )
         approvers = read_approvers(settings.approvers)
-        policies = VaultPolicies(key_lock, clock=clock)
-        gate = ReleaseGate(settings.folder, policies=policies, approvers=approvers, clock=clock)
+        policies = VaultPolicies(key_lock, clock=key_lock.now)
+        gate = ReleaseGate(
+            settings.folder, policies=policies, approvers=approvers, clock=key_lock.now
+        )
         check_approvers(approvers, gate.open_policies(settings.policy))
         vault = Vault(
             settings.folder,

@@ -361,9 +361,9 @@ class _Setup:
         approvers = pin_approvers(
             Approver(role, role, key.public_key) for role, key in self.officers.items()
         )
-        policies = VaultPolicies(key_lock, clock=utc_now)
+        policies = VaultPolicies(key_lock, clock=key_lock.now)
         policy = policies.open(UNIFORM, approvers=approvers)
-        gate = ReleaseGate(folder, policies=policies, approvers=approvers, clock=utc_now)
+        gate = ReleaseGate(folder, policies=policies, approvers=approvers, clock=key_lock.now)
         objects = open_objects(folder_url(self.folder / "authority-objects"))
         return AuthorityZone(
             engine=self._database("authority", AUTHORITY),

@@ -129,6 +129,14 @@ class KeyLock:
         self._forget: Callable[[], None] = lambda: None
         self._lock = RLock()
 
+    def now(self) -> datetime:
+        """The time, and no earlier than what has passed since the vault's start.
+
+        The gate for approvals and the policies go by it too: officers' signatures that are over do
+        not count again where somebody sets the clock back.
+        """
+        return max(self._clock(), self._began + timedelta(seconds=self._uptime()))
+
     @property
     def keys_folder(self) -> Path:
         """Where the key sets are that its key opens."""
@@ -182,7 +190,7 @@ class KeyLock:
                 until="" if self._until is None else self._until.isoformat(),
                 uncollected=list(sealed_shares(own)),
                 vault_key=own.vault_key,
-                at=self._now().isoformat(),
+                at=self.now().isoformat(),
                 nonce=nonce,
             )
             return sign_message(said, key=self._key)
@@ -194,7 +202,7 @@ class KeyLock:
             asker: Whose it is, as the checker says: who asks for many loses only own ones.
         """
         with self._lock:
-            now, ephemeral = self._now(), generate_private_key()
+            now, ephemeral = self.now(), generate_private_key()
             challenge = Challenge(
                 challenge=secrets.token_hex(16),
                 purpose=purpose,
@@ -237,7 +245,7 @@ class KeyLock:
             ) + 1
             share = self._open(given, challenge, ephemeral, number=number)
             terms = "" if agreement is None else agreement.model_dump_json()
-            self._let_wait(number, _Waiting(terms, self._now() + GATHER, share, given.agreement))
+            self._let_wait(number, _Waiting(terms, self.now() + GATHER, share, given.agreement))
             agreed = self._agreed()
             return None if len(agreed) < self.splitting.needed else self._unlock(agreement, agreed)
 
@@ -253,7 +261,7 @@ class KeyLock:
     def lock_in_time(self) -> None:
         """Lock if the time is over, and forget shares that waited too long."""
         with self._lock:
-            now = self._now()
+            now = self.now()
             for number in [one for one, own in self._waiting.items() if now >= own.until]:
                 wipe(self._waiting.pop(number).share)
             if self._until is not None and now >= self._until:
@@ -310,7 +318,7 @@ class KeyLock:
             )
         stated = self._stated.pop(given.challenge)
         self._answered.append(given.challenge)
-        if self._now() >= datetime.fromisoformat(stated.challenge.expires_at):
+        if self.now() >= datetime.fromisoformat(stated.challenge.expires_at):
             raise ConflictError(
                 "The challenge is over.",
                 reason="vault.expired",
@@ -349,10 +357,6 @@ class KeyLock:
         terms = next((own.terms for own in reversed(self._waiting.values())), None)
         return {number: own for number, own in self._waiting.items() if own.terms == terms}
 
-    def _now(self) -> datetime:
-        """The time, and no earlier than what has passed since the vault's start."""
-        return max(self._clock(), self._began + timedelta(seconds=self._uptime()))
-
     def _unlock(
         self, agreement: SplitAgreement | None, agreed: Mapping[int, _Waiting]
     ) -> SplitOrder | None:
@@ -365,7 +369,7 @@ class KeyLock:
             self._forget_shares()
         if self._kek is not None:
             wipe(self._kek)
-        self._kek, self._until = kek, self._now() + self._window
+        self._kek, self._until = kek, self.now() + self._window
         if agreement is not None:
             told = (*self.splitting.successions, said)
             return SplitOrder(agreement.custodians, agreement.needed, self._next, told)
