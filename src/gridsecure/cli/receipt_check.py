@@ -218,7 +218,7 @@ def _check_opening(opening: ReadingsOpening, commitment: BillCommitment, *, salt
 def _read(
     own: CustomersFile, opening: ReadingsOpening, *, tariff: Tariff, period: BillingPeriod
 ) -> tuple[pd.DataFrame, pd.Timedelta, int]:
-    """The file's readings of the period with the estimates for those that it lacks.
+    """The file's readings of the holder's days with the estimates for those that it lacks.
 
     Returns:
         The readings, the interval of those that do not state it, and how many readings of the file
@@ -227,11 +227,13 @@ def _read(
     file = read_readings(own.readings, timezone=tariff.timezone, meaning=own.meaning)
     chosen = choose_meters(file.readings, (opening.meter_point_id,))
     taken = select_billable(file, chosen=chosen, report=lambda _text: None).readings
-    inside = taken[(taken["start"] >= period.start) & (taken["start"] < period.end)]
+    first, end = _window(opening.facts) or (period.start, period.end)
+    inside = taken[(taken["start"] >= first) & (taken["start"] < end)]
     starts = [datetime.fromisoformat(one.start) for one in opening.estimates]
     estimated = {
         pd.Timestamp(start): one.energy_wh
         for start, one in zip(starts, opening.estimates, strict=True)
+        if first <= start < end
     }
     known = dict(zip(inside["start"], inside["energy_wh"], strict=True))
     differing = sum(known.get(start, wh) != wh for start, wh in estimated.items())
@@ -259,15 +261,15 @@ def _window(facts: BillFacts) -> tuple[datetime, datetime] | None:
 
 def _counted(readings: pd.DataFrame, facts: BillFacts, *, period: BillingPeriod) -> bytes:
     window = _window(facts)
-    parts = {} if window is None else {str(readings["meter_point_id"].iloc[0]): window}
     try:
+        parts = {} if window is None else {str(readings["meter_point_id"].iloc[0]): window}
         energies = lay_out_energies(readings, period=period, parts=parts)
     except (InvalidReadingsError, IndexError) as error:
         raise InvalidReadingsError(
-            "The file does not have every reading of the billing period once.",
+            "The file does not have every reading of the days that were billed once.",
             reason="receipt.incomplete",
-            remedy="Export the whole period from the meter or the portal, and check the file's "
-            "time zone.",
+            remedy="Export the whole month from the meter or the portal, and check the file's "
+            "time zone. Days of the month that somebody else held are left out.",
         ) from error
     (counted,) = count_readings(energies, [0], windows=[window])
     return counted
