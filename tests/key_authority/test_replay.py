@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gridsecure import frames
+from gridsecure.analyst import replays
 from gridsecure.analyst.releases import PinnedAuthority
 from gridsecure.analyst.replay_material import (
     ReplayMaterial,
@@ -22,8 +24,9 @@ from gridsecure.analyst.replay_material import (
     write_messages,
 )
 from gridsecure.analyst.replays import Replay, replay_certificate
-from gridsecure.cli import online
+from gridsecure.cli import online, replay
 from gridsecure.cli.main import app as command
+from gridsecure.cli.output import OutputFormat
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import EnvelopeError, GridSecureError
 from gridsecure.key_authority.checker.answering import find_certificate
@@ -42,6 +45,7 @@ from gridsecure.store.database import read_session, write_session
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.pages import PageAsked
 from gridsecure.version import VERSION
+from gridsecure.worker_processes import WorkerProcesses
 from tests.authority_simulator import SEED, Authority
 from tests.grid_simulator import NOW, GridSimulator
 
@@ -243,7 +247,8 @@ def certified(world: World, **change: object) -> World:
     zone = world.authority.zone
     unlogged = certificate.model_copy(update={"evidence_head": NOT_ENTERED, "log_proof": ""})
     with write_session(zone.engine) as session:
-        logged = enter_message(session, zone, unlogged, about=("release.granted", {}), at=NOW)
+        about = ("release.granted", {"request": lie.digest})
+        logged = enter_message(session, zone, unlogged, about=about, at=NOW)
     content = sign_message(logged, key=zone.signing_key).model_dump_json().encode()
     return World(
         world.authority, world.request, content, ReplayMaterial(kept, world.material.store)
@@ -293,8 +298,61 @@ def test_a_load_curve_is_followed_to_its_inputs_and_not_executed(
     (transcript,) = world.of(Transcript)
     digest = next(iter(transcript.inputs.values()))
     path = tmp_path / "objects" / digest[:2] / digest[2:]
-    path.write_bytes(b"other")
+    path.write_bytes(bytes(path.stat().st_size))
     assert reasons(world.replay()) == ["audit.object"]
+
+
+def test_what_is_no_file_of_the_right_size_is_not_read(world: World, tmp_path: Path) -> None:
+    transcript, *_ = world.of(Transcript)
+    digest = transcript.inputs["total"]
+
+    def replaced(name: str, put: Callable[[Path], object]) -> set[str | None]:
+        material = world.with_objects(tmp_path / name)
+        path = tmp_path / name / digest[:2] / digest[2:]
+        path.rename(tmp_path / f"{name}-before")
+        put(path)
+        return {*reasons(world.replay(material))} - {None}
+
+    def grow(path: Path) -> None:
+        with path.open("wb") as file:
+            file.truncate(1 << 40)  # a hole: nothing would hold its bytes
+
+    assert replaced("pipe", os.mkfifo) == {"replay.missing"}
+    link = replaced("link", lambda path: path.symlink_to(tmp_path / "link-before"))
+    assert link == {"replay.missing"}
+    assert replaced("folder", Path.mkdir) == {"replay.missing"}
+    assert replaced("large", grow) == {"replay.size"}
+    assert replaced("short", lambda path: path.write_bytes(b"x")) == {"replay.size"}
+
+
+def test_the_plans_are_executed_in_a_process_that_is_confined(
+    world: World, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def start(run: Callable[..., Any], **said: Any) -> WorkerProcesses[Any, Any]:
+        given.append(said["confinement"])
+        return WorkerProcesses(run, **said)
+
+    def executed(*_: object, **__: object) -> None:
+        pytest.fail("the command's own process executed a plan")
+
+    monkeypatch.setattr(replay, "WorkerProcesses", start)
+    monkeypatch.setattr(replays, "execute_bill", executed)
+    grid = world.authority.grid
+    points = [key.public_key.point.hex() for key in (grid.authority_key, grid.identity_key)]
+    is_same = replay.replay_file(
+        folder / "certificate.json",
+        messages=None,
+        objects=str(folder / "objects"),
+        keys=(points[0], points[1]),
+        output=OutputFormat.JSON,
+    )
+    assert is_same
+    (confinement,) = given
+    named = {str(folder / "messages.json"), str(folder / "objects")}
+    assert set(confinement.reads) == named
+    assert (confinement.wish, confinement.writes, confinement.network) == ("available", (), False)
 
 
 def test_the_command_says_what_is_the_same(world: World, folder: Path) -> None:

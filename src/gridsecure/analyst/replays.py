@@ -54,6 +54,8 @@ from gridsecure.version import VERSION
 
 BLINDED: Final = "replay.blinded"
 """Why a load curve is not executed again."""
+LARGEST_OBJECT: Final = 1 << 28
+"""Bytes of a key, tariff or seats, above which nothing of it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,7 @@ class _Replayer:
     def _find_missing(self, transcript: Transcript) -> dict[str, str]:
         """Objects that are not there, before anything is computed."""
         wanted: dict[str, str] = {}
+        sizes: dict[str, int] = {}
         for roster_digest, upload_digest in pair_inputs(transcript):
             roster = self._roster(roster_digest)
             upload = UploadManifest.parse(self.material.message("upload", upload_digest).body)
@@ -215,8 +218,27 @@ class _Replayer:
             read = set(transcript.inputs.values())
             columns = [entry for entry in upload.columns if entry.digest in read]
             wanted |= {entry.digest: f"column {entry.quantity} {of}" for entry in columns}
+            sizes |= {entry.digest: entry.size for entry in columns}
             wanted |= self._key_objects(columns)
-        return {one: what for one, what in wanted.items() if not self.material.store.has(one)}
+        return {
+            one: what
+            for one, what in wanted.items()
+            if not self._is_there(one, what, size=sizes.get(one))
+        }
+
+    def _is_there(self, digest: str, what: str, *, size: int | None) -> bool:
+        """Whether an object is there, and not so large that hashing it alone would do harm."""
+        try:
+            found = self.material.store.size(digest)
+        except NotFoundError:
+            return False
+        if found > LARGEST_OBJECT or size not in (None, found):
+            raise AuditBrokenError(
+                f"The {what} has another size than it should: object {digest}.",
+                reason="replay.size",
+                remedy="Remove the file, and fetch this digest again.",
+            )
+        return True
 
     def _roster(self, digest: str) -> RosterManifest:
         """A roster as it says, before its signature is verified."""

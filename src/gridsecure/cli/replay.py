@@ -1,21 +1,48 @@
-"""`gridsecure replay`: a certificate's plans executed again from the ciphertexts, by anybody."""
+"""`gridsecure replay`: a certificate's plans executed again from the ciphertexts, by anybody.
+
+Ciphertexts and keys are others' bytes, which the homomorphic library decodes. So all of it is read
+and executed in a worker process that keeps the folder of the objects, or the network of a bucket,
+and neither other files nor programs (`sandbox`).
+"""
 
 from __future__ import annotations
 
+import json
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from rich.console import Console
 
 from gridsecure.analyst import releases, replay_material, replays
 from gridsecure.cli.analyst import parse_point
 from gridsecure.cli.output import OutputFormat, print_result
-from gridsecure.errors import NotFoundError
+from gridsecure.errors import GridSecureError, NotFoundError
+from gridsecure.sandbox import Confinement
 from gridsecure.store.objects import ObjectStore, folder_url, open_objects
+from gridsecure.worker_environment import credential_folders, store_environment
+from gridsecure.worker_processes import WorkerProcesses
 
 CERTIFICATE: Final = "certificate.json"
 MESSAGES: Final = "messages.json"
 _SHOWN: Final = 20
+_FILE: Final = "file://"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the worker is to replay.
+
+    Args:
+        keys: Public keys of the key authority and of the identity authority.
+    """
+
+    certificate: bytes
+    messages: Path
+    objects: str
+    keys: tuple[str, str]
 
 
 def open_store(place: str) -> ObjectStore:
@@ -43,21 +70,61 @@ def replay_file(
 
     Raises:
         NotFoundError: There is no such file (`certificate.file`).
-        GridSecureError: As `replays.replay_certificate`.
+        GridSecureError: As `replays.replay_certificate`, or the worker ended (`replay.worker`).
     """
-    authority, identity = keys
-    material = replay_material.read_messages(
-        messages or path.parent / MESSAGES, store=open_store(objects)
+    place = (messages or path.parent / MESSAGES).resolve()
+    document = _confined(_Asked(_read(path), place, open_store(objects).url, keys))
+    print_result(document, output, show=lambda console: _show(document, console))
+    is_same: bool = document["is_same"]
+    return is_same
+
+
+def _confined(asked: _Asked) -> dict[str, Any]:
+    """Replay in a process that keeps little besides what is replayed."""
+    reads = [str(asked.messages)]
+    if asked.objects.startswith(_FILE):
+        confinement = Confinement(reads=[*reads, unquote(urlsplit(asked.objects).path)])
+    else:
+        variables = store_environment()
+        reads += credential_folders(variables)
+        confinement = Confinement(reads=reads, network=True, variables=variables)
+    workers = WorkerProcesses(
+        _replay, start=_start, workers=1, confinement=confinement, read=_read_document
     )
+    try:
+        (answer,) = workers.submit([asked])
+        return answer.result()
+    except BrokenProcessPool as error:
+        raise GridSecureError(
+            "The process that executed the plans ended without an answer.",
+            reason="replay.worker",
+            remedy="Look whether memory ran out. If it did not, one of the ciphertexts or keys "
+            "does what it should not: keep the folder, and tell whoever exported it.",
+        ) from error
+    finally:
+        workers.close()
+
+
+def _start() -> None:
+    """What a worker does before: nothing."""
+
+
+def _replay(asked: _Asked) -> str:
+    """Replay, in the worker."""
+    authority, identity = asked.keys
+    material = replay_material.read_messages(asked.messages, store=open_store(asked.objects))
     found = replays.replay_certificate(
-        _read(path),
+        asked.certificate,
         material,
         authority=releases.pin_authority(authority),
         identity=[parse_point(identity, option="--identity-key")],
     )
-    document = _document(found)
-    print_result(document, output, show=lambda console: _show(document, console))
-    return found.is_same
+    return json.dumps(_document(found))
+
+
+def _read_document(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def _read(path: Path) -> bytes:
