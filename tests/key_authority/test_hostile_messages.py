@@ -61,6 +61,7 @@ ABSURD: dict[str, tuple[Changes, Changes, str]] = {
     "a period that is no time": ({}, span("x", "y"), "release.period"),
     "a tariff that is no digest": ({"tariff": "../../x"}, {}, "not-found.object"),
     "an upload of another roster": ({}, {"roster_id": "f" * 32}, "upload.roster"),
+    "a moved slot beyond the roster": ({}, {"moved_slots": [SLOTS]}, "upload.roster"),
     "a roster of another gateway": ({"gateway_id": "f" * 64}, {}, "authenticity.seats"),
     "another domain": ({"domain": "platform/other/2026"}, {}, "release.domain"),
     "another year": ({"domain": "platform/billing/2025"}, {}, "release.domain"),
