@@ -70,8 +70,9 @@ def test_a_month_is_processed_and_says_why_it_is_not(desk):
     refused = invoke("process", MONTH, *operator)
     assert refused.exit_code == 1
     assert "month.unknown" in refused.output
-    assert invoke("months", *operator).exit_code == 0
-    assert json.loads(invoke("months", *operator, "--format", "json").stdout) == {"months": []}
+    assert "waiting: month.no-contracts" in invoke("months", *operator).output
+    (listed,) = json.loads(invoke("months", *operator, "--format", "json").stdout)["months"]
+    assert (listed["month"], listed["state"]) == (MONTH, "waiting")
 
 
 def test_files_of_a_month_are_handed_in_and_a_wrong_one_changes_nothing(desk, tmp_path):
