@@ -205,10 +205,17 @@ class Faults(Reconciled):
         self.take(part, named)
 
     def send_an_hour_wrong(self) -> None:
-        """The clock of a source is an hour wrong; what leaves the month is not of it."""
-        part = self.some()
+        """The clock of a source is an hour wrong; what leaves the month is not of it.
+
+        Whole days of hours that begin an hour late look like ends, and are refused.
+        """
+        part, named = self.some(), self.name()
         hours = int(self.random.choice([-1, 1]))
-        self.take(part.assign(start=part["start"] + pd.Timedelta(hours=hours)))
+        moved = part.assign(start=part["start"] + pd.Timedelta(hours=hours))
+        answer = self.send(self.text(moved).encode(), **named)
+        if hours > 0:
+            assert answer.json()["reason"] == "readings.stamps", (answer.text, self.log)
+        self.take(part if hours > 0 else moved, named)
 
     def fill_disk(self) -> None:
         self._break(OSError(errno.ENOSPC, "No space left on device"), _WRITES)

@@ -97,7 +97,7 @@ def two_officers_look_at_a_release_and_sign_it(desk: SimpleNamespace) -> None:
     listed = run(desk, "list").stdout
     assert asked["subject"][:12] in listed
     shown = run(desk, "show", asked["subject"][:12], who=PRIVACY).stdout
-    for said in ("billing, asked by clerk", "uniform-15, version 2", "futian", "household"):
+    for said in ("billing, asked by clerk", "uniform-15, version 3", "futian", "household"):
         assert said in shown
 
     refused = run(desk, "sign", asked["subject"], who="clerk")
