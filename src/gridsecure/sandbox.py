@@ -4,8 +4,9 @@ A process that confines itself keeps the files that it has open and the folders 
 loses the rest for good, with every thread and file that it opens later. Two means of Linux do it,
 each where the kernel has it: *Landlock* closes the file system, TCP, signals to and memory of other
 processes; a *seccomp* filter refuses the calls that make sockets, start programs or processes, look
-into others or change names and owners of files. The filter is compiled by the host's libseccomp,
-which knows the numbers of calls of each machine; Landlock has a few calls and no library is needed.
+into others or slow them down, change owners of files, or empty files past an old Landlock. The
+filter is compiled by the host's libseccomp, which knows the numbers of calls of each machine;
+Landlock has a few calls and no library is needed.
 
 Invariants:
 - Nobody can widen a confinement again, neither here nor in a program that it starts.
@@ -68,7 +69,7 @@ _MAY_WRITE: Final = (  # nothing but files and folders: no devices, pipes, socke
     _MAY_READ | _WRITE | _TRUNCATE | _MAKE_FILE | _MAKE_FOLDER | _REMOVE_FILE | _REMOVE_FOLDER
 )
 _TCP: Final = 0b11
-_TCP_SINCE, _SCOPES_SINCE = 4, 6
+_TRUNCATE_SINCE, _TCP_SINCE, _SCOPES_SINCE = 3, 4, 6
 _BIND_TCP: Final = 0b01
 _SCOPES: Final = 0b11  # abstract sockets and signals of processes outside
 _NO_NEW_PRIVILEGES: Final = 38
@@ -77,13 +78,15 @@ _NO_NEW_PRIVILEGES: Final = 38
 _LIBRARY: Final = "libseccomp.so.2"
 _ALLOW: Final = 0x7FFF0000
 _ERRNO: Final = 0x00050000
-_NOT_EQUAL, _MASKED_EQUAL = 1, 7
+_NOT_EQUAL, _EQUAL, _MASKED_EQUAL = 1, 4, 7
+_GREATER: Final = 6
 _THREAD: Final = 0x00010000  # CLONE_THREAD
-_AF_UNIX: Final = 1
+_AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_STREAM, _DATAGRAM = 1, 2
+_TYPE_OF_SOCKET: Final = 0xF
+_INT: Final = 0xFFFFFFFF
+"""What the kernel looks at of a number of 64 bits that stands for one of 32."""
 
-_NO_CONNECTIONS: Final = (
-    "connect", "io_uring_setup", "io_uring_enter", "io_uring_register",
-)  # fmt: skip
 _NO_SOCKETS: Final = ("socket", "bind", "listen", "accept", "accept4")
 _NO_PROGRAMS: Final = ("execve", "execveat", "fork", "vfork")
 _NOT_OTHERS: Final = (
@@ -98,12 +101,30 @@ _NOT_THE_KERNEL: Final = (
     "unshare", "setns", "open_by_handle_at", "name_to_handle_at", "reboot", "swapon", "swapoff",
     "sethostname", "setdomainname", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex",
     "iopl", "ioperm", "quotactl", "quotactl_fd", "acct", "syslog", "modify_ldt", "lookup_dcookie",
-    "nfsservctl", "personality", "uselib", "vhangup", "fanotify_init",
+    "nfsservctl", "personality", "uselib", "vhangup", "fanotify_init", "open_tree_attr",
+    # A ring makes sockets and opens files by orders in memory, which no filter sees.
+    "io_uring_setup", "io_uring_enter", "io_uring_register",
 )  # fmt: skip
 _NO_OWNERS: Final = (  # of files by name, which Landlock does not look at
     "chmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchownat", "setxattr", "lsetxattr",
     "setxattrat", "removexattr", "lremovexattr", "removexattrat", "utime", "utimes", "futimesat",
     "utimensat", "file_setattr",
+)  # fmt: skip
+_NO_EMPTYING: Final = ("truncate", "truncate64")  # Landlock looks at it since its third version
+_NEWER: Final = {
+    "openat2": 437, "fchmodat2": 452, "setxattrat": 463, "removexattrat": 466,
+    "open_tree_attr": 467, "file_setattr": 469,
+}  # fmt: skip
+"""Calls that a host's libseccomp may not know yet; they have these numbers on every machine."""
+_ONLY_FOR_ITSELF: Final = (  # calls, and the argument that must be 0, which is this very process
+    ("prlimit64", 0), ("sched_setaffinity", 0), ("sched_setscheduler", 0), ("sched_setparam", 0),
+    ("sched_setattr", 0), ("setpriority", 0), ("setpriority", 1), ("ioprio_set", 1),
+    ("migrate_pages", 0), ("move_pages", 0),
+)  # fmt: skip
+_NOT_THESE_ORDERS: Final = (  # calls, and the number of an order that they do not give
+    ("fcntl", 8), ("fcntl", 10), ("fcntl", 15),  # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals
+    ("ioctl", 0x8901), ("ioctl", 0x8902),  # FIOSETOWN, SIOCSPGRP: the same
+    ("ioctl", 0x5412), ("ioctl", 0x541C),  # TIOCSTI, TIOCLINUX: keys typed at a terminal
 )  # fmt: skip
 
 
@@ -124,6 +145,11 @@ class Walls:
         """Whether files, network and programs can all be kept from a process."""
         return bool(self.landlock) and self.seccomp
 
+    @property
+    def close_files(self) -> bool:
+        """Whether files are kept from a process; by Landlock 1 and 2 alone they can be emptied."""
+        return self.landlock >= _TRUNCATE_SINCE or self.are_whole
+
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
@@ -133,7 +159,7 @@ class Confinement:
         wish: What is done where the kernel can do less.
         reads: Folders and files besides those of Python and the product.
         writes: Folders in which it reads and writes; one that is missing is made.
-        network: Whether it keeps the network.
+        network: Whether it keeps the network: sockets of the internet's two families.
         door: The folder of a Unix-domain socket that it makes and listens on; it connects nowhere.
         variables: What it is given of the environment, besides what is nobody's secret.
     """
@@ -191,7 +217,7 @@ def name_open(walls: Walls, *, network: bool) -> list[str]:
         network: Whether it keeps the network.
     """
     closed = {
-        "files": bool(walls.landlock),
+        "files": walls.close_files,
         "the network": walls.seccomp and not network,
         "programs": walls.seccomp,
     }
@@ -294,29 +320,70 @@ def _refuse_calls(confinement: Confinement) -> None:
     if not filters:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
     try:
-        calls = [*_NO_PROGRAMS, *_NOT_OTHERS, *_NOT_THE_KERNEL, *_NO_OWNERS]
+        calls = [*_NO_PROGRAMS, *_NOT_OTHERS, *_NOT_THE_KERNEL, *_NO_OWNERS, *_NO_EMPTYING]
         if not confinement.network:
-            calls += _NO_CONNECTIONS
-            if confinement.door:
-                _refuse(filters, "socket", _Comparison(0, _NOT_EQUAL, _AF_UNIX, 0))
-            else:
-                calls += _NO_SOCKETS
+            calls.append("connect")
+        if not confinement.network and not confinement.door:
+            calls += _NO_SOCKETS
         for name in calls:
             _refuse(filters, name)
-        # Threads are of this process, and so are signals to itself.
-        _refuse(filters, "clone", _Comparison(0, _MASKED_EQUAL, _THREAD, 0))
-        _refuse(filters, "tgkill", _Comparison(0, _NOT_EQUAL, os.getpid(), 0))
-        # What it would make stands in memory, which filters cannot read: libraries then use clone.
-        _refuse(filters, "clone3", number=errno.ENOSYS)
+        _refuse_families(filters, confinement)
+        _refuse_by_arguments(filters)
         _called(library.seccomp_load(filters))
     finally:
         library.seccomp_release(filters)
 
 
+def _refuse_families(filters: int, confinement: Confinement) -> None:
+    """Leave sockets of the internet, or those of a door, and pairs that are joined for good.
+
+    A socket of the domain of files reaches every service that listens at one, which Landlock does
+    not look at. As datagrams it needs no `connect` for that, and neither does one of a pair.
+    """
+    _refuse_types(filters, "socketpair", kept=(_STREAM,))
+    if confinement.network:
+        closed = [domain for domain in range(_AF_INET6) if domain != _AF_INET]
+        for domain in closed:
+            _refuse(filters, "socket", _Comparison(0, _EQUAL, domain, 0))
+        _refuse(filters, "socket", _Comparison(0, _GREATER, _AF_INET6, 0))
+        _refuse_types(filters, "socket", kept=(_STREAM, _DATAGRAM))
+    elif confinement.door:
+        _refuse(filters, "socket", _Comparison(0, _NOT_EQUAL, _AF_UNIX, 0))
+        _refuse_types(filters, "socket", kept=(_STREAM,))
+
+
+def _refuse_types(filters: int, name: str, *, kept: Sequence[int]) -> None:
+    for kind in set(range(_TYPE_OF_SOCKET + 1)).difference(kept):
+        _refuse(filters, name, _Comparison(1, _MASKED_EQUAL, _TYPE_OF_SOCKET, kind))
+
+
+def _refuse_by_arguments(filters: int) -> None:
+    """Refuse what is refused for some arguments only."""
+    # Threads are of this process, and so are signals to itself.
+    _refuse(filters, "clone", _Comparison(0, _MASKED_EQUAL, _THREAD, 0))
+    _refuse(filters, "tgkill", _Comparison(0, _NOT_EQUAL, os.getpid(), 0))
+    for name, argument in _ONLY_FOR_ITSELF:
+        _refuse(filters, name, _Comparison(argument, _NOT_EQUAL, 0, 0))
+    _refuse(filters, "ioprio_set", _Comparison(0, _NOT_EQUAL, 1, 0))  # IOPRIO_WHO_PROCESS
+    for name, order in _NOT_THESE_ORDERS:
+        _refuse(filters, name, _Comparison(1, _MASKED_EQUAL, _INT, order))
+    # A file that is emptied as it is opened, and not opened for writing: see `_NO_EMPTYING`.
+    for name, argument in (("open", 1), ("openat", 2)):
+        for access in (os.O_RDONLY, os.O_ACCMODE):
+            looked_at = os.O_TRUNC | os.O_ACCMODE
+            refused = _Comparison(argument, _MASKED_EQUAL, looked_at, os.O_TRUNC | access)
+            _refuse(filters, name, refused)
+    # What they would do stands in memory, which filters cannot read: libraries then use others.
+    for name in ("clone3", "openat2"):
+        _refuse(filters, name, number=errno.ENOSYS)
+
+
 def _refuse(filters: int, name: str, *where: _Comparison, number: int = errno.EPERM) -> None:
     library = _seccomp()
     call = library.seccomp_syscall_resolve_name(name.encode())
-    if call == -1:  # a library that is older than the call, or a machine that has none of it
+    if call == -1:  # a library that is older than the call
+        call = _NEWER.get(name, -1)
+    if call == -1:  # a machine that has none of it
         return
     compared = (_Comparison * len(where))(*where)
     _called(library.seccomp_rule_add_array(filters, _ERRNO | number, call, len(where), compared))
@@ -331,10 +398,9 @@ def _prove(walls: Walls, *, network: bool) -> None:
     if walls.seccomp:
         with suppress(PermissionError):
             os.execve("", ["-"], {})  # noqa: S606 - no program; without the filter it is not found
-        if not network:
-            with suppress(PermissionError):
-                socket.socket().close()
-                raise OSError(errno.EPROTO, "a socket can still be opened")
+        with suppress(PermissionError):
+            socket.socket(_AF_UNIX if network else _AF_INET).close()
+            raise OSError(errno.EPROTO, "a socket can still be opened")
 
 
 def _called(result: int) -> int:

@@ -16,6 +16,7 @@ from typing import Final
 
 STORES: Final = ("AWS_", "AZURE_", "GOOGLE_")
 """How variables begin that the object store's library reads."""
+_NAMES_A_TOKEN: Final = "_TOKEN_FILE"  # noqa: S105 - how variables end, no token
 PRIVATE: Final = ("GRIDSECURE_", *STORES)
 
 
@@ -24,10 +25,20 @@ def store_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith(STORES)}
 
 
-def credential_folders(variables: Mapping[str, str]) -> tuple[str, ...]:
-    """The folders of files that such variables name, as those of tokens that are renewed there."""
-    named = {Path(value).parent for value in variables.values() if value.startswith("/")}
-    return tuple(sorted(str(folder) for folder in named if folder != Path("/")))
+def credential_files(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """The files that such variables name; what else lies in their folders is none of a worker's."""
+    named = {value for value in variables.values() if value.startswith("/")}
+    return tuple(sorted(value for value in named if Path(value).is_file()))
+
+
+def token_folders(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """The folders of tokens that are renewed: another file then takes the place of the first."""
+    named = {
+        str(Path(value).parent)
+        for name, value in variables.items()
+        if name.endswith(_NAMES_A_TOKEN) and value.startswith("/")
+    }
+    return tuple(sorted(named))
 
 
 def add_to_environment(given: Mapping[str, str]) -> None:

@@ -35,7 +35,7 @@ def state_sandbox(wish: SandboxWish, *, workers: int, has_network: bool) -> Work
         )
     is_on = wish != "off" and workers > 0
     stated = WorkerSandbox(
-        files=is_on and walls.landlock > 0,
+        files=is_on and walls.close_files,
         network=is_on and walls.seccomp and not has_network,
         programs=is_on and walls.seccomp,
         by=[f"Landlock {walls.landlock}"] * (is_on and walls.landlock > 0)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from gridsecure.compute.jobs import PoolOpener, WorkerPool, check_shared
+from gridsecure.compute.jobs import PoolOpener, WorkerPool, check_shared, confine_jobs
 from gridsecure.errors import InputError
 from gridsecure.sandbox import SandboxWish, check_walls
 from gridsecure.store.objects import ObjectStore
@@ -39,12 +39,13 @@ def choose_engine(
     Raises:
         InputError: It is none of these (`engine.url`), Dask is not installed (`engine.extra`), a
             file is missing or unsound (`engine.certificate`), nobody else can read the objects
-            (`objects.url`), or a required sandbox cannot be made (`sandbox.unavailable`,
-            `sandbox.engine`).
+            (`objects.url`), a required sandbox cannot be made (`sandbox.unavailable`,
+            `sandbox.engine`), or workers would see more than a token (`sandbox.credentials`).
     """
     check_shared(objects)
     if url == PROCESSES:
         check_walls(sandbox)
+        confine_jobs(objects.url, sandbox=sandbox)
         return partial(WorkerPool, objects, workers=workers, sandbox=sandbox)
     if sandbox == "required":
         raise InputError(

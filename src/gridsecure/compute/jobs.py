@@ -13,6 +13,7 @@ from concurrent.futures import BrokenExecutor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Final, Protocol
 
 from pydantic import TypeAdapter, ValidationError
@@ -39,7 +40,7 @@ from gridsecure.store.objects import (
     store_as_made,
 )
 from gridsecure.tariffs.tariff import parse_tariff
-from gridsecure.worker_environment import credential_folders, store_environment
+from gridsecure.worker_environment import credential_files, store_environment, token_folders
 from gridsecure.worker_processes import WorkerProcesses
 
 
@@ -108,6 +109,7 @@ class JobResult:
     extents: tuple[Extent, ...]
 
 
+_OF_ZONES: Final = (".key", ".db")
 _RESULTS: Final = TypeAdapter(JobResult)
 
 _LaidOut = tuple[tuple[tuple[str, ...], Minima], list[RosterManifest], CellLayout]
@@ -273,7 +275,7 @@ class WorkerPool(WorkerProcesses[Job, JobResult]):
         sandbox: Whether they are confined.
 
     Raises:
-        InputError: The objects are in this process's memory (`objects.url`).
+        InputError: The objects are in this process's memory (`objects.url`), or as `confine_jobs`.
     """
 
     def __init__(
@@ -287,18 +289,11 @@ class WorkerPool(WorkerProcesses[Job, JobResult]):
         check_shared(objects)
         notices = [notice.model_dump_json() for notice in known.notices]
         start = partial(_start_worker, objects.url, notices, sorted(known.revoked))
-        folder = folder_of(objects.url)
-        if folder is None:
-            variables = store_environment()
-            tokens = credential_folders(variables)
-            confinement = Confinement(sandbox, reads=tokens, network=True, variables=variables)
-        else:
-            confinement = Confinement(sandbox, writes=(str(folder),))
         super().__init__(
             _run_in_worker,
             start=start,
             workers=workers,
-            confinement=confinement,
+            confinement=confine_jobs(objects.url, sandbox=sandbox),
             read=_read_result,
         )
 
@@ -315,6 +310,41 @@ def check_shared(objects: ObjectStore) -> None:
             reason="objects.url",
             remedy="Keep the objects in a folder or a bucket.",
         )
+
+
+def confine_jobs(url: str, *, sandbox: SandboxWish) -> Confinement:
+    """What workers keep that compute on objects: a folder, or the network and what opens a bucket.
+
+    Of a credential they see its file. Of a token they see the folder, since it is renewed by
+    another file in its place.
+
+    Args:
+        url: URL of the objects.
+
+    Raises:
+        InputError: A token lies in a folder with a zone's keys or databases
+            (`sandbox.credentials`).
+    """
+    folder = folder_of(url)
+    if folder is not None:
+        return Confinement(sandbox, writes=(str(folder),))
+    variables = store_environment()
+    tokens = token_folders(variables)
+    if sandbox != "off" and any(map(_holds_a_zone, tokens)):
+        raise InputError(
+            "The token of the bucket lies in a folder with keys or databases, and workers would "
+            "see all of it.",
+            reason="sandbox.credentials",
+            remedy="Have the token written to a folder of its own, and name it there in the "
+            "variable that ends in _TOKEN_FILE (docs/deployment.md).",
+        )
+    reads = (*credential_files(variables), *tokens)
+    return Confinement(sandbox, reads=reads, network=True, variables=variables)
+
+
+def _holds_a_zone(folder: str) -> bool:
+    """Whether there are files in it, or beneath, that are named as those of zones are."""
+    return any(path.suffix in _OF_ZONES for path in Path(folder).rglob("*"))
 
 
 def run_jobs(pool: JobPool, jobs: Iterable[Job]) -> Iterator[JobResult]:
