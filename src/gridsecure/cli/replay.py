@@ -22,7 +22,7 @@ from gridsecure.cli.output import OutputFormat, print_result
 from gridsecure.errors import GridSecureError, NotFoundError
 from gridsecure.sandbox import Confinement
 from gridsecure.store.objects import ObjectStore, folder_url, open_objects
-from gridsecure.worker_environment import credential_folders, store_environment
+from gridsecure.worker_environment import credential_files, store_environment, token_folders
 from gridsecure.worker_processes import WorkerProcesses
 
 CERTIFICATE: Final = "certificate.json"
@@ -86,7 +86,7 @@ def _confined(asked: _Asked) -> dict[str, Any]:
         confinement = Confinement(reads=[*reads, unquote(urlsplit(asked.objects).path)])
     else:
         variables = store_environment()
-        reads += credential_folders(variables)
+        reads += [*credential_files(variables), *token_folders(variables)]
         confinement = Confinement(reads=reads, network=True, variables=variables)
     workers = WorkerProcesses(
         _replay, start=_start, workers=1, confinement=confinement, read=_read_document
