@@ -89,3 +89,12 @@ def test_a_clock_that_is_set_back_brings_no_signature_back(room: Room) -> None:
         room.now = now
         assert room.reason(lambda: room.vault.hold_policy(stale)) == "policy.stale"
         assert room.vault.gate.now() == NOW + timedelta(days=32)
+
+
+def test_a_clock_that_was_right_once_stays_so(room: Room) -> None:
+    """Started with a clock that was set back, right for custodians' answers, and set back again."""
+    stale = own(4, minimum=16)
+    room.now = NOW + timedelta(days=32)
+    room.unlock()
+    room.now = NOW
+    assert room.reason(lambda: room.vault.hold_policy(stale)) == "policy.stale"

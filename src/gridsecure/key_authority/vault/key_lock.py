@@ -130,12 +130,14 @@ class KeyLock:
         self._lock = RLock()
 
     def now(self) -> datetime:
-        """The time, and no earlier than what has passed since the vault's start.
+        """The time, and no earlier than what it was by any answer before, and has passed since.
 
         The gate for approvals and the policies go by it too: officers' signatures that are over do
         not count again where somebody sets the clock back.
         """
-        return max(self._clock(), self._began + timedelta(seconds=self._uptime()))
+        passed = timedelta(seconds=self._uptime())
+        self._began = max(self._began, self._clock() - passed)
+        return self._began + passed
 
     @property
     def keys_folder(self) -> Path:
