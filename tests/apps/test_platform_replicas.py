@@ -107,6 +107,8 @@ def hall(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hall]:
             told[f"GRIDSECURE_{prefix}_DATABASE"] = settings.database_url
             told[f"GRIDSECURE_{prefix}_OBJECTS"] = settings.objects_url
             told[f"GRIDSECURE_{prefix}_WORKERS"] = "1"
+            # A worker at its point takes its service along, which a confined one cannot.
+            told[f"GRIDSECURE_{prefix}_SANDBOX"] = "off"
         made = Hall(settings, environment(settings) | told, cut)
         stack.callback(made.close)
         yield made

@@ -32,7 +32,7 @@ with on_use():
     from gridsecure.cli import online
     from gridsecure.offices import files as office_files
     from gridsecure.offices import policies
-    from gridsecure.plans.cells import WHOLE
+    from gridsecure.plans import cells
     from gridsecure.policy import decisions, language, packs, signed_policies
 
 if TYPE_CHECKING:
@@ -351,7 +351,7 @@ def _terms(when: str, terms: decisions.Terms | None) -> dict[str, Any]:
 
 def _share(dominance: int) -> int | None:
     """The largest share of a cell that one customer may have [%]; None where there is no limit."""
-    return dominance if dominance < WHOLE else None
+    return dominance if dominance < cells.WHOLE else None
 
 
 def _points(number: int) -> str:
