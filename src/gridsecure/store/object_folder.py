@@ -4,14 +4,13 @@ Not obstore's own store of files: that renames a file into place without synchro
 after a power failure a name could show an empty file. `whole_files` synchronises the file and its
 folder. A process killed in between leaves only a draft, which no reader sees.
 
-A folder may come from somebody else. So what lies under a name and is no regular file is not
-opened: a pipe would wait for ever, and a link leads elsewhere.
+A folder may come from somebody else. So what lies under a name and is no regular file has no
+size, and whoever asks for that first never opens it: a pipe would wait for ever, and a link leads
+elsewhere.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -60,7 +59,7 @@ class ObjectFolder:
             StorageError: The disk refuses to read.
         """
         try:
-            with open(self.root / name, "rb", buffering=0, opener=_open_regular) as file:
+            with (self.root / name).open("rb", buffering=0) as file:
                 file.seek(start)
                 return file.read(-1 if length is None else length)
         except FileNotFoundError as missing:
@@ -134,18 +133,6 @@ class ObjectFolder:
         replace_file(path, [data], mode=0o666)  # less the process's mask
         if is_new_shard:
             sync_folder(self.root)
-
-
-def _open_regular(path: str, flags: int) -> int:
-    """Open what is a regular file, as `open` asks for it, and nothing else."""
-    if not stat.S_ISREG(os.lstat(path).st_mode):
-        raise OSError(errno.EINVAL, "no regular file")
-    # What took its place meanwhile is not followed, and not waited for.
-    opened = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if stat.S_ISREG(os.fstat(opened).st_mode):
-        return opened
-    os.close(opened)
-    raise OSError(errno.EINVAL, "no regular file")
 
 
 def not_found() -> NotFoundError:
