@@ -28,6 +28,7 @@ TOLERANCE = Decimal("1e-6")
 
 # Of these the tests bill the first months.
 FIRST = ("C01", "C02")
+HALF_HOURLY = "C11"
 
 
 def write_inputs(case: dict[str, Any], folder: Path, *, months: int) -> BillOrder:
@@ -74,7 +75,15 @@ def test_the_first_months_of_a_case_are_reproduced_on_ciphertext(
     check_months(case_id, tmp_path, months=2)
 
 
-@pytest.mark.parametrize("case_id", sorted(CASES))
+def test_months_of_half_hourly_prices_are_reproduced_on_ciphertext(tmp_path: Path) -> None:
+    """A column for every half-hour: three months are 4,320 of them, and the year is slow."""
+    check_months(HALF_HOURLY, tmp_path, months=3)
+
+
+@pytest.mark.parametrize(
+    "case_id",
+    [pytest.param(one, marks=pytest.mark.slow) if one == HALF_HOURLY else one for one in CASES],
+)
 def test_the_year_of_a_case_is_reproduced_on_ciphertext(case_id: str, tmp_path: Path) -> None:
     total = sum(check_months(case_id, tmp_path, months=12))
     assert abs(total - Decimal(CASES[case_id]["expected_annual"])) <= TOLERANCE
