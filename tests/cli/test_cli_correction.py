@@ -163,7 +163,8 @@ def test_a_billed_month_is_corrected_computed_and_released(running, tmp_path):
     code, shown = compared(running)
     assert (code, "2 releases, 1 of them corrections" in shown) == (0, True), shown
     assert "period.nothing-released" in compared(running, month="2026-06")[1]
-    made = [f"statement-{name}-2026-07-{version}en.html" for version in ("", "v2-")]
+    stems = [f"statement-{name}-2026-07-{version}en" for version in ("", "v2-")]
+    made = sorted(f"{stem}.{kind}" for stem in stems for kind in ("html", "receipt.json"))
     assert statements_of(running, tmp_path, name) == made
     spoil_correction(home, told["name"])
     code, shown = compared(running, "--format=json")

@@ -138,8 +138,10 @@ def test_a_file_and_a_utilitys_month_make_the_same_bills(files: Path) -> None:
         again = release_month(local, PERIOD, plan="bill", expected=expected)
         assert figures(again) == figures(dict(bills))
         assert computed(local) == transcripts
-        # A utility's contracts are in its gateway's books, and a person hands its files in.
-        books = {"gateway": told["gateway"] | {"books.changed", "month.files"}}
+        # A utility's contracts are in its gateway's books, a person hands its files in, and its
+        # customers get receipts.
+        more = {"books.changed", "month.files", "bills.committed"}
+        books = {"gateway": told["gateway"] | more}
         assert logs(local) == told | books
     assert len(bills) == METERS
     assert {zone: ACTIONS[zone] - found for zone, found in told.items()} == {
