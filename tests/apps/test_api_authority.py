@@ -17,9 +17,12 @@ from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.transparency.checkpoints import open_checkpoint
 from gridsecure.transparency.notes import read_key
 from gridsecure_api.authority import create_authority_app
-from gridsecure_api.settings import AuthoritySettings
-from tests.approving import ENTRIES
-from tests.apps.zone_apps import TestClock, answered_round, bearer, place_key, point
+from tests.apps.zone_apps import (
+    TestClock,
+    answered_round,
+    authority_settings,
+    bearer,
+)
 from tests.authority_simulator import (
     Authority,
     ask_for_key_sets,
@@ -70,19 +73,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
 
 
 def _app(folder: Path, grid: GridSimulator, queue: Queue, vault: Path):
-    place_key(folder, grid.authority_key)
-    settings = AuthoritySettings(
-        folder=folder,
-        identity_public_key=point(grid.identity_key),
-        identity_url="http://identity.invalid",
-        platform_url="http://platform.invalid",
-        platform_public_key=point(grid.platform_key),
-        billing_office_public_key=point(OFFICE),
-        vault_socket=vault,
-        workers=0,
-        policy="uniform-15",
-        approvers=ENTRIES,
-    )
+    settings = authority_settings(folder, vault=vault)
     return create_authority_app(
         settings,
         clock=TestClock(),

@@ -11,15 +11,18 @@ from fastapi.testclient import TestClient
 from gridsecure.errors import GridSecureError
 from gridsecure.messages import Signed, sign_message
 from gridsecure_api.authority import create_authority_app
-from gridsecure_api.settings import AuthoritySettings
-from tests.approving import ENTRIES
-from tests.apps.zone_apps import TestClock, answered_round, bearer, place_key, point
+from tests.apps.zone_apps import (
+    TestClock,
+    answered_round,
+    authority_settings,
+    bearer,
+)
 from tests.authority_simulator import (
     Authority,
     ask_for_key_sets,
     settlement,
 )
-from tests.grid_simulator import OFFICE, GridSimulator, delivered_grid
+from tests.grid_simulator import GridSimulator, delivered_grid
 from tests.vault_services import RunningVault, running_vault, vault_settings
 
 
@@ -50,20 +53,8 @@ class World:
         self.folder = folder / "zone"
         self.maker = Authority(grid, folder / "maker")
         self.queue = Queue(self.maker)
-        place_key(self.folder, grid.authority_key)
         self.vault = vault
-        settings = AuthoritySettings(
-            folder=self.folder,
-            identity_public_key=point(grid.identity_key),
-            identity_url="http://identity.invalid",
-            platform_url="http://platform.invalid",
-            platform_public_key=point(grid.platform_key),
-            billing_office_public_key=point(OFFICE),
-            vault_socket=vault.settings.socket,
-            workers=0,
-            policy="uniform-15",
-            approvers=ENTRIES,
-        )
+        settings = authority_settings(self.folder, vault=vault.settings.socket)
         self.app = create_authority_app(
             settings,
             clock=TestClock(),

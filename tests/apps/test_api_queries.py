@@ -31,26 +31,23 @@ from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError
 from gridsecure.key_authority.checker.pull import PlatformPull
-from gridsecure.policy.packs import UNIFORM
 from gridsecure.store.database import write_session
 from gridsecure.wire.client import service_client
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.platform import create_platform_app
-from gridsecure_api.settings import AuthoritySettings
-from tests.approving import ENTRIES
 from tests.apps.zone_apps import (
     TestClock,
     answered_round,
+    authority_settings,
     bearer,
     identity_app,
-    place_key,
     platform_settings,
     point,
     refused_body,
 )
 from tests.authority_simulator import ask_for_key_sets
 from tests.cli.in_process import InProcess, client_of
-from tests.grid_simulator import NOW, OFFICE, GridSimulator, delivered_grid, grid_keys
+from tests.grid_simulator import NOW, GridSimulator, delivered_grid, grid_keys
 from tests.identity.identity_world import keys
 from tests.query_grants import grant_token, query_of
 from tests.vault_services import running_vault, vault_settings
@@ -77,19 +74,7 @@ def authority_of(
     folder: Path, grid: GridSimulator, platform: FastAPI, *, vault: Path, **more: Any
 ) -> FastAPI:
     """A key authority that pulls from a platform."""
-    place_key(folder, grid.authority_key)
-    settings = AuthoritySettings(
-        folder=folder,
-        identity_public_key=point(grid.identity_key),
-        identity_url="http://identity.invalid",
-        platform_url="http://platform.invalid",
-        platform_public_key=point(grid.platform_key),
-        billing_office_public_key=point(OFFICE),
-        vault_socket=vault,
-        workers=0,
-        policy=UNIFORM,
-        approvers=ENTRIES,
-    )
+    settings = authority_settings(folder, vault=vault)
     http = client_of(platform, headers=bearer("platform", "authority"))
     pull = PlatformPull(service_client(http, name="platform", pause=lambda _seconds: None))
     return create_authority_app(settings, clock=TestClock(), pull=pull, **more)

@@ -21,20 +21,17 @@ from gridsecure.store.database import write_session
 from gridsecure.wire.client import service_client
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.platform import create_platform_app
-from gridsecure_api.settings import AuthoritySettings
-from tests.approving import ENTRIES
 from tests.apps.test_api_signed_uploads import TRICKS
 from tests.apps.zone_apps import (
     TestClock,
+    authority_settings,
     bearer,
-    place_key,
     platform_settings,
-    point,
     refused_body,
 )
 from tests.authority_simulator import settlement
 from tests.cli.in_process import client_of
-from tests.grid_simulator import NOW, OFFICE, GridSimulator, grid_keys
+from tests.grid_simulator import NOW, GridSimulator, grid_keys
 from tests.query_grants import grant_token, query_of
 
 BILLING = bearer("platform", "billing")
@@ -42,19 +39,8 @@ BILLING = bearer("platform", "billing")
 
 def authority_app(folder: Path, platform: object, *, clock: TestClock):
     """The key authority, which pulls from the platform's real routes."""
-    keys = grid_keys()
-    place_key(folder, keys.authority)
-    settings = AuthoritySettings(
-        folder=folder,
-        identity_public_key=point(keys.identity),
-        identity_url="http://identity.invalid",
-        platform_url="http://platform.invalid",
-        platform_public_key=point(keys.platform),
-        billing_office_public_key=point(OFFICE),
-        vault_socket=folder / "no-vault",  # nothing here is released
-        workers=0,
-        approvers=ENTRIES,
-    )
+    # Nothing here is released.
+    settings = authority_settings(folder, vault=folder / "no-vault", policy="strict")
     pulled = client_of(platform, headers=bearer("platform", "authority"))
     pull = PlatformPull(service_client(pulled, name="platform", pause=lambda _seconds: None))
     return create_authority_app(settings, clock=clock, pull=pull, settlement=settlement)

@@ -186,19 +186,28 @@ def gateway_app(folder: Path, *, clock: Clock | None = None, **told: int) -> Fas
     return create_gateway_app(settings, clock=clock or TestClock())
 
 
-def authority_app(folder: Path) -> FastAPI:
+def authority_settings(folder: Path, *, vault: Path, **changes: object) -> AuthoritySettings:
+    """Settings of a key authority that is fully set up; its key is in its folder."""
     keys = grid_keys()
-    settings = AuthoritySettings(
+    place_key(folder, keys.authority)
+    return AuthoritySettings(
         folder=folder,
         identity_public_key=point(keys.identity),
         identity_url="http://identity.invalid",
         platform_url="http://platform.invalid",
         platform_public_key=point(keys.platform),
-        billing_office_public_key=point(keys.stranger),
-        vault_socket=folder / "no-vault",
+        billing_office_public_key=point(OFFICE),
+        vault_socket=vault,
         workers=0,
         policy="uniform-15",
         approvers=ENTRIES,
+    ).model_copy(update=changes)
+
+
+def authority_app(folder: Path) -> FastAPI:
+    stranger = point(grid_keys().stranger)
+    settings = authority_settings(
+        folder, vault=folder / "no-vault", billing_office_public_key=stranger
     )
     return create_authority_app(settings, clock=TestClock())
 

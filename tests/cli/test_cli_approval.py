@@ -14,14 +14,20 @@ from typer.testing import CliRunner
 from gridsecure.cli import online
 from gridsecure.cli.main import app as command
 from gridsecure_api.authority import create_authority_app
-from gridsecure_api.settings import AuthoritySettings, PersonEntry
+from gridsecure_api.settings import PersonEntry
 from tests.approving import APPROVERS, ENTRIES, officer_key
 from tests.apps.office_services import write_secret
 from tests.apps.test_api_authority import Queue
-from tests.apps.zone_apps import TestClock, bearer, identity_app, place_key, point
+from tests.apps.zone_apps import (
+    TestClock,
+    authority_settings,
+    bearer,
+    identity_app,
+    point,
+)
 from tests.authority_simulator import Authority, ask_for_key_sets, settlement
 from tests.cli.test_cli_keys import Carrier
-from tests.grid_simulator import NOW, OFFICE, delivered_grid, grid_keys
+from tests.grid_simulator import NOW, delivered_grid, grid_keys
 from tests.vault_services import running_vault, vault_settings
 
 OWNER, PRIVACY = "data-owner", "privacy-officer"
@@ -44,20 +50,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
         maker = Authority(grid, folder / "maker")
         queue = Queue(maker)
         identity = identity_app(folder / "identity", people=tuple(people))
-        place_key(folder / "zone", grid.authority_key)
         with running_vault(vault_settings(folder, grid.authority_key)) as vault:
-            settings = AuthoritySettings(
-                folder=folder / "zone",
-                identity_public_key=point(grid.identity_key),
-                identity_url="http://identity.invalid",
-                platform_url="http://platform.invalid",
-                platform_public_key=point(grid.platform_key),
-                billing_office_public_key=point(OFFICE),
-                vault_socket=vault.settings.socket,
-                workers=0,
-                policy="uniform-15",
-                approvers=ENTRIES,
-            )
+            settings = authority_settings(folder / "zone", vault=vault.settings.socket)
             app = create_authority_app(
                 settings, clock=TestClock(), pull=queue, settlement=settlement
             )

@@ -23,24 +23,24 @@ from gridsecure.offices.policies import read_vault_policy
 from gridsecure.policy.packs import load_pack
 from gridsecure.policy.signed_policies import PolicyNamed, SignedPolicy, VaultPolicy
 from gridsecure_api.authority import create_authority_app
-from gridsecure_api.settings import AuthoritySettings, PersonEntry
+from gridsecure_api.settings import PersonEntry
 from tests.approving import ENTRIES, officer_key, signed_policy
 from tests.apps.office_services import write_secret
 from tests.apps.test_api_authority import Queue
 from tests.apps.zone_apps import (
     TestClock,
     approve_waiting,
+    authority_settings,
     bearer,
     identity_app,
     officer,
-    place_key,
     platform_app,
     point,
 )
 from tests.authority_simulator import Authority, ask_for_key_sets, settlement
 from tests.cli.test_cli_keys import Carrier
 from tests.custodians import custodian, custodian_key
-from tests.grid_simulator import NOW, OFFICE, delivered_grid, grid_keys
+from tests.grid_simulator import NOW, delivered_grid, grid_keys
 from tests.store.test_held_policies import DAY, number, text_of
 from tests.vault_services import running_vault, vault_settings, why_not_started
 
@@ -64,23 +64,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
         maker = Authority(grid, folder / "maker")
         queue, clock = Queue(maker), TestClock()
         identity = identity_app(folder / "identity", people=(*people, clerk, anna))
-        place_key(folder / "zone", grid.authority_key)
         own = vault_settings(folder, grid.authority_key)
         share = sealed_shares(read_splitting(own.folder))["anna"]
         office_files.write_signed(folder / "anna.json", share)
         with running_vault(own) as vault:
-            settings = AuthoritySettings(
-                folder=folder / "zone",
-                identity_public_key=point(grid.identity_key),
-                identity_url="http://identity.invalid",
-                platform_url="http://platform.invalid",
-                platform_public_key=point(grid.platform_key),
-                billing_office_public_key=point(OFFICE),
-                vault_socket=vault.settings.socket,
-                workers=0,
-                policy="uniform-15",
-                approvers=ENTRIES,
-            )
+            settings = authority_settings(folder / "zone", vault=vault.settings.socket)
             app = create_authority_app(settings, clock=clock, pull=queue, settlement=settlement)
             platform = platform_app(folder / "platform")
             carried = Carrier({"identity": identity, "authority": app, "platform": platform})

@@ -19,6 +19,7 @@ from tests.key_authority.test_row_space import (
     MERGING,
     TARIFFS,
     Month,
+    Upload,
     begun,
     in_zones,
     is_clean,
@@ -47,6 +48,16 @@ def tell(month: Month, release: Callable[[], None], attacked: Attacked) -> None:
     attacked.ends(None if new_rows(month, release) else WITHHELD)
 
 
+def tell_days(month: Month, arrived: list[Upload], attacked: Attacked) -> None:
+    """The same of load curves of every day."""
+
+    def every_day() -> None:
+        for day in range(DAYS):
+            month.release_load_curve(arrived, day=day)
+
+    tell(month, every_day, attacked)
+
+
 @attack(
     "one household by a month's total and its days with one household more",
     rule("A cell is told of only beside all that was told of its members.", WITHHELD, COMPARED),
@@ -55,11 +66,7 @@ def test_a_month_and_its_days_with_one_more(month: Month, attacked: Attacked) ->
     first, late = month.arrive(40), month.arrive(1)
     month.release_bills([first])
 
-    def every_day() -> None:
-        for day in range(DAYS):
-            month.release_load_curve([first, late], day=day)
-
-    tell(month, every_day, attacked)
+    tell_days(month, [first, late], attacked)
     assert smallest_told(month, known_to="") == (1 if attacked.goes_through else None)
 
 
@@ -73,11 +80,7 @@ def test_a_late_group_by_its_complement(month: Month, attacked: Attacked) -> Non
     month.release_bills([few, more])
     assert len(month.rows) == 2
 
-    def every_day() -> None:
-        for day in range(DAYS):
-            month.release_load_curve([more], day=day)
-
-    tell(month, every_day, attacked)
+    tell_days(month, [more], attacked)
     assert smallest_told(month, known_to="") == (3 if attacked.goes_through else None)
 
 
@@ -103,11 +106,7 @@ def test_a_district_by_a_merged_cell(month: Month, attacked: Attacked) -> None:
     more = month.uploads[-1] = (more[0], in_zones(more[1], ["luohu"] * 20))
     month.release_bills([more])
 
-    def every_day() -> None:
-        for day in range(DAYS):
-            month.release_load_curve([few, more], day=day)
-
-    tell(month, every_day, attacked)
+    tell_days(month, [few, more], attacked)
     assert smallest_told(month, known_to="") == (9 if attacked.goes_through else None)
 
 

@@ -19,7 +19,8 @@ from rich.console import Console
 from gridsecure.analyst import releases, replay_material, replays
 from gridsecure.cli.analyst import parse_point
 from gridsecure.cli.output import OutputFormat, print_result
-from gridsecure.errors import GridSecureError, NotFoundError
+from gridsecure.cli.verify import read_file
+from gridsecure.errors import GridSecureError
 from gridsecure.sandbox import Confinement
 from gridsecure.store.objects import ObjectStore, folder_url, open_objects
 from gridsecure.worker_environment import credential_files, store_environment, token_folders
@@ -73,7 +74,7 @@ def replay_file(
         GridSecureError: As `replays.replay_certificate`, or the worker ended (`replay.worker`).
     """
     place = (messages or path.parent / MESSAGES).resolve()
-    document = _confined(_Asked(_read(path), place, open_store(objects).url, keys))
+    document = _confined(_Asked(read_file(path), place, open_store(objects).url, keys))
     print_result(document, output, show=lambda console: _show(document, console))
     is_same: bool = document["is_same"]
     return is_same
@@ -125,17 +126,6 @@ def _replay(asked: _Asked) -> str:
 def _read_document(text: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(text)
     return found
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise NotFoundError(
-            f"{path.name} cannot be read.",
-            reason="certificate.file",
-            remedy="Check its path and permissions.",
-        ) from error
 
 
 def _document(found: replays.Replay) -> dict[str, Any]:

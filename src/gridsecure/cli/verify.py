@@ -41,17 +41,22 @@ def verify_file(path: Path, *, authority: str, trust: LogTrust, output: OutputFo
         GridSecureError: As `certificates.verify_certificate`.
     """
     found = certificates.verify_certificate(
-        _read(path),
+        read_file(path),
         authority=releases.pin_authority(authority),
         keys=[read_key(key) for key in trust.keys],
-        policy=read_policy(_read(trust.policy)) if trust.policy else None,
-        proof=_read(trust.proof).decode(errors="replace") if trust.proof else "",
+        policy=read_policy(read_file(trust.policy)) if trust.policy else None,
+        proof=read_file(trust.proof).decode(errors="replace") if trust.proof else "",
     )
     document = _document(found)
     print_result(document, output, show=lambda console: _show(document, console))
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of a file that was named.
+
+    Raises:
+        NotFoundError: It cannot be read (`certificate.file`).
+    """
     try:
         return path.read_bytes()
     except OSError as error:
