@@ -68,7 +68,8 @@ def test_two_processes_ask_at_once(tmp_path: Path, attacked: Attacked) -> None:
         running[-1].start()
         pipes.append(own)
     assert [pipe.recv() for pipe in pipes] == ["ready"] * 2
-    with write_session(engine):  # both wait for it
+    with write_session(engine) as session:
+        session.connection()  # takes the lock, for which both wait
         for pipe in pipes:
             pipe.send("go")
         if is_apart:
