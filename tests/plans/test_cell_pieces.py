@@ -101,7 +101,9 @@ def test_cells_below_the_modulus_are_numbered_as_ever() -> None:
 @pytest.mark.parametrize(
     "rosters",
     [
-        pytest.param([roster("a", 600), roster("b", FEWEST, owner="park")], id="another owner"),
+        pytest.param(
+            [roster("a", 600), roster("b", 600, owner="park", counted=FEWEST)], id="another owner"
+        ),
         pytest.param([roster("a", 600, counted=FEWEST + 5)], id="one customer's many"),
     ],
 )
@@ -114,6 +116,17 @@ def test_a_cell_whose_pieces_would_be_about_few_is_not_divided(
     assert layout.cell_of == (0,)
     with pytest.raises(OutOfRangeError, match="too few customers"):
         plan_day(layout, highs=[MOST] * len(rosters))
+
+
+@pytest.mark.parametrize("few", [FEWEST, 2 * FEWEST - 1])
+def test_the_few_customers_of_an_owner_stay_together(few: int) -> None:
+    """Spread over both pieces they would be too few beside the rest in each of them."""
+    rosters = [roster("a", 600), roster("b", few, owner="park")]
+    layout = lay_out_cells(rosters, minima=APART)
+    assert layout.cell_of == (0, 0)
+    assert layout.groups[1].tolist() == [0] * few
+    assert set(layout.groups[0].tolist()) == {0, 1}
+    assert plan_day(layout, highs=[MOST] * 2) >= 5
 
 
 def test_pieces_have_enough_customers_besides_those_of_each_owner() -> None:

@@ -8,12 +8,14 @@ Nothing smaller than the cell is released.
 Whoever decrypts meets the totals of the pieces on the way. So a cell is divided only where each
 piece has enough customers, besides those of any one owner too, to be told of by itself
 (`cells.is_enough`). Every roster is spread over all pieces, in runs, because its members have one
-owner and because a run costs less than a slot (`blinding.SlotGroups`). Which pieces there are
-depends on membership and public bounds alone, so that platform, checker and vault find the same.
+owner and because a run costs less than a slot (`blinding.SlotGroups`); but the customers of owners
+who have too few for every piece stay together in the first. Which pieces there are depends on
+membership and public bounds alone, so that platform, checker and vault find the same.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,11 +61,11 @@ def divide_cells(
     for cell, total in enumerate(_bounds(rosters, cells=len(minima))):
         if total < INTERVAL.plain_modulus:
             continue
-        pieces = _find_pieces(rosters, cell=cell, total=total, minimum=minima[cell])
+        dealt = _find_pieces(rosters, cell=cell, total=total, minimum=minima[cell])
+        pieces = 1 + max(int(own.max(initial=0)) for own in dealt)
         numbers = np.array([cell, *range(len(cell_of), len(cell_of) + pieces - 1)])
-        for place, (roster, own) in enumerate(zip(rosters, groups, strict=True)):
-            slots = np.flatnonzero(roster.cells == cell)
-            own[slots] = numbers[_deal(len(slots), pieces=pieces, first=place)]
+        for roster, own, deal in zip(rosters, groups, dealt, strict=True):
+            own[roster.cells == cell] = numbers[deal]
         cell_of += [cell] * (pieces - 1)
     return groups, tuple(cell_of)
 
@@ -77,26 +79,52 @@ def _bounds(rosters: Sequence[SeatedCells], *, cells: int) -> list[int]:
     return bounds
 
 
-def _find_pieces(rosters: Sequence[SeatedCells], *, cell: int, total: int, minimum: int) -> int:
-    """The fewest pieces none of which can reach the modulus; 1 where one would be too small."""
+def _find_pieces(
+    rosters: Sequence[SeatedCells], *, cell: int, total: int, minimum: int
+) -> list[NDArray[np.int64]]:
+    """The piece of each of a cell's slots, per roster, so that none can reach the modulus.
+
+    All are in piece 0 where a piece would be about too few.
+    """
+    counted = [roster.counted[roster.cells == cell] for roster in rosters]
+    customers = Counter[str]()
+    for roster, own in zip(rosters, counted, strict=True):
+        customers[roster.owner] += int(own.sum())
     pieces = -(-total // (INTERVAL.plain_modulus - 1))
     while True:
-        bounds = [0] * pieces
-        crowds = [Crowd() for _ in range(pieces)]
-        for place, roster in enumerate(rosters):
-            counted = roster.counted[roster.cells == cell]
-            dealt = _deal(len(counted), pieces=pieces, first=place)
-            sizes = np.bincount(dealt, minlength=pieces).tolist()
-            customers = np.bincount(dealt[counted], minlength=pieces).tolist()
-            for own, (size, those) in enumerate(zip(sizes, customers, strict=True)):
-                bounds[own] += size * roster.bound_wh
-                crowds[own].add(Member("", roster.owner, counts=True), times=those)
-                crowds[own].add(Member("", roster.owner, counts=False), times=size - those)
+        dealt = [
+            _deal(len(own), pieces=pieces, first=place)
+            if customers[roster.owner] >= minimum * pieces
+            else np.zeros(len(own), dtype=np.int64)
+            for place, (roster, own) in enumerate(zip(rosters, counted, strict=True))
+        ]
+        bounds, crowds = _weigh(rosters, counted, dealt, pieces=pieces)
         if not all(is_enough(crowd, minimum=minimum) for crowd in crowds):
-            return 1
+            return [np.zeros(len(own), dtype=np.int64) for own in counted]
         if max(bounds) < INTERVAL.plain_modulus:
-            return pieces
+            return dealt
         pieces += 1
+
+
+def _weigh(
+    rosters: Sequence[SeatedCells],
+    counted: Sequence[NDArray[np.bool_]],
+    dealt: Sequence[NDArray[np.int64]],
+    *,
+    pieces: int,
+) -> tuple[list[int], list[Crowd]]:
+    """The largest total of each piece, and who is in it."""
+    bounds, crowds = [0] * pieces, [Crowd() for _ in range(pieces)]
+    for roster, counts, deal in zip(rosters, counted, dealt, strict=True):
+        sizes = np.bincount(deal, minlength=pieces).tolist()
+        customers = np.bincount(deal[counts], minlength=pieces).tolist()
+        for own, (size, those) in enumerate(zip(sizes, customers, strict=True)):
+            if not size:
+                continue  # an owner of nobody there is no owner there
+            bounds[own] += size * roster.bound_wh
+            crowds[own].add(Member("", roster.owner, counts=True), times=those)
+            crowds[own].add(Member("", roster.owner, counts=False), times=size - those)
+    return bounds, crowds
 
 
 def _deal(count: int, *, pieces: int, first: int) -> NDArray[np.int64]:
