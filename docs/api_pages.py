@@ -21,6 +21,7 @@ ROOMS = {
     "homomorphic": "Exact arithmetic on encrypted integers",
     "crypto": "Commercial cryptography: SM2, SM3, SM4, envelopes, tokens",
     "credentials": "Anonymous credentials",
+    "queries": "Analysts' questions, their groups and steps",
     "statements": "A customer's statement from a bill",
     "analyst": "The client of released results",
     "head_end": "The client of the ingestion API",

@@ -30,6 +30,7 @@ from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import period_app
 from gridsecure.cli.plan import plan_app
 from gridsecure.cli.policy import policy_app
+from gridsecure.cli.query import query_app
 from gridsecure.cli.receipt import receipt_app
 from gridsecure.cli.rules import rules_app
 from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
@@ -62,6 +63,7 @@ app = typer.Typer(
 app.add_typer(tariff_app, name="tariff")
 app.add_typer(plan_app, name="plan")
 app.add_typer(analyst_app, name="analyst")
+app.add_typer(query_app, name="query")
 app.add_typer(identity_app, name="identity")
 app.add_typer(keys_app, name="keys")
 app.add_typer(vault_app, name="vault")
