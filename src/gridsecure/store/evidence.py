@@ -29,7 +29,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import DDL, BigInteger, Connection, Integer, Table, bindparam, event
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Connection,
+    Integer,
+    Table,
+    bindparam,
+    event,
+    func,
+    literal,
+)
 from sqlalchemy import select as select_columns
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import registry
@@ -129,10 +139,16 @@ class NodeRow(_Log, table=True):
 # Written once: an append costs as much as its statements.
 _LOG: Final = EvidenceRow.metadata.tables["evidence"]
 _TREE: Final = EvidenceRow.metadata.tables["evidence_node"]
+_COLUMNS: Final = tuple(_LOG.c.keys())
 _ADD_ROW: Final = insert(_LOG)
 _ADD_NODES: Final = insert(_TREE)
 _LAST: Final = select_columns(_LOG.c.index).order_by(_LOG.c.index.desc()).limit(1)
-_BY_HASH: Final = select_columns(_LOG).where(_LOG.c.hash == bindparam("name"))
+_BEFORE: Final = select_columns(
+    select_columns(func.max(_LOG.c.index)).scalar_subquery().label("newest"), _LOG
+).select_from(
+    select_columns(literal(1)).subquery().outerjoin(_LOG, _LOG.c.hash == bindparam("name"))
+)
+"""The newest index, and the entry of a name if there is one, in one statement."""
 _LEAVES: Final = select_columns(_LOG.c.index, _LOG.c.hash, _LOG.c.salt).where(
     _LOG.c.index.in_(bindparam("indexes", expanding=True))
 )
@@ -234,12 +250,12 @@ def add(
     row |= {"previous": "", "hash": sm3_hex(_canonical(record).encode()), "salt": new_salt()}
     try:
         connection = _lock(session)
-        known = connection.execute(_BY_HASH, {"name": row["hash"]}).first()
-        if known is not None:
-            return read_row(EvidenceRow(**known._asdict())), False
-        row["index"] = _size(connection)
+        newest, *known = connection.execute(_BEFORE, {"name": row["hash"]}).one()
+        if known[0] is not None:
+            return _read(dict(zip(_COLUMNS, known, strict=True))), False
+        row["index"] = 0 if newest is None else newest + 1
         connection.execute(_ADD_ROW, row)
-        entry = read_row(EvidenceRow(**row))
+        entry = _read(row)
         made = new_nodes(entry.index, entry.leaf, lambda nodes: _nodes(connection, nodes))
         _keep_nodes(connection, made)
     except (IntegrityError, OperationalError) as refused:
@@ -394,16 +410,11 @@ def _when(at: datetime) -> str:
 
 def read_row(row: EvidenceRow) -> EvidenceEntry:
     """An entry from its row."""
-    return EvidenceEntry(
-        index=row.index,
-        at=datetime.fromisoformat(row.at),
-        actor=row.actor,
-        action=row.action,
-        detail=row.detail,
-        previous=row.previous,
-        hash=row.hash,
-        salt=row.salt,
-    )
+    return _read({name: getattr(row, name) for name in _COLUMNS})
+
+
+def _read(row: Mapping[str, Any]) -> EvidenceEntry:
+    return EvidenceEntry(**{**row, "at": datetime.fromisoformat(row["at"])})
 
 
 for _table in EvidenceRow.metadata.sorted_tables:
