@@ -115,9 +115,15 @@ class CoincidentPeak(Form):
 
 
 class Rate(Message):
-    """A price of energy, and when it holds; always, if that is left out."""
+    """A price of energy, and when it holds; always, if that is left out.
+
+    Args:
+        name: Rates of one name have a line of revenue of their own, as those of a time-of-use
+            period.
+    """
 
     kind: ClassVar[str] = "rate"
+    name: Name | None = None
     yuan_per_kwh: Unsigned
     when: Times | None = None
 

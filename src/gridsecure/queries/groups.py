@@ -7,9 +7,9 @@ have in common is a group of its own, whose totals count for both.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ MAX_GROUPS: Final = 1_000
 OUTSIDE: Final = -1
 
 CohortName = Literal["first", "second", "both"]
-_COHORTS: Final[tuple[CohortName, ...]] = ("first", "second", "both")
+COHORTS: Final[tuple[CohortName, ...]] = ("first", "second", "both")
 _MILLI: Final = 1000
 """Rosters hold VA and Wh, questions name kVA and kWh."""
 
@@ -87,7 +87,7 @@ def group_rosters(
             reason="query.nobody",
             remedy="Compare its names of zones, classes and tariffs with those of rosters.",
         )
-    labels = sorted(seen, key=lambda label: (label.values, _COHORTS.index(label.cohort)))
+    labels = sorted(seen, key=lambda label: (label.values, COHORTS.index(label.cohort)))
     # Found in the order of the rosters, numbered in the order of the labels. The last place is
     # for who is outside, which the number -1 reads.
     final = np.full(len(seen) + 1, OUTSIDE, dtype=np.int64)
@@ -141,31 +141,26 @@ def _are_in(values: Sequence[str], names: frozenset[str]) -> _Mask:
 
 
 def _lie_in(values: Sequence[int], limits: Range | None) -> _Mask:
-    kept = np.ones(len(values), dtype=bool)
     if limits is None:
-        return kept
-    numbers = np.array(values, dtype=object)
+        return np.ones(len(values), dtype=bool)
     low, high = limits.limits
-    kept &= (numbers >= low * _MILLI).astype(bool)
-    if high is not None:
-        kept &= (numbers < Decimal(high) * _MILLI).astype(bool)
-    return kept
+    lowest, end = math.ceil(low * _MILLI), None if high is None else math.ceil(high * _MILLI)
+    kept = (lowest <= value and (end is None or value < end) for value in values)
+    return np.fromiter(kept, dtype=bool, count=len(values))
 
 
 def _number(question: Question, facts: _Facts, *, seen: dict[GroupLabel, int]) -> NDArray[np.int64]:
     """The provisional group of each slot; groups not met before are numbered on."""
     own = facts.select(question.where)
     second = facts.select(question.second) if question.is_compared else np.zeros_like(own)
-    numbers = np.full(len(own), OUTSIDE, dtype=np.int64)
-    (inside,) = np.nonzero(own | second)
-    values = [facts.list_values(name) for name in question.group_by]
-    cohorts = np.where(own & second, 2, np.where(own, 0, 1))
-    known: dict[tuple[object, ...], int] = {}
-    for slot in inside.tolist():
-        key = (int(cohorts[slot]), *(column[slot] for column in values))
-        number = known.get(key)
-        if number is None:
-            label = GroupLabel(tuple(map(str, key[1:])), _COHORTS[int(cohorts[slot])])
-            number = known[key] = seen.setdefault(label, len(seen))
-        numbers[slot] = number
-    return numbers
+    cohorts = np.where(own & second, 2, np.where(own, 0, np.where(second, 1, OUTSIDE)))
+    keys = list(
+        zip(cohorts.tolist(), *(facts.list_values(name) for name in question.group_by), strict=True)
+    )
+    known = {
+        key: OUTSIDE
+        if key[0] == OUTSIDE
+        else seen.setdefault(GroupLabel(tuple(key[1:]), COHORTS[key[0]]), len(seen))
+        for key in dict.fromkeys(keys)
+    }
+    return np.fromiter((known[key] for key in keys), dtype=np.int64, count=len(keys))

@@ -54,6 +54,7 @@ from gridsecure.queries.spans import EVERY_HOUR, Period, Times
 
 SQUARED: Final = ":squared"
 AT_LEAST: Final = "at-least:"
+BILL_WHAT_IF: Final = "bill:what-if"
 
 GroupName = Literal["zone", "customer_class", "tariff"]
 Resolution = Literal["interval", "daily", "monthly"]
@@ -146,12 +147,15 @@ class Question(Message):
 
         `energy`, `register:peak`, `bill` and so on are totals of the measure. `energy:squared` is
         the total of squares [Wh²], and `at-least:50` the number of meter points with 50 kWh or
-        more. `count` has none: how many meter points a group has is public.
+        more. `bill:what-if` are bills by the statistic's tariff. `count` has none: how many meter
+        points a group has is public.
         """
         if isinstance(self.statistic, Binned):
             return tuple(f"{AT_LEAST}{edge}" for edge in self.statistic.edges_kwh)
         if isinstance(self.statistic, Variance | Variation):
             return (self.measure, self.measure + SQUARED)
+        if isinstance(self.statistic, WhatIf) and self.statistic.tariff is not None:
+            return (BILL_WHAT_IF,)
         return () if self.measure == COUNT else (self.measure,)
 
     @property

@@ -1,0 +1,180 @@
+"""Answers: tidy frames of what a question's totals come to, one row a number, with its unit.
+
+Invariants: totals are whole numbers and are computed with as fractions; a quotient is rounded once,
+half up, to 6 decimals, and everything else is exact. No float is computed with. A number of which
+any part is withheld is withheld: no sum is of less than it says. Nothing here knows where totals
+come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Final
+
+import pandas as pd
+
+from gridsecure.errors import InputError
+from gridsecure.queries import curves, fits, revenue, spreads
+from gridsecure.queries.forms import (
+    CoincidentPeak,
+    Difference,
+    Form,
+    Histogram,
+    Index,
+    LoadFactor,
+    Loss,
+    Mean,
+    Quantiles,
+    Ratio,
+    Regression,
+    Saving,
+    Score,
+    Share,
+    Sum,
+    Variance,
+    Variation,
+    WhatIf,
+)
+from gridsecure.queries.language import Question
+from gridsecure.queries.lines import (
+    NOT_GIVEN,
+    PERCENT,
+    Asked,
+    Line,
+    Lines,
+    less,
+    quotient_line,
+    times,
+    total_line,
+)
+from gridsecure.queries.totals import Totals, list_crowds, list_minutes
+
+_COLUMNS: Final = ("start", "end", "quantity", "value", "unit", "meter_points", "state")
+
+
+def answer_question(question: Question, legs: Sequence[Totals]) -> pd.DataFrame:
+    """What a question's totals come to.
+
+    Args:
+        legs: The totals of each of `question.legs`.
+
+    Returns:
+        Frame with a column for each name in `group_by`, then `start`, `end`, `quantity`, `value`
+        (Decimal, None unless it is told), `unit`, `meter_points` and `state`; rows in the order of
+        groups and steps.
+
+    Raises:
+        InputError: Series do not fit the steps (`query.steps`), rates cut one (`query.interval`),
+            or there is no step (`query.no-steps`).
+        ValueError: The totals are those of another question.
+    """
+    if [set(leg.totals) for leg in question.legs] != [set(totals.values) for totals in legs]:
+        raise ValueError("the totals are those of another question")
+    if not all(totals.steps for totals in legs):
+        raise InputError(
+            "Nothing of what the question asks about was told.",
+            reason="query.no-steps",
+            remedy="Compare its days and hours with those that there are readings of.",
+        )
+    own, *bases = [list_asked(*leg) for leg in zip(question.legs, legs, strict=True)]
+    rows = []
+    for values, asked in own.items():
+        lines = (
+            _compare_periods(question, asked, bases[0].get(values))
+            if bases
+            else _LINES[type(question.statistic)](asked, question.statistic)
+        )
+        points = asked.own.points
+        rows += [
+            (*values, *line.span, line.quantity, line.value, line.unit, points, line.state)
+            for line in lines
+        ]
+    return pd.DataFrame(rows, columns=[*question.group_by, *_COLUMNS], dtype=object)
+
+
+def list_asked(question: Question, totals: Totals) -> dict[tuple[str, ...], Asked]:
+    """What a statistic is computed of, by group."""
+    minutes = list_minutes(question, totals)
+    return {
+        own.values: Asked(question, own, second, totals.steps, minutes)
+        for own, second in list_crowds(question, totals)
+    }
+
+
+def _sums(asked: Asked, _statistic: Sum) -> Iterator[Line]:
+    for span, number in zip(asked.spans, asked.numbers, strict=True):
+        yield total_line(asked, span, asked.quantity, number)
+
+
+def _means(asked: Asked, mean: Mean) -> Iterator[Line]:
+    many = asked.own.customers if mean.per == "customer" else asked.own.points
+    for span, number in zip(asked.spans, asked.numbers, strict=True):
+        numbers = times(number, asked.worth), many
+        name = mean.per.replace("_", " ")
+        yield quotient_line(span, f"mean {asked.quantity}", numbers, f"{asked.unit} per {name}")
+
+
+def _shares(asked: Asked, _statistic: Share) -> Iterator[Line]:
+    pairs = zip(asked.numbers, asked.numbers_of(asked.second), strict=True)
+    for span, (own, whole) in zip(asked.spans, pairs, strict=True):
+        yield quotient_line(span, f"share of {asked.quantity}", (times(own, 100), whole), PERCENT)
+
+
+def _differences(asked: Asked, _statistic: Difference) -> Iterator[Line]:
+    pairs = zip(asked.numbers, asked.numbers_of(asked.second), strict=True)
+    for span, (own, other) in zip(asked.spans, pairs, strict=True):
+        yield total_line(asked, span, f"difference in {asked.quantity}", less(own, other))
+
+
+def _ratios(asked: Asked, ratio: Ratio) -> Iterator[Line]:
+    """What meter points used per what the asker knows of them, or the other way round."""
+    amounts = {tuple(given.group): Fraction(given.amount) for given in ratio.given}
+    amount = amounts.get(asked.own.values)
+    unit = PERCENT if ratio.is_share else f"{asked.unit} per {ratio.unit}"
+    for span, number in zip(asked.spans, asked.numbers, strict=True):
+        total = times(number, asked.worth)
+        if amount is None:
+            yield Line(span, f"ratio of {asked.quantity}", None, unit, NOT_GIVEN)
+        elif ratio.is_share:
+            yield quotient_line(span, f"share of {asked.quantity}", (100 * amount, total), unit)
+        else:
+            yield quotient_line(span, f"ratio of {asked.quantity}", (total, amount), unit)
+
+
+def _compare_periods(question: Question, asked: Asked, base: Asked | None) -> Iterator[Line]:
+    """A group's numbers beside those that it had in the base period."""
+    numbers = asked.numbers if base is None else base.numbers
+    known = [None] * len(numbers) if base is None else numbers
+    if isinstance(question.statistic, Index):
+        minutes = asked.minutes if base is None else base.minutes
+        yield from curves.index_lines(asked, base=known, minutes=minutes)
+        return
+    if len(known) != len(asked.steps):
+        raise InputError(
+            f"The period has {len(asked.steps)} steps, and its base has {len(known)}.",
+            reason="query.steps",
+            remedy='Ask every "month", or compare periods of one length.',
+        )
+    for span, own, before in zip(asked.spans, asked.numbers, known, strict=True):
+        yield total_line(asked, span, f"difference in {asked.quantity}", less(own, before))
+
+
+_LINES: Final[dict[type[Form], Lines]] = {
+    Sum: _sums,
+    Mean: _means,
+    Share: _shares,
+    Difference: _differences,
+    Ratio: _ratios,
+    LoadFactor: curves.load_factor_lines,
+    CoincidentPeak: curves.coincident_peak_lines,
+    Saving: curves.saving_lines,
+    Loss: curves.loss_lines,
+    WhatIf: revenue.revenue_lines,
+    Histogram: spreads.histogram_lines,
+    Quantiles: spreads.quantile_lines,
+    Variance: spreads.variance_lines,
+    Variation: spreads.variation_lines,
+    Regression: fits.regression_lines,
+    Score: fits.score_lines,
+}
