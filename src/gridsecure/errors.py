@@ -21,7 +21,33 @@ translated where the library is called (`raise … from`); programming mistakes 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class RowFault:
+    """One kind of fault of a file or a batch, and every row that has it; never a value of one.
+
+    Args:
+        reason: Reason code of a refusal for these rows alone.
+        rule: Stable name of the kind, such as `kwh-decimals`.
+        place: What rows are counted as: lines of a text, or readings of a body without lines.
+        count: How many rows have it.
+        firsts: Number of the first row of each run of such rows, from 1, in their order.
+        lasts: Number of the last row of each.
+    """
+
+    reason: str
+    rule: str
+    detail: str
+    remedy: str
+    count: int
+    firsts: array[int]
+    lasts: array[int]
+    place: Literal["line", "reading"] = "line"
 
 
 class GridSecureError(Exception):
@@ -52,7 +78,12 @@ class InputError(GridSecureError):
 
 
 class InvalidReadingsError(InputError):
-    """Readings that cannot be used; `problems` says which and why."""
+    """Readings that cannot be used; `problems` says which and why.
+
+    Args:
+        problems: Some places where they are wrong.
+        faults: Every row that is wrong, by kind, where rows can be told.
+    """
 
     default_reason = "readings.invalid"
 
@@ -63,9 +94,11 @@ class InvalidReadingsError(InputError):
         reason: str | None = None,
         remedy: str = "",
         problems: Sequence[object] = (),
+        faults: Sequence[RowFault] = (),
     ) -> None:
         super().__init__(message, reason=reason, remedy=remedy)
         self.problems = tuple(problems)
+        self.faults = tuple(faults)
 
 
 class InvalidTariffError(InputError):

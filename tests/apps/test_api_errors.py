@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from array import array
 from http import HTTPStatus
 
 import pytest
@@ -11,9 +13,11 @@ from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
 from gridsecure import errors
-from gridsecure.errors import AuthenticityError, GridSecureError
+from gridsecure.errors import AuthenticityError, GridSecureError, RowFault
 from gridsecure.wire.problems import (
     INTERNAL,
+    MOST_FAULTS,
+    MOST_RUNS,
     PROBLEM_TYPE,
     STATUS,
     Problem,
@@ -115,6 +119,33 @@ def test_every_error_of_the_tree_has_its_status_and_body(kind):
             "reason": "some.reason",
             "remedy": "What to do.",
         }
+
+
+def test_rows_of_wrong_readings_travel_by_kind_of_fault():
+    numbers = range(1, 2 * MOST_RUNS + 20, 2)
+    fault = RowFault(
+        reason="readings.energy",
+        rule="kwh-decimals",
+        detail="more\x07 decimals",
+        remedy="Write less.",
+        count=len(numbers),
+        firsts=array("q", numbers),
+        lasts=array("q", numbers),
+    )
+    error = errors.InvalidReadingsError("Wrong.", reason="readings.energy", faults=[fault] * 60)
+    answer = error_response(error)
+    told = error_of(answer.status_code, bytes(answer.body))
+    assert isinstance(told, errors.InvalidReadingsError)
+    assert len(told.faults) == MOST_FAULTS
+    one = told.faults[0]
+    assert (one.count, list(one.firsts)) == (len(numbers), list(numbers)[:MOST_RUNS])
+    assert one.detail == "more decimals"
+    said = json.loads(bytes(answer.body))
+    beyond = said["faults"][0] | {"rows": [{"first": 1, "last": 2**70}]}
+    for broken in ([7], [{"rule": "x"}], "x", [beyond]):
+        other = error_of(400, json.dumps(said | {"faults": broken}).encode())
+        assert isinstance(other, errors.InvalidReadingsError)
+        assert (other.message, other.faults) == ("Wrong.", ())
 
 
 def areas(kind: type[GridSecureError]) -> list[str]:

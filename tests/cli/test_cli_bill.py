@@ -142,6 +142,18 @@ def test_bad_files_are_refused_without_their_values(files: Path, content: str, r
     assert "Traceback" not in result.output
 
 
+def test_every_faulty_line_is_printed_by_kind(files: Path) -> None:
+    wrong = ["A,2026-07-01 00:00,much", "A,2026-07-01 00:30,1e9", "A,2026-07-01 01:00,0.4"] * 40
+    lines = ["meter_point_id,start,kwh", *wrong, "A,2026-07-01 01:30,much", "A,2026,1"]
+    (files / "readings.csv").write_text("\n".join(lines))
+    said = bill(files).stderr
+    assert "41 lines refused" not in said  # times are judged first
+    assert "timestamp: 1 line (123): the time is not of the form" in said
+    assert "kwh-not-a-number: 41 lines (2, 5, 8, " in said
+    assert " and 21 more): the energy is not a decimal number. Write kWh" in said
+    assert "kwh-scientific: 40 lines (3, 6, 9, " in said
+
+
 def test_broken_tariff_names_the_row(files: Path, tmp_path: Path) -> None:
     text = CATALOGUE["shenzhen-residential-tiers"].read_text(encoding="utf-8")
     broken = tmp_path / "broken.toml"

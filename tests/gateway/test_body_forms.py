@@ -66,12 +66,16 @@ def taken_in(body: bytes, stamps: str = "start"):
                     file = writer.keep()
             except InvalidReadingsError as refused:
                 said = [refused.message, *map(str, refused.problems)]
-                return refused.reason, [as_readings(one) for one in said], refused.remedy
+                shift = refused.faults and refused.faults[0].place == "line"
+                rows = [
+                    (f.rule, f.count, [n - bool(shift) for n in f.firsts]) for f in refused.faults
+                ]
+                return refused.reason, [as_readings(one) for one in said], refused.remedy, rows
     return file, counts.readings, counts.rejected, counts.starts, counts.accepted, counts.months
 
 
 def as_readings(text: str) -> str:
-    text = re.sub(r"\b([\d,]+) lines?\b", r"\1 readings", text)
+    text = re.sub(r"\b([\d,]+) line(s?)\b", r"\1 reading\2", text)
     return re.sub(
         r"\b([Ll])ine (\d+)",
         lambda found: f"{'R' if found[1] == 'L' else 'r'}eading {int(found[2]) - 1}",

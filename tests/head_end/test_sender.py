@@ -86,9 +86,15 @@ def test_a_receipt_that_is_not_the_gateways_or_of_another_body_is_refused(source
 
 
 def test_a_refusal_says_which_lines_are_wrong(sources):
+    wrong = b"MP-1,2026-07-01 01:00,eleven,actual\nMP-1,2026-07-01 02:00,1e9,actual\n" * 20
     with pytest.raises(InvalidReadingsError) as refused:
-        sender(sources).send(BODY + b"MP-1,2026-07-01 01:00,eleven,actual\n", sequence=10)
+        sender(sources).send(BODY + wrong, sequence=10)
     assert "line 4" in str(refused.value.problems)
+    first, second = refused.value.faults
+    assert (first.rule, first.place, first.count) == ("kwh-not-a-number", "line", 20)
+    assert (second.rule, second.count) == ("kwh-scientific", 20)
+    assert list(first.firsts) == list(first.lasts) == list(range(4, 44, 2))
+    assert list(second.firsts) == list(range(5, 45, 2))
 
 
 def test_an_identity_service_that_is_not_ready_is_asked_again(sources):

@@ -29,10 +29,12 @@ from gridsecure.wire.problems import (
     INTERNAL,
     LATER,
     LOCKED,
+    MOST_FAULTS,
     PROBLEM_TYPE,
     QUEUE_FULL,
     TOO_LARGE,
     Problem,
+    ReadingsFault,
     ReadingsProblem,
     problem_of,
 )
@@ -56,11 +58,14 @@ def error_response(error: GridSecureError) -> JSONResponse:
 
 
 def problem_body(error: GridSecureError) -> Problem:
-    """What everybody outside reads of one of our errors, with the places of wrong readings."""
+    """What everybody outside reads of one of our errors, with the rows of wrong readings."""
     problem = problem_of(error)
-    if isinstance(error, InvalidReadingsError) and (places := _places(error)):
-        return ReadingsProblem(**problem.model_dump(), problems=places)
-    return problem
+    if not isinstance(error, InvalidReadingsError):
+        return problem
+    places, faults = _places(error), [ReadingsFault.of(one) for one in error.faults[:MOST_FAULTS]]
+    if not (places or faults):
+        return problem
+    return ReadingsProblem(**problem.model_dump(), problems=places, faults=faults)
 
 
 @runtime_checkable

@@ -38,6 +38,7 @@ from gridsecure.gateway.column_names import (
 from gridsecure.gateway.daily_values import is_daily, is_matrix, lines_of_days
 from gridsecure.gateway.face_energies import NO_BOOKS, MeterBooks
 from gridsecure.gateway.meanings import Meaning, Values
+from gridsecure.gateway.row_faults import name_rows
 from gridsecure.gateway.table_text import (
     TableText,
     check_field_counts,
@@ -196,10 +197,14 @@ def known_lines(table: pd.DataFrame) -> pd.DataFrame:
         raise no_readings()
     blank = np.flatnonzero((table["meter_point_id"] == "").to_numpy())
     if len(blank):
+        reason, detail = "readings.malformed", "no meter_point_id"
+        remedy = "Every line needs the id of its meter point."
+        lines = table.index.to_numpy(np.int64)[blank]
         raise InvalidReadingsError(
-            f"Line {table.index[blank[0]]} has no meter_point_id.",
-            reason="readings.malformed",
-            remedy="Every line needs the id of its meter point.",
+            f"Line {lines[0]} has no meter_point_id.",
+            reason=reason,
+            remedy=remedy,
+            faults=[name_rows(lines, reason=reason, rule="no-id", detail=detail, remedy=remedy)],
         )
     return table
 

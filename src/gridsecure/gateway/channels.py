@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from gridsecure.billing.readings import NO_REGISTER, REGISTER_COLUMNS
 from gridsecure.billing.register_hours import register_name
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.row_faults import name_rows
 
 CHANNEL: Final = "channel"
 FACES: Final = "register_kwh"
@@ -146,16 +147,29 @@ def split_channels(table: pd.DataFrame, *, are_faces: bool) -> Channels:
     reactive, passed_over = said.isin(_REACTIVE), said.isin(_REACTIVE_FED_IN)
     other = np.flatnonzero(~(taken | fed_in | reactive | passed_over | by_hours))
     if len(other) or not taken.any():
-        where = f"line {table.index[other[0]]} is none" if len(other) else "no line is import"
-        raise InvalidReadingsError(
-            f"The column channel says import, export or reactive of each line, and {where}.",
-            reason="readings.channel",
-            remedy="Write import (or 正向有功), export (or 反向有功) and reactive (or 正向无功, in"
-            " kvarh), and leave out the lines of other channels.",
-        )
+        raise _refuse_channels(table, other)
     table = table.drop(columns=CHANNEL)
     lines = {name: table[registers == name] for name in sorted(set(registers[by_hours]))}
     return Channels(table[taken], table[fed_in], table[reactive], table[passed_over], lines)
+
+
+def _refuse_channels(table: pd.DataFrame, other: NDArray[np.intp]) -> InvalidReadingsError:
+    """The refusal of a table for lines of other channels, or because no line is of energy taken."""
+    reason, rule = "readings.channel", "channel"
+    where = f"line {table.index[other[0]]} is none" if len(other) else "no line is import"
+    detail = "the channel is none of import, export and reactive"
+    remedy = (
+        "Write import (or 正向有功), export (or 反向有功) and reactive (or 正向无功, in kvarh), and"
+        " leave out the lines of other channels."
+    )
+    lines = table.index.to_numpy(np.int64)[other]
+    fault = {"reason": reason, "rule": rule, "detail": detail, "remedy": remedy}
+    return InvalidReadingsError(
+        f"The column channel says import, export or reactive of each line, and {where}.",
+        reason=reason,
+        remedy=remedy,
+        faults=[name_rows(lines, **fault)] if len(lines) else (),
+    )
 
 
 def _split_columns(table: pd.DataFrame) -> Channels:

@@ -201,6 +201,7 @@ def tell_totals(
                 reason=error.reason,
                 remedy=error.remedy,
                 problems=error.problems,
+                faults=error.faults,
             ) from error
         if "end" not in totals:
             counted = register_totals(books.join_meters(totals, timezone=timezone))

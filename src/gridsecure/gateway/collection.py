@@ -384,6 +384,7 @@ def _read(
                 reason=error.reason,
                 remedy=error.remedy,
                 problems=error.problems,
+                faults=error.faults,
             ) from error
         found.append(replace(file, readings=_marked(file, files)))
         held += len(file.readings)

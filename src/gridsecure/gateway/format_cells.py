@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from gridsecure.billing.energy_text import EnergyStatus, kwh_to_wh, read_characters
 from gridsecure.billing.readings import ReadingProblem, make_readings
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.row_faults import MOST_PROBLEMS, merge_refusals, name_rows
 from gridsecure.gateway.written_numbers import decimal_mark, to_plain
 
-MAX_PROBLEMS: Final = 20
 _HOUR: Final = 60
 _CELLS_AT_ONCE: Final = 1 << 18
 _SHORT: Final = 12
@@ -36,7 +36,7 @@ def line_problems(
     table: pd.DataFrame, rows: NDArray[np.intp], *, rule: str, detail: str
 ) -> tuple[ReadingProblem, ...]:
     """Problems for the first rows of a list, naming meter point and line."""
-    meters = table["meter_point_id"].iloc[rows[:MAX_PROBLEMS]]
+    meters = table["meter_point_id"].iloc[rows[:MOST_PROBLEMS]]
     return tuple(
         ReadingProblem(str(meter), None, rule, f"line {line}: {detail}")
         for line, meter in meters.items()
@@ -55,6 +55,15 @@ def refuse_lines(
         reason=reason,
         remedy=remedy,
         problems=line_problems(table, rows, rule=rule, detail=detail),
+        faults=[
+            name_rows(
+                table.index.to_numpy(np.int64)[rows],
+                reason=reason,
+                rule=rule,
+                detail=detail,
+                remedy=remedy,
+            )
+        ],
     )
 
 
@@ -67,7 +76,7 @@ def read_energy(
         columns: Their names; a single one may hold categories, each of which is read once.
 
     Raises:
-        InvalidReadingsError: `readings.energy` for the first kind of unreadable cell.
+        InvalidReadingsError: `readings.energy`, with every kind of unreadable cell.
     """
     coded = table[columns[0]]
     if isinstance(coded.dtype, pd.CategoricalDtype):
@@ -76,21 +85,47 @@ def read_energy(
         energy_wh, found = energy_wh[codes], found[codes]
     else:
         energy_wh, found = _read_texts(table[columns])
-    for status in _RULES:
-        wrong = np.flatnonzero(found == status)
-        if len(wrong):
-            line, column = divmod(int(wrong[0]), len(columns))
-            rule, detail, remedy = _why_refused(status, str(table[columns[column]].iloc[line]))
-            where = f" in column {columns[column]}" if len(columns) > 1 else ""
-            raise refuse_lines(
-                table,
-                np.unique(wrong // len(columns)),
-                reason="readings.energy",
-                rule=rule,
-                detail=f"{detail}{where}",
-                remedy=remedy,
-            )
+    refusals = [
+        refusal
+        for status in _RULES
+        for refusal in _refuse_cells(table, columns, np.flatnonzero(found == status), status)
+    ]
+    if refusals:
+        raise merge_refusals(refusals)
     return energy_wh, found == EnergyStatus.MISSING
+
+
+def _refuse_cells(
+    table: pd.DataFrame, columns: list[str], wrong: NDArray[np.intp], status: EnergyStatus
+) -> list[InvalidReadingsError]:
+    """The refusal of lines for each way in which cells of one status are wrong.
+
+    Args:
+        wrong: Of the cells, line after line.
+    """
+    lines, places = np.divmod(wrong, len(columns))
+    cells = np.empty(len(wrong), dtype=object)
+    for place in np.unique(places):
+        own = places == place
+        cells[own] = table[columns[place]].astype("str").to_numpy(dtype=object)[lines[own]]
+    codes, texts = pd.factorize(cells)
+    kinds, names = pd.factorize(np.array([_why_refused(status, one)[0] for one in texts] or [""]))
+    refusals = []
+    for kind in range(len(names) if len(wrong) else 0):
+        own = np.flatnonzero(kinds[codes] == kind)
+        rule, detail, remedy = _why_refused(status, cells[own[0]])
+        where = f" in column {columns[places[own[0]]]}" if len(columns) > 1 else ""
+        more = " and others" if len(np.unique(places[own])) > 1 else ""
+        refusal = refuse_lines(
+            table,
+            np.unique(lines[own]),
+            reason="readings.energy",
+            rule=rule,
+            detail=f"{detail}{where}{more}",
+            remedy=remedy,
+        )
+        refusals.append(refusal)
+    return refusals
 
 
 def _read_texts(table: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.readings import moment_us
 from gridsecure.gateway.format_cells import refuse_lines
+from gridsecure.gateway.row_faults import merge_refusals
 from gridsecure.month_texts import FIRST_YEAR, LAST_YEAR, is_in_years
 
 _DAY_TEXT: Final = (
@@ -251,17 +252,20 @@ def _localise(
 def _check_times(table: pd.DataFrame, rules: NDArray[np.int64]) -> None:
     if not rules.any():
         return
-    worst = int(rules.max())
-    rule, detail = _TIME_RULES[worst]
-    raise refuse_lines(
-        table,
-        np.flatnonzero(rules == worst),
-        reason="readings.timestamp",
-        rule=rule,
-        detail=detail,
-        remedy="Write the days of a wide file as 2026-07-01."
-        if rule == "timestamp" and "date" in table
-        else "Write local times as 2026-07-01 00:30, or with an offset as "
-        "2026-07-01 00:30+08:00 where the clock is changed. If their clock is never changed, name"
-        " its fixed offset as the zone, such as +08:00.",
-    )
+    refusals = []
+    for broken in sorted(set(rules[rules > 0].tolist()), reverse=True):
+        rule, detail = _TIME_RULES[broken]
+        refusal = refuse_lines(
+            table,
+            np.flatnonzero(rules == broken),
+            reason="readings.timestamp",
+            rule=rule,
+            detail=detail,
+            remedy="Write the days of a wide file as 2026-07-01."
+            if rule == "timestamp" and "date" in table
+            else "Write local times as 2026-07-01 00:30, or with an offset as "
+            "2026-07-01 00:30+08:00 where the clock is changed. If their clock is never changed,"
+            " name its fixed offset as the zone, such as +08:00.",
+        )
+        refusals.append(refusal)
+    raise merge_refusals(refusals)

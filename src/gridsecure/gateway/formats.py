@@ -78,12 +78,14 @@ from gridsecure.gateway.nem12 import MARKET_MINUTES, read_nem12
 from gridsecure.gateway.nem13 import read_nem13
 from gridsecure.gateway.passed_over import REACTIVE_FED_IN
 from gridsecure.gateway.public_exports import SYSTEMS, find_export, read_export
+from gridsecure.gateway.row_faults import read_or_name_rows
 from gridsecure.gateway.table_text import (
     TableText,
     check_line_lengths,
     decode,
     load_bytes,
     without_blank_lines,
+    without_lines,
 )
 from gridsecure.gateway.value_kinds import (
     find_meaning,
@@ -176,7 +178,8 @@ def read_readings(
         The readings with how they were read.
 
     Raises:
-        InvalidReadingsError: The file is unusable; `reason` names the first kind of fault found
+        InvalidReadingsError: The file is unusable; `faults` has every row that is wrong by kind,
+            of a table of at most 64 MiB, and `reason` names the first kind of fault found
             (`readings.file`, `.expansion`, `.too-large`, `.too-many`, `.format`, `.preamble`,
             `.empty`, `.encoding`, `.malformed`, `.columns`, `.daily`, `.unit`, `.timestamp`,
             `.offset`, `.energy`, `.ratio`, `.interval`, `.values`, `.cumulative`, `.stamps`,
@@ -187,9 +190,13 @@ def read_readings(
     defined = _read_defined(opened, meaning)
     if defined is not None:
         return defined
-    table = _read_table(text, packed=packed, meaning=meaning, timezone=timezone)
-    found = replace(table, books=books, differences=differences)
-    return _read_cells(found, timezone, interval, meaning)
+
+    def read(text: TableText) -> ReadingsFile:
+        table = _read_table(text, packed=packed, meaning=meaning, timezone=timezone)
+        found = replace(table, books=books, differences=differences)
+        return _read_cells(found, timezone, interval, meaning)
+
+    return read_or_name_rows(read, text, without=without_lines)
 
 
 def _read_defined(opened: _OpenFile, meaning: Meaning) -> ReadingsFile | None:
@@ -245,9 +252,17 @@ def read_long_table(
         InvalidReadingsError: As `read_readings`.
     """
     check_columns(cells)
-    table = known_lines(without_blank_lines(cells))
-    found = CellTable(table, "utf-8", at_ends=False, differences=False, units=units)
-    return _read_cells(found.in_kwh(meaning), timezone, interval, meaning)
+
+    def read(cells: pd.DataFrame) -> ReadingsFile:
+        table = known_lines(without_blank_lines(cells))
+        found = CellTable(table, "utf-8", at_ends=False, differences=False, units=units)
+        return _read_cells(found.in_kwh(meaning), timezone, interval, meaning)
+
+    return read_or_name_rows(read, cells, without=_without_rows)
+
+
+def _without_rows(cells: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:
+    return cells[~cells.index.isin(rows)]
 
 
 def _read_cells(

@@ -37,6 +37,7 @@ from gridsecure.gateway.bounded_xml import read_elements
 from gridsecure.gateway.channels import stand_side_by_side
 from gridsecure.gateway.daily_values import begin_days, divide_days, without_days_beside
 from gridsecure.gateway.reading_types import REACTIVE_TAKEN
+from gridsecure.gateway.row_faults import refuse_readings
 from gridsecure.gateway.table_text import TableText, check_reading_count
 from gridsecure.gateway.wide_days import day_minutes
 
@@ -76,13 +77,18 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Feed:
-    """Entries in their order; reading types, meter readings and their types by their addresses."""
+    """Entries in their order; reading types, meter readings and their types by their addresses.
+
+    `count` is of interval readings, and `faulty` are the numbers of those that cannot be read.
+    """
 
     entries: list[_Entry] = field(default_factory=list)
     types: dict[str, dict[str, str]] = field(default_factory=dict)
     readings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     kinds: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     rows: list[tuple[int, int, int, int, str]] = field(default_factory=list)
+    count: int = 0
+    faulty: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,6 +182,14 @@ def _parse(data: bytes) -> _Feed:
         read_elements(data, partial(_take, feed))
     except (ValueError, OverflowError):
         raise _malformed() from None
+    if feed.faulty:
+        raise refuse_readings(
+            "an interval reading that is not as the schema of Green Button says",
+            feed.faulty,
+            reason="readings.malformed",
+            rule="interval-reading",
+            remedy="Download it again: each has a start and a value in whole numbers.",
+        )
     # Once each, however many blocks a meter reading has.
     feed.kinds = {
         address: [feed.types[one] for one in related if one in feed.types]
@@ -187,7 +201,11 @@ def _parse(data: bytes) -> _Feed:
 def _take(feed: _Feed, element: ET.Element, _around: str) -> bool:
     """Take readings and entries out of the tree while it grows."""
     if element.tag == f"{_ESPI}IntervalReading":
-        feed.rows.append((len(feed.entries), *_read_interval(element)))
+        feed.count += 1
+        try:
+            feed.rows.append((len(feed.entries), *_read_interval(element)))
+        except (ValueError, OverflowError):
+            feed.faulty.append(feed.count)
     elif element.tag == f"{_ATOM}entry":
         _keep_entry(feed, element)
     else:

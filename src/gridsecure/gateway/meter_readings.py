@@ -47,6 +47,7 @@ from gridsecure.gateway.reading_types import (
     read_type,
     unbilled_name,
 )
+from gridsecure.gateway.row_faults import refuse_readings
 from gridsecure.gateway.table_text import TableText, check_reading_count
 from gridsecure.month_texts import is_in_years
 
@@ -102,7 +103,10 @@ class MeterReadings:
 
 @dataclass(slots=True)
 class _Document:
-    """Readings in their order: each names a block, a block its meter reading and reading type."""
+    """Readings in their order: each names a block, a block its meter reading and reading type.
+
+    `count` is of them all, and `faulty` are the numbers of those that cannot be read.
+    """
 
     rows: list[tuple[int, int, int, int, str]] = field(default_factory=list)
     types: list[str] = field(default_factory=list)
@@ -110,6 +114,8 @@ class _Document:
     meters: list[str] = field(default_factory=list)
     open_blocks: dict[str, int] = field(default_factory=dict)
     waiting: list[tuple[int, int, int, str]] = field(default_factory=list)
+    count: int = 0
+    faulty: list[int] = field(default_factory=list)
 
     def take(self, element: ET.Element, around: str) -> bool:
         """Take readings, blocks and meter readings out of the document as they end."""
@@ -120,19 +126,29 @@ class _Document:
         if name in _AROUND and around != own + _AROUND[name]:
             raise ValueError
         if name == "IntervalReadings":
-            self.waiting.append(_read_reading(element, own))
+            self.waiting += self._read(element, own)
         elif name == "IntervalBlocks":
             block = self._block(_type_of(element, own))
             self.rows += [(block, *reading) for reading in self.waiting]
             self.waiting.clear()
         elif name == "Readings":
-            self.rows.append((self._block(_type_of(element, own)), *_read_reading(element, own)))
+            block = self._block(_type_of(element, own))
+            self.rows += [(block, *reading) for reading in self._read(element, own)]
         elif name == "MeterReading":
             self.meters.append(_meter_of(element, own) if self.open_blocks else "")
             self.open_blocks = {}
         else:
             return False
         return True
+
+    def _read(self, element: ET.Element, space: str) -> list[tuple[int, int, int, str]]:
+        """A reading, or nothing where it cannot be read."""
+        self.count += 1
+        try:
+            return [_read_reading(element, space)]
+        except (ValueError, OverflowError):
+            self.faulty.append(self.count)
+            return []
 
     def _block(self, code: str) -> int:
         """The number of the meter reading's block of a type."""
@@ -207,6 +223,14 @@ def _parse(data: bytes) -> _Document:
             reason="readings.malformed",
             remedy="Send it as it came, each time with its offset from UTC.",
         ) from None
+    if document.faulty:
+        raise refuse_readings(
+            "a reading that is not as IEC 61968-9 says",
+            document.faulty,
+            reason="readings.malformed",
+            rule="meter-reading",
+            remedy="Each has a timeStamp with its offset from UTC, and a decimal number as value.",
+        )
     return document
 
 

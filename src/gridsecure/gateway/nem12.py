@@ -27,6 +27,7 @@ from gridsecure.billing.readings import MINUTE_US, NO_REGISTER, make_readings, m
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.format_cells import quality_word
 from gridsecure.gateway.passed_over import REACTIVE_FED_IN
+from gridsecure.gateway.row_faults import merge_refusals, refuse_line
 from gridsecure.gateway.table_text import TableText, check_line_lengths, check_reading_count
 
 MARKET_MINUTES: Final = 600
@@ -81,7 +82,7 @@ class MeterData:
 
 
 def read_nem12(text: TableText, *, timezone: str, packed: int | None = None) -> MeterData:
-    """Read a NEM12 file.
+    """Read a NEM12 file, or say of every record why it is not as defined.
 
     Args:
         timezone: Zone that the readings are given in; the file's own times are market time.
@@ -95,12 +96,21 @@ def read_nem12(text: TableText, *, timezone: str, packed: int | None = None) -> 
     # Fields are a few more than readings, and are counted before any is taken.
     check_line_lengths(text)
     check_reading_count(text.data.count(b","), packed=packed)
-    every = _read_days(text)
-    days = _latest([day for day in every if day.channel.suffix[0] in _COLUMNS])
-    frames = [
-        _read_length([day for day in days if day.channel.minutes == minutes], minutes)
-        for minutes in sorted({day.channel.minutes for day in days})
-    ]
+    records = _read_records(text)
+    every, refusals = records.days, records.refusals
+    days = _latest([day for day in every if day.channel.suffix[0] in _COLUMNS], refusals)
+    lengths = sorted({day.channel.minutes for day in days})
+    of_lengths = [[day for day in days if day.channel.minutes == one] for one in lengths]
+    energies = [_read_energies(own, refusals) for own in of_lengths]
+    if refusals:
+        raise merge_refusals(refusals)
+    if not days:
+        raise InvalidReadingsError(
+            "The file holds no readings.",
+            reason="readings.empty",
+            remedy="A NEM12 file needs 200 records of a channel E, B or Q, each with 300 records.",
+        )
+    frames = list(map(_read_length, of_lengths, lengths, energies))
     whole = pd.concat(frames, ignore_index=True)
     starts = pd.DatetimeIndex(whole["start"].to_numpy().view("datetime64[us]")).tz_localize("UTC")
     readings = make_readings(
@@ -123,29 +133,57 @@ def read_nem12(text: TableText, *, timezone: str, packed: int | None = None) -> 
     return MeterData(readings, whole["line"].to_numpy(np.int64), passed_over)
 
 
-def _read_days(text: TableText) -> list[_Day]:
-    """The days of all channels, of which some are billed."""
-    days: list[_Day] = []
+@dataclass(slots=True)
+class _Records:
+    """The records of a file, line after line.
+
+    Records beneath one that is refused are not looked at: whose they are is not known.
+
+    Attributes:
+        days: Of all channels, of which some are billed.
+        refusals: Of records that are not as defined.
+        channel: That of the last 200 record; None where there is none, or it was refused.
+        day: That of the last 300 record, likewise.
+    """
+
+    days: list[_Day] = field(default_factory=list)
+    refusals: list[InvalidReadingsError] = field(default_factory=list)
     channel: _Channel | None = None
+    day: _Day | None = None
+    has_channels: bool = False
+
+    def take(self, fields: list[str], number: int) -> None:
+        """Take in a record.
+
+        Raises:
+            InvalidReadingsError: It is not as defined.
+        """
+        kind = fields[0]
+        if kind == "200":
+            self.channel, self.day, self.has_channels = None, None, True
+            self.channel = _read_channel(fields, number)
+        elif kind == "300":
+            self.day = None
+            if self.channel is not None:
+                self.day = _read_day(fields, number, self.channel)
+                self.days.append(self.day)
+            elif not self.has_channels:
+                raise _malformed(number)
+        elif kind == "400" and self.day is not None and self.day.quality[:1] == _VARIABLE:
+            self.day.parts.append(_read_part(fields, number, self.day))
+        elif kind not in {"", "100", "400", "500", "900"}:
+            raise _malformed(number)
+
+
+def _read_records(text: TableText) -> _Records:
+    records = _Records()
     for number, line in enumerate(text.data.decode().split("\n"), start=1):
         fields = [one.strip().strip('"') for one in line.split(",")]
-        if fields[0] == "200":
-            channel = _read_channel(fields, number)
-        elif fields[0] == "300":
-            if channel is None:
-                raise _malformed(number)
-            days.append(_read_day(fields, number, channel))
-        elif fields[0] == "400" and days and days[-1].quality[:1] == _VARIABLE:
-            days[-1].parts.append(_read_part(fields, number, days[-1]))
-        elif fields[0] not in {"", "100", "400", "500", "900"}:
-            raise _malformed(number)
-    if not any(day.channel.suffix[0] in _COLUMNS for day in days):
-        raise InvalidReadingsError(
-            "The file holds no readings.",
-            reason="readings.empty",
-            remedy="A NEM12 file needs 200 records of a channel E, B or Q, each with 300 records.",
-        )
-    return days
+        try:
+            records.take(fields, number)
+        except InvalidReadingsError as error:
+            records.refusals.append(error)
+    return records
 
 
 def _read_channel(fields: list[str], line: int) -> _Channel:
@@ -154,18 +192,24 @@ def _read_channel(fields: list[str], line: int) -> _Channel:
         raise _malformed(line)
     suffix, unit = fields[4][:1].upper(), fields[7].lower()
     if suffix not in {*_COLUMNS, "K"}:
-        raise InvalidReadingsError(
+        raise refuse_line(
             f"Line {line} begins a channel that is none of E, B, Q and K.",
+            line,
             reason="readings.format",
+            rule="channel",
+            detail="a channel that is none of E, B, Q and K",
             remedy="Send interval energies: E (taken), B (fed in), Q (reactive).",
         )
     # Where unit and suffix contradict each other, nothing tells which of them is true.
     if suffix in _REACTIVE:
         unit = unit.replace("varh", "wh") if unit.endswith("varh") else ""
     if unit not in _UNITS:
-        raise InvalidReadingsError(
+        raise refuse_line(
             f"Line {line} begins a channel whose unit is not one of its suffix.",
+            line,
             reason="readings.unit",
+            rule="unit-mismatch",
+            detail="a channel whose unit is not one of its suffix",
             remedy="Channels E and B are in Wh, kWh or MWh, channels Q and K in varh, kvarh or"
             " Mvarh. GridSecure guesses neither a factor nor what was counted.",
         )
@@ -202,16 +246,23 @@ def _read_part(fields: list[str], line: int, day: _Day) -> tuple[int, int, str]:
 
 
 def _malformed(line: int) -> InvalidReadingsError:
-    return InvalidReadingsError(
+    return refuse_line(
         f"Line {line} is no NEM12 record as it is defined.",
+        line,
         reason="readings.malformed",
+        rule="record",
+        detail="no NEM12 record as it is defined",
         remedy="Send the file as it came: 200 records name NMI, unit and interval length, 300"
         " records hold a day's values and their quality.",
     )
 
 
-def _latest(days: list[_Day]) -> list[_Day]:
-    """Of several records of a channel's day the one that was updated last."""
+def _latest(days: list[_Day], refusals: list[InvalidReadingsError]) -> list[_Day]:
+    """Of several records of a channel's day the one that was updated last.
+
+    Args:
+        refusals: Where those are added that disagree and were updated at one time.
+    """
     found: dict[tuple[str, str, int], _Day] = {}
     for day in days:
         key = (day.channel.nmi, day.channel.suffix, day.begin_us)
@@ -219,18 +270,23 @@ def _latest(days: list[_Day]) -> list[_Day]:
         if other is None or day.updated > other.updated:
             found[key] = day
         elif day.updated == other.updated and day.cells != other.cells:
-            raise InvalidReadingsError(
+            refusal = refuse_line(
                 f"Lines {other.line} and {day.line} hold different readings of a channel's day.",
+                other.line,
+                day.line,
                 reason="readings.conflict",
+                rule="conflict",
+                detail="different readings of a channel's day",
                 remedy="Take the wrong one out; of two, the one updated later counts.",
             )
+            refusals.append(refusal)
     return list(found.values())
 
 
-def _read_length(days: list[_Day], minutes: int) -> pd.DataFrame:
+def _read_length(days: list[_Day], minutes: int, energies: NDArray[np.int64]) -> pd.DataFrame:
     """Readings of one interval length: a row for each NMI and interval."""
     count = _DAY_MINUTES // minutes
-    values = _read_energies(days).reshape(-1, count)
+    values = energies.reshape(-1, count)
     qualities = _read_qualities(days, count)
     ranks = np.full(qualities.shape, _UNKNOWN_RANK)
     for word, rank in _RANKS.items():
@@ -284,8 +340,12 @@ def _incomplete(days: list[_Day], which: NDArray[np.intp], *, size: int) -> NDAr
     return lacking
 
 
-def _read_energies(days: list[_Day]) -> NDArray[np.int64]:
-    """The cells of days in Wh or varh; blank ones are zero, and missing by their quality."""
+def _read_energies(days: list[_Day], refusals: list[InvalidReadingsError]) -> NDArray[np.int64]:
+    """The cells of days in Wh or varh; blank ones are zero, and missing by their quality.
+
+    Args:
+        refusals: Where days are added with a cell that is no number of whole Wh.
+    """
     cells = np.array([day.cells for day in days], dtype=object)
     energy = kwh_to_wh(cells)
     parts = np.repeat([_UNITS[day.channel.unit] for day in days], cells.shape[1])
@@ -293,13 +353,17 @@ def _read_energies(days: list[_Day]) -> NDArray[np.int64]:
     inexact = energy.energy_wh % parts != 0
     allowed = (EnergyStatus.EXACT, EnergyStatus.MISSING)
     wrong = np.flatnonzero(~np.isin(energy.status, allowed) | inexact)
-    if len(wrong):
-        raise InvalidReadingsError(
-            f"Line {days[wrong[0] // cells.shape[1]].line} holds a value that is no number of whole"
-            " Wh.",
+    for number in np.unique(wrong // cells.shape[1]).tolist():
+        line = days[number].line
+        refusal = refuse_line(
+            f"Line {line} holds a value that is no number of whole Wh.",
+            line,
             reason="readings.energy",
+            rule="energy",
+            detail="a value that is no number of whole Wh",
             remedy="Send kWh with up to three decimals, or whole Wh; nothing is rounded here.",
         )
+        refusals.append(refusal)
     missing = (energy.status == EnergyStatus.MISSING).reshape(cells.shape)
     for number, place in zip(*np.nonzero(missing), strict=True):
         days[number].parts.append((int(place) + 1, int(place) + 1, "N"))

@@ -40,6 +40,7 @@ from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.format_cells import quality_word
 from gridsecure.gateway.nem12 import MARKET_MINUTES
 from gridsecure.gateway.passed_over import REACTIVE_FED_IN
+from gridsecure.gateway.row_faults import merge_refusals, refuse_line
 from gridsecure.gateway.table_text import TableText, check_line_lengths, check_reading_count
 from gridsecure.month_texts import is_in_years
 
@@ -136,10 +137,12 @@ def read_nem13(
             disagree (`readings.conflict`), or `readings.empty`.
     """
     check_line_lengths(text)
-    every = _read_records(text)
+    every, refusals = _read_records(text)
     days = sum((one.last.moment_us - one.first.moment_us) // _DAY_US + 2 for one in every)
     check_reading_count(days, packed=packed)
-    billed = _latest([one for one in every if one.series[1]])
+    billed = _latest([one for one in every if one.series[1]], refusals)
+    if refusals:
+        raise merge_refusals(refusals)
     if not billed:
         raise InvalidReadingsError(
             "The file holds no reads of energy taken.",
@@ -154,17 +157,22 @@ def read_nem13(
     )
 
 
-def _read_records(text: TableText) -> list[_Record]:
+def _read_records(text: TableText) -> tuple[list[_Record], list[InvalidReadingsError]]:
+    """The records of a file, and the refusals of those that are not as defined."""
     records: list[_Record] = []
+    refusals: list[InvalidReadingsError] = []
     for number, line in enumerate(text.data.decode().split("\n"), start=1):
         fields = [one.strip().strip('"') for one in line.split(",")]
-        if fields[0] == "250":
-            record = _read_record(fields, number)
-            if record is not None:
-                records.append(record)
-        elif fields[0] not in {"", "100", "550", "900"}:
-            raise _malformed(number)
-    return records
+        try:
+            if fields[0] == "250":
+                record = _read_record(fields, number)
+                if record is not None:
+                    records.append(record)
+            elif fields[0] not in {"", "100", "550", "900"}:
+                raise _malformed(number)
+        except InvalidReadingsError as error:
+            refusals.append(error)
+    return records, refusals
 
 
 def _read_record(fields: list[str], line: int) -> _Record | None:
@@ -175,15 +183,21 @@ def _read_record(fields: list[str], line: int) -> _Record | None:
     is_reactive = unit.endswith("varh")
     tens = _UNITS.get(unit.replace("varh", "wh") if is_reactive else unit)
     if tens is None:
-        raise InvalidReadingsError(
+        raise refuse_line(
             f"Line {line} has a unit that is not read.",
+            line,
             reason="readings.unit",
+            rule="unit-mismatch",
+            detail="a unit that is not read",
             remedy="Energy is in Wh, kWh or MWh, reactive energy in varh, kvarh or Mvarh.",
         )
     if direction not in {"E", "I"}:
-        raise InvalidReadingsError(
+        raise refuse_line(
             f"Line {line} has a direction that is neither E nor I.",
+            line,
             reason="readings.format",
+            rule="direction",
+            detail="a direction that is neither E nor I",
             remedy="E is energy that was taken from the grid, I energy that was fed in.",
         )
     counts_for = {("E", False): TAKEN, ("I", False): FED_IN, ("E", True): REACTIVE}
@@ -217,9 +231,12 @@ def _whole(written: str, line: int, tens: int) -> int:
     """A number in whole Wh or varh."""
     value = Decimal(written).scaleb(tens)
     if value != int(value) or value > _LARGEST:
-        raise InvalidReadingsError(
+        raise refuse_line(
             f"Line {line} holds a number that is no whole Wh, or beyond 100 GWh.",
+            line,
             reason="readings.energy",
+            rule="energy",
+            detail="a number that is no whole Wh, or beyond 100 GWh",
             remedy="Send kWh with up to three decimals; nothing is rounded here.",
         )
     return int(value)
@@ -239,9 +256,12 @@ def _ratio(record: _Record, written: str, tens: int) -> int:
     exponent = Decimal(written).as_tuple().exponent
     step = Decimal(1).scaleb(tens + min(int(exponent), 0))
     if not 1 <= ratio <= _LARGEST_RATIO or abs(quantity - ratio * record.gain) > step:
-        raise InvalidReadingsError(
+        raise refuse_line(
             f"Line {record.line} has a quantity that is no multiple of what its reads differ by.",
+            record.line,
             reason="readings.conflict",
+            rule="quantity",
+            detail="a quantity that is no multiple of what its reads differ by",
             remedy="Where the meter was exchanged, send the reads of each meter in a record of its"
             " own, or daily values or intervals (NEM12) of that time.",
         )
@@ -249,16 +269,23 @@ def _ratio(record: _Record, written: str, tens: int) -> int:
 
 
 def _malformed(line: int) -> InvalidReadingsError:
-    return InvalidReadingsError(
+    return refuse_line(
         f"Line {line} is no NEM13 record as it is defined.",
+        line,
         reason="readings.malformed",
+        rule="record",
+        detail="no NEM13 record as it is defined",
         remedy="Send the file as it came: 250 records with two reads of a register, their times as"
         " YYYYMMDDhhmmss and at most 400 days apart, their qualities, quantity and unit.",
     )
 
 
-def _latest(records: list[_Record]) -> list[_Record]:
-    """Of several records of a register and time the one that was updated last."""
+def _latest(records: list[_Record], refusals: list[InvalidReadingsError]) -> list[_Record]:
+    """Of several records of a register and time the one that was updated last.
+
+    Args:
+        refusals: Where those are added that disagree and were updated at one time.
+    """
     found: dict[tuple[tuple[str, str, str], int], _Record] = {}
     for one in records:
         key = (one.series, one.first.moment_us)
@@ -266,11 +293,16 @@ def _latest(records: list[_Record]) -> list[_Record]:
         if other is None or one.updated > other.updated:
             found[key] = one
         elif one.updated == other.updated and (one.first, one.last) != (other.first, other.last):
-            raise InvalidReadingsError(
+            refusal = refuse_line(
                 f"Lines {other.line} and {one.line} hold different reads of a register's time.",
+                other.line,
+                one.line,
                 reason="readings.conflict",
+                rule="conflict",
+                detail="different reads of a register's time",
                 remedy="Take the wrong one out; of two, the one updated later counts.",
             )
+            refusals.append(refusal)
     return sorted(found.values(), key=lambda one: (one.series, one.first.moment_us))
 
 

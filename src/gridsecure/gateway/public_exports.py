@@ -28,6 +28,7 @@ from gridsecure.gateway.table_text import (
     TableText,
     check_field_counts,
     check_reading_count,
+    no_readings,
     read_cells,
 )
 from gridsecure.gateway.written_units import KWH, to_kwh
@@ -239,6 +240,8 @@ def read_export(
     check_reading_count(check_field_counts(text, separator=separator) - 1, packed=packed)
     names = _keys(cells_of(header))
     table = read_cells(text, separator=separator, columns=names)
+    if table.empty:
+        raise no_readings()
     table = table.assign(meter_point_id=_ids(table, export, meaning.meter_point_id))
     if export.asks_unit:
         table = _with_unit(table, export, meaning.unit)

@@ -23,10 +23,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv_of_arrow
+from numpy.typing import NDArray
 from pandas.api.types import union_categoricals
 
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import InvalidReadingsError
+from gridsecure.gateway.row_faults import MOST_PROBLEMS, name_rows
 
 MAX_FILE_BYTES: Final = 1 << 30
 """Text of one file, decompressed."""
@@ -50,6 +52,8 @@ REPEATED: Final = frozenset(
 _BLOCK: Final = 1 << 20
 _BLANK: Final = ord(" ")
 _CELLS: Final = 1 << 18
+_MOST_AGAIN: Final = 64 << 20
+"""Text that is read several times, so that every faulty line is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +260,7 @@ def check_field_counts(text: TableText, *, separator: str) -> int:
     """
     if b'"' in text.data:
         return _check_quoted_field_counts(text, separator)
-    lines, fields = 0, None
+    lines, fields, uneven = 0, None, []
     for start, end in _blocks(text.data):
         characters = _characters(text.data, start, end)
         starts = np.append(0, np.flatnonzero(characters == ord("\n")) + 1)
@@ -267,22 +271,25 @@ def check_field_counts(text: TableText, *, separator: str) -> int:
         if (counts != fields).any():
             said = (characters > _BLANK) & (characters != ord(separator))
             wrong = np.flatnonzero((counts != fields) & np.logical_or.reduceat(said, starts))
-            if len(wrong):
-                raise _malformed(text.first_line + lines + int(wrong[0]))
+            uneven.append(text.first_line + lines + wrong)
         lines += len(starts)
+    if any(map(len, uneven)):
+        raise _malformed(np.concatenate(uneven))
     return lines
 
 
 def _check_quoted_field_counts(text: TableText, separator: str) -> int:
     rows = csv.reader(_lines(text), strict=True, skipinitialspace=True, delimiter=separator)
-    number = 0
+    number, uneven = 0, []
     try:
         fields = len(next(rows))
         for number, row in enumerate(rows, start=2):  # noqa: B007 - the last one counts the rows
             if len(row) != fields and any(cell.strip() for cell in row):
-                raise _malformed(text.first_line - 1 + rows.line_num)
+                uneven.append(text.first_line - 1 + rows.line_num)
     except csv.Error:
-        raise _malformed(text.first_line - 1 + rows.line_num) from None
+        uneven.append(text.first_line - 1 + rows.line_num)
+    if uneven:
+        raise _malformed(np.array(uneven))
     return number
 
 
@@ -292,14 +299,44 @@ def _lines(text: TableText) -> Iterator[str]:
             yield f"{line}\n"
 
 
-def _malformed(line: int | None) -> InvalidReadingsError:
-    where = "A line" if line is None else f"Line {line}"
+def _malformed(lines: NDArray[np.int64] | None) -> InvalidReadingsError:
+    where = ["A line"] if lines is None else [f"Line {line}" for line in lines[:MOST_PROBLEMS]]
+    reason, rule = "readings.malformed", "malformed"
+    detail = "not as many fields as the header"
+    remedy = "Each line needs one field per column, separated by commas."
     return InvalidReadingsError(
-        f"{where} of the file does not have as many fields as the header.",
-        reason="readings.malformed",
-        remedy="Each line needs one field per column, separated by commas.",
-        problems=(ReadingProblem("", None, "malformed", where.lower()),),
+        f"{where[0]} of the file does not have as many fields as the header.",
+        reason=reason,
+        remedy=remedy,
+        problems=[ReadingProblem("", None, rule, place.lower()) for place in where],
+        faults=()
+        if lines is None
+        else [name_rows(lines, reason=reason, rule=rule, detail=detail, remedy=remedy)],
     )
+
+
+def without_lines(text: TableText, lines: NDArray[np.int64]) -> TableText | None:
+    """The text with nothing on some of its lines; the others keep their numbers.
+
+    Args:
+        lines: Their numbers in the file, in order.
+
+    Returns:
+        None for more text than is read several times, and where a quoted cell goes on in the next
+        line, so that rows are no lines.
+    """
+    data = text.data
+    if len(data) > _MOST_AGAIN or (
+        b'"' in data and any(line.count(b'"') % 2 for line in data.split(b"\n"))
+    ):
+        return None
+    breaks = np.flatnonzero(_characters(data, 0, len(data)) == ord("\n"))
+    begins, ends = np.append(0, breaks + 1), np.append(breaks, len(data))
+    parts, after = [], 0
+    for row in (lines - text.first_line).tolist():
+        parts.append(data[after : begins[row]])
+        after = ends[row]
+    return replace(text, data=b"".join([*parts, data[after:]]))
 
 
 def check_reading_count(count: int, *, packed: int | None) -> None:

@@ -26,6 +26,7 @@ from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.channels import FACES_REACTIVE, powers_unsaid, reactive_lines
 from gridsecure.gateway.format_cells import line_problems
 from gridsecure.gateway.meanings import Unit
+from gridsecure.gateway.row_faults import name_rows
 from gridsecure.gateway.written_numbers import decimal_mark, to_plain
 
 KWH: Final[Unit] = "kWh"
@@ -140,11 +141,15 @@ def _refused(
     table: pd.DataFrame, rows: NDArray[np.bool_], message: str, remedy: str
 ) -> InvalidReadingsError:
     places = np.flatnonzero(rows)
+    numbers = table.index.to_numpy(np.int64)[places]
+    rule, detail = "unit-mismatch", "another unit"
+    fault = name_rows(numbers, reason="readings.unit", rule=rule, detail=detail, remedy=remedy)
     return InvalidReadingsError(
         message.format(line=table.index[places[0]]),
         reason="readings.unit",
         remedy=remedy,
-        problems=line_problems(table, places, rule="unit-mismatch", detail="another unit"),
+        problems=line_problems(table, places, rule=rule, detail=detail),
+        faults=[fault],
     )
 
 

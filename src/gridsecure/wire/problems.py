@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gridsecure.errors import (
     AccessDeniedError,
@@ -28,6 +29,7 @@ from gridsecure.errors import (
     InvalidReadingsError,
     NotFoundError,
     ReleaseRefusedError,
+    RowFault,
     StorageError,
 )
 
@@ -134,12 +136,71 @@ class Problem(BaseModel):
 
 MOST_PLACES: Final = 20
 """Places in one refusal of readings."""
+MOST_FAULTS: Final = 50
+"""Kinds of fault in one refusal of readings."""
+MOST_RUNS: Final = 100
+"""Runs of rows of one kind."""
+
+
+class RowRun(BaseModel):
+    """Rows that follow each other, from the first to the last, counted from 1."""
+
+    model_config = ConfigDict(frozen=True)
+
+    first: int = Field(ge=1)
+    last: int = Field(ge=1)
+
+
+class ReadingsFault(BaseModel):
+    """A kind of fault, and the rows that have it.
+
+    `reason` is the code of a refusal for these rows alone. `count` is of all of them, and `rows`
+    are the first `MOST_RUNS` runs, of lines of the text, or of readings where a body has no lines.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: str
+    rule: str
+    detail: str
+    remedy: str
+    place: Literal["line", "reading"]
+    count: int = Field(ge=1)
+    rows: list[RowRun]
+
+    @classmethod
+    def of(cls, fault: RowFault) -> ReadingsFault:
+        """A kind of fault as it is told."""
+        runs = zip(fault.firsts[:MOST_RUNS], fault.lasts[:MOST_RUNS], strict=True)
+        return cls(
+            reason=fault.reason,
+            rule=fault.rule,
+            detail=fault.detail,
+            remedy=fault.remedy,
+            place=fault.place,
+            count=fault.count,
+            rows=[RowRun(first=first, last=last) for first, last in runs],
+        )
+
+    def told(self) -> RowFault:
+        """What a client makes of it, with texts as far as they are fit to print."""
+        return RowFault(
+            reason=_sentence(self.reason),
+            rule=_sentence(self.rule),
+            detail=_sentence(self.detail),
+            remedy=_sentence(self.remedy),
+            count=self.count,
+            firsts=array("q", [run.first for run in self.rows[:MOST_RUNS]]),
+            lasts=array("q", [run.last for run in self.rows[:MOST_RUNS]]),
+            place=self.place,
+        )
 
 
 class ReadingsProblem(Problem):
-    """A refusal of readings, with up to `MOST_PLACES` places where they are wrong."""
+    """A refusal of readings: some places where they are wrong, and every faulty row by kind."""
 
     problems: list[str] = []
+    faults: list[ReadingsFault] = []
 
 
 REFUSED: Final = Problem.of(
@@ -192,7 +253,18 @@ def error_of(status: int, content: bytes) -> GridSecureError | None:
         places = body.get("problems")
         if isinstance(places, list):
             error.problems = tuple(map(_sentence, places[:MOST_PLACES]))
+        error.faults = _read_faults(body.get("faults"))
     return error
+
+
+def _read_faults(told: object) -> tuple[RowFault, ...]:
+    """Kinds of fault that an answer tells; none where it tells them in another shape."""
+    if not isinstance(told, list):
+        return ()
+    try:
+        return tuple(ReadingsFault.model_validate(one).told() for one in told[:MOST_FAULTS])
+    except (ValidationError, OverflowError):  # a number beyond 63 bits
+        return ()
 
 
 def class_of(status: int, *, reason: str = "") -> type[GridSecureError]:

@@ -138,7 +138,7 @@ class PeopleWords:
             remedy=remedy,
         )
         if isinstance(told, InvalidReadingsError) and isinstance(said, InvalidReadingsError):
-            told.problems = said.problems
+            told.problems, told.faults = said.problems, said.faults
         return told
 
 

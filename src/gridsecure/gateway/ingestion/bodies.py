@@ -11,9 +11,12 @@ kept of each. What else only the whole would tell has to be declared: that times
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -22,7 +25,7 @@ import pyarrow as pa
 
 from gridsecure.billing.readings import ReadingProblem, start_us
 from gridsecure.billing.registers import REGISTER
-from gridsecure.errors import InvalidReadingsError
+from gridsecure.errors import InvalidReadingsError, RowFault
 from gridsecure.gateway.foreign_files import is_meter_readings, refuse_foreign_json
 from gridsecure.gateway.formats import ReadingsFile, read_long_table, read_readings
 from gridsecure.gateway.ingestion.body_pieces import (
@@ -36,8 +39,9 @@ from gridsecure.gateway.ingestion.body_tables import (
     HEADER_LINES,
     PARQUET,
     BodyCells,
-    json_table,
+    JsonBody,
     open_parquet,
+    read_json,
 )
 from gridsecure.gateway.ingestion.risen_values import RisenValues
 from gridsecure.gateway.ingestion.sources import Source
@@ -45,6 +49,7 @@ from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
 from gridsecure.gateway.ingestion.stored_readings import COUNTED
 from gridsecure.gateway.ingestion.unfolding import UnfoldedBody
 from gridsecure.gateway.meanings import Meaning, Stamps, Values
+from gridsecure.gateway.row_faults import merge_refusals, read_or_name_rows
 from gridsecure.gateway.table_text import MAX_READINGS, check_reading_count
 from gridsecure.gateway.value_kinds import WrittenTimes
 
@@ -55,8 +60,10 @@ _HEAD_BYTES: Final = 256 << 10
 _WHOLE_ROWS: Final = 1 << 20
 _ROWS: Final = 1 << 17
 _MOST_WHOLE_TEXT: Final = 1 << 30
+_MOST_LATER: Final = 32
+"""Pieces of a body that are looked at behind the first one with a fault."""
 _LINE: Final = re.compile(r"\b([Ll])ine (\d+)")
-_LINES: Final = re.compile(r"\b(\d[\d,]*) lines?\b")
+_LINES: Final = re.compile(r"\b(\d[\d,]*) line(s?)\b")
 
 
 def read_body(
@@ -144,7 +151,11 @@ def _read_whole(data: bytes, source: Source, *, packed: int | None) -> ReadingsF
         data[:_HEAD_BYTES].decode(errors="ignore")
     ):
         refuse_foreign_json(data[:_HEAD_BYTES].decode(errors="ignore"))
-        return _read_table(json_table(data, declared=source.unit), source)
+        return read_or_name_rows(
+            lambda body: _read_table(body.table(), source),
+            read_json(data, declared=source.unit),
+            without=JsonBody.without,
+        )
     return _checked(_read(data, source, source.meaning), source)
 
 
@@ -187,7 +198,11 @@ def _read_pieces(
         try:
             file = _checked(_read(piece.data, source, meaning), source)
         except InvalidReadingsError as error:
-            raise _placed(error, piece) from error
+            refusal = _placed(error, piece)
+            if not refusal.faults:
+                raise refusal from error
+            read = partial(_read, source=source, meaning=meaning)
+            raise _with_later_rows(refusal, pieces, read) from error
         if file.encoding != "utf-8":
             raise InvalidReadingsError(
                 "The text of a large body is not UTF-8.",
@@ -200,6 +215,29 @@ def _read_pieces(
             risen.add(file.readings)
         yield file
     risen.check()
+
+
+def _with_later_rows(
+    first: InvalidReadingsError,
+    pieces: Iterator[Piece],
+    read: Callable[[bytes | BodyCells], ReadingsFile],
+) -> InvalidReadingsError:
+    """The refusal of a piece, with the rows that are wrong in the next ones."""
+    refusals, last, is_whole = [first], None, False
+    try:
+        for last in islice(pieces, _MOST_LATER):
+            try:
+                read(last.data)
+            except InvalidReadingsError as error:
+                if error.faults:
+                    refusals.append(_placed(error, last))
+        is_whole = next(pieces, None) is None
+    except InvalidReadingsError:
+        pass  # it cannot be cut any further
+    merged = merge_refusals(refusals)
+    if not is_whole:
+        merged.message += " Readings far behind the first of these were not looked at."
+    return merged
 
 
 def _read(data: bytes | BodyCells, source: Source, meaning: Meaning) -> ReadingsFile:
@@ -247,7 +285,7 @@ def _placed(error: InvalidReadingsError, piece: Piece) -> InvalidReadingsError:
         return f"{'R' if found[1] == 'L' else 'r'}eading {number - piece.header_lines}"
 
     def named(text: str) -> str:
-        text = _LINES.sub(r"\1 readings", text) if are_readings else text
+        text = _LINES.sub(r"\1 reading\2", text) if are_readings else text
         return _LINE.sub(place, text)
 
     problems = [
@@ -255,5 +293,26 @@ def _placed(error: InvalidReadingsError, piece: Piece) -> InvalidReadingsError:
         for p in error.problems
     ]
     return InvalidReadingsError(
-        named(error.message), reason=error.reason, remedy=error.remedy, problems=problems
+        named(error.message),
+        reason=error.reason,
+        remedy=error.remedy,
+        problems=problems,
+        faults=[_moved(one, piece) for one in error.faults],
+    )
+
+
+def _moved(fault: RowFault, piece: Piece) -> RowFault:
+    """The same rows, counted through the body."""
+    are_readings = isinstance(piece.data, BodyCells)
+    lines = piece.header_lines
+
+    def place(row: int) -> int:
+        row += piece.before if row > lines else 0
+        return row - lines if are_readings else row
+
+    return replace(
+        fault,
+        place="reading" if are_readings else "line",
+        firsts=array("q", map(place, fault.firsts)),
+        lasts=array("q", map(place, fault.lasts)),
     )

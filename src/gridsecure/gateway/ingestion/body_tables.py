@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -27,13 +27,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN, FACES_REACTIVE
 from gridsecure.gateway.column_names import ColumnNames, is_of_hours, name_columns
 from gridsecure.gateway.ingestion.parquet_pages import measure_pages
 from gridsecure.gateway.ingestion.unfolding import bound_of, unfolds_too_far
 from gridsecure.gateway.meanings import Unit
+from gridsecure.gateway.row_faults import refuse_readings
 from gridsecure.gateway.table_text import (
     MAX_LINE_BYTES,
     MAX_READINGS,
@@ -56,6 +56,10 @@ _LONGEST_TEXT: Final = 256
 _UNSAFE: Final = r'[",;\t\r\n]'
 _DECODER: Final = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 """Numbers are the texts that stand there."""
+_LEFT_OUT: Final = object()
+"""In place of a reading that is not looked at."""
+_BROKEN: Final = object()
+"""In place of a line that is no JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +90,35 @@ class BodyCells:
     names: BodyNames
 
 
-def json_table(body: bytes, *, declared: Unit) -> BodyCells:
-    """A JSON body as cells.
+@dataclass(frozen=True, slots=True, eq=False)
+class JsonBody:
+    """The readings of a JSON body, before any is looked at.
+
+    Args:
+        unit: Of values that nothing else tells of.
+    """
+
+    readings: Sequence[Any]
+    unit: Unit
+
+    def table(self) -> BodyCells:
+        """Them as cells.
+
+        Raises:
+            InvalidReadingsError: They are no readings (`readings.body`).
+        """
+        return _objects(self.readings, first=1, unit=self.unit)
+
+    def without(self, numbers: NDArray[np.int64]) -> JsonBody:
+        """The same without some of them; the others keep their numbers, from 1."""
+        kept = list(self.readings)
+        for number in numbers.tolist():
+            kept[number - 1] = _LEFT_OUT
+        return replace(self, readings=kept)
+
+
+def read_json(body: bytes, *, declared: Unit) -> JsonBody:
+    """The readings of a JSON body.
 
     Args:
         declared: Unit that the source declared; empty where it declared none.
@@ -97,7 +128,7 @@ def json_table(body: bytes, *, declared: Unit) -> BodyCells:
             its source (`readings.unit`).
     """
     readings, said = _parse(body)
-    return _objects(readings, first=1, unit=body_unit(said, declared=declared))
+    return JsonBody(readings, body_unit(said, declared=declared))
 
 
 def objects_table(text: bytes, *, first: int, names: Set[str] | None, unit: Unit) -> BodyCells:
@@ -188,10 +219,20 @@ def _parse(body: bytes) -> tuple[list[Any], Any]:
 def _parse_lines(lines: Sequence[str]) -> list[Any]:
     """Objects of lines, decoded at once: a call a line takes longer than its object."""
     said = [line for line in lines if line.strip()]
-    read: list[Any] = _DECODER.decode(f"[{','.join(said)}]")
+    try:
+        read: list[Any] = _DECODER.decode(f"[{','.join(said)}]")
+    except ValueError:
+        return [_read_line(line) for line in said]
     if len(read) != len(said):
         raise no_table("A line of the body holds more than one reading.")
     return read
+
+
+def _read_line(line: str) -> Any:
+    try:
+        return _DECODER.decode(line)
+    except ValueError:
+        return _BROKEN
 
 
 def _is_object(line: str) -> bool:
@@ -212,11 +253,12 @@ def _objects(
     """
     if not 0 < len(readings) <= MAX_READINGS:
         raise no_table(f"A batch holds 1 to {MAX_READINGS:,} readings.")
-    try:
-        written = sorted(set(beside).union(*readings))
-        named = _our_names(written, unit=unit)
-    except (TypeError, AttributeError) as error:
-        raise _wrong_shape(readings, {}, first=first) from error
+    numbers: Sequence[int] = range(first, first + len(readings))
+    if any(one is _LEFT_OUT for one in readings):
+        kept = [(n, one) for n, one in zip(numbers, readings, strict=True) if one is not _LEFT_OUT]
+        numbers, readings = [n for n, _ in kept], [one for _, one in kept]
+    written = sorted(set(beside).union(*(one for one in readings if isinstance(one, dict))))
+    named = _our_names(written, unit=unit)
     names = BodyNames(dict(zip(written, named.names, strict=True)), named.units, unit)
     keys = {ours: name for name, ours in names.ours.items()}
     try:
@@ -225,23 +267,30 @@ def _objects(
                 ours: pa.array([one.get(name) for one in readings], pa.string())
                 for name, ours in names.ours.items()
             }
-            return BodyCells(_cells(pa.table(columns)), names)
+            cells = _cells(pa.table(columns))
+            if len(numbers) < numbers[-1] - first + 1:
+                cells.index = pd.Index([n - first + HEADER_LINES + 1 for n in numbers])
+            return BodyCells(cells, names)
     except (TypeError, AttributeError, UnicodeEncodeError, pa.ArrowException):
         pass  # said below, with their numbers
-    raise _wrong_shape(readings, names.ours, first=first)
+    raise _wrong_shape(readings, names.ours, numbers=numbers)
 
 
 def _wrong_shape(
-    readings: Sequence[Any], ours: Mapping[str, str], *, first: int
+    readings: Sequence[Any], ours: Mapping[str, str], *, numbers: Sequence[int]
 ) -> InvalidReadingsError:
     """The refusal of objects that are no readings, by their numbers."""
-    faulty = [
-        number for number, one in enumerate(readings, start=first) if not _is_reading(one, ours)
-    ]
-    problems = [
-        ReadingProblem("", None, "reading-shape", f"reading {number}: not as documented")
-        for number in faulty[:20]
-    ]
+    pairs = list(zip(numbers, readings, strict=True))
+    broken = [number for number, one in pairs if one is _BROKEN]
+    if broken:
+        return refuse_readings(
+            "a line that is no JSON",
+            broken,
+            reason="readings.body",
+            rule="json",
+            remedy="Each line is an object by itself, without a comma behind it.",
+        )
+    faulty = [number for number, one in pairs if not _is_reading(one, ours)]
     if not faulty and {"kwh", FACES} <= set(ours.values()):
         return InvalidReadingsError(
             "The body holds energies and faces of registers.",
@@ -250,13 +299,14 @@ def _wrong_shape(
         )
     if not faulty:
         return no_table("A text of the body is not Unicode.")
-    return InvalidReadingsError(
-        f"{len(faulty):,} readings have the wrong shape; the first is number {faulty[0]}.",
+    return refuse_readings(
+        "a reading that is not as documented",
+        faulty,
         reason="readings.body",
+        rule="reading-shape",
         remedy=f"Each is an object with the names {', '.join(sorted(_NAMES))}, of which"
         " meter_point_id, start and either kwh or register_kwh must be there; values are texts or"
         " numbers. Energies in wh or mwh are named so, or energy where a unit is said.",
-        problems=problems,
     )
 
 
