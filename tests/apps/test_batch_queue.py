@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from gridsecure.errors import StorageError
@@ -19,8 +20,10 @@ from gridsecure.gateway.ingestion import (
     spooled_bodies,
     stored_readings,
 )
+from gridsecure.wire.problems import PROBLEM_TYPE
 from gridsecure_api import gateway_progress, lanes
 from gridsecure_api.gateway_queue import Reading
+from gridsecure_api.reading_examples import LONG, MALFORMED
 from tests.apps.queue_world import ASYNC, KEY, OTHER, Queueing, body
 from tests.apps.zone_apps import bearer, point
 
@@ -424,6 +427,53 @@ def test_a_batch_that_is_being_read_says_how_far(world, monkeypatch):
     world.send(body(1), batch="a", sequence=1, **ASYNC)
     world.read()
     assert [(one["state"], one["pieces"], one["readings"]) for one in seen] == [("reading", 1, 48)]
+
+
+def test_the_api_pages_examples_of_answers_are_what_is_answered(world):
+    answers = world.client.get("/openapi.json").json()["paths"]["/v1/readings"]["post"]["responses"]
+    shown = answers["200"]["content"]["application/json"]["example"]
+    done = world.send(LONG.encode(), batch="a", sequence=1).json()
+    assert done["receipt"].keys() == shown["receipt"].keys()
+    told = {name: value for name, value in done.items() if value is not None}
+    assert told | {"receipt": shown["receipt"]} == shown
+    refused = world.send(MALFORMED.encode(), batch="b", sequence=2)
+    assert refused.json() == answers["4XX"]["content"][PROBLEM_TYPE]["example"]
+
+
+def test_bodies_of_the_api_pages_schema_are_taken_in_and_others_are_not(world):
+    post = world.client.get("/openapi.json").json()["paths"]["/v1/readings"]["post"]
+    content = post["requestBody"]["content"]
+    schema = content["application/json"]["schema"]
+    check = jsonschema.Draft202012Validator(schema)
+    examples = [one["value"] for one in content["application/json"]["examples"].values()]
+    assert all(map(check.is_valid, examples))
+    lines = content["application/x-ndjson"]
+    line = jsonschema.Draft202012Validator(lines["itemSchema"])
+    assert all(
+        line.is_valid(json.loads(one))
+        for one in lines["examples"]["lines"]["value"].split("\n")[:-1]
+    )
+    good = {"meter_point_id": "MP-1", "start": "2026-07-01T00:00+08:00", "kwh": "0.412"}
+    kept = [
+        {}, {"kwh": 0.4}, {"kwh": None}, {"quality": "estimated"}, {"export_kwh": 1},
+        {"kvarh": "0.1"}, {"start": "2026-07-01 00:00"}, {"values": "interval"},
+    ]  # fmt: skip
+    for number, more in enumerate(kept, start=10):
+        assert check.is_valid([good | more]), more
+        answer = world.send(json.dumps([good | more]).encode(), batch=f"k{number}", sequence=number)
+        assert answer.status_code == 200, answer.text
+    wrong = [
+        {"start": 7}, {"kwh": "much"}, {"register_kwh": 1}, {"unit": "therm"}, {"colour": "red"},
+        {"kwh": [1]}, {"start": "01.07.2026"}, {"meter_point_id": ""}, {"values": "both"},
+    ]  # fmt: skip
+    for more in wrong:
+        assert not check.is_valid([good | more]), more
+        answer = world.send(json.dumps([good | more]).encode(), batch="w", sequence=900)
+        assert (answer.status_code, answer.json()["reason"][:9]) == (400, "readings."), more
+    for missing in good:
+        body = [{name: value for name, value in good.items() if name != missing}]
+        assert not check.is_valid(body)
+        assert world.send(json.dumps(body).encode(), batch="w", sequence=900).status_code == 400
 
 
 def test_the_api_pages_examples_of_waiting_are_what_is_answered(world):

@@ -19,9 +19,9 @@ from sqlmodel import Session
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import NotFoundError
+from gridsecure.gateway.ingestion import batches
 from gridsecure.gateway.ingestion.batch_queue import BatchQueue, list_queued
 from gridsecure.gateway.ingestion.batches import (
-    REFUSED,
     Arrival,
     BatchName,
     TakenIn,
@@ -39,7 +39,7 @@ from gridsecure.gateway.ingestion.spooled_bodies import HELD_BYTES, SpooledBody
 from gridsecure.gateway.ingestion.stored_readings import RejectedRow
 from gridsecure.gateway.tables import BatchRow, QueuedBatchRow
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.messages import Signed
+from gridsecure.messages import BatchReceipt, Signed
 from gridsecure.store.pages import newest
 from gridsecure.wire.gateway import (
     BatchStatus,
@@ -62,7 +62,7 @@ from gridsecure_api.lists import (
     answer_page,
     join_texts,
 )
-from gridsecure_api.reading_examples import BODY, WAITS
+from gridsecure_api.reading_examples import BODY, DONE, REFUSED, WAITS
 from gridsecure_api.serving import text_header
 
 MAX_BATCH_BYTES: Final = 2 << 30
@@ -72,14 +72,22 @@ MAX_GAPS: Final = 1000
 """Gaps of a sequence in one answer, the first ones."""
 
 _LOCATION: Final = {"Location": text_header("Where the batch stands, and its receipt.")}
-_TAKEN_IN: Final = {"description": "The batch is taken in.", "headers": _LOCATION}
+_TAKEN_IN: Final = {
+    "description": "The batch is taken in.",
+    "content": {"application/json": {"example": DONE}},
+    "headers": _LOCATION,
+}
 _WAITS: Final = {
     "description": "The batch is safe on the disk and waits to be read.",
     "model": BatchStatus,
     "content": {"application/json": {"example": WAITS}},
     "headers": _LOCATION | {"Preference-Applied": text_header("`respond-async` where it was.")},
 }
-_REFUSED: Final = {"description": "Nothing was taken in.", "model": ReadingsProblem}
+_REFUSED: Final = {
+    "description": "Nothing was taken in.",
+    "model": ReadingsProblem,
+    "content": {"application/json": {"example": REFUSED}},
+}
 
 OPERATOR: Final = "operator"
 
@@ -87,9 +95,25 @@ OPERATOR: Final = "operator"
 class BatchHeaders(BaseModel):
     """How a source names a batch, and whether it wants to wait for the receipt (RFC 7240)."""
 
-    batch_id: str = Field(alias="Idempotency-Key", max_length=128)
-    sequence: int = Field(alias="Batch-Sequence", ge=1, le=2**53)
-    prefer: str = Field(default="", alias="Prefer", max_length=1000)
+    batch_id: str = Field(
+        alias="Idempotency-Key",
+        max_length=128,
+        description="The batch's id: letters, digits and `._:-`; with the source it names it.",
+        examples=["2026-07-01"],
+    )
+    sequence: int = Field(
+        alias="Batch-Sequence",
+        ge=1,
+        le=2**53,
+        description="Its number among the source's batches, from 1.",
+        examples=[182],
+    )
+    prefer: str = Field(
+        default="",
+        alias="Prefer",
+        max_length=1000,
+        description="`respond-async` for an answer before the body is read.",
+    )
 
     @property
     def is_async(self) -> bool:
@@ -340,6 +364,7 @@ def taken_in_status(taken: TakenIn) -> BatchStatus:
     return BatchStatus(
         state="done",
         receipt=taken.receipt,
+        readings=BatchReceipt.parse(taken.receipt.body).readings,
         months=dict(taken.months),
         counts=dict(taken.counts),
     )
@@ -351,7 +376,7 @@ def batch_location(source: str, batch_id: str) -> str:
 
 
 def _unfinished(intake: Intake, row: QueuedBatchRow) -> BatchStatus:
-    if row.state == REFUSED:
+    if row.state == batches.REFUSED:
         refusal = ReadingsProblem.model_validate_json(row.refusal)
         return BatchStatus(state="refused", refusal=refusal, size=row.size)
     at = intake.reader.progress(row)

@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from gridsecure.wire.problems import Problem, ReadingsFault, ReadingsProblem, RowRun
+from gridsecure_api.reading_schemas import CSV, JSON, LINES, PARQUET, WORKBOOK, XML
+
 _POINT: Final = "MP-0001"
 _VALUES: Final = (("00", 0.412), ("30", 0.398))
 _READINGS: Final = [
@@ -61,22 +64,9 @@ _XML: Final = (
     + f'<ReadingType ref="{_TYPE}"/></IntervalBlocks>'
     f"<UsagePoint><mRID>{_POINT}</mRID></UsagePoint></MeterReading></MeterReadings>"
 )
-_LIST: Final = {
-    "type": "object",
-    "required": ["readings"],
-    "properties": {
-        "unit": {"enum": ["Wh", "kWh", "MWh"]},
-        "readings": {"type": "array", "items": {"type": "object"}},
-    },
-}
-_DOCUMENTS: Final = {
-    "type": "object",
-    "required": ["MeterReadings"],
-    "properties": {"MeterReadings": {"type": "object"}},
-}
 _FORMATS: Final[dict[str, dict[str, Any]]] = {
     "text/csv": {
-        "schema": {"type": "string"},
+        "schema": CSV,
         "examples": {
             "long": {"summary": "A reading a line", "value": LONG},
             "wide": {"summary": "A day a line", "value": _WIDE},
@@ -85,9 +75,10 @@ _FORMATS: Final[dict[str, dict[str, Any]]] = {
         },
     },
     "application/json": {
-        "schema": {"anyOf": [_LIST, _DOCUMENTS]},
+        "schema": JSON,
         "examples": {
             "readings": {"summary": "Energies", "value": {"readings": _READINGS}},
+            "list": {"summary": "The list alone", "value": _READINGS},
             "unit": {
                 "summary": "Energies in a unit that is said once",
                 "value": {"unit": "Wh", "readings": _IN_WH},
@@ -97,14 +88,15 @@ _FORMATS: Final[dict[str, dict[str, Any]]] = {
         },
     },
     "application/x-ndjson": {
-        "schema": {"type": "string"},
+        **LINES,
         "examples": {"lines": {"value": "".join(json.dumps(one) + "\n" for one in _READINGS)}},
     },
     "application/xml": {
-        "schema": {"type": "string"},
+        "schema": XML,
         "examples": {"meter-readings": {"summary": "MeterReadings, IEC 61968-9", "value": _XML}},
     },
-    "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
+    "application/vnd.apache.parquet": {"schema": PARQUET},
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": {"schema": WORKBOOK},
 }
 BODY: Final = {"requestBody": {"required": True, "content": _FORMATS}}
 """What a body may be; the examples are sent by a test."""
@@ -120,6 +112,75 @@ WAITS: Final[dict[str, object]] = {
     "readings": 0,
 }
 """The answer to `LONG` while it waits."""
+
+DONE: Final[dict[str, object]] = WAITS | {
+    "state": "done",
+    "receipt": {
+        "body_kind": "batch-receipt",
+        "body": "the exact text that is signed: JSON of a BatchReceipt",
+        "signer": "8d3bb6fabd40ca7a7fae1c4a7e7ea0d20afca4d5d6fcb0a9a1a3a5a7b8e0c1d2",
+        "signature": "of SM2, in hexadecimal digits",
+    },
+    "months": {"2026-07": "waiting"},
+    "size": 0,
+    "readings": len(_READINGS),
+}
+"""The answer to `LONG` once it is taken in, but for the receipt."""
+
+MALFORMED: Final = LONG.replace("0.412", "0,412") + (
+    f"{_POINT},2026-07-01T01:00+08:00,0.4125\n{_POINT},01.07.2026 01:30,0.4\n"
+)
+"""A table with three faults."""
+_FIELDS: Final = "Each line needs one field per column, separated by commas."
+
+
+def _fault(line: int, reason: str, rule: str, detail: str, remedy: str) -> ReadingsFault:
+    """A kind of fault that one line has."""
+    return ReadingsFault(
+        reason=f"readings.{reason}",
+        rule=rule,
+        detail=detail,
+        remedy=remedy,
+        place="line",
+        count=1,
+        rows=[RowRun(first=line, last=line)],
+    )
+
+
+REFUSED: Final[dict[str, Any]] = ReadingsProblem(
+    **Problem.of(
+        "readings.malformed",
+        status=400,
+        detail="1 line refused (malformed), first line 2: not as many fields as the header. Also"
+        " refused: 1 line (timestamp) from line 5, 1 line (kwh-decimals) from line 4.",
+        remedy=_FIELDS,
+    ).model_dump(),
+    problems=[
+        "line 2: not as many fields as the header (malformed)",
+        "line 5: the time is not of the form YYYY-MM-DD HH:MM, year first (timestamp)",
+        "line 4: more than three decimals of a kWh (kwh-decimals)",
+    ],
+    faults=[
+        _fault(2, "malformed", "malformed", "not as many fields as the header", _FIELDS),
+        _fault(
+            5,
+            "timestamp",
+            "timestamp",
+            "the time is not of the form YYYY-MM-DD HH:MM, year first",
+            "Write local times as 2026-07-01 00:30, or with an offset as 2026-07-01 00:30+08:00"
+            " where the clock is changed. If their clock is never changed, name its fixed offset as"
+            " the zone, such as +08:00.",
+        ),
+        _fault(
+            4,
+            "energy",
+            "kwh-decimals",
+            "more than three decimals of a kWh",
+            "Write kWh with up to three decimals, such as 12.345; nothing is rounded here.",
+        ),
+    ],
+).model_dump()
+"""The answer to `MALFORMED`."""
 
 _PROGRESS: Final = WAITS | {"state": "reading", "pieces": 1, "readings": len(_READINGS)}
 EVENTS: Final = "".join(

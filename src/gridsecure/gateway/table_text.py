@@ -308,7 +308,7 @@ def _malformed(lines: NDArray[np.int64] | None) -> InvalidReadingsError:
         f"{where[0]} of the file does not have as many fields as the header.",
         reason=reason,
         remedy=remedy,
-        problems=[ReadingProblem("", None, rule, place.lower()) for place in where],
+        problems=[ReadingProblem("", None, rule, f"{one.lower()}: {detail}") for one in where],
         faults=()
         if lines is None
         else [name_rows(lines, reason=reason, rule=rule, detail=detail, remedy=remedy)],

@@ -451,11 +451,12 @@ class BatchStatus(Answer):
 
     One that is `waiting` or `reading` is on the gateway's disk and is not taken in yet: of `size`
     bytes so many `pieces` were read, with so many `readings`. One that is `refused` has a refusal;
-    nothing of it was taken in. One that is `done` has a receipt, a signed `BatchReceipt`, and says
-    how far its months are by now: a month is `waiting` until its bills are fixed, then `done`;
-    `late` if they were fixed before the batch came, and `corrected` once a correction took the
-    late readings up. All of its readings of a month that is `waiting` or `late` wait. Of the others
-    `counts` says what became of them, once they were counted.
+    nothing of it was taken in. One that is `done` has a receipt, a signed `BatchReceipt`, and so
+    many `readings`, those that a rule rejects among them. It says how far its months are by now: a
+    month is `waiting` until its bills are fixed, then `done`; `late` if they were fixed before the
+    batch came, and `corrected` once a correction took the late readings up. All of its readings of
+    a month that is `waiting` or `late` wait. Of the others `counts` says what became of them, once
+    they were counted.
     """
 
     state: Literal["waiting", "reading", "done", "refused"]
