@@ -13,19 +13,25 @@ from sqlmodel import select
 
 from gridsecure.approvals import AskedCell, ReleaseSubject
 from gridsecure.errors import GridSecureError
+from gridsecure.key_authority.checker import answering, releases
 from gridsecure.key_authority.checker.answering import FAILED, RELEASED
 from gridsecure.key_authority.checker.budgets import check_budget, spend_budget
 from gridsecure.key_authority.checker.tables import SCHEMA, SpentBudgetRow
+from gridsecure.key_authority.vault import spent_budgets
+from gridsecure.key_authority.vault.spent_budgets import FILE
 from gridsecure.plans.cells import roster_places
 from gridsecure.policy.language import Policy, parse_policy
 from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.schema import migrate
 from tests.attacks import Attacked, attack, cut, rule
-from tests.authority_simulator import Authority, answer_approved
+from tests.authority_simulator import SEED, Authority, answer_approved
+from tests.custodians import NAMES, keys_of
 from tests.grid_simulator import NOW, GridUpload
 from tests.held_policy import POLICY
 from tests.key_authority.test_policies import hold
+from tests.key_authority.test_vault_lock import Room, split_anew
 
+SEEDS = (SEED, SEED[::-1])
 RULE = POLICY.text[POLICY.text.index("[[rules]]") :]
 
 
@@ -231,3 +237,102 @@ def test_budgets_are_asked_for_before_anything_is_proven(engine) -> None:
     with read_session(engine) as session, pytest.raises(GridSecureError) as refused:
         check_budget(session, policy, subject(2), at=NOW)
     assert refused.value.reason == "policy.budget"
+
+
+@attack(
+    "more releases of a month than its budget, by a checker that counts none",
+    rule(
+        "The vault counts what it is ordered to decrypt, whatever the checker counts.",
+        "policy.budget",
+        cut(
+            "gridsecure.key_authority.vault.spent_budgets:SpentBudgets.spend",
+            "len(subjects) >= budget",
+            "False",
+        ),
+    ),
+)
+def test_a_checker_that_counts_nothing_exceeds_no_budget(
+    authority: Authority,
+    uploads: list[GridUpload],
+    attacked: Attacked,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Officers approve whatever it shows them, as they do under standing authorisations."""
+    hold(authority, budgeted(1))
+    monkeypatch.setattr(answering, "check_budget", lambda *_args, **_named: None)
+    monkeypatch.setattr(releases, "spend_budget", lambda *_args, **_named: None)
+    days = [
+        authority.load_curve_transcript(uploads, day=day, seed=seed)
+        for day, seed in enumerate(SEEDS)
+    ]
+    first, second = (
+        authority.request([one], seeds=[seed]) for one, seed in zip(days, SEEDS, strict=True)
+    )
+    assert authority.answer(first).state == RELEASED
+    outcome = authority.answer(second)
+    attacked.ends(outcome.reason)
+    assert outcome.state == (RELEASED if attacked.goes_through else FAILED)
+    assert len(authority.certificates) == 1 + attacked.goes_through
+
+
+# --- the vault's own count -----------------------------------------------------------------------
+
+
+def count(room: Room, number: int, *, at: datetime = NOW, budget: int = 1) -> str:
+    """Have a vault count a release; the reason code of a refusal, or nothing."""
+    said = subject(number)
+    try:
+        room.vault.gate.budgets.spend(budgeted(budget), said, digest=f"{number:064x}", at=at)
+    except GridSecureError as refused:
+        return refused.reason
+    return ""
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path)
+
+
+def test_a_vault_counts_a_release_once_and_remembers_it_after_a_kill(room: Room) -> None:
+    """What was counted stays so where nothing came of it, and the same order passes again."""
+    assert [count(room, 1), count(room, 1), count(room, 2)] == ["", "", "policy.budget"]
+    room.start()
+    assert [count(room, 2), count(room, 1)] == ["policy.budget", ""]
+    assert [count(room, 2, budget=2), count(room, 3, budget=2)] == ["", "policy.budget"]
+
+
+def test_a_vaults_month_begins_once(room: Room) -> None:
+    later = NOW + timedelta(days=31)
+    assert [count(room, 1), count(room, 2, at=later)] == ["", ""]
+    room.start()
+    # A clock that is set back brings no budget back.
+    assert [count(room, 3, at=NOW), count(room, 4, at=later)] == ["policy.budget"] * 2
+
+
+def test_a_splitting_carries_what_was_counted(room: Room) -> None:
+    assert count(room, 1) == ""
+    (keys_of(room.folder) / FILE).unlink()  # whatever somebody makes of the file
+    split_anew(room, *NAMES)
+    assert count(room, 2) == "policy.budget"
+    room.start()
+    assert count(room, 2) == "policy.budget"
+
+
+def test_a_count_that_cannot_be_kept_lets_nothing_pass(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object) -> None:
+        raise OSError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(spent_budgets, "replace_file", full)
+        assert count(room, 1) == "storage.failed"
+        assert count(room, 1) == "storage.failed"
+    assert [count(room, 2), count(room, 1)] == ["", "policy.budget"]
+
+
+def test_a_count_that_somebody_else_wrote_stops_the_vault(room: Room) -> None:
+    assert count(room, 1) == ""
+    path = keys_of(room.folder) / FILE
+    path.write_text(path.read_text().replace(f"{1:064x}", f"{2:064x}"))
+    assert room.reason(room.start) == "policy.kept"

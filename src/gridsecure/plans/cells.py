@@ -34,7 +34,7 @@ from gridsecure.billing.limits import service_months
 from gridsecure.billing.part_months import weighs_days
 from gridsecure.billing.rules import line_rules
 from gridsecure.billing.table_rows import Columns
-from gridsecure.messages import Merging, RosterManifest
+from gridsecure.messages import Merging, PlanName, RosterManifest
 from gridsecure.periods import BillingPeriod
 from gridsecure.plans.lines.hours import CAPACITY
 from gridsecure.plans.lines.registry import kind_of
@@ -73,6 +73,11 @@ WHOLE: Final = 100
 """The share of a number that nobody exceeds [%]: no limit."""
 UNMERGED: Final = Merging()
 """No cell is merged with another."""
+
+
+def measures_of(plan: PlanName) -> tuple[str, ...]:
+    """The measures that a release of a plan tells."""
+    return (ENERGY,) if plan == "load-curve" else MEASURES
 
 
 @dataclass(frozen=True, slots=True)

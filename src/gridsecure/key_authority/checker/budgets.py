@@ -1,29 +1,23 @@
 """Budgets: how many releases of a calendar month may be about what policy permits.
 
-Counted is each measure, resolution, customer class, role and purpose that a release is about, told
-or withheld: that something is withheld is an answer, too. Whoever asks shares the budget: an
-analyst's query names nobody. The month is that of the release, on the clock that the policy's
-`in_force_from` is written in.
+What counts is in `gridsecure.policy.budgets`. What is over budget waits for the next month. A
+release is counted in the transaction that keeps its certificate, so that of two at once the one
+that comes second finds the budget spent.
 
-What is over budget waits for the next month. A release is counted in the transaction that keeps
-its certificate, so that of two at once the one that comes second finds the budget spent.
-
-The vault counts nothing: budgets are the checker's to keep.
+The vault counts for itself what it is ordered to decrypt (`vault.spent_budgets`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from itertools import product
 
 from sqlmodel import Session, func, insert, select
 
 from gridsecure.approvals import ReleaseSubject
-from gridsecure.errors import GridSecureError
 from gridsecure.key_authority.checker.tables import SpentBudgetRow
-from gridsecure.policy.decisions import Case, asked_for, find_terms
-from gridsecure.policy.language import RESOLUTIONS, Policy
+from gridsecure.policy.budgets import budget_month, find_budgets, over_budget_error
+from gridsecure.policy.decisions import Case
+from gridsecure.policy.language import Policy
 
 
 def check_budget(
@@ -34,14 +28,10 @@ def check_budget(
     Raises:
         GridSecureError: `policy.budget`; it says nothing of what would be told.
     """
-    month = _month(policy, at)
-    for case, budget in _find_budgets(policy, subject).items():
+    month = budget_month(policy, at)
+    for case, budget in find_budgets(policy, subject).items():
         if _count_spent(session, case, month=month) >= budget:
-            raise GridSecureError(
-                "As many releases as policy permits in a month were about this.",
-                reason="policy.budget",
-                remedy="Wait for the next month; the request is answered by a round then.",
-            )
+            raise over_budget_error()
 
 
 def spend_budget(
@@ -56,35 +46,12 @@ def spend_budget(
         GridSecureError: Others spent the budget meanwhile (`policy.budget`).
     """
     check_budget(session, policy, subject, at=at)
-    rows = [
-        {**case._asdict(), "release_id": subject.request_id, "month": _month(policy, at), "at": at}
-        for case in _find_budgets(policy, subject)
-    ]
+    named = {"release_id": subject.request_id, "month": budget_month(policy, at), "at": at}
+    rows = [{**case._asdict(), **named} for case in find_budgets(policy, subject)]
     if rows:
         session.execute(insert(SpentBudgetRow), rows)
-
-
-def _find_budgets(policy: Policy, subject: ReleaseSubject) -> Mapping[Case, int]:
-    """What a request is about, as far as it has a budget."""
-    found = {}
-    asked = [
-        asked_for(subject.purpose, resolution=name)
-        for name in RESOLUTIONS
-        if name in subject.resolutions
-    ]
-    classes = sorted({cell.customer_class for cell in subject.cells})
-    for one, measure, name in product(asked, subject.measures, classes):
-        case = Case(measure, one.resolution, name, one.role, one.purpose)
-        terms = find_terms(policy, case)
-        if terms is not None and terms.budget is not None:
-            found[case] = terms.budget
-    return found
 
 
 def _count_spent(session: Session, case: Case, *, month: str) -> int:
     counted = select(func.count()).select_from(SpentBudgetRow)
     return session.exec(counted.filter_by(**case._asdict(), month=month)).one()
-
-
-def _month(policy: Policy, at: datetime) -> str:
-    return f"{at.astimezone(policy.in_force_from.tzinfo):%Y-%m}"

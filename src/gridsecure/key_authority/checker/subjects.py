@@ -37,7 +37,7 @@ from gridsecure.messages import (
     Transcript,
     UploadManifest,
 )
-from gridsecure.plans.cells import ENERGY, MEASURES, Place, roster_places
+from gridsecure.plans.cells import Place, measures_of, roster_places
 from gridsecure.plans.purposes import PREVIEW
 from gridsecure.plans.transcript_inputs import PlatformView, fetch_message
 from gridsecure.policy.decisions import asked_for, curve_resolution, find_approvals
@@ -138,7 +138,7 @@ def _message(
         request_id=request.request_id,
         requested_by=request.requested_by,
         resolutions=list(resolutions),
-        measures=[ENERGY] if asked["plan"] == "load-curve" else list(MEASURES),
+        measures=list(measures_of(asked["plan"])),
         cells=[
             AskedCell(zone=place[0], customer_class=place[1], meter_points=count)
             for place, count in sorted(rosters.cells.items())

@@ -2,8 +2,9 @@
 
 1. a new key is drawn and split; every key set is sealed anew under it, in a folder of its own,
    where a new signing key of the vault lies as well, and what that one signs anew: the list of
-   their states, which is also sealed under the new key, and the policies that were taken in; both
-   as the process has them in memory, so that nothing is signed anew that somebody put in a file;
+   their states, which is also sealed under the new key, the policies that were taken in, and what
+   was counted of budgets; all as the process has them in memory, so that nothing is signed anew
+   that somebody put in a file;
 2. the file that names the splitting is replaced: from then on the new one is in force;
 3. what was sealed under the old key is overwritten and removed, with the old signing key, and so is
    a key file of releases before there were custodians.
@@ -39,6 +40,7 @@ from gridsecure.key_authority.vault.key_files import (
 )
 from gridsecure.key_authority.vault.key_lock import KeyLock, wipe
 from gridsecure.key_authority.vault.key_states import keep_states
+from gridsecure.key_authority.vault.spent_budgets import KeptSpending, keep_spent
 from gridsecure.key_authority.vault.splitting import (
     KEK_BYTES,
     NewSplitting,
@@ -82,10 +84,12 @@ class Carried:
     Args:
         lives: How its key sets stand.
         policies: Those that it took in.
+        spent: What it counted of the month's budgets.
     """
 
     lives: Sequence[KeyLife]
     policies: Sequence[KeptPolicy] = ()
+    spent: KeptSpending | None = None
 
 
 def init_vault(
@@ -242,6 +246,8 @@ def _put_in_force(
             count = reseal_key_files(source, target, kek=old, new_kek=new.kek)
         keep_states(target, carried.lives, new=new)
         keep_policies(target, carried.policies, key=new.key)
+        if carried.spent is not None:
+            keep_spent(target, carried.spent, key=new.key)
         sync_folder(target)
         sync_folder(folder)
         keep_splitting(folder, new.splitting, key=new.key)

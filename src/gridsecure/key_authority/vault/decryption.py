@@ -287,7 +287,9 @@ class Vault:
                     order,
                     folder=self.folder,
                     created_at=self.gate.now(),
-                    carried=Carried(self.states.lives, self.gate.policies.kept),
+                    carried=Carried(
+                        self.states.lives, self.gate.policies.kept, self.gate.budgets.kept
+                    ),
                 )
             return self.key_lock.status(GivenShare.parse(envelope.body).challenge)
 

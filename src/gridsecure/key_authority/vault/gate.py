@@ -9,7 +9,8 @@ it has the officers' public keys from its own settings, the policies that they s
 3. whether the rosters and tariffs that it is handed are those of the subject, and whether an order
    is about all the outputs of whole transcripts: totals of other cells, or of fewer rosters, would
    show a household by their difference;
-4. column by column, whether all that still holds.
+4. column by column, whether all that still holds, and before the first one whether the month's
+   budget is spent, by a count of its own (`spent_budgets`).
 
 Of a correction the subject names the corrected bills. The outputs they are compared with, the bills
 as released before, the vault takes from the checker.
@@ -40,6 +41,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import GridSecureError, ReleaseRefusedError, StorageError
 from gridsecure.key_authority.packages import Approved
 from gridsecure.key_authority.vault.held_policies import VaultPolicies
+from gridsecure.key_authority.vault.spent_budgets import SpentBudgets
 from gridsecure.messages import ColumnEntry, Digest, PlanName
 from gridsecure.plans.cells import Minima, Place
 from gridsecure.plans.purposes import PREVIEW, RESEARCH, RESEARCH_PLAN, STAFF_PURPOSES
@@ -58,6 +60,9 @@ class ReleaseGate:
         folder: The vault's own; what was revoked is kept in it.
         policies: What may be released, of how many customers, with whose approval.
         clock: Tells the time.
+
+    Raises:
+        StorageError: As `SpentBudgets`.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class ReleaseGate:
         self._folder = folder
         self._approvers = approvers
         self._clock = clock
+        self.budgets = SpentBudgets(policies.key_lock)
         self._revoked = {path.name[: -len(_REVOKED)] for path in folder.glob(f"*{_REVOKED}")}
 
     def now(self) -> datetime:
@@ -106,11 +112,10 @@ class ReleaseGate:
             read_ground(one, subject, digest=digest, approvers=self._approvers, now=now)
             for one in approved.grounds
         ]
-        passage = Passage(self, policy, subject, tuple(grounds))
-        passage.check()
+        self.check(grounds)
         needed = _needed(policy, subject)
         check_grounds(grounds, needed=needed.roles, standing=needed.standing)
-        return passage
+        return Passage(self, policy, subject, digest, tuple(grounds))
 
     def check(self, grounds: Iterable[Ground]) -> None:
         """Refuse what was revoked or expired since the order began.
@@ -171,12 +176,14 @@ class Passage:
 
     Args:
         policy: What held when it began.
+        digest: The subject's, which officers signed.
         grounds: What it rests on.
     """
 
     gate: ReleaseGate
     policy: Policy
     subject: ReleaseSubject
+    digest: Digest
     grounds: tuple[Ground, ...]
 
     @property
@@ -185,8 +192,14 @@ class Passage:
         return frozenset((cell.zone, cell.customer_class) for cell in self.subject.cells)
 
     def check(self) -> None:
-        """As `ReleaseGate.check`, of what this order rests on."""
+        """Before a column is decrypted: let it be, where all still holds, and count the release.
+
+        Raises:
+            ReleaseRefusedError: As `ReleaseGate.check`, of what this order rests on.
+            GridSecureError: As `SpentBudgets.spend`.
+        """
         self.gate.check(self.grounds)
+        self.gate.budgets.spend(self.policy, self.subject, digest=self.digest, at=self.gate.now())
 
     def check_span(self, start: str, end: str) -> None:
         """Refuse an order about another time than was approved.

@@ -90,6 +90,11 @@ class VaultPolicies:
         self._policies = [parse_policy(one.document.text) for one in self._kept]
 
     @property
+    def key_lock(self) -> KeyLock:
+        """Names the folder that they lie in."""
+        return self._own
+
+    @property
     def kept(self) -> list[KeptPolicy]:
         """All that were taken in, in their order, as this process knows them."""
         with self._lock:

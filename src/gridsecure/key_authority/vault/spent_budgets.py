@@ -1,0 +1,140 @@
+"""The vault's own count of releases that have a budget: one file, signed, beside its key sets.
+
+The checker counts certificates. A checker that was taken over need not, so the vault counts as well
+what it is ordered to decrypt: each approved subject once in a calendar month, before anything of it
+is decrypted, whatever becomes of the order. So it never counts less than the checker certifies, and
+more only where an order ended in the middle and was not repeated in that month.
+
+    counted, on the disk ──► decrypted      killed in between, the same order finds it counted
+
+One month is kept. It never goes back: with a clock that is set back, releases count in the month
+that was reached. When the key is split anew, the count goes along as the process has it in memory
+(`keep_spent`), as policies do.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar, Final
+
+from pydantic import Field
+
+from gridsecure.approvals import ReleaseSubject
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.errors import GridSecureError, StorageError
+from gridsecure.key_authority.vault.key_lock import KeyLock
+from gridsecure.messages import Digest, Message, Signed, open_message, sign_message
+from gridsecure.policy.budgets import budget_month, find_budgets, over_budget_error
+from gridsecure.policy.language import Policy
+from gridsecure.whole_files import replace_file
+
+FILE: Final = "budgets.json"
+
+
+class SpentCase(Message):
+    """What policy has a budget for, and the releases of the month that were about it.
+
+    Args:
+        case: Measure, resolution, customer class, role and purpose.
+        subjects: Their digests.
+    """
+
+    kind: ClassVar[str] = "vault-spent-case"
+    case: list[str]
+    subjects: list[Digest]
+
+
+class KeptSpending(Message):
+    """What was counted in a month.
+
+    Args:
+        month: `2026-07`; empty before anything was.
+    """
+
+    kind: ClassVar[str] = "vault-spent-budgets"
+    month: str = ""
+    spent: list[SpentCase] = Field(default_factory=list)
+
+
+class SpentBudgets:
+    """The count of one vault. Its callers see to it that one order is counted at a time.
+
+    Args:
+        key_lock: Names the folder of key sets, and the key that signs the file.
+
+    Raises:
+        StorageError: The file cannot be read, or is not as the vault wrote it (`policy.kept`).
+    """
+
+    def __init__(self, key_lock: KeyLock) -> None:
+        self._own = key_lock
+        self.kept = self._read()
+        self._passed = ("", "")
+
+    def spend(
+        self, policy: Policy, subject: ReleaseSubject, *, digest: Digest, at: datetime
+    ) -> None:
+        """Count a release, once in a month, before anything of it is decrypted.
+
+        Args:
+            digest: The subject's, which officers signed.
+
+        Raises:
+            GridSecureError: The month's budget of something in it is spent (`policy.budget`);
+                nothing is counted.
+            StorageError: It cannot be kept; nothing is counted.
+        """
+        month = max(self.kept.month, budget_month(policy, at))
+        if self._passed == (month, digest):  # asked before each column
+            return
+        before = self.kept.spent if month == self.kept.month else []
+        spent = {tuple(one.case): one.subjects for one in before}
+        is_new = False
+        for case, budget in find_budgets(policy, subject).items():
+            subjects = spent.get(case, [])
+            if digest not in subjects:
+                if len(subjects) >= budget:
+                    raise over_budget_error()
+                spent[tuple(case)] = [*subjects, digest]
+                is_new = True
+        if is_new:
+            self._keep(month, spent)
+        self._passed = (month, digest)
+
+    def _keep(self, month: str, spent: dict[tuple[str, ...], list[Digest]]) -> None:
+        cases = [SpentCase(case=list(case), subjects=own) for case, own in spent.items()]
+        kept = KeptSpending(month=month, spent=cases)
+        keep_spent(self._own.keys_folder, kept, key=self._own.key)
+        self.kept = kept
+
+    def _read(self) -> KeptSpending:
+        path = self._own.keys_folder / FILE
+        if not path.exists():
+            return KeptSpending()
+        key = self._own.key.public_key
+        try:
+            envelope = Signed.parse(path.read_bytes())
+            return open_message(envelope, expect=KeptSpending, trusted={key.thumbprint: key})
+        except (OSError, GridSecureError) as error:
+            raise StorageError(
+                "The vault's count of releases cannot be read, or is not as the vault wrote it.",
+                reason="policy.kept",
+                remedy="Restore the vault's folder from its backup.",
+            ) from error
+
+
+def keep_spent(keys: Path, kept: KeptSpending, *, key: Sm2PrivateKey) -> None:
+    """Keep the count beside key sets, whether or not their splitting is in force yet.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    signed = sign_message(kept, key=key)
+    try:
+        replace_file(keys / FILE, [signed.model_dump_json(indent=1).encode()])
+    except OSError as error:
+        raise StorageError(
+            "The vault's count of releases could not be written.",
+            remedy="Free space on the vault's disk, then repeat it.",
+        ) from error
