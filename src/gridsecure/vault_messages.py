@@ -19,6 +19,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field
 
 from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.errors import GridSecureError
 from gridsecure.messages import Digest, Message, Signed
 
 Purpose = Literal["unlock", "split"]
@@ -180,6 +181,48 @@ class GivenShare(Message):
     agreement: Signed | None = None
 
 
+class VaultCounts(Message):
+    """How much was done to a vault that an older copy of its folder would not have.
+
+    Args:
+        moves: Of key sets, by custodians.
+        policies: That it took in.
+        revocations: Of officers' keys and signed words.
+    """
+
+    kind: ClassVar[str] = "vault-counts"
+    moves: int = Field(default=0, ge=0)
+    policies: int = Field(default=0, ge=0)
+    revocations: int = Field(default=0, ge=0)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no older copy of the folder has fewer: a vault has a policy from its start."""
+        return self.moves == self.revocations == 0 and self.policies <= 1
+
+    def joined(self, other: VaultCounts) -> VaultCounts:
+        """The larger one of each."""
+        return VaultCounts(
+            moves=max(self.moves, other.moves),
+            policies=max(self.policies, other.policies),
+            revocations=max(self.revocations, other.revocations),
+        )
+
+    def check_after(self, logged: VaultCounts) -> None:
+        """Refuse a vault that has fewer than the evidence log once had of it.
+
+        Raises:
+            GridSecureError: `vault.rolled-back`: what was asked can wait.
+        """
+        if self != self.joined(logged):
+            raise GridSecureError(
+                "The vault's folder is older than what the evidence log has of it.",
+                reason="vault.rolled-back",
+                remedy="Put its newest copy back, or repeat in the locked vault what is missing: "
+                "moves of key sets, policies, revocations (docs/keys.md).",
+            )
+
+
 class VaultStatus(Message):
     """How the vault stands, in the vault's own word.
 
@@ -188,6 +231,7 @@ class VaultStatus(Message):
         until: When it locks by itself, ISO 8601; empty while it is locked.
         uncollected: Custodians whose sealed shares it still hands out.
         nonce: What was sent along with the question; after a share, its challenge's name.
+        counts: What it has that an older copy of its folder would not.
     """
 
     kind: ClassVar[str] = "vault-status"
@@ -201,6 +245,7 @@ class VaultStatus(Message):
     vault_key: PublicPoint
     at: str
     nonce: Nonce = ""
+    counts: VaultCounts = Field(default_factory=VaultCounts)
 
 
 KeyState = Literal["active", "suspended", "deactivated", "compromised", "destroyed"]

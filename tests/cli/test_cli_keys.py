@@ -17,6 +17,9 @@ from gridsecure.cli import online
 from gridsecure.cli.main import app as command
 from gridsecure.compute.key_sets import install_key_set, read_known_keys
 from gridsecure.key_authority.checker.key_sets import list_key_sets, public_objects
+from gridsecure.key_authority.checker.vault_counts import COUNTED
+from gridsecure.store import evidence
+from gridsecure.store.database import write_session
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import PersonEntry
 from tests.apps.test_api_queries import InProcess, authority_of
@@ -129,3 +132,22 @@ def test_a_custodian_lists_rotates_and_revokes(desk: Desk) -> None:
     assert states[first] == "revoked"
     assert desk.run("revoke", first, "--platform", "http://platform").exit_code == 0
     assert "not-found.key-set" in desk.run("rotate", "0" * 32).output
+
+
+def test_a_vault_with_fewer_moves_than_the_log_is_told(desk: Desk) -> None:
+    """As after an older copy of its folder was put back."""
+    assert desk.run("list").exit_code == 0
+    zone = desk.apps["authority"].state.authority.zone
+    with write_session(zone.engine) as session:
+        detail = {"moves": 3, "policies": 1, "revocations": 0}
+        evidence.append(session, at=NOW, actor="checker", action=COUNTED, detail=detail)
+    listed = desk.run("list")
+    assert listed.exit_code == 1
+    assert "key id" in listed.output, "the list comes first"
+    assert "vault.rolled-back" in listed.output
+    asked = ["--identity", "http://identity", "--authority", "http://authority"]
+    key = str(desk.folder / "anna.key")
+    status = CliRunner().invoke(command, ["vault", "status", *asked, "--key", key])
+    assert status.exit_code == 1
+    assert "0 moves of key sets, 1 policies" in status.output
+    assert "vault.rolled-back" in status.output

@@ -367,6 +367,8 @@ def test_the_vault_takes_orders_from_the_checker_only(
         """Nothing but the platform; the order is taken from the door below."""
 
     class Door:
+        status = billed.vault.status
+
         def release_corrections(self, order: Signed, files: Iterable[bytes], keep: Keep) -> None:
             kept.append(order)
             assert isinstance(billed.vault, Vault)
@@ -541,6 +543,7 @@ class DyingVault:
     def __init__(self, vault: Vault, *, dies_after: bool) -> None:
         self._vault = vault
         self._dies_after = dies_after
+        self.status = vault.status
 
     def release_corrections(
         self, order: Signed, files: Iterable[bytes], keep: Keep, /

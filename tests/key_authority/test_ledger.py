@@ -50,6 +50,9 @@ class DyingVault:
     def create_key_set(self, order: Signed, /) -> PublicKeySet:
         return self._vault.create_key_set(order)
 
+    def status(self, nonce: str = "") -> Signed:
+        return self._vault.status(nonce)
+
     def release_bills(self, order: Signed, files: Iterable[bytes], keep: Keep, /) -> VaultAnswer:
         return self._dying(lambda: self._vault.release_bills(order, files, keep))
 

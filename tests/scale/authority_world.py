@@ -289,6 +289,7 @@ class AuthorityWorld:
                 self.client.post("/vault/shares", json=given.model_dump(), headers=headers)
             )
         self.read("/vault", "operator")
+        self.read("/vault/counts", "operator")
         self.read(f"/vault/shares/{NAMES[0]}", "custodian")
 
     def release(self, request: Signed, *, state: str = "released") -> str:

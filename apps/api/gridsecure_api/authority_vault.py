@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.key_authority.checker import vault_lock
+from gridsecure.key_authority.checker.vault_counts import read_logged
 from gridsecure.messages import Signed
-from gridsecure.vault_messages import Purpose
+from gridsecure.store.database import read_session
+from gridsecure.vault_messages import Purpose, VaultCounts
 from gridsecure_api.authority_state import State
 from gridsecure_api.deps import require
 
@@ -47,6 +49,13 @@ def read_vault(state: State, nonce: Nonce = "") -> Signed:
 def read_vault_policy(state: State, nonce: Nonce = "") -> Signed:
     """Which release policy the vault holds to, and which wait there: its own word."""
     return state.zone.vault.read_policy(nonce)
+
+
+@router.get("/counts", dependencies=[Reader])
+def read_vault_counts(state: State) -> VaultCounts:
+    """What the evidence log has of the vault: one that says less has an older folder."""
+    with read_session(state.zone.engine) as session:
+        return read_logged(session)
 
 
 @router.post("/challenges")

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.known_vault import KnownVaultOption, known_vault
 from gridsecure.cli.office_options import (
     AuthorityUrlOption,
     IdentityUrlOption,
@@ -24,8 +25,8 @@ from gridsecure.cli.on_use import on_use
 
 with on_use():
     from gridsecure.cli import online
+    from gridsecure.offices import custodians, key_moves
     from gridsecure.offices import files as office_files
-    from gridsecure.offices import key_moves
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,10 +49,20 @@ def list_key_sets(
     authority: AuthorityUrlOption,
     key: KeyOption,
     gateway: Annotated[str, typer.Option(help="Only of this gateway (thumbprint).")] = "",
+    vault_key: KnownVaultOption = None,
 ) -> None:
-    """List key sets with the gateway whose they are, and their state."""
+    """List key sets with the gateway whose they are, and their state.
+
+    It fails if the vault knows fewer moves of them than the evidence log: an older folder.
+    """
+    known = known_vault(key, vault_key)
     with online.person(identity, key=key, services={"authority": authority}) as call:
         rows = call("authority", "GET", "/gateway-key-sets", params={"gateway": gateway})
+        _show_key_sets(rows)
+        custodians.check_counts(call, custodians.read_status(call, known=known))
+
+
+def _show_key_sets(rows: list[dict[str, str]]) -> None:
     table = Table("key id", "gateway", "parameters", "generation", "state", "created")
     for row in rows:
         table.add_row(

@@ -86,13 +86,19 @@ def status(
     vault_key: KnownVaultOption = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Show whether the vault is locked, who keeps shares, and until when it is open."""
+    """Show whether the vault is locked, who keeps shares, and until when it is open.
+
+    It fails if the vault has less than the evidence log once had of it: an older folder.
+    """
     known = known_vault(key, vault_key)
     with online.person(identity, key=key, services={"authority": authority}) as call:
         told = custodians_room.read_status(call, known=known)
-    is_verified = known is not None
-    shown = told.model_dump() | {"is_verified": is_verified}
-    print_result(shown, output, show=lambda console: _show(told, console, is_verified=is_verified))
+        is_verified = known is not None
+        shown = told.model_dump() | {"is_verified": is_verified}
+        print_result(
+            shown, output, show=lambda console: _show(told, console, is_verified=is_verified)
+        )
+        custodians_room.check_counts(call, told)
 
 
 @vault_app.command("unlock")
@@ -196,6 +202,9 @@ def _show(told: VaultStatus, console: Console, *, is_verified: bool) -> None:
     if told.given:
         lines["Given"] = f"{', '.join(told.given)}; {told.needed} are needed"
     lines["Shares"] = f"{', '.join(told.custodians)}; any {told.needed} unlock it"
+    has = told.counts
+    lines["Counts"] = f"{has.moves} moves of key sets, {has.policies} policies, "
+    lines["Counts"] += f"{has.revocations} revocations"
     lines["Key"] = told.vault_key
     if not is_verified:
         lines["Note"] = UNVERIFIED

@@ -36,6 +36,7 @@ from gridsecure.vault_messages import (
     SealedShare,
     SecretShare,
     SplitAgreement,
+    VaultCounts,
     VaultStatus,
     answer_purpose,
 )
@@ -180,6 +181,17 @@ def read_status(call: Call, *, known: KnownVault | None) -> VaultStatus:
     nonce = secrets.token_hex(16)
     answer = call("authority", "GET", VAULT, params={"nonce": nonce})
     return open_answer(nonce, Signed.model_validate(answer), VaultStatus, known=known)
+
+
+def check_counts(call: Call, told: VaultStatus) -> None:
+    """Hold what a vault says of itself against the evidence log.
+
+    Raises:
+        GridSecureError: It has less than the log once had (`vault.rolled-back`): an older copy of
+            its folder was put back.
+    """
+    logged = call("authority", "GET", f"{VAULT}/counts")
+    told.counts.check_after(VaultCounts.model_validate(logged))
 
 
 def lock_vault(call: Call, *, known: KnownVault | None) -> VaultStatus:

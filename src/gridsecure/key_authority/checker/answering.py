@@ -3,7 +3,8 @@
 1. the request is signed by the platform, its plan registered, its purpose allowed, with a grant if
    an analyst asks (`grants`), every transcript is about the request's plan and period, and all
    together about the uploads of one list that the billing office signed (`closings`);
-2. officers approved it, as many as policy wants (`subjects`, `approvals`); until then it waits;
+2. officers approved it, as many as policy wants (`subjects`, `approvals`); until then it waits, and
+   as long as the vault's folder is an older one than the log knows (`vault_counts`);
 3. every transcript holds: signed inputs, and the same outputs when executed again (`verification`);
 4. nothing in it was released before; what policy does not permit, and what cannot be told of its
    cells beside all that was told, is withheld (`ledger`);
@@ -56,6 +57,7 @@ from gridsecure.key_authority.checker.told_cells import (
     prepare_load_curve,
     settle_dominance,
 )
+from gridsecure.key_authority.checker.vault_counts import check_counts
 from gridsecure.key_authority.checker.vault_orders import (
     BillOrder,
     order_bills,
@@ -284,6 +286,7 @@ def _release(
     with read_session(zone.engine) as session:
         check_budget(session, zone.policy, subject.message, at=clock())
     approved = gather_approvals(zone, subject, now=clock())
+    check_counts(zone, at=clock())
     keys = key_ring(zone)
     # 3. to 5.
     if request.plan == "rebill":

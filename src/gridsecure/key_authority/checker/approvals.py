@@ -39,6 +39,7 @@ from gridsecure.key_authority.checker.tables import (
     ApproverRevocationRow,
     SubjectRow,
 )
+from gridsecure.key_authority.checker.vault_counts import follow_counts
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import Approved, GroundRevocation
 from gridsecure.messages import Digest, Signed, sign_message
@@ -183,6 +184,7 @@ def revoke_approver(zone: AuthorityZone, person: str, *, actor: str, at: datetim
     officer = _find_officer(zone.approvers.values(), person)
     signer = officer.key.thumbprint
     zone.vault.revoke_ground(sign_message(GroundRevocation(name=signer), key=zone.signing_key))
+    follow_counts(zone, at=at)
     with write_session(zone.engine) as session:
         if keep(session, ApproverRevocationRow(signer=signer, at=at)):
             detail: dict[str, evidence.JSON] = {"person": person, "signer": signer}

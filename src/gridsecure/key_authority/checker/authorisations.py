@@ -23,6 +23,7 @@ from gridsecure.approvals import (
 )
 from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.checker.tables import ApproverRevocationRow, AuthorisationRow
+from gridsecure.key_authority.checker.vault_counts import follow_counts
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import GroundRevocation
 from gridsecure.messages import Digest, Signed, sign_message
@@ -122,6 +123,7 @@ def revoke_authorisation(zone: AuthorityZone, digest: Digest, *, actor: str, at:
     with read_session(zone.engine) as session:
         row = load_row(session, AuthorisationRow, digest=digest)
     zone.vault.revoke_ground(sign_message(GroundRevocation(name=digest), key=zone.signing_key))
+    follow_counts(zone, at=at)
     standing = ReleaseAuthorisation.parse(row.envelope.body)
     with write_session(zone.engine) as session:
         if advance(session, AuthorisationRow, source=IN_FORCE, target=REVOKED, digest=digest):

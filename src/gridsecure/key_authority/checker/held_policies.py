@@ -18,6 +18,7 @@ from sqlmodel import Session, col, select
 from gridsecure.approvals import Approvers
 from gridsecure.errors import GridSecureError
 from gridsecure.key_authority.checker.tables import ApproverRevocationRow, PolicyRow, ToldSetRow
+from gridsecure.key_authority.checker.vault_counts import follow_counts
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.policy.decisions import Change
 from gridsecure.policy.language import Policy
@@ -52,7 +53,9 @@ def put_policy(
     shelf, officers = policy_shelf(zone.engine), unrevoked_officers(zone.engine, zone.approvers)
     shelf.check(document, approvers=officers, now=now)
     zone.vault.hold_policy(document)
-    return shelf.hold(document, approvers=officers, now=now, by=by)
+    looser = shelf.hold(document, approvers=officers, now=now, by=by)
+    follow_counts(zone, at=now)
+    return looser
 
 
 def unrevoked_officers(engine: Engine, approvers: Approvers) -> Approvers:

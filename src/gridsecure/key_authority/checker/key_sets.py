@@ -31,6 +31,7 @@ from gridsecure.errors import ConflictError, GridSecureError, UnknownMeterError
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import find_parameters
 from gridsecure.key_authority.checker.tables import KeyRevocationRow, KeySetRow
+from gridsecure.key_authority.checker.vault_counts import follow_counts
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import KeyOrder
 from gridsecure.messages import (
@@ -232,6 +233,7 @@ def move_key_set(zone: AuthorityZone, move: Signed, *, actor: str, at: datetime)
     with write_session(zone.engine) as session:
         _follow(session, asked.key_id, life.state)
         _enter(session, "key-set.move", notice, actor=actor, at=at, state=life.state, **said)
+    follow_counts(zone, at=at)
     return envelope
 
 

@@ -46,6 +46,7 @@ from gridsecure.key_authority.checker.subjects import make_subject
 from gridsecure.key_authority.checker.tables import PreviewCellRow, PreviewRow
 from gridsecure.key_authority.checker.told_cells import Prepared, prepare_corrections
 from gridsecure.key_authority.checker.usage import BOOK, SPENT
+from gridsecure.key_authority.checker.vault_counts import check_counts
 from gridsecure.key_authority.checker.verification import (
     begin_bill,
     prove,
@@ -113,6 +114,7 @@ def preview_shadow(
     with read_session(zone.engine) as session:
         check_budget(session, zone.policy, subject.message, at=clock())
     asked = _Asked(request, order, gather_approvals(zone, subject, now=clock()))
+    check_counts(zone, at=clock())
     keys = key_ring(zone)
     # 2. proof
     proofs = [_prove(one, asked.order, zone=zone, view=view, keys=keys)

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from gridsecure.errors import GridSecureError
+from gridsecure.key_authority.checker.vault_counts import check_counts
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import LockOrder
 from gridsecure.messages import Signed, sign_message
@@ -44,10 +45,12 @@ def give_share(zone: AuthorityZone, given: Signed, *, actor: str, at: datetime) 
 
     Raises:
         InvalidMessageError: It is no share.
-        GridSecureError: The vault refuses it, or is down; the refusal is entered in the log.
+        GridSecureError: The vault refuses it, or is down, or its folder is an older one and it is
+            given none (`check_counts`); that is entered in the log.
     """
     GivenShare.parse(given.body)  # what is none is nobody's attempt, and would fill the log
     try:
+        check_counts(zone, at=at)
         status = zone.vault.give_share(given)
     except GridSecureError as error:
         said = {"signer": given.signer, "message": given.digest, "reason": error.reason}

@@ -113,7 +113,7 @@ from gridsecure.policy.decisions import curve_resolution
 from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
-from gridsecure.vault_messages import GivenShare, Purpose
+from gridsecure.vault_messages import GivenShare, Purpose, VaultCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,15 @@ class Vault:
             InvalidMessageError: It is none.
         """
         with self._lock:
-            return self.key_lock.status(nonce)
+            return self._status(nonce)
+
+    def _status(self, nonce: str) -> Signed:
+        counts = VaultCounts(
+            moves=self.states.moves,
+            policies=len(self.gate.policies.kept),
+            revocations=self.gate.revocations,
+        )
+        return self.key_lock.status(nonce, counts=counts)
 
     def state_challenge(self, purpose: str, *, asker: str = "") -> Signed:
         """A `Challenge` for one custodian's answer.
@@ -291,7 +299,7 @@ class Vault:
                         self.states.lives, self.gate.policies.kept, self.gate.budgets.kept
                     ),
                 )
-            return self.key_lock.status(GivenShare.parse(envelope.body).challenge)
+            return self._status(GivenShare.parse(envelope.body).challenge)
 
     def _prove_states(self) -> None:
         """Unlock nothing where somebody put earlier states of key sets back, or wrote others."""
@@ -332,7 +340,7 @@ class Vault:
         order = self._order(envelope, LockOrder)
         with self._lock:
             self.key_lock.lock()
-            return self.key_lock.status(order.nonce)
+            return self._status(order.nonce)
 
     def lock_in_time(self) -> None:
         """Lock the vault if its time is over."""

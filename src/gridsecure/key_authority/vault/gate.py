@@ -146,6 +146,11 @@ class ReleaseGate:
                 "A revocation could not be kept.", remedy="Check the vault's folder, and repeat it."
             ) from error
 
+    @property
+    def revocations(self) -> int:
+        """How many keys and signed words of officers count no more."""
+        return len(self._revoked)
+
     def open_policies(self, named: str) -> Policy:
         """What the vault starts with.
 

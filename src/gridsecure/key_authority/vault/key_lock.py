@@ -51,6 +51,7 @@ from gridsecure.vault_messages import (
     GivenShare,
     Purpose,
     SplitAgreement,
+    VaultCounts,
     VaultStatus,
     answer_purpose,
 )
@@ -176,8 +177,12 @@ class KeyLock:
             self.lock_in_time()
             return self._kek is not None
 
-    def status(self, nonce: str = "") -> Signed:
-        """How it stands, signed by the vault, in answer to a question."""
+    def status(self, nonce: str = "", *, counts: VaultCounts | None = None) -> Signed:
+        """How it stands, signed by the vault, in answer to a question.
+
+        Args:
+            counts: What else the vault says of itself.
+        """
         with self._lock:
             self.lock_in_time()
             own = self.splitting
@@ -194,6 +199,7 @@ class KeyLock:
                 vault_key=own.vault_key,
                 at=self.now().isoformat(),
                 nonce=nonce,
+                counts=counts or VaultCounts(),
             )
             return sign_message(said, key=self._key)
 

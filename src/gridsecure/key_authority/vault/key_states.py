@@ -123,6 +123,11 @@ class KeyStates:
         """Of all key sets that were moved."""
         return list(self._lives.values())
 
+    @property
+    def moves(self) -> int:
+        """How often custodians moved a key set, of all that the list knows."""
+        return sum(len(life.moves) for life in self.lives)
+
     def prove(self, kek: Kek) -> None:
         """Hold the list against the one that was sealed before, once in a process.
 
