@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from gridsecure import frames
 from gridsecure.analyst import replays
 from gridsecure.analyst.releases import PinnedAuthority
+from gridsecure.analyst.replay_counts import compare_counts
 from gridsecure.analyst.replay_material import (
     ReplayMaterial,
     gather_material,
@@ -39,15 +40,19 @@ from gridsecure.messages import (
     RosterManifest,
     Signed,
     Transcript,
+    UploadManifest,
     sign_message,
 )
+from gridsecure.plans.execution import RosterData, roster_data
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.pages import PageAsked
 from gridsecure.version import VERSION
 from gridsecure.worker_processes import WorkerProcesses
+from tests.attacks import Attacked, attack, cut, rule
 from tests.authority_simulator import SEED, Authority
 from tests.grid_simulator import NOW, GridSimulator
+from tests.key_authority.test_corrections import corrected, slots_of
 
 
 @dataclass(frozen=True)
@@ -244,15 +249,20 @@ def certified(world: World, **change: object) -> World:
         for name, one in envelopes.items()
         if name[0] != Transcript.kind or one.digest == lie.digest
     }
-    zone = world.authority.zone
-    unlogged = certificate.model_copy(update={"evidence_head": NOT_ENTERED, "log_proof": ""})
-    with write_session(zone.engine) as session:
-        about = ("release.granted", {"request": lie.digest})
-        logged = enter_message(session, zone, unlogged, about=about, at=NOW)
-    content = sign_message(logged, key=zone.signing_key).model_dump_json().encode()
+    content = signed_anew(world, certificate)
     return World(
         world.authority, world.request, content, ReplayMaterial(kept, world.material.store)
     )
+
+
+def signed_anew(world: World, certificate: ReleaseCertificate) -> bytes:
+    """Another certificate by the same authority, in its log as any other."""
+    zone = world.authority.zone
+    unlogged = certificate.model_copy(update={"evidence_head": NOT_ENTERED, "log_proof": ""})
+    with write_session(zone.engine) as session:
+        about = ("release.granted", {"request": certificate.release_id})
+        logged = enter_message(session, zone, unlogged, about=about, at=NOW)
+    return sign_message(logged, key=zone.signing_key).model_dump_json().encode()
 
 
 def test_other_outputs_than_the_plan_gives_are_found(world: World) -> None:
@@ -279,6 +289,129 @@ def test_other_outputs_than_the_transcripts_are_found(world: World) -> None:
     assert not found.is_same
 
 
+def reason_of(found: Replay) -> str | None:
+    """The first of what does not hold."""
+    every = [*reasons(found), found.error.reason if found.error else None]
+    return next((one for one in every if one), None)
+
+
+@attack(
+    "an altered ciphertext in the folder that is replayed",
+    rule(
+        "An object is read under the digest that a signed message lists for it.",
+        "audit.object",
+        cut("gridsecure.store.objects:_checked", "sm3_hex(data) != digest", "False"),
+    ),
+    rule(
+        "The plan gives on the objects what its transcript says.",
+        "release.re-execution",
+        cut(
+            "gridsecure.plans.transcript_inputs:check_executed",
+            "inputs != transcript.inputs or outputs != transcript.outputs",
+            "False",
+        ),
+    ),
+    rule(
+        "All outputs together are those that the certificate says were decrypted.",
+        "replay.outputs",
+        cut(
+            "gridsecure.analyst.replays:_Replayer.compare_outputs",
+            'sm3_hex("".join(self._outputs).encode()) == self.certificate.outputs_digest',
+            "True",
+        ),
+    ),
+)
+def test_an_altered_ciphertext_is_found(
+    world: World, tmp_path: Path, attacked: Attacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "VERSION", world.of(Transcript)[0].release)
+    material = world.with_objects(tmp_path / "objects")
+    digest = next(t for t in world.of(Transcript) if "total" in t.inputs).inputs["total"]
+    path = tmp_path / "objects" / digest[:2] / digest[2:]
+    data = bytearray(path.read_bytes())
+    data[-8] ^= 1  # the lowest bit of a coefficient
+    path.write_bytes(data)
+    found = world.replay(material)
+    attacked.ends(reason_of(found))
+    assert found.is_same is attacked.goes_through
+
+
+@attack(
+    "a certificate that counts a customer more than its rosters have",
+    rule(
+        "The members of each cell are counted again in the signed rosters.",
+        "replay.members",
+        cut(
+            "gridsecure.analyst.replays:replay_certificate",
+            "or compare_counts(certificate, replayer.read)",
+            "",
+        ),
+    ),
+)
+def test_a_customer_more_than_the_rosters_have_is_found(world: World, attacked: Attacked) -> None:
+    """By a key authority that would tell of a cell of too few."""
+    certificate = world.certificate
+    first, *others = certificate.places
+    (own, *rest) = first.counts
+    more = own.model_copy(update={"points": own.points + 1, "customers": own.customers + 1})
+    said = first.model_copy(update={"counts": [more, *rest]})
+    cells = [
+        cell.model_copy(update={"members": cell.members + (0 in cell.parts)})
+        for cell in certificate.cells
+    ]
+    lie = certificate.model_copy(update={"places": [said, *others], "cells": cells})
+    content = signed_anew(world, lie)
+    found = World(world.authority, world.request, content, world.material).replay()
+    attacked.ends(reason_of(found))
+    assert found.is_same is attacked.goes_through
+
+
+def test_owners_are_compared_as_well(world: World) -> None:
+    """Half of a place as somebody else's customers, whom the first owner would not know."""
+    certificate = world.certificate
+    counted = list(certificate.places)
+    (own,) = counted[0].counts
+    half = {"points": own.points // 2, "customers": own.points // 2}
+    rest = {"points": own.points - own.points // 2, "customers": own.points - own.points // 2}
+    split = [own.model_copy(update=half), own.model_copy(update=rest | {"owner": own.owner + 9})]
+    counted[0] = counted[0].model_copy(update={"counts": split})
+    read = [
+        (
+            transcript,
+            [data_of(world, transcript, number) for number in range(len(transcript.uploads))],
+        )
+        for transcript in world.of(Transcript)
+    ]
+    assert compare_counts(certificate, read) is None
+    found = compare_counts(certificate.model_copy(update={"places": counted}), read)
+    assert found is not None
+    assert found.reason == "replay.members"
+    assert compare_counts(certificate, read[:-1]) is not None, "of fewer rosters"
+
+
+def data_of(world: World, transcript: Transcript, number: int) -> RosterData:
+    bodies = [
+        world.material.message(kind, digest).body
+        for kind, digest in (
+            ("roster", transcript.rosters[number]),
+            ("upload", transcript.uploads[number]),
+        )
+    ]
+    return roster_data(RosterManifest.parse(bodies[0]), UploadManifest.parse(bodies[1]))
+
+
+def test_of_a_correction_the_corrected_are_counted(grid: GridSimulator, tmp_path: Path) -> None:
+    authority = Authority(grid, tmp_path / "authority")
+    uploads = sorted(grid.uploads, key=lambda upload: -upload.roster.manifest.slots)
+    authority.answer(authority.bill_request(uploads))
+    second = corrected(grid, uploads[0], slots_of(uploads[0]))
+    world = gathered(authority, authority.rebill_request([second]), tmp_path)
+    found = world.replay()
+    authority.close()
+    assert reason_of(found) is None
+    assert found.counted == len(found.certificate.places) > 0
+
+
 def test_only_seated_gateways_count(world: World) -> None:
     stranger = [generate_private_key().public_key]
     assert all(reasons(world.replay(identity=stranger)))
@@ -294,6 +427,7 @@ def test_a_load_curve_is_followed_to_its_inputs_and_not_executed(
     authority.close()
     assert reasons(found) == ["replay.blinded"]
     assert found.error is None
+    assert found.counted == len(found.certificate.places) > 0
     assert not found.is_same
     (transcript,) = world.of(Transcript)
     digest = next(iter(transcript.inputs.values()))

@@ -10,9 +10,10 @@ identity authority's, which says which gateway speaks for a roster.
     column → key id → notice → keys                                 by signature, then by digest
 
 What this shows: the outputs that were decrypted are those that the plan gives on what the gateways
-signed. What it does not show: that the vault decrypted them rightly, and that the gateways
-encrypted what meters read. The plan of load curves cannot be executed by whoever has no blinding
-seed, and the seed is for platform and checker alone; what hangs on it is checked all the same.
+signed, and the members of each cell are those of the signed rosters (`replay_counts`). What it does
+not show: that the vault decrypted them rightly, and that the gateways encrypted what meters read.
+The plan of load curves cannot be executed by whoever has no blinding seed, and the seed is for
+platform and checker alone; what hangs on it is checked all the same.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Final
 
 from gridsecure.analyst.certificates import verify_certificate
 from gridsecure.analyst.releases import LOAD_CURVE, PinnedAuthority
+from gridsecure.analyst.replay_counts import compare_counts
 from gridsecure.analyst.replay_material import ReplayMaterial
 from gridsecure.credentials.seats import verify_seats
 from gridsecure.crypto.sm2 import Sm2PublicKey
@@ -87,12 +89,15 @@ class Replay:
 
     Args:
         parts: Its transcripts, in the certificate's order.
-        error: Why the outputs are not those that the certificate names.
+        error: Why the outputs are not those that the certificate names, or the members of its
+            cells are not those of its rosters.
+        counted: Zones and classes whose members are those of the rosters.
     """
 
     certificate: ReleaseCertificate
     parts: tuple[Replayed, ...]
     error: GridSecureError | None
+    counted: int
 
     @property
     def is_same(self) -> bool:
@@ -112,7 +117,8 @@ def replay_certificate(
     1. the certificate is signed and in the log of the pinned key;
     2. the transcripts are those that it names, each and no other;
     3. of each, what it names is signed by whom it should be, and its plan gives its outputs;
-    4. together they are the outputs that the certificate says were decrypted.
+    4. together they are the outputs that the certificate says were decrypted;
+    5. the cells have the members that the rosters have.
 
     Args:
         content: The signed certificate.
@@ -138,7 +144,10 @@ def replay_certificate(
     )
     parts = tuple(map(replayer.replay, certificate.transcripts))
     is_whole = all(part.error is None or part.error.reason == BLINDED for part in parts)
-    return Replay(certificate, parts, replayer.compare_outputs() if is_whole else None)
+    if not is_whole:
+        return Replay(certificate, parts, None, 0)
+    error = replayer.compare_outputs() or compare_counts(certificate, replayer.read)
+    return Replay(certificate, parts, error, 0 if error else len(certificate.places))
 
 
 def _check_named(certificate: ReleaseCertificate, material: ReplayMaterial) -> None:
@@ -160,6 +169,7 @@ class _Replayer:
     material: ReplayMaterial
     keys: KeyRing
     identity: Mapping[str, Sm2PublicKey]
+    read: list[tuple[Transcript, list[RosterData]]] = field(default_factory=list)
     _seated: dict[str, tuple[RosterManifest, Sm2PublicKey]] = field(default_factory=dict)
     _outputs: list[str] = field(default_factory=list)
 
@@ -177,6 +187,7 @@ class _Replayer:
             if missing:
                 return _as_missing(found, missing)
             datas = [self._read_inputs(pair, transcript) for pair in pairs]
+            self.read.append((transcript, datas))
             return self._compare(found, transcript, datas)
         except GridSecureError as error:
             return Replayed(

@@ -138,6 +138,7 @@ def _document(found: replays.Replay) -> dict[str, Any]:
         "is_same": found.is_same,
         "reason": error.reason if error else None,
         "message": error.message if error else None,
+        "counted": found.counted,
         "transcripts": [_part(part) for part in found.parts],
     }
 
@@ -176,5 +177,7 @@ def _show(document: dict[str, Any], console: Console) -> None:
         advised.add(part["remedy"])
     if document["reason"]:
         say(f"{document['reason']}: {document['message']}")
+    if document["counted"]:
+        say(f"{document['counted']} zones and classes have the members that the rosters have.")
     if document["is_same"]:
         say("All plans were executed again and gave the outputs that the certificate names.")
