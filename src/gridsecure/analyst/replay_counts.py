@@ -61,15 +61,16 @@ def _count(certificate: ReleaseCertificate, read: _Read) -> Iterator[_Counted]:
     """Count the members of all bills together, and of load curves day by day."""
     if certificate.plan != LOAD_CURVE:
         rows = [row for _, datas in read for data in datas for row in _rows(data)]
-        yield _Counted(*map(_moment, (certificate.start, certificate.end)), gather_crowds(rows))
+        start, end = _moment(certificate.start), _moment(certificate.end)
+        yield _Counted(start, end, gather_crowds(rows))
         return
     known: dict[tuple[str, ...], dict[Place, Crowd]] = {}
     for transcript, datas in read:
         rosters = tuple(transcript.rosters)
         if rosters not in known:
             known[rosters] = gather_crowds(row for data in datas for row in _rows(data))
-        for start, end in {(entry.start, entry.end) for entry in transcript.outputs.values()}:
-            yield _Counted(_moment(start), _moment(end), known[rosters])
+        for span in {(entry.start, entry.end) for entry in transcript.outputs.values()}:
+            yield _Counted(_moment(span[0]), _moment(span[1]), known[rosters])
 
 
 def _rows(data: RosterData) -> list[tuple[Place, Member]]:
