@@ -35,6 +35,7 @@ from gridsecure.sandbox import (
     name_open,
 )
 from gridsecure.store.objects import folder_url, open_objects
+from tests.attacks import WITHHELD, Attacked, attack, rule
 
 NOBODY = KnownKeys(())
 
@@ -186,6 +187,40 @@ def test_the_kernel_refuses_what_a_worker_has_no_business_with(
     is_kept = confined.has_network and name in BY_NETWORK
     assert confined.lets_through(ATTEMPTS[name]) is is_kept
     assert open_.lets_through(ATTEMPTS[name]), "without the sandbox"
+
+
+def try_both(make: Any, folder: Path, attempt: str) -> list[str | None]:
+    """What comes of an attempt in a sandbox, and in none."""
+    ends = list[str | None]()
+    for sandbox in ("required", "off"):
+        own = folder / sandbox
+        own.mkdir()
+        pool, objects = make(own, sandbox)
+        with closing(pool):
+            pool.submit([])
+            with closing(Place(own, pool._executor, objects)) as place:
+                ends.append(None if place.lets_through(attempt) else WITHHELD)
+    return ends
+
+
+@attack(
+    "a worker that was taken over opens the network",
+    rule("The kernel keeps sockets from what decodes others' ciphertexts.", WITHHELD),
+    together=True,
+)
+def test_a_worker_connects_nowhere(tmp_path: Path, attacked: Attacked) -> None:
+    held, without = try_both(platform_workers, tmp_path, ATTEMPTS["a connection"])
+    attacked.ends_both(held=held, without=without)
+
+
+@attack(
+    "a worker that was taken over reads another tenant's files",
+    rule("The kernel keeps files from what decodes others' ciphertexts, but its own.", WITHHELD),
+    together=True,
+)
+def test_a_worker_reads_no_other_tenant(tmp_path: Path, attacked: Attacked) -> None:
+    held, without = try_both(checker_workers, tmp_path, ATTEMPTS["another zone's key"])
+    attacked.ends_both(held=held, without=without)
 
 
 def test_its_own_folder_and_its_libraries_stay_open(places: dict[SandboxWish, Place]) -> None:
