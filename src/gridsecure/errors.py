@@ -6,6 +6,7 @@ GridSecureError
     InvalidTariffError        InvalidMessageError (shape, version)
   AuthenticityError           cannot trust it; callers see one public message for all
     SignatureError  EnvelopeError  StaleMessageError  UnknownMeterError  AccessDeniedError
+      RoleError               who asks is known, and only others may; says so outside
   CiphertextError             the cryptography cannot go on
     MalformedCiphertextError  KeyMismatchError  DepthExceededError  OutOfRangeError
   ReleaseRefusedError         policy said no
@@ -114,7 +115,7 @@ class InvalidMessageError(InputError):
 
 
 class AuthenticityError(GridSecureError):
-    """It cannot be trusted. Outside, all read alike; the evidence log keeps the class."""
+    """It cannot be trusted. Outside, all but `RoleError` read alike; the log keeps the class."""
 
     default_reason = "authenticity.refused"
 
@@ -147,6 +148,10 @@ class AccessDeniedError(AuthenticityError):
     """This role may not do this."""
 
     default_reason = "authenticity.role"
+
+
+class RoleError(AccessDeniedError):
+    """Who asks is known and lacks the role; which ones may is said outside: it is no secret."""
 
 
 class CiphertextError(GridSecureError):

@@ -160,12 +160,12 @@ def test_a_regulator_and_who_asks_for_it_get_a_signed_copy_without_values(
         ("GET", "/releases", "gateway"),
     ],
 )
-def test_other_roles_are_refused_alike(
+def test_other_roles_are_told_who_may(
     world: SimpleNamespace, method: str, path: str, role: str
 ) -> None:
     answer = world.client.request(method, path, headers=bearer("authority", role))
     assert answer.status_code == 403
-    assert answer.json()["reason"] == "authenticity.refused"
+    assert answer.json()["reason"] == "authenticity.role"
 
 
 def test_unknown_releases_are_not_found(world: SimpleNamespace, released: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gridsecure.gateway.books import imports
+from gridsecure.tariffs.tariff import catalogue_tariffs
 from tests.apps.gateway_services import Services
 
 BOOKS = "/v1/books"
@@ -63,6 +64,19 @@ def test_an_import_is_compared_applied_and_read(services):
         ("mp/1~C", None, None),
     ]
     assert {(fact["entered_by"], fact["revision"]) for fact in facts} == {("op", 1), ("op", 2)}
+
+
+def test_a_tariff_is_known_from_the_catalogue_or_from_the_files_of_a_month(services):
+    lines = "meter_point_id,valid_from,account,tariff_id\n" + "".join(
+        f"m{number},2026-01-01,A{number},{tariff}\n"
+        for number, tariff in enumerate(["own-1", "flat", "own-1", ""])
+    )
+    (notice,) = compared(services, lines)["notices"]
+    assert (notice["code"], notice["count"], notice["line"]) == ("unknown-tariff", 2, 2)
+    text = catalogue_tariffs()["flat"].read_text(encoding="utf-8")
+    own = text.replace('tariff_id = "flat"', 'tariff_id = "own-1"')
+    assert services.put_files(tariffs=[own.encode()]).status_code == 200
+    assert compared(services, lines)["notices"] == []
 
 
 def test_holdings_are_listed_page_by_page_with_a_tag(services):

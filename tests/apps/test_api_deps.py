@@ -186,13 +186,20 @@ def test_two_tokens_are_none(platform):
         (lambda: bearer("platform", "billing", key=grid_keys().platform), 401),
         (lambda: bearer("platform", "billing", valid=(NOW - 5 * MINUTE, NOW)), 401),
         (lambda: bearer("platform", "billing", valid=(NOW + MINUTE, NOW + 5 * MINUTE)), 401),
-        (lambda: bearer("platform", "analyst"), 403),
     ],
-    ids=["audience", "stranger", "platform's own key", "expired", "future", "role"],
+    ids=["audience", "stranger", "platform's own key", "expired", "future"],
 )
 def test_a_token_that_is_not_for_this_is_refused_alike(platform, token, status):
     answer = platform.get("/runs", headers=token())
     assert (answer.status_code, answer.json()) == (status, refused_body(status))
+
+
+def test_whoever_has_another_role_is_told_which_roles_may(platform):
+    refused = platform.get("/runs", headers=bearer("platform", "analyst"))
+    assert (refused.status_code, refused.json()["reason"]) == (403, "authenticity.role")
+    assert refused.json()["detail"].startswith("Only the roles ")
+    assert "billing" in refused.json()["detail"]
+    assert platform.get(refused.json()["type"]).json()["code"] == "authenticity.role"
 
 
 def test_a_route_must_name_a_role():

@@ -318,7 +318,8 @@ def test_settlement_names_are_for_the_authority_alone(service, members, pseudony
         service_token(service, KEYS.gateway),
         *(person_token(service, name) for name in ("ops", "clerk", "lin", "inspector")),
     ):
-        assert post(service, "/settlement-names", body, 403, headers=others) == refused_body(403)
+        refused = post(service, "/settlement-names", body, 403, headers=others)
+        assert refused["reason"] == "authenticity.role"
     assert post(service, "/settlement-names", body, 401) == refused_body(401)
     unknown = body | {"subjects": [*pseudonyms, STRANGER]}
     answer = post(service, "/settlement-names", unknown, 404, headers=headers)

@@ -86,6 +86,13 @@ def refused_body(status: int) -> dict[str, object]:
     return {**REFUSED.model_dump(), "status": status, "title": HTTPStatus(status).phrase}
 
 
+def is_refused(answer: Response, status: int) -> bool:
+    """Whether an answer is that to whatever is not trusted, or to a good token of another role."""
+    if (answer.status_code, answer.json()["reason"]) == (403, "authenticity.role"):
+        return status == 403 and answer.json()["detail"].startswith("Only the role")
+    return (answer.status_code, answer.json()) == (status, refused_body(status))
+
+
 def holder_token(subject: str, *, key: Sm2PrivateKey, **changes: object) -> HolderLogin:
     """A pseudonym's token for the platform, as the token service gives it."""
     claims = TokenClaims(

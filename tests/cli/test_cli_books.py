@@ -53,6 +53,31 @@ def test_all_differences_are_shown_where_they_are_asked_for(desk):
     assert ("mp29" in every, "more;" in every) == (True, False)
 
 
+def test_lines_that_are_probably_not_meant_so_are_noted_and_taken(desk):
+    file = desk / "books.csv"
+    file.write_text(
+        "meter_point_id,valid_from,account,tariff_id\n"
+        "mp1,2026-01-01,,shenzhen-residential-tiers\n"
+        "mp2,2026-01-01,A-2,no-such\nmp3,2026-01-01,A-3,no-such\n"
+    )
+    told = " ".join(run(desk, "diff", str(file)).output.split())
+    assert "note, line 3 and 1 more (mp2): No tariff 'no-such' is in the catalogue" in told
+    assert ("shenzhen" in told.split("note, ")[1], "names-holder" in told) == (False, False)
+    made = run(desk, "import", str(file))
+    assert (made.exit_code, "[unknown-tariff]" in made.stderr) == (0, True)
+    # Somebody moves in where the books have no number of who was there before.
+    file.write_text("meter_point_id,valid_from,account\nmp1,2026-07-15,A-9\n")
+    told = " ".join(run(desk, "diff", str(file)).output.split())
+    assert "note, line 2 (mp1): The books have no number of the account" in told
+    file.write_text(
+        "meter_point_id,valid_from,valid_to,account\nmp1,,2026-07-15,\nmp1,2026-07-15,,A-9\n"
+    )
+    assert "note, " not in run(desk, "diff", str(file)).output
+    # A number from the holder's first day on names the holder, and nobody else.
+    file.write_text("meter_point_id,valid_from,account\nmp1,2026-01-01,A-9\n")
+    assert "note, " not in run(desk, "diff", str(file)).output
+
+
 def test_a_refused_line_is_printed_and_nothing_applied(desk):
     file = desk / "books.csv"
     file.write_text("meter_point_id,valid_from\nmp1,2026-01-01\nmp2,soon\n")

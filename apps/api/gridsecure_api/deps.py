@@ -28,6 +28,7 @@ from gridsecure.errors import (
     AccessDeniedError,
     AuthenticityError,
     GridSecureError,
+    RoleError,
     SignatureError,
 )
 from gridsecure.wire.problems import LATER, REASONS_PATH
@@ -230,10 +231,14 @@ def require(*roles: str) -> Callable[[Request, _Sent], Awaitable[TokenClaims]]:
     if not roles:
         raise ValueError("a route that requires no role would admit everybody")
 
+    may = f"the role{'s' if len(roles) > 1 else ''} {' or '.join(roles)}"
+
     async def admitted(request: Request, _sent: _Sent) -> TokenClaims:
         claims = read_claims(request)
-        if not set(roles) & set(claims.roles) or claims.holder_thumbprint is not None:
-            raise AccessDeniedError("This role may not do this.")
+        if claims.holder_thumbprint is not None:
+            raise AccessDeniedError("The token is bound to a key, and is no bearer's.")
+        if not set(roles) & set(claims.roles):
+            raise RoleError(f"Only {may} may do this.", remedy=f"Sign in as {may}.")
         return claims
 
     return admitted

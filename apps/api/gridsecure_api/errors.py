@@ -1,9 +1,9 @@
 """How errors leave a service: with the status and body of `gridsecure.wire.problems`.
 
 The body never holds a value of the request, not even where the framework would put one, and never
-a traceback. Every `AuthenticityError` reads alike outside; the log keeps its class and reason. What
-is not one of our errors is answered `internal` and logged by type and place only, because its own
-message could quote data.
+a traceback. Every `AuthenticityError` but `RoleError` reads alike outside; the log keeps its class
+and reason. What is not one of our errors is answered `internal` and logged by type and place only,
+because its own message could quote data.
 """
 
 from __future__ import annotations

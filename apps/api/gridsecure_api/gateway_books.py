@@ -6,6 +6,7 @@ The gateway knows accounts by number. It has no names and no addresses, and take
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Set
 from datetime import date
 from typing import Annotated, Any, Final
 
@@ -19,6 +20,7 @@ from gridsecure.gateway.books.facts import KINDS, OPEN, Fact, Kind, MeterPoint
 from gridsecure.gateway.books.imports import (
     Comparison,
     Difference,
+    Lines,
     apply_import,
     compare_held,
     hand_in,
@@ -32,11 +34,13 @@ from gridsecure.gateway.books.register import (
     read_history,
     revision_in,
 )
+from gridsecure.gateway.month_files import known_tariffs
 from gridsecure.gateway.tables import CURRENT, BooksRevisionRow, DatedRow, HoldingRow
 from gridsecure.wire.gateway import (
     BooksChanged,
     BooksComparison,
     BooksDifference,
+    BooksNotice,
     BooksRefusal,
     DatedFact,
     KeptFact,
@@ -44,7 +48,7 @@ from gridsecure.wire.gateway import (
     MeterPointHeld,
 )
 from gridsecure_api.deps import RawBody, require
-from gridsecure_api.gateway_readings import OPERATOR, In
+from gridsecure_api.gateway_readings import OPERATOR, In, Intake
 from gridsecure_api.lists import PAGED, Paging, answer_page
 
 router = APIRouter(prefix="/v1/books", tags=["books"])
@@ -52,6 +56,7 @@ router = APIRouter(prefix="/v1/books", tags=["books"])
 Operator = Annotated[TokenClaims, Depends(require(OPERATOR))]
 _operators = [Depends(require(OPERATOR))]
 
+_MOST_NOTICES: Final = 20
 _DIFFERENCES: Final = TypeAdapter(list[BooksDifference])
 _EXAMPLE: Final = (
     "meter_point_id,valid_from,account,meter,multiplier,first_face_kwh,zone,customer_class,tariff_id\n"
@@ -80,13 +85,13 @@ def post_import(
     ] = None,
 ) -> BooksComparison:
     """Compare an import with the books. Nothing changes; `digest` is what applies it."""
-    return _comparison(hand_in(intake.zone, body, valid_from=valid_from))
+    return _comparison(intake, hand_in(intake.zone, body, valid_from=valid_from))
 
 
 @router.get("/imports/{digest}", dependencies=_operators)
 def get_import(digest: str, intake: In) -> BooksComparison:
     """An import that is held, beside the books as they are."""
-    return _comparison(read_import(intake.zone, digest))
+    return _comparison(intake, read_import(intake.zone, digest))
 
 
 @router.get(
@@ -162,7 +167,7 @@ def read_meter_point(
     return MeterPointBooks(meter_point_id=meter_point_id, facts=facts)
 
 
-def _comparison(found: Comparison) -> BooksComparison:
+def _comparison(intake: Intake, found: Comparison) -> BooksComparison:
     change = found.change
     return BooksComparison(
         digest=change.digest,
@@ -183,6 +188,37 @@ def _comparison(found: Comparison) -> BooksComparison:
             )
             for one in found.refusals
         ],
+        notices=list(_notices(found, known_tariffs(intake.zone))),
+    )
+
+
+def _notices(found: Comparison, known: Set[str]) -> Iterator[BooksNotice]:
+    """What an import says that nobody can be billed by, or that mostly means something else.
+
+    Args:
+        known: Tariffs that a month can be billed by.
+    """
+    unknown = [one for one in found.tariffs.items() if one[0] not in known]
+    for tariff, lines in unknown[:_MOST_NOTICES]:
+        yield _notice(
+            lines,
+            code="unknown-tariff",
+            message=f"No tariff {tariff!r} is in the catalogue, and none was handed in with a"
+            " month: correct the id, or hand the tariff in with the month's files.",
+        )
+    if found.naming is not None:
+        yield _notice(
+            found.naming,
+            code="names-holder",
+            message="The books have no number of the account that holds the meter point, so the"
+            " line gives it this one and changes its contract. If somebody else moves in, let the"
+            " one before move out first: a line with its meter_point_id and valid_to.",
+        )
+
+
+def _notice(lines: Lines, **said: Any) -> BooksNotice:
+    return BooksNotice(
+        count=lines.count, line=lines.line, meter_point_id=lines.meter_point_id, **said
     )
 
 

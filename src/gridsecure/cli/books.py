@@ -95,6 +95,8 @@ def import_file(
         found = _hand_in(call, file, valid_from)
         if found["refused"]:
             _show_comparison(found, Console(stderr=True))
+        else:
+            _show_notices(found, Console(stderr=True))
         made = call("gateway", "POST", f"{PATH}/imports/{found['digest']}/apply")
     print_result(made, output, show=lambda console: _show_change(made, console))
 
@@ -141,11 +143,20 @@ def _show_comparison(found: dict[str, Any], console: Console) -> None:
         table.add_row(one["meter_point_id"], one["what"], *sides)
     if found["differences"]:
         console.print(table)
+    _show_notices(found, console)
     more = sum(found[name] for name in _COUNTS[:3]) - len(found["differences"])
     if more:
         console.print(f"{more:,} more; --all shows them.")
     if not found["refused"]:
         console.print(f"Apply it with: gridsecure books apply {found['digest']}")
+
+
+def _show_notices(found: dict[str, Any], console: Console) -> None:
+    for one in found["notices"]:
+        of = f"line {one['line']:,}"
+        more = f" and {one['count'] - 1:,} more" if one["count"] > 1 else ""
+        where = f"{of}{more} ({one['meter_point_id']})"
+        console.print(f"  note, {where}: {one['message']} [{one['code']}]", markup=False)
 
 
 def _show_change(made: dict[str, Any], console: Console) -> None:

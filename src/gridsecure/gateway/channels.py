@@ -61,8 +61,9 @@ def powers_unsaid() -> InvalidReadingsError:
         "The file has powers, such as kW, and nobody says that they are averages of intervals.",
         reason="readings.power",
         remedy="If each is the average power of its interval, say so by a column values that holds"
-        " power on every line, by `gridsecure bill --values power`, or by the unit kW that the"
-        " source declares. Powers of single moments tell no energy: send energies.",
+        " power on every line; or a source declares the unit kW, and for a file of its own"
+        " `gridsecure bill` has --values power. Powers of single moments tell no energy: send"
+        " energies.",
     )
 
 

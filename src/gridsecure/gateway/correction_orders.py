@@ -221,7 +221,9 @@ def _find_differing(zone: GatewayZone, files: CorrectionFiles) -> set[str]:
         raise InputError(
             "The books say of this month what it counts by already.",
             reason="correction.same-books",
-            remedy="Import what is right into the books first: gridsecure books import.",
+            remedy="Import what is right into the books first: gridsecure books import. Whoever the"
+            " identity authority refused is asked for again by gridsecure correction start without"
+            " --books, once its books are right.",
         )
     return differing
 

@@ -92,8 +92,8 @@ def moments_of_faces(table: pd.DataFrame, stamps: Stamps | None) -> pd.DataFrame
             " at the beginning of that day or at its end.",
             reason="readings.stamps",
             remedy="Say so with a column stamps that holds start or end on every line, or give the"
-            " moment in a column start. `gridsecure bill --stamps start` and `--stamps end` say"
-            " the same.",
+            " moment in a column start. A source can declare it once for all its batches (stamps);"
+            " for a file of its own, `gridsecure bill` has --stamps.",
         )
     clock = " 24:00" if stamps is Stamps.END else " 00:00"
     day = table["date"].astype("str").str.strip().str.replace(_BEFORE_TIME, "", regex=True)

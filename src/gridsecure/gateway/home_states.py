@@ -58,8 +58,8 @@ def faces_of_states(table: pd.DataFrame, *, stamps: Stamps | None) -> pd.DataFra
             "States stand on full hours, as Home Assistant writes its statistics in the older part"
             " of a history: by the beginning of the hour that they end, or by its end.",
             reason="readings.stamps",
-            remedy="Say which, by `gridsecure bill --stamps start` or `--stamps end`, or by what"
-            " the source declares; or export the long-term statistics.",
+            remedy="Say which: a source declares stamps as start or end, and for a file of its own"
+            " `gridsecure bill` has --stamps; or export the long-term statistics.",
         )
     if stamps is Stamps.START:
         moments = moments + np.where(is_statistic, _HOUR_US, 0)

@@ -231,6 +231,18 @@ def load_files(zone: GatewayZone, month: str) -> MonthFiles:
     return _load(zone, month, require_files(zone, month))
 
 
+def known_tariffs(zone: GatewayZone) -> frozenset[str]:
+    """Ids of the tariffs that a month can be billed by as things are.
+
+    They are those of the catalogue, and those that were handed in with the files of a month.
+    """
+    folder = zone.folder / "months"
+    months = sorted(folder.iterdir()) if folder.is_dir() else []
+    pointers = [_pointer(path) for path in months if path.is_dir()]
+    own = (name for pointer in pointers if pointer is not None for name in pointer["tariffs"])
+    return frozenset(catalogue_tariffs()).union(own)
+
+
 def load_day_files(zone: GatewayZone, day: str) -> MonthFiles:
     """What there is to seal a day of, which lies in a month that is not fixed: batches and edits.
 

@@ -280,8 +280,9 @@ def _ids(table: pd.DataFrame, export: Export, given: str) -> pd.Series[str]:
         raise InvalidReadingsError(
             f"The file is {export.what}, and does not say of which meter point.",
             reason="readings.meter-point",
-            remedy="Put a column meter_point_id before the others, name it with"
-            " `gridsecure bill --meter-point`, or send it from a source of that meter point alone.",
+            remedy="Put a column meter_point_id before the others, or send it from a source whose"
+            " scope is that meter point alone; for a file of its own, `gridsecure bill` has"
+            " --meter-point.",
         )
     return pd.Series(given, index=table.index, dtype="str")
 

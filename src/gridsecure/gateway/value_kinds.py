@@ -207,8 +207,8 @@ def refuse_rising_runs(
         " do, and the file says that they are the energies of intervals.",
         reason="readings.cumulative",
         remedy="If they are faces, name the column register_kwh, or say so with a column values"
-        " that holds register on every line; if they are energies, let it hold interval."
-        " `gridsecure bill --values register` and `--values interval` say the same.",
+        " that holds register on every line; if they are energies, let it hold interval. A batch"
+        " says it in the column; for a file of its own, `gridsecure bill` has --values, too.",
         problems=tuple(
             ReadingProblem(str(names[meter]), None, "cumulative", "its values only rise")
             for meter in found[:20]
@@ -239,8 +239,8 @@ def refuse_ends(starts: pd.DatetimeIndex, *, last_hour: bool) -> None:
         " says that they are starts.",
         reason="readings.stamps",
         remedy="If they are ends, say so with a column stamps that holds end on every line; if they"
-        " are starts, let it hold start. `gridsecure bill --stamps end` and `--stamps start` say"
-        " the same.",
+        " are starts, let it hold start. A source can declare it once for all its batches"
+        " (stamps); for a file of its own, `gridsecure bill` has --stamps.",
     )
 
 

@@ -142,8 +142,20 @@ class BooksRefusal(Answer):
     message: str
 
 
+class BooksNotice(Answer):
+    """What an import can mean and probably does not: of how many lines, and the first of them."""
+
+    code: Literal["unknown-tariff", "names-holder"]
+    message: str
+    count: Count
+    line: int
+    meter_point_id: str
+
+
 class BooksComparison(Answer):
     """An import beside the books of a revision: counts of lines, first differences and refusals.
+
+    `notices` keep nobody from applying it.
 
     `digest` applies it as long as the books are of that revision.
     """
@@ -158,6 +170,7 @@ class BooksComparison(Answer):
     refused: Count
     differences: list[BooksDifference]
     refusals: list[BooksRefusal]
+    notices: list[BooksNotice] = Field(default_factory=list)
 
 
 class BooksChanged(Answer):

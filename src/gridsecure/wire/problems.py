@@ -2,7 +2,8 @@
 
 A service answers an error with its status and a `Problem`; a client makes the same error of them.
 Where two classes share a status, the area of the reason code tells them apart. `AuthenticityError`
-and what is below it reads alike outside: the body says nothing of the check that failed.
+and what is below it reads alike outside: the body says nothing of the check that failed. But whose
+token was good, and whose role is another, is told which roles may (`RoleError`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from gridsecure.errors import (
     InvalidReadingsError,
     NotFoundError,
     ReleaseRefusedError,
+    RoleError,
     RowFault,
     StorageError,
 )
@@ -229,7 +231,7 @@ def status_of(error: GridSecureError) -> int:
 def problem_of(error: GridSecureError) -> Problem:
     """What everybody outside reads of one of our errors."""
     reason, detail, remedy = error.reason, error.message, error.remedy
-    if isinstance(error, AuthenticityError):
+    if isinstance(error, AuthenticityError) and not isinstance(error, RoleError):
         reason, detail, remedy = REFUSED.reason, REFUSED.detail, REFUSED.remedy
     return Problem.of(reason, status=status_of(error), detail=detail, remedy=remedy)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -21,7 +21,15 @@ from sqlmodel import Session
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError, StorageError
-from gridsecure.gateway.books.facts import KINDS, NO_CONTRACT, Fact, Kind, MeterPoint, Value
+from gridsecure.gateway.books.facts import (
+    KINDS,
+    NO_CONTRACT,
+    Fact,
+    Kind,
+    MeterPoint,
+    Value,
+    covering,
+)
 from gridsecure.gateway.books.lines import LONGEST_ID, RefusedLine, read_lines
 from gridsecure.gateway.books.register import (
     Change,
@@ -64,6 +72,20 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines that have something in common.
+
+    Args:
+        count: How many.
+        line: The number of the first, and whose it is.
+    """
+
+    count: int
+    line: int
+    meter_point_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """An import beside the books.
 
@@ -74,6 +96,9 @@ class Comparison:
         refused: How many cannot be taken.
         examples: The first differences, or those that were asked for.
         refusals: The first lines that cannot be taken.
+        tariffs: Tariff id -> lines that state it.
+        naming: Lines that give an account's number to a holder without one, from a later day than
+            its first: mostly somebody else who moves in.
     """
 
     change: Change
@@ -82,6 +107,8 @@ class Comparison:
     refused: int
     examples: tuple[Difference, ...]
     refusals: tuple[RefusedLine, ...]
+    tariffs: Mapping[str, Lines] = field(default_factory=dict)
+    naming: Lines | None = None
 
 
 def hand_in(zone: GatewayZone, body: bytes, *, valid_from: date | None) -> Comparison:
@@ -254,6 +281,8 @@ def compare(
     counts: dict[What, int] = {"added": 0, "changed": 0, "ended": 0, "unchanged": 0}
     examples: list[Difference] = []
     refusals: list[RefusedLine] = []
+    tariffs: dict[str, Lines] = {}
+    naming: Lines | None = None
     lines = refused = 0
     for said in statements:
         lines += 1
@@ -263,6 +292,11 @@ def compare(
             refusals += [found] if len(refusals) < MOST_REFUSALS else []
             continue
         counts[found.what] += 1
+        if isinstance(said, Statement):
+            if tariff := str(said.contract.get("tariff_id", "")):
+                tariffs[tariff] = _with(tariffs.get(tariff), said)
+            if _names_holder(said, found.before):
+                naming = _with(naming, said)
         after[found.meter_point_id] = found.after
         if found.what != "unchanged":
             number = counts["added"] + counts["changed"] + counts["ended"] - 1
@@ -273,7 +307,27 @@ def compare(
         changed=counts["changed"],
         ended=counts["ended"],
     )
-    return Comparison(change, lines, counts["unchanged"], refused, tuple(examples), tuple(refusals))
+    told = tuple(examples), tuple(refusals)
+    return Comparison(change, lines, counts["unchanged"], refused, *told, tariffs, naming)
+
+
+def _with(lines: Lines | None, said: Statement) -> Lines:
+    """Some lines and one more."""
+    if lines is None:
+        return Lines(1, said.line, said.meter_point_id)
+    return replace(lines, count=lines.count + 1)
+
+
+def _names_holder(said: Statement, before: MeterPoint) -> bool:
+    """Whether a line gives a number to a holder without one, from a later day than its first."""
+    if not said.account or said.valid_from is None:
+        return False
+    holding = covering(before.account, said.valid_from)
+    return (
+        holding is not None
+        and not holding.values["account"]
+        and holding.valid_from < said.valid_from
+    )
 
 
 def with_rows(
