@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
+import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from gridsecure.cli.main import app as command
+from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.queries.language import question_schema
+from tests.analyst.logged_certificates import write_certificate
+from tests.queries.published_months import bill_release, bills, curve_release
 
 ASKED = {"measure": "energy", "period": {"month": "2026-07"}, "every": "day"}
+
+
+KEY = generate_private_key()
+BY_ZONE = {"measure": "energy", "period": {"month": "2026-07"}, "group_by": ["zone"]}
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("releases")
+    return write_certificate(bill_release("2026-07"), key=KEY, folder=folder)
 
 
 def run(*arguments: str) -> Result:
@@ -36,3 +52,57 @@ def test_a_file_is_checked_before_anything_is_asked(tmp_path: Path) -> None:
     assert "'interval', 'hour', 'day' or 'month'" in refused.output.replace("\n", " ")
     missing = run("check", str(tmp_path / "none.json"))
     assert (missing.exit_code, "query.file" in missing.output) == (1, True)
+
+
+def answer(tmp_path: Path, asked: object, certificate: Path, *options: object) -> Result:
+    question = tmp_path / "question.json"
+    question.write_text(json.dumps(asked))
+    key = KEY.public_key.point.hex()
+    given = ["answer", question, "--release", certificate, "--authority-key", key, *options]
+    return run(*map(str, given))
+
+
+def test_a_question_is_answered_from_a_certificate(tmp_path: Path, certificate: Path) -> None:
+    result = answer(tmp_path, BY_ZONE, certificate, "--format", "json")
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["rows"]
+    used = bills("2026-07").groupby("zone")["wh"].sum()
+    assert [(row["zone"], Decimal(row["value"]) * 1000) for row in rows] == list(used.items())
+    assert {row["unit"] for row in rows} == {"kWh"}
+    assert "futian" in answer(tmp_path, BY_ZONE, certificate).stdout
+
+
+def test_files_of_an_answer_have_every_digit(tmp_path: Path, certificate: Path) -> None:
+    csv, parquet, chart = (tmp_path / f"answer.{kind}" for kind in ("csv", "parquet", "html"))
+    result = answer(
+        tmp_path, BY_ZONE, certificate, "--csv", csv, "--parquet", parquet, "--chart", chart
+    )
+    assert result.exit_code == 0, result.output
+    used = [Decimal(int(wh)).scaleb(-3) for wh in bills("2026-07").groupby("zone")["wh"].sum()]
+    assert [Decimal(text) for text in pd.read_csv(csv, dtype=str)["value"]] == used
+    assert list(pd.read_parquet(parquet)["value"]) == used
+    page = chart.read_text(encoding="utf-8")
+    assert "default-src 'none'" in page
+    assert str(float(used[0])) in page
+    missing = answer(tmp_path, BY_ZONE, certificate, "--csv", tmp_path / "no" / "folder.csv")
+    assert (missing.exit_code, "query.output" in missing.output) == (1, True)
+
+
+def test_what_no_release_holds_is_said_with_a_reason(tmp_path: Path, certificate: Path) -> None:
+    refused = answer(tmp_path, BY_ZONE | {"every": "day"}, certificate)
+    assert (refused.exit_code, "query.not-published" in refused.output) == (1, True)
+    other = generate_private_key()
+    forged = write_certificate(bill_release("2026-06"), key=other, folder=tmp_path)
+    refused = answer(tmp_path, BY_ZONE, forged)
+    assert (refused.exit_code, "release.signature" in refused.output) == (1, True)
+
+
+def test_an_answer_without_a_number_fails_and_says_why(tmp_path: Path) -> None:
+    dark = curve_release("2026-07", withheld=("luohu", "shop"))
+    path = write_certificate(dark, key=KEY, folder=tmp_path)
+    shops = BY_ZONE | {"where": {"zone": ["luohu"]}}
+    chart = tmp_path / "none.html"
+    result = answer(tmp_path, shops, path, "--chart", chart)
+    assert result.exit_code == 1
+    assert "1 of 1 numbers are withheld." in result.output
+    assert not chart.exists()

@@ -14,7 +14,7 @@ from gridsecure.messages import RosterManifest
 from gridsecure.plans.load_curve import interval_times
 from gridsecure.queries.groups import group_rosters
 from gridsecure.queries.language import AT_LEAST, SQUARED, Question
-from gridsecure.queries.steps import find_steps
+from gridsecure.queries.steps import find_steps, step_end
 from gridsecure.queries.totals import GroupCount, StepSpan, Totals
 from tests.queries.questions import roster
 
@@ -23,9 +23,6 @@ ZONE: Final = "Asia/Shanghai"
 PLACES: Final = (
     [("futian", "household")] * 7 + [("futian", "shop")] * 5 + [("luohu", "household")] * 6
 )
-LENGTHS: Final = {
-    "interval": timedelta(minutes=30), "hour": timedelta(hours=1), "day": timedelta(days=1),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -136,6 +133,6 @@ def _count(wh: pd.Series, name: str) -> pd.Series:
 
 
 def _end(question: Question, start: str) -> str:
-    if question.every == "month":
-        return question.period.span.end.isoformat()
-    return (datetime.fromisoformat(start) + LENGTHS[question.every]).isoformat()
+    if question.every == "interval":
+        return (datetime.fromisoformat(start) + timedelta(minutes=30)).isoformat()
+    return step_end(question, start)

@@ -9,7 +9,7 @@ import pytest
 
 from gridsecure.errors import InputError
 from gridsecure.plans.load_curve import interval_times
-from gridsecure.queries.steps import find_steps, step_minutes
+from gridsecure.queries.steps import find_steps, step_end, step_minutes
 from tests.queries.questions import question
 
 
@@ -98,3 +98,14 @@ def test_the_time_of_a_step_is_what_is_asked_about_of_it() -> None:
         zone = {"month": day[0][:7], "timezone": "Europe/Berlin"}
         whole = sum(step_minutes(question(period=zone), *ends) for ends in pairwise(day))
         assert step_minutes(question(period=zone), day[0], day[-1]) == whole == 30 * (len(day) - 1)
+
+
+def test_steps_end_where_the_next_one_may_begin() -> None:
+    spring = {"period": {"month": "2026-03", "timezone": "Europe/Berlin"}}
+    hours = question(every="hour", **spring)
+    assert step_end(hours, "2026-03-29T01:00:00+01:00") == "2026-03-29T03:00:00+02:00"
+    day = question(every="day", **spring)
+    assert step_end(day, "2026-03-29T00:00:00+01:00") == "2026-03-30T00:00:00+02:00"
+    assert step_end(question(), "2026-07-01T00:00:00+08:00") == "2026-08-01T00:00:00+08:00"
+    with pytest.raises(ValueError, match="intervals"):
+        step_end(question(every="interval"), "2026-07-01T00:00:00+08:00")

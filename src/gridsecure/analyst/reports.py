@@ -196,12 +196,11 @@ def select_released(table: pd.DataFrame) -> pd.DataFrame:
 def csv_bytes(table: pd.DataFrame, *, release_id: str, columns: Sequence[str]) -> bytes:
     """Released rows as CSV, each with the id of its release.
 
-    A spreadsheet would run a label such as `=A1` as a formula; such a label gets an apostrophe.
     The byte order mark lets spreadsheets read Chinese labels as UTF-8.
     """
     shown = select_released(table)[list(columns)].copy()
     for name in ("zone", "customer_class"):
-        shown[name] = [_harmless(label) for label in shown[name]]
+        shown[name] = [harmless_label(label) for label in shown[name]]
     for name in ("start", "end"):
         shown[name] = [moment.isoformat() for moment in shown[name]]
     for name in shown.columns.difference(["zone", "customer_class", "start", "end"]):
@@ -211,7 +210,8 @@ def csv_bytes(table: pd.DataFrame, *, release_id: str, columns: Sequence[str]) -
     return shown.to_csv(index=False, lineterminator="\n").encode("utf-8-sig")
 
 
-def _harmless(label: str) -> str:
+def harmless_label(label: str) -> str:
+    """A label that no spreadsheet runs as a formula: one such as `=A1` gets an apostrophe."""
     return f"'{label}" if label.startswith(_LEADS_A_FORMULA) else label
 
 

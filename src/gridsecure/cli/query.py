@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.errors import NotFoundError
 
 with on_use():
-    from gridsecure.queries import language
+    from gridsecure.analyst import certificates, published_answers, releases
+    from gridsecure.cli import query_files, verify
+    from gridsecure.queries import answers, language
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 query_app = typer.Typer(
     help="Questions of analysts: their language, and their answers.", no_args_is_help=True
 )
 QuestionArgument = Annotated[Path, typer.Argument(help="A question (JSON).")]
+CsvOption = Annotated[Path | None, typer.Option(help="Write all rows as CSV.")]
+ParquetOption = Annotated[Path | None, typer.Option(help="Write all rows as Parquet.")]
+ChartOption = Annotated[Path | None, typer.Option(help="Write a chart as a page (HTML).")]
 
 
 @query_app.callback()
@@ -41,6 +50,58 @@ def check(question: QuestionArgument, *, output: FormatOption = OutputFormat.TAB
     """Say what a question asks for, or which field of it is wrong. Nothing is sent."""
     document = describe_question(read_question(question))
     print_result(document, output, show=lambda console: _show(document, console))
+
+
+@query_app.command()
+@explain_errors
+def answer(  # noqa: PLR0913 - one parameter an option
+    question: QuestionArgument,
+    *,
+    release: Annotated[list[Path], typer.Option(help="A release certificate; repeat it.")],
+    authority_key: Annotated[str, typer.Option(help="The key authority's key (130 digits).")],
+    csv: CsvOption = None,
+    parquet: ParquetOption = None,
+    chart: ChartOption = None,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Answer a question from published releases, on this machine: nobody is asked."""
+    asked = read_question(question)
+    pinned = releases.pin_authority(authority_key)
+    published = [
+        published_answers.read_published(
+            certificates.verify_certificate(verify.read_file(path), authority=pinned).release
+        )
+        for path in release
+    ]
+    legs = published_answers.collect_totals(asked, published)
+    frame = answers.answer_question(asked, legs)
+    files = query_files.AnswerFiles(csv, parquet, chart)
+    if not print_answer(asked, frame, files=files, output=output):
+        raise typer.Exit(1)
+
+
+def print_answer(
+    asked: language.Question,
+    frame: pd.DataFrame,
+    *,
+    files: query_files.AnswerFiles,
+    output: OutputFormat,
+) -> bool:
+    """Print an answer, write it to the files that are named, and say what is missing.
+
+    Returns:
+        Whether any number of it is told.
+    """
+    document = query_files.answer_to_json(asked, frame)
+    print_result(document, output, show=lambda console: query_files.show_answer(frame, console))
+    missing = query_files.count_missing(frame)
+    for state, number in missing.items():
+        notes.print(f"{number} of {len(frame)} numbers are {state}.")
+    is_told = sum(missing.values()) < len(frame)
+    if is_told:
+        for path in files.write(frame):
+            notes.print(f"Wrote {escape(path.name)}.")
+    return is_told
 
 
 def read_question(path: Path) -> language.Question:

@@ -51,6 +51,27 @@ def find_steps(
     return numbers, tuple(starts)
 
 
+def step_end(question: Question, start: str) -> str:
+    """Where an hour, day or month ends that begins at a time; intervals end as meters have them.
+
+    Args:
+        start: ISO 8601 with the local offset.
+
+    Raises:
+        ValueError: The steps are intervals.
+    """
+    if question.every == "month":
+        return question.period.span.end.isoformat()
+    begin = datetime.fromisoformat(start)
+    zone = question.period.span.start.tzinfo
+    if question.every == "hour":
+        return (begin + timedelta(hours=1)).astimezone(zone).isoformat()
+    if question.every == "interval":
+        raise ValueError("intervals are as long as those of the meters")
+    following = begin.date() + timedelta(days=1)
+    return datetime(following.year, following.month, following.day, tzinfo=zone).isoformat()
+
+
 def step_minutes(question: Question, start: str, end: str) -> int:
     """How much time of a step is asked about [min].
 
