@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
+from math import log
 from statistics import fmean, linear_regression, pvariance
 from typing import Any
 
@@ -190,6 +191,33 @@ def test_variance_and_variation(grid: PlainGrid, july: pd.DataFrame) -> None:
         assert float(value) == pytest.approx(float(np.std(numbers) / fmean(numbers)), abs=6e-7)
 
 
+def test_concentration(grid: PlainGrid, july: pd.DataFrame) -> None:
+    own = [int(wh) for wh in july.groupby("pseudonym")["wh"].sum()]
+    (found,) = values(answer(grid, statistic={"name": "hhi"}))
+    assert found == rounded(sum(Fraction(wh, sum(own)) ** 2 for wh in own))
+
+
+def test_use_that_moves_from_peak_to_valley(grid: PlainGrid) -> None:
+    rows = grid.readings.assign(clock=grid.readings["start"].str[11:16])
+    night = rows["clock"] < "08:00"
+    evening = rows["clock"].between("18:00", "21:59")
+    ratios = [
+        Fraction(int(rows[part & evening]["wh"].sum()), int(rows[part & night]["wh"].sum()))
+        for part in (rows["start"] >= "2026-07", rows["start"] < "2026-07")
+    ]
+    shift = {
+        "name": "shift",
+        "base": {"month": "2026-06"},
+        "peak": [{"start": "18:00", "end": "22:00"}],
+        "valley": NIGHT["clock"],
+        "price_ratio": {"now": "4.5", "base": "3"},
+    }
+    found = answer(grid, every="hour", statistic=shift)
+    now, before = ratios
+    assert values(found)[:3] == [rounded(now), rounded(before), rounded(100 * (now / before - 1))]
+    assert float(values(found)[3]) == pytest.approx(-log(now / before) / log(1.5), abs=6e-7)
+
+
 def test_regression_on_public_series(grid: PlainGrid, july: pd.DataFrame) -> None:
     per_day = july.groupby("day")["wh"].sum()
     degrees = ["28.5", "30", "31.2", "29.9", "27", "33.3", "35", "34.1"]
@@ -281,6 +309,7 @@ STATISTICS: list[dict[str, Any]] = [
     {"name": "what_if", "rates": [{"yuan_per_kwh": "0.5"}]},
     {"name": "variance"},
     {"name": "cv"},
+    {"name": "hhi"},
     {"name": "regression", "series": {"x": list(range(8))}},
     {"name": "score", "weights": [1] * 8},
     {"name": "saving", "event": ["2026-07-02"], "baseline": ["2026-07-01"]},

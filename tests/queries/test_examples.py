@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from fractions import Fraction
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,17 @@ def collection_rate() -> list[Fraction]:
     ]
 
 
+def peak_shift() -> list[Fraction]:
+    ratios = []
+    for month in (JULY, JUNE):
+        homes = month[month["customer_class"] == "household"]
+        evening, night = homes["clock"].between("18:00", "20:59"), homes["clock"] < "08:00"
+        ratios.append(total(homes[evening]) / total(homes[night]))
+    now, before = ratios
+    elasticity = -log(now / before) / log(4.47 / 3.82)
+    return [now, before, 100 * (now / before - 1), Fraction(round(elasticity, 6))]
+
+
 EXPECTED: dict[str, Callable[[], list[Fraction]]] = {
     "01-load-curve": lambda: [total(own) for _, own in JULY.groupby(["zone", "start"])],
     "02-revenue-by-period": revenue_by_period,
@@ -200,6 +212,7 @@ EXPECTED: dict[str, Callable[[], list[Fraction]]] = {
     "15-energy-intensity": energy_intensity,
     "16-feeder-losses": losses,
     "17-collection-rate": collection_rate,
+    "19-peak-shift": peak_shift,
     "20-fused-total": lambda: [
         total(own) for _, own in JULY.groupby([JULY["day"], JULY["clock"].str[:2]])
     ],

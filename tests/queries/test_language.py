@@ -90,6 +90,39 @@ def test_one_that_compares_periods_is_two_sums() -> None:
     assert question().legs == (question(),)
 
 
+EDGES = {"edges_kwh": [10, 50]}
+DAYS = {"event": ["2026-07-02"], "baseline": ["2026-07-01"]}
+ASKED: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    ({"name": "mean", "per": "customer"}, {"name": "sum"}, {}),
+    ({"name": "what_if", "rates": [FLAT]}, {"name": "sum"}, {}),
+    ({"name": "score", "weights": [7] * 31}, {"name": "sum"}, {}),
+    ({"name": "regression", "series": {"degrees": [30] * 31}}, {"name": "sum"}, {}),
+    ({"name": "loss", "fed_in_kwh": [30] * 31}, {"name": "sum"}, {}),
+    ({"name": "saving"} | DAYS, {"name": "sum"}, {"days": ["2026-07-01", "2026-07-02"]}),
+    ({"name": "difference", "of": SHOPS}, {"name": "share", "of": SHOPS}, {}),
+    ({"name": "coincident_peak"}, {"name": "share"}, {}),
+    ({"name": "quantile", "points": ["0.5"]} | EDGES, {"name": "histogram"} | EDGES, {}),
+    ({"name": "histogram", "shown": "share"} | EDGES, {"name": "histogram"} | EDGES, {}),
+    ({"name": "hhi"}, {"name": "variance"}, {}),
+]
+
+
+@pytest.mark.parametrize(("statistic", "asked", "when"), ASKED, ids=lambda one: one.get("name", ""))
+def test_what_the_asker_computes_with_is_not_asked(statistic: Any, asked: Any, when: Any) -> None:
+    every = "month" if "edges_kwh" in statistic else "day"
+    own = {"where": {"zone": ["futian"]}, "group_by": ["tariff"], "every": every}
+    own |= {"group_by": []} if statistic["name"] == "loss" else {}
+    whole = question(statistic=statistic, **own)
+    (leg,) = whole.legs
+    assert leg.text == question(statistic=asked, **own, **({"when": when} if when else {})).text
+    assert (leg.totals, leg.measures, leg.resolution) == (
+        whole.totals,
+        whole.measures,
+        whole.resolution,
+    )
+    assert leg.legs == (leg,)
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown field": (
         {"cohort": {}},
@@ -243,6 +276,33 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         },
         "query.contradiction",
         "baseline",
+    ),
+    "hours of the peak and the valley": (
+        {
+            "every": "hour",
+            "statistic": {
+                "name": "shift",
+                "base": {"month": "2026-06"},
+                "peak": DAY["clock"],
+                "valley": [{"start": "07:00", "end": "08:30"}],
+            },
+        },
+        "query.clock",
+        "overlap",
+    ),
+    "prices that do not change": (
+        {
+            "every": "hour",
+            "statistic": {
+                "name": "shift",
+                "base": {"month": "2026-06"},
+                "peak": DAY["clock"],
+                "valley": NIGHT["clock"],
+                "price_ratio": {"now": "2.5", "base": "2.50"},
+            },
+        },
+        "query.prices",
+        "both periods",
     ),
     "a feeder by class": (
         {"group_by": ["zone"], "statistic": {"name": "loss", "fed_in_kwh": [5]}},

@@ -21,7 +21,7 @@ from gridsecure.messages import MAX_SLOTS, ReleaseCertificate, RosterManifest
 from gridsecure.plans import cells
 from gridsecure.plans.cells import Place
 from gridsecure.queries.cohorts import Cohort
-from gridsecure.queries.forms import COUNT, ENERGY, Saving
+from gridsecure.queries.forms import COUNT, ENERGY
 from gridsecure.queries.groups import GroupLabel, group_rosters
 from gridsecure.queries.language import Question
 from gridsecure.queries.steps import find_steps, step_end
@@ -94,7 +94,7 @@ def _collect(question: Question, published: Sequence[Published]) -> Totals:
     span = (question.period.span.start, question.period.span.end)
     bills = [one for one in published if one.release.plan == BILL and _span(one.release) == span]
     is_whole = question.every == "month" and question.when is None
-    if is_whole and bills and not isinstance(question.statistic, Saving):
+    if is_whole and bills:
         return _of_cells(question, bills, [cell for one in bills for cell in one.release.cells])
     if question.measure == "bill":
         _lack(f"No bills of {_named(span)} are among the releases.")

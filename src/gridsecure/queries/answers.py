@@ -18,6 +18,7 @@ from gridsecure.errors import InputError
 from gridsecure.queries import curves, fits, revenue, spreads
 from gridsecure.queries.forms import (
     CoincidentPeak,
+    Concentration,
     Difference,
     Form,
     Histogram,
@@ -31,6 +32,7 @@ from gridsecure.queries.forms import (
     Saving,
     Score,
     Share,
+    Shift,
     Sum,
     Variance,
     Variation,
@@ -146,6 +148,9 @@ def _compare_periods(question: Question, asked: Asked, base: Asked | None) -> It
     """A group's numbers beside those that it had in the base period."""
     numbers = asked.numbers if base is None else base.numbers
     known = [None] * len(numbers) if base is None else numbers
+    if isinstance(question.statistic, Shift):
+        yield from curves.shift_lines(asked, question.statistic, base=base)
+        return
     if isinstance(question.statistic, Index):
         minutes = asked.minutes if base is None else base.minutes
         yield from curves.index_lines(asked, base=known, minutes=minutes)
@@ -175,6 +180,7 @@ _LINES: Final[dict[type[Form], Lines]] = {
     Quantiles: spreads.quantile_lines,
     Variance: spreads.variance_lines,
     Variation: spreads.variation_lines,
+    Concentration: spreads.concentration_lines,
     Regression: fits.regression_lines,
     Score: fits.score_lines,
 }

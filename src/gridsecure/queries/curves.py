@@ -6,16 +6,19 @@ Power is the mean over a step, P = E / t, with the time t of the step that is as
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from fractions import Fraction
 from typing import Final
 
-from gridsecure.queries.forms import CoincidentPeak, LoadFactor, Loss, Saving
+from gridsecure.queries.forms import CoincidentPeak, LoadFactor, Loss, Saving, Shift
 from gridsecure.queries.lines import (
     KW,
     KWH,
     PERCENT,
+    TOLD,
     UNDEFINED,
     WH_PER_KWH,
+    WITHHELD,
     Asked,
     Line,
     check_series,
@@ -23,6 +26,8 @@ from gridsecure.queries.lines import (
     quotient_line,
     times,
 )
+from gridsecure.queries.numbers import round_half_up, round_log_ratio
+from gridsecure.queries.spans import clock_minutes
 from gridsecure.queries.totals import Told, add_told
 
 _HOUR: Final = 60
@@ -108,6 +113,49 @@ def loss_lines(asked: Asked, loss: Loss) -> Iterator[Line]:
         yield quotient_line(
             span, "share lost", (None if lost is None else 100 * lost, fed), PERCENT
         )
+
+
+def shift_lines(asked: Asked, shift: Shift, *, base: Asked | None) -> Iterator[Line]:
+    """Peak over valley energy in both periods, the change, and the elasticity of substitution.
+
+    σ = -ln(r / r₀) / ln(p / p₀), with the ratios r of energies and p of prices, of peak to valley.
+    """
+    now, before = (_peak_to_valley(one, shift) if one else None for one in (asked, base))
+    change = 100 * (now / before - 1) if now is not None and before else None
+    state = UNDEFINED if _is_told(asked) and base is not None and _is_told(base) else WITHHELD
+    for quantity, number, unit in (
+        ("peak to valley", now, ""),
+        ("peak to valley of the base", before, ""),
+        ("change", change, PERCENT),
+    ):
+        value = None if number is None else round_half_up(number)
+        yield Line(asked.whole, quantity, value, unit, state if value is None else TOLD)
+    if shift.price_ratio is not None:
+        prices = Fraction(shift.price_ratio.now) / Fraction(shift.price_ratio.base)
+        value = -round_log_ratio(now / before, prices) if now and before else None
+        yield Line(
+            asked.whole, "elasticity of substitution", value, "", state if value is None else TOLD
+        )
+
+
+def _is_told(asked: Asked) -> bool:
+    return None not in asked.numbers
+
+
+def _peak_to_valley(asked: Asked, shift: Shift) -> Fraction | None:
+    """Energy of the peak's steps over that of the valley's; None if any is withheld, or none."""
+    sums = []
+    for windows in (shift.peak, shift.valley):
+        ends = [window.minutes for window in windows]
+        sums.append(
+            add_told(
+                number
+                for (start, _), number in zip(asked.spans, asked.numbers, strict=True)
+                if any(a <= clock_minutes(datetime.fromisoformat(start)) < b for a, b in ends)
+            )
+        )
+    peak, valley = sums
+    return Fraction(peak, valley) if peak is not None and valley else None
 
 
 def _power(energy_wh: int, *, minutes: int) -> Fraction:

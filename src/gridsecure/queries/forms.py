@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from gridsecure.errors import InputError
 from gridsecure.messages import Message
 from gridsecure.queries.cohorts import Cohort
 from gridsecure.queries.exact import Exact, Name, Unsigned
-from gridsecure.queries.spans import Days, Period, Times
+from gridsecure.queries.spans import Days, Period, Times, Window, sort_windows
 
 MAX_STEPS: Final = 9_300
 """Intervals of five minutes in the longest month."""
@@ -221,6 +221,13 @@ class Variation(Form):
     name: Literal["cv"]
 
 
+class Concentration(Form):
+    """How much of the energy few meter points have: Σx²/(Σx)², the Herfindahl-Hirschman index."""
+
+    measures: ClassVar[frozenset[str]] = frozenset({ENERGY})
+    name: Literal["hhi"]
+
+
 Series = Annotated[list[Exact], Field(min_length=1, max_length=MAX_STEPS)]
 UnsignedSeries = Annotated[list[Unsigned], Field(min_length=1, max_length=MAX_STEPS)]
 
@@ -290,6 +297,55 @@ class Loss(Form):
     fed_in_kwh: UnsignedSeries
 
 
+class PriceRatio(Message):
+    """How many times as dear the peak is as the valley, in a question's own period and in its base.
+
+    Args:
+        now: In the own period.
+        base: In the base period.
+    """
+
+    kind: ClassVar[str] = "price-ratio"
+    now: Unsigned
+    base: Unsigned
+
+    @model_validator(mode="after")
+    def _changes(self) -> Self:
+        if self.now == self.base or "0" in (self.now, self.base):
+            raise InputError(
+                "A ratio of prices does not change, or is nothing.",
+                reason="query.prices",
+                remedy="Give the ratio of both periods, as in 3.2 and 2.5, or leave prices out.",
+            )
+        return self
+
+
+Windows = Annotated[list[Window], AfterValidator(sort_windows), Field(min_length=1, max_length=24)]
+
+
+class Shift(Form):
+    """How use moved between peak and valley since a base period (峰谷转移).
+
+    Args:
+        peak: Hours of the clock.
+        valley: Other hours.
+        price_ratio: If it is given, the elasticity of substitution is computed as well.
+    """
+
+    measures: ClassVar[frozenset[str]] = frozenset({ENERGY})
+    steps: ClassVar[frozenset[Every]] = CLOCKED
+    name: Literal["shift"]
+    base: Period
+    peak: Windows
+    valley: Windows
+    price_ratio: PriceRatio | None = None
+
+    @model_validator(mode="after")
+    def _are_apart(self) -> Self:
+        sort_windows([*self.peak, *self.valley])
+        return self
+
+
 class Given(Message):
     """An amount that the asker knows of a group, as its floor area.
 
@@ -331,16 +387,15 @@ Statistic = Annotated[
     | Quantiles
     | Variance
     | Variation
+    | Concentration
     | Regression
     | Score
     | Saving
+    | Shift
     | Loss
     | Ratio,
     Field(discriminator="name"),
 ]
-
-Compared = Share | Difference | CoincidentPeak
-"""Statistics that may have a second cohort."""
 
 NOT_COMPUTABLE: Final[dict[str, tuple[str, str]]] = {
     name: said

@@ -35,14 +35,17 @@ from gridsecure.queries.forms import (
     STEPS,
     Binned,
     CoincidentPeak,
+    Concentration,
     Difference,
     Every,
+    Histogram,
     Index,
     Loss,
     Rate,
     Ratio,
     Saving,
     Share,
+    Shift,
     Statistic,
     Sum,
     Variance,
@@ -152,7 +155,7 @@ class Question(Message):
         """
         if isinstance(self.statistic, Binned):
             return tuple(f"{AT_LEAST}{edge}" for edge in self.statistic.edges_kwh)
-        if isinstance(self.statistic, Variance | Variation):
+        if isinstance(self.statistic, Variance | Variation | Concentration):
             return (self.measure, self.measure + SQUARED)
         if isinstance(self.statistic, WhatIf) and self.statistic.tariff is not None:
             return (BILL_WHAT_IF,)
@@ -175,18 +178,49 @@ class Question(Message):
     @property
     def base(self) -> Period | None:
         """The period that its own is compared with, if it is."""
-        return self.statistic.base if isinstance(self.statistic, Index | Difference) else None
+        return (
+            self.statistic.base if isinstance(self.statistic, Index | Difference | Shift) else None
+        )
 
     @property
     def legs(self) -> tuple[Question, ...]:
-        """The questions that it consists of, each of one period and asked for itself.
+        """What is asked for: questions of totals alone, each of one period and asked for itself.
 
-        One that compares two periods is two sums, first of its own period; every other is itself.
+        They say nothing that only the asker computes with, as rates, weights or series. So several
+        statistics of the same totals are one question. One that compares two periods is two, first
+        of its own period.
         """
+        own = Question(
+            measure=self.measure,
+            where=self.where,
+            period=self.period,
+            every=self.every,
+            when=self._times,
+            group_by=self.group_by,
+            statistic=self._base_statistic,
+        )
         if self.base is None:
-            return (self,)
-        own = self.model_copy(update={"statistic": Sum(name="sum")})
+            return (own,)
         return (own, own.model_copy(update={"period": self.base}))
+
+    @property
+    def _base_statistic(self) -> Statistic:
+        """The plainest statistic of the same totals and cohorts."""
+        if isinstance(self.statistic, Binned):
+            return Histogram(name="histogram", edges_kwh=self.statistic.edges_kwh)
+        if isinstance(self.statistic, Variance | Variation | Concentration):
+            return Variance(name="variance")
+        if isinstance(self.statistic, WhatIf) and self.statistic.tariff is not None:
+            return self.statistic
+        return Share(name="share", of=self.second) if self.is_compared else Sum(name="sum")
+
+    @property
+    def _times(self) -> Times | None:
+        """When it asks, where the statistic names days or hours of its own as well."""
+        clock = self.when.clock if self.when else None
+        if isinstance(self.statistic, Saving):
+            return Times(days=[*self.statistic.event, *self.statistic.baseline], clock=clock)
+        return self.when
 
     def has_day(self, day: date) -> bool:
         """Whether hours of a local day are asked about."""

@@ -6,7 +6,7 @@ Decimals are made from digits and never by decimal arithmetic, whose precision e
 from __future__ import annotations
 
 import math
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Final
 
@@ -64,3 +64,15 @@ def round_root(square: Fraction, *, places: int = PLACES) -> Decimal:
     # Half steps below the root: the floor of a root is that of the root of the floor.
     halves = math.isqrt(doubled.numerator // doubled.denominator)
     return shift((halves + 1) // 2, places=places)
+
+
+def round_log_ratio(one: Fraction, other: Fraction, *, places: int = PLACES) -> Decimal:
+    """ln(one) / ln(other) of positive numbers, rounded half up; computed with 50 digits.
+
+    >>> round_log_ratio(Fraction(8), Fraction(2))
+    Decimal('3.000000')
+    """
+    with localcontext(prec=50):
+        logs = [(Decimal(n.numerator) / Decimal(n.denominator)).ln() for n in (one, other)]
+        number = Fraction(logs[0] / logs[1])
+    return round_half_up(number, places=places)

@@ -140,7 +140,12 @@ def _clock_minutes(text: str) -> int:
     )
 
 
-def _sort_windows(windows: list[Window]) -> list[Window]:
+def sort_windows(windows: list[Window]) -> list[Window]:
+    """Windows of the clock in order.
+
+    Raises:
+        InputError: Two of them overlap (`query.clock`).
+    """
     ordered = sorted(windows, key=lambda window: window.minutes)
     for one, following in pairwise(ordered):
         if following.minutes[0] < one.minutes[1]:
@@ -163,7 +168,7 @@ class Times(Message):
     clock: (
         Annotated[
             list[Window],
-            AfterValidator(_sort_windows),
+            AfterValidator(sort_windows),
             Field(min_length=1, max_length=MAX_WINDOWS),
         ]
         | None

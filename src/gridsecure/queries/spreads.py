@@ -11,7 +11,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Final
 
-from gridsecure.queries.forms import Histogram, Quantiles, Variance, Variation
+from gridsecure.queries.forms import Concentration, Histogram, Quantiles, Variance, Variation
 from gridsecure.queries.language import AT_LEAST, SQUARED
 from gridsecure.queries.lines import (
     KWH,
@@ -100,6 +100,14 @@ def variation_lines(asked: Asked, _statistic: Variation) -> Iterator[Line]:
             yield Line(span, "variation of energy", None, "", UNDEFINED)
         else:
             yield Line(span, "variation of energy", round_root(Fraction(number, total**2)), "")
+
+
+def concentration_lines(asked: Asked, _statistic: Concentration) -> Iterator[Line]:
+    """The sum of squared shares, Σx²/(Σx)²: 1/n where all are alike, 1 where one has everything."""
+    squares = asked.own.numbers[asked.name + SQUARED]
+    for span, total, square in zip(asked.spans, asked.numbers, squares, strict=True):
+        numbers = square, None if total is None else total**2
+        yield quotient_line(span, "concentration of energy", numbers, "")
 
 
 def _spread(asked: Asked) -> Iterator[tuple[Span, Told]]:
