@@ -274,6 +274,33 @@ def test_demand_response(grid: PlainGrid, july: pd.DataFrame) -> None:
     assert values(found, "saving in all") == [rounded(sum(saved))]
 
 
+def test_a_forecast_shows_its_error() -> None:
+    days = [f"2026-07-{day:02d}" for day in range(1, 20)]  # until a Sunday
+    grid = plain_grid(days)
+    rows = grid.readings.assign(
+        day=pd.to_datetime(grid.readings["start"].str[:10]), hour=grid.readings["start"].str[11:13]
+    )
+    hours = rows.groupby(["day", "hour"])["wh"].sum().unstack()
+    kind = pd.Series(hours.index.day_of_week >= 5, index=hours.index)
+    expected, errors, used = [], [], 0
+    for own in (hours[kind], hours[~kind]):
+        mean = own.rolling(3).mean().shift(1)
+        tested = mean.notna().all(axis=1)
+        errors += list((mean - own).abs()[tested].to_numpy().ravel())
+        used += own[tested].to_numpy().sum()
+    expected = [
+        rounded(Fraction(int(sum(own)), 3000)) for own in hours[~kind].iloc[-3:].T.to_numpy()
+    ]
+    found = answer(grid, every="hour", statistic={"name": "forecast", "days": 3})
+    assert values(found, "forecast") == expected, "a Monday is like the last three workdays"
+    assert found["start"][0] == "2026-07-20T00:00:00+08:00"
+    error, share = (float(value) for value in values(found)[-2:])
+    assert error == pytest.approx(fmean(errors) / 1000, abs=1e-6)
+    assert share == pytest.approx(100 * sum(errors) / used, abs=1e-6)
+    too_few = answer(grid, every="hour", statistic={"name": "forecast", "days": 14})
+    assert set(too_few["state"]) == {"undefined"}
+
+
 def test_losses_of_a_feeder(grid: PlainGrid, july: pd.DataFrame) -> None:
     used = july[july["zone"] == "futian"].groupby("day")["wh"].sum()
     fed_in = [str(Decimal(int(wh) + 1234 * n).scaleb(-3)) for n, wh in enumerate(used)]

@@ -198,6 +198,20 @@ def peak_shift() -> list[Fraction]:
     return [now, before, 100 * (now / before - 1), Fraction(round(elasticity, 6))]
 
 
+def day_ahead() -> list[Fraction]:
+    """Of Saturday 1 August, and of each day in July that has four days of its kind before it."""
+    hours = JULY[JULY["zone"] == "futian"].groupby(["day", "clock"])["wh"].sum().unstack()
+    is_free = pd.to_datetime(hours.index).day_of_week >= 5
+    means, actual = [], []
+    for own in (hours[is_free], hours[~is_free]):
+        for at in range(4, len(own)):
+            means += [Fraction(int(own[clock].iloc[at - 4 : at].sum()), 4) for clock in own]
+            actual += own.iloc[at].tolist()
+    missed = sum(abs(mean - wh) for mean, wh in zip(means, actual, strict=True))
+    saturday = [Fraction(int(hours[is_free][clock].iloc[-4:].sum()), 4000) for clock in hours]
+    return [*saturday, missed / len(means) / 1000, 100 * missed / sum(actual)]
+
+
 EXPECTED: dict[str, Callable[[], list[Fraction]]] = {
     "01-load-curve": lambda: [total(own) for _, own in JULY.groupby(["zone", "start"])],
     "02-revenue-by-period": revenue_by_period,
@@ -213,6 +227,7 @@ EXPECTED: dict[str, Callable[[], list[Fraction]]] = {
     "16-feeder-losses": losses,
     "17-collection-rate": collection_rate,
     "19-peak-shift": peak_shift,
+    "day-ahead-forecast": day_ahead,
     "20-fused-total": lambda: [
         total(own) for _, own in JULY.groupby([JULY["day"], JULY["clock"].str[:2]])
     ],

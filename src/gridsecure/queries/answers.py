@@ -15,11 +15,12 @@ from typing import Final
 import pandas as pd
 
 from gridsecure.errors import InputError
-from gridsecure.queries import curves, fits, revenue, spreads
+from gridsecure.queries import curves, fits, forecasts, revenue, spreads
 from gridsecure.queries.forms import (
     CoincidentPeak,
     Concentration,
     Difference,
+    Forecast,
     Form,
     Histogram,
     Index,
@@ -175,6 +176,7 @@ _LINES: Final[dict[type[Form], Lines]] = {
     CoincidentPeak: curves.coincident_peak_lines,
     Saving: curves.saving_lines,
     Loss: curves.loss_lines,
+    Forecast: forecasts.forecast_lines,
     WhatIf: revenue.revenue_lines,
     Histogram: spreads.histogram_lines,
     Quantiles: spreads.quantile_lines,

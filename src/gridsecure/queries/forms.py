@@ -285,6 +285,19 @@ class Saving(Form):
         return self
 
 
+class Forecast(Form):
+    """The load of the day after, and the error that such forecasts have had.
+
+    Args:
+        days: Of how many earlier days of its kind (workday or weekend) the mean is taken.
+    """
+
+    measures: ClassVar[frozenset[str]] = frozenset({ENERGY})
+    steps: ClassVar[frozenset[Every]] = CLOCKED
+    name: Literal["forecast"]
+    days: int = Field(default=4, ge=1, le=14)
+
+
 class Loss(Form):
     """What was fed in, less what was used.
 
@@ -392,6 +405,7 @@ Statistic = Annotated[
     | Score
     | Saving
     | Shift
+    | Forecast
     | Loss
     | Ratio,
     Field(discriminator="name"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -96,11 +97,37 @@ def group_rosters(
     return Grouping(tuple(labels), tuple(final[numbers] for numbers in found))
 
 
+class _Coded:
+    """Values of slots by number, so that expressions compare each value once."""
+
+    def __init__(self, values: Sequence[str]) -> None:
+        numbers: dict[str, int] = {}
+        coded = (numbers.setdefault(value, len(numbers)) for value in values)
+        self._codes = np.fromiter(coded, dtype=np.int64, count=len(values))
+        self._values = list(numbers)
+
+    def are_in(self, names: frozenset[str]) -> _Mask:
+        """Which slots have any of these values."""
+        return np.array([value in names for value in self._values], dtype=bool)[self._codes]
+
+
 class _Facts:
     """What a roster says of its slots, as far as questions ask."""
 
     def __init__(self, roster: RosterManifest, *, tariff_name: str) -> None:
         self._roster, self._tariff_name = roster, tariff_name
+
+    @cached_property
+    def _zones(self) -> _Coded:
+        return _Coded(self._roster.zones)
+
+    @cached_property
+    def _classes(self) -> _Coded:
+        return _Coded(self._roster.customer_classes)
+
+    @cached_property
+    def _pseudonyms(self) -> _Coded:
+        return _Coded(self._roster.pseudonyms)
 
     def list_values(self, name: GroupName) -> Sequence[str]:
         """The value of each slot of what is grouped by."""
@@ -114,13 +141,13 @@ class _Facts:
         kept = np.ones(slots, dtype=bool)
         if cohort is None:
             return kept
-        for names, values in (
-            (cohort.zone, self._roster.zones),
-            (cohort.customer_class, self._roster.customer_classes),
-            (cohort.pseudonym, self._roster.pseudonyms),
+        for names, coded in (
+            (cohort.zone, self._zones),
+            (cohort.customer_class, self._classes),
+            (cohort.pseudonym, self._pseudonyms),
         ):
             if names is not None:
-                kept &= _are_in(values, frozenset(names))
+                kept &= coded.are_in(frozenset(names))
         if cohort.tariff is not None:
             kept &= not {self._tariff_name, self._roster.tariff}.isdisjoint(cohort.tariff)
         if cohort.large is not None:
@@ -134,10 +161,6 @@ class _Facts:
         if cohort.any_of is not None:
             kept &= np.logical_or.reduce([self.select(one) for one in cohort.any_of])
         return kept
-
-
-def _are_in(values: Sequence[str], names: frozenset[str]) -> _Mask:
-    return np.fromiter((value in names for value in values), dtype=bool, count=len(values))
 
 
 def _lie_in(values: Sequence[int], limits: Range | None) -> _Mask:
