@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from fastapi.testclient import TestClient
 
 from gridsecure.errors import InputError
 from gridsecure.sandbox import SandboxWish, find_walls
-from gridsecure_api.worker_sandboxes import state_sandbox
+from gridsecure.store import evidence
+from gridsecure.store.database import read_session
+from gridsecure_api.worker_sandboxes import CONFINED, state_sandbox
 from tests.apps.zone_apps import authority_app, platform_app
 
 
@@ -25,6 +28,17 @@ def test_about_says_what_is_in_force(tmp_path: Path) -> None:
         {"files": True, "network": True, "programs": True, "by": by},
         {"files": False, "network": False, "programs": False, "by": []},
     ]
+
+
+def test_the_log_says_what_is_in_force_and_when_that_changed(tmp_path: Path) -> None:
+    said = []
+    for wish in ("available", "available", "off"):
+        app = platform_app(tmp_path, sandbox=wish)
+        with TestClient(app), read_session(app.state.platform.zone.engine) as session:
+            entries = evidence.list_entries_of(session, CONFINED)
+        said.append([json.loads(entry.detail)["by"] for entry in entries])
+    by = [f"Landlock {find_walls().landlock}", "seccomp"]
+    assert said == [[by], [by], [by, []]]
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ from gridsecure_api.settings import (
     public_key,
 )
 from gridsecure_api.usage_pages import usage_router
-from gridsecure_api.worker_sandboxes import state_sandbox
+from gridsecure_api.worker_sandboxes import enter_sandbox, state_sandbox
 
 KEY_SETS: Final = "/key-sets"
 """Where gateways ask for their key sets, with a signature instead of a token."""
@@ -349,6 +349,7 @@ def create_authority_app(
     names = settlement or open_settlement(settings, build=build, login=login)
     zone = open_zone(settings, settlement=names, now=clock())
     sandbox = state_sandbox(settings.sandbox, workers=settings.workers, has_network=False)
+    enter_sandbox(zone.engine, sandbox, at=clock())
     platform = pull or open_pull(settings, build=build, login=login)
 
     @asynccontextmanager

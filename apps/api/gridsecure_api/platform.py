@@ -71,7 +71,7 @@ from gridsecure_api.serving import (
 from gridsecure_api.settings import PlatformSettings, key_registry, public_key
 from gridsecure_api.signed_uploads import SignedBy
 from gridsecure_api.usage_pages import usage_router
-from gridsecure_api.worker_sandboxes import state_job_sandbox
+from gridsecure_api.worker_sandboxes import enter_sandbox, state_job_sandbox
 
 _ROSTER_PARTS: Final = 2
 _RUNS: Final = TypeAdapter(list[RunStatus])
@@ -433,6 +433,7 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         sandbox=settings.sandbox,
     )
     sandbox = state_job_sandbox(settings, zone.objects.store.url)
+    enter_sandbox(zone.engine, sandbox, at=clock())
     runs = RunDesk(zone, open_pool=open_pool, clock=clock)
 
     @asynccontextmanager

@@ -1,15 +1,25 @@
-"""What a service says of its workers' sandbox when it starts, and at `/about`."""
+"""What a service says of its workers' sandbox: when it starts, at `/about`, in its log."""
 
 from __future__ import annotations
 
+import json
 import logging
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Engine
 
 from gridsecure.compute.job_engines import PROCESSES
 from gridsecure.errors import InputError
 from gridsecure.sandbox import SandboxWish, Walls, check_walls, find_walls, name_open
+from gridsecure.store import evidence
+from gridsecure.store.database import write_session
 from gridsecure.store.objects import folder_of
 from gridsecure.wire.services import WorkerSandbox
 from gridsecure_api.settings import EngineSettings
+
+CONFINED: Final = "workers.confined"
+"""What the evidence log says was done with a sandbox."""
 
 _log = logging.getLogger(__name__)
 
@@ -65,3 +75,19 @@ def state_job_sandbox(settings: EngineSettings, objects: str) -> WorkerSandbox:
         workers=settings.workers if is_here else 0,
         has_network=folder_of(objects) is None,
     )
+
+
+def enter_sandbox(engine: Engine, stated: WorkerSandbox, *, at: datetime) -> None:
+    """Enter in the zone's evidence log what is in force, unless it says so already.
+
+    Args:
+        engine: Of the zone's database.
+
+    Raises:
+        StorageError: It cannot be entered.
+    """
+    detail = stated.model_dump()
+    with write_session(engine) as session:
+        known = evidence.list_entries_of(session, CONFINED)
+        if not known or json.loads(known[-1].detail) != detail:
+            evidence.append(session, at=at, actor="service", action=CONFINED, detail=detail)
