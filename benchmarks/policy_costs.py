@@ -1,4 +1,4 @@
-"""What a release policy costs: deciding a request, and comparing two policies."""
+"""What a release policy costs: deciding a request, comparing two, and customers of a cell."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Final
 from benchmarks.figures import Figure
 from benchmarks.sizes import BenchSizes
 from benchmarks.timing import best_of
+from gridsecure.key_authority.dominance import CellShares
+from gridsecure.plans.cells import Member
 from gridsecure.policy.decisions import (
     Asked,
     asked_for,
@@ -21,7 +23,12 @@ from gridsecure.policy.packs import STRICT, UNIFORM, load_pack
 
 MUST_MS: Final = 1.0
 TRY_MS: Final = 0.3
+MUST_MICROS: Final = 30.0
+TRY_MICROS: Final = 8.0
 _DECISIONS: Final = 100
+_MEMBERS: Final = 4_000
+_OWNERS: Final = 4
+_LIMIT: Final = 15
 _ASKED: Final = (
     asked_for("billing", resolution="monthly"),
     asked_for("operations", resolution="interval"),
@@ -33,7 +40,8 @@ def policy_costs(*, sizes: BenchSizes) -> list[Figure]:
     """Time of a decision, and of a comparison.
 
     Raises:
-        AssertionError: The strict policy is no stricter than the uniform one.
+        AssertionError: The strict policy is no stricter than the uniform one, or a cell that keeps
+            the limit of dominance is withheld.
     """
     strict, uniform = load_pack(STRICT), load_pack(UNIFORM)
     own = strict.at(strict.in_force_from + timedelta(days=1))
@@ -55,7 +63,28 @@ def policy_costs(*, sizes: BenchSizes) -> list[Figure]:
                "processor time"),
         Figure("policy_comparison", "Two policies compared in every case", "ms", compared * 1000,
                note="strict and uniform-15, processor time"),
+        _dominance(sizes),
     ]  # fmt: skip
+
+
+def _dominance(sizes: BenchSizes) -> Figure:
+    """What the vault compares of each member of a cell that has a limit."""
+    members = [Member(str(n), f"owner {n % _OWNERS}", n % 5 > 0) for n in range(_MEMBERS)]
+
+    def compare() -> frozenset[str]:
+        shares = CellShares(points=2)
+        for number, member in enumerate(members):
+            wh = 100_000 + number * 10
+            shares.add(member, number % 2, energy_wh=wh, amount_fen=wh // 20)
+        return shares.list_withheld(_LIMIT, tells_money=True)
+
+    seconds, withheld = best_of(compare, sizes=sizes, clock=time.process_time)
+    if withheld:
+        raise AssertionError("a cell that keeps the limit of dominance is withheld")
+    return Figure("dominance", "Dominance: the customers of a cell compared", "µs per meter",
+                  seconds / _MEMBERS * 1e6, MUST_MICROS, TRY_MICROS,
+                  note=f"{_MEMBERS:,} meter points of {_OWNERS} owners in two parts, energy and "
+                  "money; processor time")  # fmt: skip
 
 
 def _decide(policy: Policy, asked: Asked) -> None:

@@ -24,6 +24,8 @@ from benchmarks.peers import peers
 from benchmarks.policy_costs import policy_costs
 from benchmarks.receipt_costs import receipt_costs
 from benchmarks.receipt_waits import receipt_waits
+from benchmarks.release_costs import release_costs
+from benchmarks.sandbox_costs import sandbox_costs
 from benchmarks.sizes import BenchSizes
 from benchmarks.whole_run import whole_run
 from benchmarks.workers import speed_up
@@ -72,8 +74,10 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     figures += enrolment_costs(sizes=sizes)
     report(f"evidence log, {sizes.log_entries:,} entries")
     figures += [*log_costs(sizes=sizes), *receipt_costs(sizes=sizes)]
-    report("release policies")
-    figures += policy_costs(sizes=sizes)
+    report("release policies, the sandbox of workers")
+    figures += [*policy_costs(sizes=sizes), *sandbox_costs(sizes=sizes)]
+    report(f"a release of {sizes.released:,} bills")
+    figures += release_costs(sizes=sizes)
     if sizes.readers:
         report(f"lists, {sizes.readers} connections")
         figures += list_readers(sizes=sizes)

@@ -21,6 +21,7 @@ class BenchSizes:
         seats: Slots of the roster whose seats are checked.
         run_meters: Simulated meter points of the whole run; none in a run that is to be short.
         enrolled: Meter points that enrol with two pseudonyms.
+        released: Meter points whose bills are released together.
         readers: Connections that read lists at once; none in a run that is to be short.
         jobs: Independent roster jobs for the worker processes.
         large_body: Readings of one body that a gateway takes in.
@@ -41,6 +42,7 @@ class BenchSizes:
     seats: int
     run_meters: int
     enrolled: int
+    released: int
     readers: int
     jobs: int
     large_body: int
@@ -64,6 +66,7 @@ class BenchSizes:
             seats=256,
             run_meters=4_096,
             enrolled=512,
+            released=4_000,
             readers=200,
             jobs=32,
             large_body=10_000_000,
@@ -88,6 +91,7 @@ class BenchSizes:
             seats=8,
             run_meters=0,
             enrolled=6,
+            released=24,
             readers=0,
             jobs=2,
             large_body=4_000,

@@ -62,6 +62,8 @@ LIMITS = {
     "log_proof_bytes": ("<=", 1024, 800),
     "certificate_checks": (">=", 200, 1_000),
     "policy_decision": ("<=", 1, 0.3),
+    "dominance": ("<=", 30, 8),
+    "sandbox": ("<=", 50, 10),
     "bill_commitment": ("<=", 200, 60),
     "stored_bytes": ("<=", 16, 12),
     "objects_a_month": ("<=", 40_000, 25_000),
@@ -89,7 +91,7 @@ def test_run_measures_every_figure(run: tuple[BenchResult, list[str]]) -> None:
     assert held == LIMITS
     assert len({figure.name for figure in result.figures}) == len(result.figures)
     assert all(math.isfinite(f.value) and f.value > 0 for f in result.figures[1:])
-    assert len([line for line in lines if "is not installed" not in line]) == 16
+    assert len([line for line in lines if "is not installed" not in line]) == 17
 
 
 def test_run_finds_no_differing_bill(run: tuple[BenchResult, list[str]]) -> None:

@@ -213,8 +213,25 @@ def bill_month(
         The bills, and what a correction of them builds on.
 
     Raises:
-        GridSecureError: The tariff, contracts or settlements cannot be billed, or the release was
-            refused.
+        GridSecureError: As `upload_month`, or the release was refused.
+    """
+    files = upload_month(local, parts, period=period, readings=readings)
+    expected = compute_expected_bills(local.gateway, files)
+    bills = release_month(local, period, plan="bill", expected=expected)
+    return IssuedMonth(period, files, bills)
+
+
+def upload_month(
+    local: LocalParties, parts: Sequence[TariffPart], *, period: BillingPeriod, readings: Path
+) -> MonthFiles:
+    """Enrol, seat and upload settled meter points for one month, and close it.
+
+    Args:
+        parts: The meter points of each tariff.
+        readings: The file that they were settled from.
+
+    Raises:
+        GridSecureError: The tariff, contracts or settlements cannot be billed.
     """
     month = period.name
     named = {part.billed.tariff.tariff_id: part for part in parts}
@@ -241,9 +258,7 @@ def bill_month(
             remedy="Leave them out with --meter, or correct their ids.",
         )
     close_month(local, period)
-    expected = compute_expected_bills(local.gateway, files)
-    bills = release_month(local, period, plan="bill", expected=expected)
-    return IssuedMonth(period, files, bills)
+    return files
 
 
 def rebill_month(
@@ -348,6 +363,20 @@ def answer_approved(local: LocalParties, envelope: Signed) -> Outcome:
     return answer()
 
 
+def compute_month(local: LocalParties, period: BillingPeriod, *, plan: PlanName) -> Signed:
+    """Run a plan over a month that is uploaded and closed; the request for its release.
+
+    Raises:
+        GridSecureError: The run failed.
+    """
+    zone, start = local.platform.zone, period.start.isoformat()
+    order = RunOrder(plan, start, period.end.isoformat(), purpose="billing", requested_by=ACTOR)
+    pool = LocalPool(zone.objects.store, read_known_keys(zone.engine))
+    run_plan(zone, order, pool=pool, clock=utc_now, progress=lambda _done, _of: None)
+    (envelope,) = list_waiting_requests(zone)
+    return envelope
+
+
 def release_month(
     local: LocalParties, period: BillingPeriod, *, plan: PlanName, expected: Names
 ) -> dict[str, Any]:
@@ -365,19 +394,14 @@ def release_month(
         GridSecureError: The run failed, or the release was refused.
         AuditBrokenError: A statement is not what the plaintext readings give (`audit.oracle`).
     """
-    zone, start = local.platform.zone, period.start.isoformat()
-    order = RunOrder(plan, start, period.end.isoformat(), purpose="billing", requested_by=ACTOR)
-    pool = LocalPool(zone.objects.store, read_known_keys(zone.engine))
-    run_plan(zone, order, pool=pool, clock=utc_now, progress=lambda _done, _of: None)
-    (envelope,) = list_waiting_requests(zone)
-    outcome = answer_approved(local, envelope)
+    outcome = answer_approved(local, compute_month(local, period, plan=plan))
     if outcome.state != RELEASED:
         raise GridSecureError(
             "The key authority refused to release the bills.",
             reason=outcome.reason or "release.refused",
             remedy="The reason code says which check failed.",
         )
-    record_answer(zone, outcome.request_id, answer="released", at=utc_now())
+    record_answer(local.platform.zone, outcome.request_id, answer="released", at=utc_now())
     statements = _open_statements(local, outcome.request_id)
     if check_statements(bill_digests(expected), statements=statements).mismatches:
         raise AuditBrokenError(
@@ -385,7 +409,7 @@ def release_month(
             reason="audit.oracle",
             remedy="Issue none of these bills. Keep the files, and report the fault.",
         )
-    members = recall_members(local.gateway, year_text(start))
+    members = recall_members(local.gateway, year_text(period.start.isoformat()))
     names = {member.subjects[1]: name for name, member in members.items()}
     meters = [json.loads(statement)["meters"] for statement in statements]
     return {names[n]: bill["periods"][0] for found in meters for n, bill in found.items()}
