@@ -87,3 +87,12 @@ def test_lines_that_disagree_of_feed_in_are_told_apart_in_a_file_and_refused_in_
 def test_a_column_of_feed_in_beside_channels_is_refused():
     data = b"meter_point_id,start,kwh,export_kwh,channel\nA,2025-03-01 00:00,1,1,import\n"
     assert refusal(data).reason == "readings.columns"
+
+
+@pytest.mark.parametrize("column", ["kwh", "export_kwh", "kvarh"])
+def test_energies_beside_faces_are_refused_by_their_name(column):
+    data = f"meter_point_id,start,register_kwh,{column}\nM,2025-03-01 00:00,1,0\n".encode()
+    error = refusal(data)
+    assert error.reason == "readings.columns"
+    assert error.message.endswith(f"energies of intervals: {column}.")
+    assert "register_export_kwh" in error.remedy

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from gridsecure.wire.problems import Problem, ReadingsFault, ReadingsProblem, RowRun
+from gridsecure.wire.problems import ReadingsFault, ReadingsProblem, RowRun
 from gridsecure_api.reading_schemas import CSV, JSON, LINES, PARQUET, WORKBOOK, XML
 
 _POINT: Final = "MP-0001"
@@ -131,7 +131,10 @@ MALFORMED: Final = LONG.replace("0.412", "0,412") + (
     f"{_POINT},2026-07-01T01:00+08:00,0.4125\n{_POINT},01.07.2026 01:30,0.4\n"
 )
 """A table with three faults."""
-_FIELDS: Final = "Each line needs one field per column, separated by commas."
+_FIELDS: Final = (
+    "Each line needs one field per column, separated by commas; beside decimal commas, by"
+    " semicolons."
+)
 
 
 def _fault(line: int, reason: str, rule: str, detail: str, remedy: str) -> ReadingsFault:
@@ -148,13 +151,13 @@ def _fault(line: int, reason: str, rule: str, detail: str, remedy: str) -> Readi
 
 
 REFUSED: Final[dict[str, Any]] = ReadingsProblem(
-    **Problem.of(
-        "readings.malformed",
-        status=400,
-        detail="1 line refused (malformed), first line 2: not as many fields as the header. Also"
-        " refused: 1 line (timestamp) from line 5, 1 line (kwh-decimals) from line 4.",
-        remedy=_FIELDS,
-    ).model_dump(),
+    type="/reasons/readings.malformed",
+    title="Bad Request",
+    status=400,
+    reason="readings.malformed",
+    detail="1 line refused (malformed), first line 2: not as many fields as the header. Also"
+    " refused: 1 line (timestamp) from line 5, 1 line (kwh-decimals) from line 4.",
+    remedy=_FIELDS,
     problems=[
         "line 2: not as many fields as the header (malformed)",
         "line 5: the time is not of the form YYYY-MM-DD HH:MM, year first (timestamp)",

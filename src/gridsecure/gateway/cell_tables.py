@@ -277,6 +277,9 @@ def check_columns(table: pd.DataFrame) -> None:
         foreign = unknown_header(names)
         if foreign is not None:
             raise foreign
+        energies = [name for name in ("kwh", *REGISTERS) if name in names]
+        if FACES in names and energies and set(strange) <= set(REGISTERS):
+            raise _energies_beside_faces(energies)
         found_text = (
             f"Unknown columns: {', '.join(strange)}." if strange else "Columns are missing."
         )
@@ -285,3 +288,14 @@ def check_columns(table: pd.DataFrame) -> None:
             reason="readings.columns",
             remedy=f"Name the columns {LAYOUTS}.",
         )
+
+
+def _energies_beside_faces(columns: Sequence[str]) -> InvalidReadingsError:
+    """The refusal of a table that has faces of a register and columns of energies."""
+    return InvalidReadingsError(
+        f"Beside faces of a register stand energies of intervals: {', '.join(columns)}.",
+        reason="readings.columns",
+        remedy="If they are faces of registers as well, name the one of energy fed in"
+        f" {FACES_FED_IN} and the one of reactive energy {FACES_REACTIVE}. Send energies in a file"
+        " of their own.",
+    )

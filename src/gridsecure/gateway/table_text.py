@@ -303,7 +303,10 @@ def _malformed(lines: NDArray[np.int64] | None) -> InvalidReadingsError:
     where = ["A line"] if lines is None else [f"Line {line}" for line in lines[:MOST_PROBLEMS]]
     reason, rule = "readings.malformed", "malformed"
     detail = "not as many fields as the header"
-    remedy = "Each line needs one field per column, separated by commas."
+    remedy = (
+        "Each line needs one field per column, separated by commas; beside decimal commas, by"
+        " semicolons."
+    )
     return InvalidReadingsError(
         f"{where[0]} of the file does not have as many fields as the header.",
         reason=reason,

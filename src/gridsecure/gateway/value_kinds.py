@@ -235,8 +235,8 @@ def refuse_ends(starts: pd.DatetimeIndex, *, last_hour: bool) -> None:
         return
     how = "24:00 among them" if last_hour else f"from {first:%H:%M} to a midnight"
     raise InvalidReadingsError(
-        f"The times of the readings ({how}) look like the ends of their intervals, and the file"
-        " says that they are starts.",
+        f"The times of the readings ({how}) look like the ends of their intervals, and nobody says"
+        " so: they would be taken for starts.",
         reason="readings.stamps",
         remedy="If they are ends, say so with a column stamps that holds end on every line; if they"
         " are starts, let it hold start. A source can declare it once for all its batches"
