@@ -1,7 +1,7 @@
 """Charts of answers. Drawing needs binary numbers: they are made here and nowhere else.
 
-A page holds the figures and loads what draws them from a public host when it is opened. It tells
-that host nothing: its policy forbids every other connection.
+A page holds the figures and loads what draws them from a public host when it is opened; its policy
+forbids every other connection.
 """
 
 from __future__ import annotations
