@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gridsecure.analyst.published_answers import collect_totals, read_published
+from gridsecure.analyst.published_answers import collect_totals, list_joined, read_published
 from gridsecure.analyst.releases import PinnedAuthority, verify_release
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import InputError, NotFoundError
@@ -66,6 +66,9 @@ def test_a_merged_cell_answers_for_all_of_its_places_together() -> None:
     assert [str(value) for value in whole["value"]] == ["3000.00"]
     apart = answer(release, measure="bill", group_by=["zone"])
     assert list(apart["state"]) == ["withheld", "withheld"]
+    assert list(apart["meter_points"]) == [10, 10]
+    assert list_joined(question(measure="bill"), [release]) == []
+    assert list_joined(question(group_by=["zone"]), [release]) == ["futian + luohu shop"]
     shops = answer(release, measure="bill", where={"zone": ["futian"]})
     assert list(shops["state"]) == ["withheld"]
 

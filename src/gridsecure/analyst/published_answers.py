@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 
 import numpy as np
 
+from gridsecure.analyst.merged_cells import name_cell
 from gridsecure.analyst.releases import BILL, LOAD_CURVE, Release, ReleasedCell
 from gridsecure.errors import InputError, NotFoundError
 from gridsecure.messages import MAX_SLOTS, ReleaseCertificate, RosterManifest
@@ -37,25 +38,28 @@ Span = tuple[datetime, datetime]
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A verified release, and how many customers its places have.
+    """A verified release, and who is in its places.
 
     Args:
-        customers: Zone and class -> customers; empty in certificates of before they were counted.
+        counts: Zone and class -> meter points and customers; empty in certificates of before they
+            were counted.
     """
 
     release: Release
-    customers: Mapping[Place, int]
+    counts: Mapping[Place, tuple[int, int]]
 
 
 def read_published(release: Release) -> Published:
     """What a question needs of a release that was verified."""
-    customers: dict[Place, int] = {}
+    counts: dict[Place, tuple[int, int]] = {}
     if release.signed_text is not None:
         body = SignedCertificate.parse(release.signed_text).body
         for place in ReleaseCertificate.parse(body).places:
-            counted = sum(one.customers for one in place.counts)
-            customers[place.zone, place.customer_class] = counted
-    return Published(release, customers)
+            counts[place.zone, place.customer_class] = (
+                sum(one.points for one in place.counts),
+                sum(one.customers for one in place.counts),
+            )
+    return Published(release, counts)
 
 
 def collect_totals(question: Question, published: Sequence[Published]) -> list[Totals]:
@@ -69,6 +73,22 @@ def collect_totals(question: Question, published: Sequence[Published]) -> list[T
     """
     _check_attributes(question)
     return [_collect(leg, published) for leg in question.legs]
+
+
+def list_joined(question: Question, published: Sequence[Published]) -> list[str]:
+    """Cells of releases that are about several of a question's groups, or a part of one, by name.
+
+    Their groups are withheld: what a release tells together nobody can tell apart.
+    """
+    parts = sorted({part for one in published for cell in one.release.cells for part in cell.parts})
+    _, group_of = _group_places(question.legs[0], parts)
+    joined = {
+        cell.parts
+        for one in published
+        for cell in one.release.cells
+        if len({group_of[part] for part in cell.parts}) > 1
+    }
+    return sorted(" ".join(name_cell(parts)) for parts in joined)
 
 
 def _check_attributes(question: Question) -> None:
@@ -224,13 +244,16 @@ def _count_groups(
 ) -> list[GroupCount]:
     """How many are in each group: most at any time, where days differ."""
     most = [max(numbers) for numbers in zip(*members.values(), strict=True)] or [0] * len(labels)
-    customers = [0] * len(labels)
+    counted = [[0, 0] for _ in labels]
     for place, group in group_of.items():
-        if group >= 0:
-            customers[group] += max((one.customers.get(place, 0) for one in published), default=0)
+        known = [one.counts[place] for one in published if place in one.counts]
+        if group >= 0 and known:
+            counted[group] = [a + b for a, b in zip(counted[group], max(known), strict=True)]
     return [
-        GroupCount(values=list(label.values), cohort=label.cohort, points=n, customers=c)
-        for label, n, c in zip(labels, most, customers, strict=True)
+        GroupCount(
+            values=list(label.values), cohort=label.cohort, points=points or n, customers=customers
+        )
+        for label, n, (points, customers) in zip(labels, most, counted, strict=True)
     ]
 
 

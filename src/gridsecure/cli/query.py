@@ -76,7 +76,10 @@ def answer(  # noqa: PLR0913 - one parameter an option
     legs = published_answers.collect_totals(asked, published)
     frame = answers.answer_question(asked, legs)
     files = query_files.AnswerFiles(csv, parquet, chart)
-    if not print_answer(asked, frame, files=files, output=output):
+    is_told = print_answer(asked, frame, files=files, output=output)
+    for name in published_answers.list_joined(asked, published):
+        notes.print(f"The releases tell of {escape(name)} together: group by less to see it.")
+    if not is_told:
         raise typer.Exit(1)
 
 
