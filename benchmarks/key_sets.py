@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 from gridsecure.homomorphic.columns import EncryptedColumn
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.parameters import PARAMETER_SETS, Parameters
-from gridsecure.homomorphic.secret_key import SecretKeySet, generate_key_set
+from gridsecure.homomorphic.secret_key import (
+    SecretKeySet,
+    generate_key_set,
+    load_secret_key_set,
+)
 from gridsecure.plans.quantities import ColumnNeed
 
 
@@ -56,6 +60,12 @@ def receive(column: EncryptedColumn) -> EncryptedColumn:
     # What the library saves lies at odd addresses, which numpy reads more slowly.
     arrays = [ring.coefficients(chunk).copy() for chunk in column.chunks]
     return replace(column, chunks=tuple(map(ring.chunk, arrays)))
+
+
+def open_keys(parameters: Parameters, secret: bytes, public_key: bytes) -> BenchKeys:
+    """A key set in another process of the benchmark."""
+    public = PublicKeySet(parameters, public_key)
+    return BenchKeys({parameters.name: load_secret_key_set(secret, public=public)})
 
 
 def make_gateway_keys(parameters: Parameters, *, gateways: int) -> list[SecretKeySet]:

@@ -22,6 +22,8 @@ from benchmarks.log_costs import log_costs
 from benchmarks.machine import describe_machine
 from benchmarks.peers import peers
 from benchmarks.policy_costs import policy_costs
+from benchmarks.query_circuits import query_circuits
+from benchmarks.query_costs import query_costs
 from benchmarks.receipt_costs import receipt_costs
 from benchmarks.receipt_waits import receipt_waits
 from benchmarks.release_costs import release_costs
@@ -58,6 +60,8 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     figures += element_costs(keys, sizes=sizes)
     report("group totals")
     figures += group_totals(keys, sizes=sizes)
+    report(f"questions, {sizes.query_meters:,} meter points")
+    figures += [*query_costs(keys, sizes=sizes), *query_circuits(keys, sizes=sizes)]
     report(f"gateway, {sizes.gateway_meters:,} households × {sizes.gateway_days} days")
     figures += gateway_costs(keys, sizes=sizes)
     report(f"bodies of readings, {sizes.large_body:,} in the largest")

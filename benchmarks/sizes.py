@@ -22,6 +22,7 @@ class BenchSizes:
         run_meters: Simulated meter points of the whole run; none in a run that is to be short.
         enrolled: Meter points that enrol with two pseudonyms.
         released: Meter points whose bills are released together.
+        query_meters: Meter points that a question is asked about.
         readers: Connections that read lists at once; none in a run that is to be short.
         jobs: Independent roster jobs for the worker processes.
         large_body: Readings of one body that a gateway takes in.
@@ -43,6 +44,7 @@ class BenchSizes:
     run_meters: int
     enrolled: int
     released: int
+    query_meters: int
     readers: int
     jobs: int
     large_body: int
@@ -67,6 +69,7 @@ class BenchSizes:
             run_meters=4_096,
             enrolled=512,
             released=4_000,
+            query_meters=1_000_000,
             readers=200,
             jobs=32,
             large_body=10_000_000,
@@ -92,6 +95,7 @@ class BenchSizes:
             run_meters=0,
             enrolled=6,
             released=24,
+            query_meters=2_048,
             readers=0,
             jobs=2,
             large_body=4_000,

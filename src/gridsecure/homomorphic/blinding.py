@@ -13,7 +13,7 @@ term, and anything from a vault and a platform that join forces (docs/limitation
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -88,6 +88,18 @@ class SlotGroups:
         starts = self.starts + self.slots * times_over
         return SlotGroups(starts.ravel(), numbers.ravel(), self.slots * times)
 
+    def renumber(self, numbers: NDArray[np.int64]) -> SlotGroups:
+        """The same slots over and over, in other groups each time.
+
+        Args:
+            numbers: The number that each group has, time by time [times, groups]; a negative one is
+                no group.
+        """
+        outside = np.full((len(numbers), 1), -1, dtype=np.int64)
+        by_run = np.hstack((outside, numbers))[:, self.numbers] + 1
+        starts = self.starts + self.slots * np.arange(len(numbers), dtype=np.int64)[:, None]
+        return SlotGroups(starts.ravel(), by_run.ravel(), self.slots * len(numbers))
+
     @property
     def ends(self) -> NDArray[np.int64]:
         """The last slot of each run [runs]."""
@@ -95,7 +107,12 @@ class SlotGroups:
 
 
 def zero_sum_blinding(
-    seed: bytes, *, groups: Iterable[SlotGroups], modulus: int, purpose: str
+    seed: bytes,
+    *,
+    groups: Iterable[SlotGroups],
+    modulus: int,
+    purpose: str,
+    wanted: Container[int] | None = None,
 ) -> Iterator[NDArray[np.uint64]]:
     """A blinding vector in parts, a part for each column it is added to, one after the other.
 
@@ -108,6 +125,8 @@ def zero_sum_blinding(
             through twice, so not an iterator.
         modulus: The plain modulus t.
         purpose: Names the columns, so that one seed serves a whole job.
+        wanted: The parts to yield; all by default. Who makes some of the columns draws the others'
+            parts as well, which costs little beside adding them.
 
     Yields:
         Residues [slots]; within every group they sum to zero modulo t over all parts.
@@ -131,7 +150,8 @@ def zero_sum_blinding(
         done = np.flatnonzero(last_part == number)
         vector[last[done]] += np.uint64(modulus) - so_far[done]
         vector[last[done]] %= np.uint64(modulus)
-        yield vector
+        if wanted is None or number in wanted:
+            yield vector
 
 
 def group_sums(values: NDArray[np.uint64], *, groups: SlotGroups, modulus: int) -> dict[int, int]:

@@ -180,6 +180,15 @@ class Gate(Generic[Column]):
         kept: Column = _settled(_plus(_times(self.more, above), tail), self.parameters)
         return kept
 
+    def reached(self) -> Column:
+        """One where w >= T, zero elsewhere; `GATED_LEVEL` primes below fresh, size 2."""
+        if isinstance(self.tie, int):
+            decided: Column = _settled(self.least, self.parameters)
+            return decided
+        tail = _times(_minus(self.least, self.more), self.tie)
+        counted: Column = _settled(_plus(self.more, tail), self.parameters)
+        return counted
+
 
 def compare(
     columns: Mapping[tuple[int, int], Column],

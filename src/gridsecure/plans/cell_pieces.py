@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridsecure.homomorphic.parameters import INTERVAL
+from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import Crowd, Member, is_enough
 
 
@@ -42,8 +43,22 @@ class SeatedCells:
     bound_wh: int
 
 
+def seat_cells(roster: RosterManifest, cells: NDArray[np.int64], *, bound_wh: int) -> SeatedCells:
+    """What is kept of a roster; its members' owner and who counts are as `roster_members` has them.
+
+    Args:
+        cells: Cell number of each slot; a negative one is no cell.
+        bound_wh: Declared largest value of a slot.
+    """
+    counted = np.array(roster.counted or np.ones(roster.slots), dtype=bool)
+    return SeatedCells(cells, counted, roster.owner or roster.gateway_id, bound_wh)
+
+
 def divide_cells(
-    rosters: Sequence[SeatedCells], *, minima: Sequence[int]
+    rosters: Sequence[SeatedCells],
+    *,
+    minima: Sequence[int],
+    modulus: int = INTERVAL.plain_modulus,
 ) -> tuple[tuple[NDArray[np.int64], ...], tuple[int, ...]]:
     """Divide the cells whose totals could reach the plain modulus.
 
@@ -51,6 +66,7 @@ def divide_cells(
 
     Args:
         minima: Fewest customers that each cell's total may be about, by cell number.
+        modulus: What no total may reach.
 
     Returns:
         The group of each slot, per roster; and the cell of each group. The first groups are the
@@ -59,9 +75,9 @@ def divide_cells(
     groups = tuple(roster.cells.copy() for roster in rosters)
     cell_of = list(range(len(minima)))
     for cell, total in enumerate(_bounds(rosters, cells=len(minima))):
-        if total < INTERVAL.plain_modulus:
+        if total < modulus:
             continue
-        dealt = _find_pieces(rosters, cell=cell, total=total, minimum=minima[cell])
+        dealt = _find_pieces(rosters, cell=cell, total=total, minimum=minima[cell], modulus=modulus)
         pieces = 1 + max(int(own.max(initial=0)) for own in dealt)
         numbers = np.array([cell, *range(len(cell_of), len(cell_of) + pieces - 1)])
         for roster, own, deal in zip(rosters, groups, dealt, strict=True):
@@ -80,7 +96,7 @@ def _bounds(rosters: Sequence[SeatedCells], *, cells: int) -> list[int]:
 
 
 def _find_pieces(
-    rosters: Sequence[SeatedCells], *, cell: int, total: int, minimum: int
+    rosters: Sequence[SeatedCells], *, cell: int, total: int, minimum: int, modulus: int
 ) -> list[NDArray[np.int64]]:
     """The piece of each of a cell's slots, per roster, so that none can reach the modulus.
 
@@ -90,7 +106,7 @@ def _find_pieces(
     customers = Counter[str]()
     for roster, own in zip(rosters, counted, strict=True):
         customers[roster.owner] += int(own.sum())
-    pieces = -(-total // (INTERVAL.plain_modulus - 1))
+    pieces = -(-total // (modulus - 1))
     while True:
         dealt = [
             _deal(len(own), pieces=pieces, first=place)
@@ -101,7 +117,7 @@ def _find_pieces(
         bounds, crowds = _weigh(rosters, counted, dealt, pieces=pieces)
         if not all(is_enough(crowd, minimum=minimum) for crowd in crowds):
             return [np.zeros(len(own), dtype=np.int64) for own in counted]
-        if max(bounds) < INTERVAL.plain_modulus:
+        if max(bounds) < modulus:
             return dealt
         pieces += 1
 

@@ -157,16 +157,16 @@ def execute_bill(data: RosterData, *, plan: BillPlan, load: Load, keys: KeyRing)
                 " intervals than planned.",
                 reason="plan.input",
             )
-    inputs = _OpenedColumns(entries, data, load, keys)
+    inputs = OpenedColumns(entries, data, load, keys)
     results = run_bill(plan, inputs=inputs)
     outputs = (
-        (name, _written(column, name=name, unit="1e-11 CNY", like=data, span=data.upload))
+        (name, write_output(column, name=name, unit="1e-11 CNY", like=data, span=data.upload))
         for name, column in results.items()
     )
     return {name: entry.digest for name, entry in entries.items()}, outputs
 
 
-class _OpenedColumns(Mapping[str, EncryptedColumn]):
+class OpenedColumns(Mapping[str, EncryptedColumn]):
     """A roster's columns, opened when first asked for.
 
     A month of intervals with prices of their own is hundreds of columns that are each read once;
@@ -187,7 +187,7 @@ class _OpenedColumns(Mapping[str, EncryptedColumn]):
     def __getitem__(self, quantity: str) -> EncryptedColumn:
         if quantity in self._kept:
             return self._kept[quantity]
-        column = _opened(self._entries[quantity], self._data, load=self._load, keys=self._keys)
+        column = open_entry(self._entries[quantity], self._data, load=self._load, keys=self._keys)
         if find_family(quantity) is not Family.PRICED:
             self._kept[quantity] = column
         return column
@@ -228,7 +228,7 @@ def execute_load_curve(
         for quantity, entries in days.items():
             # Opened when its turn comes: the month of a city is more than a worker holds.
             columns = (
-                _opened(entry, data, load=load, keys=keys)
+                open_entry(entry, data, load=load, keys=keys)
                 for entry, data in zip(entries, datas, strict=True)
             )
             intervals = entries[0].intervals
@@ -237,7 +237,7 @@ def execute_load_curve(
             )
             for data, entry, column in zip(datas, entries, blinded, strict=True):
                 name = f"{data.roster.roster_id}/{quantity}"
-                yield name, _written(column, name=quantity, unit="Wh", like=data, span=entry)
+                yield name, write_output(column, name=quantity, unit="Wh", like=data, span=entry)
 
     inputs = {
         f"{data.roster.roster_id}/{quantity}": entry.digest
@@ -258,7 +258,15 @@ def _same_day(entries: Sequence[ColumnEntry]) -> None:
         )
 
 
-def _opened(entry: ColumnEntry, data: RosterData, *, load: Load, keys: KeyRing) -> EncryptedColumn:
+def open_entry(
+    entry: ColumnEntry, data: RosterData, *, load: Load, keys: KeyRing
+) -> EncryptedColumn:
+    """A roster's column, as its manifest names it.
+
+    Raises:
+        KeyMismatchError: It has another label than its entry (`upload.label`), or other keys.
+        CiphertextError: It is no column.
+    """
     evaluation = keys.evaluation(entry, gateway=data.roster.gateway_id)
     column, label = read_column(
         load(entry.digest), evaluation=evaluation, roster_id=data.roster.roster_id
@@ -270,7 +278,7 @@ def _opened(entry: ColumnEntry, data: RosterData, *, load: Load, keys: KeyRing) 
     return column
 
 
-def _written(
+def write_output(
     column: EncryptedColumn,
     *,
     name: str,
@@ -278,6 +286,7 @@ def _written(
     like: RosterData,
     span: UploadManifest | ColumnEntry,
 ) -> Output:
+    """A column that a plan made, as a file with its entry in the transcript."""
     parameters, key_id = column.evaluation.parameters, column.evaluation.key_id
     high = parameters.plain_modulus - 1
     label = ColumnLabel(

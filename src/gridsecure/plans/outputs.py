@@ -24,7 +24,7 @@ _MIN_LIMB_BITS: Final = 4
 _FEWER_DIGITS: Final = (
     "Write the rate with fewer decimals; `gridsecure plan explain` shows what fits."
 )
-_SUMMED_LIMB_BITS: Final = (24, 20, 16, 12, 10, 9, 8, 7, 6, 5, 4)
+SUMMED_LIMB_BITS: Final = (24, 20, 16, 12, 10, 9, 8, 7, 6, 5, 4)
 """Limbs tried, widest first, for lines that sum over prices before they are split."""
 
 
@@ -149,7 +149,7 @@ def _summed(
     """The widest price limbs that fit, for a line that sums over prices."""
     rule = circuit.rules[line]
     refusal: OutOfRangeError | DepthExceededError | None = None
-    for bits in _SUMMED_LIMB_BITS:
+    for bits in SUMMED_LIMB_BITS:
         try:
             return bits, _outputs(line, split_line(circuit, line, {line: bits}), rule=rule)
         except (OutOfRangeError, DepthExceededError) as error:
