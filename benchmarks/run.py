@@ -58,9 +58,8 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     figures += tier_costs(keys, sizes=sizes)
     report("yearly tiers, pro-rata shares, power factors")
     figures += element_costs(keys, sizes=sizes)
-    report("group totals")
+    report(f"group totals, and questions about {sizes.query_meters:,} meter points")
     figures += group_totals(keys, sizes=sizes)
-    report(f"questions, {sizes.query_meters:,} meter points")
     figures += [*query_costs(keys, sizes=sizes), *query_circuits(keys, sizes=sizes)]
     report(f"gateway, {sizes.gateway_meters:,} households × {sizes.gateway_days} days")
     figures += gateway_costs(keys, sizes=sizes)
