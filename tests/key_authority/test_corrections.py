@@ -28,9 +28,9 @@ from gridsecure.key_authority.checker.answering import (
 )
 from gridsecure.key_authority.checker.bill_versions import bill_versions, tabulate_versions
 from gridsecure.key_authority.checker.tables import BillVersionRow
-from gridsecure.key_authority.packages import Keep, VaultAnswer
+from gridsecure.key_authority.packages import CheckedCorrections, Keep, VaultAnswer
 from gridsecure.key_authority.vault.decryption import Vault
-from gridsecure.messages import CellTotal, Signed
+from gridsecure.messages import CellTotal, Signed, sign_message
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.store.database import write_session
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
@@ -535,6 +535,57 @@ def test_corrections_that_differ_by_one_household_are_not_both_told(
 
 class Killed(BaseException):
     """Ends the checker as a signal would."""
+
+
+@attack(
+    "one household's bill by two orders of one correction",
+    rule(
+        "What one approved request is compared with is the same in each order.",
+        "approval.order",
+        cut(
+            "gridsecure.key_authority.vault.gate:Passage.admit_compared",
+            "!= named",
+            "is None",
+        ),
+    ),
+)
+def test_a_correction_is_compared_with_one_version(
+    billed: Authority,
+    grid: GridSimulator,
+    uploads: Uploads,
+    attacked: Attacked,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A checker that was taken over makes up what one of the corrected bills was before."""
+    given = list[tuple[Signed, list[bytes], VaultAnswer]]()
+    release = Vault.release_corrections
+
+    def watched(vault: Vault, order: Signed, files: Iterable[bytes], keep: Keep) -> VaultAnswer:
+        handed = list(files)
+        given.append((order, handed, release(vault, order, handed, keep)))
+        return given[-1][2]
+
+    monkeypatch.setattr(Vault, "release_corrections", watched)
+    slots = slots_of(uploads[0])
+    released(billed, billed.rebill_request([corrected(grid, uploads[0], slots)]))
+    ((signed, files, true),) = given
+    order = CheckedCorrections.parse(signed.body)
+    (item,) = order.corrections
+    made_up = corrected(grid, uploads[0], slots[:1], add_wh=5_000)
+    billed.show(made_up)
+    outputs = dict(billed.bill_job(made_up).outputs)
+    before = item.before.model_copy(update={"outputs": outputs})
+    lie = order.model_copy(update={"corrections": [item.model_copy(update={"before": before})]})
+    objects = grid.platform_zone.objects
+    handed = [objects.get(entry.digest) for entry in outputs.values()] + files[len(outputs) :]
+    forged = sign_message(lie, key=grid.authority_key)
+    answer = attacked.tries(lambda: release(billed.vault, forged, handed, lambda _sealed: None))
+    if answer is not None:
+        moved = {
+            name: int(one or 0) - int(values(answer.cells)[name] or 0)
+            for name, one in values(true.cells).items()
+        }
+        assert 5_000 in moved.values(), "what was made up of the one bill"
 
 
 class DyingVault:

@@ -506,6 +506,7 @@ class Vault:
     ) -> list[ComparedBills]:
         _check_passage(passage, order)
         passage.admit_all(item.after.outputs.values() for item in order.corrections)
+        passage.admit_compared(item.before.outputs.values() for item in order.corrections)
         remaining = _Files(files)
         parts = []
         for item in order.corrections:

@@ -13,7 +13,8 @@ it has the officers' public keys from its own settings, the policies that they s
    budget is spent, by a count of its own (`spent_budgets`).
 
 Of a correction the subject names the corrected bills. The outputs they are compared with, the bills
-as released before, the vault takes from the checker.
+as released before, the vault takes from the checker, and for one subject always the same ones: with
+others for a single bill, the difference of two answers would be that bill.
 
 Officers' standing authorisations approve whatever subject the checker writes, within their scope.
 """
@@ -78,6 +79,8 @@ class ReleaseGate:
         self._approvers = approvers
         self._clock = clock
         self.budgets = SpentBudgets(policies.key_lock)
+        self.compared: dict[Digest, list[Digest]] = {}
+        """What each subject's bills were compared with, while this process lasts."""
         self._revoked = {path.name[: -len(_REVOKED)] for path in folder.glob(f"*{_REVOKED}")}
 
     def now(self) -> datetime:
@@ -275,6 +278,19 @@ class Passage:
             ReleaseRefusedError: `approval.order`.
         """
         if sorted(map(outputs_digest, parts)) != self.subject.outputs:
+            raise _other_order()
+
+    def admit_compared(self, parts: Iterable[Iterable[ColumnEntry]]) -> None:
+        """Refuse other bills to compare with than the first order of this subject had.
+
+        Args:
+            parts: The columns of each earlier version, in the order of the corrections.
+
+        Raises:
+            ReleaseRefusedError: `approval.order`.
+        """
+        named = list(map(outputs_digest, parts))
+        if self.gate.compared.setdefault(self.digest, named) != named:
             raise _other_order()
 
     def check_count(self, parts: int) -> None:
