@@ -5,8 +5,11 @@ The normal equations are solved in fractions, so a fit has no rounding but that 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from operator import mul
+from typing import NamedTuple
 
 from gridsecure.queries.forms import Regression, Score
 from gridsecure.queries.lines import (
@@ -42,13 +45,13 @@ def regression_lines(asked: Asked, regression: Regression) -> Iterator[Line]:
     names = sorted(regression.series)
     units = [KWH, *(f"{KWH} per unit" for _ in names), ""]
     quantities = ["intercept", *(f"slope of {name}" for name in names), "R²"]
-    energies = [Fraction(n, WH_PER_KWH) for n in asked.numbers if n is not None]
+    energies = [n for n in asked.numbers if n is not None]
     if len(energies) < len(asked.steps):
         for quantity, unit in zip(quantities, units, strict=True):
             yield Line(asked.whole, quantity, None, unit, WITHHELD)
         return
-    series = [[Fraction(value) for value in regression.series[name]] for name in names]
-    found = fit(series, energies, ridge=Fraction(regression.ridge))
+    series = [scale([Fraction(value) for value in regression.series[name]]) for name in names]
+    found = fit(series, Scaled(energies, WH_PER_KWH), ridge=Fraction(regression.ridge))
     for quantity, unit, number in zip(quantities, units, found, strict=True):
         if number is None:
             yield Line(asked.whole, quantity, None, unit, UNDEFINED)
@@ -56,36 +59,56 @@ def regression_lines(asked: Asked, regression: Regression) -> Iterator[Line]:
             yield quotient_line(asked.whole, quantity, (number, 1), unit)
 
 
-def fit(series: Sequence[Vector], values: Vector, *, ridge: Fraction) -> list[Fraction | None]:
+class Scaled(NamedTuple):
+    """Numbers as whole ones: thousands of them are multiplied, and fractions of them are slow.
+
+    Args:
+        numbers: Times `by`.
+    """
+
+    numbers: Sequence[int]
+    by: int
+
+    @property
+    def mean(self) -> Fraction:
+        """Their mean."""
+        return Fraction(sum(self.numbers), self.by * len(self.numbers))
+
+    def spread(self, other: Scaled) -> Fraction:
+        """Σ (x - mean x)·(y - mean y) = Σxy - Σx·Σy / n."""
+        count = len(self.numbers)
+        products = sum(map(mul, self.numbers, other.numbers))
+        rest = count * products - sum(self.numbers) * sum(other.numbers)
+        return Fraction(rest, count * self.by * other.by)
+
+
+def scale(numbers: Sequence[Fraction]) -> Scaled:
+    """Fractions times the least common multiple of their denominators."""
+    by = math.lcm(*(number.denominator for number in numbers))
+    return Scaled([int(number * by) for number in numbers], by)
+
+
+def fit(series: Sequence[Scaled], values: Scaled, *, ridge: Fraction) -> list[Fraction | None]:
     """Intercept, slopes and R² of a fit; None where they are not determined.
 
     Series and values are taken less their means, which leaves the intercept out of the equations
-    and of what the ridge holds small.
+    and of what the ridge holds small. What is missed is Σ(y - Σb·x)² = Syy - 2·Σb·Sxy + Σb·b'·Sxx'.
     """
-    count = len(values)
-    means = [sum(one, Fraction(0)) / count for one in series]
-    mean = sum(values, Fraction(0)) / count
-    centred = [[x - m for x in one] for one, m in zip(series, means, strict=True)]
-    rests = [value - mean for value in values]
-    table = [
-        [_product(one, other) + (ridge if one is other else 0) for other in centred]
-        for one in centred
-    ]
-    slopes = solve(table, [_product(one, rests) for one in centred])
+    squares = [[one.spread(other) for other in series] for one in series]
+    rows = [[n + ridge * (i == j) for j, n in enumerate(row)] for i, row in enumerate(squares)]
+    crossed = [one.spread(values) for one in series]
+    slopes = solve(rows, crossed)
     if slopes is None:
         return [None] * (len(series) + 2)
-    intercept = mean - _product(slopes, means)
-    spread = _product(rests, rests)
-    missed = [
-        rest - sum((b * one[step] for b, one in zip(slopes, centred, strict=True)), Fraction(0))
-        for step, rest in enumerate(rests)
-    ]
-    explained = 1 - _product(missed, missed) / spread if spread else None
-    return [intercept, *slopes, explained]
+    spread = values.spread(values)
+    missed = spread - 2 * _product(slopes, crossed)
+    missed += _product(slopes, [_product(slopes, row) for row in squares])
+    intercept = values.mean - _product(slopes, [one.mean for one in series])
+    return [intercept, *slopes, 1 - missed / spread if spread else None]
 
 
 def _product(one: Sequence[Fraction], other: Sequence[Fraction]) -> Fraction:
-    return sum((a * b for a, b in zip(one, other, strict=True)), Fraction(0))
+    return sum(map(mul, one, other), Fraction(0))
 
 
 def solve(table: Sequence[Vector], values: Vector) -> Vector | None:

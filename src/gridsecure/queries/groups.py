@@ -103,12 +103,12 @@ class _Coded:
     def __init__(self, values: Sequence[str]) -> None:
         numbers: dict[str, int] = {}
         coded = (numbers.setdefault(value, len(numbers)) for value in values)
-        self._codes = np.fromiter(coded, dtype=np.int64, count=len(values))
-        self._values = list(numbers)
+        self.codes = np.fromiter(coded, dtype=np.int64, count=len(values))
+        self.values = list(numbers)
 
     def are_in(self, names: frozenset[str]) -> _Mask:
         """Which slots have any of these values."""
-        return np.array([value in names for value in self._values], dtype=bool)[self._codes]
+        return np.array([value in names for value in self.values], dtype=bool)[self.codes]
 
 
 class _Facts:
@@ -129,11 +129,11 @@ class _Facts:
     def _pseudonyms(self) -> _Coded:
         return _Coded(self._roster.pseudonyms)
 
-    def list_values(self, name: GroupName) -> Sequence[str]:
-        """The value of each slot of what is grouped by."""
+    def code(self, name: GroupName) -> _Coded:
+        """What is grouped by, of each slot."""
         if name == "tariff":
-            return [self._tariff_name] * self._roster.slots
-        return self._roster.zones if name == "zone" else self._roster.customer_classes
+            return _Coded([self._tariff_name] * self._roster.slots)
+        return self._zones if name == "zone" else self._classes
 
     def select(self, cohort: Cohort | None) -> _Mask:
         """Which slots are in a cohort; None is everybody."""
@@ -167,23 +167,35 @@ def _lie_in(values: Sequence[int], limits: Range | None) -> _Mask:
     if limits is None:
         return np.ones(len(values), dtype=bool)
     low, high = limits.limits
-    lowest, end = math.ceil(low * _MILLI), None if high is None else math.ceil(high * _MILLI)
-    kept = (lowest <= value and (end is None or value < end) for value in values)
-    return np.fromiter(kept, dtype=bool, count=len(values))
+    numbers = np.array(values, dtype=object)  # whole numbers of any size
+    kept = np.asarray(numbers >= math.ceil(low * _MILLI), dtype=bool)
+    if high is not None:
+        kept &= np.asarray(numbers < math.ceil(high * _MILLI), dtype=bool)
+    return kept
 
 
 def _number(question: Question, facts: _Facts, *, seen: dict[GroupLabel, int]) -> NDArray[np.int64]:
     """The provisional group of each slot; groups not met before are numbered on."""
     own = facts.select(question.where)
     second = facts.select(question.second) if question.is_compared else np.zeros_like(own)
-    cohorts = np.where(own & second, 2, np.where(own, 0, np.where(second, 1, OUTSIDE)))
-    keys = list(
-        zip(cohorts.tolist(), *(facts.list_values(name) for name in question.group_by), strict=True)
-    )
-    known = {
-        key: OUTSIDE
-        if key[0] == OUTSIDE
-        else seen.setdefault(GroupLabel(tuple(key[1:]), COHORTS[key[0]]), len(seen))
-        for key in dict.fromkeys(keys)
-    }
-    return np.fromiter((known[key] for key in keys), dtype=np.int64, count=len(keys))
+    cohorts = np.where(own & second, 2, np.where(own, 0, 1))
+    columns = [facts.code(name) for name in question.group_by]
+    combined = cohorts
+    for column in columns:
+        combined = combined * len(column.values) + column.codes
+    (inside,) = np.nonzero(own | second)
+    _, first, places = np.unique(combined[inside], return_index=True, return_inverse=True)
+    known = [
+        seen.setdefault(
+            GroupLabel(
+                tuple(column.values[column.codes[slot]] for column in columns),
+                COHORTS[cohorts[slot]],
+            ),
+            len(seen),
+        )
+        for slot in inside[first]
+    ]
+    numbers = np.full(len(own), OUTSIDE, dtype=np.int64)
+    if known:
+        numbers[inside] = np.array(known, dtype=np.int64)[places]
+    return numbers

@@ -20,8 +20,7 @@ def shift(number: int, *, places: int) -> Decimal:
     >>> shift(1500, places=3), shift(-5, places=2)
     (Decimal('1.500'), Decimal('-0.05'))
     """
-    digits = tuple(map(int, str(abs(number))))
-    return Decimal((int(number < 0), digits, -places))
+    return Decimal(f"{number}E-{places}")
 
 
 def round_half_up(number: Fraction, *, places: int = PLACES) -> Decimal:
