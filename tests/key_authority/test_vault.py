@@ -55,7 +55,7 @@ from gridsecure.key_authority.packages import (
     LockOrder,
 )
 from gridsecure.key_authority.vault.custody import keep_key_set, open_key_set
-from gridsecure.key_authority.vault.decryption import _Seated
+from gridsecure.key_authority.vault.ordered_rosters import Seated
 from gridsecure.messages import RosterManifest, Signed, sign_message
 from gridsecure.offices.custodians import open_share
 from gridsecure.offices.files import read_signed
@@ -268,7 +268,7 @@ def test_slots_that_nobody_was_to_read(
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     forged = first[: start - 4] + struct.pack(">I", len(text)) + text + first[start + length :]
     passage = vault.gate.open(content.approved, plan="bill")
-    told = attacked.tries(lambda: vault._decrypt(entry, forged, _Seated.of(roster), passage))
+    told = attacked.tries(lambda: vault._decrypt(entry, forged, Seated.of(roster), passage))
     assert told is None or len(told) == every > roster.slots
 
 

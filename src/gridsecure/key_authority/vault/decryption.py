@@ -30,10 +30,6 @@ from numpy.typing import NDArray
 
 from gridsecure.approvals import ReleaseSubject, roster_digest
 from gridsecure.billing.bill_documents import bills_to_json
-from gridsecure.billing.bills import bills_from_amounts
-from gridsecure.billing.rules import (
-    line_rules,
-)
 from gridsecure.crypto.envelope import Kek, seal_to
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import (
@@ -41,7 +37,6 @@ from gridsecure.errors import (
     InvalidMessageError,
     KeyMismatchError,
     NotFoundError,
-    OutOfRangeError,
 )
 from gridsecure.homomorphic.column_files import open_column
 from gridsecure.homomorphic.keys import PublicKeySet
@@ -85,6 +80,15 @@ from gridsecure.key_authority.vault.gate import Passage, ReleaseGate
 from gridsecure.key_authority.vault.key_files import KeyPlace, find_place
 from gridsecure.key_authority.vault.key_lock import KeyLock
 from gridsecure.key_authority.vault.key_states import KeyStates
+from gridsecure.key_authority.vault.ordered_rosters import (
+    OrderFiles,
+    Seated,
+    Seating,
+    check_passage,
+    check_totals,
+    recombine_bills,
+    tariff_of,
+)
 from gridsecure.key_authority.vault.splitting import sealed_shares
 from gridsecure.messages import (
     CellTotal,
@@ -97,22 +101,17 @@ from gridsecure.messages import (
     open_message,
     sign_message,
 )
-from gridsecure.plans.bills import plan_bill
 from gridsecure.plans.cells import ENERGY, Minima, Place, roster_places
-from gridsecure.plans.execution import billing_period, roster_contracts, roster_rules
 from gridsecure.plans.key_ring import MAX_OPEN, foreign_key_set_error
 from gridsecure.plans.load_curve import (
-    CellLayout,
     interval_times,
     join_pieces,
     lay_out_cells,
     total_groups,
 )
-from gridsecure.plans.recombination import recombine_outputs
 from gridsecure.policy.decisions import curve_resolution
 from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
-from gridsecure.tariffs.tariff import Tariff, parse_tariff
 from gridsecure.vault_messages import GivenShare, Purpose, VaultCounts
 
 
@@ -138,7 +137,7 @@ class Vault:
     )
     states: KeyStates = field(init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
-    _layouts: list[_Seating] = field(default_factory=list, init=False, repr=False)
+    _layouts: list[Seating] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         states = KeyStates(self.key_lock, clock=self.gate.now)
@@ -368,10 +367,10 @@ class Vault:
         """
         order = self._order(envelope, CheckedBills)
         passage = self._open_gate(order.approved, plan="bill")
-        _check_passage(passage, order)
+        check_passage(passage, order)
         # With each roster's outputs looked at and no meter point twice, it is all rosters or none.
         passage.check_count(len(order.rosters))
-        remaining = _Files(files)
+        remaining = OrderFiles(files)
         names: list[str] = []
         counted = CountedOnce()
 
@@ -408,7 +407,7 @@ class Vault:
         parts = self._compare(order, files, self._open_gate(order.approved, plan="rebill"))
         for item, part in zip(order.corrections, parts, strict=True):
             roster = item.after.roster
-            documents = write_corrections(item, part, tariff=_tariff(order, roster))
+            documents = write_corrections(item, part, tariff=tariff_of(order, roster))
             keep(self._seal(order, roster, documents, item.names))
         names = [part.roster_id for part in parts]
         return VaultAnswer(cells=total_corrections(order, parts), statements=names)
@@ -437,7 +436,7 @@ class Vault:
         passage.check_minima(minima_of(order), resolution=curve_resolution(columns))
         passage.admit(columns)
         passage.admit_rosters(order.rosters)
-        remaining = _Files(files)
+        remaining = OrderFiles(files)
         seating = self._seat(order.rosters, remaining, minima=minima_of(order))
         passage.admit_cells(seating.places)
         layout = seating.layout
@@ -452,7 +451,7 @@ class Vault:
             )
             day = entries[0]
             groups = total_groups(values, layout=layout, intervals=day.intervals)
-            _check_totals(layout, groups, highs=order.highs[quantity])
+            check_totals(layout, groups, highs=order.highs[quantity])
             totals = join_pieces(groups, layout=layout)
             times = interval_times(
                 day.start, day.end, intervals=day.intervals, timezone=order.timezone
@@ -464,7 +463,7 @@ class Vault:
         remaining.finish()
         return VaultAnswer(cells=cells, statements=[])
 
-    def _seat(self, digests: list[Digest], texts: Iterator[bytes], *, minima: Minima) -> _Seating:
+    def _seat(self, digests: list[Digest], texts: Iterator[bytes], *, minima: Minima) -> Seating:
         """The cells of some rosters; days that follow each other have the same ones."""
         with self._lock:
             known = self._layouts[0] if self._layouts else None
@@ -472,18 +471,18 @@ class Vault:
             for digest in digests:
                 check_named(next(texts), digest=digest)
             return known
-        seated: list[_Seated] = []
+        seated: list[Seated] = []
         places = set[Place]()
 
         def rosters() -> Iterator[RosterManifest]:
             for digest in digests:
                 roster = read_named(next(texts), digest=digest, expect=RosterManifest)
-                seated.append(_Seated.of(roster))
+                seated.append(Seated.of(roster))
                 places.update(roster_places(roster))
                 yield roster
 
         layout = lay_out_cells(rosters(), minima=minima)
-        seating = _Seating(tuple(digests), minima, tuple(seated), frozenset(places), layout)
+        seating = Seating(tuple(digests), minima, tuple(seated), frozenset(places), layout)
         with self._lock:
             self._layouts[:] = [seating]
         return seating
@@ -504,10 +503,10 @@ class Vault:
     def _compare(
         self, order: CheckedCorrections, files: Iterable[bytes], passage: Passage
     ) -> list[ComparedBills]:
-        _check_passage(passage, order)
+        check_passage(passage, order)
         passage.admit_all(item.after.outputs.values() for item in order.corrections)
         passage.admit_compared(item.before.outputs.values() for item in order.corrections)
-        remaining = _Files(files)
+        remaining = OrderFiles(files)
         parts = []
         for item in order.corrections:
             before, after = (
@@ -528,7 +527,7 @@ class Vault:
         roster = version.roster
         passage.admit_rosters([roster_digest(roster)])
         passage.admit_cells(roster_places(roster))
-        seated = _Seated.of(roster)
+        seated = Seated.of(roster)
         values = {
             name: self._decrypt(entry, next(files), seated, passage)
             for name, entry in version.outputs.items()
@@ -537,7 +536,7 @@ class Vault:
             roster,
             start=order.start,
             end=order.end,
-            tariff=_tariff(order, roster),
+            tariff=tariff_of(order, roster),
             values=values,
         )
 
@@ -560,7 +559,7 @@ class Vault:
         )
 
     def _decrypt(
-        self, entry: ColumnEntry, data: bytes, roster: _Seated, passage: Passage
+        self, entry: ColumnEntry, data: bytes, roster: Seated, passage: Passage
     ) -> NDArray[np.uint64]:
         # Held for one column, and by a revocation: once that is answered nothing more is decrypted
         # under the key set or by the approval, and it has waited for this column at most.
@@ -606,104 +605,3 @@ class Vault:
         self._opened.move_to_end(name)
         while len(self._opened) > MAX_OPEN:
             self._opened.popitem(last=False)
-
-
-def _check_passage(passage: Passage, order: CheckedBills | CheckedCorrections) -> None:
-    """Refuse an order of bills of another month, by other minima or tariffs, than was approved."""
-    passage.check_span(order.start, order.end)
-    passage.admit_tariffs(order.tariffs)
-    passage.check_minima(minima_of(order), resolution="monthly")
-
-
-def _tariff(order: CheckedBills | CheckedCorrections, roster: RosterManifest) -> Tariff:
-    return parse_tariff(order.tariffs[roster.tariff])
-
-
-@dataclass(frozen=True, slots=True)
-class _Seated:
-    """What is kept of a roster while its columns are decrypted."""
-
-    roster_id: str
-    gateway_id: str
-    slots: int
-
-    @classmethod
-    def of(cls, roster: RosterManifest) -> _Seated:
-        return cls(roster.roster_id, roster.gateway_id, roster.slots)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Seating:
-    """Some rosters, by digest, and the cells they are laid out in by some minima."""
-
-    digests: tuple[Digest, ...]
-    minima: Minima
-    seated: tuple[_Seated, ...]
-    places: frozenset[Place]
-    layout: CellLayout
-
-
-class _Files(Iterator[bytes]):
-    """What follows an order, one after the other."""
-
-    def __init__(self, files: Iterable[bytes]) -> None:
-        self._files = iter(files)
-
-    def __next__(self) -> bytes:
-        for data in self._files:
-            return data
-        raise _wrong_number()
-
-    def finish(self) -> None:
-        """Refuse a file after the last one."""
-        for _ in self._files:
-            raise _wrong_number()
-
-
-def _wrong_number() -> InvalidMessageError:
-    return InvalidMessageError("The vault got the wrong number of files for the order.")
-
-
-def recombine_bills(
-    roster: RosterManifest,
-    *,
-    start: str,
-    end: str,
-    tariff: Tariff,
-    values: Mapping[str, NDArray[np.uint64]],
-) -> RosterBills:
-    """Recombine and round a roster's bills from decrypted outputs.
-
-    Raises:
-        OutOfRangeError: The outputs are inconsistent (`bill.inconsistent`).
-    """
-    period = billing_period(start, end, tariff=tariff)
-    rules = line_rules(tariff, period)
-    counted = roster_rules(roster, tariff=tariff, period=period)
-    plan = plan_bill(counted, contracts=roster_contracts(roster), period=period)
-    lines = recombine_outputs(plan, values=values)
-    bills = bills_from_amounts(
-        rules,
-        quantities=lines.quantities,
-        amounts=lines.amounts,
-        meter_point_ids=roster.pseudonyms,
-        period=period,
-    )
-    return RosterBills(bills, lines.energy_wh, tariff)
-
-
-def _check_totals(
-    layout: CellLayout, totals: Sequence[Mapping[int, int]], *, highs: Sequence[int]
-) -> None:
-    """Refuse a total its members cannot reach; a wrong decryption gives any residue."""
-    bounds = layout.bounds(highs)
-    if any(total > bounds[group] for own in totals for group, total in own.items()):
-        raise _inconsistent()
-
-
-def _inconsistent() -> OutOfRangeError:
-    return OutOfRangeError(
-        "A decrypted value is larger than its column may hold.",
-        reason="bill.inconsistent",
-        remedy="Do not release; find out what the gateway uploaded.",
-    )
