@@ -342,7 +342,7 @@ def test_an_operator_enters_the_books_from_files(offices, tmp_path):
         assert find_owners(session, [GATEWAY]) == {GATEWAY: "grid company"}
     assert kept["4403001"].address == "1, Harbour Road"
     assert (kept["4403002"].zone, kept["4403002"].customer_class) == ("futian", "shop")
-    refused(offices.run("utility", "books", *files), "authenticity.refused")
+    refused(offices.run("utility", "books", *files), "authenticity.role")
 
 
 def test_a_meter_point_that_moves_between_gateways_has_its_days_in_the_file(offices, tmp_path):
