@@ -41,6 +41,7 @@ from tests.apps.zone_apps import (
     authority_settings,
     bearer,
     identity_app,
+    is_refused,
     platform_settings,
     point,
     refused_body,
@@ -391,7 +392,7 @@ def test_a_run_that_was_interrupted_goes_on_with_the_same_grant(world):
 )
 def test_bearers_without_a_grant_for_it_start_nothing(resting, changes, status):
     answer = resting.ask(resting.grant(**changes))
-    assert (answer.status_code, answer.json()) == (status, refused_body(status))
+    assert is_refused(answer, status)
     assert resting.platform.get("/runs", headers=BILLING).json() == []
 
 
