@@ -260,6 +260,7 @@ class Authority:
             objects=objects,
             checks=Checks(objects),
             signing_key=self.grid.authority_key,
+            query_key=grid_keys().query,
             log=signed_log(self.grid.authority_key),
             platform=registry(self.grid.platform_key),
             identity=registry(*identity),

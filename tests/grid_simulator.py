@@ -88,6 +88,8 @@ class GridKeys:
     platform: Sm2PrivateKey = field(default_factory=generate_private_key)
     authority: Sm2PrivateKey = field(default_factory=generate_private_key)
     identity: Sm2PrivateKey = field(default_factory=generate_private_key)
+    query: Sm2PrivateKey = field(default_factory=generate_private_key)
+    """Opens the questions that are sealed to the key authority."""
     stranger: Sm2PrivateKey = field(default_factory=generate_private_key)
     holder: Sm2PrivateKey = field(default_factory=generate_private_key)
     """Acts under the pseudonym of every meter point, to make keys once instead of thousands."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from gridsecure.credentials.access import GRANT_ROLE, ISSUER, query_subject
-from gridsecure.credentials.queries import Query, load_curve_query
+from gridsecure.credentials.queries import Query, load_curve_query, sealed_query
+from gridsecure.credentials.sealed_questions import SealedQuestion, seal_question, write_question
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import TokenClaims, issue_token
@@ -18,6 +19,22 @@ def query_of(grid: GridSimulator, *, reader: Sm2PublicKey | None = None) -> Quer
     """The grid's month, to be read with the session's holder key unless told otherwise."""
     start, end = grid.period.start.isoformat(), grid.period.end.isoformat()
     return load_curve_query(start, end, reader=reader or grid_keys().holder.public_key)
+
+
+def sealed_query_of(
+    grid: GridSimulator,
+    question: str,
+    *,
+    reader: Sm2PublicKey | None = None,
+    size: int = 0,
+    **changes: str,
+) -> tuple[Query, SealedQuestion]:
+    """A question about the grid's month, sealed, and what lies in it."""
+    key = reader or grid_keys().holder.public_key
+    content = write_question(question, reader=key)
+    sealed = seal_question(content, recipient=grid_keys().query.public_key, size=size)
+    span = {"start": grid.period.start.isoformat(), "end": grid.period.end.isoformat()}
+    return sealed_query(**span | changes, reader=key, sealed=sealed), content
 
 
 def grant_claims(query: str, *, audience: str = "platform", **changes: object) -> TokenClaims:

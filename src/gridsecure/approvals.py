@@ -48,9 +48,9 @@ APPROVER_ROLES: Final[tuple[ApproverRole, ...]] = ("data-owner", "privacy-office
 
 Scope = Literal["everything", "domain", "purpose"]
 """整体授权, 分领域授权, 依场景授权."""
-Domain = Literal["bills", "load-curves", "previews"]
+Domain = Literal["bills", "load-curves", "previews", "queries"]
 """What a standing authorisation of a domain is about; corrections are bills."""
-DOMAINS: Final[tuple[Domain, ...]] = ("bills", "load-curves", "previews")
+DOMAINS: Final[tuple[Domain, ...]] = ("bills", "load-curves", "previews", "queries")
 
 LONGEST_DAYS: Final = 31
 """Longest that an approval may hold [days]."""
@@ -89,6 +89,10 @@ class ReleaseSubject(Message):
         policy: Digest of the policy that it would be released under.
         needed: Roles whose approval that policy wants.
         standing: Those of them for which it takes a standing authorisation as well.
+        question: Of a sealed query, the salted digest of what is asked, which officers read at the
+            authority. Its cells are then all that lies there, whomever the question is about.
+        groups: Digest over who would be added to whom.
+        steps: Digest of what would be added up when.
     """
 
     kind: ClassVar[str] = "release-subject"
@@ -110,6 +114,9 @@ class ReleaseSubject(Message):
     policy_version: int
     needed: list[ApproverRole]
     standing: list[ApproverRole]
+    question: Digest = ""
+    groups: Digest = ""
+    steps: Digest = ""
 
 
 class ReleaseApproval(Message):
@@ -147,7 +154,7 @@ class ReleaseAuthorisation(Message):
     person: str
     role: ApproverRole
     scope: Scope
-    domain: Literal["", "bills", "load-curves", "previews"] = ""
+    domain: Literal["", Domain] = ""
     purpose: str = Field(default="", max_length=64)
     policy: Digest = Field(pattern=r"^[0-9a-f]{64}$")
     issued_at: str
@@ -167,6 +174,8 @@ def subject_domain(subject: ReleaseSubject) -> Domain:
     """The domain of a subject."""
     if subject.purpose == "preview":
         return "previews"
+    if subject.plan == "query":
+        return "queries"
     return "load-curves" if subject.plan == "load-curve" else "bills"
 
 
@@ -423,6 +432,7 @@ def verify_certificate(
         != (said.release_id, said.plan, said.purpose, said.requested_by)
         or (subject.start, subject.end) != (said.start, said.end)
         or (subject.policy, subject.transcripts) != (said.policy, list_digest(said.transcripts))
+        or subject.question != said.question
     ):
         raise _refused("The certificate releases something else than was approved", "certificate")
     grounds = [

@@ -307,7 +307,7 @@ class UploadManifest(Message):
         return self
 
 
-PlanName = Literal["bill", "load-curve", "rebill"]
+PlanName = Literal["bill", "load-curve", "query", "rebill"]
 
 
 RunKind = Literal["published", "shadow"]
@@ -359,13 +359,36 @@ class ClosingList(Message):
         return self
 
 
+class QueriedUploads(Message):
+    """What lies at the platform for a query's period: it names all of it, whatever is asked.
+
+    Args:
+        closings: The lists in force that closed the period, as the billing office signed them.
+        uploads: All that they name, in the order of their rosters' ids.
+        rosters: The signed roster of each.
+    """
+
+    kind: ClassVar[str] = "queried-uploads"
+    closings: list[Signed] = Field(min_length=1)
+    uploads: list[Digest] = Field(min_length=1)
+    rosters: list[Digest] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        many = len(self.uploads)
+        if {len(self.rosters), len(set(self.rosters)), len(set(self.uploads))} != {many}:
+            raise ValueError("every upload and roster is named once, and they are as many")
+        return self
+
+
 class ReleaseRequest(Message):
     """The platform asks the authority to release what transcripts produced.
 
     `request_id` is `request_name` of all that makes it another question. `seeds` are for the
     checker alone: it re-executes with them and never hands them on. What an analyst asked for comes
     with the query as it was sent and the grant for it. Bills and load curves come with the list
-    that closed the month for their uploads; corrections follow a release and need none.
+    that closed the month for their uploads; corrections follow a release and need none. A sealed
+    query comes without transcripts: nothing was run, and `queried` says what lies there.
     """
 
     kind: ClassVar[str] = "release-request"
@@ -381,6 +404,7 @@ class ReleaseRequest(Message):
     closing: Signed | None = None
     query: str = ""
     grant: str = ""
+    queried: QueriedUploads | None = None
 
 
 def request_name(request: ReleaseRequest) -> str:
@@ -388,8 +412,12 @@ def request_name(request: ReleaseRequest) -> str:
 
     Seeds are left out: transcripts commit to them.
     """
-    asked = request.model_dump(exclude={"request_id", "transcripts", "seeds", "closing"})
+    unnamed = {"request_id", "transcripts", "seeds", "closing", "queried"}
+    asked = request.model_dump(exclude=unnamed)
     asked["closing"] = request.closing.digest if request.closing else ""
+    if request.queried is not None:  # others keep the names that they had before there were queries
+        asked["queried"] = request.queried.model_dump(exclude={"closings"})
+        asked["queried"]["closings"] = [closing.digest for closing in request.queried.closings]
     asked["transcripts"] = [transcript.digest for transcript in request.transcripts]
     return sm3_hex(json.dumps(asked, sort_keys=True, ensure_ascii=False).encode())[:32]
 
@@ -585,6 +613,9 @@ class ReleaseCertificate(Message):
     which anybody can merge them again. Certificates of before cells were merged have neither.
     `dominance` says by resolution and customer class how much of a cell one customer may be.
     `values_digest` names the values, which travel beside it (`gridsecure.released_values`).
+
+    `question` is the digest of a sealed query's question, under a salt that its asker has. Such a
+    certificate has no transcripts, and its cells have numbers: nothing in it says whom they are of.
     """
 
     kind: ClassVar[str] = "release"
@@ -613,6 +644,7 @@ class ReleaseCertificate(Message):
     merging: dict[str, Merging] = {}
     places: list[CountedPlace] = []
     dominance: LargestShares = {}
+    question: Digest = ""
 
 
 class BatchReceipt(Message):

@@ -1,6 +1,7 @@
 """A zone's own keys in its own folder: made at first start, readable by its owner alone.
 
-The SM2 key signs all that the zone says. The Ed25519 key signs the checkpoints of its log and
+The SM2 key signs all that the zone says. Questions to the key authority are sealed to a second one,
+which opens them and signs nothing. The Ed25519 key signs the checkpoints of its log and
 nothing else, beside the SM2 key, for those who check with the world's tools.
 
 The file's mode is what protects it; a deployment with a hardware module keeps it there instead.
@@ -22,6 +23,7 @@ from gridsecure.whole_files import create_file
 
 SIGNING_KEY: Final = "signing.key"
 LOG_KEY: Final = "log.key"
+QUERY_KEY: Final = "query.key"
 _OTHERS: Final = 0o077
 
 
@@ -45,7 +47,20 @@ def load_signing_key(folder: Path) -> Sm2PrivateKey:
         StorageError: The disk refuses, others may read the file (`keys.permissions`), or it holds
             no key (`keys.damaged`).
     """
-    path = make_zone_folder(folder) / SIGNING_KEY
+    return _load_key(folder, SIGNING_KEY)
+
+
+def load_query_key(folder: Path) -> Sm2PrivateKey:
+    """The key that questions to a zone are sealed to, made now if there is none.
+
+    Raises:
+        StorageError: As for `load_signing_key`.
+    """
+    return _load_key(folder, QUERY_KEY)
+
+
+def _load_key(folder: Path, name: str) -> Sm2PrivateKey:
+    path = make_zone_folder(folder) / name
     return _key_in(path, load_secret(path, lambda: generate_private_key().to_bytes()))
 
 

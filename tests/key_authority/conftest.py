@@ -11,7 +11,9 @@ from gridsecure.key_authority.vault.decryption import Vault
 from tests.authority_simulator import Authority
 from tests.grid_simulator import GridSimulator, GridUpload, delivered_grid
 
-ORDERS = ("release_bills", "release_corrections", "release_totals", "preview_bills")
+ORDERS = (
+    "release_bills", "release_corrections", "release_totals", "release_query", "preview_bills",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")

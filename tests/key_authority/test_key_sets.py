@@ -72,6 +72,7 @@ def zone_with(vault: VaultDoor, folder: Path) -> AuthorityZone:
         objects=objects,
         checks=Checks(objects),
         signing_key=grid_keys().authority,
+        query_key=grid_keys().query,
         log=signed_log(grid_keys().authority),
         platform={},
         identity=registry(grid_keys().identity),

@@ -21,6 +21,7 @@ from gridsecure.released_values import SignedCertificate, detach_values, sign_ce
 from gridsecure.store.database import open_database
 from gridsecure.store.schema import migrate
 from gridsecure.vault_messages import KeyMove
+from gridsecure.zone_keys import QUERY_KEY
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.settings import AuthoritySettings
 from tests.approving import ENTRIES, approval_of, authorisation_of, signed_policy
@@ -35,6 +36,7 @@ from tests.authority_simulator import (
 from tests.correction_simulator import changed, correction
 from tests.custodians import NAMES, custodian, custodian_key, own_share
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, delivered_grid
+from tests.key_authority.asked_queries import Asker, question_of
 from tests.query_grants import grant_claims, grant_token, query_of
 from tests.scale.filling import (
     AT,
@@ -164,6 +166,7 @@ def authority_at(folder: Path, size: Size, meter: WorkMeter) -> Iterator[Authori
     with delivered_grid(folder / "platform") as grid:
         maker = Authority(grid, folder / "maker")
         place_key(folder / "zone", grid.authority_key)
+        place_key(folder / "zone", grid.keys.query, name=QUERY_KEY)
         settings = AuthoritySettings(
             folder=folder / "zone",
             identity_public_key=point(grid.identity_key),
@@ -219,6 +222,7 @@ class AuthorityWorld:
         roster = next(iter(ReleaseCertificate.parse(SignedCertificate(**sealed).body).statements))
         self.read(f"/statements/{bills}/{roster}", "billing")
         self.query()
+        self.sealed_query()
         first = uploads[0]
         readings = changed(maker.grid, maker.grid.readings, first, slots=[0])
         late = correction(maker.grid, first, readings=readings, slots=[0])
@@ -297,7 +301,7 @@ class AuthorityWorld:
         self.queue.requests = [request]
         path, headers = "/release-rounds", bearer("authority", "billing")
         (outcome,) = self.checked(self.client.post(path, headers=headers)).json()
-        assert outcome["state"] == "waiting"
+        assert outcome["state"] == "waiting", outcome
         self.approve()
         (outcome,) = self.checked(self.client.post(path, headers=headers)).json()
         assert (outcome["state"], outcome["reason"]) == (state, None)
@@ -308,12 +312,16 @@ class AuthorityWorld:
         path, headers = "/approvals", officer("data-owner")
         (asked,) = self.checked(self.client.get(f"{path}?only=waiting", headers=headers)).json()
         self.read(f"{path}/{asked['subject']}", "regulator")
+        if ReleaseSubject.parse(asked["text"]).question:
+            question = f"{path}/{asked['subject']}/question"
+            self.checked(self.client.get(question, headers=officer("privacy-officer")))
         for role in asked["missing"]:
             body = approval_of(asked["text"], role=role).model_dump()
             self.checked(self.client.post(path, json=body, headers=officer(role)))
 
     def query(self) -> None:
         """An analyst's query, from request to result."""
+        self.checked(self.client.get("/query-key", headers={}))
         maker, text, seed = self.maker, query_of(self.maker.grid).text, bytes(32)
         transcript = maker.load_curve_transcript(maker.grid.uploads, seed=seed)
         asked = {"requested_by": grant_claims(text).subject, "query": text}
@@ -325,6 +333,14 @@ class AuthorityWorld:
         headers = {"Authorization": f"Bearer {grant}"}
         answer = self.client.post("/query-results", json={"query": text}, headers=headers)
         self.checked(answer)
+
+    def sealed_query(self) -> None:
+        """A sealed question, from request to result."""
+        asked = Asker(self.maker).ask(question_of(every="day"))
+        self.release(asked.request)
+        headers = {"Authorization": f"Bearer {grant_token(asked.query.text)}"}
+        body = {"query": asked.query.text}
+        self.checked(self.client.post("/query-results", json=body, headers=headers))
 
     def read(self, path: str, role: str):
         return self.checked(self.client.get(path, headers=bearer("authority", role)))

@@ -105,7 +105,8 @@ def fill_platform(engine: Engine, size: Size, *, gateway: str, message: str) -> 
         fill(to, tables.UsageRow, n, **used)
         fill(to, tables.BilledMembersRow, n, digest=name("members", n), at=AT)
         fill(to, tables.StoredRow, n, id=n + 1, name=name("stored", n), size=1000)
-        fill(to, tables.QueryGrantRow, n, grant_id=name("grant", n), used=name("used", n), at=AT)
+        granted = {"grant_id": name("grant", n), "used": name("used", n), "request_id": ""}
+        fill(to, tables.QueryGrantRow, n, **granted, at=AT)
         shadow = {"digest": name("shadow", n), "request_id": name("preview", n)}
         asked = {"request": message, "state": "previewed"}
         fill(to, tables.ShadowRow, n, **signed, **shadow, **asked)

@@ -22,10 +22,9 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from gridsecure import frames
-from gridsecure.credentials.access import GRANT_ROLE
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import (
     AuthenticityError,
@@ -44,7 +43,6 @@ from gridsecure.key_authority.checker.answering import (
     answer_request,
     read_sealed_statements,
 )
-from gridsecure.key_authority.checker.grants import seal_result
 from gridsecure.key_authority.checker.held_policies import (
     policy_shelf,
     put_policy,
@@ -68,9 +66,16 @@ from gridsecure.store.schema import migrate
 from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import service_client
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
-from gridsecure.zone_keys import load_log_signer, load_signing_key, make_zone_folder
+from gridsecure.zone_keys import (
+    load_log_signer,
+    load_query_key,
+    load_signing_key,
+    make_zone_folder,
+)
 from gridsecure_api.approver_settings import check_approvers, read_approvers
 from gridsecure_api.authority_approvals import router as approvals_router
+from gridsecure_api.authority_queries import QUERY_KEY
+from gridsecure_api.authority_queries import router as queries_router
 from gridsecure_api.authority_state import AuthorityState, State
 from gridsecure_api.authority_vault import router as vault_router
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
@@ -113,7 +118,7 @@ DESCRIPTION: Final = ServiceDescription(
     text="Publishes homomorphic key sets and releases results. Its checker holds no secret key and "
     "executes every plan again before its vault decrypts. There is no route that decrypts given "
     "bytes.",
-    public_paths=frozenset({KEY_SETS}),
+    public_paths=frozenset({KEY_SETS, QUERY_KEY}),
 )
 
 
@@ -122,7 +127,6 @@ KeyReader = Depends(require("custodian", "operator", "regulator"))
 Releaser = Depends(require("custodian", "billing", "operator"))
 Reader = Annotated[TokenClaims, Depends(require("billing", "analyst", "regulator"))]
 Billing = Depends(require("billing"))
-Grantee = Annotated[TokenClaims, Depends(require(GRANT_ROLE))]
 
 _RELEASES: Final = TypeAdapter(list[ReleaseSummary])
 _KEY_SETS: Final = TypeAdapter(list[KeySetListed])
@@ -132,14 +136,6 @@ USAGE_READERS: Final = (
 )  # fmt: skip
 
 router = APIRouter()
-
-
-class QueryAsked(BaseModel):
-    """A query as the analyst spelled it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-
-    query: str = Field(min_length=2, max_length=1024)
 
 
 @router.post(
@@ -269,10 +265,12 @@ def read_release(
     """A signed certificate, and beside it the values.
 
     A regulator, or whoever asks for no values, gets the same certificate without what is beside it:
-    which cells were told, from what and under which rule, and no figure.
+    which cells were told, from what and under which rule, and no figure. So does everybody of a
+    sealed question, whose values go to those who asked it.
     """
     digest = release_lists.find_digest(state.zone, release_id)
-    if values and set(reader.roles) & {"billing", "analyst"}:
+    may_read = set(reader.roles) & {"billing", "analyst"}
+    if values and may_read and not release_lists.is_of_question(state.zone, release_id):
         read = release_lists.read_certificate_text
     else:
         digest, read = f"{digest}-bare", release_lists.read_bare_certificate_text
@@ -301,18 +299,6 @@ def list_shadow_previews(request: Request, state: State, asked: Paging) -> Respo
 def read_shadow_preview(preview_id: str, state: State) -> Signed:
     """What one shadow run would change, under the name that its run has as `request_id`."""
     return find_preview(state.zone, preview_id)
-
-
-@router.post(
-    "/query-results",
-    tags=["releases"],
-    response_class=Response,
-    responses={200: binary(OCTETS)},
-)
-def read_query_result(asked: QueryAsked, state: State, bearer: Grantee) -> Response:
-    """The signed certificate that answers a query, sealed to the reader that the query names."""
-    sealed = seal_result(state.zone, bearer, query=asked.query, now=state.clock())
-    return Response(sealed, media_type=OCTETS)
 
 
 @router.get(
@@ -372,7 +358,8 @@ def create_authority_app(
     app.state.authority = AuthorityState(zone, platform, clock, Lock())
     app.state.policies = _policy_desk(app)
     metered = usage_router(usage.BOOK, zone.engine, *USAGE_READERS)
-    for routes in (router, approvals_router, policies_router, vault_router, metered):
+    others = (approvals_router, policies_router, queries_router, vault_router, metered)
+    for routes in (router, *others):
         app.include_router(routes)
     return app
 
@@ -418,7 +405,7 @@ def answer_one(
         request_id=outcome.request_id,
         state=outcome.state,
         reason=outcome.reason,
-        release_id=outcome.request_id if outcome.state == RELEASED else outcome.earlier,
+        release_id=outcome.earlier or (outcome.request_id if outcome.state == RELEASED else None),
         seconds=round(time.monotonic() - started, 3),
     )
 
@@ -467,6 +454,7 @@ def open_zone(
             sandbox=settings.sandbox,
         ),
         signing_key=key,
+        query_key=load_query_key(folder),
         log=SignedLog(load_log_signer(folder, log="authority", key=key)),
         platform=key_registry(settings.platform_public_key),
         identity=key_registry(settings.identity_public_key),

@@ -13,9 +13,14 @@ from pydantic import TypeAdapter
 
 from gridsecure.approvals import APPROVER_ROLES, ReleaseApproval
 from gridsecure.crypto.tokens import TokenClaims
-from gridsecure.key_authority.checker import approvals, authorisations
+from gridsecure.key_authority.checker import approvals, authorisations, query_answers
 from gridsecure.messages import Signed
-from gridsecure.wire.authority import ApprovalListed, ApproverListed, AuthorisationListed
+from gridsecure.wire.authority import (
+    ApprovalListed,
+    ApproverListed,
+    AuthorisationListed,
+    QuestionShown,
+)
 from gridsecure_api.authority_state import State
 from gridsecure_api.deps import require
 from gridsecure_api.lists import PAGED, Paging, answer_page
@@ -58,6 +63,13 @@ def list_approvals(
 def read_approval(subject: str, state: State) -> ApprovalListed:
     """One of them."""
     return _listed(approvals.read_subject(state.zone, subject, now=state.clock()))
+
+
+@router.get("/approvals/{subject}/question")
+def read_question(subject: str, state: State, _officer: Officer) -> QuestionShown:
+    """What a sealed query asks, for officers alone: its text, and the salt of its digest."""
+    content = query_answers.read_asked_question(state.zone, subject)
+    return QuestionShown(question=content.question, salt=content.salt)
 
 
 @router.post("/approvals")

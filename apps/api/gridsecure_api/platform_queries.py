@@ -13,10 +13,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from gridsecure.compute import queries
+from gridsecure.compute import queries, sealed_queries
 from gridsecure.compute.desk import RunDesk
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.credentials.access import GRANT_ROLE
+from gridsecure.credentials.queries import LONGEST_QUERY
 from gridsecure.crypto.tokens import MAX_TOKEN_BYTES, TokenClaims
 from gridsecure.errors import AccessDeniedError, NotFoundError
 from gridsecure.wire.platform import QueryState, RunStarted
@@ -30,7 +31,7 @@ class QueryWanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
-    query: str = Field(min_length=2, max_length=1024)
+    query: str = Field(min_length=2, max_length=LONGEST_QUERY)
     grant: str = Field(min_length=1, max_length=MAX_TOKEN_BYTES, repr=False)
 
 
@@ -49,6 +50,8 @@ class QueryDesk:
     def ask(self, claims: TokenClaims, wanted: QueryWanted) -> str:
         """Start the run of a query, or find the one that its grant started.
 
+        A sealed query starts none: what carries it to the key authority is kept.
+
         Raises:
             AuthenticityError: The grant is for another query, or was used for another request.
             InvalidMessageError: The query has another shape or spelling.
@@ -60,7 +63,11 @@ class QueryDesk:
             self.zone, claims, query=wanted.query, grant=wanted.grant, now=now
         )
         run_id = queries.run_name(asked.grant)
-        if not queries.is_spent(self.zone, asked):
+        if queries.is_spent(self.zone, asked):
+            return run_id
+        if asked.order.plan == "query":
+            sealed_queries.keep_query(self.zone, asked, at=now)
+        else:
             queries.check_answerable(self.zone, asked)
             spend = partial(queries.spend, wanted=asked, at=now)
             self.runs.start(asked.order, run_id=run_id, within=spend)
@@ -72,8 +79,21 @@ class QueryDesk:
         Raises:
             NotFoundError: Its grant started no run (`not-found.query`).
         """
+        grant = queries.grant_name(claims)
+        sealed = sealed_queries.find_state(self.zone, grant)
+        if sealed is not None:
+            return QueryState(
+                run_id=queries.run_name(grant),
+                state="done",
+                done=0,
+                of=0,
+                reason=None,
+                message=None,
+                request_id=sealed.request_id,
+                request_state=sealed.state,
+            )
         try:
-            run = self.runs.status(queries.run_name(queries.grant_name(claims)))
+            run = self.runs.status(queries.run_name(grant))
         except NotFoundError as error:
             raise NotFoundError(
                 "No run was started with this grant.",

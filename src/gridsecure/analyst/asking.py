@@ -96,8 +96,9 @@ class Asking:
         reader = generate_private_key()
         query = load_curve_query(start, end, reader=reader.public_key)
         with open_wallet(wallet, suite=sm2_suite()) as file:
-            client = self._client(file)
-            grant = self._grant(file, client, (query, reader))
+            client = self.client_of(file)
+            grant = file.require().grant_for(query, at=self.clock())
+            grant = grant or self.take_grant(file, client, (query, reader))
         release = client.answer(grant, pause=self.pause)  # long, so others may use the wallet
         with open_wallet(wallet, suite=sm2_suite()) as file:
             kept = file.require().drop_grant(grant.query.text, at=self.clock())
@@ -105,18 +106,35 @@ class Asking:
         limit = kept.grants.quota.limit if kept.grants else 0
         return QueryAnswer(release, kept.left, limit)
 
-    def _client(self, file: WalletFile) -> QueryClient:
+    def client_of(self, file: WalletFile) -> QueryClient:
+        """Who asks with the grants of a wallet.
+
+        Raises:
+            NotFoundError: There is none (`wallet.missing`).
+        """
         keys = file.require().holder(file.suite).keys
         return QueryClient(self.http, addresses=self.addresses, keys=keys, authority=self.authority)
 
-    def _grant(
-        self, file: WalletFile, client: QueryClient, asking: tuple[Query, Sm2PrivateKey]
+    def take_grant(
+        self,
+        file: WalletFile,
+        client: QueryClient,
+        asking: tuple[Query, Sm2PrivateKey],
+        *,
+        content: str = "",
     ) -> Grant:
-        """The grant in use for a query, or a new one, kept on the disk before it is sent."""
+        """A new grant for a query, kept on the disk before it is used.
+
+        Args:
+            asking: The query, and the key that its result is sealed to.
+            content: What lies in the envelope of a sealed question.
+
+        Raises:
+            InputError: The wallet has no credential, or no grant is left (`grants.none-left`).
+            GridSecureError: The identity service refused.
+        """
         (query, reader), now = asking, self.clock()
         wallet = file.require()
-        if (found := wallet.grant_for(query, at=now)) is not None:
-            return found
         if wallet.credential is None:
             raise InputError(
                 "The wallet holds no credential yet.",
@@ -128,6 +146,6 @@ class Asking:
         def keep(after: Wallet) -> None:
             file.keep(replace(file.require(), grants=after))
 
-        grant = client.grant(grants, query, reader=reader, keep=keep)
+        grant = replace(client.grant(grants, query, reader=reader, keep=keep), content=content)
         file.keep(file.require().add_grant(grant))
         return grant

@@ -29,9 +29,10 @@ from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import PublicKeys
 from gridsecure.credentials.queries import RESULT_PURPOSE, Query
+from gridsecure.credentials.sealed_questions import read_query_key
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.envelope import open_from
-from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.errors import (
     AuthenticityError,
@@ -207,12 +208,21 @@ class QueryClient:
         return QueryProgress.of_answer(read_object(content, service=PLATFORM))
 
     def result(self, grant: Grant) -> Release | None:
-        """The released answer, verified; None until there is one.
+        """The released load curve, verified; None until there is one.
 
         Raises:
             EnvelopeError: Sealed to another reader.
             SignatureError: Not signed by the pinned authority, or an answer to another query.
             ReleaseRefusedError: It breaks its own minimum.
+        """
+        content = self.opened(grant)
+        return None if content is None else self._verified(grant, content)
+
+    def opened(self, grant: Grant) -> bytes | None:
+        """What became of a query, as the key authority sealed it; None until there is something.
+
+        Raises:
+            EnvelopeError: Sealed to another reader.
         """
         url, body = f"{self._at(AUTHORITY)}/query-results", {"query": grant.query.text}
         try:
@@ -221,7 +231,20 @@ class QueryClient:
             )
         except NotFoundError:
             return None
-        content = open_from(sealed, private_key=grant.reader, purpose=RESULT_PURPOSE)
+        return open_from(sealed, private_key=grant.reader, purpose=RESULT_PURPOSE)
+
+    def query_key(self) -> Sm2PublicKey:
+        """The key that questions are sealed to, in the pinned authority's own word.
+
+        Raises:
+            AuthenticityError: In somebody else's.
+            InvalidMessageError: As `read_query_key`.
+        """
+        url = f"{self._at(AUTHORITY)}/query-key"
+        content = fetch_body(self._http, "GET", url, service=AUTHORITY)
+        return read_query_key(content, trusted={self._authority.thumbprint: self._authority.key})
+
+    def _verified(self, grant: Grant, content: bytes) -> Release:
         release = verify_release(content, authority=self._authority)
         if not _answers(release, grant.query):
             raise SignatureError(
@@ -232,7 +255,15 @@ class QueryClient:
         return release
 
     def answer(self, grant: Grant, *, pause: Callable[[QueryProgress], None]) -> Release:
-        """Send a query and wait for its answer; where others got it before, read theirs.
+        """Send a query for a load curve and wait for it, as `wait`.
+
+        Raises:
+            GridSecureError: As `wait` and `result`.
+        """
+        return self._verified(grant, self.wait(grant, pause=pause))
+
+    def wait(self, grant: Grant, *, pause: Callable[[QueryProgress], None]) -> bytes:
+        """Send a query and wait for what becomes of it; where others got it before, read theirs.
 
         Args:
             pause: Called between two looks; it may raise to give up, and the grant stays good.
@@ -245,23 +276,26 @@ class QueryClient:
         try:
             self.send(grant)
         except ConflictError:
-            if (released := self.result(grant)) is None:
+            if (before := self.opened(grant)) is None:
                 raise
-            return released
+            return before
         while True:
             progress = self.progress(grant)
             if progress.state == "failed":
                 raise GridSecureError(
                     progress.message or "The run of the query failed.", reason=progress.reason
                 )
-            if progress.request_state == "refused":
+            is_refused = progress.request_state == "refused"
+            # Why a sealed question was refused is told to its asker there, too.
+            is_asked = progress.state == "done" and (grant.content or not is_refused)
+            content = self.opened(grant) if is_asked else None
+            if content is not None:
+                return content
+            if is_refused:
                 raise ReleaseRefusedError(
                     "The key authority refused to release the answer.",
                     remedy="Its evidence log says why; ask about another period.",
                 )
-            release = self.result(grant) if progress.state == "done" else None
-            if release is not None:
-                return release
             pause(progress)
 
     def _at(self, service: str) -> str:

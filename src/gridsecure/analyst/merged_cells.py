@@ -77,6 +77,8 @@ class CellRules:
     Args:
         policies: What its policy permits, of each resolution.
         least: The smallest minimum, which certificates of before there were policies have alone.
+        is_hidden: Whether nothing says of which classes the members of a cell are, as in answers to
+            sealed questions: then the smallest minimum of any class is all that can be checked.
 
     Raises:
         ReleaseRefusedError: Cells are not those that the policy makes of the counts
@@ -90,7 +92,9 @@ class CellRules:
         places: Sequence[CountedPlace],
         policies: Sequence[Minima],
         least: int,
+        is_hidden: bool = False,
     ) -> None:
+        self._is_hidden = is_hidden
         self._places = places
         self._least = least
         self._policies = policies
@@ -113,7 +117,11 @@ class CellRules:
     def _of_plain(self, place: Place, measure: str) -> int | None:
         if not self._policies:
             return self._least
-        fewest = [policy.of(place).get(measure) for policy in self._policies]
+        fewest = [
+            own.get(measure)
+            for policy in self._policies
+            for own in (policy.by_class.values() if self._is_hidden else [policy.of(place)])
+        ]
         # Of several resolutions the certificate does not say which a cell is of: the smallest
         # holds.
         return min((one for one in fewest if one is not None), default=None)

@@ -17,6 +17,7 @@ class Grant:
 
     Args:
         query: What it is for.
+        content: What lies in the envelope of a sealed question; else empty.
         platform: Its token for the platform.
         authority: Its token for the key authority.
         expires_at: The end of both, aware.
@@ -27,6 +28,7 @@ class Grant:
     platform: str = field(repr=False)
     authority: str = field(repr=False)
     expires_at: datetime
+    content: str = field(default="", repr=False)
 
     @property
     def digest(self) -> bytes:

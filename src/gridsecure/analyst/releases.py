@@ -37,11 +37,13 @@ from gridsecure.wire.answers import read_aware_time
 
 BILL: Final = "bill"
 LOAD_CURVE: Final = "load-curve"
+QUERY: Final = "query"
 REBILL: Final = "rebill"
 
 MEASURES: Final[Mapping[str, frozenset[str]]] = {
     BILL: frozenset({"bills", "energy_wh", "amount_fen"}),
     LOAD_CURVE: frozenset({"energy_wh"}),
+    QUERY: frozenset({"energy_wh"}),
     REBILL: frozenset({"bills", "energy_wh", "amount_fen"}),
 }
 """What each plan releases: bills [count], energy [Wh], amount [fen]; of corrections, the
@@ -118,6 +120,7 @@ class Release:
             None when values were taken out after it was verified.
         values_shown: Whether the reader's role sees values. Where it does, a cell without one was
             withheld by a rule of release.
+        question: The salted digest of a sealed query's question; else empty.
     """
 
     release_id: str
@@ -138,6 +141,7 @@ class Release:
     signer: str
     signed_text: str | None
     values_shown: bool = True
+    question: str = ""
 
     @property
     def largest_minimum(self) -> int:
@@ -225,6 +229,7 @@ def _release(certificate: ReleaseCertificate, envelope: SignedCertificate) -> Re
         places=certificate.places,
         policies=list_policies(certificate),
         least=certificate.minimum_members,
+        is_hidden=certificate.plan == QUERY,
     )
     cells = tuple(_cell(cell, certificate, rules) for cell in certificate.cells)
     _check_dominance(certificate.cells)
@@ -246,6 +251,7 @@ def _release(certificate: ReleaseCertificate, envelope: SignedCertificate) -> Re
         evidence_head=certificate.evidence_head,
         signer=envelope.signer,
         signed_text=envelope.model_dump_json(),
+        question=certificate.question,
     )
 
 

@@ -130,6 +130,8 @@ def replay_certificate(
     """
     verify_certificate(content, authority=authority)
     certificate = ReleaseCertificate.parse(SignedCertificate.parse(content).body)
+    if certificate.question:
+        raise _sealed()
     _check_named(certificate, material)
     trusted = {authority.thumbprint: authority.key}
     notices = tuple(
@@ -346,6 +348,16 @@ def _other_release(release: str) -> GridSecureError:
         "the results agree.",
         reason="replay.release",
         remedy=f"Install GridSecure {release} with its own lock file, and replay with that.",
+    )
+
+
+def _sealed() -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        "The certificate answers a sealed question: it names no transcript, because what was "
+        "computed would tell whom it is about.",
+        reason="replay.question",
+        remedy="`gridsecure verify` checks its signature, log entry and approvals; officers "
+        "read the question, and the vault checked groups and times by itself.",
     )
 
 

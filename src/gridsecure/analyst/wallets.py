@@ -25,6 +25,7 @@ from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.pinning import read_keys
 from gridsecure.credentials.queries import Query, parse_query
+from gridsecure.credentials.sealed_questions import SealedQuestion
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import private_key_from_bytes
 from gridsecure.errors import (
@@ -50,6 +51,7 @@ class _GrantText(Message):
     platform: str = Field(repr=False)
     authority: str = Field(repr=False)
     expires_at: str
+    content: str = Field(default="", repr=False)
 
 
 class _WalletText(Message):
@@ -104,6 +106,21 @@ class KeptWallet:
         """A grant in use that is still good, for a query that asks the same."""
         found = [g for g in self.in_use if g.query.asks_like(query) and g.is_valid(at=at)]
         return found[0] if found else None
+
+    def grant_for_question(self, question: str, query: Query, *, at: datetime) -> Grant | None:
+        """A grant in use that is still good, for a sealed question.
+
+        Args:
+            question: Its one spelling.
+            query: Another one that carries it: an envelope is never the same twice.
+        """
+        for grant in self.in_use:
+            if not grant.content or not grant.is_valid(at=at):
+                continue
+            same = grant.query.model_copy(update={"sealed": query.sealed})
+            if same.asks_like(query) and SealedQuestion.parse(grant.content).question == question:
+                return grant
+        return None
 
     def add_grant(self, grant: Grant) -> KeptWallet:
         """The wallet with a grant in use."""
@@ -221,6 +238,7 @@ def _parsed(text: _WalletText, suite: Suite) -> KeptWallet:
             one.platform,
             one.authority,
             datetime.fromisoformat(one.expires_at),
+            one.content,
         )
         for one in text.grants
     )
@@ -246,6 +264,7 @@ def _written(wallet: KeptWallet, suite: Suite) -> bytes:
             platform=grant.platform,
             authority=grant.authority,
             expires_at=grant.expires_at.isoformat(),
+            content=grant.content,
         )
         for grant in wallet.in_use
     ]

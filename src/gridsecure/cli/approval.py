@@ -5,6 +5,7 @@ The key stays on the officer's machine. What is signed is the digest of the text
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,7 +69,9 @@ def show(
     """Show what would be released of whom, for what and under which policy."""
     with online.person(identity, key=key, services={"authority": authority}) as call:
         found = approvals.read_asked(call, subject)
-    print_result(_document(found), output, show=lambda console: _show(found, console))
+        question = approvals.read_question(call, found) if found.subject.question else ""
+    document = _document(found) | ({"question": json.loads(question)} if question else {})
+    print_result(document, output, show=lambda console: _show(found, console, question=question))
 
 
 @approval_app.command("sign")
@@ -143,8 +146,9 @@ def revoke_key(
 def _decide(call: Any, subject: str, decision: Decision, **terms: Any) -> None:
     own = office_files.officer_key(terms.pop("key"))
     found = approvals.read_asked(call, subject)
+    question = approvals.read_question(call, found) if found.subject.question else ""
     console = Console()
-    _show(found, console)
+    _show(found, console, question=question)
     signed = approvals.sign_decision(
         found.subject,
         found.digest,
@@ -186,7 +190,7 @@ def _show_list(found: list[AskedRelease], console: Console) -> None:
     console.print(table)
 
 
-def _show(found: AskedRelease, console: Console) -> None:
+def _show(found: AskedRelease, console: Console, *, question: str = "") -> None:
     asked = found.subject
     lines = {
         "Subject": found.digest,
@@ -197,6 +201,9 @@ def _show(found: AskedRelease, console: Console) -> None:
         "Needs": ", ".join(asked.needed) or "nobody",
         "State": f"{found.state}{', lacks ' if found.missing else ''}{', '.join(found.missing)}",
     }
+    if question:
+        lines["Question"] = question
+        lines["Cells"] = "all that lies there; whom the question is about, it says itself"
     for name, line in lines.items():
         console.print(Text(f"{name:<8} {line}"), soft_wrap=True)
     table = Table("zone", "class", "meter points")

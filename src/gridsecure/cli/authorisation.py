@@ -45,7 +45,9 @@ def give(  # noqa: PLR0913 - one parameter an option
     key: PersonOption,
     policy: Annotated[str, typer.Option(help="Under which policy: one that ships, or a file.")],
     everything: Annotated[bool, typer.Option("--everything", help="Whatever is asked.")] = False,
-    domain: Annotated[str | None, typer.Option(help="Only bills, load-curves or previews.")] = None,
+    domain: Annotated[
+        str | None, typer.Option(help="Only bills, load-curves, previews or queries.")
+    ] = None,
     purpose: Annotated[str | None, typer.Option(help="Only one purpose, as billing.")] = None,
     days: Annotated[int, typer.Option(min=1, max=366, help="How many days it holds.")] = 31,
     note: Annotated[str, typer.Option(help="Why; everybody who reads it sees it.")] = "",

@@ -6,6 +6,8 @@
    of it is given once: a grant is not taken for what cannot be answered;
 4. the grant is spent in the transaction that records the run (`spend`), or neither happens.
 
+A sealed query starts no run and may ask about the same period again (`sealed_queries`).
+
 Staff order runs without a grant, and never for research.
 """
 
@@ -130,8 +132,21 @@ def spend(session: Session, wanted: AdmittedQuery, *, at: datetime) -> None:
         StaleMessageError: The grant was used for another request (`authenticity.spent`).
     """
     _refuse_asked(session, wanted.order)
+    spend_for(session, wanted, request_id="", at=at)
+
+
+def spend_for(session: Session, wanted: AdmittedQuery, *, request_id: str, at: datetime) -> None:
+    """Spend the grant for a release request, in the transaction that keeps it.
+
+    Args:
+        request_id: Empty where a run is still to make the request.
+
+    Raises:
+        StaleMessageError: The grant was used for another request (`authenticity.spent`).
+    """
+    row = QueryGrantRow(grant_id=wanted.grant, used=wanted.used, request_id=request_id, at=at)
     try:
-        keep(session, QueryGrantRow(grant_id=wanted.grant, used=wanted.used, at=at))
+        keep(session, row)
     except ConflictError as error:
         raise _spent() from error
 
@@ -152,7 +167,7 @@ def check_staff_purpose(plan: PlanName, *, purpose: str) -> None:
     """
     allowed = STAFF_PURPOSES[plan]
     if purpose not in allowed:
-        named = " or ".join(sorted(allowed))
+        named = " or ".join(sorted(allowed)) or "nothing: analysts ask such questions"
         raise InputError(
             "The plan is not released for this purpose.",
             reason="run.purpose",

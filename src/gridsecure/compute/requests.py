@@ -8,6 +8,7 @@ what it was refused for may have changed; a released one stays released.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -41,8 +42,18 @@ _NUMBERS: Final = [
 ]
 
 
-def keep_request(zone: PlatformZone, request: ReleaseRequest, *, at: datetime) -> Signed:
-    """Sign and keep a request, or return the one that asks the same; refused, it waits again."""
+def keep_request(
+    zone: PlatformZone,
+    request: ReleaseRequest,
+    *,
+    at: datetime,
+    within: Callable[[Session], None] = lambda _session: None,
+) -> Signed:
+    """Sign and keep a request, or return the one that asks the same; refused, it waits again.
+
+    Args:
+        within: Done in the same transaction.
+    """
     name = request.request_id
     with read_session(zone.engine) as session:
         known = find(session, ReleaseRequestRow, request_id=name)
@@ -50,6 +61,7 @@ def keep_request(zone: PlatformZone, request: ReleaseRequest, *, at: datetime) -
     envelope = known.envelope if known else sign_message(request, key=zone.signing_key)
     transcripts = [Transcript.parse(one.body) for one in request.transcripts]
     with write_session(zone.engine) as session:
+        within(session)
         known = find(session, ReleaseRequestRow, request_id=name)
         if known is not None:
             if advance(session, ReleaseRequestRow, source=REFUSED, target=WAITING, request_id=name):

@@ -77,6 +77,7 @@ PLAN_VERSIONS: Final[Mapping[PlanName, int]] = {
     "load-curve": LOAD_CURVE_PLAN_VERSION,
     "rebill": BILL_PLAN_VERSION,
 }
+"""Of the plans that are run; of a sealed query nothing is."""
 
 SHADOW: Final = "shadow"
 

@@ -409,16 +409,21 @@ class ShadowRow(SignedRow, table=True):
 
 
 class QueryGrantRow(Kept, Row, table=True):
-    """A query grant that was spent, and a digest of what for."""
+    """A query grant that was spent, and a digest of what for.
+
+    Attributes:
+        request_id: The release request of a sealed query; empty where a run was started.
+    """
 
     __tablename__ = "query_grant"
     SAME: ClassVar = ("grant_id", "used")
 
     grant_id: str = Field(primary_key=True)
     used: str
+    request_id: str = Field(default="", sa_column_kwargs={"server_default": ""})
     at: datetime = Field(sa_type=Moment)
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0010"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0011"
 )

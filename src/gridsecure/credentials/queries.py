@@ -3,15 +3,17 @@
 A query is spelled in one way only. So nobody is told apart by a blank or the order of fields, and
 no two parsers read it differently. It names a key that its result is sealed to, drawn for this
 query alone: the grant travels through the platform, which must not read released figures with it.
+
+A load curve is asked for in the open. Any other question travels sealed (`sealed_questions`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gridsecure.credentials.access import ISSUER, check_query
 from gridsecure.crypto.sm2 import Sm2PublicKey
@@ -22,21 +24,38 @@ from gridsecure.messages import Message
 RESULT_PURPOSE: Final = "query-result"
 """What a result is sealed for."""
 
+LONGEST_SEALED: Final = 90_000
+"""Longest sealed question of any public size [base64 digits]."""
+LONGEST_QUERY: Final = LONGEST_SEALED + 1024
+"""Longest query as it is sent [characters]."""
+
 
 class Query(Message):
-    """What an analyst may ask."""
+    """What an analyst may ask.
+
+    Args:
+        sealed: The sealed question of the plan "query", base64; empty for a load curve, whose
+            spelling does not have it.
+    """
 
     kind: ClassVar[str] = "query"
-    plan: Literal["load-curve"]
+    plan: Literal["load-curve", "query"]
     start: str = Field(min_length=10, max_length=40)
     end: str = Field(min_length=10, max_length=40)
     purpose: Literal["research"]
     reader: str = Field(pattern=r"^04[0-9a-f]{128}$")
+    sealed: str = Field(default="", max_length=LONGEST_SEALED, repr=False)
+
+    @model_validator(mode="after")
+    def _is_sealed_or_open(self) -> Self:
+        if (self.plan == "query") != bool(self.sealed):
+            raise ValueError("a query of the plan query has a sealed question, and no other does")
+        return self
 
     @property
     def text(self) -> str:
         """The query as it is sent: its one spelling, whose SM3 a grant is for."""
-        return self.model_dump_json()
+        return self.model_dump_json(exclude=None if self.sealed else {"sealed"})
 
     @property
     def reader_key(self) -> Sm2PublicKey:
@@ -64,6 +83,20 @@ def load_curve_query(start: str, end: str, *, reader: Sm2PublicKey) -> Query:
     return Query(plan="load-curve", start=start, end=end, purpose="research", reader=point)
 
 
+def sealed_query(start: str, end: str, *, reader: Sm2PublicKey, sealed: str) -> Query:
+    """Ask what a sealed question says, about a period that the platform sees.
+
+    Args:
+        start: Start of the period, ISO 8601 with the local offset: days of a closed month.
+        end: Its end, exclusive.
+        reader: Whom the question was sealed for.
+        sealed: From `sealed_questions.seal_question`.
+    """
+    point = reader.point.hex()
+    said = {"start": start, "end": end, "reader": point, "sealed": sealed}
+    return Query(plan="query", purpose="research", **said)
+
+
 def parse_query(text: str) -> Query:
     """Read a query.
 
@@ -77,8 +110,8 @@ def parse_query(text: str) -> Query:
         raise InvalidMessageError(
             "The query is not in the canonical form.",
             reason="query.spelling",
-            remedy="Send plan, start, end, purpose and reader in this order, as JSON without "
-            "blanks.",
+            remedy="Send plan, start, end, purpose, reader and for the plan query sealed, in this "
+            "order, as JSON without blanks.",
         )
     return query
 

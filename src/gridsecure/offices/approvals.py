@@ -17,6 +17,7 @@ from gridsecure.approvals import (
     LONGEST_DAYS,
     Approver,
     ApproverRole,
+    Domain,
     Ground,
     ReleaseApproval,
     ReleaseAuthorisation,
@@ -27,6 +28,7 @@ from gridsecure.approvals import (
     subject_digest,
     verify_certificate,
 )
+from gridsecure.credentials.sealed_questions import question_digest
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.errors import (
     AccessDeniedError,
@@ -98,6 +100,22 @@ def read_asked(call: Call, digest: str) -> AskedRelease:
             remedy="Give the digest that `gridsecure approval list` prints.",
         )
     return several[0]
+
+
+def read_question(call: Call, asked: AskedRelease) -> str:
+    """What a sealed query asks, as its subject names it.
+
+    Args:
+        call: Calls the services as an officer; nobody else is told.
+
+    Raises:
+        SignatureError: It is another question than the subject's (`approval.text`).
+        AccessDeniedError: Not an officer.
+    """
+    answer = call("authority", "GET", f"{APPROVALS}/{asked.digest}/question")
+    if question_digest(answer["question"], salt=answer["salt"]) != asked.subject.question:
+        raise _other_text()
+    return str(answer["question"])
 
 
 def find_officer(call: Call, key: Sm2PrivateKey) -> Approver:
@@ -263,7 +281,7 @@ class StandingScope:
     """
 
     scope: Scope
-    domain: Literal["", "bills", "load-curves", "previews"] = ""
+    domain: Literal["", Domain] = ""
     purpose: str = ""
 
 

@@ -77,7 +77,7 @@ UNMERGED: Final = Merging()
 
 def measures_of(plan: PlanName) -> tuple[str, ...]:
     """The measures that a release of a plan tells."""
-    return (ENERGY,) if plan == "load-curve" else MEASURES
+    return (ENERGY,) if plan in ("load-curve", "query") else MEASURES
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,15 @@ from gridsecure.messages import PlanName
 RESEARCH: Final = "research"
 """An analyst's query, with a grant; no member of staff orders for it."""
 
-RESEARCH_PLAN: Final = "load-curve"
-"""The one plan of queries."""
+RESEARCH_PLANS: Final[frozenset[PlanName]] = frozenset({"load-curve", "query"})
+"""What analysts may ask for: load curves in the open, and whatever a sealed question says."""
 
 BILLING: Final = "billing"
 
 STAFF_PURPOSES: Final[Mapping[PlanName, frozenset[str]]] = {
     "bill": frozenset({BILLING}),
     "load-curve": frozenset({"operations", "tariff-design"}),
+    "query": frozenset(),
     "rebill": frozenset({BILLING}),
 }
 """What staff may order each plan for."""

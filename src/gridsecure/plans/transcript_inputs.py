@@ -14,6 +14,8 @@ from gridsecure.messages import ColumnEntry, Signed, Transcript, UploadManifest
 from gridsecure.plans.correction_rules import is_correction
 from gridsecure.plans.sealed_days import check_sealed_day, is_sealed_day
 
+_OF_MANY: Final = frozenset({"load-curve", "query"})
+"""Plans over many rosters at once, and over days as well as months."""
 DAY_BILLED: Final = "release.day"
 """Why a transcript of bills over a day is refused."""
 
@@ -79,7 +81,7 @@ def pair_inputs(transcript: Transcript) -> list[tuple[str, str]]:
     if (
         many != len(transcript.uploads)
         or not many
-        or (transcript.plan != "load-curve" and many != 1)
+        or (transcript.plan not in _OF_MANY and many != 1)
     ):
         raise InvalidMessageError("A transcript's rosters and uploads do not match.")
     if len(set(transcript.rosters)) != many or len(set(transcript.uploads)) != many:
@@ -100,7 +102,7 @@ def check_upload(uploaded: UploadManifest, transcript: Transcript) -> None:
             "A transcript uses an upload of another period.", reason="release.period"
         )
     if is_sealed_day(uploaded):
-        if transcript.plan != "load-curve":
+        if transcript.plan not in _OF_MANY:
             raise ReleaseRefusedError("A day has load curves, and no bills.", reason=DAY_BILLED)
         check_sealed_day(uploaded)
     if is_correction(uploaded) != (transcript.plan == "rebill"):

@@ -333,6 +333,7 @@ def _list_asked() -> list[tuple[Asked, Sequence[str]]]:
     curves.append(("analyst", RESEARCH))
     ways: list[tuple[Resolution, Sequence[str], list[tuple[Role, str]]]] = [
         ("monthly", MEASURES, monthly),
+        ("monthly", (ENERGY,), [("analyst", RESEARCH)]),
         ("daily", (ENERGY,), curves),
         ("interval", (ENERGY,), curves),
     ]

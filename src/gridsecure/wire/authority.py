@@ -60,6 +60,13 @@ class ApprovalListed(Answer):
     decisions: list[Signed]
 
 
+class QuestionShown(Answer):
+    """What a sealed query asks, as officers read it; `salt` is what its digest is made with."""
+
+    question: str
+    salt: str
+
+
 class AuthorisationListed(Answer):
     """A standing authorisation as its officer signed it.
 

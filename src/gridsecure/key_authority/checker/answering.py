@@ -11,6 +11,8 @@
 5. the vault decrypts the checker's own outputs, never the platform's bytes;
 6. the certificate is signed, kept, and entered in the evidence log, and the ledger with it.
 
+Sealed queries have a way of their own (`sealed_queries`).
+
 A refusal is entered as well. It names a reason code and nothing of the data. What fails for reasons
 that are not the request's (vault down, platform out of reach, disk full) is no refusal: the request
 waits, and is asked again.
@@ -48,6 +50,7 @@ from gridsecure.key_authority.checker.key_sets import key_ring
 from gridsecure.key_authority.checker.ledger import REPEATED, Giving, join_givings
 from gridsecure.key_authority.checker.rebills import release_corrections
 from gridsecure.key_authority.checker.releases import Granted, certify
+from gridsecure.key_authority.checker.sealed_queries import release_query
 from gridsecure.key_authority.checker.shadows import is_previewed, preview_shadow
 from gridsecure.key_authority.checker.subjects import make_subject, refuse_subject
 from gridsecure.key_authority.checker.tables import ReleasedTranscriptRow, ReleaseRow
@@ -145,6 +148,9 @@ def answer_request(
     name = request.request_id
     try:
         _check_name(name, request_name(request))
+        if request.plan == "query":
+            held = release_query(zone, request, view=view, clock=clock)
+            return Outcome(name, RELEASED, earlier=None if held == name else held)
         if not _is_released(zone, name):
             _release(zone, request, view=view, clock=clock)
     except GridSecureError as error:

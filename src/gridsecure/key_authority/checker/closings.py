@@ -19,7 +19,7 @@ from gridsecure.errors import (
 )
 from gridsecure.key_authority.checker.tables import ClosingRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
-from gridsecure.messages import ClosingList, ReleaseRequest, Transcript, open_message
+from gridsecure.messages import ClosingList, ReleaseRequest, Signed, Transcript, open_message
 from gridsecure.store import evidence
 from gridsecure.store.rows import keep
 
@@ -59,13 +59,17 @@ def keep_closing(session: Session, request: ReleaseRequest, *, at: datetime) -> 
     Raises:
         ReleaseRefusedError: The office signed another list under its number (`release.closing`).
     """
-    if request.closing is None:
-        return
-    content = ClosingList.parse(request.closing.body)
-    name = request.closing.digest
+    own = [] if request.closing is None else [request.closing]
+    for closing in own if request.queried is None else request.queried.closings:
+        _keep_list(session, closing, at=at)
+
+
+def _keep_list(session: Session, closing: Signed, *, at: datetime) -> None:
+    content = ClosingList.parse(closing.body)
+    name = closing.digest
     row = ClosingRow(
         digest=name,
-        message=request.closing.model_dump_json(),
+        message=closing.model_dump_json(),
         start=content.start,
         end=content.end,
         number=content.number,
@@ -79,7 +83,7 @@ def keep_closing(session: Session, request: ReleaseRequest, *, at: datetime) -> 
         evidence.append(
             session,
             at=at,
-            actor=request.closing.signer,
+            actor=closing.signer,
             action="period.closed",
             detail={
                 "closing": name,

@@ -31,10 +31,11 @@ from gridsecure.errors import (
     NotFoundError,
     ReleaseRefusedError,
 )
+from gridsecure.key_authority.checker.query_answers import find_answer
 from gridsecure.key_authority.checker.tables import QueryGrantRow, ReleaseRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
-from gridsecure.messages import ReleaseRequest
-from gridsecure.plans.purposes import RESEARCH, RESEARCH_PLAN, STAFF_PURPOSES
+from gridsecure.messages import ReleaseRequest, Signed
+from gridsecure.plans.purposes import RESEARCH, RESEARCH_PLANS, STAFF_PURPOSES
 from gridsecure.released_values import SignedCertificate
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, keep
@@ -55,7 +56,7 @@ def check_purpose(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime
         ReleaseRefusedError: Another purpose (`release.purpose`); research without a grant for it,
             or anything else with one (`release.grant`).
     """
-    if request.purpose == RESEARCH and request.plan == RESEARCH_PLAN:
+    if request.purpose == RESEARCH and request.plan in RESEARCH_PLANS:
         check_grant(zone, request, now=now)
         return
     if request.purpose not in STAFF_PURPOSES[request.plan]:
@@ -147,8 +148,9 @@ def seal_result(zone: AuthorityZone, claims: TokenClaims, *, query: str, now: da
         NotFoundError: Nothing was released for it yet (`not-found.query-result`).
     """
     check_query(claims, query=query.encode())
-    reader = parse_query(query).reader_key
-    found = query_result(zone, subject=claims.subject)
+    said = parse_query(query)
+    reader = said.reader_key
+    found = query_result(zone, subject=claims.subject, is_sealed=said.plan == "query")
     return seal_to(
         found.model_dump_json().encode(),
         recipient=reader,
@@ -158,8 +160,10 @@ def seal_result(zone: AuthorityZone, claims: TokenClaims, *, query: str, now: da
     )
 
 
-def query_result(zone: AuthorityZone, *, subject: str) -> SignedCertificate:
-    """The certificate that answers a query.
+def query_result(
+    zone: AuthorityZone, *, subject: str, is_sealed: bool = False
+) -> SignedCertificate | Signed:
+    """The certificate that answers a query, or what became of a sealed one.
 
     Args:
         subject: Of the grant's token, which names the query.
@@ -169,7 +173,9 @@ def query_result(zone: AuthorityZone, *, subject: str) -> SignedCertificate:
     """
     with read_session(zone.engine) as session:
         found = find(session, ReleaseRow, requested_by=subject, purpose=RESEARCH)
-    if found is not None:
+    if is_sealed and (answer := find_answer(zone, subject)) is not None:
+        return answer
+    if found is not None and not is_sealed:
         return found.certificate
     raise NotFoundError(
         "Nothing was released for this query yet.",

@@ -41,6 +41,7 @@ from gridsecure.plans.execution import (
 )
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.plans.load_curve import CellLayout
+from gridsecure.plans.query_totals import TotalsLayout, execute_totals
 from gridsecure.plans.transcript_inputs import PlatformView
 from gridsecure.sandbox import Confinement, SandboxWish
 from gridsecure.store.objects import ObjectStore, folder_url, open_objects
@@ -93,7 +94,36 @@ class LoadCurveCheck:
         )
 
 
-Check = BillCheck | LoadCurveCheck
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryCheck:
+    """The columns of a question, blinded here for the first time: the platform ran nothing.
+
+    Args:
+        datas: All rosters, with the columns that the question needs.
+        fetched: All columns of the period that are of the rosters worked off here. Which of them
+            the question needs, the platform is not told.
+        only: The ids of those rosters.
+    """
+
+    datas: tuple[RosterData, ...]
+    layout: TotalsLayout
+    fetched: tuple[tuple[RosterData, ColumnEntry], ...]
+    only: frozenset[str]
+    seed: bytes = field(repr=False)
+
+    @property
+    def columns(self) -> list[tuple[RosterData, ColumnEntry]]:
+        """What is read, and of which roster."""
+        return list(self.fetched)
+
+    def execute(self, *, load: Load, keys: KeyRing) -> Executed:
+        """As `execute_totals`."""
+        return execute_totals(
+            self.datas, layout=self.layout, seed=self.seed, load=load, keys=keys, only=self.only
+        )
+
+
+Check = BillCheck | LoadCurveCheck | QueryCheck
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -48,6 +48,13 @@ def find_digest(zone: AuthorityZone, release_id: str) -> str:
     return digest
 
 
+def is_of_question(zone: AuthorityZone, release_id: str) -> bool:
+    """Whether a release answers a sealed question, whose values its askers alone are told."""
+    with read_session(zone.engine) as session:
+        found = select(col(ReleaseRow.plan)).where(col(ReleaseRow.release_id) == release_id)
+        return session.scalar(found) == "query"
+
+
 def read_certificate_text(zone: AuthorityZone, release_id: str) -> str:
     """A certificate as the text that is kept.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,7 +29,12 @@ from gridsecure.messages import (
 )
 from gridsecure.plans.cells import Minima
 from gridsecure.policy.language import Policy, Resolution
-from gridsecure.released_values import SignedCertificate, detach_values, sign_certificate
+from gridsecure.released_values import (
+    ReleasedValues,
+    SignedCertificate,
+    detach_values,
+    sign_certificate,
+)
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
 from gridsecure.store.rows import find, keep
@@ -47,6 +52,7 @@ class Granted:
         outputs_digest: SM3 over the digests of all outputs.
         minima: What policy permitted, by resolution.
         places: The zones and classes that cells refer to.
+        question: The salted digest of a sealed query's question; else empty.
     """
 
     plan_version: int
@@ -57,6 +63,7 @@ class Granted:
     minima: Mapping[Resolution, Minima]
     places: tuple[CountedPlace, ...]
     versions: tuple[BillVersion, ...] = ()
+    question: Digest = ""
 
 
 def certify(
@@ -66,11 +73,13 @@ def certify(
     *,
     approved: Approved,
     at: datetime,
+    also: Callable[[Session], None] = lambda _session: None,
 ) -> None:
     """Sign and keep a certificate, unless the request was answered while this one was at work.
 
     Args:
         approved: What officers approved, as the vault was shown it.
+        also: What is kept with it, in the same transaction.
 
     Raises:
         ReleaseRefusedError, GridSecureError: Another request released part of it meanwhile, as
@@ -83,25 +92,9 @@ def certify(
             return
         spend_budget(session, zone.policy, ReleaseSubject.parse(approved.subject), at=at)
         settle_subject(session, subject_digest(approved.subject))
-        unlogged = ReleaseCertificate(
-            release_id=name,
-            plan=request.plan,
-            plan_version=granted.plan_version,
-            start=request.start,
-            end=request.end,
-            purpose=request.purpose,
-            requested_by=request.requested_by,
-            released_at=at.isoformat(),
-            transcripts=[transcript.digest for transcript in request.transcripts],
-            outputs_digest=granted.outputs_digest,
-            **rules_of(zone.policy, granted.minima, approved=approved),
-            places=list(granted.places),
-            cells=list(granted.cells),
-            statements=dict(granted.statements),
-            evidence_head=NOT_ENTERED,
-        )
+        unlogged = _unlogged(zone, request, granted, approved, at=at)
         bare, values = detach_values(unlogged)
-        detail = _detail(zone, request, granted, approved) | released(bare.cells, values)
+        detail = _detail(zone, request, granted, approved) | _figures(bare, values)
         certificate = enter_message(session, zone, bare, about=(GRANTED, detail), at=at)
         # Before what refers to it: SQLite would look through all claims for those that wait for it.
         envelope = sign_certificate(certificate, values, key=zone.signing_key)
@@ -109,6 +102,41 @@ def certify(
         enter(session, granted.giving, release_id=name, at=at)
         keep_closing(session, request, at=at)
         _enter_versions(session, granted.versions, release_id=name, at=at)
+        also(session)
+
+
+def _unlogged(
+    zone: AuthorityZone,
+    request: ReleaseRequest,
+    granted: Granted,
+    approved: Approved,
+    *,
+    at: datetime,
+) -> ReleaseCertificate:
+    """A certificate before it is entered in the log, with its values."""
+    return ReleaseCertificate(
+        release_id=request.request_id,
+        plan=request.plan,
+        plan_version=granted.plan_version,
+        start=request.start,
+        end=request.end,
+        purpose=request.purpose,
+        requested_by=request.requested_by,
+        released_at=at.isoformat(),
+        transcripts=[transcript.digest for transcript in request.transcripts],
+        outputs_digest=granted.outputs_digest,
+        **rules_of(zone.policy, granted.minima, approved=approved),
+        places=list(granted.places),
+        cells=list(granted.cells),
+        statements=dict(granted.statements),
+        evidence_head=NOT_ENTERED,
+        question=granted.question,
+    )
+
+
+def _figures(certificate: ReleaseCertificate, values: ReleasedValues | None) -> dict[str, int]:
+    """What the log counts of a release: of a question that it is one, and not how much it told."""
+    return released([], None) if certificate.question else released(certificate.cells, values)
 
 
 def _detail(
@@ -122,10 +150,17 @@ def _detail(
         "purpose": request.purpose,
         "outputs": granted.outputs_digest,
         "closing": request.closing.digest if request.closing else None,
+        **_closings(request),
         "policy": zone.policy.digest,
         "subject": subject_digest(approved.subject),
         "approvals": [one.digest for one in approved.grounds],
     }
+
+
+def _closings(request: ReleaseRequest) -> dict[str, evidence.JSON]:
+    if request.queried is None:
+        return {}
+    return {"closings": [closing.digest for closing in request.queried.closings]}
 
 
 def rules_of(
@@ -160,8 +195,8 @@ def _keep_certificate(
         start=certificate.start,
         end=certificate.end,
         released_at=certificate.released_at,
-        cells=sum(cell.told for cell in certificate.cells),
-        suppressed=sum(not cell.told for cell in certificate.cells),
+        cells=_figures(certificate, None)["told"],
+        suppressed=_figures(certificate, None)["withheld"],
         at=at,
     )
     keep(session, row)

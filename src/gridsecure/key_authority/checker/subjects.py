@@ -85,13 +85,8 @@ def make_subject(
     entries = [list(one.outputs.values()) for one in transcripts]
     if not any(entries):
         raise ReleaseRefusedError("The request is incomplete.", reason="release.incomplete")
-    with read_session(zone.engine) as session:
-        known = find(session, SubjectRow, request_id=request.request_id, policy=zone.policy.digest)
-    if known is not None:
-        if known.state == REFUSED:  # asked once more, for what was wrong may have been mended
-            _move(zone, known.digest, source=REFUSED, target=WAITING)
-        message = ReleaseSubject.parse(known.text)
-        return Subject(known.digest, known.text, message)
+    if (known := find_subject(zone, request.request_id)) is not None:
+        return known
     plan = transcripts[0].plan
     resolutions = {
         curve_resolution(own) if plan == "load-curve" else "monthly" for own in entries if own
@@ -103,6 +98,26 @@ def make_subject(
         resolutions=[name for name in RESOLUTIONS if name in resolutions],
         outputs=sorted(outputs_digest(own) for own in entries if own),
     )
+    return keep_subject(zone, message, at=at)
+
+
+def find_subject(zone: AuthorityZone, request_id: str) -> Subject | None:
+    """The subject of a request under the policy that holds, if it was made; refused, it waits."""
+    with read_session(zone.engine) as session:
+        known = find(session, SubjectRow, request_id=request_id, policy=zone.policy.digest)
+    if known is None:
+        return None
+    if known.state == REFUSED:  # asked once more, for what was wrong may have been mended
+        _move(zone, known.digest, source=REFUSED, target=WAITING)
+    return Subject(known.digest, known.text, ReleaseSubject.parse(known.text))
+
+
+def keep_subject(zone: AuthorityZone, message: ReleaseSubject, *, at: datetime) -> Subject:
+    """Keep what officers are asked.
+
+    Raises:
+        StorageError: It cannot be kept.
+    """
     text = message.model_dump_json()
     subject = Subject(subject_digest(text), text, message)
     _keep(zone, subject, at=at)

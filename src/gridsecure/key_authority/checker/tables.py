@@ -418,6 +418,59 @@ class QueryGrantRow(Kept, Row, table=True):
     at: datetime = Field(sa_type=Moment)
 
 
+class QuestionRow(Kept, Row, table=True):
+    """A sealed question that officers are asked about; it stays sealed here.
+
+    Attributes:
+        sealed: As the query carried it.
+        reader: Whom the query names.
+    """
+
+    __tablename__ = "question"
+    SAME: ClassVar = ("request_id", "sealed", "reader")
+
+    request_id: str = Field(primary_key=True)
+    sealed: str
+    reader: str
+    at: datetime = Field(sa_type=Moment)
+
+
+class KeptAnswerRow(Kept, Row, table=True):
+    """That a release answers a question, for whoever asks it again.
+
+    Attributes:
+        question: A keyed digest of the question, of what lies there, and of the policy.
+        content: What its cells stand for, sealed to the authority's own query key.
+    """
+
+    __tablename__ = "kept_answer"
+    SAME: ClassVar = ("question", "release_id")
+
+    question: str = Field(primary_key=True)
+    release_id: str = Field(unique=True, sa_column_args=(_of_a_release(),))
+    content: bytes
+    at: datetime = Field(sa_type=Moment)
+
+
+class AnsweredQueryRow(Kept, Row, table=True):
+    """What became of a sealed query, for its asker alone.
+
+    Attributes:
+        asked_by: The query, as its grant names it.
+        release_id: What answers it; None where it was refused.
+        refusal: Why, sealed to the authority's own query key; empty where it was answered.
+    """
+
+    __tablename__ = "answered_query"
+    SAME: ClassVar = ("asked_by", "request_id", "release_id")
+
+    asked_by: str = Field(primary_key=True)
+    request_id: str = Field(unique=True)
+    release_id: str | None = Field(sa_column_args=(_of_a_release(),))
+    refusal: bytes = b""
+    at: datetime = Field(sa_type=Moment)
+
+
 # --- what was used
 
 
@@ -428,5 +481,5 @@ class UsageRow(UsageColumns, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0015"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0016"
 )

@@ -43,7 +43,8 @@ def released(cells: Sequence[CellTotal], values: ReleasedValues | None) -> dict[
 def list_done(session: Session) -> Iterator[Done]:
     """What was done, from the ledger: releases, and questions that previews spent."""
     for row in session.exec(select(ReleaseRow).execution_options(yield_per=20)):
-        values = row.certificate.values
+        # Of a question the log says that there was one, and not how much it told.
+        values = None if row.plan == "query" else row.certificate.values
         text = "" if values is None else values.model_dump_json()
         party = party_of(row.requested_by, purpose=row.purpose)
         told = {"cells_told": row.cells, "cells_withheld": row.suppressed}

@@ -114,6 +114,11 @@ class VaultClient:
         content = [order.model_dump_json().encode()]
         return VaultAnswer.parse(self._ask("release-totals", content, files)[0])
 
+    def release_query(self, order: Signed, files: Iterable[bytes]) -> VaultAnswer:
+        """As `Vault.release_query`."""
+        content = [order.model_dump_json().encode()]
+        return VaultAnswer.parse(self._ask("release-query", content, files)[0])
+
     def preview_bills(self, order: Signed, files: Iterable[bytes]) -> PreviewAnswer:
         """As `Vault.preview_bills`."""
         content = [order.model_dump_json().encode()]

@@ -209,7 +209,7 @@ def _begin(
     keys: KeyRing,
 ) -> _Begun:
     transcript = open_message(envelope, expect=Transcript, trusted=zone.platform)
-    datas = known.of(transcript, partial(_datas, zone=zone, view=view))
+    datas = known.of(transcript, partial(verify_datas, zone=zone, view=view))
     if transcript.plan != "load-curve":
         (data,) = datas
         running = begin_bill(data, zone=zone, view=view, keys=keys, by=transcript.tariff)
@@ -222,7 +222,7 @@ def _begin(
         _check_policy(transcript, zone.policy)
         minima = zone.find_minima(known.purpose, resolution=_resolution(datas, quantities))
         check = LoadCurveCheck(
-            tuple(_with_only(quantities, data) for data in datas),
+            tuple(with_only(quantities, data) for data in datas),
             quantities,
             known.lay_out(minima),
             _committed(seed, transcript),
@@ -271,8 +271,12 @@ def _resolution(datas: Sequence[RosterData], quantities: Sequence[str]) -> Resol
     return curve_resolution(data.entry(name) for data in datas for name in quantities)
 
 
-def _with_only(quantities: Sequence[str], data: RosterData) -> RosterData:
-    """A roster's upload with the columns that a worker needs."""
+def with_only(quantities: Sequence[str], data: RosterData) -> RosterData:
+    """A roster's upload with the columns that a worker needs.
+
+    Raises:
+        NotFoundError: It lacks one.
+    """
     columns = {name: data.entry(name) for name in quantities}
     upload = data.upload.model_copy(update={"columns": list(columns.values())})
     return replace(data, upload=upload, columns=columns)
@@ -286,8 +290,14 @@ def _committed(seed: bytes | None, transcript: Transcript) -> bytes:
     return seed
 
 
-def _datas(transcript: Transcript, *, zone: AuthorityZone, view: PlatformView) -> list[RosterData]:
-    """The rosters and uploads of a transcript, each signed by the gateway it belongs to."""
+def verify_datas(
+    transcript: Transcript, *, zone: AuthorityZone, view: PlatformView
+) -> list[RosterData]:
+    """The rosters and uploads of a transcript, each signed by the gateway it belongs to.
+
+    Raises:
+        GridSecureError: As `prove_all`, of messages and rosters.
+    """
     pairs = pair_inputs(transcript)
     _check_period(transcript.start, transcript.end)
     datas = []

@@ -86,6 +86,10 @@ class VaultDoor(Protocol):
         """As `Vault.release_totals`."""
         ...
 
+    def release_query(self, order: Signed, files: Iterable[bytes], /) -> VaultAnswer:
+        """As `Vault.release_query`."""
+        ...
+
     def preview_bills(self, order: Signed, files: Iterable[bytes], /) -> PreviewAnswer:
         """As `Vault.preview_bills`."""
         ...
@@ -99,6 +103,7 @@ class AuthorityZone:
         objects: Published key objects and sealed statements.
         checks: What executes plans again.
         signing_key: Signs key notices, orders to the vault and release certificates.
+        query_key: Opens the questions that analysts seal to it.
         log: Signs what the evidence log is at a moment.
         platform: The compute platform's key by thumbprint.
         identity: The identity authority's key by thumbprint; gateways are known by it alone.
@@ -115,6 +120,7 @@ class AuthorityZone:
     objects: ObjectStore
     checks: Checks
     signing_key: Sm2PrivateKey = field(repr=False)
+    query_key: Sm2PrivateKey = field(repr=False)
     log: SignedLog
     platform: Mapping[str, Sm2PublicKey]
     identity: Mapping[str, Sm2PublicKey]

@@ -74,6 +74,7 @@ from gridsecure.key_authority.packages import (
     withheld_measures,
 )
 from gridsecure.key_authority.previewed_bills import preview_cells
+from gridsecure.key_authority.query_orders import CheckedQuery
 from gridsecure.key_authority.vault.ceremony import Carried, split_anew
 from gridsecure.key_authority.vault.custody import create_key_set, open_key_set
 from gridsecure.key_authority.vault.gate import Passage, ReleaseGate
@@ -89,6 +90,7 @@ from gridsecure.key_authority.vault.ordered_rosters import (
     recombine_bills,
     tariff_of,
 )
+from gridsecure.key_authority.vault.queries import answer_query
 from gridsecure.key_authority.vault.splitting import sealed_shares
 from gridsecure.messages import (
     CellTotal,
@@ -462,6 +464,23 @@ class Vault:
                 )
         remaining.finish()
         return VaultAnswer(cells=cells, statements=[])
+
+    def release_query(self, envelope: Signed, files: Iterable[bytes]) -> VaultAnswer:
+        """Decrypt blinded columns of a question and add them up by group and step.
+
+        Raises:
+            GridSecureError: As `answer_query`.
+        """
+        order = self._order(envelope, CheckedQuery)
+        passage = self._open_gate(order.approved, plan="query")
+        remaining = OrderFiles(files)
+
+        def decrypt(entry: ColumnEntry, data: bytes, roster: RosterManifest) -> NDArray[np.uint64]:
+            return self._decrypt(entry, data, Seated.of(roster), passage)
+
+        answer = answer_query(order, remaining, passage, decrypt=decrypt)
+        remaining.finish()
+        return answer
 
     def _seat(self, digests: list[Digest], texts: Iterator[bytes], *, minima: Minima) -> Seating:
         """The cells of some rosters; days that follow each other have the same ones."""

@@ -45,7 +45,7 @@ from gridsecure.key_authority.vault.held_policies import VaultPolicies
 from gridsecure.key_authority.vault.spent_budgets import SpentBudgets
 from gridsecure.messages import ColumnEntry, Digest, PlanName
 from gridsecure.plans.cells import Minima, Place
-from gridsecure.plans.purposes import PREVIEW, RESEARCH, RESEARCH_PLAN, STAFF_PURPOSES
+from gridsecure.plans.purposes import PREVIEW, RESEARCH, RESEARCH_PLANS, STAFF_PURPOSES
 from gridsecure.policy.decisions import asked_for, find_approvals, find_minima
 from gridsecure.policy.language import RESOLUTIONS, Approvals, Policy, Resolution
 from gridsecure.policy.signed_policies import SignedPolicy, VaultPolicy
@@ -293,6 +293,20 @@ class Passage:
         if self.gate.compared.setdefault(self.digest, named) != named:
             raise _other_order()
 
+    def admit_question(self, question: Digest, *, groups: Digest, steps: Digest) -> None:
+        """Refuse an order about another question, or about others or other times than approved.
+
+        Args:
+            groups: Of all rosters' rows, as `rows_digest`.
+            steps: As `steps_digest`.
+
+        Raises:
+            ReleaseRefusedError: `approval.order`.
+        """
+        subject = self.subject
+        if (subject.question, subject.groups, subject.steps) != (question, groups, steps):
+            raise _other_order()
+
     def check_count(self, parts: int) -> None:
         """Refuse an order about fewer or more transcripts than were approved.
 
@@ -306,8 +320,8 @@ class Passage:
 def _purposes(plan: PlanName, *, is_preview: bool) -> frozenset[str]:
     """What a plan is released for: by a purpose of another's, its authorisations would count."""
     if is_preview:
-        return frozenset() if plan == RESEARCH_PLAN else frozenset({PREVIEW})
-    return STAFF_PURPOSES[plan] | ({RESEARCH} if plan == RESEARCH_PLAN else frozenset())
+        return frozenset() if plan in RESEARCH_PLANS else frozenset({PREVIEW})
+    return STAFF_PURPOSES[plan] | ({RESEARCH} if plan in RESEARCH_PLANS else frozenset())
 
 
 def _needed(policy: Policy, subject: ReleaseSubject) -> Approvals:

@@ -201,8 +201,9 @@ def _answer(vault: Vault, order: str, content: list[bytes], checker: _Checker) -
         corrects = order == "release-corrections"
         release = vault.release_corrections if corrects else vault.release_bills
         return [release(Signed.parse(content[0]), files, keep).model_dump_json().encode()]
-    if order == "release-totals":
-        totals = vault.release_totals(Signed.parse(content[0]), files)
+    if order in ("release-totals", "release-query"):
+        total = vault.release_query if order == "release-query" else vault.release_totals
+        totals = total(Signed.parse(content[0]), files)
         return [totals.model_dump_json().encode()]
     if order == "preview-bills":
         preview = vault.preview_bills(Signed.parse(content[0]), files)

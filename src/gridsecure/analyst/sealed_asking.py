@@ -1,0 +1,182 @@
+"""A sealed question, asked without a name: sealed here, followed, and its answer verified here.
+
+What the key authority need not know stays here: rates, weights and given amounts are the asker's
+own, and are multiplied with totals on this machine. Only what says whom totals are of, and when,
+travels, and that sealed.
+
+Invariants:
+- What is sealed is kept in the wallet with its grant before anything is sent, so that an answer can
+  be told from another's.
+- An answer is shown only if the pinned authority signed it, and its certificate names this very
+  question under the salt that comes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from gridsecure.analyst.asking import Asking
+from gridsecure.analyst.grants import QueryClient
+from gridsecure.analyst.queries import Grant
+from gridsecure.analyst.releases import PinnedAuthority, Release, ReleasedCell, verify_release
+from gridsecure.analyst.wallets import WalletFile, open_wallet
+from gridsecure.credentials.access import query_subject
+from gridsecure.credentials.queries import sealed_query
+from gridsecure.credentials.sealed_questions import (
+    SealedQuestion,
+    question_digest,
+    seal_question,
+    write_question,
+)
+from gridsecure.credentials.suites import sm2_suite
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.errors import ReleaseRefusedError, SignatureError
+from gridsecure.messages import Signed, open_message
+from gridsecure.queries.answers import answer_question
+from gridsecure.queries.language import Question
+from gridsecure.queries.totals import GroupCount, StepSpan, Totals
+from gridsecure.sealed_answers import QueryAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class SealedAnswer:
+    """What an analyst learns of a question.
+
+    Args:
+        frame: Its numbers, as `answer_question` gives them.
+        releases: The verified release of each of its legs.
+        left: Grants that are left of the month.
+        limit: Grants of a month.
+    """
+
+    frame: pd.DataFrame
+    releases: tuple[Release, ...]
+    left: int
+    limit: int
+
+
+def ask_question(
+    asking: Asking, wallet: Path, question: Question, *, size: int = 0
+) -> SealedAnswer:
+    """Ask a question and wait for its answer; go on where an earlier call gave up.
+
+    Each period of it takes a grant.
+
+    Args:
+        size: The public size of the envelope [bytes]; by default the smallest that holds it.
+
+    Raises:
+        ReleaseRefusedError: It was refused; with the reason that the authority tells its asker.
+        GridSecureError: As `Asking.take_grant` and `QueryClient.wait`.
+    """
+    found = [_ask_leg(asking, wallet, leg, size=size) for leg in question.legs]
+    frame = answer_question(question, [totals for _, totals in found])
+    with open_wallet(wallet, suite=sm2_suite()) as file:
+        kept = file.require()
+    limit = kept.grants.quota.limit if kept.grants else 0
+    return SealedAnswer(frame, tuple(release for release, _ in found), kept.left, limit)
+
+
+def _ask_leg(asking: Asking, wallet: Path, leg: Question, *, size: int) -> tuple[Release, Totals]:
+    with open_wallet(wallet, suite=sm2_suite()) as file:
+        client = asking.client_of(file)
+        grant = find_grant(asking, wallet_file=file, client=client, question=leg, size=size)
+    content = client.wait(grant, pause=asking.pause)
+    release, totals = read_answer(content, grant, leg, authority=asking.authority)
+    with open_wallet(wallet, suite=sm2_suite()) as file:
+        file.keep(file.require().drop_grant(grant.query.text, at=asking.clock()))
+    return release, totals
+
+
+def find_grant(
+    asking: Asking,
+    *,
+    wallet_file: WalletFile,
+    client: QueryClient,
+    question: Question,
+    size: int = 0,
+) -> Grant:
+    """The grant in use for a question, or a new one: the question is sealed with it, and kept.
+
+    Args:
+        question: One of a question's legs.
+        size: As for `ask_question`.
+
+    Raises:
+        InputError: The question is too long (`query.large`), or as `Asking.take_grant`.
+        GridSecureError: As `QueryClient.query_key` and `Asking.take_grant`.
+    """
+    reader = generate_private_key()
+    content = write_question(question.text, reader=reader.public_key)
+    span = question.period.span
+    query = sealed_query(
+        span.start.isoformat(),
+        span.end.isoformat(),
+        reader=reader.public_key,
+        sealed=seal_question(content, recipient=client.query_key(), size=size),
+    )
+    known = wallet_file.require().grant_for_question(question.text, query, at=asking.clock())
+    text = content.model_dump_json()
+    return known or asking.take_grant(wallet_file, client, (query, reader), content=text)
+
+
+def read_answer(
+    content: bytes, grant: Grant, question: Question, *, authority: PinnedAuthority
+) -> tuple[Release, Totals]:
+    """Verify what a sealed query was answered with.
+
+    1. the answer is in the pinned authority's word, and to this query;
+    2. the certificate is as `verify_release` wants it;
+    3. it names this very question, under the salt that comes with the answer;
+    4. its cells are the groups of the answer, at the same steps each.
+
+    Args:
+        content: As the authority sealed it, opened.
+
+    Raises:
+        ReleaseRefusedError: The query was refused; with the reason for its asker.
+        SignatureError: Not signed by the pinned authority, or an answer to something else
+            (`release.swapped`).
+        GridSecureError: As `verify_release`.
+    """
+    trusted = {authority.thumbprint: authority.key}
+    answer = open_message(Signed.parse(content), expect=QueryAnswer, trusted=trusted)  # 1.
+    if answer.asked_by != query_subject(grant.digest):
+        raise _swapped()
+    if answer.reason:
+        raise ReleaseRefusedError(answer.message, reason=answer.reason, remedy=answer.remedy)
+    release = verify_release(answer.certificate.encode(), authority=authority)  # 2.
+    asked = SealedQuestion.parse(grant.content).question
+    if answer.groups is None or release.question != question_digest(
+        asked, salt=answer.groups.salt
+    ):  # 3.
+        raise _swapped()
+    (name,) = question.totals
+    return release, _totals(release.cells, answer.groups.groups, name=name)  # 4.
+
+
+def _totals(cells: Sequence[ReleasedCell], groups: Sequence[GroupCount], *, name: str) -> Totals:
+    """A certificate's cells as a table of groups and steps."""
+    spans = list(dict.fromkeys((cell.start, cell.end) for cell in cells))
+    values = {(cell.start, cell.end, cell.customer_class): cell.value for cell in cells}
+    numbers = list(map(str, range(len(groups))))
+    wanted = {(*span, number) for span in spans for number in numbers}
+    if values.keys() != wanted or len(values) != len(cells):
+        raise _swapped()
+    return Totals(
+        groups=list(groups),
+        steps=[StepSpan(start=s.isoformat(), end=e.isoformat()) for s, e in spans],
+        values={name: [[values[*span, number] for number in numbers] for span in spans]},
+    )
+
+
+def _swapped() -> SignatureError:
+    return SignatureError(
+        "The key authority sent the answer to another question.",
+        reason="release.swapped",
+        remedy="Nothing of it is shown. Tell the security officer.",
+    )

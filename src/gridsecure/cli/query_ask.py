@@ -1,0 +1,67 @@
+"""`gridsecure query ask`: a question asked sealed, under a grant that names nobody."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gridsecure.cli.analyst import IdentityOption, WalletOption, patience
+from gridsecure.cli.explained import explain_errors, notes
+from gridsecure.cli.on_use import on_use
+from gridsecure.cli.output import FormatOption, OutputFormat
+from gridsecure.cli.query import (
+    ChartOption,
+    CsvOption,
+    ParquetOption,
+    QuestionArgument,
+    print_answer,
+    read_question,
+)
+
+with on_use():
+    from gridsecure.analyst import asking, grants, releases, sealed_asking
+    from gridsecure.cli import online, query_files
+
+PlatformOption = Annotated[str, typer.Option(help="Address of the compute platform.")]
+AuthorityOption = Annotated[str, typer.Option(help="Address of the key authority.")]
+AuthorityKeyOption = Annotated[str, typer.Option(help="The key authority's key (130 digits).")]
+SizeOption = Annotated[
+    int, typer.Option(help="Public size of the sealed question [bytes]; 0 takes the smallest.")
+]
+
+
+@explain_errors
+def ask(  # noqa: PLR0913 - one parameter an option
+    question: QuestionArgument,
+    *,
+    wallet: WalletOption,
+    identity_url: IdentityOption,
+    platform_url: PlatformOption,
+    authority_url: AuthorityOption,
+    authority_key: AuthorityKeyOption,
+    size: SizeOption = 0,
+    csv: CsvOption = None,
+    parquet: ParquetOption = None,
+    chart: ChartOption = None,
+    wait: Annotated[int, typer.Option(min=0, help="Give up after so many seconds.")] = 600,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Ask a question sealed, and wait for its answer. It takes one grant for each period."""
+    asked = read_question(question)
+    with online.open_connection() as http:
+        client = asking.Asking(
+            http,
+            grants.QueryAddresses(identity_url, platform_url, authority_url),
+            releases.pin_authority(authority_key),
+            online.utc_now,
+            patience(wait),
+        )
+        answer = sealed_asking.ask_question(client, wallet, asked, size=size)
+    for release in answer.releases:
+        notes.print(f"release {release.release_id}", style="dim")
+    files = query_files.AnswerFiles(csv, parquet, chart)
+    is_told = print_answer(asked, answer.frame, files=files, output=output)
+    notes.print(f"{answer.left} of {answer.limit} grants are left this month.")
+    if not is_told:
+        raise typer.Exit(1)

@@ -1,0 +1,325 @@
+"""A question, opened: who would be added to whom, and when, and what of it may be told.
+
+1. it opens, belongs to this query, and has its one spelling;
+2. it asks for what is computed here, within the period that the query shows;
+3. rosters and days give its groups and steps;
+4. groups that are too small, whatever was told before, are left out of all that is computed;
+5. of the others the ledger withholds what cannot be told beside all that was told.
+
+Steps 3 to 5 look at membership and never at values. What is refused here is told to the asker
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlmodel import Session
+
+from gridsecure.credentials.queries import Query
+from gridsecure.credentials.sealed_questions import SealedQuestion, open_question
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import InputError, ReleaseRefusedError
+from gridsecure.key_authority.checker.ledger import (
+    Basis,
+    Giving,
+    check_overlap,
+    find_withheld_cells,
+)
+from gridsecure.key_authority.checker.queried_uploads import QueriedData
+from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.key_authority.query_orders import group_place, steps_digest
+from gridsecure.messages import Digest
+from gridsecure.plans.cells import (
+    ENERGY,
+    NO_MEASURES,
+    WHOLE,
+    CellSets,
+    Crowd,
+    Minima,
+    Place,
+    ToldSet,
+    is_enough,
+    roster_members,
+)
+from gridsecure.plans.load_curve import interval_times
+from gridsecure.plans.merging import Merged
+from gridsecure.plans.purposes import RESEARCH
+from gridsecure.plans.query_groups import (
+    OUTSIDE,
+    QueryGroup,
+    count_groups,
+    group_members,
+    rows_digest,
+    write_rows,
+)
+from gridsecure.plans.query_totals import TotalsLayout, lay_out_totals
+from gridsecure.policy.language import Resolution
+from gridsecure.policy.query_resolutions import question_resolution
+from gridsecure.queries.groups import GroupLabel, group_rosters
+from gridsecure.queries.language import Question, parse_question
+from gridsecure.queries.steps import find_steps
+from gridsecure.queries.totals import GroupCount
+
+COMPUTED: Final = ("energy",)
+"""The totals that are computed of sealed questions."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AskedQuestion:
+    """A question as rosters and days make it.
+
+    Args:
+        content: What lay in the envelope.
+        labels: What the members of each group have in common.
+        found: All groups, those too small among them.
+        rows: Per roster the group of each slot; `OUTSIDE` in groups too small.
+        steps: By quantity the step of each interval, of days that have any.
+        spans: Start and end of each step.
+        minima: What policy permits at this resolution.
+        layout: The totals that are computed.
+    """
+
+    content: SealedQuestion
+    question: Question
+    labels: tuple[GroupLabel, ...]
+    found: tuple[QueryGroup, ...]
+    rows: tuple[NDArray[np.int64], ...]
+    steps: Mapping[str, NDArray[np.int64]]
+    spans: tuple[tuple[str, str], ...]
+    resolution: Resolution
+    minima: Minima
+    layout: TotalsLayout
+
+    @property
+    def told_groups(self) -> list[int]:
+        """Groups with enough customers."""
+        return [number for number, group in enumerate(self.found) if group.is_enough]
+
+    @property
+    def counts(self) -> list[GroupCount]:
+        """What the asker is told of each group; of one that is too small not how small it is."""
+        return [
+            GroupCount(
+                values=list(label.values),
+                cohort=label.cohort,
+                points=len(group.crowd) if group.is_enough else 0,
+                customers=group.customers if group.is_enough else 0,
+            )
+            for label, group in zip(self.labels, self.found, strict=True)
+        ]
+
+    @property
+    def rows_digest(self) -> Digest:
+        """As `query_orders.rows_digest`."""
+        return rows_digest(sm3_hex(write_rows(own)) for own in self.rows)
+
+    @property
+    def steps_digest(self) -> Digest:
+        """As `query_orders.steps_digest`."""
+        return steps_digest(self.steps, self.spans)
+
+
+def read_question(zone: AuthorityZone, query: Query) -> tuple[SealedQuestion, Question]:
+    """Open a query's question (steps 1 and 2).
+
+    Raises:
+        EnvelopeError: As `open_question`.
+        InputError: It is none, or in another spelling (`query.spelling`), about another period than
+            the query shows (`query.period`), or about what is not computed (`query.measure`).
+    """
+    content = open_question(query.sealed, key=zone.query_key, reader=query.reader)
+    question = parse_question(content.question)
+    if question.text != content.question:
+        raise InputError(
+            "The question is not in its one spelling.",
+            reason="query.spelling",
+            remedy="Seal the text that the question's parser gives.",
+        )
+    if question.totals != COMPUTED or question.base is not None:
+        raise InputError(
+            f"Sealed questions are answered from totals of: {', '.join(COMPUTED)}; compared periods"
+            " are asked about one by one.",
+            reason="query.measure",
+            remedy="Ask for energy, and a statistic of its sums.",
+        )
+    span = question.period.span
+    first, last = map(datetime.fromisoformat, (query.start, query.end))
+    if not first <= span.start < span.end <= last:
+        raise InputError(
+            "The question is about another period than its query shows.",
+            reason="query.period",
+            remedy="Send it in a query about its own period, or a longer one.",
+        )
+    return content, question
+
+
+def lay_out_question(
+    zone: AuthorityZone, opened: tuple[SealedQuestion, Question], queried: QueriedData
+) -> AskedQuestion:
+    """Find a question's groups and steps, and what of it policy permits (steps 3 and 4).
+
+    Raises:
+        InputError: As `group_rosters` and `find_steps`; no interval is in it (`query.days`).
+        ReleaseRefusedError: No group has enough customers (`query.small`).
+        OutOfRangeError: As `lay_out_totals`.
+    """
+    content, question = opened
+    rosters = [data.roster for data in queried.datas]
+    grouping = group_rosters(question, rosters, tariffs=queried.tariffs)
+    steps, spans = _find_steps(question, queried)
+    resolution = question_resolution(
+        {name: own.tolist() for name, own in steps.items()},
+        queried.entries(),
+        start=queried.start,
+        end=queried.end,
+    )
+    minima = zone.find_minima(RESEARCH, resolution=resolution)
+    found = count_groups(rosters, grouping.rows, groups=len(grouping.labels), minima=minima)
+    is_told = np.array([*(group.is_enough for group in found), False])  # the last is who is outside
+    if not is_told.any():
+        raise ReleaseRefusedError(
+            "No group of the question has as many customers as policy wants.",
+            reason="query.small",
+            remedy="Ask about larger groups, or at a coarser time.",
+        )
+    rows = tuple(np.where(is_told[own], own, OUTSIDE) for own in grouping.rows)
+    return AskedQuestion(
+        content,
+        question,
+        labels=grouping.labels,
+        found=tuple(found),
+        rows=rows,
+        steps=steps,
+        spans=spans,
+        resolution=resolution,
+        minima=minima,
+        layout=lay_out_totals(
+            rosters,
+            rows=rows,
+            steps=steps,
+            minima=[group.minimum or 0 if group.is_enough else 0 for group in found],
+        ),
+    )
+
+
+def _find_steps(
+    question: Question, queried: QueriedData
+) -> tuple[dict[str, NDArray[np.int64]], tuple[tuple[str, str], ...]]:
+    """By quantity the step of each interval, and where steps begin and end."""
+    numbers: dict[str, int] = {}
+    ends: dict[str, str] = {}
+    found = {}
+    for name, entry in queried.entries().items():
+        times = interval_times(
+            entry.start, entry.end, intervals=entry.intervals, timezone=queried.timezone
+        )
+        own, starts = find_steps(question, times)
+        if not starts:
+            continue
+        joined = [numbers.setdefault(start, len(numbers)) for start in starts]
+        found[name] = np.where(own >= 0, np.array(joined)[own], OUTSIDE)
+        for end, step in zip(times[1:], own.tolist(), strict=True):
+            if step >= 0:
+                ends[starts[step]] = end
+    if not found:
+        raise InputError(
+            "No day of the question has intervals here.",
+            reason="query.days",
+            remedy="Ask about days of the period that the query shows.",
+        )
+    return found, tuple((start, ends[start]) for start in numbers)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookedQuestion:
+    """What of a question may be told beside all that was told.
+
+    Args:
+        withheld: Groups of which nothing is told, besides those too small.
+        giving: What the ledger would keep.
+    """
+
+    withheld: frozenset[int]
+    giving: Giving
+
+
+def look_at_groups(session: Session, asked: AskedQuestion, queried: QueriedData) -> LookedQuestion:
+    """What of a question's groups may be told (step 5).
+
+    Raises:
+        ReleaseRefusedError: As `check_overlap`.
+    """
+    datas = dict(zip(queried.uploads, queried.datas, strict=True))
+    check_overlap(session, datas)
+    rosters = [data.roster for data in queried.datas]
+    members = group_members(rosters, asked.rows, groups=len(asked.found))
+    places = {number: group_place(asked.content.digest, number) for number in asked.told_groups}
+    sets = {place: CellSets(members[number]) for number, place in places.items()}
+    merged = _rules_of(asked, places)
+    basis = replace(Basis.of(queried.datas), is_compared=False)
+    found = find_withheld_cells(session, sets, period=queried.period, merged=merged, basis=basis)
+    withheld = {number for number, place in places.items() if ENERGY in found.get(place, ())}
+    withheld |= _thin_groups(asked, queried) | _moved_groups(asked, queried)
+    told = {
+        place: _told_set(sets[place], merged, place)
+        for number, place in places.items()
+        if number not in withheld
+    }
+    is_kept = places.keys() - withheld
+    is_told = np.array([*(n in is_kept for n in range(len(asked.found))), False])
+    given = {
+        digest: data
+        for (digest, data), own in zip(datas.items(), asked.rows, strict=True)
+        if is_told[own].any()
+    }
+    return LookedQuestion(frozenset(withheld), Giving({}, given, queried.period, told, basis))
+
+
+def _rules_of(asked: AskedQuestion, places: Mapping[int, Place]) -> Merged:
+    return Merged(
+        {place: place for place in places.values()},
+        {place: {ENERGY: asked.found[number].minimum or 0} for number, place in places.items()},
+        {
+            place: asked.found[number].limit
+            for number, place in places.items()
+            if asked.found[number].limit < WHOLE
+        },
+    )
+
+
+def _told_set(sets: CellSets, merged: Merged, place: Place) -> tuple[ToldSet, ...]:
+    limit = merged.limits.get(place, WHOLE)
+    return sets.list_told(NO_MEASURES, minima=merged.minima[place], limit=limit)
+
+
+def _thin_groups(asked: AskedQuestion, queried: QueriedData) -> set[int]:
+    """Groups of sealed days in which too few have any energy: who is silent hides nobody."""
+    heard = [Crowd() for _ in asked.found]
+    for data, own in zip(queried.datas, asked.rows, strict=True):
+        silent = set(data.upload.silent_slots)
+        for slot, (group, member) in enumerate(
+            zip(own.tolist(), roster_members(data.roster), strict=True)
+        ):
+            if group >= 0 and slot not in silent:
+                heard[group].add(member)
+    return {
+        number
+        for number in asked.told_groups
+        if not is_enough(heard[number], minimum=asked.found[number].minimum or 0)
+    }
+
+
+def _moved_groups(asked: AskedQuestion, queried: QueriedData) -> set[int]:
+    """Groups with somebody whose days were moved by corrected books (`told_cells`)."""
+    return {
+        int(own[slot])
+        for data, own in zip(queried.datas, asked.rows, strict=True)
+        for slot in data.upload.moved_slots
+        if own[slot] >= 0
+    }

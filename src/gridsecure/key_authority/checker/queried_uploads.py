@@ -1,0 +1,191 @@
+"""What lies at the platform for a query's period: all of what the billing office closed, verified.
+
+Whatever a question is about, the same is looked at: every roster and every upload of the lists in
+force, and every load column of the asked days. So the platform, which sends all of it, learns
+nothing of the question by what it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from gridsecure.credentials.sealed_questions import SEALED_QUERY_VERSION
+from gridsecure.errors import (
+    AuthenticityError,
+    InputError,
+    InvalidMessageError,
+    ReleaseRefusedError,
+)
+from gridsecure.key_authority.checker.closings import REFUSED
+from gridsecure.key_authority.checker.ledger import Period, check_counted_once
+from gridsecure.key_authority.checker.verification import verify_datas
+from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.messages import (
+    ClosingList,
+    ColumnEntry,
+    Digest,
+    QueriedUploads,
+    ReleaseRequest,
+    Transcript,
+    open_message,
+)
+from gridsecure.month_texts import read_moment
+from gridsecure.plans.execution import RosterData
+from gridsecure.plans.quantities import Family, find_family
+from gridsecure.plans.transcript_inputs import PlatformView, fetch_tariff
+from gridsecure.tariffs.tariff import parse_tariff
+from gridsecure.version import VERSION
+
+_CLOSING_REMEDY: Final = (
+    "The billing office closes the period (gridsecure period close); then ask again."
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueriedData:
+    """What a question may be about.
+
+    Args:
+        start: Of the period that was asked about; likewise `end`, exclusive.
+        uploads: Digests, in the order of the rosters.
+        quantities: The load columns of the period's days, which all rosters divide alike.
+        tariffs: Names of tariffs by digest.
+        timezone: Local time.
+        period: What is told of it is compared within.
+    """
+
+    start: str
+    end: str
+    uploads: tuple[Digest, ...]
+    datas: tuple[RosterData, ...]
+    quantities: tuple[str, ...]
+    tariffs: Mapping[Digest, str]
+    timezone: str
+    period: Period
+
+    def entries(self) -> dict[str, ColumnEntry]:
+        """The load columns of the first roster, whose times are those of all."""
+        return {name: self.datas[0].entry(name) for name in self.quantities}
+
+
+def verify_queried(
+    zone: AuthorityZone, request: ReleaseRequest, *, view: PlatformView
+) -> QueriedData:
+    """Verify what a request says lies there.
+
+    1. the billing office signed the lists, they are of one period that the query lies in, and no
+       upload is in two;
+    2. the request names all their uploads, each with its roster, signed by the gateway it is of;
+    3. nobody is in two rosters;
+    4. all rosters have load columns of the same days, divided alike.
+
+    Raises:
+        ReleaseRefusedError: `release.closing`, `release.incomplete`, `release.overlap`.
+        InputError: Load columns differ, or there are none (`query.days`).
+        GridSecureError: As `verify_datas`.
+    """
+    queried = request.queried
+    if queried is None or request.transcripts or request.seeds or request.closing is not None:
+        raise ReleaseRefusedError("The request is incomplete.", reason="release.incomplete")
+    start, end = _check_lists(zone, request, queried)  # 1.
+    named = Transcript(  # 2. what was run is nothing; of what is named all holds that holds there
+        plan="query",
+        plan_version=SEALED_QUERY_VERSION,
+        start=start,
+        end=end,
+        rosters=queried.rosters,
+        uploads=queried.uploads,
+        inputs={},
+        outputs={},
+        seed_commitment=None,
+        release=VERSION,
+    )
+    datas = verify_datas(named, zone=zone, view=view)
+    check_counted_once(data.roster for data in datas)  # 3.
+    periods = {Period.of(data) for data in datas}
+    if len(periods) != 1:
+        raise ReleaseRefusedError(
+            "The query is about rosters of different billing cycles.",
+            reason="release.cycle",
+            remedy="Close them apart, and ask about one cycle.",
+        )
+    texts = {name: fetch_tariff(view, name) for name in sorted({d.roster.tariff for d in datas})}
+    parsed = {name: parse_tariff(text) for name, text in texts.items()}
+    return QueriedData(
+        start=request.start,
+        end=request.end,
+        uploads=tuple(queried.uploads),
+        datas=tuple(datas),
+        quantities=_shared_columns(datas, start=request.start, end=request.end),  # 4.
+        tariffs={name: one.tariff_id for name, one in parsed.items()},
+        timezone=parsed[datas[0].roster.tariff].timezone,
+        period=periods.pop(),
+    )
+
+
+def _check_lists(
+    zone: AuthorityZone, request: ReleaseRequest, queried: QueriedUploads
+) -> tuple[str, str]:
+    """The period that the lists close."""
+    try:
+        lists = [
+            open_message(one, expect=ClosingList, trusted=zone.office) for one in queried.closings
+        ]
+    except (AuthenticityError, InvalidMessageError) as error:
+        raise _refused("The billing office did not sign a closing list.") from error
+    spans = {(one.start, one.end) for one in lists}
+    uploads = [digest for one in lists for digest in one.uploads]
+    if len(spans) != 1 or len(set(uploads)) != len(uploads):
+        raise _refused("The closing lists are not those of one period.")
+    ((start, end),) = spans
+    if sorted(uploads) != sorted(queried.uploads):
+        raise _refused("The request and the closing lists name different uploads.")
+    if not _lies_in((request.start, request.end), (start, end)):
+        raise _refused("The query is about another period than was closed.")
+    return start, end
+
+
+def _lies_in(inner: tuple[str, str], outer: tuple[str, str]) -> bool:
+    first, last = map(read_moment, inner)
+    begin, end = map(read_moment, outer)
+    if first is None or last is None or begin is None or end is None:
+        return False
+    return begin <= first < last <= end
+
+
+def _shared_columns(datas: Sequence[RosterData], *, start: str, end: str) -> tuple[str, ...]:
+    found = [_load_columns(data, start=start, end=end) for data in datas]
+    if not found[0] or any(own != found[0] for own in found):
+        raise InputError(
+            "The rosters do not have the intervals of the same days, divided alike.",
+            reason="query.days",
+            remedy="Ask about days of which all meter points have intervals; a day that was sealed "
+            "by itself is asked about by itself.",
+        )
+    return tuple(name for name, *_ in found[0])
+
+
+def _load_columns(
+    data: RosterData, *, start: str, end: str
+) -> list[tuple[str, datetime, datetime, int]]:
+    """The load columns within a period: name, start, end and number of intervals, in time."""
+    first, last = datetime.fromisoformat(start), datetime.fromisoformat(end)
+    columns = [
+        (
+            one.quantity,
+            datetime.fromisoformat(one.start),
+            datetime.fromisoformat(one.end),
+            one.intervals,
+        )
+        for one in data.columns.values()
+        if find_family(one.quantity) is Family.INTERVALS
+    ]
+    own = [one for one in columns if first <= one[1] and one[2] <= last]
+    return sorted(own, key=lambda one: one[1])
+
+
+def _refused(message: str) -> ReleaseRefusedError:
+    return ReleaseRefusedError(message, reason=REFUSED, remedy=_CLOSING_REMEDY)

@@ -1,0 +1,251 @@
+"""What became of sealed queries: kept answers, refusals, and who may read which.
+
+An answer is found again by a keyed digest of the question, of what lies there and of the policy: so
+whoever asks the same again gets the release that there is, and nothing new is told. The key is the
+query key, so that nobody who reads the database can try questions.
+
+A refusal that depends on the question is told to its asker, sealed. The log, the platform and
+staff are told that a question was refused, and no more (`REFUSED`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlmodel import Session
+
+from gridsecure.approvals import EXPIRED, MISSING, REVOKED, ReleaseSubject
+from gridsecure.credentials.queries import parse_query
+from gridsecure.credentials.sealed_questions import SealedQuestion, open_question
+from gridsecure.credentials.suites import frame_parts
+from gridsecure.crypto.envelope import open_from, seal_to
+from gridsecure.crypto.sm3 import hkdf_sm3, hmac_sm3
+from gridsecure.errors import (
+    AuditBrokenError,
+    ConflictError,
+    GridSecureError,
+    ReleaseRefusedError,
+    StorageError,
+)
+from gridsecure.key_authority.checker.asked_questions import AskedQuestion
+from gridsecure.key_authority.checker.queried_uploads import QueriedData
+from gridsecure.key_authority.checker.tables import (
+    AnsweredQueryRow,
+    KeptAnswerRow,
+    QuestionRow,
+    ReleaseRow,
+    SubjectRow,
+)
+from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.messages import Digest, ReleaseRequest, Signed, sign_message
+from gridsecure.sealed_answers import AnsweredGroups, QueryAnswer
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.rows import find, keep, load_row
+
+REFUSED: Final = "release.query"
+_KEPT: Final = "kept-answer"
+_NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_WAIT: Final = frozenset({MISSING, EXPIRED, REVOKED})
+
+
+def question_key(zone: AuthorityZone, asked: SealedQuestion, queried: QueriedData) -> Digest:
+    """What the answer to a question is kept under: the same question, over the same, by one policy.
+
+    The public period is part of it: how fine a question is depends on it.
+    """
+    key = hkdf_sm3(zone.query_key.to_bytes(), info=b"gridsecure question names", length=32)
+    parts = (asked.question, queried.start, queried.end, zone.policy.digest, *queried.uploads)
+    return hmac_sm3(key, frame_parts(*parts)).hex()
+
+
+def blinding_seed(zone: AuthorityZone, request_id: str, asked: AskedQuestion) -> bytes:
+    """The seed of a request's blinding: the same as long as request, groups and steps are.
+
+    So what officers approved is what is decrypted, and nothing of it has to be kept meanwhile.
+    """
+    info = frame_parts(request_id, asked.rows_digest, asked.steps_digest)
+    return hkdf_sm3(zone.query_key.to_bytes(), info=b"gridsecure question " + info, length=32)
+
+
+def find_kept(zone: AuthorityZone, question: Digest) -> str | None:
+    """The release that answers a question.
+
+    Args:
+        question: From `question_key`.
+    """
+    with read_session(zone.engine) as session:
+        row = find(session, KeptAnswerRow, question=question)
+    return None if row is None else row.release_id
+
+
+def keep_question(zone: AuthorityZone, request: ReleaseRequest, *, at: datetime) -> None:
+    """Keep a sealed question, for officers to read it."""
+    query = parse_query(request.query)
+    row = QuestionRow(
+        request_id=request.request_id, sealed=query.sealed, reader=query.reader, at=at
+    )
+    with write_session(zone.engine) as session:
+        keep(session, row)
+
+
+def read_asked_question(zone: AuthorityZone, subject: Digest) -> SealedQuestion:
+    """What a subject is about, for officers.
+
+    Raises:
+        NotFoundError: There is no such subject (`not-found.release-subject`), or it is of no sealed
+            query (`not-found.question`).
+    """
+    with read_session(zone.engine) as session:
+        text = load_row(session, SubjectRow, digest=subject).text
+        row = load_row(session, QuestionRow, request_id=ReleaseSubject.parse(text).request_id)
+    return open_question(row.sealed, key=zone.query_key, reader=row.reader)
+
+
+def seal_groups(zone: AuthorityZone, asked: AskedQuestion) -> bytes:
+    """What the cells of a question's certificate stand for, as it is kept."""
+    said = AnsweredGroups(salt=asked.content.salt, groups=asked.counts)
+    return _seal(zone, said.model_dump_json())
+
+
+def keep_answer(
+    session: Session,
+    request: ReleaseRequest,
+    *,
+    question: Digest,
+    content: bytes,
+    at: datetime,
+) -> None:
+    """Keep a release as the answer to its question, in the transaction that keeps it.
+
+    Args:
+        content: From `seal_groups`.
+
+    Raises:
+        GridSecureError: Another process answered the same question meanwhile
+            (`release.meanwhile`): asked again, that answer is found.
+    """
+    name = request.request_id
+    try:
+        keep(session, KeptAnswerRow(question=question, release_id=name, content=content, at=at))
+    except ConflictError as error:
+        raise GridSecureError(
+            "The same question was answered meanwhile.",
+            reason="release.meanwhile",
+            remedy="Start another release round.",
+        ) from error
+    keep_answered(session, request, release_id=name, at=at)
+
+
+def keep_answered(
+    session: Session, request: ReleaseRequest, *, release_id: str, at: datetime
+) -> None:
+    """Keep which release answers a query; again is the same."""
+    row = AnsweredQueryRow(
+        asked_by=request.requested_by, request_id=request.request_id, release_id=release_id, at=at
+    )
+    keep(session, row)
+
+
+@contextmanager
+def telling_refusals(
+    zone: AuthorityZone, request: ReleaseRequest, *, at: datetime
+) -> Iterator[None]:
+    """Tell a refusal to whoever asked, and that there was one to everybody else.
+
+    Raises:
+        ReleaseRefusedError: A refusal (`release.query`). What waits or failed goes on as it is.
+    """
+    try:
+        yield
+    except GridSecureError as error:
+        is_failure = type(error) is GridSecureError or isinstance(
+            error, StorageError | AuditBrokenError
+        )
+        if is_failure or error.reason in _WAIT:
+            raise
+        said = QueryAnswer(
+            asked_by=request.requested_by,
+            reason=error.reason,
+            message=error.message,
+            remedy=error.remedy,
+        )
+        row = AnsweredQueryRow(
+            asked_by=request.requested_by,
+            request_id=request.request_id,
+            release_id=None,
+            refusal=_seal(zone, said.model_dump_json()),
+            at=at,
+        )
+        with write_session(zone.engine) as session:
+            # Sent again in another request, it has an answer already, which stays.
+            if find(session, AnsweredQueryRow, asked_by=request.requested_by) is None:
+                keep(session, row)
+        raise _refused() from error
+
+
+def check_not_refused(zone: AuthorityZone, request: ReleaseRequest) -> None:
+    """Refuse again what was refused: its asker was told why.
+
+    Raises:
+        ReleaseRefusedError: `release.query`.
+    """
+    with read_session(zone.engine) as session:
+        row = find(session, AnsweredQueryRow, request_id=request.request_id)
+    if row is not None and row.release_id is None:
+        raise _refused()
+
+
+def find_answer(zone: AuthorityZone, asked_by: str) -> Signed | None:
+    """What became of a sealed query: a `QueryAnswer`, signed, for its reader alone; None so far.
+
+    Args:
+        asked_by: The query, as its grant names it.
+    """
+    with read_session(zone.engine) as session:
+        row = find(session, AnsweredQueryRow, asked_by=asked_by)
+        if row is None:
+            return None
+        if row.release_id is None:
+            answer = QueryAnswer.parse(_open(zone, row.refusal))
+        else:
+            kept = load_row(session, KeptAnswerRow, release_id=row.release_id)
+            release = load_row(session, ReleaseRow, release_id=row.release_id)
+            answer = QueryAnswer(
+                asked_by=asked_by,
+                certificate=release.message,
+                groups=AnsweredGroups.parse(_open(zone, kept.content)),
+            )
+    return sign_message(answer, key=zone.signing_key)
+
+
+def is_answered(zone: AuthorityZone, request_id: str) -> str | None:
+    """The release that answers a sealed query, if it was answered."""
+    with read_session(zone.engine) as session:
+        row = find(session, AnsweredQueryRow, request_id=request_id)
+    return None if row is None else row.release_id
+
+
+def _seal(zone: AuthorityZone, text: str) -> bytes:
+    """For this authority itself, so that its database tells no question."""
+    return seal_to(
+        text.encode(),
+        recipient=zone.query_key.public_key,
+        purpose=_KEPT,
+        owner="authority",
+        created_at=_NO_TIME,
+    )
+
+
+def _open(zone: AuthorityZone, sealed: bytes) -> bytes:
+    return open_from(sealed, private_key=zone.query_key, purpose=_KEPT)
+
+
+def _refused() -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        "A sealed question was refused; its asker is told why.",
+        reason=REFUSED,
+        remedy="The asker reads the reason (gridsecure query ask).",
+    )

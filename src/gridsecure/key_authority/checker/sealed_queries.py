@@ -1,0 +1,292 @@
+"""Sealed queries at the checker: opened, held to policy and ledger, computed here, released once.
+
+The platform ran nothing. What the checker does for other plans to compare digests, it does here to
+have outputs at all: its confined workers blind the gateways' own columns for the question's totals.
+
+1. the grant holds, and what lies there is signed by whom it should be (`queried_uploads`);
+2. the question opens and makes sense; who asked it before gets the answer that there is;
+3. officers approved it: once outputs are known, their digests are what they sign. The blinding
+   follows from the request, so whenever it is computed again it is the same;
+4. groups too small, and those that cannot be told beside what was told, are withheld
+   (`asked_questions`);
+5. the grant is spent, and the vault decrypts the checker's own outputs;
+6. certificate, ledger, budget and answer are kept in one transaction.
+
+From step 2 on a refusal is told to the asker alone (`query_answers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from itertools import chain
+
+from gridsecure.approvals import (
+    APPROVER_ROLES,
+    AskedCell,
+    ReleaseSubject,
+    list_digest,
+    outputs_digest,
+    roster_digest,
+)
+from gridsecure.credentials.queries import parse_query
+from gridsecure.credentials.sealed_questions import SEALED_QUERY_VERSION
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import ReleaseRefusedError
+from gridsecure.key_authority.checker import query_answers
+from gridsecure.key_authority.checker.approvals import gather_approvals
+from gridsecure.key_authority.checker.asked_questions import (
+    AskedQuestion,
+    LookedQuestion,
+    lay_out_question,
+    look_at_groups,
+    read_question,
+)
+from gridsecure.key_authority.checker.budgets import check_budget
+from gridsecure.key_authority.checker.grants import bind_grant, check_purpose
+from gridsecure.key_authority.checker.held_policies import check_in_force
+from gridsecure.key_authority.checker.key_sets import key_ring
+from gridsecure.key_authority.checker.queried_uploads import QueriedData, verify_queried
+from gridsecure.key_authority.checker.reexecution import Derived, QueryCheck, Running
+from gridsecure.key_authority.checker.releases import Granted, certify
+from gridsecure.key_authority.checker.subjects import Subject, find_subject, keep_subject
+from gridsecure.key_authority.checker.vault_counts import check_counts
+from gridsecure.key_authority.checker.verification import with_only
+from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.key_authority.packages import Approved
+from gridsecure.key_authority.query_orders import CheckedQuery
+from gridsecure.messages import CellTotal, ReleaseRequest, sign_message
+from gridsecure.plans.cells import measures_of, roster_places
+from gridsecure.plans.purposes import RESEARCH
+from gridsecure.plans.query_groups import write_rows
+from gridsecure.plans.transcript_inputs import PlatformView
+from gridsecure.policy.decisions import asked_for, find_approvals
+from gridsecure.store.database import read_session, write_session
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """A request at work."""
+
+    zone: AuthorityZone
+    request: ReleaseRequest
+    queried: QueriedData
+    asked: AskedQuestion
+
+
+def release_query(
+    zone: AuthorityZone,
+    request: ReleaseRequest,
+    *,
+    view: PlatformView,
+    clock: Callable[[], datetime],
+) -> str:
+    """Answer a sealed query; the id of the release that holds its answer.
+
+    Raises:
+        ReleaseRefusedError: Its grant or what lies there does not hold, as `check_purpose` and
+            `verify_queried`; or its question is refused (`release.query`).
+        GridSecureError: It waits, or something failed that is no fault of its.
+    """
+    if (done := query_answers.is_answered(zone, request.request_id)) is not None:
+        return done
+    # 1. the grant, and what lies there
+    check_in_force(zone, now=clock())
+    if request.plan_version != SEALED_QUERY_VERSION:
+        raise ReleaseRefusedError(
+            "A request is for another version of its plan.", reason="release.transcript"
+        )
+    check_purpose(zone, request, now=clock())
+    query_answers.check_not_refused(zone, request)
+    queried = verify_queried(zone, request, view=view)
+    with query_answers.telling_refusals(zone, request, at=clock()):
+        # 2. the question, and whether it was answered before
+        opened = read_question(zone, parse_query(request.query))
+        question = query_answers.question_key(zone, opened[0], queried)
+        if (kept := query_answers.find_kept(zone, question)) is not None:
+            bind_grant(zone, request, now=clock())
+            with write_session(zone.engine) as session:
+                query_answers.keep_answered(session, request, release_id=kept, at=clock())
+            return kept
+        known = find_subject(zone, request.request_id)
+        if known is not None:  # nothing is computed while officers make up their minds
+            _approved(zone, known, at=clock())
+        asked = lay_out_question(zone, opened, queried)
+        at_work = _Asked(zone, request, queried, asked)
+        _release(at_work, known, question=question, view=view, clock=clock)
+    return request.request_id
+
+
+def _release(
+    at_work: _Asked,
+    known: Subject | None,
+    *,
+    question: str,
+    view: PlatformView,
+    clock: Callable[[], datetime],
+) -> None:
+    zone, request, asked = at_work.zone, at_work.request, at_work.asked
+    _look(at_work)  # before anything is computed
+    outputs = _derive(at_work, view=view)
+    # 3. approvals
+    if known is None:
+        query_answers.keep_question(zone, request, at=clock())
+        known = keep_subject(zone, _subject(at_work, outputs), at=clock())
+    approved = _approved(zone, known, at=clock())
+    # 4. looked at again: officers take days
+    looked = _look(at_work)
+    # 5. the grant, then the vault
+    check_counts(zone, at=clock())
+    bind_grant(zone, request, now=clock())
+    cells = _order(at_work, looked, outputs, approved)
+    # 6. certificate
+    granted = _granted(at_work, looked, outputs, cells)
+    at = clock()
+    keep = partial(
+        query_answers.keep_answer,
+        request=request,
+        question=question,
+        content=query_answers.seal_groups(zone, asked),
+        at=at,
+    )
+    certify(zone, request, granted, approved=approved, at=at, also=keep)
+
+
+def _granted(
+    at_work: _Asked,
+    looked: LookedQuestion,
+    outputs: Mapping[str, Derived],
+    cells: Sequence[CellTotal],
+) -> Granted:
+    asked = at_work.asked
+    return Granted(
+        plan_version=SEALED_QUERY_VERSION,
+        cells=tuple(cells),
+        statements={},
+        outputs_digest=sm3_hex("".join(out.entry.digest for out in outputs.values()).encode()),
+        giving=looked.giving,
+        minima={asked.resolution: asked.minima},
+        places=(),
+        question=asked.content.digest,
+    )
+
+
+def _look(at_work: _Asked) -> LookedQuestion:
+    with read_session(at_work.zone.engine) as session:
+        return look_at_groups(session, at_work.asked, at_work.queried)
+
+
+def _approved(zone: AuthorityZone, subject: Subject, *, at: datetime) -> Approved:
+    with read_session(zone.engine) as session:
+        check_budget(session, zone.policy, subject.message, at=at)
+    return gather_approvals(zone, subject, now=at)
+
+
+def _derive(at_work: _Asked, *, view: PlatformView) -> dict[str, Derived]:
+    """Have the workers blind the gateways' columns; each has some rosters, and fetches all days.
+
+    Returns:
+        By "roster/quantity", in the order of rosters and, within one, of quantities.
+    """
+    zone, queried, layout = at_work.zone, at_work.queried, at_work.asked.layout
+    keys = key_ring(zone)
+    slim = tuple(with_only(layout.quantities, data) for data in queried.datas)
+    seed = query_answers.blinding_seed(zone, at_work.request.request_id, at_work.asked)
+    many = min(max(zone.checks.workers, 1), len(slim))
+    running: list[Running] = []
+    found: dict[str, Derived] = {}
+    try:
+        for first in range(many):
+            own = range(first, len(slim), many)
+            fetched = [
+                (slim[n], queried.datas[n].entry(name)) for name in queried.quantities for n in own
+            ]
+            only = frozenset(slim[n].roster.roster_id for n in own)
+            check = QueryCheck(slim, layout, tuple(fetched), only, seed)
+            running.append(zone.checks.begin(check, view=view, keys=keys))
+        for one in running:
+            found |= one.result()[1]
+    except BaseException:
+        for one in running:
+            one.drop()
+        raise
+    names = [f"{data.roster.roster_id}/{name}" for data in slim for name in layout.quantities]
+    return {name: found[name] for name in names}
+
+
+def _subject(at_work: _Asked, outputs: Mapping[str, Derived]) -> ReleaseSubject:
+    """What officers are asked: of its cells all that lies there, whomever the question is about."""
+    zone, request, asked = at_work.zone, at_work.request, at_work.asked
+    rosters = [data.roster for data in at_work.queried.datas]
+    counted: dict[tuple[str, str], int] = {}
+    for roster in rosters:
+        for place in roster_places(roster):
+            counted[place] = counted.get(place, 0) + 1
+    needed = find_approvals(
+        zone.policy,
+        [asked_for(RESEARCH, resolution=asked.resolution)],
+        classes={name for _, name in counted},
+    )
+    return ReleaseSubject(
+        request_id=request.request_id,
+        plan=request.plan,
+        start=request.start,
+        end=request.end,
+        purpose=request.purpose,
+        requested_by=request.requested_by,
+        resolutions=[asked.resolution],
+        measures=list(measures_of(request.plan)),
+        cells=[
+            AskedCell(zone=place[0], customer_class=place[1], meter_points=count)
+            for place, count in sorted(counted.items())
+        ],
+        transcripts=list_digest([]),
+        outputs=[outputs_digest(out.entry for out in outputs.values())],
+        rosters=sorted(map(roster_digest, rosters)),
+        tariffs=sorted({roster.tariff for roster in rosters}),
+        policy=zone.policy.digest,
+        policy_name=zone.policy.name,
+        policy_version=zone.policy.version,
+        needed=[role for role in APPROVER_ROLES if role in needed.roles],
+        standing=[role for role in APPROVER_ROLES if role in needed.standing],
+        question=asked.content.digest,
+        groups=asked.rows_digest,
+        steps=asked.steps_digest,
+    )
+
+
+def _order(
+    at_work: _Asked, looked: LookedQuestion, outputs: Mapping[str, Derived], approved: Approved
+) -> list[CellTotal]:
+    """Have the vault decrypt and add up, but for what is withheld."""
+    zone, request, asked = at_work.zone, at_work.request, at_work.asked
+    rosters = [data.roster for data in at_work.queried.datas]
+
+    def texts() -> Iterator[bytes]:
+        return (roster.model_dump_json().encode() for roster in rosters)
+
+    rows = [write_rows(own) for own in asked.rows]
+    order = CheckedQuery(
+        start=request.start,
+        end=request.end,
+        question=asked.content.digest,
+        rosters=[sm3_hex(text) for text in texts()],
+        rows=[sm3_hex(own) for own in rows],
+        groups=len(asked.found),
+        steps={name: own.tolist() for name, own in asked.steps.items()},
+        spans=list(asked.spans),
+        outputs={
+            name: [outputs[f"{roster.roster_id}/{name}"].entry for roster in rosters]
+            for name in asked.layout.quantities
+        },
+        withheld=sorted(looked.withheld),
+        minima=asked.minima.as_message(),
+        merging=asked.minima.merging,
+        dominance=dict(asked.minima.dominance),
+        customer_points=asked.minima.customer_points,
+        approved=approved,
+    )
+    files = chain(texts(), rows, (output.data for output in outputs.values()))
+    return zone.vault.release_query(sign_message(order, key=zone.signing_key), files).cells

@@ -1,0 +1,73 @@
+"""What the checker hands the vault of a question: blinded columns, and who is added to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.key_authority.packages import Approved, FewestCustomers, LargestShares
+from gridsecure.messages import ColumnEntry, Digest, Merging, Message
+from gridsecure.plans.cells import UNMERGED, Minima, Place
+from gridsecure.plans.query_groups import MAX_GROUPS
+
+QUERY_ZONE: Final = "query"
+"""Begins what stands for a zone in the cells of a question."""
+
+
+class CheckedQuery(Message):
+    """Decrypt blinded columns and add them up by group and step.
+
+    The texts of all rosters follow, then the group of each slot of every roster, then the files of
+    the outputs over rosters and, within one, over quantities.
+
+    Args:
+        start: Of the period that was asked about.
+        question: The salted digest of the question.
+        rosters: Digests of the rosters' texts.
+        rows: Digests of the groups of their slots.
+        groups: How many groups there are; nobody is in those that are too small.
+        steps: By quantity, the step of each interval; -1 where it is in none.
+        spans: Start and end of each step, as cells name them.
+        outputs: Of each quantity, by roster.
+        withheld: Groups of which nothing is given out, whatever their size.
+    """
+
+    kind: ClassVar[str] = "vault-query"
+    start: str
+    end: str
+    question: Digest
+    rosters: list[Digest]
+    rows: list[Digest]
+    groups: int = Field(ge=1, le=MAX_GROUPS)
+    steps: dict[str, list[int]]
+    spans: list[tuple[str, str]]
+    outputs: dict[str, list[ColumnEntry]]
+    withheld: list[int]
+    minima: FewestCustomers
+    approved: Approved
+    merging: Merging = UNMERGED
+    dominance: LargestShares = Field(default={})
+    customer_points: int = 0
+
+    @property
+    def permitted(self) -> Minima:
+        """What policy permits it to tell."""
+        return Minima(self.minima, self.merging, self.dominance, self.customer_points)
+
+
+def group_place(question: Digest, number: int) -> Place:
+    """What stands for zone and class of a group: nothing of what the question says."""
+    return (f"{QUERY_ZONE} {question[:16]}", str(number))
+
+
+def steps_digest(
+    steps: Mapping[str, Sequence[int] | NDArray[np.int64]], spans: Iterable[tuple[str, str]]
+) -> Digest:
+    """What officers approve of a question's times."""
+    said = [f"{name}:{' '.join(map(str, own))}" for name, own in steps.items()]
+    return sm3_hex("\n".join([*said, *(" ".join(span) for span in spans)]).encode())

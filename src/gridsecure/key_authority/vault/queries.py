@@ -1,0 +1,157 @@
+"""Questions at the vault: who is added to whom is looked at here, and nothing said of it believed.
+
+The checker opened the question; the vault never sees it. It is handed rosters and the group of
+each slot, and finds for itself
+
+1. that both, and the times, are what officers approved;
+2. how fine the numbers are, and so which minima its own policy has for them;
+3. who is in each group, and whether they are enough, nobody counted twice.
+
+A group that is too small ends the order before anything of it is decrypted: the checker leaves such
+groups out, so an order that has one is not the checker's work as it should be. Then all columns are
+decrypted one after the other, and what leaves are totals of groups and steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridsecure.errors import InvalidMessageError, ReleaseRefusedError
+from gridsecure.key_authority.control_totals import CountedOnce
+from gridsecure.key_authority.packages import VaultAnswer, check_named, read_named
+from gridsecure.key_authority.query_orders import (
+    CheckedQuery,
+    group_place,
+    steps_digest,
+)
+from gridsecure.key_authority.vault.gate import Passage
+from gridsecure.messages import CellTotal, ColumnEntry, Digest, RosterManifest
+from gridsecure.plans.cells import ENERGY, roster_places
+from gridsecure.plans.query_groups import QueryGroup, count_groups, read_rows, rows_digest
+from gridsecure.plans.query_totals import add_up, lay_out_totals
+from gridsecure.policy.query_resolutions import question_resolution
+
+Decrypt = Callable[[ColumnEntry, bytes, RosterManifest], NDArray[np.uint64]]
+"""Opens a column under a key set of its roster's gateway."""
+
+
+def answer_query(
+    order: CheckedQuery, files: Iterator[bytes], passage: Passage, *, decrypt: Decrypt
+) -> VaultAnswer:
+    """Decrypt blinded columns and add them up by group and step.
+
+    Args:
+        files: What follows the order.
+        passage: The gate, which the order has passed.
+
+    Raises:
+        ReleaseRefusedError: A group is too small (`vault.group`), or as `Passage`.
+        AuthenticityError, CiphertextError: As `Vault.release_bills`.
+        InvalidMessageError: The order makes no sense (`vault.query`, `query.rows`).
+    """
+    _check_shape(order)
+    _check_approved(order, passage)
+    counted = CountedOnce()
+    rosters = list[RosterManifest]()
+    for digest in order.rosters:
+        roster = read_named(next(files), digest=digest, expect=RosterManifest)
+        counted.count(roster.pseudonyms)
+        passage.admit_cells(roster_places(roster))
+        rosters.append(roster)
+    rows = [_read_rows(next(files), digest=digest) for digest in order.rows]
+    groups = count_groups(rosters, rows, groups=order.groups, minima=order.permitted)
+    _check_groups(groups)
+    layout = lay_out_totals(
+        rosters,
+        rows=rows,
+        steps={name: np.array(own, dtype=np.int64) for name, own in order.steps.items()},
+        minima=[group.minimum or 0 for group in groups],
+    )
+    values = (
+        decrypt(entry, next(files), roster)
+        for number, roster in enumerate(rosters)
+        for entry in (order.outputs[name][number] for name in layout.quantities)
+    )
+    totals = add_up(values, layout=layout)
+    return VaultAnswer(cells=list_totals(order, groups, totals), statements=[])
+
+
+def list_totals(
+    order: CheckedQuery, groups: list[QueryGroup], totals: NDArray[Any]
+) -> list[CellTotal]:
+    """The cells of a question: every group at every step, withheld ones without a value.
+
+    Args:
+        totals: By step and group [Wh].
+    """
+    withheld = set(order.withheld)
+    cells = []
+    for (step, span), (number, group) in product(enumerate(order.spans), enumerate(groups)):
+        zone, name = group_place(order.question, number)
+        is_told = group.is_enough and number not in withheld
+        cells.append(
+            CellTotal(
+                zone=zone,
+                customer_class=name,
+                start=span[0],
+                end=span[1],
+                measure=ENERGY,
+                members=len(group.crowd),
+                value=str(totals[step, number]) if is_told else None,
+            )
+        )
+    return cells
+
+
+def _check_shape(order: CheckedQuery) -> None:
+    many, steps = len(order.rosters), len(order.spans)
+    named = {step for own in order.steps.values() for step in own}
+    if (
+        not order.steps
+        or order.outputs.keys() != order.steps.keys()
+        or any(len(own) != many for own in order.outputs.values())
+        or len(order.rows) != many
+        or not named <= set(range(-1, steps))
+        or not set(range(steps)) <= named
+        or any(
+            entry.quantity != name or entry.intervals != len(order.steps[name])
+            for name, own in order.outputs.items()
+            for entry in own
+        )
+    ):
+        raise InvalidMessageError("An order about a question is none.", reason="vault.query")
+
+
+def _check_approved(order: CheckedQuery, passage: Passage) -> None:
+    """Steps 1 and 2."""
+    passage.check_span(order.start, order.end)
+    passage.admit_question(
+        order.question,
+        groups=rows_digest(order.rows),
+        steps=steps_digest(order.steps, order.spans),
+    )
+    passage.admit_rosters(order.rosters)
+    passage.admit_all([[entry for own in order.outputs.values() for entry in own]])
+    columns = {name: own[0] for name, own in order.outputs.items()}
+    resolution = question_resolution(order.steps, columns, start=order.start, end=order.end)
+    passage.check_minima(order.permitted, resolution=resolution)
+
+
+def _read_rows(data: bytes, *, digest: Digest) -> NDArray[np.int64]:
+    check_named(data, digest=digest)
+    return read_rows(data)
+
+
+def _check_groups(groups: list[QueryGroup]) -> None:
+    """Step 3. A group of nobody is one that the checker left out."""
+    if any(len(group.crowd) and not group.is_enough for group in groups):
+        raise ReleaseRefusedError(
+            "A question's group has fewer customers than policy wants.",
+            reason="vault.group",
+            remedy="Do not repeat it; find out what the checker asked for.",
+        )

@@ -1,0 +1,50 @@
+"""Answers to sealed questions: what their asker gets to read, and nobody else.
+
+A certificate of a question numbers its groups. What the numbers stand for comes here, with the salt
+under which the certificate names the question: so whoever asked sees that it answers what they
+asked, also where somebody else asked it before. What was refused is told here as well. All of it is
+in the key authority's word, and sealed to the reader.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from gridsecure.messages import Message
+from gridsecure.queries.totals import GroupCount
+
+
+class AnsweredGroups(Message):
+    """What the cells of a certificate stand for.
+
+    Args:
+        salt: Under which the certificate names the question.
+        groups: By number; of those that are too small it says that nobody is in them.
+    """
+
+    kind: ClassVar[str] = "answered-groups"
+    salt: str = Field(repr=False)
+    groups: list[GroupCount]
+
+
+class QueryAnswer(Message):
+    """What became of a sealed query.
+
+    Args:
+        asked_by: The query, as its grant names it.
+        certificate: The signed certificate with its values, as text; empty where it was refused.
+        groups: What its cells stand for.
+        reason: Why it was refused.
+        message: Likewise, in a sentence.
+        remedy: What could be done.
+    """
+
+    kind: ClassVar[str] = "query-answer"
+    asked_by: str
+    certificate: str = Field(default="", repr=False)
+    groups: AnsweredGroups | None = None
+    reason: str = ""
+    message: str = ""
+    remedy: str = ""

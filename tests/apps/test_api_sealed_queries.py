@@ -1,0 +1,190 @@
+"""Sealed questions through the three services: from a file to a table, and nobody learns what."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import httpx
+import pandas as pd
+import pytest
+from sqlmodel import col, select
+from typer.testing import CliRunner
+
+from gridsecure.cli import query_ask
+from gridsecure.cli.main import app as command
+from gridsecure.store.database import read_session
+from gridsecure.store.evidence import EvidenceRow, read_row
+from tests.apps.test_api_queries import (
+    LIMIT,
+    URLS,
+    World,
+    assert_anonymous,
+    authority_of,
+    cli,
+    enrol_arguments,
+    vault,
+    world,
+)
+from tests.apps.zone_apps import bearer, point
+from tests.cli.in_process import InProcess
+from tests.grid_simulator import grid_keys
+from tests.key_authority.asked_queries import question_of
+
+__all__ = ["authority_of", "cli", "vault", "world"]
+DAYS = {"when": {"days": ["2026-07-01", "2026-07-02"]}}
+FUTIAN = {"customer_class": ["household"], "zone": ["futian"]}
+
+
+@pytest.fixture
+def ask(world, monkeypatch):
+    """The command `gridsecure query`, its connections carried to the services."""
+    monkeypatch.setattr(query_ask, "patience", lambda _seconds: world.pause)
+
+    def run(question: str, *more: str, status: int | None = 0, name: str = "wallet.json"):
+        path = world.folder / "question.json"
+        path.write_text(question, encoding="utf-8")
+        arguments = [
+            "query", "ask", str(path), "--identity-url", URLS["identity"],
+            "--platform-url", URLS["platform"], "--authority-url", URLS["authority"],
+            "--authority-key", point(grid_keys().authority),
+            "--wallet", str(world.folder / name), *more,
+        ]  # fmt: skip
+        result = CliRunner().invoke(command, arguments)
+        assert status in (None, result.exit_code), result.output
+        return result
+
+    return run
+
+
+def expected_days(world: World) -> dict[str, int]:
+    contracts = world.grid.contracts.set_index("meter_point_id")
+    rows = world.grid.readings.join(contracts[["zone", "customer_class"]], on="meter_point_id")
+    rows = rows[(rows["zone"] == "futian") & (rows["customer_class"] == "household")]
+    rows = rows[rows["start"].dt.day <= 2]
+    sums = rows.groupby(rows["start"].dt.normalize())["energy_wh"].sum()
+    return {day.isoformat(): int(wh) for day, wh in sums.items()}
+
+
+def test_from_a_file_to_exact_numbers_and_nobody_learns_who_or_what(world, cli, ask):
+    cli(*enrol_arguments(world))
+    named = len(world.services.sent)
+    question = question_of(where=FUTIAN, every="day", **DAYS)
+    out = world.folder / "numbers.csv"
+    shown = ask(question, "--format", "json", "--csv", str(out))
+    assert f"{LIMIT - 1} of {LIMIT} grants are left" in shown.output
+    told = {row["start"]: row["value"] for row in json.loads(shown.stdout)["rows"]}
+    wanted = {day: wh / 1000 for day, wh in expected_days(world).items()}
+    assert {start: float(value) for start, value in told.items()} == wanted
+    table = pd.read_csv(out)
+    assert list(table["value"]) == list(wanted.values())
+    sent = world.services.sent[named:]
+    assert_anonymous([one for one in sent if one.url.path != "/query-key"])
+    to_platform = b"".join(one.content for one in sent if one.url.host == "platform")
+    for word in (b"futian", b"household", b"2026-07-02", b"every"):
+        assert word not in to_platform
+
+
+def test_a_second_wallet_reads_the_same_without_another_release(world, cli, ask):
+    cli(*enrol_arguments(world))
+    question = question_of(where=FUTIAN, every="day", **DAYS)
+    first = ask(question, "--format", "json")
+    cli(*(a.replace("wallet.json", "second.json") for a in enrol_arguments(world, "wei")))
+    second = ask(question, "--format", "json", name="second.json")
+    assert second.stdout == first.stdout
+    listed = world.authority.get("/releases", headers=bearer("authority", "billing")).json()
+    assert [one["plan"] for one in listed] == ["query"]
+    assert (listed[0]["cells"], listed[0]["suppressed"]) == (0, 0)
+
+
+def test_why_it_was_refused_is_printed_for_the_asker(world, cli, ask):
+    cli(*enrol_arguments(world))
+    few = question_of(where=FUTIAN | {"zone": ["luohu"]}, every="day", **DAYS)
+    shown = ask(few, status=1).output
+    assert "query.small" in shown
+    (outcome,) = [one for one in world.outcomes if one["state"] == "refused"]
+    assert outcome["reason"] == "release.query"
+
+
+def test_staff_read_the_certificate_and_no_value(world, cli, ask):
+    cli(*enrol_arguments(world))
+    question = question_of(where=FUTIAN, every="day", **DAYS)
+    ask(question)
+    listed = world.authority.get("/releases", headers=bearer("authority", "billing")).json()
+    name = listed[0]["release_id"]
+    for role in ("billing", "analyst", "regulator"):
+        read = world.authority.get(f"/releases/{name}", headers=bearer("authority", role))
+        assert read.status_code == 200, read.text
+        assert not read.json().get("values")
+        assert "futian" not in json.dumps(json.loads(read.json()["body"])["cells"])
+
+
+def test_officers_alone_read_the_question(world, cli, ask, monkeypatch):
+    cli(*enrol_arguments(world))
+    question = question_of(where=FUTIAN, every="day", **DAYS)
+    ask(question)
+    listed = world.authority.get("/approvals", headers=bearer("authority", "billing")).json()
+    path = f"/approvals/{listed[0]['subject']}/question"
+    shown = world.authority.get(path, headers=bearer("authority", "privacy-officer"))
+    assert shown.json()["question"] == question
+    for role in ("billing", "regulator", "custodian", "operator", "authority"):
+        assert world.authority.get(path, headers=bearer("authority", role)).status_code == 403
+
+
+@pytest.fixture
+def at_platform(world, monkeypatch) -> list[tuple]:
+    """Whatever reaches the platform, from whomever: what it could tell two questions by."""
+    seen: list[tuple] = []
+    real = InProcess.handle_request
+
+    def watched(own: InProcess, request: httpx.Request) -> httpx.Response:
+        content = request.read()
+        answer = real(own, request)
+        if own._app is world.platform.app:
+            path = _DIGITS.sub("*", request.url.path)
+            named = _DIGITS.sub("*", content.decode()) if path != "/queries" else ""
+            objects = tuple(json.loads(content)["digests"]) if path == "/objects" else ()
+            shape = (request.method, path, len(content), named, len(answer.content), objects)
+            seen.append(shape if path != "/objects" else (*shape[:3], objects))
+        return answer
+
+    monkeypatch.setattr(InProcess, "handle_request", watched)
+    return seen
+
+
+_DIGITS = re.compile(r"[0-9a-f]{32,64}")
+
+
+def platform_entries(world: World) -> list[str]:
+    """The platform's log, but for names and hashes, which are random."""
+    with read_session(world.grid.platform_zone.engine) as session:
+        rows = session.exec(select(EvidenceRow).order_by(col(EvidenceRow.index))).all()
+    said = [read_row(row) for row in rows]
+    return [_DIGITS.sub("*", f"{one.actor} {one.action} {one.detail}") for one in said]
+
+
+def test_two_questions_look_alike_to_the_platform(world, cli, ask, at_platform):
+    """Bodies, answers, rows, log entries and objects fetched: byte for byte of one shape."""
+    cli(*enrol_arguments(world))
+    wide = question_of(every="interval", group_by=["customer_class"])
+    small = question_of(where=FUTIAN, every="day", when={"days": ["2026-07-02"]})
+    seen, logged = [], []
+    # What is remembered of rosters, whoever asked, is fetched once: so there is one before both.
+    for question in (question_of(), wide, small):
+        before = len(platform_entries(world))
+        at_platform.clear()
+        ask(question, status=None)  # told or withheld: the platform cannot say
+        seen.append(sorted(set(at_platform)))
+        logged.append(platform_entries(world)[before:])
+    assert seen[1] == seen[2]
+    assert logged[1] == logged[2]
+    paths = {path for _, path, *_ in seen[0]}
+    assert {"/queries", "/objects", "/messages/roster/*", "/messages/upload/*"} <= paths
+    columns = {
+        column.digest
+        for upload in world.grid.uploads
+        for column in upload.manifest.columns
+        if column.quantity.startswith("intervals:")
+    }
+    fetched = {name for shape in seen[2] if shape[1] == "/objects" for name in shape[-1]}
+    assert columns <= fetched, "also the day that the small question leaves out"

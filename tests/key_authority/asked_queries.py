@@ -1,0 +1,168 @@
+"""Sealed queries of a simulated grid, and what plain pandas says of the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from gridsecure.analyst.releases import PinnedAuthority, Release, verify_release
+from gridsecure.credentials.queries import RESULT_PURPOSE, Query
+from gridsecure.credentials.sealed_questions import (
+    SEALED_QUERY_VERSION,
+    SealedQuestion,
+    question_digest,
+)
+from gridsecure.crypto.envelope import open_from
+from gridsecure.crypto.sm2 import Sm2PrivateKey
+from gridsecure.key_authority.checker.answering import Outcome, answer_request
+from gridsecure.key_authority.checker.grants import seal_result
+from gridsecure.messages import QueriedUploads, Signed, open_message
+from gridsecure.queries.language import parse_question
+from gridsecure.sealed_answers import QueryAnswer
+from tests.authority_simulator import Authority, answer_approved
+from tests.grid_simulator import NOW, GridSimulator, GridUpload, grid_keys, registry
+from tests.query_grants import grant_claims, grant_token, sealed_query_of
+
+
+def question_of(**said: Any) -> str:
+    """The one spelling of a question about the energy of July."""
+    text = json.dumps({"measure": "energy", "period": {"month": "2026-07"}} | said)
+    return parse_question(text).text
+
+
+@dataclass
+class Asked:
+    """A query that was sent, and who reads its answer."""
+
+    query: Query
+    content: SealedQuestion
+    request: Signed
+    reader: Sm2PrivateKey
+
+    @property
+    def subject(self) -> str:
+        return grant_claims(self.query.text).subject
+
+
+@dataclass
+class Asker:
+    """Sends questions to an authority as its platform would."""
+
+    authority: Authority
+
+    @property
+    def grid(self) -> GridSimulator:
+        return self.authority.grid
+
+    @property
+    def uploads(self) -> list[GridUpload]:
+        """In the order of their rosters."""
+        return sorted(self.grid.uploads, key=lambda one: one.roster.manifest.roster_id)
+
+    def closing_again(self, *, number: int = 2) -> Signed:
+        """A list that closes the month, of the same uploads."""
+        span = {
+            "start": self.grid.period.start.isoformat(),
+            "end": self.grid.period.end.isoformat(),
+        }
+        uploads = sorted(one.upload_id for one in self.uploads)
+        return self.grid.closing_list(uploads, number=number, **span)
+
+    @property
+    def closing(self) -> Signed:
+        """The list that the authority's other requests come with as well."""
+        start, end = self.grid.period.start.isoformat(), self.grid.period.end.isoformat()
+        lists = self.authority.lists
+        name = (start, end, *sorted(one.upload_id for one in self.uploads))
+        if name not in lists:
+            lists[name] = self.closing_again(number=len(lists) + 1)
+        return lists[name]
+
+    def queried(self) -> QueriedUploads:
+        uploads = self.uploads
+        return QueriedUploads(
+            closings=[self.closing],
+            uploads=[one.upload_id for one in uploads],
+            rosters=[self.grid.signed_roster(one.roster).digest for one in uploads],
+        )
+
+    def ask(
+        self,
+        question: str,
+        *,
+        reader: Sm2PrivateKey | None = None,
+        span: tuple[str, str] | None = None,
+        **changes: Any,
+    ) -> Asked:
+        key = reader or grid_keys().holder
+        given = {} if span is None else {"start": span[0], "end": span[1]}
+        query, content = sealed_query_of(self.grid, question, reader=key.public_key, **given)
+        return self.sent(query, content, key, **changes)
+
+    def sent(
+        self, query: Query, content: SealedQuestion, reader: Sm2PrivateKey, **changes: Any
+    ) -> Asked:
+        fields = {
+            "plan": "query",
+            "plan_version": SEALED_QUERY_VERSION,
+            "start": query.start,
+            "end": query.end,
+            "purpose": "research",
+            "requested_by": grant_claims(query.text).subject,
+            "query": query.text,
+            "grant": grant_token(query.text),
+            "closing": None,
+            "queried": self.queried(),
+        }
+        return Asked(query, content, self.authority.request([], **fields | changes), reader)
+
+    def answered(self, asked: Asked, *, now: datetime = NOW) -> Outcome:
+        view, zone = self.authority.view, self.authority.zone
+        return answer_approved(zone, asked.request, view=view, clock=lambda: now)
+
+    def unapproved(self, asked: Asked, *, clock: Callable[[], datetime] = lambda: NOW) -> Outcome:
+        return answer_request(
+            self.authority.zone, asked.request, view=self.authority.view, clock=clock
+        )
+
+    def answer(self, asked: Asked) -> QueryAnswer:
+        """What the asker reads."""
+        claims = grant_claims(asked.query.text, audience="authority")
+        blob = seal_result(self.authority.zone, claims, query=asked.query.text, now=NOW)
+        text = open_from(blob, private_key=asked.reader, purpose=RESULT_PURPOSE)
+        own = registry(self.grid.authority_key)
+        return open_message(Signed.parse(text), expect=QueryAnswer, trusted=own)
+
+    def release(self, asked: Asked) -> Release:
+        answer = self.answer(asked)
+        assert answer.reason == "", answer
+        key = PinnedAuthority(self.grid.authority_key.public_key)
+        release = verify_release(answer.certificate.encode(), authority=key)
+        assert answer.groups is not None
+        assert release.question == question_digest(asked.content.question, salt=answer.groups.salt)
+        return release
+
+    def totals(self, asked: Asked) -> dict[tuple[tuple[str, ...], str], int | None]:
+        """By group values and start of the step."""
+        answer = self.answer(asked)
+        assert answer.groups is not None
+        return {
+            (
+                tuple(answer.groups.groups[int(c.customer_class)].values),
+                c.start.isoformat(),
+            ): c.value
+            for c in self.release(asked).cells
+        }
+
+    def readings(self) -> pd.DataFrame:
+        """What meters read on the days that were uploaded, with what contracts say."""
+        contracts = self.grid.contracts.set_index("meter_point_id")
+        readings = self.grid.readings.join(
+            contracts[["zone", "customer_class"]], on="meter_point_id"
+        )
+        return readings[readings["start"].dt.day <= 2]

@@ -1,0 +1,275 @@
+"""Attacks by sealed questions: differences, small groups, other questions, other answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.key_authority.checker import sealed_queries
+from gridsecure.messages import QueriedUploads
+from tests.attacks import WITHHELD, Attacked, attack, cut, rule
+from tests.authority_simulator import Authority
+from tests.key_authority.asked_queries import Asked, Asker, question_of
+from tests.query_grants import grant_token, sealed_query_of
+
+HOMES = {"customer_class": ["household"]}
+FUTIAN = HOMES | {"zone": ["futian"]}
+LOOKED = rule(
+    "A group is told of only beside all that was told of its members.",
+    WITHHELD,
+    cut(
+        "gridsecure.key_authority.checker.asked_questions:look_at_groups",
+        "if ENERGY in found.get(place, ())",
+        "if False",
+    ),
+)
+ENTERED = rule(
+    "That is looked at again in the transaction that keeps the certificate.",
+    "release.meanwhile",
+    cut(
+        "gridsecure.key_authority.checker.ledger:enter",
+        "not may_tell(wanted, told=company.told, is_compared=giving.basis.is_compared)",
+        "False",
+    ),
+)
+
+
+@pytest.fixture
+def asker(authority: Authority) -> Asker:
+    return Asker(authority)
+
+
+def victim(asker: Asker) -> str:
+    """The pseudonym of a household of futian."""
+    (home, *_) = [
+        name
+        for upload in asker.grid.uploads
+        for name, zone, kind in zip(
+            upload.roster.manifest.pseudonyms,
+            upload.roster.manifest.zones,
+            upload.roster.manifest.customer_classes,
+            strict=True,
+        )
+        if (zone, kind) == ("futian", "household")
+    ]
+    return home
+
+
+def without(name: str) -> dict[str, Any]:
+    """The households of futian but for one."""
+    return FUTIAN | {"none_of": [{"pseudonym": [name]}]}
+
+
+def how_it_ended(asker: Asker, asked: Asked) -> str:
+    """The reason of a refusal or failure, as the asker or the staff is told it; else what came."""
+    outcome = asker.answered(asked)
+    if outcome.state == "failed":
+        return outcome.reason or ""
+    if outcome.state == "refused":
+        return asker.answer(asked).reason if outcome.reason == "release.query" else outcome.reason
+    (certificate,) = [
+        one for one in asker.authority.certificates if one.question == asked.content.digest
+    ]
+    return "" if any(cell.value is not None for cell in certificate.cells) else WITHHELD
+
+
+@attack("one household by two questions of two askers", LOOKED, ENTERED)
+def test_a_cohort_and_the_same_without_one(asker: Asker, attacked: Attacked) -> None:
+    first = asker.ask(question_of(where=FUTIAN, every="day"), reader=generate_private_key())
+    assert how_it_ended(asker, first) == ""
+    second = asker.ask(question_of(where=without(victim(asker)), every="day"))
+    attacked.ends(how_it_ended(asker, second))
+
+
+@attack("one household by a published load curve and a question without it", LOOKED, ENTERED)
+def test_a_load_curve_and_a_question_without_one(asker: Asker, attacked: Attacked) -> None:
+    uploads = sorted(asker.grid.uploads, key=lambda one: -one.roster.manifest.slots)
+    request = asker.authority.load_curve_request(uploads)
+    assert asker.authority.answer(request).state == "released"
+    asked = asker.ask(question_of(where=without(victim(asker)), every="interval"))
+    attacked.ends(how_it_ended(asker, asked))
+
+
+@attack(
+    "one household by a question and a published load curve with it",
+    rule(
+        "What a question told stands in the ledger beside all that is told later.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.checker.ledger:_compare",
+            "if number in found and matters:",
+            "if False:",
+        ),
+    ),
+)
+def test_a_question_without_one_and_a_load_curve(asker: Asker, attacked: Attacked) -> None:
+    asked = asker.ask(question_of(where=without(victim(asker)), every="interval"))
+    assert how_it_ended(asker, asked) == ""
+    uploads = sorted(asker.grid.uploads, key=lambda one: -one.roster.manifest.slots)
+    outcome = asker.authority.answer(asker.authority.load_curve_request(uploads))
+    assert outcome.state == "released"
+    (certificate,) = [one for one in asker.authority.certificates if one.plan == "load-curve"]
+    homes = [c for c in certificate.cells if (c.zone, c.customer_class) == ("futian", "household")]
+    attacked.ends("" if any(cell.value is not None for cell in homes) else WITHHELD)
+
+
+@attack(
+    "a hidden group of one household",
+    rule(
+        "Nothing is computed of a group with fewer customers than policy wants.",
+        "query.small",
+        cut(
+            "gridsecure.key_authority.checker.asked_questions:lay_out_question",
+            "np.array([*(group.is_enough for group in found), False])",
+            "np.array([*(True for group in found), False])",
+        ),
+        cut(
+            "gridsecure.key_authority.checker.asked_questions:AskedQuestion.told_groups",
+            "if group.is_enough",
+            "if True",
+        ),
+    ),
+    rule(
+        "The vault counts who is in each group itself, and decrypts nothing for one that is small.",
+        "vault.group",
+        cut(
+            "gridsecure.key_authority.vault.queries:_check_groups",
+            "len(group.crowd) and not group.is_enough",
+            "False",
+        ),
+    ),
+    rule(
+        "It names no total of one, whatever it added up.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.vault.queries:list_totals",
+            "group.is_enough and number not in withheld",
+            "True",
+        ),
+    ),
+)
+def test_a_group_of_one(asker: Asker, attacked: Attacked) -> None:
+    asked = asker.ask(question_of(where={"pseudonym": [victim(asker)]}, every="day"))
+    attacked.ends(how_it_ended(asker, asked))
+
+
+@attack(
+    "other groups at the vault than officers approved",
+    rule(
+        "The vault adds up for nobody but those whose groups stand in the subject.",
+        "approval.order",
+        cut(
+            "gridsecure.key_authority.vault.gate:Passage.admit_question",
+            "(subject.question, subject.groups, subject.steps) != (question, groups, steps)",
+            "False",
+        ),
+    ),
+)
+def test_forged_labels(asker: Asker, attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checker that shows officers one question's groups, and orders those of another."""
+    asked = asker.ask(question_of(where=FUTIAN, every="day"))
+    real = sealed_queries._subject
+
+    def shown(at_work: Any, outputs: Any) -> Any:
+        return real(at_work, outputs).model_copy(update={"groups": "0" * 64})
+
+    monkeypatch.setattr(sealed_queries, "_subject", shown)
+    attacked.ends(how_it_ended(asker, asked))
+
+
+@attack(
+    "another question in a query than its grant is for",
+    rule(
+        "A grant is for one query by its digest, and the sealed question is part of it.",
+        "release.grant",
+        cut(
+            "gridsecure.credentials.access:check_query",
+            "claims.subject != expected or",
+            "",
+        ),
+    ),
+)
+def test_the_platform_puts_a_question_of_its_own_in(asker: Asker, attacked: Attacked) -> None:
+    honest = asker.ask(question_of(where=FUTIAN, every="day"))
+    own = generate_private_key()
+    query, content = sealed_query_of(
+        asker.grid, question_of(where=FUTIAN, every="interval"), reader=own.public_key
+    )
+    request = asker.sent(
+        query,
+        content,
+        own,
+        grant=grant_token(honest.query.text),
+        requested_by=honest.subject,
+    )
+    outcome = asker.answered(request)
+    attacked.ends(outcome.reason)
+
+
+@attack(
+    "a grant for one sealed query, used for the same again",
+    rule(
+        "A grant is good for one request.",
+        "release.grant",
+        cut(
+            "gridsecure.key_authority.checker.grants:check_grant",
+            "(o.request_id, o.used) != (entry.request_id, entry.used)",
+            "False",
+        ),
+    ),
+    rule(
+        "Its use is kept, under its token, before anything is decrypted.",
+        "release.grant",
+        cut("gridsecure.key_authority.checker.grants:_bind", "keep(session, entry)", "pass"),
+    ),
+    rule(
+        "What became of a query is kept once, whatever requests carry it.",
+        "release.grant",
+        cut(
+            "gridsecure.key_authority.checker.query_answers:keep_answered",
+            "keep(session, row)",
+            "pass",
+        ),
+    ),
+)
+def test_a_sealed_query_replayed(asker: Asker, attacked: Attacked) -> None:
+    """The platform sends one grant's query again, over a list of its own choice."""
+    query, content = sealed_query_of(asker.grid, question_of(where=FUTIAN, every="day"))
+    token, reader = grant_token(query.text), asker.ask(question_of()).reader
+    first = asker.sent(query, content, reader, grant=token)
+    assert asker.answered(first).state == "released"
+    named = asker.queried()
+    other = named.model_copy(update={"closings": [asker.closing_again()]})
+    second = asker.sent(query, content, reader, grant=token, queried=other)
+    outcome = asker.answered(second)
+    said = outcome.reason
+    if said == "release.query":  # after the question was opened, its asker alone is told why
+        said = "release.grant"
+    attacked.ends(said)
+
+
+@attack(
+    "fewer uploads than the office closed, named with its list",
+    rule(
+        "A query is about all uploads of the lists that the billing office signed.",
+        "release.closing",
+        cut(
+            "gridsecure.key_authority.checker.queried_uploads:_check_lists",
+            "sorted(uploads) != sorted(queried.uploads)",
+            "False",
+        ),
+    ),
+)
+def test_the_platform_leaves_an_upload_out(asker: Asker, attacked: Attacked) -> None:
+    whole = asker.queried()
+    large = max(
+        range(len(whole.uploads)), key=lambda n: len(asker.uploads[n].roster.manifest.pseudonyms)
+    )
+    fewer = QueriedUploads(
+        closings=whole.closings, uploads=[whole.uploads[large]], rosters=[whole.rosters[large]]
+    )
+    asked = asker.ask(question_of(where=FUTIAN, every="day"), queried=fewer)
+    outcome = asker.answered(asked)
+    attacked.ends(outcome.reason)

@@ -1,0 +1,387 @@
+"""Sealed queries at checker and vault: exact, released once, and told to the asker alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+from sqlmodel import select
+
+from gridsecure.analyst.certificates import verify_certificate
+from gridsecure.analyst.releases import pin_authority
+from gridsecure.analyst.replay_material import ReplayMaterial
+from gridsecure.analyst.replays import replay_certificate
+from gridsecure.approvals import ReleaseSubject
+from gridsecure.approvals import verify_certificate as verify_approvals
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.errors import EnvelopeError, GridSecureError, NotFoundError
+from gridsecure.key_authority.checker import query_answers, sealed_queries
+from gridsecure.key_authority.checker.answering import list_certificates
+from gridsecure.key_authority.checker.query_answers import read_asked_question
+from gridsecure.key_authority.checker.tables import (
+    KeptAnswerRow,
+    QueryGrantRow,
+    ReleaseRow,
+    ToldSetRow,
+)
+from gridsecure.key_authority.packages import VaultAnswer
+from gridsecure.key_authority.query_orders import CheckedQuery
+from gridsecure.messages import ReleaseCertificate, Signed
+from gridsecure.store.database import read_session
+from gridsecure.store.objects import folder_url, open_objects
+from tests.approving import APPROVERS
+from tests.authority_simulator import Authority, waiting_subjects
+from tests.key_authority.asked_queries import Asked, Asker, question_of
+from tests.key_authority.test_budgets import budgeted
+from tests.key_authority.test_policies import hold
+from tests.query_grants import sealed_query_of
+
+HOMES = {"customer_class": ["household"]}
+FUTIAN = HOMES | {"zone": ["futian"]}
+
+
+@pytest.fixture
+def asker(authority: Authority) -> Asker:
+    return Asker(authority)
+
+
+def plain(asker: Asker, where: str, by: list[str]) -> dict:
+    """The same totals by pandas: group values and step -> Wh."""
+    rows = asker.readings().query(where)
+    rows = rows.assign(day=rows["start"].dt.normalize(), hour=rows["start"])
+    return {
+        (tuple(key[:-1]), key[-1].isoformat()): int(wh)
+        for key, wh in rows.groupby(by)["energy_wh"].sum().items()
+    }
+
+
+def rows_of(asker: Asker, table: type) -> list[Any]:
+    with read_session(asker.authority.zone.engine) as session:
+        return list(session.exec(select(table)).all())
+
+
+# --- exact ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every", ["interval", "hour", "day"])
+def test_totals_of_a_hidden_cohort_are_those_of_pandas(asker, every):
+    asked = asker.ask(question_of(where=FUTIAN, every=every))
+    outcome = asker.answered(asked)
+    assert (outcome.state, outcome.reason) == ("released", None)
+    step = "day" if every == "day" else "hour"
+    homes = "zone == 'futian' and customer_class == 'household'"
+    expected = plain(asker, homes, ["zone", step])
+    assert asker.totals(asked) == {((), start): wh for (_, start), wh in expected.items()}
+
+
+def test_groups_and_hours_of_the_clock_are_those_of_pandas(asker):
+    """Homes of both zones are enough together, those of luohu by themselves are not."""
+    evening = {"clock": [{"start": "18:00", "end": "22:00"}]}
+    asked = asker.ask(question_of(group_by=["customer_class"], every="day", when=evening))
+    assert asker.answered(asked).state == "released"
+    totals = asker.totals(asked)
+    expected = plain(asker, "start.dt.hour >= 18 and start.dt.hour < 22", ["customer_class", "day"])
+    starts = {start for _, start in expected}
+    for (group, start), value in totals.items():
+        assert start in starts
+        assert value == (expected[group, start] if group == ("household",) else None)
+    assert {group for (group, _), value in totals.items() if value is not None} == {("household",)}
+
+
+def test_a_month_of_which_all_days_are_there_is_monthly_and_else_it_is_not(asker):
+    asked = asker.ask(question_of(where=FUTIAN))
+    assert asker.answered(asked).state == "released"
+    (certificate,) = asker.authority.certificates
+    subject = ReleaseSubject.parse(certificate.subject)
+    assert subject.resolutions == ["daily"], "two days of the month have intervals"
+    rows = asker.readings().query("zone == 'futian' and customer_class == 'household'")
+    assert list(asker.totals(asked).values()) == [int(rows["energy_wh"].sum())]
+
+
+# --- who learns what -----------------------------------------------------------------------------
+
+
+def test_nothing_that_others_hold_tells_of_the_question(asker):
+    """Certificate, log and database: no zone of it, no word, no digest that a guess would give."""
+    question = question_of(where=FUTIAN | {"large": False}, every="day")
+    asked = asker.ask(question)
+    assert asker.answered(asked).state == "released"
+    (kept,) = list_certificates(asker.authority.zone)
+    certificate = ReleaseCertificate.parse(kept.body)
+    assert (certificate.plan, certificate.transcripts, certificate.places) == ("query", [], [])
+    assert {cell.zone for cell in certificate.cells} == {f"query {asked.content.digest[:16]}"}
+    assert certificate.question == asked.content.digest
+    log = json.dumps([entry.detail for entry in asker.authority.evidence])
+    (granted,) = asker.authority.entries("release.granted")
+    said = json.loads(granted.detail)
+    assert (said["told"], said["withheld"]) == (0, 0)
+    database = b"".join(path.read_bytes() for path in asker.authority.folder.glob("zone.db*"))
+    for text in (kept.body, log):
+        assert question not in text
+        assert '"large"' not in text
+        assert asked.content.salt not in text
+    assert question.encode() not in database
+    assert asked.content.salt.encode() not in database
+
+
+def test_a_certificate_verifies_with_public_keys_alone(asker):
+    asked = asker.ask(question_of(where=FUTIAN, every="day"))
+    asker.answered(asked)
+    authority = pin_authority(asker.grid.authority_key.public_key.point.hex())
+    text = asker.answer(asked).certificate.encode()
+    verified = verify_certificate(text, authority=authority)
+    assert verified.has_values
+    (certificate,) = asker.authority.certificates
+    grounds = verify_approvals(certificate, approvers=APPROVERS, roles=["privacy-officer"])
+    assert {one.role for one in grounds} == {"data-owner", "privacy-officer"}
+    other = certificate.model_copy(update={"question": "0" * 64})
+    with pytest.raises(GridSecureError) as refused:
+        verify_approvals(other, approvers=APPROVERS, roles=[])
+    assert refused.value.reason == "approval.certificate"
+
+
+def test_an_answer_is_sealed_to_the_reader_alone(asker):
+    asked = asker.ask(question_of(where=FUTIAN, every="day"), reader=generate_private_key())
+    asker.answered(asked)
+    assert asker.totals(asked)
+    stranger = Asked(asked.query, asked.content, asked.request, generate_private_key())
+    with pytest.raises(EnvelopeError):
+        asker.answer(stranger)
+
+
+def test_officers_read_the_question_and_it_waits_for_them(asker, decrypted):
+    question = question_of(where=FUTIAN, every="day")
+    asked = asker.ask(question)
+    assert asker.unapproved(asked).state == "waiting"
+    (waiting,) = waiting_subjects(asker.authority.zone)
+    assert read_asked_question(asker.authority.zone, waiting.digest).question == question
+    subject = ReleaseSubject.parse(waiting.text)
+    assert subject.question == asked.content.digest
+    assert {cell.zone for cell in subject.cells} == {"futian", "luohu"}, "whomever it is about"
+    assert question not in waiting.text
+    asker.authority.view.asked.clear()
+    assert asker.unapproved(asked).state == "waiting"
+    columns = {c.digest for one in asker.grid.uploads for c in one.manifest.columns}
+    assert columns.isdisjoint(asker.authority.view.asked), "nothing is computed meanwhile"
+    assert decrypted == []
+    assert asker.answered(asked).state == "released"
+    with pytest.raises(NotFoundError):
+        read_asked_question(asker.authority.zone, "0" * 64)
+
+
+# --- again ---------------------------------------------------------------------------------------
+
+
+def test_the_same_question_again_is_answered_from_what_there_is(asker, decrypted):
+    question = question_of(where=FUTIAN, every="day")
+    first, second = asker.ask(question), asker.ask(question, reader=generate_private_key())
+    assert asker.answered(first).state == "released"
+    before = {table: len(rows_of(asker, table)) for table in (ReleaseRow, ToldSetRow)}
+    outcome = asker.unapproved(second)  # nobody has to approve what was told already
+    assert (outcome.state, outcome.earlier) == (
+        "released",
+        rows_of(asker, ReleaseRow)[0].release_id,
+    )
+    assert {table: len(rows_of(asker, table)) for table in before} == before
+    assert decrypted == ["release_query"]
+    assert len(rows_of(asker, QueryGrantRow)) == 2, "each spent a grant"
+    assert asker.totals(second) == asker.totals(first)
+    assert asker.unapproved(second).state == asker.unapproved(first).state == "released"
+    assert decrypted == ["release_query"]
+
+
+def test_another_spelling_of_one_question_is_refused_to_be_another_question(asker):
+    query, content = sealed_query_of(asker.grid, question_of(where=FUTIAN).replace(":", ": ", 1))
+    asked = asker.sent(query, content, asker.ask(question_of(where=FUTIAN)).reader)
+    assert asker.answered(asked).reason == "release.query"
+    assert asker.answer(asked).reason == "query.spelling"
+
+
+# --- refused -------------------------------------------------------------------------------------
+
+REFUSED = {
+    "nobody": (question_of(where={"zone": ["atlantis"]}), "query.nobody"),
+    "too few": (question_of(where=HOMES | {"zone": ["luohu"]}), "query.small"),
+    "not computed": (question_of(measure="bill"), "query.measure"),
+    "no question": ('{"measure":"energy"}', "query.field"),
+    "a day without intervals": (question_of(when={"days": ["2026-07-20"]}), "query.days"),
+    "another month": (question_of(period={"month": "2026-06"}), "query.period"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_why_it_was_refused_is_told_to_the_asker_alone(asker, name, decrypted):
+    question, reason = REFUSED[name]
+    query, content = sealed_query_of(asker.grid, question)
+    asked = asker.sent(query, content, asker.ask(question_of(where=FUTIAN)).reader)
+    outcome = asker.answered(asked)
+    assert (outcome.state, outcome.reason) == ("refused", "release.query")
+    answer = asker.answer(asked)
+    assert answer.reason == reason or name == "no question"
+    assert answer.remedy
+    log = json.dumps([entry.detail for entry in asker.authority.evidence])
+    assert reason not in log
+    assert (decrypted, rows_of(asker, ReleaseRow)) == ([], [])
+    assert asker.answered(asked).reason == "release.query"
+    assert asker.answer(asked) == answer
+
+
+def test_there_is_no_answer_before(asker):
+    asked = asker.ask(question_of(where=FUTIAN))
+    with pytest.raises(NotFoundError) as missing:
+        asker.answer(asked)
+    assert missing.value.reason == "not-found.query-result"
+
+
+# --- nothing twice -------------------------------------------------------------------------------
+
+
+class KilledError(Exception):
+    """Ends whatever is at work, as a killed process would."""
+
+
+class KillingVault:
+    """A vault at whose orders the checker is killed: before, in the middle, or after."""
+
+    def __init__(self, authority: Authority, when: str) -> None:
+        self.real, self.when = authority.vault, when
+        self.orders: list[CheckedQuery] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def release_query(self, envelope: Signed, files: Iterable[bytes]) -> VaultAnswer:
+        self.orders.append(CheckedQuery.parse(envelope.body))
+        if self.when == "before":
+            raise KilledError
+        taken = iter(files)
+        if self.when == "during":
+            taken = self._until_killed(taken)
+        answer = self.real.release_query(envelope, taken)
+        if self.when == "after":
+            raise KilledError
+        return answer
+
+    def _until_killed(self, files: Iterator[bytes]) -> Iterator[bytes]:
+        texts = len(self.orders[-1].rosters)
+        for number, data in enumerate(files):
+            if number > 2 * texts:  # one column was decrypted
+                raise KilledError
+            yield data
+
+
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+def test_killed_at_the_vault_it_is_released_once_when_asked_again(grid, tmp_path, when):
+    first = Authority(grid, tmp_path / "authority")
+    vault = KillingVault(first, when)
+    first.close()
+    authority = Authority(grid, tmp_path / "authority", vault=vault)
+    asker = Asker(authority)
+    asked = asker.ask(question_of(where=FUTIAN, every="day"))
+    with pytest.raises(KilledError):
+        asker.answered(asked)
+    assert rows_of(asker, ReleaseRow) == rows_of(asker, ToldSetRow) == []
+    vault.when = ""
+    assert asker.answered(asked).state == "released"
+    assert asker.answered(asked).state == "released"
+    one, other = vault.orders
+    assert one.outputs == other.outputs, "what was approved is what is decrypted"
+    counts = [
+        len(rows_of(asker, t)) for t in (ReleaseRow, KeptAnswerRow, QueryGrantRow, ToldSetRow)
+    ]
+    assert counts == [1, 1, 1, 1]
+    authority.close()
+
+
+def test_killed_before_the_certificate_is_kept_nothing_of_it_is(asker, monkeypatch):
+    asked = asker.ask(question_of(where=FUTIAN, every="day"))
+
+    def killed(*_given: object, **_named: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(query_answers, "keep_answer", killed)
+        with pytest.raises(KilledError):
+            asker.answered(asked)
+    assert rows_of(asker, ReleaseRow) == rows_of(asker, ToldSetRow) == []
+    assert asker.answered(asked).state == "released"
+    assert len(rows_of(asker, ReleaseRow)) == 1
+
+
+def test_a_vault_that_is_down_lets_it_wait(grid, tmp_path):
+    first = Authority(grid, tmp_path / "authority")
+    vault = DownVault(first)
+    first.close()
+    authority = Authority(grid, tmp_path / "authority", vault=vault)
+    asker = Asker(authority)
+    asked = asker.ask(question_of(where=FUTIAN, every="day"))
+    outcome = asker.answered(asked)
+    assert (outcome.state, outcome.reason) == ("failed", "vault.down")
+    with pytest.raises(NotFoundError):
+        asker.answer(asked)
+    vault.is_down = False
+    assert asker.answered(asked).state == "released"
+    authority.close()
+
+
+class DownVault:
+    """A vault that does not answer."""
+
+    def __init__(self, authority: Authority) -> None:
+        self.real, self.is_down = authority.vault, True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def release_query(self, *given: Any) -> VaultAnswer:
+        if self.is_down:
+            raise GridSecureError("The vault is down.", reason="vault.down")
+        return self.real.release_query(*given)
+
+
+def test_of_two_that_answer_one_question_at_once_one_releases_it(asker, monkeypatch):
+    """The second is told to look again, and then finds the first one's answer."""
+    question = question_of(where=FUTIAN, every="day")
+    first, second = asker.ask(question), asker.ask(question, reader=generate_private_key())
+    real = sealed_queries.certify
+
+    def other_first(*given: Any, **named: Any) -> None:
+        monkeypatch.setattr(sealed_queries, "certify", real)
+        assert asker.answered(second).state == "released"
+        real(*given, **named)
+
+    monkeypatch.setattr(sealed_queries, "certify", other_first)
+    outcome = asker.answered(first)
+    assert (outcome.state, outcome.reason) == ("failed", "release.meanwhile")
+    assert asker.answered(first).state == "released"
+    assert len(rows_of(asker, ReleaseRow)) == 1
+    assert asker.totals(first) == asker.totals(second)
+
+
+def test_the_last_release_of_a_budget_is_spent_once(grid, tmp_path):
+    """Two processes have the last one in hand; one of them is told to wait."""
+    authority = Authority(grid, tmp_path / "authority")
+    hold(authority, budgeted(1))
+    asker = Asker(authority)
+    first = asker.ask(question_of(where=FUTIAN, every="day"))
+    second = asker.ask(question_of(where=HOMES, every="day"))
+    assert asker.answered(first).state == "released"
+    outcome = asker.answered(second)
+    assert (outcome.state, outcome.reason) == ("failed", "policy.budget")
+    again = asker.ask(question_of(where=FUTIAN, every="day"), reader=generate_private_key())
+    assert asker.answered(again).state == "released", "what was told costs nothing"
+    authority.close()
+
+
+def test_a_replay_says_that_there_is_nothing_to_execute(asker, tmp_path):
+    asked = asker.ask(question_of(where=FUTIAN, every="day"))
+    asker.answered(asked)
+    material = ReplayMaterial({}, open_objects(folder_url(tmp_path / "objects")))
+    authority = pin_authority(asker.grid.authority_key.public_key.point.hex())
+    with pytest.raises(GridSecureError) as refused:
+        replay_certificate(
+            asker.answer(asked).certificate.encode(), material, authority=authority, identity=[]
+        )
+    assert refused.value.reason == "replay.question"
