@@ -62,6 +62,7 @@ SKEW: Final = timedelta(minutes=5)
 MISSING: Final = "approval.missing"
 EXPIRED: Final = "approval.expired"
 REVOKED: Final = "approval.revoked"
+REJECTION: Final = "approval.rejected"
 
 
 class AskedCell(Message):

@@ -2,8 +2,9 @@
 
 A certificate of a question numbers its groups. What the numbers stand for comes here, with the salt
 under which the certificate names the question: so whoever asked sees that it answers what they
-asked, also where somebody else asked it before. What was refused is told here as well. All of it is
-in the key authority's word, and sealed to the reader.
+asked, also where somebody else asked it before. What was refused is told here as well. The closing
+lists are named, because the platform chose them. All of it is in the key authority's word, and
+sealed to the reader.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from gridsecure.messages import Message
+from gridsecure.messages import Digest, Message
 from gridsecure.queries.totals import GroupCount
 
 
@@ -21,12 +22,14 @@ class AnsweredGroups(Message):
 
     Args:
         salt: Under which the certificate names the question.
+        closings: Digests of the closing lists that the totals are over.
         groups: By number; of those that are too small it says that nobody is in them.
     """
 
     kind: ClassVar[str] = "answered-groups"
     salt: str = Field(repr=False)
     groups: list[GroupCount]
+    closings: list[Digest] = Field(default_factory=list)
 
 
 class QueryAnswer(Message):
@@ -36,6 +39,7 @@ class QueryAnswer(Message):
         asked_by: The query, as its grant names it.
         certificate: The signed certificate with its values, as text; empty where it was refused.
         groups: What its cells stand for.
+        closings: Digests of the closing lists that it was asked over, where it was refused.
         reason: Why it was refused.
         message: Likewise, in a sentence.
         remedy: What could be done.
@@ -45,6 +49,7 @@ class QueryAnswer(Message):
     asked_by: str
     certificate: str = Field(default="", repr=False)
     groups: AnsweredGroups | None = None
+    closings: list[Digest] = Field(default_factory=list)
     reason: str = ""
     message: str = ""
     remedy: str = ""

@@ -226,7 +226,7 @@ def test_the_platform_puts_a_question_of_its_own_in(asker: Asker, attacked: Atta
     ),
     rule(
         "What became of a query is kept once, whatever requests carry it.",
-        "release.grant",
+        "conflict.answered-query",
         cut(
             "gridsecure.key_authority.checker.query_answers:keep_answered",
             "keep(session, row)",
@@ -243,11 +243,72 @@ def test_a_sealed_query_replayed(asker: Asker, attacked: Attacked) -> None:
     named = asker.queried()
     other = named.model_copy(update={"closings": [asker.closing_again()]})
     second = asker.sent(query, content, reader, grant=token, queried=other)
-    outcome = asker.answered(second)
-    said = outcome.reason
-    if said == "release.query":  # after the question was opened, its asker alone is told why
-        said = "release.grant"
-    attacked.ends(said)
+    attacked.ends(asker.answered(second).reason)
+
+
+def probed(asker: Asker, *, same_grant: bool) -> str | None:
+    """How a query ends that is sent again over another list, while officers look at the first."""
+    query, content = sealed_query_of(asker.grid, question_of(where=FUTIAN, every="day"))
+    token, reader = grant_token(query.text), generate_private_key()
+    assert asker.unapproved(asker.sent(query, content, reader, grant=token)).state == "waiting"
+    other = asker.queried().model_copy(update={"closings": [asker.closing_again()]})
+    grant = token if same_grant else grant_token(query.text)
+    outcome = asker.unapproved(asker.sent(query, content, reader, grant=grant, queried=other))
+    return "" if outcome.state == "waiting" else outcome.reason
+
+
+@attack(
+    "how many a sealed question is about, by sending it again over other lists",
+    rule(
+        "A query is bound to its request before its question is opened.",
+        "release.grant",
+        cut(
+            "gridsecure.key_authority.checker.sealed_queries:release_query",
+            "bind_grant(zone, request, now=clock())",
+            "pass",
+        ),
+    ),
+)
+def test_the_platform_probes_a_question(asker: Asker, attacked: Attacked) -> None:
+    attacked.ends(probed(asker, same_grant=True))
+
+
+@attack(
+    "the same under a grant of an analyst who helps the platform",
+    rule(
+        "A sealed query is for one request, whatever grants there are for it.",
+        "release.grant",
+        cut(
+            "gridsecure.key_authority.checker.grants:bind_grant",
+            'if request.plan == "query":',
+            "if False:",
+        ),
+    ),
+)
+def test_the_platform_probes_with_another_grant(asker: Asker, attacked: Attacked) -> None:
+    attacked.ends(probed(asker, same_grant=False))
+
+
+@attack(
+    "a sealed question over a list that a later one superseded",
+    rule(
+        "A query is about no list of which a release rests on a later one of the same uploads.",
+        "release.closing",
+        cut(
+            "gridsecure.key_authority.checker.closings:check_lists_in_force",
+            "other.number > own.number",
+            "False",
+        ),
+    ),
+)
+def test_the_platform_names_a_superseded_list(asker: Asker, attacked: Attacked) -> None:
+    old = asker.queried()
+    later = old.model_copy(update={"closings": [asker.closing_again()]})
+    first = asker.ask(question_of(where=FUTIAN, every="day"), queried=later)
+    assert asker.answered(first).state == "released"
+    second = asker.ask(question_of(where=HOMES, every="day"), queried=old)
+    outcome = asker.unapproved(second)
+    attacked.ends("" if outcome.state == "waiting" else outcome.reason)
 
 
 @attack(

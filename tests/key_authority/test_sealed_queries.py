@@ -16,9 +16,10 @@ from gridsecure.analyst.replays import replay_certificate
 from gridsecure.approvals import ReleaseSubject
 from gridsecure.approvals import verify_certificate as verify_approvals
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.errors import EnvelopeError, GridSecureError, NotFoundError
+from gridsecure.errors import CiphertextError, EnvelopeError, GridSecureError, NotFoundError
 from gridsecure.key_authority.checker import query_answers, sealed_queries
 from gridsecure.key_authority.checker.answering import list_certificates
+from gridsecure.key_authority.checker.approvals import record_approval
 from gridsecure.key_authority.checker.query_answers import read_asked_question
 from gridsecure.key_authority.checker.tables import (
     KeptAnswerRow,
@@ -31,8 +32,9 @@ from gridsecure.key_authority.query_orders import CheckedQuery
 from gridsecure.messages import ReleaseCertificate, Signed
 from gridsecure.store.database import read_session
 from gridsecure.store.objects import folder_url, open_objects
-from tests.approving import APPROVERS
+from tests.approving import APPROVERS, approval_of
 from tests.authority_simulator import Authority, waiting_subjects
+from tests.grid_simulator import NOW, grid_keys
 from tests.key_authority.asked_queries import Asked, Asker, question_of
 from tests.key_authority.test_budgets import budgeted
 from tests.key_authority.test_policies import hold
@@ -178,6 +180,7 @@ def test_the_same_question_again_is_answered_from_what_there_is(asker, decrypted
     question = question_of(where=FUTIAN, every="day")
     first, second = asker.ask(question), asker.ask(question, reader=generate_private_key())
     assert asker.answered(first).state == "released"
+    assert asker.answer(first).groups.closings == [asker.closing.digest]
     before = {table: len(rows_of(asker, table)) for table in (ReleaseRow, ToldSetRow)}
     outcome = asker.unapproved(second)  # nobody has to approve what was told already
     assert (outcome.state, outcome.earlier) == (
@@ -221,11 +224,48 @@ def test_why_it_was_refused_is_told_to_the_asker_alone(asker, name, decrypted):
     answer = asker.answer(asked)
     assert answer.reason == reason or name == "no question"
     assert answer.remedy
+    assert answer.closings == [asker.closing.digest], "what the platform had it asked over"
     log = json.dumps([entry.detail for entry in asker.authority.evidence])
     assert reason not in log
     assert (decrypted, rows_of(asker, ReleaseRow)) == ([], [])
     assert asker.answered(asked).reason == "release.query"
     assert asker.answer(asked) == answer
+
+
+def test_a_refused_query_is_refused_in_whatever_request_and_stays_with_its_reason(asker):
+    query, content = sealed_query_of(asker.grid, question_of(where={"zone": ["atlantis"]}))
+    asked = asker.sent(query, content, grid_keys().holder)
+    assert asker.answered(asked).reason == "release.query"
+    told = asker.answer(asked)
+    other = asker.queried().model_copy(update={"closings": [asker.closing_again()]})
+    again = asker.sent(query, content, grid_keys().holder, queried=other)
+    assert asker.answered(again).reason == "release.query"
+    assert asker.answer(asked) == told
+
+
+@pytest.mark.parametrize("reason", ["", "keys.revoked"])
+def test_a_wrong_object_of_the_platform_refuses_no_question(asker, monkeypatch, reason):
+    asked = asker.ask(question_of(where=FUTIAN, every="day"))
+
+    def damaged(*_given: object, **_named: object) -> None:
+        raise CiphertextError("A column is damaged.", reason=reason)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sealed_queries, "_derive", damaged)
+        assert asker.answered(asked).state == "failed"
+        with pytest.raises(NotFoundError):
+            asker.answer(asked)
+    assert asker.answered(asked).state == "released"
+
+
+def test_that_officers_rejected_it_is_told_to_the_asker(asker):
+    asked = asker.ask(question_of(where=FUTIAN, every="day"))
+    assert asker.unapproved(asked).state == "waiting"
+    (waiting,) = waiting_subjects(asker.authority.zone)
+    no = approval_of(waiting.text, role="data-owner", decision="reject")
+    record_approval(asker.authority.zone, no, bearer="data-owner", now=NOW)
+    assert asker.unapproved(asked).reason == "release.query"
+    assert asker.answer(asked).reason == "approval.rejected"
 
 
 def test_there_is_no_answer_before(asker):

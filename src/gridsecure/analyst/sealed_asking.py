@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -35,7 +36,7 @@ from gridsecure.credentials.sealed_questions import (
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import ReleaseRefusedError, SignatureError
-from gridsecure.messages import Signed, open_message
+from gridsecure.messages import Digest, Signed, open_message
 from gridsecure.queries.answers import answer_question
 from gridsecure.queries.language import Question
 from gridsecure.queries.totals import GroupCount, StepSpan, Totals
@@ -49,12 +50,14 @@ class SealedAnswer:
     Args:
         frame: Its numbers, as `answer_question` gives them.
         releases: The verified release of each of its legs.
+        closings: Digests of the closing lists that the platform had it asked over.
         left: Grants that are left of the month.
         limit: Grants of a month.
     """
 
     frame: pd.DataFrame
     releases: tuple[Release, ...]
+    closings: tuple[Digest, ...]
     left: int
     limit: int
 
@@ -74,22 +77,32 @@ def ask_question(
         GridSecureError: As `Asking.take_grant` and `QueryClient.wait`.
     """
     found = [_ask_leg(asking, wallet, leg, size=size) for leg in question.legs]
-    frame = answer_question(question, [totals for _, totals in found])
+    frame = answer_question(question, [leg.totals for leg in found])
     with open_wallet(wallet, suite=sm2_suite()) as file:
         kept = file.require()
     limit = kept.grants.quota.limit if kept.grants else 0
-    return SealedAnswer(frame, tuple(release for release, _ in found), kept.left, limit)
+    releases = tuple(leg.release for leg in found)
+    closings = tuple(dict.fromkeys(name for leg in found for name in leg.closings))
+    return SealedAnswer(frame, releases, closings, kept.left, limit)
 
 
-def _ask_leg(asking: Asking, wallet: Path, leg: Question, *, size: int) -> tuple[Release, Totals]:
+class AnsweredLeg(NamedTuple):
+    """One period's verified answer, and the closing lists that it is over."""
+
+    release: Release
+    totals: Totals
+    closings: list[Digest]
+
+
+def _ask_leg(asking: Asking, wallet: Path, leg: Question, *, size: int) -> AnsweredLeg:
     with open_wallet(wallet, suite=sm2_suite()) as file:
         client = asking.client_of(file)
         grant = find_grant(asking, wallet_file=file, client=client, question=leg, size=size)
     content = client.wait(grant, pause=asking.pause)
-    release, totals = read_answer(content, grant, leg, authority=asking.authority)
+    answered = read_answer(content, grant, leg, authority=asking.authority)
     with open_wallet(wallet, suite=sm2_suite()) as file:
         file.keep(file.require().drop_grant(grant.query.text, at=asking.clock()))
-    return release, totals
+    return answered
 
 
 def find_grant(
@@ -126,7 +139,7 @@ def find_grant(
 
 def read_answer(
     content: bytes, grant: Grant, question: Question, *, authority: PinnedAuthority
-) -> tuple[Release, Totals]:
+) -> AnsweredLeg:
     """Verify what a sealed query was answered with.
 
     1. the answer is in the pinned authority's word, and to this query;
@@ -148,7 +161,12 @@ def read_answer(
     if answer.asked_by != query_subject(grant.digest):
         raise _swapped()
     if answer.reason:
-        raise ReleaseRefusedError(answer.message, reason=answer.reason, remedy=answer.remedy)
+        over = ", ".join(answer.closings) or "no list"
+        raise ReleaseRefusedError(
+            f"{answer.message} It was asked over these closing lists: {over}.",
+            reason=answer.reason,
+            remedy=answer.remedy,
+        )
     release = verify_release(answer.certificate.encode(), authority=authority)  # 2.
     asked = SealedQuestion.parse(grant.content).question
     if answer.groups is None or release.question != question_digest(
@@ -156,7 +174,8 @@ def read_answer(
     ):  # 3.
         raise _swapped()
     (name,) = question.totals
-    return release, _totals(release.cells, answer.groups.groups, name=name)  # 4.
+    totals = _totals(release.cells, answer.groups.groups, name=name)  # 4.
+    return AnsweredLeg(release, totals, answer.groups.closings)
 
 
 def _totals(cells: Sequence[ReleasedCell], groups: Sequence[GroupCount], *, name: str) -> Totals:

@@ -60,6 +60,8 @@ def ask(  # noqa: PLR0913 - one parameter an option
         answer = sealed_asking.ask_question(client, wallet, asked, size=size)
     for release in answer.releases:
         notes.print(f"release {release.release_id}", style="dim")
+    for closing in answer.closings:
+        notes.print(f"over closing list {closing}", style="dim")
     files = query_files.AnswerFiles(csv, parquet, chart)
     is_told = print_answer(asked, answer.frame, files=files, output=output)
     notes.print(f"{answer.left} of {answer.limit} grants are left this month.")

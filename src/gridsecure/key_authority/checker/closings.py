@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from gridsecure.errors import (
     AuthenticityError,
@@ -21,6 +21,7 @@ from gridsecure.key_authority.checker.tables import ClosingRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import ClosingList, ReleaseRequest, Signed, Transcript, open_message
 from gridsecure.store import evidence
+from gridsecure.store.database import read_session
 from gridsecure.store.rows import keep
 
 REFUSED: Final = "release.closing"
@@ -51,6 +52,31 @@ def check_closing(
     is_whole = all(sorted(set(uploads)) == content.uploads for uploads in used)
     if (content.start, content.end) != (request.start, request.end) or not is_whole:
         raise _refused("The request and the closing list name different uploads.")
+
+
+def check_lists_in_force(zone: AuthorityZone, lists: Sequence[ClosingList]) -> None:
+    """Refuse lists that a later one superseded, as far as releases rest on that.
+
+    Args:
+        lists: Of one period; the billing office's signatures were verified.
+
+    Raises:
+        ReleaseRefusedError: A later list names one of their uploads, or another list has one of
+            their numbers (`release.closing`).
+    """
+    if not lists:
+        return
+    of_period = select(ClosingRow).where(
+        ClosingRow.start == lists[0].start, ClosingRow.end == lists[0].end
+    )
+    with read_session(zone.engine) as session:
+        known = [ClosingList.parse(row.envelope.body) for row in session.exec(of_period)]
+    for own in lists:
+        for other in known:
+            if other.number == own.number and other != own:
+                raise _refused("Another closing list of this month has the same number.")
+            if other.number > own.number and not set(other.uploads).isdisjoint(own.uploads):
+                raise _refused("A later closing list names an upload of one of these.")
 
 
 def keep_closing(session: Session, request: ReleaseRequest, *, at: datetime) -> None:

@@ -7,8 +7,9 @@ grant itself before it proves anything (`check_grant`):
 2. the query asks for what the request asks for, and the request names the grant as who asked;
 3. the grant was used for no other request.
 
-It is bound to its request before anything is decrypted (`bind_grant`). A request that failed for
-reasons not its own goes on with the grant it has, also when that has expired meanwhile.
+It is bound to its request before anything is decrypted (`bind_grant`), and of a sealed query before
+its question is opened. A request that failed for reasons not its own goes on with the grant it has,
+also when that has expired meanwhile.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from gridsecure.errors import (
     ReleaseRefusedError,
 )
 from gridsecure.key_authority.checker.query_answers import find_answer
-from gridsecure.key_authority.checker.tables import QueryGrantRow, ReleaseRow
+from gridsecure.key_authority.checker.tables import QueryGrantRow, ReleaseRow, SeedRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import ReleaseRequest, Signed
 from gridsecure.plans.purposes import RESEARCH, RESEARCH_PLANS, STAFF_PURPOSES
@@ -118,12 +119,16 @@ def check_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) 
 def bind_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) -> None:
     """Spend a research request's grant for it, before anything is decrypted; again is the same.
 
+    A sealed query is bound as well, whatever grants there are for it: over other lists the same
+    question would show, without any answer, how many it is about.
+
     Args:
         request: Checked by `check_purpose`.
         now: The present, aware.
 
     Raises:
-        ReleaseRefusedError: It was used for another request meanwhile (`release.grant`).
+        ReleaseRefusedError: It, or its sealed query, was used for another request
+            (`release.grant`).
         StorageError: It cannot be written.
     """
     if request.purpose != RESEARCH:
@@ -131,6 +136,8 @@ def bind_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) -
     claims = check_grant(zone, request, now=now)
     with write_session(zone.engine) as session:
         _bind(session, _entry(request, claims, at=now))
+        if request.plan == "query":
+            _bind(session, _asked_once(request, at=now))
 
 
 def seal_result(zone: AuthorityZone, claims: TokenClaims, *, query: str, now: datetime) -> bytes:
@@ -194,7 +201,11 @@ def _entry(request: ReleaseRequest, claims: TokenClaims, *, at: datetime) -> Que
     )
 
 
-def _bind(session: Session, entry: QueryGrantRow) -> None:
+def _asked_once(request: ReleaseRequest, *, at: datetime) -> SeedRow:
+    return SeedRow(seed=f"query/{request.requested_by}", transcript=request.request_id, at=at)
+
+
+def _bind(session: Session, entry: QueryGrantRow | SeedRow) -> None:
     try:
         keep(session, entry)
     except ConflictError as error:

@@ -19,7 +19,7 @@ from gridsecure.errors import (
     InvalidMessageError,
     ReleaseRefusedError,
 )
-from gridsecure.key_authority.checker.closings import REFUSED
+from gridsecure.key_authority.checker.closings import REFUSED, check_lists_in_force
 from gridsecure.key_authority.checker.ledger import Period, check_counted_once
 from gridsecure.key_authority.checker.verification import verify_datas
 from gridsecure.key_authority.checker.zone import AuthorityZone
@@ -76,8 +76,8 @@ def verify_queried(
 ) -> QueriedData:
     """Verify what a request says lies there.
 
-    1. the billing office signed the lists, they are of one period that the query lies in, and no
-       upload is in two;
+    1. the billing office signed the lists, they are of one period that the query lies in, no upload
+       is in two, and no later list that a release rests on names one;
     2. the request names all their uploads, each with its roster, signed by the gateway it is of;
     3. nobody is in two rosters;
     4. all rosters have load columns of the same days, divided alike.
@@ -145,6 +145,7 @@ def _check_lists(
         raise _refused("The request and the closing lists name different uploads.")
     if not _lies_in((request.start, request.end), (start, end)):
         raise _refused("The query is about another period than was closed.")
+    check_lists_in_force(zone, lists)
     return start, end
 
 

@@ -10,7 +10,7 @@ staff are told that a question was refused, and no more (`REFUSED`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -26,7 +26,10 @@ from gridsecure.crypto.sm3 import hkdf_sm3, hmac_sm3
 from gridsecure.errors import (
     AuditBrokenError,
     ConflictError,
+    EnvelopeError,
     GridSecureError,
+    InputError,
+    OutOfRangeError,
     ReleaseRefusedError,
     StorageError,
 )
@@ -49,6 +52,8 @@ REFUSED: Final = "release.query"
 _KEPT: Final = "kept-answer"
 _NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WAIT: Final = frozenset({MISSING, EXPIRED, REVOKED})
+_OF_QUESTIONS: Final = (InputError, ReleaseRefusedError, EnvelopeError, OutOfRangeError)
+"""What reading, laying out and looking at a question refuse it by."""
 
 
 def question_key(zone: AuthorityZone, asked: SealedQuestion, queried: QueriedData) -> Digest:
@@ -104,9 +109,9 @@ def read_asked_question(zone: AuthorityZone, subject: Digest) -> SealedQuestion:
     return open_question(row.sealed, key=zone.query_key, reader=row.reader)
 
 
-def seal_groups(zone: AuthorityZone, asked: AskedQuestion) -> bytes:
+def seal_groups(zone: AuthorityZone, asked: AskedQuestion, request: ReleaseRequest) -> bytes:
     """What the cells of a question's certificate stand for, as it is kept."""
-    said = AnsweredGroups(salt=asked.content.salt, groups=asked.counts)
+    said = AnsweredGroups(salt=asked.content.salt, groups=asked.counts, closings=_closings(request))
     return _seal(zone, said.model_dump_json())
 
 
@@ -151,23 +156,30 @@ def keep_answered(
 
 @contextmanager
 def telling_refusals(
-    zone: AuthorityZone, request: ReleaseRequest, *, at: datetime
+    zone: AuthorityZone,
+    request: ReleaseRequest,
+    *,
+    only: Container[str] | None = None,
+    at: datetime,
 ) -> Iterator[None]:
-    """Tell a refusal to whoever asked, and that there was one to everybody else.
+    """Tell what is refused of a question itself to whoever asked, and that there was to all others.
+
+    It is kept and told for good, so nothing belongs in here that could go better another time.
+
+    Args:
+        only: Reasons that are told; by default all that a question may be refused for.
 
     Raises:
         ReleaseRefusedError: A refusal (`release.query`). What waits or failed goes on as it is.
     """
     try:
         yield
-    except GridSecureError as error:
-        is_failure = type(error) is GridSecureError or isinstance(
-            error, StorageError | AuditBrokenError
-        )
-        if is_failure or error.reason in _WAIT:
+    except _OF_QUESTIONS as error:
+        if only is not None and error.reason not in only:
             raise
         said = QueryAnswer(
             asked_by=request.requested_by,
+            closings=_closings(request),
             reason=error.reason,
             message=error.message,
             remedy=error.remedy,
@@ -186,14 +198,35 @@ def telling_refusals(
         raise _refused() from error
 
 
+@contextmanager
+def letting_wait() -> Iterator[None]:
+    """Have what goes wrong with a question wait, unless its asker was told: it may be mended.
+
+    A wrong object of the platform's, a worker that died and a vault that will not are no fault of
+    the question's.
+
+    Raises:
+        GridSecureError: Whatever it was, as a failure.
+    """
+    try:
+        yield
+    except GridSecureError as error:
+        is_failure = type(error) is GridSecureError or isinstance(
+            error, StorageError | AuditBrokenError
+        )
+        if is_failure or error.reason in _WAIT or error.reason == REFUSED:
+            raise
+        raise GridSecureError(error.message, reason=error.reason, remedy=error.remedy) from error
+
+
 def check_not_refused(zone: AuthorityZone, request: ReleaseRequest) -> None:
-    """Refuse again what was refused: its asker was told why.
+    """Refuse again what was refused, whatever request carries it: its asker was told why.
 
     Raises:
         ReleaseRefusedError: `release.query`.
     """
     with read_session(zone.engine) as session:
-        row = find(session, AnsweredQueryRow, request_id=request.request_id)
+        row = find(session, AnsweredQueryRow, asked_by=request.requested_by)
     if row is not None and row.release_id is None:
         raise _refused()
 
@@ -226,6 +259,10 @@ def is_answered(zone: AuthorityZone, request_id: str) -> str | None:
     with read_session(zone.engine) as session:
         row = find(session, AnsweredQueryRow, request_id=request_id)
     return None if row is None else row.release_id
+
+
+def _closings(request: ReleaseRequest) -> list[Digest]:
+    return [] if request.queried is None else [one.digest for one in request.queried.closings]
 
 
 def _seal(zone: AuthorityZone, text: str) -> bytes:

@@ -3,16 +3,18 @@
 The platform ran nothing. What the checker does for other plans to compare digests, it does here to
 have outputs at all: its confined workers blind the gateways' own columns for the question's totals.
 
-1. the grant holds, and what lies there is signed by whom it should be (`queried_uploads`);
+1. the grant holds, what lies there is signed by whom it should be (`queried_uploads`), and the
+   query is bound to this request: over other lists it is never looked at;
 2. the question opens and makes sense; who asked it before gets the answer that there is;
 3. officers approved it: once outputs are known, their digests are what they sign. The blinding
    follows from the request, so whenever it is computed again it is the same;
 4. groups too small, and those that cannot be told beside what was told, are withheld
    (`asked_questions`);
-5. the grant is spent, and the vault decrypts the checker's own outputs;
+5. the vault decrypts the checker's own outputs;
 6. certificate, ledger, budget and answer are kept in one transaction.
 
-From step 2 on a refusal is told to the asker alone (`query_answers`).
+What the question itself is refused for in steps 2 to 4, and that officers rejected it, is told to
+the asker alone, for good (`query_answers`). All else that goes wrong waits, and is asked again.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from itertools import chain
 
 from gridsecure.approvals import (
     APPROVER_ROLES,
+    REJECTION,
     AskedCell,
     ReleaseSubject,
     list_digest,
@@ -101,19 +104,21 @@ def release_query(
     check_purpose(zone, request, now=clock())
     query_answers.check_not_refused(zone, request)
     queried = verify_queried(zone, request, view=view)
-    with query_answers.telling_refusals(zone, request, at=clock()):
+    bind_grant(zone, request, now=clock())
+    with query_answers.letting_wait():
         # 2. the question, and whether it was answered before
-        opened = read_question(zone, parse_query(request.query))
+        with query_answers.telling_refusals(zone, request, at=clock()):
+            opened = read_question(zone, parse_query(request.query))
         question = query_answers.question_key(zone, opened[0], queried)
         if (kept := query_answers.find_kept(zone, question)) is not None:
-            bind_grant(zone, request, now=clock())
             with write_session(zone.engine) as session:
                 query_answers.keep_answered(session, request, release_id=kept, at=clock())
             return kept
         known = find_subject(zone, request.request_id)
         if known is not None:  # nothing is computed while officers make up their minds
-            _approved(zone, known, at=clock())
-        asked = lay_out_question(zone, opened, queried)
+            _approved(zone, request, known, at=clock())
+        with query_answers.telling_refusals(zone, request, at=clock()):
+            asked = lay_out_question(zone, opened, queried)
         at_work = _Asked(zone, request, queried, asked)
         _release(at_work, known, question=question, view=view, clock=clock)
     return request.request_id
@@ -128,18 +133,17 @@ def _release(
     clock: Callable[[], datetime],
 ) -> None:
     zone, request, asked = at_work.zone, at_work.request, at_work.asked
-    _look(at_work)  # before anything is computed
+    _look(at_work, at=clock())  # before anything is computed
     outputs = _derive(at_work, view=view)
     # 3. approvals
     if known is None:
         query_answers.keep_question(zone, request, at=clock())
         known = keep_subject(zone, _subject(at_work, outputs), at=clock())
-    approved = _approved(zone, known, at=clock())
+    approved = _approved(zone, request, known, at=clock())
     # 4. looked at again: officers take days
-    looked = _look(at_work)
-    # 5. the grant, then the vault
+    looked = _look(at_work, at=clock())
+    # 5. the vault
     check_counts(zone, at=clock())
-    bind_grant(zone, request, now=clock())
     cells = _order(at_work, looked, outputs, approved)
     # 6. certificate
     granted = _granted(at_work, looked, outputs, cells)
@@ -148,7 +152,7 @@ def _release(
         query_answers.keep_answer,
         request=request,
         question=question,
-        content=query_answers.seal_groups(zone, asked),
+        content=query_answers.seal_groups(zone, asked, request),
         at=at,
     )
     certify(zone, request, granted, approved=approved, at=at, also=keep)
@@ -173,15 +177,22 @@ def _granted(
     )
 
 
-def _look(at_work: _Asked) -> LookedQuestion:
-    with read_session(at_work.zone.engine) as session:
+def _look(at_work: _Asked, *, at: datetime) -> LookedQuestion:
+    zone = at_work.zone
+    with (
+        query_answers.telling_refusals(zone, at_work.request, at=at),
+        read_session(zone.engine) as session,
+    ):
         return look_at_groups(session, at_work.asked, at_work.queried)
 
 
-def _approved(zone: AuthorityZone, subject: Subject, *, at: datetime) -> Approved:
+def _approved(
+    zone: AuthorityZone, request: ReleaseRequest, subject: Subject, *, at: datetime
+) -> Approved:
     with read_session(zone.engine) as session:
         check_budget(session, zone.policy, subject.message, at=at)
-    return gather_approvals(zone, subject, now=at)
+    with query_answers.telling_refusals(zone, request, only={REJECTION}, at=at):
+        return gather_approvals(zone, subject, now=at)
 
 
 def _derive(at_work: _Asked, *, view: PlatformView) -> dict[str, Derived]:

@@ -250,7 +250,11 @@ class BillVersionRow(Kept, Row, table=True):
 
 
 class SeedRow(Kept, Row, table=True):
-    """Which transcript a blinding seed belongs to, or which upload corrects another, for good."""
+    """What a name stands for, for good.
+
+    Which transcript a blinding seed belongs to, which upload corrects another, and which request
+    carries a sealed query.
+    """
 
     __tablename__ = "seed"
     SAME: ClassVar = ("seed", "transcript")
