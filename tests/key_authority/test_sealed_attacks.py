@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from gridsecure.approvals import ReleaseSubject
 from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker import sealed_queries
-from gridsecure.messages import QueriedUploads
+from gridsecure.key_authority.checker.asked_questions import AskedQuestion
+from gridsecure.key_authority.query_orders import groups_digest, steps_digest
+from gridsecure.messages import ColumnEntry, QueriedUploads
+from gridsecure.plans.query_groups import write_rows
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 from tests.authority_simulator import Authority
 from tests.key_authority.asked_queries import Asked, Asker, question_of
@@ -177,6 +184,66 @@ def test_forged_labels(asker: Asker, attacked: Attacked, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(sealed_queries, "_subject", shown)
     attacked.ends(how_it_ended(asker, asked))
+
+
+@attack(
+    "columns said to be of other times than their files are, to be held to other minima",
+    rule(
+        "An output's file says what times it is about, and the order says the same.",
+        "ciphertext.key-mismatch",
+        cut(
+            "gridsecure.key_authority.vault.decryption:Vault._decrypt",
+            "said == (entry.quantity, entry.start, entry.end)",
+            "True",
+        ),
+    ),
+)
+def test_columns_of_other_days(
+    asker: Asker, attacked: Attacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = sealed_queries._derive
+
+    def later(entry: ColumnEntry) -> ColumnEntry:
+        start, end = (datetime.fromisoformat(one) for one in (entry.start, entry.end))
+        shifted = [(one + timedelta(days=7)).isoformat() for one in (start, end)]
+        return entry.model_copy(update=dict(zip(("start", "end"), shifted, strict=True)))
+
+    def derived(*given: Any, **named: Any) -> Any:
+        found = real(*given, **named)
+        return {name: replace(one, entry=later(one.entry)) for name, one in found.items()}
+
+    monkeypatch.setattr(sealed_queries, "_derive", derived)
+    attacked.ends(how_it_ended(asker, asker.ask(question_of(where=FUTIAN, every="day"))))
+
+
+@attack(
+    "a question's cohort and hours guessed from its certificate",
+    rule(
+        "What a certificate says of groups and times is under a salt that it does not show.",
+        WITHHELD,
+        cut("gridsecure.key_authority.query_orders:groups_digest", "_GROUPS, salt,", "_GROUPS,"),
+        cut("gridsecure.key_authority.query_orders:steps_digest", "_STEPS, salt,", "_STEPS,"),
+    ),
+)
+def test_a_right_guess(asker: Asker, attacked: Attacked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has the rosters tries cohorts and hours, and is right once."""
+    tried: list[AskedQuestion] = []
+    real = sealed_queries.lay_out_question
+
+    def guessed(*given: Any) -> AskedQuestion:
+        tried.append(real(*given))
+        return tried[-1]
+
+    monkeypatch.setattr(sealed_queries, "lay_out_question", guessed)
+    assert how_it_ended(asker, asker.ask(question_of(where=FUTIAN, every="day"))) == ""
+    (certificate,) = asker.authority.certificates
+    subject = ReleaseSubject.parse(certificate.subject)
+    right, no_salt = tried[-1], "0" * 64
+    assert right.content.salt not in certificate.model_dump_json()
+    rows = [sm3_hex(write_rows(own)) for own in right.rows]
+    groups = groups_digest(right.rosters, rows, salt=no_salt) == subject.groups
+    steps = steps_digest(right.steps, right.spans, salt=no_salt) == subject.steps
+    attacked.ends("" if groups and steps else WITHHELD if not (groups or steps) else "one")
 
 
 @attack(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlmodel import select
 
@@ -17,9 +19,10 @@ from gridsecure.approvals import ReleaseSubject
 from gridsecure.approvals import verify_certificate as verify_approvals
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import CiphertextError, EnvelopeError, GridSecureError, NotFoundError
-from gridsecure.key_authority.checker import query_answers, sealed_queries
+from gridsecure.key_authority.checker import asked_questions, query_answers, sealed_queries
 from gridsecure.key_authority.checker.answering import list_certificates
 from gridsecure.key_authority.checker.approvals import record_approval
+from gridsecure.key_authority.checker.asked_questions import AskedQuestion
 from gridsecure.key_authority.checker.query_answers import read_asked_question
 from gridsecure.key_authority.checker.tables import (
     KeptAnswerRow,
@@ -37,7 +40,7 @@ from tests.authority_simulator import Authority, waiting_subjects
 from tests.grid_simulator import NOW, grid_keys
 from tests.key_authority.asked_queries import Asked, Asker, question_of
 from tests.key_authority.test_budgets import budgeted
-from tests.key_authority.test_policies import hold
+from tests.key_authority.test_policies import hold, policy_of
 from tests.query_grants import sealed_query_of
 
 HOMES = {"customer_class": ["household"]}
@@ -266,6 +269,38 @@ def test_that_officers_rejected_it_is_told_to_the_asker(asker):
     record_approval(asker.authority.zone, no, bearer="data-owner", now=NOW)
     assert asker.unapproved(asked).reason == "release.query"
     assert asker.answer(asked).reason == "approval.rejected"
+
+
+def test_a_question_with_too_many_totals_is_refused_with_a_reason(asker, monkeypatch, decrypted):
+    monkeypatch.setattr(asked_questions, "MAX_TOTALS", 47)
+    asked = asker.ask(question_of(where=FUTIAN, every="interval"))
+    assert asker.answered(asked).reason == "release.query"
+    answer = asker.answer(asked)
+    assert (answer.reason, decrypted) == ("query.large", [])
+    assert "fewer groups" in answer.remedy
+
+
+def test_a_blinding_is_of_one_policy_and_one_layout(asker, monkeypatch):
+    """One vector for two layouts would tell the totals of what their pieces have in common."""
+    laid: list[AskedQuestion] = []
+    real = sealed_queries.lay_out_question
+
+    def kept(*given: Any) -> AskedQuestion:
+        laid.append(real(*given))
+        return laid[-1]
+
+    monkeypatch.setattr(sealed_queries, "lay_out_question", kept)
+    asker.unapproved(asker.ask(question_of(where=FUTIAN, every="day")))
+    zone, (one,) = asker.authority.zone, laid
+    pieces = tuple(np.where(own >= 0, own + 1, own) for own in one.layout.pieces)
+    others = [
+        (zone, "request", replace(one, layout=replace(one.layout, pieces=pieces))),
+        (replace(zone, policy=policy_of(("15", "16"))), "request", one),
+        (zone, "another", one),
+    ]
+    seeds = {query_answers.blinding_seed(*given) for given in [(zone, "request", one), *others]}
+    assert len(seeds) == 4
+    assert query_answers.blinding_seed(zone, "request", one) in seeds
 
 
 def test_there_is_no_answer_before(asker):

@@ -1,14 +1,21 @@
-"""What the checker hands the vault of a question: blinded columns, and who is added to whom."""
+"""What the checker hands the vault of a question: blinded columns, and who is added to whom.
+
+Officers sign digests of groups and times, and certificates show them to many. Both are under the
+asker's salt: whoever guesses a cohort or hours, and has the rosters, finds out nothing by hashing.
+Checker and vault alone have it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.packages import Approved, FewestCustomers, LargestShares
 from gridsecure.messages import ColumnEntry, Digest, Merging, Message
@@ -17,6 +24,8 @@ from gridsecure.plans.query_groups import MAX_GROUPS
 
 QUERY_ZONE: Final = "query"
 """Begins what stands for a zone in the cells of a question."""
+_GROUPS: Final = "gridsecure-question-groups-1"
+_STEPS: Final = "gridsecure-question-steps-1"
 
 
 class CheckedQuery(Message):
@@ -28,8 +37,9 @@ class CheckedQuery(Message):
     Args:
         start: Of the period that was asked about.
         question: The salted digest of the question.
+        salt: The asker's; it stands in no subject and no certificate.
         rosters: Digests of the rosters' texts.
-        rows: Digests of the groups of their slots.
+        rows: Of each roster, the digest of the groups of its slots.
         groups: How many groups there are; nobody is in those that are too small.
         steps: By quantity, the step of each interval; -1 where it is in none.
         spans: Start and end of each step, as cells name them.
@@ -41,6 +51,7 @@ class CheckedQuery(Message):
     start: str
     end: str
     question: Digest
+    salt: str = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
     rosters: list[Digest]
     rows: list[Digest]
     groups: int = Field(ge=1, le=MAX_GROUPS)
@@ -65,9 +76,29 @@ def group_place(question: Digest, number: int) -> Place:
     return (f"{QUERY_ZONE} {question[:16]}", str(number))
 
 
+def groups_digest(rosters: Sequence[Digest], rows: Iterable[Digest], *, salt: str) -> Digest:
+    """What officers approve of the groups of all rosters: which slots of which are in which group.
+
+    Args:
+        rosters: SM3 of each roster's text, in the order of the columns.
+        rows: SM3 of each roster's rows as bytes.
+        salt: The asker's, 64 hexadecimal digits.
+    """
+    pairs = zip(rosters, rows, strict=True)
+    return sm3_hex(frame_parts(_GROUPS, salt, *chain.from_iterable(pairs)))
+
+
 def steps_digest(
-    steps: Mapping[str, Sequence[int] | NDArray[np.int64]], spans: Iterable[tuple[str, str]]
+    steps: Mapping[str, Sequence[int] | NDArray[np.int64]],
+    spans: Iterable[tuple[str, str]],
+    *,
+    salt: str,
 ) -> Digest:
-    """What officers approve of a question's times."""
-    said = [f"{name}:{' '.join(map(str, own))}" for name, own in steps.items()]
-    return sm3_hex("\n".join([*said, *(" ".join(span) for span in spans)]).encode())
+    """What officers approve of a question's times.
+
+    Args:
+        salt: As of `groups_digest`.
+    """
+    numbers = [(name, " ".join(map(str, own))) for name, own in steps.items()]
+    said = [frame_parts(*chain.from_iterable(pairs)) for pairs in (numbers, spans)]
+    return sm3_hex(frame_parts(_STEPS, salt, *said))

@@ -15,14 +15,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidMessageError
-from gridsecure.messages import Digest, RosterManifest
+from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import ENERGY, WHOLE, Crowd, Member, Minima, is_enough, roster_members
 
 OUTSIDE: Final = -1
 MAX_GROUPS: Final = 1_000
 """Most groups of one question."""
+MAX_TOTALS: Final = 100_000
+"""Most totals of one question: its groups, at each of its steps."""
 _ROWS: Final = np.dtype("<i4")
 
 
@@ -124,15 +125,6 @@ def read_rows(data: bytes) -> NDArray[np.int64]:
     if rows.min(initial=OUTSIDE) < OUTSIDE or rows.max(initial=OUTSIDE) >= MAX_GROUPS:
         raise _wrong_rows()
     return rows
-
-
-def rows_digest(rows: Iterable[Digest]) -> Digest:
-    """What officers approve of the groups of all rosters.
-
-    Args:
-        rows: SM3 of each roster's rows as bytes, in the order of the rosters.
-    """
-    return sm3_hex("".join(rows).encode())
 
 
 def _wrong_rows() -> InvalidMessageError:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlmodel import Session
 
+from gridsecure.approvals import roster_digest
 from gridsecure.credentials.queries import Query
 from gridsecure.credentials.sealed_questions import SealedQuestion, open_question
 from gridsecure.crypto.sm3 import sm3_hex
@@ -33,7 +34,7 @@ from gridsecure.key_authority.checker.ledger import (
 )
 from gridsecure.key_authority.checker.queried_uploads import QueriedData
 from gridsecure.key_authority.checker.zone import AuthorityZone
-from gridsecure.key_authority.query_orders import group_place, steps_digest
+from gridsecure.key_authority.query_orders import group_place, groups_digest, steps_digest
 from gridsecure.messages import Digest
 from gridsecure.plans.cells import (
     ENERGY,
@@ -51,11 +52,11 @@ from gridsecure.plans.load_curve import interval_times
 from gridsecure.plans.merging import Merged
 from gridsecure.plans.purposes import RESEARCH
 from gridsecure.plans.query_groups import (
+    MAX_TOTALS,
     OUTSIDE,
     QueryGroup,
     count_groups,
     group_members,
-    rows_digest,
     write_rows,
 )
 from gridsecure.plans.query_totals import TotalsLayout, lay_out_totals
@@ -78,6 +79,7 @@ class AskedQuestion:
         content: What lay in the envelope.
         labels: What the members of each group have in common.
         found: All groups, those too small among them.
+        rosters: SM3 of each roster's text.
         rows: Per roster the group of each slot; `OUTSIDE` in groups too small.
         steps: By quantity the step of each interval, of days that have any.
         spans: Start and end of each step.
@@ -89,6 +91,7 @@ class AskedQuestion:
     question: Question
     labels: tuple[GroupLabel, ...]
     found: tuple[QueryGroup, ...]
+    rosters: tuple[Digest, ...]
     rows: tuple[NDArray[np.int64], ...]
     steps: Mapping[str, NDArray[np.int64]]
     spans: tuple[tuple[str, str], ...]
@@ -115,14 +118,15 @@ class AskedQuestion:
         ]
 
     @property
-    def rows_digest(self) -> Digest:
-        """As `query_orders.rows_digest`."""
-        return rows_digest(sm3_hex(write_rows(own)) for own in self.rows)
+    def groups_digest(self) -> Digest:
+        """As `query_orders.groups_digest`."""
+        rows = (sm3_hex(write_rows(own)) for own in self.rows)
+        return groups_digest(self.rosters, rows, salt=self.content.salt)
 
     @property
     def steps_digest(self) -> Digest:
         """As `query_orders.steps_digest`."""
-        return steps_digest(self.steps, self.spans)
+        return steps_digest(self.steps, self.spans, salt=self.content.salt)
 
 
 def read_question(zone: AuthorityZone, query: Query) -> tuple[SealedQuestion, Question]:
@@ -165,14 +169,14 @@ def lay_out_question(
     """Find a question's groups and steps, and what of it policy permits (steps 3 and 4).
 
     Raises:
-        InputError: As `group_rosters` and `find_steps`; no interval is in it (`query.days`).
+        InputError: As `group_rosters` and `_find_steps`.
         ReleaseRefusedError: No group has enough customers (`query.small`).
         OutOfRangeError: As `lay_out_totals`.
     """
-    content, question = opened
+    _, question = opened
     rosters = [data.roster for data in queried.datas]
     grouping = group_rosters(question, rosters, tariffs=queried.tariffs)
-    steps, spans = _find_steps(question, queried)
+    steps, spans = _find_steps(question, queried, groups=len(grouping.labels))
     resolution = question_resolution(
         {name: own.tolist() for name, own in steps.items()},
         queried.entries(),
@@ -190,10 +194,10 @@ def lay_out_question(
         )
     rows = tuple(np.where(is_told[own], own, OUTSIDE) for own in grouping.rows)
     return AskedQuestion(
-        content,
-        question,
+        *opened,
         labels=grouping.labels,
         found=tuple(found),
+        rosters=tuple(map(roster_digest, rosters)),
         rows=rows,
         steps=steps,
         spans=spans,
@@ -209,9 +213,14 @@ def lay_out_question(
 
 
 def _find_steps(
-    question: Question, queried: QueriedData
+    question: Question, queried: QueriedData, *, groups: int
 ) -> tuple[dict[str, NDArray[np.int64]], tuple[tuple[str, str], ...]]:
-    """By quantity the step of each interval, and where steps begin and end."""
+    """By quantity the step of each interval, and where steps begin and end.
+
+    Raises:
+        InputError: As `find_steps`; no interval is in it (`query.days`), or for so many groups too
+            many steps (`query.large`).
+    """
     numbers: dict[str, int] = {}
     ends: dict[str, str] = {}
     found = {}
@@ -233,7 +242,18 @@ def _find_steps(
             reason="query.days",
             remedy="Ask about days of the period that the query shows.",
         )
+    if groups * len(numbers) > MAX_TOTALS:
+        raise _too_large()
     return found, tuple((start, ends[start]) for start in numbers)
+
+
+def _too_large() -> InputError:
+    return InputError(
+        "The question has too many groups for so many steps.",
+        reason="query.large",
+        remedy=f"Ask about fewer groups, longer steps or fewer days: groups times steps may be"
+        f" {MAX_TOTALS:,}.",
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

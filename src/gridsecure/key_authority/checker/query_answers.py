@@ -22,7 +22,7 @@ from gridsecure.credentials.queries import parse_query
 from gridsecure.credentials.sealed_questions import SealedQuestion, open_question
 from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.envelope import open_from, seal_to
-from gridsecure.crypto.sm3 import hkdf_sm3, hmac_sm3
+from gridsecure.crypto.sm3 import hkdf_sm3, hmac_sm3, sm3_hex
 from gridsecure.errors import (
     AuditBrokenError,
     ConflictError,
@@ -44,6 +44,7 @@ from gridsecure.key_authority.checker.tables import (
 )
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Digest, ReleaseRequest, Signed, sign_message
+from gridsecure.plans.query_totals import TotalsLayout
 from gridsecure.sealed_answers import AnsweredGroups, QueryAnswer
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, keep, load_row
@@ -67,12 +68,20 @@ def question_key(zone: AuthorityZone, asked: SealedQuestion, queried: QueriedDat
 
 
 def blinding_seed(zone: AuthorityZone, request_id: str, asked: AskedQuestion) -> bytes:
-    """The seed of a request's blinding: the same as long as request, groups and steps are.
+    """The seed of a request's blinding: the same as long as request, groups, steps and policy are.
 
-    So what officers approved is what is decrypted, and nothing of it has to be kept meanwhile.
+    So what officers approved is what is decrypted, and nothing of it has to be kept meanwhile. The
+    layout is part of it: other pieces of a group under one blinding would tell where they overlap.
     """
-    info = frame_parts(request_id, asked.rows_digest, asked.steps_digest)
+    parts = (request_id, asked.groups_digest, asked.steps_digest, zone.policy.digest)
+    info = frame_parts(*parts, layout_digest(asked.layout))
     return hkdf_sm3(zone.query_key.to_bytes(), info=b"gridsecure question " + info, length=32)
+
+
+def layout_digest(layout: TotalsLayout) -> Digest:
+    """Which slot at which interval is blinded for which total."""
+    arrays = [*layout.pieces, *layout.numbers.values()]
+    return sm3_hex(frame_parts(*layout.numbers, *(own.astype("<i8").tobytes() for own in arrays)))
 
 
 def find_kept(zone: AuthorityZone, question: Digest) -> str | None:

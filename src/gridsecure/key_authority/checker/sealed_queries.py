@@ -19,7 +19,7 @@ the asker alone, for good (`query_answers`). All else that goes wrong waits, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -32,7 +32,6 @@ from gridsecure.approvals import (
     ReleaseSubject,
     list_digest,
     outputs_digest,
-    roster_digest,
 )
 from gridsecure.credentials.queries import parse_query
 from gridsecure.credentials.sealed_questions import SEALED_QUERY_VERSION
@@ -255,7 +254,7 @@ def _subject(at_work: _Asked, outputs: Mapping[str, Derived]) -> ReleaseSubject:
         ],
         transcripts=list_digest([]),
         outputs=[outputs_digest(out.entry for out in outputs.values())],
-        rosters=sorted(map(roster_digest, rosters)),
+        rosters=sorted(asked.rosters),
         tariffs=sorted({roster.tariff for roster in rosters}),
         policy=zone.policy.digest,
         policy_name=zone.policy.name,
@@ -263,7 +262,7 @@ def _subject(at_work: _Asked, outputs: Mapping[str, Derived]) -> ReleaseSubject:
         needed=[role for role in APPROVER_ROLES if role in needed.roles],
         standing=[role for role in APPROVER_ROLES if role in needed.standing],
         question=asked.content.digest,
-        groups=asked.rows_digest,
+        groups=asked.groups_digest,
         steps=asked.steps_digest,
     )
 
@@ -274,16 +273,14 @@ def _order(
     """Have the vault decrypt and add up, but for what is withheld."""
     zone, request, asked = at_work.zone, at_work.request, at_work.asked
     rosters = [data.roster for data in at_work.queried.datas]
-
-    def texts() -> Iterator[bytes]:
-        return (roster.model_dump_json().encode() for roster in rosters)
-
+    texts = (roster.model_dump_json().encode() for roster in rosters)
     rows = [write_rows(own) for own in asked.rows]
     order = CheckedQuery(
         start=request.start,
         end=request.end,
         question=asked.content.digest,
-        rosters=[sm3_hex(text) for text in texts()],
+        salt=asked.content.salt,
+        rosters=list(asked.rosters),
         rows=[sm3_hex(own) for own in rows],
         groups=len(asked.found),
         steps={name: own.tolist() for name, own in asked.steps.items()},
@@ -299,5 +296,5 @@ def _order(
         customer_points=asked.minima.customer_points,
         approved=approved,
     )
-    files = chain(texts(), rows, (output.data for output in outputs.values()))
+    files = chain(texts, rows, (output.data for output in outputs.values()))
     return zone.vault.release_query(sign_message(order, key=zone.signing_key), files).cells

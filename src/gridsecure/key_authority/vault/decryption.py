@@ -594,7 +594,9 @@ class Vault:
             )
             # The digest proves the bytes; the label proves that they are the output the order
             # means.
-            if label.quantity != entry.quantity or column.slots != roster.slots * entry.intervals:
+            said = (label.quantity, label.start, label.end)
+            is_meant = said == (entry.quantity, entry.start, entry.end)
+            if not is_meant or column.slots != roster.slots * entry.intervals:
                 raise KeyMismatchError("An output's label differs from the order.")
             return key_set.decrypt(column)
 

@@ -249,6 +249,15 @@ class Passage:
         if not set(rosters) <= set(self.subject.rosters):
             raise _other_order()
 
+    def admit_all_rosters(self, rosters: Iterable[Digest]) -> None:
+        """Refuse an order that is not about every roster of the subject, once.
+
+        Raises:
+            ReleaseRefusedError: `approval.order`.
+        """
+        if sorted(rosters) != self.subject.rosters:
+            raise _other_order()
+
     def admit_tariffs(self, texts: Mapping[Digest, str]) -> None:
         """Refuse tariffs that the subject does not name, or other texts of them.
 
@@ -297,7 +306,7 @@ class Passage:
         """Refuse an order about another question, or about others or other times than approved.
 
         Args:
-            groups: Of all rosters' rows, as `rows_digest`.
+            groups: Of all rosters and rows, as `groups_digest`.
             steps: As `steps_digest`.
 
         Raises:

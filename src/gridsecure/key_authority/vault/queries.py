@@ -27,12 +27,13 @@ from gridsecure.key_authority.packages import VaultAnswer, check_named, read_nam
 from gridsecure.key_authority.query_orders import (
     CheckedQuery,
     group_place,
+    groups_digest,
     steps_digest,
 )
 from gridsecure.key_authority.vault.gate import Passage
 from gridsecure.messages import CellTotal, ColumnEntry, Digest, RosterManifest
 from gridsecure.plans.cells import ENERGY, roster_places
-from gridsecure.plans.query_groups import QueryGroup, count_groups, read_rows, rows_digest
+from gridsecure.plans.query_groups import MAX_TOTALS, QueryGroup, count_groups, read_rows
 from gridsecure.plans.query_totals import add_up, lay_out_totals
 from gridsecure.policy.query_resolutions import question_resolution
 
@@ -116,10 +117,11 @@ def _check_shape(order: CheckedQuery) -> None:
         or order.outputs.keys() != order.steps.keys()
         or any(len(own) != many for own in order.outputs.values())
         or len(order.rows) != many
+        or order.groups * steps > MAX_TOTALS
         or not named <= set(range(-1, steps))
         or not set(range(steps)) <= named
-        or any(
-            entry.quantity != name or entry.intervals != len(order.steps[name])
+        or not all(
+            _is_alike(entry, own[0], name=name, intervals=len(order.steps[name]))
             for name, own in order.outputs.items()
             for entry in own
         )
@@ -127,15 +129,21 @@ def _check_shape(order: CheckedQuery) -> None:
         raise InvalidMessageError("An order about a question is none.", reason="vault.query")
 
 
+def _is_alike(entry: ColumnEntry, first: ColumnEntry, *, name: str, intervals: int) -> bool:
+    """Whether a column is about the times of the first roster's: those say how fine numbers are."""
+    said = (entry.quantity, entry.intervals, entry.start, entry.end)
+    return said == (name, intervals, first.start, first.end)
+
+
 def _check_approved(order: CheckedQuery, passage: Passage) -> None:
     """Steps 1 and 2."""
     passage.check_span(order.start, order.end)
     passage.admit_question(
         order.question,
-        groups=rows_digest(order.rows),
-        steps=steps_digest(order.steps, order.spans),
+        groups=groups_digest(order.rosters, order.rows, salt=order.salt),
+        steps=steps_digest(order.steps, order.spans, salt=order.salt),
     )
-    passage.admit_rosters(order.rosters)
+    passage.admit_all_rosters(order.rosters)
     passage.admit_all([[entry for own in order.outputs.values() for entry in own]])
     columns = {name: own[0] for name, own in order.outputs.items()}
     resolution = question_resolution(order.steps, columns, start=order.start, end=order.end)
