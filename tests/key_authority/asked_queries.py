@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -64,21 +64,22 @@ class Asker:
         """In the order of their rosters."""
         return sorted(self.grid.uploads, key=lambda one: one.roster.manifest.roster_id)
 
+    @property
+    def span(self) -> tuple[str, str]:
+        """What the list closes."""
+        return self.grid.period.start.isoformat(), self.grid.period.end.isoformat()
+
     def closing_again(self, *, number: int = 2) -> Signed:
         """A list that closes the month, of the same uploads."""
-        span = {
-            "start": self.grid.period.start.isoformat(),
-            "end": self.grid.period.end.isoformat(),
-        }
+        start, end = self.span
         uploads = sorted(one.upload_id for one in self.uploads)
-        return self.grid.closing_list(uploads, number=number, **span)
+        return self.grid.closing_list(uploads, number=number, start=start, end=end)
 
     @property
     def closing(self) -> Signed:
         """The list that the authority's other requests come with as well."""
-        start, end = self.grid.period.start.isoformat(), self.grid.period.end.isoformat()
         lists = self.authority.lists
-        name = (start, end, *sorted(one.upload_id for one in self.uploads))
+        name = (*self.span, *sorted(one.upload_id for one in self.uploads))
         if name not in lists:
             lists[name] = self.closing_again(number=len(lists) + 1)
         return lists[name]
@@ -166,3 +167,24 @@ class Asker:
             contracts[["zone", "customer_class"]], on="meter_point_id"
         )
         return readings[readings["start"].dt.day <= 2]
+
+
+@dataclass
+class DayAsker(Asker):
+    """The same about one sealed day, which is all that was closed."""
+
+    day: GridUpload
+
+    @property
+    def uploads(self) -> list[GridUpload]:
+        return [self.day]
+
+    @property
+    def span(self) -> tuple[str, str]:
+        return self.day.manifest.start, self.day.manifest.end
+
+    def ask_about(self, pseudonyms: Sequence[str], *, every: str = "day") -> Asked:
+        """How much some meter points used that day."""
+        where = {"pseudonym": sorted(pseudonyms)}
+        day = self.day.manifest.start[:10]
+        return self.ask(question_of(where=where, period={"day": day}, every=every), span=self.span)

@@ -18,7 +18,9 @@ from gridsecure.messages import ColumnEntry, QueriedUploads
 from gridsecure.plans.query_groups import write_rows
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 from tests.authority_simulator import Authority
-from tests.key_authority.asked_queries import Asked, Asker, question_of
+from tests.grid_simulator import GridUpload
+from tests.key_authority.asked_queries import Asked, Asker, DayAsker, question_of
+from tests.key_authority.test_sealed_days import sealed_day
 from tests.query_grants import grant_token, sealed_query_of
 
 HOMES = {"customer_class": ["household"]}
@@ -401,3 +403,41 @@ def test_the_platform_leaves_an_upload_out(asker: Asker, attacked: Attacked) -> 
     asked = asker.ask(question_of(where=FUTIAN, every="day"), queried=fewer)
     outcome = asker.answered(asked)
     attacked.ends(outcome.reason)
+
+
+HEARD = rule(
+    "Who has no energy of a day hides nobody in it, whatever else was told of that day.",
+    WITHHELD,
+    cut(
+        "gridsecure.key_authority.checker.ledger:Basis.is_heard_enough",
+        "not self.silent",
+        "True",
+    ),
+)
+SILENT = 14
+"""One fewer than policy wants customers."""
+
+
+@pytest.fixture
+def quiet_day(authority: Authority, uploads: list[GridUpload]) -> DayAsker:
+    """A day of the flat roster, on which the last homes were silent."""
+    slots = uploads[0].roster.manifest.slots
+    day = sealed_day(authority.grid, uploads[0], silent_slots=list(range(slots - SILENT, slots)))
+    authority.show(day)
+    return DayAsker(authority, day)
+
+
+@attack("one household by two questions, hidden among those that were silent", HEARD)
+def test_a_difference_of_whom_all_but_one_were_silent(
+    quiet_day: DayAsker, attacked: Attacked
+) -> None:
+    everybody = quiet_day.day.roster.manifest.pseudonyms
+    others = everybody[: -SILENT - 1]
+    assert how_it_ended(quiet_day, quiet_day.ask_about(others)) == ""
+    attacked.ends(how_it_ended(quiet_day, quiet_day.ask_about(everybody)))
+
+
+def test_silent_homes_withhold_nothing_where_enough_were_heard(quiet_day: DayAsker) -> None:
+    everybody = quiet_day.day.roster.manifest.pseudonyms
+    for every in ("day", "hour"):
+        assert how_it_ended(quiet_day, quiet_day.ask_about(everybody, every=every)) == ""

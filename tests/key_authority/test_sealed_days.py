@@ -221,9 +221,9 @@ def test_a_second_version_of_a_day_is_told_of_nobody(authority, grid, home):
         "Who has no energy of a day hides nobody in it.",
         WITHHELD,
         cut(
-            "gridsecure.key_authority.checker.told_cells:_thin_cells",
-            "if slot not in silent:",
-            "if True:",
+            "gridsecure.key_authority.checker.ledger:Basis.is_heard_enough",
+            "not self.silent",
+            "True",
         ),
     ),
 )

@@ -91,7 +91,7 @@ def test_a_late_group_by_its_complement(month: Month, attacked: Attacked) -> Non
         WITHHELD,
         cut(
             "gridsecure.key_authority.checker.ledger:_compare",
-            "find_joined([*cells.values(), *(told.members for _, told in known)])",
+            "find_joined([*cells.values(), *(one.told.members for one in known)])",
             "list(range(len(cells) + len(known)))",
         ),
     ),

@@ -88,6 +88,11 @@ def groups_digest(rosters: Sequence[Digest], rows: Iterable[Digest], *, salt: st
     return sm3_hex(frame_parts(_GROUPS, salt, *chain.from_iterable(pairs)))
 
 
+def is_group_place(place: Place) -> bool:
+    """Whether a place stands for a group, and for no zone and class."""
+    return place[0].startswith(f"{QUERY_ZONE} ")
+
+
 def steps_digest(
     steps: Mapping[str, Sequence[int] | NDArray[np.int64]],
     spans: Iterable[tuple[str, str]],

@@ -41,12 +41,9 @@ from gridsecure.plans.cells import (
     NO_MEASURES,
     WHOLE,
     CellSets,
-    Crowd,
     Minima,
     Place,
     ToldSet,
-    is_enough,
-    roster_members,
 )
 from gridsecure.plans.load_curve import interval_times
 from gridsecure.plans.merging import Merged
@@ -285,7 +282,7 @@ def look_at_groups(session: Session, asked: AskedQuestion, queried: QueriedData)
     basis = replace(Basis.of(queried.datas), is_compared=False)
     found = find_withheld_cells(session, sets, period=queried.period, merged=merged, basis=basis)
     withheld = {number for number, place in places.items() if ENERGY in found.get(place, ())}
-    withheld |= _thin_groups(asked, queried) | _moved_groups(asked, queried)
+    withheld |= _moved_groups(asked, queried)
     told = {
         place: _told_set(sets[place], merged, place)
         for number, place in places.items()
@@ -316,23 +313,6 @@ def _rules_of(asked: AskedQuestion, places: Mapping[int, Place]) -> Merged:
 def _told_set(sets: CellSets, merged: Merged, place: Place) -> tuple[ToldSet, ...]:
     limit = merged.limits.get(place, WHOLE)
     return sets.list_told(NO_MEASURES, minima=merged.minima[place], limit=limit)
-
-
-def _thin_groups(asked: AskedQuestion, queried: QueriedData) -> set[int]:
-    """Groups of sealed days in which too few have any energy: who is silent hides nobody."""
-    heard = [Crowd() for _ in asked.found]
-    for data, own in zip(queried.datas, asked.rows, strict=True):
-        silent = set(data.upload.silent_slots)
-        for slot, (group, member) in enumerate(
-            zip(own.tolist(), roster_members(data.roster), strict=True)
-        ):
-            if group >= 0 and slot not in silent:
-                heard[group].add(member)
-    return {
-        number
-        for number in asked.told_groups
-        if not is_enough(heard[number], minimum=asked.found[number].minimum or 0)
-    }
 
 
 def _moved_groups(asked: AskedQuestion, queried: QueriedData) -> set[int]:

@@ -12,7 +12,8 @@ lock another one out, and of two at once about the same upload one is certified.
 3. A cell is told of only if no combination of all that was ever told of its month is about fewer
    customers than policy says (`cells.may_tell`); else it is withheld, and the rest is released.
    A sealed day counts in its month. Where days and the month are told of, those whose readings
-   changed in between are one more set: the month less its days is about them.
+   changed in between are one more set: the month less its days is about them. Of a sealed day all
+   is looked at a second time, as if who was silent were nobody: silence hides nobody in it.
 4. Where policy limits how much of a cell one customer is, the vault compares the month's bills of
    it. What is finer is told only of sets that are put together of those that kept the limit.
 
@@ -36,7 +37,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from sqlmodel import Session, col, insert, select
 
@@ -51,6 +52,7 @@ from gridsecure.key_authority.checker.tables import (
     ToldSetRow,
 )
 from gridsecure.key_authority.checker.verification import CORRECTS_PREFIX, SEED_PREFIX, Proven
+from gridsecure.key_authority.query_orders import is_group_place
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import (
     ALL_MEASURES,
@@ -117,11 +119,13 @@ class Basis:
         by_day: Of sealed days, and not of what the month was billed by.
         changed: By cell, those whose readings of the month differ from what was sealed.
         is_compared: Of whole months, in which the vault compares the customers of a cell.
+        silent: Pseudonyms that have no energy of the sealed day.
     """
 
     by_day: bool = False
     changed: Mapping[Place, Members] = field(default_factory=dict)
     is_compared: bool = True
+    silent: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, datas: Iterable[RosterData]) -> Basis:
@@ -134,7 +138,27 @@ class Basis:
                 for slot in data.upload.changed_slots:
                     changed[places[slot]].add(members[slot])
         by_day = any(is_sealed_day(data.upload) for data in found)
-        return cls(by_day, {place: frozenset(some) for place, some in changed.items()})
+        silent = frozenset(
+            data.roster.pseudonyms[slot] for data in found for slot in data.upload.silent_slots
+        )
+        kept = {place: frozenset(some) for place, some in changed.items()}
+        return cls(by_day, kept, silent=silent)
+
+    def is_heard_enough(self, wanted: Sequence[ToldSet], company: _Company) -> bool:
+        """Whether sets may be told of a sealed day, of which who was silent is nobody.
+
+        Limits of dominance are of months, and who changed is no number of a day.
+        """
+        told = [one for one in company.told_of_days if one.minimum]
+        return not self.silent or may_tell(self._heard(wanted), told=self._heard(told))
+
+    def _heard(self, sets: Iterable[ToldSet]) -> list[ToldSet]:
+        """The sets without who was silent; one of nobody else has no number but zero."""
+        heard = (
+            (frozenset(m for m in one.members if m.name not in self.silent), one.minimum)
+            for one in sets
+        )
+        return [ToldSet(members, minimum) for members, minimum in heard]
 
 
 OF_MONTH: Final = Basis()
@@ -255,7 +279,10 @@ def find_withheld_cells(
                 beside=beside,
                 dominance=Dominance(limit, basis.is_compared),
             )
-            beside += sets.list_told(withheld, minima=fewest, limit=limit)
+            own = sets.list_told(withheld, minima=fewest, limit=limit)
+            if own and not basis.is_heard_enough((*beside, *own), company):
+                withheld, own = ALL_MEASURES, ()
+            beside += own
             found[place] = withheld
     return {place: withheld for place, withheld in found.items() if withheld}
 
@@ -277,11 +304,9 @@ def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) ->
     for company in _compare(session, giving.period, giving.basis, cells):
         wanted = [one for place in company.places for one in giving.told[place]]
         if not may_tell(wanted, told=company.told, is_compared=giving.basis.is_compared):
-            raise GridSecureError(
-                "Another release of these cells was certified in the meantime.",
-                reason="release.meanwhile",
-                remedy="Start another release round.",
-            )
+            raise _told_meanwhile()
+        if not giving.basis.is_heard_enough(wanted, company):
+            raise _told_meanwhile()
     for name, transcript in giving.claims.items():
         if name.startswith(SEED_PREFIX):
             _keep(session, SeedRow(seed=name, transcript=transcript, at=at))
@@ -300,6 +325,14 @@ def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) ->
     kept += [(place, _untold(members), "changed") for place, members in changed]
     for place, told, what in kept:
         _keep_set(session, (place, what), told, period=giving.period, at=at)
+
+
+def _told_meanwhile() -> GridSecureError:
+    return GridSecureError(
+        "Another release of these cells was certified in the meantime.",
+        reason="release.meanwhile",
+        remedy="Start another release round.",
+    )
 
 
 def _untold(members: Members) -> ToldSet:
@@ -338,10 +371,16 @@ def _cohort_name(digest: str, data: RosterData) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Company:
-    """Cells that hang together with each other, and what was told of whoever does with them."""
+    """Cells that hang together with each other, and what was told of whoever does with them.
+
+    Args:
+        told_of_days: Those of them that a sealed day is looked at beside once more. Load curves and
+            bills have the same cells; so a load curve's are what was told of days, or to questions.
+    """
 
     places: list[Place] = field(default_factory=list)
     told: list[ToldSet] = field(default_factory=list)
+    told_of_days: list[ToldSet] = field(default_factory=list)
 
 
 def _compare(
@@ -358,24 +397,35 @@ def _compare(
     """
     known = [
         *_told(session, period),
-        *(("changed", _untold(members)) for members in basis.changed.values()),
+        *(_KnownSet("changed", _untold(members)) for members in basis.changed.values()),
     ]
     order = ("month", "day", "changed")
-    known.sort(key=lambda item: order.index(item[0]))
-    joined = find_joined([*cells.values(), *(told.members for _, told in known)])
+    known.sort(key=lambda one: order.index(one.kind))
+    joined = find_joined([*cells.values(), *(one.told.members for one in known)])
     found: dict[int, _Company] = {}
     for place, number in zip(cells, joined, strict=False):
         found.setdefault(number, _Company()).places.append(place)
     kept = list(zip(known, joined[len(cells) :], strict=True))
-    by_day = {number for (kind, _), number in kept if kind == "day"}
-    for (kind, told), number in kept:
-        matters = kind != "changed" or basis.by_day or number in by_day
+    by_day = {number for one, number in kept if one.kind == "day"}
+    is_asked = any(map(is_group_place, cells))
+    for one, number in kept:
+        matters = one.kind != "changed" or basis.by_day or number in by_day
         if number in found and matters:
-            found[number].told.append(told)
+            found[number].told.append(one.told)
+            if is_asked or one.is_group or one.kind == "day":
+                found[number].told_of_days.append(one.told)
     return list(found.values())
 
 
-def _told(session: Session, period: Period) -> list[tuple[str, ToldSet]]:
+class _KnownSet(NamedTuple):
+    """A set that is kept, and whether a question was told of it."""
+
+    kind: Kind
+    told: ToldSet
+    is_group: bool = False
+
+
+def _told(session: Session, period: Period) -> list[_KnownSet]:
     """The sets of members of a period that are kept, with their kinds."""
     of_period = (
         col(ToldSetRow.domain) == period.domain,
@@ -396,9 +446,10 @@ def _told(session: Session, period: Period) -> list[tuple[str, ToldSet]]:
         # One text for each owner, however many members it has.
         members[told_set].append(Member(name, owners.setdefault(owner, owner), counts))
     return [
-        (
+        _KnownSet(
             row.kind,
             ToldSet(frozenset(members.pop(row.name, ())), row.minimum, row.largest_share),
+            is_group_place((row.zone, row.customer_class)),
         )
         for row in session.exec(select(ToldSetRow).where(*of_period))
     ]

@@ -43,7 +43,6 @@ from gridsecure.plans.cells import (
     Place,
     ToldSet,
     cell_sets,
-    is_enough,
     roster_members,
     roster_places,
 )
@@ -175,17 +174,15 @@ def _look_at_curves(zone: AuthorityZone, part: Proven, *, minima: Minima, at: da
     )
     basis = replace(_basis([part]), is_compared=False)
     looked = _looked_at(zone, [part], sets, merged=merged, basis=basis, at=at)
-    thin = _thin_cells(part.datas, merged=merged)
-    withheld = {**looked.withheld, **dict.fromkeys(thin & sets.keys(), ALL_MEASURES)}
-    told = _told(sets, withheld, merged=merged)
+    told = _told(sets, looked.withheld, merged=merged)
     given = {
         digest: data
         for digest, data in _datas([part]).items()
         if not told.keys().isdisjoint(merged.into[p] for p in roster_places(data.roster))
     }
     giving = Giving({}, given, _period([part]), told, basis)
-    limited = looked.limited - thin
-    return Prepared(giving, withheld, minima, crowds, merged, part.datas, limited)
+    datas, limited = part.datas, looked.limited
+    return Prepared(giving, looked.withheld, minima, crowds, merged, datas, limited)
 
 
 def _merge(parts: Sequence[Proven], *, minima: Minima) -> tuple[dict[Place, Crowd], Merged]:
@@ -197,23 +194,6 @@ def _merge(parts: Sequence[Proven], *, minima: Minima) -> tuple[dict[Place, Crow
 def _seated(rosters: Iterable[RosterManifest]) -> Iterator[tuple[Place, Member]]:
     for roster in rosters:
         yield from zip(roster_places(roster), roster_members(roster), strict=True)
-
-
-def _thin_cells(datas: Sequence[RosterData], *, merged: Merged) -> set[Place]:
-    """Cells of sealed days in which too few have any energy: who is silent hides nobody."""
-    heard: dict[Place, Crowd] = defaultdict(Crowd)
-    for data in datas:
-        silent = set(data.upload.silent_slots)
-        rows = zip(roster_places(data.roster), roster_members(data.roster), strict=True)
-        for slot, (place, member) in enumerate(rows):
-            crowd = heard[merged.into[place]]
-            if slot not in silent:
-                crowd.add(member)
-    return {
-        place
-        for place, crowd in heard.items()
-        if not is_enough(crowd, minimum=merged.minima[place].get(ENERGY, 0))
-    }
 
 
 def prepare_corrections(
