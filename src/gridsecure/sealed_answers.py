@@ -23,7 +23,8 @@ class AnsweredGroups(Message):
     Args:
         salt: Under which the certificate names the question.
         closings: Digests of the closing lists that the totals are over.
-        groups: By number; of those that are too small it says that nobody is in them.
+        groups: By number; those that are too small are none, and of withheld ones it says that
+            nobody is in them.
     """
 
     kind: ClassVar[str] = "answered-groups"

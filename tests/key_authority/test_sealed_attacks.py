@@ -50,8 +50,8 @@ def asker(authority: Authority) -> Asker:
     return Asker(authority)
 
 
-def victim(asker: Asker) -> str:
-    """The pseudonym of a household of futian."""
+def victim(asker: Asker, wanted: str = "household") -> str:
+    """The pseudonym of a household of futian, or of another meter point there."""
     (home, *_) = [
         name
         for upload in asker.grid.uploads
@@ -61,7 +61,7 @@ def victim(asker: Asker) -> str:
             upload.roster.manifest.customer_classes,
             strict=True,
         )
-        if (zone, kind) == ("futian", "household")
+        if (zone, kind) == ("futian", wanted)
     ]
     return home
 
@@ -130,14 +130,9 @@ def test_a_question_without_one_and_a_load_curve(asker: Asker, attacked: Attacke
         "Nothing is computed of a group with fewer customers than policy wants.",
         "query.small",
         cut(
-            "gridsecure.key_authority.checker.asked_questions:lay_out_question",
-            "np.array([*(group.is_enough for group in found), False])",
-            "np.array([*(True for group in found), False])",
-        ),
-        cut(
-            "gridsecure.key_authority.checker.asked_questions:AskedQuestion.told_groups",
-            "if group.is_enough",
-            "if True",
+            "gridsecure.key_authority.checker.asked_questions:_large_groups",
+            "if not group.is_enough",
+            "if False",
         ),
     ),
     rule(
@@ -441,3 +436,70 @@ def test_silent_homes_withhold_nothing_where_enough_were_heard(quiet_day: DayAsk
     everybody = quiet_day.day.roster.manifest.pseudonyms
     for every in ("day", "hour"):
         assert how_it_ended(quiet_day, quiet_day.ask_about(everybody, every=every)) == ""
+
+
+FACT = {"zone": ["futian"]}
+"""What an attacker would know of one home."""
+
+
+@attack(
+    "a fact of one household by the label of its group",
+    rule(
+        "A group that is too small has no label in the answer.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.checker.asked_questions:_large_groups",
+            "if label.values not in small",
+            "if True",
+        ),
+        cut(
+            "gridsecure.key_authority.vault.queries:_check_groups",
+            "len(group.crowd) and not group.is_enough",
+            "False",
+        ),
+    ),
+)
+def test_the_label_of_a_group_of_one(asker: Asker, attacked: Attacked) -> None:
+    """Many homes of luohu and futian, by class; and one factory, if it is of futian."""
+    factory = [{"pseudonym": [victim(asker, "factory")]} | FACT, HOMES]
+    asked = asker.ask(question_of(where={"any_of": factory}, group_by=["customer_class"]))
+    assert asker.answered(asked).state == "released"
+    groups = asker.answer(asked).groups
+    assert groups is not None
+    attacked.ends("" if ["factory"] in [one.values for one in groups.groups] else WITHHELD)
+
+
+def test_nobody_and_too_few_are_refused_alike(asker: Asker) -> None:
+    home = {"pseudonym": [victim(asker)]}
+    told = [
+        asker.answer(asked).model_dump(exclude={"asked_by"})
+        for zone in ("futian", "luohu")
+        if asker.answered(asked := asker.ask(question_of(where=home | {"zone": [zone]})))
+    ]
+    assert told[0] == told[1]
+    assert told[0]["reason"] == "query.small"
+
+
+def test_of_a_withheld_group_no_size_is_told(asker: Asker) -> None:
+    assert how_it_ended(asker, asker.ask(question_of(where=FUTIAN, every="day"))) == ""
+    asked = asker.ask(question_of(where=without(victim(asker)), every="day"))
+    assert how_it_ended(asker, asked) == WITHHELD
+    groups = asker.answer(asked).groups
+    assert groups is not None
+    assert [(one.points, one.customers) for one in groups.groups] == [(0, 0)]
+    assert {cell.members for cell in asker.release(asked).cells} == {0}
+
+
+def test_of_two_cohorts_all_parts_are_told_or_none(asker: Asker) -> None:
+    """Without the few that are in both, either's total would be too small."""
+    large = max((one.roster.manifest.pseudonyms for one in asker.uploads), key=len)
+    first, second = large[:20], large[19:]
+    asked = asker.ask(
+        question_of(
+            where={"pseudonym": sorted(first)},
+            statistic={"name": "difference", "of": {"pseudonym": sorted(second)}},
+            every="day",
+        )
+    )
+    assert asker.answered(asked).reason == "release.query"
+    assert asker.answer(asked).reason == "query.small"

@@ -3,7 +3,8 @@
 1. it opens, belongs to this query, and has its one spelling;
 2. it asks for what is computed here, within the period that the query shows;
 3. rosters and days give its groups and steps;
-4. groups that are too small, whatever was told before, are left out of all that is computed;
+4. groups that are too small, whatever was told before, are left out, and their labels with them:
+   that there is one would say what a single meter point is;
 5. of the others the ledger withholds what cannot be told beside all that was told.
 
 Steps 3 to 5 look at membership and never at values. What is refused here is told to the asker
@@ -12,7 +13,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -35,7 +36,7 @@ from gridsecure.key_authority.checker.ledger import (
 from gridsecure.key_authority.checker.queried_uploads import QueriedData
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.query_orders import group_place, groups_digest, steps_digest
-from gridsecure.messages import Digest
+from gridsecure.messages import Digest, RosterManifest
 from gridsecure.plans.cells import (
     ENERGY,
     NO_MEASURES,
@@ -59,7 +60,7 @@ from gridsecure.plans.query_groups import (
 from gridsecure.plans.query_totals import TotalsLayout, lay_out_totals
 from gridsecure.policy.language import Resolution
 from gridsecure.policy.query_resolutions import question_resolution
-from gridsecure.queries.groups import GroupLabel, group_rosters
+from gridsecure.queries.groups import Grouping, GroupLabel, group_rosters
 from gridsecure.queries.language import Question, parse_question
 from gridsecure.queries.steps import find_steps
 from gridsecure.queries.totals import GroupCount
@@ -75,9 +76,9 @@ class AskedQuestion:
     Args:
         content: What lay in the envelope.
         labels: What the members of each group have in common.
-        found: All groups, those too small among them.
+        found: The groups with enough customers.
         rosters: SM3 of each roster's text.
-        rows: Per roster the group of each slot; `OUTSIDE` in groups too small.
+        rows: Per roster the group of each slot; `OUTSIDE` in all others.
         steps: By quantity the step of each interval, of days that have any.
         spans: Start and end of each step.
         minima: What policy permits at this resolution.
@@ -96,22 +97,18 @@ class AskedQuestion:
     minima: Minima
     layout: TotalsLayout
 
-    @property
-    def told_groups(self) -> list[int]:
-        """Groups with enough customers."""
-        return [number for number, group in enumerate(self.found) if group.is_enough]
-
-    @property
-    def counts(self) -> list[GroupCount]:
-        """What the asker is told of each group; of one that is too small not how small it is."""
+    def list_counts(self, withheld: Container[int]) -> list[GroupCount]:
+        """What the asker is told of each group; of a withheld one not how many are in it."""
+        empty = QueryGroup()
+        groups = (empty if n in withheld else group for n, group in enumerate(self.found))
         return [
             GroupCount(
                 values=list(label.values),
                 cohort=label.cohort,
-                points=len(group.crowd) if group.is_enough else 0,
-                customers=group.customers if group.is_enough else 0,
+                points=len(group.crowd),
+                customers=group.customers,
             )
-            for label, group in zip(self.labels, self.found, strict=True)
+            for label, group in zip(self.labels, groups, strict=True)
         ]
 
     @property
@@ -167,12 +164,12 @@ def lay_out_question(
 
     Raises:
         InputError: As `group_rosters` and `_find_steps`.
-        ReleaseRefusedError: No group has enough customers (`query.small`).
+        ReleaseRefusedError: No group has enough customers, or anybody (`query.small`).
         OutOfRangeError: As `lay_out_totals`.
     """
     _, question = opened
     rosters = [data.roster for data in queried.datas]
-    grouping = group_rosters(question, rosters, tariffs=queried.tariffs)
+    grouping = _group(question, rosters, queried)
     steps, spans = _find_steps(question, queried, groups=len(grouping.labels))
     resolution = question_resolution(
         {name: own.tolist() for name, own in steps.items()},
@@ -182,18 +179,16 @@ def lay_out_question(
     )
     minima = zone.find_minima(RESEARCH, resolution=resolution)
     found = count_groups(rosters, grouping.rows, groups=len(grouping.labels), minima=minima)
-    is_told = np.array([*(group.is_enough for group in found), False])  # the last is who is outside
-    if not is_told.any():
-        raise ReleaseRefusedError(
-            "No group of the question has as many customers as policy wants.",
-            reason="query.small",
-            remedy="Ask about larger groups, or at a coarser time.",
-        )
-    rows = tuple(np.where(is_told[own], own, OUTSIDE) for own in grouping.rows)
+    kept = _large_groups(grouping.labels, found)
+    if not kept:
+        raise _too_small()
+    numbers = np.full(len(found) + 1, OUTSIDE, dtype=np.int64)  # the last is who is outside
+    numbers[kept] = np.arange(len(kept))
+    rows = tuple(numbers[own] for own in grouping.rows)
     return AskedQuestion(
         *opened,
-        labels=grouping.labels,
-        found=tuple(found),
+        labels=tuple(grouping.labels[number] for number in kept),
+        found=tuple(found[number] for number in kept),
         rosters=tuple(map(roster_digest, rosters)),
         rows=rows,
         steps=steps,
@@ -204,8 +199,39 @@ def lay_out_question(
             rosters,
             rows=rows,
             steps=steps,
-            minima=[group.minimum or 0 if group.is_enough else 0 for group in found],
+            minima=[found[number].minimum or 0 for number in kept],
         ),
+    )
+
+
+def _group(question: Question, rosters: Sequence[RosterManifest], queried: QueriedData) -> Grouping:
+    """A question's groups; that nobody is in one is told as that too few are."""
+    try:
+        return group_rosters(question, rosters, tariffs=queried.tariffs)
+    except InputError as error:
+        if error.reason != "query.nobody":
+            raise
+        raise _too_small() from error
+
+
+def _large_groups(labels: Sequence[GroupLabel], found: Sequence[QueryGroup]) -> list[int]:
+    """Groups with enough customers.
+
+    Where two cohorts are compared, all that have the same values are told of or none: the asker
+    takes a group that is not there for one of nobody, and adds up the others.
+    """
+    small = {
+        label.values for label, group in zip(labels, found, strict=True) if not group.is_enough
+    }
+    return [number for number, label in enumerate(labels) if label.values not in small]
+
+
+def _too_small() -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        "No group of the question has as many customers as policy wants.",
+        reason="query.small",
+        remedy="Ask about larger groups, or at a coarser time, and compare the names of zones, "
+        "classes and tariffs with those of rosters.",
     )
 
 
@@ -258,7 +284,7 @@ class LookedQuestion:
     """What of a question may be told beside all that was told.
 
     Args:
-        withheld: Groups of which nothing is told, besides those too small.
+        withheld: Groups of which nothing is told.
         giving: What the ledger would keep.
     """
 
@@ -276,7 +302,9 @@ def look_at_groups(session: Session, asked: AskedQuestion, queried: QueriedData)
     check_overlap(session, datas)
     rosters = [data.roster for data in queried.datas]
     members = group_members(rosters, asked.rows, groups=len(asked.found))
-    places = {number: group_place(asked.content.digest, number) for number in asked.told_groups}
+    places = {
+        number: group_place(asked.content.digest, number) for number in range(len(asked.found))
+    }
     sets = {place: CellSets(members[number]) for number, place in places.items()}
     merged = _rules_of(asked, places)
     basis = replace(Basis.of(queried.datas), is_compared=False)

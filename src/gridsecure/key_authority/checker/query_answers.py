@@ -118,9 +118,16 @@ def read_asked_question(zone: AuthorityZone, subject: Digest) -> SealedQuestion:
     return open_question(row.sealed, key=zone.query_key, reader=row.reader)
 
 
-def seal_groups(zone: AuthorityZone, asked: AskedQuestion, request: ReleaseRequest) -> bytes:
-    """What the cells of a question's certificate stand for, as it is kept."""
-    said = AnsweredGroups(salt=asked.content.salt, groups=asked.counts, closings=_closings(request))
+def seal_groups(
+    zone: AuthorityZone, asked: AskedQuestion, request: ReleaseRequest, *, withheld: Container[int]
+) -> bytes:
+    """What the cells of a question's certificate stand for, as it is kept.
+
+    Args:
+        withheld: Groups of which nothing is told.
+    """
+    counts = asked.list_counts(withheld)
+    said = AnsweredGroups(salt=asked.content.salt, groups=counts, closings=_closings(request))
     return _seal(zone, said.model_dump_json())
 
 

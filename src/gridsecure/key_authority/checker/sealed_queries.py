@@ -151,7 +151,7 @@ def _release(
         query_answers.keep_answer,
         request=request,
         question=question,
-        content=query_answers.seal_groups(zone, asked, request),
+        content=query_answers.seal_groups(zone, asked, request, withheld=looked.withheld),
         at=at,
     )
     certify(zone, request, granted, approved=approved, at=at, also=keep)

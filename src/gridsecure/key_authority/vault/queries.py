@@ -85,7 +85,7 @@ def answer_query(
 def list_totals(
     order: CheckedQuery, groups: list[QueryGroup], totals: NDArray[Any]
 ) -> list[CellTotal]:
-    """The cells of a question: every group at every step, withheld ones without a value.
+    """The cells of a question: every group at every step, withheld ones without value and size.
 
     Args:
         totals: By step and group [Wh].
@@ -102,7 +102,7 @@ def list_totals(
                 start=span[0],
                 end=span[1],
                 measure=ENERGY,
-                members=len(group.crowd),
+                members=len(group.crowd) if is_told else 0,
                 value=str(totals[step, number]) if is_told else None,
             )
         )
