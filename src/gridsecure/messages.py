@@ -615,7 +615,8 @@ class ReleaseCertificate(Message):
     `values_digest` names the values, which travel beside it (`gridsecure.released_values`).
 
     `question` is the digest of a sealed query's question, under a salt that its asker has. Such a
-    certificate has no transcripts, and its cells have numbers: nothing in it says whom they are of.
+    certificate has no transcripts, and its cells, which have numbers for names, travel with their
+    values: nothing in it says whom they are of, when, how many there are or which were told.
     """
 
     kind: ClassVar[str] = "release"

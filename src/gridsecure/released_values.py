@@ -5,6 +5,9 @@ The values travel beside it, so that billing staff, regulator and gateways hold 
 certificate, under one signature and one entry in the log, with values or without. Nobody who holds
 it without them can try guesses: the salt has 256 random bits.
 
+Of a sealed question the cells travel with the values: how many groups and steps there are, when,
+of how many, and which were told is its asker's alone.
+
 Certificates of before have their values in the signed text; they are read as they are.
 """
 
@@ -13,10 +16,13 @@ from __future__ import annotations
 import secrets
 from typing import ClassVar, Final
 
+from pydantic import Field
+
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import SignatureError
 from gridsecure.messages import (
+    CellTotal,
     Digest,
     Message,
     ReleaseCertificate,
@@ -33,16 +39,23 @@ class ReleasedValues(Message):
     Args:
         salt: 32 random bytes, hexadecimal.
         values: One for each cell, in their order; None for a cell that was not told.
+        cells: Of a sealed question the cells, without their values; else the certificate has them.
     """
 
     kind: ClassVar[str] = "released-values"
     salt: str
     values: list[str | None]
+    cells: list[CellTotal] = Field(default=[])
+
+    @property
+    def text(self) -> str:
+        """Its JSON text; without cells the same as before there were any."""
+        return self.model_dump_json(exclude_defaults=True)
 
     @property
     def digest(self) -> Digest:
-        """SM3 of its JSON text, as the certificate names it."""
-        return sm3_hex(self.model_dump_json().encode())
+        """SM3 of its text, as the certificate names it."""
+        return sm3_hex(self.text.encode())
 
 
 class SignedCertificate(Signed):
@@ -63,14 +76,17 @@ def detach_values(
     Returns:
         The certificate with the digest of the values in their place, and the values.
     """
-    values = ReleasedValues(
-        salt=secrets.token_hex(_SALT_BYTES), values=[cell.value for cell in certificate.cells]
-    )
     cells = [
         cell.model_copy(update={"value": None, "told": cell.value is not None})
         for cell in certificate.cells
     ]
-    bare = certificate.model_copy(update={"cells": cells, "values_digest": values.digest})
+    own, beside = ([], cells) if certificate.question else (cells, [])
+    values = ReleasedValues(
+        salt=secrets.token_hex(_SALT_BYTES),
+        values=[cell.value for cell in certificate.cells],
+        cells=beside,
+    )
+    bare = certificate.model_copy(update={"cells": own, "values_digest": values.digest})
     return bare, values
 
 
@@ -100,14 +116,18 @@ def attach_values(
         raise _others()
     if envelope.values is None:
         return certificate
-    values = envelope.values.values
-    told = [cell.told for cell in certificate.cells]
+    values, beside = envelope.values.values, envelope.values.cells
+    if certificate.cells if certificate.question else beside:
+        raise _others()
+    bare = beside or certificate.cells
+    told = [cell.told for cell in bare]
     if (
         envelope.values.digest != certificate.values_digest
         or [value is not None for value in values] != told
+        or any(cell.value is not None for cell in bare)
     ):
         raise _others()
-    pairs = zip(certificate.cells, values, strict=True)
+    pairs = zip(bare, values, strict=True)
     cells = [cell.model_copy(update={"value": value}) for cell, value in pairs]
     return certificate.model_copy(update={"cells": cells})
 

@@ -5,16 +5,26 @@ under which the certificate names the question: so whoever asked sees that it an
 asked, also where somebody else asked it before. What was refused is told here as well. The closing
 lists are named, because the platform chose them. All of it is in the key authority's word, and
 sealed to the reader.
+
+An answer is padded before it is sealed, because the platform can fetch it, and a network sees it: a
+refusal has the smallest size, whatever its reason.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from itertools import count
+from typing import ClassVar, Final
 
 from pydantic import Field
 
-from gridsecure.messages import Digest, Message
+from gridsecure.crypto.padding import LENGTH_BYTES, pad
+from gridsecure.messages import Digest, Message, Signed
 from gridsecure.queries.totals import GroupCount
+
+SMALLEST: Final = 4096
+"""The size of refusals; each other size is four times the one before it [bytes]."""
+LONGEST_WORD: Final = 600
+"""Most characters of a refusal's message and remedy, so that both have the smallest size."""
 
 
 class AnsweredGroups(Message):
@@ -54,3 +64,10 @@ class QueryAnswer(Message):
     reason: str = ""
     message: str = ""
     remedy: str = ""
+
+
+def pad_answer(answer: Signed) -> bytes:
+    """What is sealed of a signed answer: its text, in the smallest size that holds it."""
+    text = answer.model_dump_json().encode()
+    sizes = (SMALLEST * 4**n for n in count())
+    return pad(text, size=next(size for size in sizes if len(text) + LENGTH_BYTES <= size))

@@ -18,6 +18,7 @@ from gridsecure.credentials.sealed_questions import (
     question_digest,
 )
 from gridsecure.crypto.envelope import open_from
+from gridsecure.crypto.padding import unpad
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.key_authority.checker.answering import Outcome, answer_request
 from gridsecure.key_authority.checker.grants import seal_result
@@ -131,11 +132,16 @@ class Asker:
             self.authority.zone, asked.request, view=self.authority.view, clock=clock
         )
 
+    def sealed_answer(self, asked: Asked) -> bytes:
+        """What whoever has the query and its grant can fetch."""
+        claims = grant_claims(asked.query.text, audience="authority")
+        return seal_result(self.authority.zone, claims, query=asked.query.text, now=NOW)
+
     def answer(self, asked: Asked) -> QueryAnswer:
         """What the asker reads."""
-        claims = grant_claims(asked.query.text, audience="authority")
-        blob = seal_result(self.authority.zone, claims, query=asked.query.text, now=NOW)
-        text = open_from(blob, private_key=asked.reader, purpose=RESULT_PURPOSE)
+        blob = self.sealed_answer(asked)
+        text = unpad(open_from(blob, private_key=asked.reader, purpose=RESULT_PURPOSE))
+        assert text is not None
         own = registry(self.grid.authority_key)
         return open_message(Signed.parse(text), expect=QueryAnswer, trusted=own)
 

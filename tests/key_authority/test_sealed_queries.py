@@ -33,6 +33,8 @@ from gridsecure.key_authority.checker.tables import (
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.key_authority.query_orders import CheckedQuery
 from gridsecure.messages import ReleaseCertificate, Signed
+from gridsecure.released_values import SignedCertificate
+from gridsecure.sealed_answers import SMALLEST
 from gridsecure.store.database import read_session
 from gridsecure.store.objects import folder_url, open_objects
 from tests.approving import APPROVERS, approval_of
@@ -113,7 +115,10 @@ def test_nothing_that_others_hold_tells_of_the_question(asker):
     (kept,) = list_certificates(asker.authority.zone)
     certificate = ReleaseCertificate.parse(kept.body)
     assert (certificate.plan, certificate.transcripts, certificate.places) == ("query", [], [])
-    assert {cell.zone for cell in certificate.cells} == {f"query {asked.content.digest[:16]}"}
+    assert certificate.cells == [], "no spans, no sizes, nothing of what was told"
+    assert {cell.zone for cell in asker.release(asked).cells} == {
+        f"query {asked.content.digest[:16]}"
+    }
     assert certificate.question == asked.content.digest
     log = json.dumps([entry.detail for entry in asker.authority.evidence])
     (granted,) = asker.authority.entries("release.granted")
@@ -142,6 +147,30 @@ def test_a_certificate_verifies_with_public_keys_alone(asker):
     with pytest.raises(GridSecureError) as refused:
         verify_approvals(other, approvers=APPROVERS, roles=[])
     assert refused.value.reason == "approval.certificate"
+
+
+def test_cells_of_a_question_are_those_that_were_certified(asker):
+    asked = asker.ask(question_of(where=FUTIAN, every="day"))
+    asker.answered(asked)
+    envelope = SignedCertificate.parse(asker.answer(asked).certificate)
+    authority = pin_authority(asker.grid.authority_key.public_key.point.hex())
+    bare = verify_certificate(
+        envelope.without_values().model_dump_json().encode(), authority=authority
+    )
+    assert (bare.has_values, bare.release.cells) == (False, ())
+    values = envelope.values
+    first, *rest = values.cells
+    for cells in (
+        rest,
+        [first.model_copy(update={"start": rest[0].start}), *rest],
+        [first.model_copy(update={"members": 400}), *rest],
+        [first.model_copy(update={"value": "1"}), *rest],
+    ):
+        other = values.model_copy(update={"cells": cells})
+        text = envelope.model_copy(update={"values": other}).model_dump_json().encode()
+        with pytest.raises(GridSecureError) as refused:
+            verify_certificate(text, authority=authority)
+        assert refused.value.reason == "release.values"
 
 
 def test_an_answer_is_sealed_to_the_reader_alone(asker):
@@ -298,6 +327,27 @@ def test_a_blinding_is_of_one_policy_and_one_layout(asker, monkeypatch):
     seeds = {query_answers.blinding_seed(*given) for given in [(zone, "request", one), *others]}
     assert len(seeds) == 4
     assert query_answers.blinding_seed(zone, "request", one) in seeds
+
+
+def test_the_length_of_what_is_fetched_tells_no_reason_and_no_groups(asker):
+    """The platform has grant and query, and so can fetch what only the reader opens."""
+    refused = set()
+    for question in (
+        question_of(where={"zone": ["atlantis"]}),
+        question_of(measure="bill"),
+        question_of(when={"days": ["2026-07-20"]}),
+    ):
+        asked = asker.ask(question)
+        assert asker.answered(asked).state == "refused"
+        refused.add(len(asker.sealed_answer(asked)))
+    told = set()
+    for every in ("day", "hour"):
+        asked = asker.ask(question_of(where=FUTIAN, every=every))
+        assert asker.answered(asked).state == "released"
+        told.add(len(asker.sealed_answer(asked)))
+    (smallest,) = refused
+    over = smallest - SMALLEST
+    assert told <= {over + SMALLEST * 4**n for n in range(1, 4)}
 
 
 def test_there_is_no_answer_before(asker):

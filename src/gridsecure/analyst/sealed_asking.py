@@ -34,6 +34,7 @@ from gridsecure.credentials.sealed_questions import (
     write_question,
 )
 from gridsecure.credentials.suites import sm2_suite
+from gridsecure.crypto.padding import unpad
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import ReleaseRefusedError, SignatureError
 from gridsecure.messages import Digest, Signed, open_message
@@ -142,13 +143,13 @@ def read_answer(
 ) -> AnsweredLeg:
     """Verify what a sealed query was answered with.
 
-    1. the answer is in the pinned authority's word, and to this query;
+    1. the answer is of a public size, and in the pinned authority's word, and to this query;
     2. the certificate is as `verify_release` wants it;
     3. it names this very question, under the salt that comes with the answer;
     4. its cells are the groups of the answer, at the same steps each.
 
     Args:
-        content: As the authority sealed it, opened.
+        content: As the authority sealed it, opened, and padded still.
 
     Raises:
         ReleaseRefusedError: The query was refused; with the reason for its asker.
@@ -157,7 +158,10 @@ def read_answer(
         GridSecureError: As `verify_release`.
     """
     trusted = {authority.thumbprint: authority.key}
-    answer = open_message(Signed.parse(content), expect=QueryAnswer, trusted=trusted)  # 1.
+    text = unpad(content)  # 1.
+    if text is None:
+        raise _swapped()
+    answer = open_message(Signed.parse(text), expect=QueryAnswer, trusted=trusted)
     if answer.asked_by != query_subject(grant.digest):
         raise _swapped()
     if answer.reason:

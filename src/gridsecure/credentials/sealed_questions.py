@@ -23,6 +23,7 @@ from pydantic import Field
 
 from gridsecure.credentials.suites import frame_parts
 from gridsecure.crypto.envelope import open_from, seal_to
+from gridsecure.crypto.padding import LENGTH_BYTES, pad, unpad
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError, InputError, InvalidMessageError
@@ -36,7 +37,6 @@ SIZES: Final = (4096, 16_384, 65_536)
 
 _OWNER: Final = "query"
 _NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)  # when a query was sealed is nobody's business
-_LENGTH_BYTES: Final = 4
 _DIGEST: Final = "gridsecure-question-1"
 _HEX_64: Final = r"^[0-9a-f]{64}$"
 
@@ -100,7 +100,7 @@ def seal_question(content: SealedQuestion, *, recipient: Sm2PublicKey, size: int
         InputError: It is longer than every size, or none is this (`query.large`).
     """
     text = content.model_dump_json().encode()
-    fits = [one for one in SIZES if len(text) + _LENGTH_BYTES <= one and one >= size]
+    fits = [one for one in SIZES if len(text) + LENGTH_BYTES <= one and one >= size]
     if not fits or size not in (0, *SIZES):
         raise InputError(
             f"The question has {len(text)} bytes, and no public size holds it.",
@@ -108,9 +108,12 @@ def seal_question(content: SealedQuestion, *, recipient: Sm2PublicKey, size: int
             remedy=f"Sizes are {', '.join(map(str, SIZES))}: describe meter points by what they "
             "have in common instead of by name.",
         )
-    padded = (len(text).to_bytes(_LENGTH_BYTES, "big") + text).ljust(fits[0], b"\0")
     sealed = seal_to(
-        padded, recipient=recipient, purpose=QUESTION_PURPOSE, owner=_OWNER, created_at=_NO_TIME
+        pad(text, size=fits[0]),
+        recipient=recipient,
+        purpose=QUESTION_PURPOSE,
+        owner=_OWNER,
+        created_at=_NO_TIME,
     )
     return base64.b64encode(sealed).decode()
 
@@ -133,9 +136,8 @@ def open_question(sealed: str, *, key: Sm2PrivateKey, reader: str) -> SealedQues
         padded = open_from(blob, private_key=key, purpose=QUESTION_PURPOSE)
     except (binascii.Error, EnvelopeError) as error:
         raise _unopened() from error
-    length = int.from_bytes(padded[:_LENGTH_BYTES], "big")
-    text, rest = padded[_LENGTH_BYTES:][:length], padded[_LENGTH_BYTES + length :]
-    if len(padded) not in SIZES or len(text) != length or rest.strip(b"\0"):
+    text = unpad(padded)
+    if text is None or len(padded) not in SIZES:
         raise _unopened()
     content = SealedQuestion.parse(text)
     if content.reader != reader:

@@ -38,6 +38,7 @@ from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import ReleaseRequest, Signed
 from gridsecure.plans.purposes import RESEARCH, RESEARCH_PLANS, STAFF_PURPOSES
 from gridsecure.released_values import SignedCertificate
+from gridsecure.sealed_answers import pad_answer
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, keep
 
@@ -143,6 +144,7 @@ def bind_grant(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime) -
 def seal_result(zone: AuthorityZone, claims: TokenClaims, *, query: str, now: datetime) -> bytes:
     """The certificate that answers a query, sealed to the reader that the query names.
 
+    What became of a sealed query is padded, so that its length tells neither reason nor answer.
     The platform has the grant's token too, because a request carries it; it is not the reader.
 
     Args:
@@ -157,9 +159,10 @@ def seal_result(zone: AuthorityZone, claims: TokenClaims, *, query: str, now: da
     check_query(claims, query=query.encode())
     said = parse_query(query)
     reader = said.reader_key
-    found = query_result(zone, subject=claims.subject, is_sealed=said.plan == "query")
+    is_sealed = said.plan == "query"
+    found = query_result(zone, subject=claims.subject, is_sealed=is_sealed)
     return seal_to(
-        found.model_dump_json().encode(),
+        pad_answer(found) if is_sealed else found.model_dump_json().encode(),
         recipient=reader,
         purpose=RESULT_PURPOSE,
         owner=claims.subject,

@@ -45,7 +45,7 @@ from gridsecure.key_authority.checker.tables import (
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Digest, ReleaseRequest, Signed, sign_message
 from gridsecure.plans.query_totals import TotalsLayout
-from gridsecure.sealed_answers import AnsweredGroups, QueryAnswer
+from gridsecure.sealed_answers import LONGEST_WORD, AnsweredGroups, QueryAnswer
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, keep, load_row
 
@@ -197,8 +197,8 @@ def telling_refusals(
             asked_by=request.requested_by,
             closings=_closings(request),
             reason=error.reason,
-            message=error.message,
-            remedy=error.remedy,
+            message=error.message[:LONGEST_WORD],
+            remedy=error.remedy[:LONGEST_WORD],
         )
         row = AnsweredQueryRow(
             asked_by=request.requested_by,

@@ -36,7 +36,7 @@ BOOK: Final = UsageBook(
 def released(cells: Sequence[CellTotal], values: ReleasedValues | None) -> dict[str, int]:
     """The figures of a release: cells with and without a value, and the bytes of all values."""
     told = sum(cell.told for cell in cells)
-    text = "" if values is None else values.model_dump_json()
+    text = "" if values is None else values.text
     return {"told": told, "withheld": len(cells) - told, "bytes": len(text.encode())}
 
 
@@ -45,7 +45,7 @@ def list_done(session: Session) -> Iterator[Done]:
     for row in session.exec(select(ReleaseRow).execution_options(yield_per=20)):
         # Of a question the log says that there was one, and not how much it told.
         values = None if row.plan == "query" else row.certificate.values
-        text = "" if values is None else values.model_dump_json()
+        text = "" if values is None else values.text
         party = party_of(row.requested_by, purpose=row.purpose)
         told = {"cells_told": row.cells, "cells_withheld": row.suppressed}
         bytes_ = {"bytes_released": len(text.encode())}
