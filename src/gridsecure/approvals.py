@@ -306,15 +306,19 @@ def check_authorisation(
 ) -> None:
     """Refuse an authorisation that a subject does not fall under.
 
+    A sealed question falls under those of its own domain alone: whoever authorised everything, or a
+    purpose, did not say that questions are released which no officer reads.
+
     Raises:
         ReleaseRefusedError: Another domain, purpose or policy (`approval.scope`); of the
             requester's (`approval.requester`); or it does not hold at this time
             (`approval.expired`).
     """
+    is_question = subject.plan == "query"
     scopes = {
-        "everything": True,
+        "everything": not is_question,
         "domain": standing.domain == subject_domain(subject),
-        "purpose": standing.purpose == subject.purpose,
+        "purpose": standing.purpose == subject.purpose and not is_question,
     }
     if not scopes[standing.scope] or standing.policy != subject.policy:
         raise _refused("A standing authorisation is of something else", "scope")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -52,9 +52,14 @@ class Asked:
 
 @dataclass
 class Asker:
-    """Sends questions to an authority as its platform would."""
+    """Sends questions to an authority as its platform would.
+
+    Args:
+        lying: What the platform has; the grid's months by default.
+    """
 
     authority: Authority
+    lying: Sequence[GridUpload] = field(default=(), kw_only=True)
 
     @property
     def grid(self) -> GridSimulator:
@@ -63,12 +68,14 @@ class Asker:
     @property
     def uploads(self) -> list[GridUpload]:
         """In the order of their rosters."""
-        return sorted(self.grid.uploads, key=lambda one: one.roster.manifest.roster_id)
+        own = self.lying or self.grid.uploads
+        return sorted(own, key=lambda one: one.roster.manifest.roster_id)
 
     @property
     def span(self) -> tuple[str, str]:
         """What the list closes."""
-        return self.grid.period.start.isoformat(), self.grid.period.end.isoformat()
+        first = self.uploads[0].manifest
+        return first.start, first.end
 
     def closing_again(self, *, number: int = 2) -> Signed:
         """A list that closes the month, of the same uploads."""

@@ -8,19 +8,22 @@ from typing import Any
 
 import pytest
 
-from gridsecure.approvals import ReleaseSubject
+from gridsecure.approvals import APPROVER_ROLES, ReleaseSubject
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.key_authority.checker import sealed_queries
+from gridsecure.key_authority.checker.approvals import record_approval
 from gridsecure.key_authority.checker.asked_questions import AskedQuestion
 from gridsecure.key_authority.query_orders import groups_digest, steps_digest
 from gridsecure.messages import ColumnEntry, QueriedUploads
 from gridsecure.plans.query_groups import write_rows
+from tests.approving import approval_of
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
-from tests.authority_simulator import Authority
-from tests.grid_simulator import GridUpload
+from tests.authority_simulator import Authority, waiting_subjects
+from tests.grid_simulator import NOW, GridSimulator, GridUpload
 from tests.key_authority.asked_queries import Asked, Asker, DayAsker, question_of
-from tests.key_authority.test_sealed_days import sealed_day
+from tests.key_authority.test_approvals import stand
+from tests.key_authority.test_sealed_days import FIRST, day_request, sealed_day
 from tests.query_grants import grant_token, sealed_query_of
 
 HOMES = {"customer_class": ["household"]}
@@ -503,3 +506,140 @@ def test_of_two_cohorts_all_parts_are_told_or_none(asker: Asker) -> None:
     )
     assert asker.answered(asked).reason == "release.query"
     assert asker.answer(asked).reason == "query.small"
+
+
+# --- days that were sealed -----------------------------------------------------------------------
+
+ONE_DAY = question_of(period={"day": "2026-07-01"}, every="day", where=FUTIAN)
+
+
+def lying(authority: Authority, upload: GridUpload) -> Asker:
+    """Asks about one upload that the platform has."""
+    authority.show(upload)
+    return Asker(authority, lying=(upload,))
+
+
+def about_day(asker: Asker) -> str:
+    return how_it_ended(asker, asker.ask(ONE_DAY, span=FIRST))
+
+
+@attack(
+    "one household's late change by two versions of a day that was sealed",
+    rule(
+        "A sealed day is one upload, for all that is ever told of it.",
+        "release.repeated",
+        cut(
+            "gridsecure.key_authority.checker.sealed_queries:release_query",
+            "check_days(session, queried.by_upload)",
+            "pass",
+        ),
+    ),
+    rule(
+        "That is bound before anything of it is decrypted.",
+        "release.repeated",
+        cut(
+            "gridsecure.key_authority.checker.sealed_queries:_release",
+            "bind_days(session, at_work.queried.by_upload, at=clock())",
+            "pass",
+        ),
+    ),
+)
+def test_two_versions_of_a_day(
+    authority: Authority, grid: GridSimulator, uploads: list[GridUpload], attacked: Attacked
+) -> None:
+    home = uploads[0]
+    assert about_day(lying(authority, sealed_day(grid, home))) == ""
+    attacked.ends(about_day(lying(authority, sealed_day(grid, home, estimated_readings=7))))
+
+
+@pytest.mark.parametrize("first", ["question", "load curve"])
+def test_load_curves_and_questions_are_of_one_version_of_a_day(
+    authority: Authority, grid: GridSimulator, uploads: list[GridUpload], first: str
+) -> None:
+    one, other = (sealed_day(grid, uploads[0], estimated_readings=n) for n in (0, 7))
+    if first == "question":
+        assert about_day(lying(authority, one)) == ""
+        assert authority.answer(day_request(authority, other)).reason == "release.repeated"
+        assert authority.answer(day_request(authority, one)).state == "released"
+    else:
+        assert authority.answer(day_request(authority, one)).state == "released"
+        assert about_day(lying(authority, other)) == "release.repeated"
+        assert about_day(lying(authority, one)) == ""
+
+
+@attack(
+    "one household's late change by a question about one day of its month",
+    rule(
+        "Of a group with somebody whose readings changed, nothing finer than the month is told.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.checker.asked_questions:_moved_groups",
+            "() if is_whole else data.upload.changed_slots",
+            "()",
+        ),
+    ),
+)
+def test_a_changed_day_of_the_month_beside_the_day(
+    authority: Authority, grid: GridSimulator, uploads: list[GridUpload], attacked: Attacked
+) -> None:
+    home = uploads[0]
+    everybody = range(home.roster.manifest.slots)
+    assert about_day(lying(authority, sealed_day(grid, home))) == ""
+    month = grid.upload(home.roster, days=2, changed_slots=list(everybody))
+    attacked.ends(about_day(lying(authority, month)))
+
+
+# --- authorisations ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", [{}, {"scope": "purpose", "purpose": "research"}])
+@attack(
+    "a sealed question under authorisations that do not speak of questions",
+    rule(
+        "Sealed questions fall under authorisations of their own domain alone.",
+        "approval.missing",
+        cut(
+            "gridsecure.approvals:check_authorisation",
+            'is_question = subject.plan == "query"',
+            "is_question = False",
+        ),
+    ),
+)
+def test_authorisations_of_everything(
+    asker: Asker, attacked: Attacked, scope: dict[str, object]
+) -> None:
+    for role in APPROVER_ROLES:
+        assert stand(asker.authority, bearer=role, **scope) == ""
+    asked = asker.ask(question_of(where=FUTIAN, every="day"))
+    attacked.ends(asker.unapproved(asked).reason)
+
+
+def test_an_authorisation_of_the_domain_of_queries_will_do(asker: Asker) -> None:
+    for role in APPROVER_ROLES:
+        assert stand(asker.authority, bearer=role, scope="domain", domain="queries") == ""
+    asked = asker.ask(question_of(where=FUTIAN, every="day"))
+    assert asker.unapproved(asked).state == "released"
+
+
+@attack(
+    "a rejected question, asked again of one meter point less",
+    rule(
+        "After a rejection authorisations count for no question of that time.",
+        "approval.missing",
+        cut(
+            "gridsecure.key_authority.checker.approvals:_is_like",
+            "one.plan != other.plan",
+            "one.plan != other.plan or one.groups != other.groups",
+        ),
+    ),
+)
+def test_a_rejected_question_but_for_one(asker: Asker, attacked: Attacked) -> None:
+    first = asker.ask(question_of(where=FUTIAN, every="day"))
+    assert asker.unapproved(first).state == "waiting"
+    (waiting,) = waiting_subjects(asker.authority.zone)
+    no = approval_of(waiting.text, decision="reject")
+    record_approval(asker.authority.zone, no, bearer="data-owner", now=NOW)
+    for role in APPROVER_ROLES:
+        assert stand(asker.authority, bearer=role, scope="domain", domain="queries") == ""
+    again = asker.ask(question_of(where=without(victim(asker)), every="day"))
+    attacked.ends(asker.unapproved(again).reason)

@@ -153,9 +153,10 @@ def _was_rejected(zone: AuthorityZone, subject: ReleaseSubject) -> bool:
 def _is_like(one: ReleaseSubject, other: ReleaseSubject) -> bool:
     """Whether two subjects are of one plan, of times that overlap, and share a cell.
 
-    Of sealed questions, whether they add the same to the same: their cells are all that lies there.
+    The cells of sealed questions are all that lies there, so any of the same time is like another:
+    one meter point more or less would make a rejected question a new one.
     """
-    if one.plan != other.plan or one.groups != other.groups:
+    if one.plan != other.plan:
         return False
     cells, others = ({(c.zone, c.customer_class) for c in each.cells} for each in (one, other))
     start, end = read_moment(one.start), read_moment(one.end)

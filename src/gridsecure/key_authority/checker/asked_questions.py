@@ -298,7 +298,7 @@ def look_at_groups(session: Session, asked: AskedQuestion, queried: QueriedData)
     Raises:
         ReleaseRefusedError: As `check_overlap`.
     """
-    datas = dict(zip(queried.uploads, queried.datas, strict=True))
+    datas = queried.by_upload
     check_overlap(session, datas)
     rosters = [data.roster for data in queried.datas]
     members = group_members(rosters, asked.rows, groups=len(asked.found))
@@ -344,10 +344,15 @@ def _told_set(sets: CellSets, merged: Merged, place: Place) -> tuple[ToldSet, ..
 
 
 def _moved_groups(asked: AskedQuestion, queried: QueriedData) -> set[int]:
-    """Groups with somebody whose days were moved by corrected books (`told_cells`)."""
+    """Groups with somebody whose days were moved by corrected books (`told_cells`), or changed.
+
+    Days that were sealed may be told of by themselves. Whose readings are others in their month is
+    compared over all of it (`ledger`); on one day perhaps one member's are.
+    """
+    is_whole = asked.resolution == "monthly"
     return {
         int(own[slot])
         for data, own in zip(queried.datas, asked.rows, strict=True)
-        for slot in data.upload.moved_slots
+        for slot in (*data.upload.moved_slots, *(() if is_whole else data.upload.changed_slots))
         if own[slot] >= 0
     }

@@ -20,10 +20,11 @@ lock another one out, and of two at once about the same upload one is certified.
 Rules 1 to 3 look at membership and never at values, so a refusal says nothing about a reading. The
 fourth says of a cell whether one customer is above the limit, once for each bill.
 
-Two things are written before anything is decrypted, and never given back. Which transcript a
+Three things are written before anything is decrypted, and never given back. Which transcript a
 blinding seed belongs to: the vault sees what it decrypts, also of a request that fails later, and
-a seed that blinded two columns alike would show it their difference. And which upload corrects
-another: a preview of one correction beside one of a second, or its release, would show what lies
+a seed that blinded two columns alike would show it their difference. Which upload a sealed day of a
+roster is: of a second version the difference would be told. And which upload corrects another: a
+preview of one correction beside one of a second, or its release, would show what lies
 between them, which may be a single household.
 
 Not handled: a gateway that enrols one household under several pseudonyms.
@@ -53,7 +54,8 @@ from gridsecure.key_authority.checker.tables import (
 )
 from gridsecure.key_authority.checker.verification import CORRECTS_PREFIX, SEED_PREFIX, Proven
 from gridsecure.key_authority.query_orders import is_group_place
-from gridsecure.messages import RosterManifest
+from gridsecure.messages import Digest, RosterManifest
+from gridsecure.month_texts import day_text
 from gridsecure.plans.cells import (
     ALL_MEASURES,
     WHOLE,
@@ -212,20 +214,15 @@ def check_claims(session: Session, parts: Sequence[Proven]) -> None:
         ReleaseRefusedError: `release.repeated`.
     """
     names = [name for part in parts for name in part.claims]
-    if len(set(names)) != len(names):
+    if len(set(names)) != len(names) or find_many(session, ClaimRow, names, by="claim"):
         raise repeated_error()
     # A seed may come again with its own transcript, after a crash; with another it would unblind.
-    bound = find_many(session, SeedRow, names, by="seed")
-    if find_many(session, ClaimRow, names, by="claim"):
-        raise repeated_error()
     for part in parts:
-        for name, message in _bindings(part):
-            if name in bound and bound[name].transcript != message:
-                raise repeated_error()
+        _check_bound(session, dict(_bindings(part)))
 
 
 def bind(session: Session, parts: Sequence[Proven], *, at: datetime) -> None:
-    """Bind seeds to their transcripts and corrected uploads to their corrections, for good.
+    """Bind seeds to transcripts, corrected uploads to corrections, and sealed days to uploads.
 
     Raises:
         ReleaseRefusedError: One is bound to something else (`release.repeated`).
@@ -242,6 +239,46 @@ def _bindings(part: Proven) -> Iterator[tuple[str, str]]:
         elif name.startswith(CORRECTS_PREFIX):
             # Its transcript may be made again, as by another version of the plan.
             yield name, part.transcript.uploads[0]
+    yield from _days(zip(part.transcript.uploads, part.datas, strict=True)).items()
+
+
+def _days(datas: Iterable[tuple[Digest, RosterData]]) -> dict[str, Digest]:
+    """The names of those that are sealed days, with their uploads."""
+    return {
+        f"sealed-day/{data.roster.roster_id}/{day_text(data.upload.start)}": upload
+        for upload, data in datas
+        if is_sealed_day(data.upload)
+    }
+
+
+def _check_bound(session: Session, wanted: Mapping[str, str]) -> None:
+    bound = find_many(session, SeedRow, list(wanted), by="seed")
+    if any(row.transcript != wanted[name] for name, row in bound.items()):
+        raise repeated_error()
+
+
+def check_days(session: Session, datas: Mapping[Digest, RosterData]) -> None:
+    """Refuse a second version of a sealed day that questions or load curves were told of.
+
+    What changed in between would be their difference, and may be one household's.
+
+    Args:
+        datas: By upload.
+
+    Raises:
+        ReleaseRefusedError: `release.repeated`.
+    """
+    _check_bound(session, _days(datas.items()))
+
+
+def bind_days(session: Session, datas: Mapping[Digest, RosterData], *, at: datetime) -> None:
+    """Bind sealed days to their uploads, for good, before anything of them is decrypted.
+
+    Raises:
+        ReleaseRefusedError: One is bound to another upload (`release.repeated`).
+    """
+    for name, upload in _days(datas.items()).items():
+        _keep(session, SeedRow(seed=name, transcript=upload, at=at))
 
 
 def find_withheld_cells(

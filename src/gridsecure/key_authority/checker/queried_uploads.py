@@ -66,6 +66,11 @@ class QueriedData:
     timezone: str
     period: Period
 
+    @property
+    def by_upload(self) -> dict[Digest, RosterData]:
+        """What lies there, by the digests of uploads."""
+        return dict(zip(self.uploads, self.datas, strict=True))
+
     def entries(self) -> dict[str, ColumnEntry]:
         """The load columns of the first roster, whose times are those of all."""
         return {name: self.datas[0].entry(name) for name in self.quantities}

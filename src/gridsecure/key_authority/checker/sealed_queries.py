@@ -50,6 +50,7 @@ from gridsecure.key_authority.checker.budgets import check_budget
 from gridsecure.key_authority.checker.grants import bind_grant, check_purpose
 from gridsecure.key_authority.checker.held_policies import check_in_force
 from gridsecure.key_authority.checker.key_sets import key_ring
+from gridsecure.key_authority.checker.ledger import bind_days, check_days
 from gridsecure.key_authority.checker.queried_uploads import QueriedData, verify_queried
 from gridsecure.key_authority.checker.reexecution import Derived, QueryCheck, Running
 from gridsecure.key_authority.checker.releases import Granted, certify
@@ -88,8 +89,8 @@ def release_query(
     """Answer a sealed query; the id of the release that holds its answer.
 
     Raises:
-        ReleaseRefusedError: Its grant or what lies there does not hold, as `check_purpose` and
-            `verify_queried`; or its question is refused (`release.query`).
+        ReleaseRefusedError: Its grant or what lies there does not hold, as `check_purpose`,
+            `verify_queried` and `check_days`; or its question is refused (`release.query`).
         GridSecureError: It waits, or something failed that is no fault of its.
     """
     if (done := query_answers.is_answered(zone, request.request_id)) is not None:
@@ -103,6 +104,8 @@ def release_query(
     check_purpose(zone, request, now=clock())
     query_answers.check_not_refused(zone, request)
     queried = verify_queried(zone, request, view=view)
+    with read_session(zone.engine) as session:
+        check_days(session, queried.by_upload)
     bind_grant(zone, request, now=clock())
     with query_answers.letting_wait():
         # 2. the question, and whether it was answered before
@@ -143,6 +146,8 @@ def _release(
     looked = _look(at_work, at=clock())
     # 5. the vault
     check_counts(zone, at=clock())
+    with write_session(zone.engine) as session:
+        bind_days(session, at_work.queried.by_upload, at=clock())
     cells = _order(at_work, looked, outputs, approved)
     # 6. certificate
     granted = _granted(at_work, looked, outputs, cells)

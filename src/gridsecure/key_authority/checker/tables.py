@@ -252,8 +252,8 @@ class BillVersionRow(Kept, Row, table=True):
 class SeedRow(Kept, Row, table=True):
     """What a name stands for, for good.
 
-    Which transcript a blinding seed belongs to, which upload corrects another, and which request
-    carries a sealed query.
+    Which transcript a blinding seed belongs to, which upload corrects another, which one a sealed
+    day is, and which request carries a sealed query.
     """
 
     __tablename__ = "seed"
