@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from fastapi.testclient import TestClient
 
+from gridsecure.credentials.queries import LONGEST_QUERY
 from gridsecure.crypto.envelope import open_from
 from gridsecure.messages import KeyNotice, ReleaseCertificate, Signed, open_message
 from gridsecure.released_values import SignedCertificate, attach_values
@@ -225,7 +226,7 @@ def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
     schema = pages["components"]["schemas"][content[1]["schema"]["$ref"].rpartition("/")[2]]
     (name, field) = next(iter(schema["properties"].items()))
     assert (list(schema["properties"]), schema["additionalProperties"]) == ([name], False)
-    assert (field["type"], field["maxLength"]) == ("string", 1024)
+    assert (field["type"], field["maxLength"]) == ("string", LONGEST_QUERY)
 
 
 def test_the_log_is_everybodys(world: SimpleNamespace, released: str) -> None:

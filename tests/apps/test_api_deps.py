@@ -43,8 +43,9 @@ PUBLIC = {
     "/identity-keys", "/challenges", "/registrations", "/registrations/list", "/logins",
     "/deny-list", "/grants", "/grants/terms",
 }  # fmt: skip
-PUBLIC_OF = {"authority": {"/key-sets"}}
-"""What one zone answers without a token: a gateway signs its request for key sets itself."""
+PUBLIC_OF = {"authority": {"/key-sets", "/query-key"}}
+"""What one zone answers without a token: a gateway signs its request for key sets itself, and
+whoever seals a question has no name."""
 ZONES = ("identity", "gateway", "platform", "authority")
 
 

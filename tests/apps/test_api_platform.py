@@ -195,7 +195,7 @@ def read_what_is_executed_again(
 def test_counts_and_the_log_follow(platform, grid):
     keys = [read_key(text) for text in platform.get("/about").json()["logs"]["/log"]]
     begun = open_checkpoint(platform.get("/log/checkpoint").content, keys)
-    assert begun.size == 1, "the policy that it started with"
+    assert begun.size == 2, "the policy that it started with, and what confines its workers"
     empty = platform.get("/status", headers=OPERATOR).json()
     assert set(empty.values()) == {0}
     upload_all(platform, grid)

@@ -67,7 +67,10 @@ def resolve(schema: dict[str, Any], page: dict[str, Any]) -> dict[str, Any]:
 
 
 def sample(schema: dict[str, Any], page: dict[str, Any]) -> Any:  # noqa: PLR0911 - a kind each
-    """A value that fits a schema."""
+    """A value that fits a schema; of one that holds itself, nothing."""
+    if schema.get("$ref") in page.get("within", ()):
+        return None
+    page = {**page, "within": {*page.get("within", ()), schema.get("$ref")} - {None}}
     schema = resolve(schema, page)
     if "const" in schema or "enum" in schema:
         return schema.get("const", (schema.get("enum") or [None])[0])

@@ -62,8 +62,8 @@ BILLED = {
 REFUSED = {
     "sdge-preamble": ("readings.columns", "Meter Number is meant to be meter_point_id"),
     "annual-tiers-december-alone-no-ytd": ("bill.year-to-date", "--year-to-date"),
-    "end-of-interval-stamps": ("readings.stamps", "--stamps end"),
-    "wide-24-register-faces": ("readings.cumulative", "--values register"),
+    "end-of-interval-stamps": ("readings.stamps", "--stamps"),
+    "wide-24-register-faces": ("readings.cumulative", "--values"),
     "green-button-days-time-of-use": ("readings.daily", "one price"),
     "green-button-xml": ("readings.unit", "ReadingType"),
     "nem13-time-of-use": ("readings.daily", "one price"),
