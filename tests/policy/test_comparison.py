@@ -95,6 +95,16 @@ def test_a_limit_that_ends_earlier_is_looser_from_then_on():
     assert {(one.before.minimum, one.after.minimum) for one in found} == {(100, 20)}
 
 
+def test_a_number_of_bills_has_no_limit_where_no_energy_is_told():
+    """A rule of money that goes takes its limit with it, and bills never had one."""
+    bills = rule("bills", measures=[BILLS])
+    before = policy_of(bills, rule("money", measures=[BILLS, MONEY], dominance=10))
+    assert not any(one.is_looser for one in compare_policies(before, policy_of(bills)))
+    energy = rule("energy", measures=[BILLS, ENERGY], dominance=10)
+    found = compare_policies(policy_of(bills, energy), policy_of(bills))
+    assert {one.case.measure for one in found if one.is_looser} == {BILLS}
+
+
 def some(*words: str) -> st.SearchStrategy[list[str]]:
     return st.lists(st.sampled_from(words), min_size=1, unique=True)
 

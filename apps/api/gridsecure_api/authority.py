@@ -268,9 +268,9 @@ def read_release(
     which cells were told, from what and under which rule, and no figure. So does everybody of a
     sealed question, whose values go to those who asked it.
     """
-    digest = release_lists.find_digest(state.zone, release_id)
-    may_read = set(reader.roles) & {"billing", "analyst"}
-    if values and may_read and not release_lists.is_of_question(state.zone, release_id):
+    digest, plan = release_lists.find_release(state.zone, release_id)
+    # Values of a sealed question are told to its askers alone.
+    if values and plan != "query" and set(reader.roles) & {"billing", "analyst"}:
         read = release_lists.read_certificate_text
     else:
         digest, read = f"{digest}-bare", release_lists.read_bare_certificate_text

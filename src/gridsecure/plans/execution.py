@@ -26,7 +26,7 @@ from gridsecure.periods import BillingPeriod
 from gridsecure.plans.bills import BillPlan, plan_bill, run_bill
 from gridsecure.plans.key_ring import KeyRing
 from gridsecure.plans.load_curve import CellLayout, plan_day, run_day
-from gridsecure.plans.quantities import Family, find_family
+from gridsecure.plans.quantities import ColumnNeed, Family, find_family
 from gridsecure.plans.steps import circuit_rules
 from gridsecure.tariffs.tariff import Tariff
 
@@ -149,14 +149,7 @@ def execute_bill(data: RosterData, *, plan: BillPlan, load: Load, keys: KeyRing)
     entries = {need.quantity: data.entry(need.quantity) for need in plan.needs}
     keys.check(entries.values(), gateway=data.roster.gateway_id)
     for need in plan.needs:
-        entry = entries[need.quantity]
-        declared = (entry.parameters, entry.intervals)
-        if entry.high > need.high or declared != (need.parameters.name, 1):
-            raise KeyMismatchError(
-                f"The column {need.quantity!r} has another bound, parameter set or number of"
-                " intervals than planned.",
-                reason="plan.input",
-            )
+        check_needed(entries[need.quantity], need)
     inputs = OpenedColumns(entries, data, load, keys)
     results = run_bill(plan, inputs=inputs)
     outputs = (
@@ -164,6 +157,21 @@ def execute_bill(data: RosterData, *, plan: BillPlan, load: Load, keys: KeyRing)
         for name, column in results.items()
     )
     return {name: entry.digest for name, entry in entries.items()}, outputs
+
+
+def check_needed(entry: ColumnEntry, need: ColumnNeed) -> None:
+    """Refuse a column that is not the one that a plan was proven for.
+
+    Raises:
+        KeyMismatchError: Another bound, parameter set or number of intervals (`plan.input`).
+    """
+    declared = (entry.parameters, entry.intervals)
+    if entry.high > need.high or declared != (need.parameters.name, 1):
+        raise KeyMismatchError(
+            f"The column {need.quantity!r} has another bound, parameter set or number of"
+            " intervals than planned.",
+            reason="plan.input",
+        )
 
 
 class OpenedColumns(Mapping[str, EncryptedColumn]):

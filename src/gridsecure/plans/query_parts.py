@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.errors import InputError, KeyMismatchError, NotFoundError
+from gridsecure.errors import InputError, NotFoundError
 from gridsecure.homomorphic.blinding import zero_sum_blinding
 from gridsecure.homomorphic.planning import PlannedColumn
 from gridsecure.messages import ColumnEntry, RosterManifest
@@ -33,6 +33,7 @@ from gridsecure.plans.execution import (
     OpenedColumns,
     Output,
     RosterData,
+    check_needed,
     write_output,
 )
 from gridsecure.plans.key_ring import KeyRing
@@ -271,13 +272,7 @@ def _find_entries(data: RosterData, needs: Sequence[ColumnNeed]) -> dict[str, Co
                 remedy="Gateways encrypt the columns that the form of a roster's own tariff needs:"
                 " ask about customers whose tariff has tiers, periods or demand like yours.",
             )
-        declared = (entry.parameters, entry.intervals)
-        if entry.high > need.high or declared != (need.parameters.name, 1):
-            raise KeyMismatchError(
-                f"The column {need.quantity!r} has another bound, parameter set or number of"
-                " intervals than planned.",
-                reason="plan.input",
-            )
+        check_needed(entry, need)
         found[need.quantity] = entry
     return found
 

@@ -286,22 +286,21 @@ def _find_enforced(
         if terms is not None
     }
     share = strictest_share(rule for case in cases.values() for rule in _rules(policy, case))
-    if told.keys() <= {BILLS}:
-        share = WHOLE  # a number of bills is about nobody's energy
     approvals = find_approvals(policy, [asked], classes=[customer_class])
     budgets = [terms.budget for terms in told.values() if terms.budget is not None]
-    points = policy.customer_points if share < WHOLE else 0
     found = {}
     for name, own in told.items():
         # Money is told where all else is; what else there is does not wait for money.
         beside = [terms for other, terms in told.items() if name == MONEY or other != MONEY]
+        # A number of bills is about nobody's energy, unless energy is told with it.
+        limit = WHOLE if name == BILLS and ENERGY not in told else share
         found[cases[name]] = Terms(
             max(terms.minimum for terms in beside),
             approvals,
             min(budgets, default=None),
             own.expires,
-            share,
-            points,
+            limit,
+            policy.customer_points if limit < WHOLE else 0,
         )
     return found
 

@@ -34,32 +34,28 @@ def read_revision(session: Session) -> int:
     return newest(session, ReleaseRow.id)
 
 
-def find_digest(zone: AuthorityZone, release_id: str) -> str:
-    """The digest of a certificate, without reading it.
+def find_release(zone: AuthorityZone, release_id: str) -> tuple[str, str]:
+    """The digest of a certificate, and its plan, without reading it.
 
     Raises:
         NotFoundError: Nothing was released under its name (`not-found.release`).
     """
+    asked = select(col(ReleaseRow.digest), col(ReleaseRow.plan)).where(
+        col(ReleaseRow.release_id) == release_id
+    )
     with read_session(zone.engine) as session:
-        found = select(col(ReleaseRow.digest)).where(col(ReleaseRow.release_id) == release_id)
-        digest = session.scalar(found)
-    if digest is None:
+        found = session.execute(asked).first()
+    if found is None:
         raise NotFoundError("There is no release of that name here.", reason="not-found.release")
-    return digest
-
-
-def is_of_question(zone: AuthorityZone, release_id: str) -> bool:
-    """Whether a release answers a sealed question, whose values its askers alone are told."""
-    with read_session(zone.engine) as session:
-        found = select(col(ReleaseRow.plan)).where(col(ReleaseRow.release_id) == release_id)
-        return session.scalar(found) == "query"
+    digest, plan = found
+    return digest, plan
 
 
 def read_certificate_text(zone: AuthorityZone, release_id: str) -> str:
     """A certificate as the text that is kept.
 
     Raises:
-        NotFoundError: As `find_digest`.
+        NotFoundError: As `find_release`.
     """
     with read_session(zone.engine) as session:
         return load_row(session, ReleaseRow, release_id=release_id).message
@@ -71,7 +67,7 @@ def read_bare_certificate_text(zone: AuthorityZone, release_id: str) -> str:
     One of before values could be detached is signed anew with every value blank.
 
     Raises:
-        NotFoundError: As `find_digest`.
+        NotFoundError: As `find_release`.
     """
     kept = SignedCertificate.parse(read_certificate_text(zone, release_id))
     if kept.values is not None:

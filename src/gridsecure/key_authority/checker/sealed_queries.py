@@ -223,7 +223,7 @@ def _derive(at_work: _Asked, *, view: PlatformView) -> dict[str, Derived]:
             running.append(zone.checks.begin(check, view=view, keys=keys))
         for one in running:
             found |= one.result()[1]
-    except BaseException:
+    except BaseException:  # whatever ended one of them, none of the others is waited for
         for one in running:
             one.drop()
         raise
