@@ -15,7 +15,7 @@ from gridsecure.analyst.certificates import verify_certificate
 from gridsecure.analyst.releases import pin_authority
 from gridsecure.analyst.replay_material import ReplayMaterial
 from gridsecure.analyst.replays import replay_certificate
-from gridsecure.approvals import ReleaseSubject
+from gridsecure.approvals import APPROVER_ROLES, ReleaseSubject
 from gridsecure.approvals import verify_certificate as verify_approvals
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import CiphertextError, EnvelopeError, GridSecureError, NotFoundError
@@ -32,7 +32,7 @@ from gridsecure.key_authority.checker.tables import (
 )
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.key_authority.query_orders import CheckedQuery
-from gridsecure.messages import ReleaseCertificate, Signed
+from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed
 from gridsecure.released_values import SignedCertificate
 from gridsecure.sealed_answers import SMALLEST
 from gridsecure.store.database import read_session
@@ -41,6 +41,7 @@ from tests.approving import APPROVERS, approval_of
 from tests.authority_simulator import Authority, waiting_subjects
 from tests.grid_simulator import NOW, grid_keys
 from tests.key_authority.asked_queries import Asked, Asker, question_of
+from tests.key_authority.test_approvals import stand
 from tests.key_authority.test_budgets import budgeted
 from tests.key_authority.test_policies import hold, policy_of
 from tests.query_grants import sealed_query_of
@@ -212,15 +213,32 @@ def test_the_same_question_again_is_answered_from_what_there_is(asker, decrypted
     assert asker.answer(first).groups.closings == [asker.closing.digest]
     before = {table: len(rows_of(asker, table)) for table in (ReleaseRow, ToldSetRow)}
     outcome = asker.unapproved(second)  # nobody has to approve what was told already
-    assert (outcome.state, outcome.earlier) == (
-        "released",
-        rows_of(asker, ReleaseRow)[0].release_id,
-    )
+    assert (outcome.state, outcome.earlier) == ("released", None)
     assert {table: len(rows_of(asker, table)) for table in before} == before
     assert decrypted == ["release_query"]
     assert len(rows_of(asker, QueryGrantRow)) == 2, "each spent a grant"
     assert asker.totals(second) == asker.totals(first)
     assert asker.unapproved(second).state == asker.unapproved(first).state == "released"
+    assert decrypted == ["release_query"]
+
+
+def test_the_platform_sees_no_difference_when_the_same_is_asked_again(asker, decrypted):
+    for role in APPROVER_ROLES:
+        assert stand(asker.authority, bearer=role, scope="domain", domain="queries") == ""
+    unknown = asker.ask(question_of(where={"zone": ["atlantis"]}))
+    assert asker.unapproved(unknown).state == "refused", "seats are proven once"
+    question = question_of(where=FUTIAN, every="day")
+    fetched, outcomes = [], []
+    for _ in range(2):
+        asker.authority.view.asked.clear()
+        asked = asker.ask(question, reader=generate_private_key())
+        outcomes.append(asker.unapproved(asked))
+        fetched.append(list(asker.authority.view.asked))
+        assert outcomes[-1].request_id == ReleaseRequest.parse(asked.request.body).request_id
+    assert fetched[0] == fetched[1] != []
+    assert [(one.state, one.reason, one.earlier) for one in outcomes] == [
+        ("released", None, None)
+    ] * 2
     assert decrypted == ["release_query"]
 
 
@@ -285,6 +303,18 @@ def test_a_wrong_object_of_the_platform_refuses_no_question(asker, monkeypatch, 
         with pytest.raises(NotFoundError):
             asker.answer(asked)
     assert asker.answered(asked).state == "released"
+
+
+def test_what_officers_approved_is_compared_before_the_vault_is_asked(
+    asker, monkeypatch, decrypted
+):
+    asked = asker.ask(question_of(where=FUTIAN, every="day"))
+    assert asker.unapproved(asked).state == "waiting"
+    real = query_answers.blinding_seed
+    monkeypatch.setattr(query_answers, "blinding_seed", lambda *given: real(*given)[::-1])
+    assert asker.answered(asked).reason == "release.query"
+    assert asker.answer(asked).reason == "approval.order"
+    assert decrypted == []
 
 
 def test_that_officers_rejected_it_is_told_to_the_asker(asker):

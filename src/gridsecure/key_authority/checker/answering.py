@@ -149,8 +149,9 @@ def answer_request(
     try:
         _check_name(name, request_name(request))
         if request.plan == "query":
-            held = release_query(zone, request, view=view, clock=clock)
-            return Outcome(name, RELEASED, earlier=None if held == name else held)
+            # Which release answers it is the asker's: it says who asked the same before.
+            release_query(zone, request, view=view, clock=clock)
+            return Outcome(name, RELEASED)
         if not _is_released(zone, name):
             _release(zone, request, view=view, clock=clock)
     except GridSecureError as error:

@@ -67,6 +67,8 @@ from gridsecure.queries.totals import GroupCount
 
 COMPUTED: Final = ("energy",)
 """The totals that are computed of sealed questions."""
+_ONE_BY_ONE: Final = 50
+"""Most groups that hang together, of which some are told where not all may be."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -308,7 +310,9 @@ def look_at_groups(session: Session, asked: AskedQuestion, queried: QueriedData)
     sets = {place: CellSets(members[number]) for number, place in places.items()}
     merged = _rules_of(asked, places)
     basis = replace(Basis.of(queried.datas), is_compared=False)
-    found = find_withheld_cells(session, sets, period=queried.period, merged=merged, basis=basis)
+    found = find_withheld_cells(
+        session, sets, period=queried.period, merged=merged, basis=basis, most=_ONE_BY_ONE
+    )
     withheld = {number for number, place in places.items() if ENERGY in found.get(place, ())}
     withheld |= _moved_groups(asked, queried)
     told = {

@@ -288,6 +288,7 @@ def find_withheld_cells(
     period: Period,
     merged: Merged,
     basis: Basis = OF_MONTH,
+    most: int | None = None,
 ) -> dict[Place, frozenset[str]]:
     """The measures of each cell of which nothing may be told; cells that are not here have all.
 
@@ -298,6 +299,9 @@ def find_withheld_cells(
     Args:
         merged: What policy permits of each cell.
         basis: What its figures would be of.
+        most: Of cells that an asker chose: how many that hang together are looked at one by one.
+            All are looked at together first, and where that fails none of more is told: each look
+            goes through all that was told of them.
     """
     cells = {place: sets.cell for place, sets in wanted.items()}
     found: dict[Place, frozenset[str]] = {}
@@ -305,6 +309,11 @@ def find_withheld_cells(
         beside: list[ToldSet] = []
         limited = [place for place in company.places if place in merged.limits]
         if limited and basis.is_compared and len(company.places) > 1:
+            found |= dict.fromkeys(company.places, ALL_MEASURES)
+            continue
+        if most is not None and _may_tell_all(company, wanted, merged=merged, basis=basis):
+            continue
+        if most is not None and len(company.places) > most:
             found |= dict.fromkeys(company.places, ALL_MEASURES)
             continue
         for place in sorted(company.places):
@@ -322,6 +331,20 @@ def find_withheld_cells(
             beside += own
             found[place] = withheld
     return {place: withheld for place, withheld in found.items() if withheld}
+
+
+def _may_tell_all(
+    company: _Company, wanted: Mapping[Place, CellSets], *, merged: Merged, basis: Basis
+) -> bool:
+    """Whether cells that hang together may all be told: then each may beside those before it."""
+    sets = [
+        one
+        for place in company.places
+        for one in wanted[place].list_told(
+            frozenset(), minima=merged.minima[place], limit=merged.limits.get(place, WHOLE)
+        )
+    ]
+    return may_tell(sets, told=company.told, is_compared=basis.is_compared)
 
 
 def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) -> None:

@@ -270,11 +270,11 @@ def find_answer(zone: AuthorityZone, asked_by: str) -> Signed | None:
     return sign_message(answer, key=zone.signing_key)
 
 
-def is_answered(zone: AuthorityZone, request_id: str) -> str | None:
-    """The release that answers a sealed query, if it was answered."""
+def is_answered(zone: AuthorityZone, request_id: str) -> bool:
+    """Whether a sealed query was answered, and not refused."""
     with read_session(zone.engine) as session:
         row = find(session, AnsweredQueryRow, request_id=request_id)
-    return None if row is None else row.release_id
+    return row is not None and row.release_id is not None
 
 
 def _closings(request: ReleaseRequest) -> list[Digest]:

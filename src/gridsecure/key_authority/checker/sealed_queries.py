@@ -85,16 +85,18 @@ def release_query(
     *,
     view: PlatformView,
     clock: Callable[[], datetime],
-) -> str:
-    """Answer a sealed query; the id of the release that holds its answer.
+) -> None:
+    """Answer a sealed query, by a release of its own or by the one that answered the same before.
+
+    Of that the platform learns nothing: the same is fetched, in the same order.
 
     Raises:
         ReleaseRefusedError: Its grant or what lies there does not hold, as `check_purpose`,
             `verify_queried` and `check_days`; or its question is refused (`release.query`).
         GridSecureError: It waits, or something failed that is no fault of its.
     """
-    if (done := query_answers.is_answered(zone, request.request_id)) is not None:
-        return done
+    if query_answers.is_answered(zone, request.request_id):
+        return
     # 1. the grant, and what lies there
     check_in_force(zone, now=clock())
     if request.plan_version != SEALED_QUERY_VERSION:
@@ -112,18 +114,19 @@ def release_query(
         with query_answers.telling_refusals(zone, request, at=clock()):
             opened = read_question(zone, parse_query(request.query))
         question = query_answers.question_key(zone, opened[0], queried)
-        if (kept := query_answers.find_kept(zone, question)) is not None:
-            with write_session(zone.engine) as session:
-                query_answers.keep_answered(session, request, release_id=kept, at=clock())
-            return kept
+        kept = query_answers.find_kept(zone, question)
         known = find_subject(zone, request.request_id)
-        if known is not None:  # nothing is computed while officers make up their minds
+        if known is not None and kept is None:  # nothing is computed while officers think it over
             _approved(zone, request, known, at=clock())
         with query_answers.telling_refusals(zone, request, at=clock()):
             asked = lay_out_question(zone, opened, queried)
         at_work = _Asked(zone, request, queried, asked)
-        _release(at_work, known, question=question, view=view, clock=clock)
-    return request.request_id
+        if kept is None:
+            _release(at_work, known, question=question, view=view, clock=clock)
+            return
+        _derive(at_work, view=view)  # and dropped
+        with write_session(zone.engine) as session:
+            query_answers.keep_answered(session, request, release_id=kept, at=clock())
 
 
 def _release(
@@ -138,9 +141,12 @@ def _release(
     _look(at_work, at=clock())  # before anything is computed
     outputs = _derive(at_work, view=view)
     # 3. approvals
+    subject = _subject(at_work, outputs)
     if known is None:
         query_answers.keep_question(zone, request, at=clock())
-        known = keep_subject(zone, _subject(at_work, outputs), at=clock())
+        known = keep_subject(zone, subject, at=clock())
+    with query_answers.telling_refusals(zone, request, at=clock()):
+        _check_unchanged(known, subject)
     approved = _approved(zone, request, known, at=clock())
     # 4. looked at again: officers take days
     looked = _look(at_work, at=clock())
@@ -160,6 +166,20 @@ def _release(
         at=at,
     )
     certify(zone, request, granted, approved=approved, at=at, also=keep)
+
+
+def _check_unchanged(known: Subject, made: ReleaseSubject) -> None:
+    """Refuse what would not be what officers approved: the vault would, and in every round again.
+
+    Raises:
+        ReleaseRefusedError: `approval.order`.
+    """
+    if known.text != made.model_dump_json():
+        raise ReleaseRefusedError(
+            "The key authority's software or query key changed since officers saw the question.",
+            reason="approval.order",
+            remedy="Ask it again, with another grant.",
+        )
 
 
 def _granted(
