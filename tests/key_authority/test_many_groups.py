@@ -10,7 +10,12 @@ import pytest
 from sqlmodel import Session
 
 from gridsecure.key_authority.checker import ledger
-from gridsecure.key_authority.checker.ledger import Basis, Period, find_withheld_cells
+from gridsecure.key_authority.checker.ledger import (
+    Basis,
+    Period,
+    _KnownSet,
+    find_withheld_cells,
+)
 from gridsecure.plans import cells
 from gridsecure.plans.cells import ENERGY, CellSets, Member, Place, ToldSet
 from gridsecure.plans.merging import Merged
@@ -29,7 +34,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[set[Place], int
 
     def looked(groups: Sequence[list[Member]], *, most: int | None) -> tuple[set[Place], int]:
         city = [member for number in range(len(groups)) for member in group(number)]
-        told = [("month", ToldSet(frozenset(city), MINIMUM))]
+        told = [_KnownSet("month", ToldSet(frozenset(city), MINIMUM))]
         times = []
 
         def counting(*given: Any, **named: Any) -> bool:

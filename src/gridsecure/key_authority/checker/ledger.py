@@ -344,7 +344,9 @@ def _may_tell_all(
             frozenset(), minima=merged.minima[place], limit=merged.limits.get(place, WHOLE)
         )
     ]
-    return may_tell(sets, told=company.told, is_compared=basis.is_compared)
+    return may_tell(
+        sets, told=company.told, is_compared=basis.is_compared
+    ) and basis.is_heard_enough(sets, company)
 
 
 def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) -> None:
