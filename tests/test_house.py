@@ -60,6 +60,7 @@ MACHINE_PATH = re.compile(
 # Who may name a library, by path below the root.
 SOLE_IMPORTERS = {
     "gmssl": {"src/gridsecure/crypto/sm2_gmssl.py"},
+    "opendp": {"src/gridsecure/key_authority/vault/laplace_noise.py"},
     "random": set[str](),
 }
 
