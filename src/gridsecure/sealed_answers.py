@@ -54,6 +54,8 @@ class QueryAnswer(Message):
         reason: Why it was refused.
         message: Likewise, in a sentence.
         remedy: What could be done.
+        returned: The grant that is given back for it, blinded (`returned_grants`), hexadecimal;
+            empty where none is.
     """
 
     kind: ClassVar[str] = "query-answer"
@@ -64,6 +66,7 @@ class QueryAnswer(Message):
     reason: str = ""
     message: str = ""
     remedy: str = ""
+    returned: str = Field(default="", repr=False)
 
 
 def pad_answer(answer: Signed) -> bytes:

@@ -41,9 +41,9 @@ PUBLIC = {
     "/sign-in", "/service-tokens", "/person-tokens",
     # pseudonyms and grants: a token has a name and must not be seen beside them
     "/identity-keys", "/challenges", "/registrations", "/registrations/list", "/logins",
-    "/deny-list", "/grants", "/grants/terms",
+    "/deny-list", "/grants", "/grants/returned", "/grants/terms",
 }  # fmt: skip
-PUBLIC_OF = {"authority": {"/key-sets", "/query-key"}}
+PUBLIC_OF = {"authority": {"/key-sets", "/query-key", "/returned-grants"}}
 """What one zone answers without a token: a gateway signs its request for key sets itself, and
 whoever seals a question has no name."""
 ZONES = ("identity", "gateway", "platform", "authority")

@@ -106,6 +106,47 @@ def test_why_it_was_refused_is_printed_for_the_asker(world, cli, ask):
     assert outcome["reason"] == "release.query"
 
 
+def test_a_refused_question_gives_its_grant_back_and_nothing_links_what_it_is_used_for(
+    world, cli, ask
+):
+    """Identity service and authority together: what came back is in no body of its first life."""
+    cli(*enrol_arguments(world))
+    few = question_of(where=FUTIAN | {"zone": ["luohu"]}, every="day", **DAYS)
+    for _ in range(2):  # asked again, it is refused again, and nothing more comes back
+        ask(few, status=1)
+    kept = json.loads((world.folder / "wallet.json").read_text())
+    assert (kept["next_nonce"], len(kept["returned"])) == (1, 1)
+    first = b"".join(one.content for one in world.services.sent)
+    begun = len(world.services.sent)
+    shown = ask(question_of(where=FUTIAN, every="day", **DAYS), "--format", "json")
+    assert f"{LIMIT - 1} of {LIMIT} grants are left" in shown.output
+    sent = world.services.sent[begun:]
+    used = [one for one in sent if one.url.path in ("/returned-grants", "/grants/returned")]
+    assert [one.url.host for one in used] == ["authority", "identity"]
+    assert_anonymous(used)
+    assert not [one for one in sent if one.url.path == "/grants"]
+    values = [value for one in used for value in json.loads(one.content).values()]
+    pieces = {
+        text[at : at + 32].encode()
+        for text in map(str, values)
+        for at in range(0, len(text) - 31, 32)
+        if "body_kind" not in text
+    }
+    assert len(pieces) > 40
+    assert not [piece for piece in pieces if piece in first]
+
+
+def test_as_many_come_back_in_a_month_as_half_of_all_grants(world, cli, ask):
+    """So being refused is no way to ask on end: LIMIT, and two more."""
+    cli(*enrol_arguments(world))
+    outputs = [
+        ask(question_of(where=FUTIAN | {"zone": [name]}, every="day", **DAYS), status=1).output
+        for name in map(str, range(LIMIT + 3))
+    ]
+    assert all("query.small" in one for one in outputs[: LIMIT + 2])
+    assert "grants.none-left" in outputs[LIMIT + 2]
+
+
 def test_staff_read_the_certificate_and_no_value(world, cli, ask):
     cli(*enrol_arguments(world))
     question = question_of(where=FUTIAN, every="day", **DAYS)

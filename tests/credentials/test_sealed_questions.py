@@ -148,10 +148,11 @@ def test_a_load_curve_is_spelled_as_ever():
 
 def test_the_query_key_is_in_the_pinned_authoritys_word():
     authority = generate_private_key()
-    notice = QueryKeyNotice(point=KEY.public_key.point.hex(), sizes=list(SIZES))
+    point = KEY.public_key.point.hex()
+    notice = QueryKeyNotice(point=point, sizes=list(SIZES), returns="02" * 33)
     trusted = {authority.public_key.thumbprint: authority.public_key}
     signed = sign_message(notice, key=authority).model_dump_json().encode()
-    assert read_query_key(signed, trusted=trusted) == KEY.public_key
+    assert read_query_key(signed, trusted=trusted) == (KEY.public_key, b"\2" * 33)
     forged = sign_message(notice, key=KEY).model_dump_json().encode()
     with pytest.raises(GridSecureError):
         read_query_key(forged, trusted=trusted)

@@ -12,6 +12,9 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, literal
 
 from gridsecure.approvals import ReleaseSubject
+from gridsecure.credentials.returned_grants import give_back, new_ticket, return_key, take_back
+from gridsecure.credentials.sealed_questions import QueryKeyNotice
+from gridsecure.credentials.suites import sm2_suite
 from gridsecure.key_authority.checker import tables
 from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.messages import CellTotal, KeyNotice, ReleaseCertificate, Signed, sign_message
@@ -35,7 +38,7 @@ from tests.authority_simulator import (
 )
 from tests.correction_simulator import changed, correction
 from tests.custodians import NAMES, custodian, custodian_key, own_share
-from tests.grid_simulator import NOW, OFFICE, GridSimulator, delivered_grid
+from tests.grid_simulator import NOW, OFFICE, GridSimulator, delivered_grid, grid_keys
 from tests.key_authority.asked_queries import Asker, question_of
 from tests.query_grants import grant_claims, grant_token, query_of
 from tests.scale.filling import (
@@ -223,6 +226,7 @@ class AuthorityWorld:
         self.read(f"/statements/{bills}/{roster}", "billing")
         self.query()
         self.sealed_query()
+        self.returned_grant()
         first = uploads[0]
         readings = changed(maker.grid, maker.grid.readings, first, slots=[0])
         late = correction(maker.grid, first, readings=readings, slots=[0])
@@ -341,6 +345,20 @@ class AuthorityWorld:
         headers = {"Authorization": f"Bearer {grant_token(asked.query.text)}"}
         body = {"query": asked.query.text}
         self.checked(self.client.post("/query-results", json=body, headers=headers))
+
+    def returned_grant(self) -> None:
+        """A grant that came back with a refusal is used for another query."""
+        notice = self.checked(self.client.get("/query-key", headers={})).json()
+        public = bytes.fromhex(QueryKeyNotice.parse(notice["body"]).returns)
+        ticket, key = new_ticket(public, suite=sm2_suite()), grid_keys().query
+        given = give_back(
+            ticket.blinded(sm2_suite()),
+            key=return_key(key, suite=sm2_suite()),
+            suite=sm2_suite(),
+        )
+        came, digest = take_back(ticket, given, suite=sm2_suite()), bytes(32)
+        said = {"seed": came.seed.hex(), "digest": digest.hex(), "code": came.code(digest)}
+        self.checked(self.client.post("/returned-grants", json=said, headers={}))
 
     def read(self, path: str, role: str):
         return self.checked(self.client.get(path, headers=bearer("authority", role)))

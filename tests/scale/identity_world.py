@@ -16,6 +16,7 @@ from gridsecure.credentials.holder import Holder, Wallet
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.opening import OFFICE_OF, OPENERS, Opener
+from gridsecure.credentials.returned_grants import GrantOrder, returned_quota
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.identity.enrolments import tables as names
@@ -234,6 +235,12 @@ class IdentityWorld:
             audience="platform", digest=digest, keys=keys().public, suite=suite()
         )
         self.post("/grants", {"digest": digest.hex(), "request": message.hex()}, headers={})
+        order = sign_message(GrantOrder(digest=digest.hex()), key=grid_keys().authority)
+        _, message = Wallet(credential, returned_quota(quota)).ask(
+            audience="platform", digest=digest, keys=keys().public, suite=suite()
+        )
+        said = {"digest": digest.hex(), "request": message.hex(), "order": order.model_dump()}
+        self.post("/grants/returned", said, headers={})
 
     # --- both offices
 

@@ -74,7 +74,7 @@ from gridsecure.zone_keys import (
 )
 from gridsecure_api.approver_settings import check_approvers, read_approvers
 from gridsecure_api.authority_approvals import router as approvals_router
-from gridsecure_api.authority_queries import QUERY_KEY
+from gridsecure_api.authority_queries import QUERY_KEY, RETURNED
 from gridsecure_api.authority_queries import router as queries_router
 from gridsecure_api.authority_state import AuthorityState, State
 from gridsecure_api.authority_vault import router as vault_router
@@ -118,7 +118,7 @@ DESCRIPTION: Final = ServiceDescription(
     text="Publishes homomorphic key sets and releases results. Its checker holds no secret key and "
     "executes every plan again before its vault decrypts. There is no route that decrypts given "
     "bytes.",
-    public_paths=frozenset({KEY_SETS, QUERY_KEY}),
+    public_paths=frozenset({KEY_SETS, QUERY_KEY, RETURNED}),
 )
 
 

@@ -8,10 +8,13 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from gridsecure.credentials.grants import Question
+from gridsecure.credentials.returned_grants import GrantOrder, returned_quota
+from gridsecure.errors import SignatureError
+from gridsecure.messages import Signed, open_message
 from gridsecure.wire.identity import Grant, Hex32, Terms
 from gridsecure_api.identity_zone import Body, Zone
 
-PUBLIC_PATHS: Final = frozenset({"/grants", "/grants/terms"})
+PUBLIC_PATHS: Final = frozenset({"/grants", "/grants/terms", "/grants/returned"})
 AUDIENCE: Final = "platform"
 """Whom a grant request is proved for."""
 
@@ -23,6 +26,12 @@ class GrantWanted(Body):
 
     digest: Hex32
     request: str = Field(pattern=r"^(?:[0-9a-f]{2})+$", max_length=16_384)
+
+
+class ReturnedWanted(GrantWanted):
+    """A grant request under the quota of returned grants, and the key authority's order for it."""
+
+    order: Signed
 
 
 @router.get("/grants/terms")
@@ -37,5 +46,20 @@ def give_grant(wanted: GrantWanted, zone: Zone) -> Grant:
     """Turn a request into tokens for one query, good for a day. Public; the body proves itself."""
     now = zone.clock()
     question = Question(zone.quota(now), AUDIENCE, bytes.fromhex(wanted.digest))
+    given = zone.tokens.grant(bytes.fromhex(wanted.request), question=question, now=now)
+    return Grant(tokens=given.tokens, expires_at=given.expires_at.isoformat())
+
+
+@router.post("/grants/returned")
+def give_returned_grant(wanted: ReturnedWanted, zone: Zone) -> Grant:
+    """Give a grant once more, as the key authority orders it for a query. Public."""
+    now = zone.clock()
+    order = open_message(wanted.order, expect=GrantOrder, trusted=zone.authorities)
+    if order.digest != wanted.digest:
+        raise SignatureError(
+            "The key authority ordered a grant for another query.", reason="authenticity.query"
+        )
+    quota = returned_quota(zone.quota(now))
+    question = Question(quota, AUDIENCE, bytes.fromhex(wanted.digest))
     given = zone.tokens.grant(bytes.fromhex(wanted.request), question=question, now=now)
     return Grant(tokens=given.tokens, expires_at=given.expires_at.isoformat())

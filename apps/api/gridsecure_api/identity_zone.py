@@ -106,6 +106,12 @@ class IdentityZone:
         context = Context("analyst", f"{moment:%Y}")
         return Quota(context, f"{moment:%Y-%m}", self.grants_per_epoch)
 
+    @property
+    def authorities(self) -> dict[str, Sm2PublicKey]:
+        """The key authorities that are registered as services, by thumbprint."""
+        known = self.desk.services.items()
+        return {name: one.key for name, one in known if "authority" in one.roles}
+
     def note(self, *, actor: str, action: str, detail: Mapping[str, evidence.JSON]) -> None:
         """Append to the evidence log beside the enrolments: what people and services did."""
         with write_session(self.enrolments) as session:

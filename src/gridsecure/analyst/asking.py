@@ -16,6 +16,7 @@ from gridsecure.analyst.enrolment import Analyst, Enroller, IdentityService
 from gridsecure.analyst.grants import QueryAddresses, QueryClient, wallet_of
 from gridsecure.analyst.queries import Grant, QueryProgress
 from gridsecure.analyst.releases import PinnedAuthority, Release
+from gridsecure.analyst.returned_grants import use_returned
 from gridsecure.analyst.wallets import WalletFile, open_wallet
 from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.queries import Query, load_curve_query
@@ -122,12 +123,14 @@ class Asking:
         asking: tuple[Query, Sm2PrivateKey],
         *,
         content: str = "",
+        ticket: bytes = b"",
     ) -> Grant:
-        """A new grant for a query, kept on the disk before it is used.
+        """A new grant for a query, kept on the disk before it is used; one that came back first.
 
         Args:
             asking: The query, and the key that its result is sealed to.
             content: What lies in the envelope of a sealed question.
+            ticket: What the grant is taken back with, if the question is refused.
 
         Raises:
             InputError: The wallet has no credential, or no grant is left (`grants.none-left`).
@@ -146,6 +149,8 @@ class Asking:
         def keep(after: Wallet) -> None:
             file.keep(replace(file.require(), grants=after))
 
-        grant = replace(client.grant(grants, query, reader=reader, keep=keep), content=content)
+        grant = use_returned(file, client, grants.quota, asking)
+        grant = grant or client.grant(grants, query, reader=reader, keep=keep)
+        grant = replace(grant, content=content, ticket=ticket)
         file.keep(file.require().add_grant(grant))
         return grant

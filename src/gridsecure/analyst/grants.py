@@ -29,10 +29,11 @@ from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import PublicKeys
 from gridsecure.credentials.queries import RESULT_PURPOSE, Query
-from gridsecure.credentials.sealed_questions import read_query_key
+from gridsecure.credentials.returned_grants import ReturnedGrant
+from gridsecure.credentials.sealed_questions import QueryKeys, read_query_key
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.envelope import open_from
-from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.errors import (
     AuthenticityError,
@@ -43,6 +44,7 @@ from gridsecure.errors import (
     ReleaseRefusedError,
     SignatureError,
 )
+from gridsecure.messages import Signed
 from gridsecure.wire.answers import fetch_body, read_object
 from gridsecure.wire.sessions import AUTHORITY, PLATFORM
 
@@ -170,15 +172,37 @@ class QueryClient:
                 remedy="The grant counts as used. If the wallet came from a backup, some of its "
                 "grants were used before: ask again until one is new.",
             ) from error
-        answer = read_object(content, service=IDENTITY)
-        tokens = answer.part("tokens")
-        return Grant(
-            query,
-            reader,
-            tokens.text(PLATFORM),
-            tokens.text(AUTHORITY),
-            answer.moment("expires_at"),
+        return _given(content, query, reader)
+
+    def use_returned(
+        self, came: ReturnedGrant, wallet: Wallet, asking: tuple[Query, Sm2PrivateKey]
+    ) -> Grant:
+        """Use a grant that came back with a refusal for a query.
+
+        Args:
+            came: No wallet keeps it any more.
+            wallet: Of the quota of returned grants, its next number kept as used.
+            asking: The query, and the key that its result is sealed to.
+
+        Raises:
+            AuthenticityError: The authority or the identity service does not take it.
+        """
+        query, reader = asking
+        digest = sm3_digest(query.text.encode())
+        used = {"seed": came.seed.hex(), "digest": digest.hex(), "code": came.code(digest)}
+        url = f"{self._at(AUTHORITY)}/returned-grants"
+        ordered = fetch_body(self._http, "POST", url, service=AUTHORITY, body=used)
+        _, request = wallet.ask(
+            audience=PLATFORM, digest=digest, keys=self._keys, suite=sm2_suite()
         )
+        body = {
+            "digest": digest.hex(),
+            "request": request.hex(),
+            "order": Signed.parse(ordered).model_dump(),
+        }
+        url = f"{self._at(IDENTITY)}/grants/returned"
+        content = fetch_body(self._http, "POST", url, service=IDENTITY, body=body)
+        return _given(content, query, reader)
 
     def send(self, grant: Grant) -> str:
         """Ask the platform; the same again is the same. Returns the run's id.
@@ -233,8 +257,8 @@ class QueryClient:
             return None
         return open_from(sealed, private_key=grant.reader, purpose=RESULT_PURPOSE)
 
-    def query_key(self) -> Sm2PublicKey:
-        """The key that questions are sealed to, in the pinned authority's own word.
+    def query_keys(self) -> QueryKeys:
+        """The keys that questions are asked with, in the pinned authority's own word.
 
         Raises:
             AuthenticityError: In somebody else's.
@@ -305,6 +329,19 @@ class QueryClient:
             AUTHORITY: self._addresses.authority,
         }
         return by_name[service].rstrip("/")
+
+
+def _given(content: bytes, query: Query, reader: Sm2PrivateKey) -> Grant:
+    """A grant as the identity service gives it."""
+    answer = read_object(content, service=IDENTITY)
+    tokens = answer.part("tokens")
+    return Grant(
+        query,
+        reader,
+        tokens.text(PLATFORM),
+        tokens.text(AUTHORITY),
+        answer.moment("expires_at"),
+    )
 
 
 def _answers(release: Release, query: Query) -> bool:

@@ -21,6 +21,8 @@ class Grant:
         platform: Its token for the platform.
         authority: Its token for the key authority.
         expires_at: The end of both, aware.
+        ticket: What the grant is taken back with if the question is refused; empty where it was
+            taken, or there is none.
     """
 
     query: Query
@@ -29,6 +31,7 @@ class Grant:
     authority: str = field(repr=False)
     expires_at: datetime
     content: str = field(default="", repr=False)
+    ticket: bytes = field(default=b"", repr=False)
 
     @property
     def digest(self) -> bytes:

@@ -24,9 +24,11 @@ from gridsecure.analyst.asking import Asking
 from gridsecure.analyst.grants import QueryClient
 from gridsecure.analyst.queries import Grant
 from gridsecure.analyst.releases import PinnedAuthority, Release, ReleasedCell, verify_release
+from gridsecure.analyst.returned_grants import keep_returned
 from gridsecure.analyst.wallets import WalletFile, open_wallet
 from gridsecure.credentials.access import query_subject
 from gridsecure.credentials.queries import sealed_query
+from gridsecure.credentials.returned_grants import new_ticket
 from gridsecure.credentials.sealed_questions import (
     SealedQuestion,
     question_digest,
@@ -100,7 +102,11 @@ def _ask_leg(asking: Asking, wallet: Path, leg: Question, *, size: int) -> Answe
         client = asking.client_of(file)
         grant = find_grant(asking, wallet_file=file, client=client, question=leg, size=size)
     content = client.wait(grant, pause=asking.pause)
-    answered = read_answer(content, grant, leg, authority=asking.authority)
+    answer = open_answer(content, grant, authority=asking.authority)
+    if answer.returned:
+        with open_wallet(wallet, suite=sm2_suite()) as file:
+            keep_returned(file, grant, answer, at=asking.clock())
+    answered = read_answer(answer, grant, leg, authority=asking.authority)
     with open_wallet(wallet, suite=sm2_suite()) as file:
         file.keep(file.require().drop_grant(grant.query.text, at=asking.clock()))
     return answered
@@ -124,32 +130,56 @@ def find_grant(
         InputError: The question is too long (`query.large`), or as `Asking.take_grant`.
         GridSecureError: As `QueryClient.query_key` and `Asking.take_grant`.
     """
-    reader = generate_private_key()
-    content = write_question(question.text, reader=reader.public_key)
+    reader, keys = generate_private_key(), client.query_keys()
+    ticket = new_ticket(keys.returns, suite=wallet_file.suite)
+    content = write_question(
+        question.text, reader=reader.public_key, ticket=ticket.blinded(wallet_file.suite)
+    )
     span = question.period.span
     query = sealed_query(
         span.start.isoformat(),
         span.end.isoformat(),
         reader=reader.public_key,
-        sealed=seal_question(content, recipient=client.query_key(), size=size),
+        sealed=seal_question(content, recipient=keys.seal, size=size),
     )
     known = wallet_file.require().grant_for_question(question.text, query, at=asking.clock())
-    text = content.model_dump_json()
-    return known or asking.take_grant(wallet_file, client, (query, reader), content=text)
+    text, kept = content.model_dump_json(), ticket.to_bytes(wallet_file.suite)
+    asked = (query, reader)
+    return known or asking.take_grant(wallet_file, client, asked, content=text, ticket=kept)
+
+
+def open_answer(content: bytes, grant: Grant, *, authority: PinnedAuthority) -> QueryAnswer:
+    """What became of a sealed query, in the pinned authority's word.
+
+    Args:
+        content: As the authority sealed it, opened, and padded still.
+
+    Raises:
+        SignatureError: Of no public size, not signed by the pinned authority, or an answer to
+            another query (`release.swapped`).
+    """
+    trusted = {authority.thumbprint: authority.key}
+    text = unpad(content)
+    if text is None:
+        raise _swapped()
+    answer = open_message(Signed.parse(text), expect=QueryAnswer, trusted=trusted)
+    if answer.asked_by != query_subject(grant.digest):
+        raise _swapped()
+    return answer
 
 
 def read_answer(
-    content: bytes, grant: Grant, question: Question, *, authority: PinnedAuthority
+    answer: QueryAnswer, grant: Grant, question: Question, *, authority: PinnedAuthority
 ) -> AnsweredLeg:
     """Verify what a sealed query was answered with.
 
-    1. the answer is of a public size, and in the pinned authority's word, and to this query;
+    1. it was not refused;
     2. the certificate is as `verify_release` wants it;
     3. it names this very question, under the salt that comes with the answer;
     4. its cells are the groups of the answer, at the same steps each.
 
     Args:
-        content: As the authority sealed it, opened, and padded still.
+        answer: From `open_answer`.
 
     Raises:
         ReleaseRefusedError: The query was refused; with the reason for its asker.
@@ -157,14 +187,7 @@ def read_answer(
             (`release.swapped`).
         GridSecureError: As `verify_release`.
     """
-    trusted = {authority.thumbprint: authority.key}
-    text = unpad(content)  # 1.
-    if text is None:
-        raise _swapped()
-    answer = open_message(Signed.parse(text), expect=QueryAnswer, trusted=trusted)
-    if answer.asked_by != query_subject(grant.digest):
-        raise _swapped()
-    if answer.reason:
+    if answer.reason:  # 1.
         over = ", ".join(answer.closings) or "no list"
         raise ReleaseRefusedError(
             f"{answer.message} It was asked over these closing lists: {over}.",

@@ -25,6 +25,7 @@ from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.pinning import read_keys
 from gridsecure.credentials.queries import Query, parse_query
+from gridsecure.credentials.returned_grants import ReturnedGrant, returned_quota
 from gridsecure.credentials.sealed_questions import SealedQuestion
 from gridsecure.credentials.suites import Suite
 from gridsecure.crypto.sm2 import private_key_from_bytes
@@ -52,6 +53,7 @@ class _GrantText(Message):
     authority: str = Field(repr=False)
     expires_at: str
     content: str = Field(default="", repr=False)
+    ticket: str = Field(default="", repr=False)
 
 
 class _WalletText(Message):
@@ -67,6 +69,9 @@ class _WalletText(Message):
     limit: int = 0
     next_nonce: int = Field(default=0, ge=0)
     grants: list[_GrantText] = Field(default_factory=list)
+    returned: list[tuple[str, str]] = Field(default_factory=list, repr=False)
+    returned_epoch: str = ""
+    returned_used: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,9 @@ class KeptWallet:
         credential: Of the year enrolled for last, None before.
         grants: The grants of the month asked in last, None before.
         in_use: Grants that were given for queries whose answers were not read yet.
+        returned: Grants that came back with refusals and were not used yet.
+        returned_epoch: The month in which one was used last, as `returned_quota` names it.
+        returned_used: How many were used in it.
     """
 
     keys: IdentityKeys
@@ -88,6 +96,9 @@ class KeptWallet:
     credential: Credential | None = field(default=None, repr=False)
     grants: Wallet | None = field(default=None, repr=False)
     in_use: tuple[Grant, ...] = ()
+    returned: tuple[ReturnedGrant, ...] = field(default=(), repr=False)
+    returned_epoch: str = ""
+    returned_used: int = 0
 
     def holder(self, suite: Suite) -> Holder:
         """Who acts with these secrets.
@@ -99,8 +110,13 @@ class KeptWallet:
 
     @property
     def left(self) -> int:
-        """How many grants are left of the month asked in last."""
-        return 0 if self.grants is None else self.grants.quota.limit - self.grants.next_nonce
+        """How many grants are left of the month asked in last, with those that came back."""
+        if self.grants is None:
+            return 0
+        own = returned_quota(self.grants.quota)
+        used = self.returned_used if self.returned_epoch == own.epoch else 0
+        back = min(len(self.returned), own.limit - used)
+        return self.grants.quota.limit - self.grants.next_nonce + back
 
     def grant_for(self, query: Query, *, at: datetime) -> Grant | None:
         """A grant in use that is still good, for a query that asks the same."""
@@ -239,10 +255,21 @@ def _parsed(text: _WalletText, suite: Suite) -> KeptWallet:
             one.authority,
             datetime.fromisoformat(one.expires_at),
             one.content,
+            bytes.fromhex(one.ticket),
         )
         for one in text.grants
     )
-    return KeptWallet(text.keys, m1, r1, credential, grants, in_use)
+    return KeptWallet(
+        text.keys,
+        m1,
+        r1,
+        credential,
+        grants,
+        in_use,
+        tuple(ReturnedGrant(*map(bytes.fromhex, one)) for one in text.returned),
+        text.returned_epoch,
+        text.returned_used,
+    )
 
 
 def _written(wallet: KeptWallet, suite: Suite) -> bytes:
@@ -265,10 +292,16 @@ def _written(wallet: KeptWallet, suite: Suite) -> bytes:
             authority=grant.authority,
             expires_at=grant.expires_at.isoformat(),
             content=grant.content,
+            ticket=grant.ticket.hex(),
         )
         for grant in wallet.in_use
     ]
-    return text.model_copy(update={"grants": kept}).model_dump_json().encode()
+    back = {
+        "returned": [(one.seed.hex(), one.value.hex()) for one in wallet.returned],
+        "returned_epoch": wallet.returned_epoch,
+        "returned_used": wallet.returned_used,
+    }
+    return text.model_copy(update={"grants": kept} | back).model_dump_json().encode()
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -17,7 +17,7 @@ import base64
 import binascii
 import secrets
 from datetime import UTC, datetime
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 from pydantic import Field
 
@@ -47,11 +47,13 @@ class QueryKeyNotice(Message):
     Args:
         point: 130 hexadecimal digits, `04 ‖ X ‖ Y`.
         sizes: The public sizes that it takes [bytes].
+        returns: The key K that grants are given back with (`returned_grants`), hexadecimal.
     """
 
     kind: ClassVar[str] = "query-key"
     point: str = Field(pattern=r"^04[0-9a-f]{128}$")
     sizes: list[int] = Field(min_length=1)
+    returns: str = Field(pattern=r"^0[23][0-9a-f]{64}$")
 
 
 class SealedQuestion(Message):
@@ -61,12 +63,14 @@ class SealedQuestion(Message):
         reader: The key that the query names; nobody else's query asks this.
         salt: 32 random bytes of the asker's, hexadecimal.
         question: The question's one spelling.
+        ticket: What a grant is given back by, if it is refused (`returned_grants`), hexadecimal.
     """
 
     kind: ClassVar[str] = "sealed-question"
     reader: str = Field(pattern=r"^04[0-9a-f]{128}$")
     salt: str = Field(pattern=_HEX_64, repr=False)
     question: str = Field(min_length=2, max_length=SIZES[-1], repr=False)
+    ticket: str = Field(default="", pattern=r"^([0-9a-f]{66})?$", repr=False)
 
     @property
     def digest(self) -> Digest:
@@ -79,14 +83,17 @@ def question_digest(question: str, *, salt: str) -> Digest:
     return sm3_hex(frame_parts(_DIGEST, salt, question))
 
 
-def write_question(question: str, *, reader: Sm2PublicKey) -> SealedQuestion:
+def write_question(question: str, *, reader: Sm2PublicKey, ticket: bytes = b"") -> SealedQuestion:
     """What is to be sealed of a question, under a new salt.
 
     Args:
         reader: Whom the answer is sealed to; a new key for each query.
+        ticket: B, where its grant is wanted back if it is refused.
     """
     salt = secrets.token_hex(32)
-    return SealedQuestion(reader=reader.point.hex(), salt=salt, question=question)
+    return SealedQuestion(
+        reader=reader.point.hex(), salt=salt, question=question, ticket=ticket.hex()
+    )
 
 
 def seal_question(content: SealedQuestion, *, recipient: Sm2PublicKey, size: int = 0) -> str:
@@ -149,8 +156,20 @@ def open_question(sealed: str, *, key: Sm2PrivateKey, reader: str) -> SealedQues
     return content
 
 
-def read_query_key(content: bytes, *, trusted: dict[Digest, Sm2PublicKey]) -> Sm2PublicKey:
-    """The key that questions are sealed to, in the pinned authority's own word.
+class QueryKeys(NamedTuple):
+    """What questions are asked with.
+
+    Args:
+        seal: The key that they are sealed to.
+        returns: The key K that grants are given back with.
+    """
+
+    seal: Sm2PublicKey
+    returns: bytes
+
+
+def read_query_key(content: bytes, *, trusted: dict[Digest, Sm2PublicKey]) -> QueryKeys:
+    """The keys that questions are asked with, in the pinned authority's own word.
 
     Args:
         trusted: The pinned key authority's key by thumbprint.
@@ -166,7 +185,7 @@ def read_query_key(content: bytes, *, trusted: dict[Digest, Sm2PublicKey]) -> Sm
             reason="query.sizes",
             remedy="Run the release of the software that the key authority runs.",
         )
-    return Sm2PublicKey(bytes.fromhex(notice.point))
+    return QueryKeys(Sm2PublicKey(bytes.fromhex(notice.point)), bytes.fromhex(notice.returns))
 
 
 def _unopened() -> EnvelopeError:

@@ -17,7 +17,7 @@ from typing import Final
 
 from sqlmodel import Session
 
-from gridsecure.approvals import EXPIRED, MISSING, REVOKED, ReleaseSubject
+from gridsecure.approvals import EXPIRED, MISSING, REJECTION, REVOKED, ReleaseSubject
 from gridsecure.credentials.queries import parse_query
 from gridsecure.credentials.sealed_questions import SealedQuestion, open_question
 from gridsecure.credentials.suites import frame_parts
@@ -35,6 +35,7 @@ from gridsecure.errors import (
 )
 from gridsecure.key_authority.checker.asked_questions import AskedQuestion
 from gridsecure.key_authority.checker.queried_uploads import QueriedData
+from gridsecure.key_authority.checker.returned_grants import find_returned
 from gridsecure.key_authority.checker.tables import (
     AnsweredQueryRow,
     KeptAnswerRow,
@@ -180,7 +181,9 @@ def telling_refusals(
 ) -> Iterator[None]:
     """Tell what is refused of a question itself to whoever asked, and that there was to all others.
 
-    It is kept and told for good, so nothing belongs in here that could go better another time.
+    It is kept and told for good, so nothing belongs in here that could go better another time. With
+    it comes the grant that was spent on it, given back blindly: the vault decrypted nothing, so the
+    question cost nothing but officers' time, and where they rejected it none is given back.
 
     Args:
         only: Reasons that are told; by default all that a question may be refused for.
@@ -199,6 +202,7 @@ def telling_refusals(
             reason=error.reason,
             message=error.message[:LONGEST_WORD],
             remedy=error.remedy[:LONGEST_WORD],
+            returned="" if error.reason == REJECTION else find_returned(zone, request),
         )
         row = AnsweredQueryRow(
             asked_by=request.requested_by,

@@ -253,7 +253,7 @@ class SeedRow(Kept, Row, table=True):
     """What a name stands for, for good.
 
     Which transcript a blinding seed belongs to, which upload corrects another, which one a sealed
-    day is, and which request carries a sealed query.
+    day is, which request carries a sealed query, and which query a returned grant was used for.
     """
 
     __tablename__ = "seed"
