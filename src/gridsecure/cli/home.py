@@ -93,6 +93,11 @@ class Home:
         """The folder of the meter-data system that a served run registers."""
         return self.folder / "meter-data"
 
+    @property
+    def bills(self) -> Path:
+        """The bill file that the billing office writes, for statements."""
+        return self.zone("billing-office") / "bills.json"
+
     def office(self, opener: Opener) -> str:
         """The public key of an office that opens, 130 hexadecimal digits."""
         return self.people[OFFICES[opener]].public_key.point.hex()

@@ -24,7 +24,9 @@ from gridsecure.cli.gateway import gateway_app
 from gridsecure.cli.identity import identity_app
 from gridsecure.cli.keys import keys_app
 from gridsecure.cli.log import log_app
+from gridsecure.cli.my import my_app
 from gridsecure.cli.objects import objects_app
+from gridsecure.cli.office import office_app
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import period_app
@@ -73,6 +75,8 @@ app.add_typer(log_app, name="log")
 app.add_typer(evidence_app, name="evidence")
 app.add_typer(receipt_app, name="receipt")
 app.add_typer(period_app, name="period")
+app.add_typer(office_app, name="office")
+app.add_typer(my_app, name="my")
 app.add_typer(shadow_app, name="shadow")
 app.add_typer(source_app, name="source")
 app.add_typer(gateway_app, name="gateway")

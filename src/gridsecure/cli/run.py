@@ -53,13 +53,19 @@ from gridsecure.cli.run_result import RunResult, Stage
 from gridsecure.cli.run_source import day_of_readings, describe_source, prepare_source
 from gridsecure.cli.service_specs import dashboard_spec, service_specs
 from gridsecure.cli.services_client import ServicesClient
+from gridsecure.cli.statement import write_whole
 from gridsecure.cli.tables import show_closing
 from gridsecure.crypto.sm2 import cross_check
 from gridsecure.errors import GridSecureError, StorageError
 from gridsecure.month_texts import year_text
 from gridsecure.offices import custodians
 from gridsecure.offices.approvals import approve_waiting
-from gridsecure.offices.billing_office import MAX_ACCOUNTS, BillingOffice, check_owners
+from gridsecure.offices.billing_office import (
+    MAX_ACCOUNTS,
+    BillingOffice,
+    assign_bills,
+    attach_receipts,
+)
 from gridsecure.offices.closing_lists import close_month
 from gridsecure.offices.files import read_signed
 from gridsecure.periods import billing_month
@@ -273,7 +279,10 @@ class Run:
         accounts = proven.names
         certificates = office.fetch_certificates(start=self._period["start"])
         statements = office.open_statements(certificates)
-        check_owners(statements, accounts)
+        document = assign_bills(statements, proven)
+        attach_receipts(document, office.fetch_receipts(files.month))
+        text = json.dumps(document, ensure_ascii=False).encode()
+        write_whole(self._home.bills, text)
         expected = office.fetch_expected_digests(files.month, certificates)
         found = check_statements(expected, statements=statements)
         self.result.bills, self.result.mismatches = found.bills, found.mismatches

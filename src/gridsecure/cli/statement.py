@@ -65,7 +65,7 @@ def write_statements(
     Raises:
         GridSecureError: With a reason code and a remedy.
     """
-    orders = choose_statements(_read_document(job.bill), meter_point_id=job.meter, month=job.month)
+    orders = choose_statements(read_document(job.bill), meter_point_id=job.meter, month=job.month)
     rendered = [render_statement(order, options=options) for order in orders]
     targets = _targets(job, rendered)
     files = [
@@ -74,7 +74,7 @@ def write_statements(
     files += [
         (target.with_suffix(RECEIPT), delivered_receipt(order))
         for target, order in zip(targets, orders, strict=True)
-        if _has_receipt(order)
+        if has_receipt(order)
     ]
     if not job.force:
         refuse_existing([target for target, _ in files])
@@ -84,7 +84,7 @@ def write_statements(
     return tuple(target for target, _ in files)
 
 
-def _has_receipt(order: StatementOrder) -> bool:
+def has_receipt(order: StatementOrder) -> bool:
     """Whether the bill, which was read as one already, comes with a receipt."""
     return order.period.get("receipt") is not None
 
@@ -113,7 +113,13 @@ def delivered_receipt(order: StatementOrder) -> bytes:
     return text.encode()
 
 
-def _read_document(path: Path) -> object:
+def read_document(path: Path) -> object:
+    """The bill document in a file.
+
+    Raises:
+        NotFoundError: There is none (`statement.file`).
+        InputError: It cannot be read (`statement.file`), or is not JSON (`statement.json`).
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -48,6 +48,7 @@ from gridsecure.statements.model import (
     Table,
 )
 from gridsecure.statements.plain_text import make_visible
+from gridsecure.statements.qr_codes import find_modules
 from gridsecure.statements.wording import Language, Wording
 
 NO_VALUE = "—"
@@ -61,10 +62,12 @@ class Addressee:
     Args:
         meter_point_id: The meter point, under the name that its customer knows.
         issuer: Who issues the statement; the electricity utility, without its name, if not given.
+        code: What the issuer signed of the bill; empty where it signed nothing.
     """
 
     meter_point_id: str
     issuer: str | None = None
+    code: str = ""
 
 
 def make_statement(period: object, *, addressee: Addressee, language: Language) -> StatementView:
@@ -100,6 +103,7 @@ def make_statement(period: object, *, addressee: Addressee, language: Language) 
         ),
         sections=tuple(each for each in (*sections, _vat_section(bill, wording)) if each),
         sources=tuple(dict.fromkeys(sources.values())),
+        code=find_modules(addressee.code) if addressee.code else (),
         notes=_notes(bill, wording),
     )
 
@@ -112,6 +116,8 @@ def _labels(wording: Wording) -> Labels:
         source=wording.say("source"),
         computed=wording.say("computed"),
         sources=wording.say("sources"),
+        code=wording.say("code"),
+        code_note=wording.say("code_note"),
         notes=wording.say("notes"),
         page_of=wording.say("page_of", page="{page}", pages="{pages}"),
         colon=wording.say("colon"),

@@ -77,6 +77,8 @@ class Labels:
     source: str
     computed: str
     sources: str
+    code: str
+    code_note: str
     notes: str
     page_of: str
     colon: str
@@ -97,6 +99,7 @@ class StatementView:
         lines: The bill lines, in the bill's order.
         total_note: How lines and total belong together.
         sections: VAT, price build-up and correction, as far as the bill has them.
+        code: Modules of a QR code by row, `1` dark; none where the issuer signed nothing.
     """
 
     language_tag: str
@@ -114,4 +117,5 @@ class StatementView:
     total_note: str
     sections: tuple[Section, ...]
     sources: tuple[SourceView, ...]
+    code: tuple[str, ...]
     notes: tuple[str, ...]

@@ -20,7 +20,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
-from reportlab.lib.colors import HexColor, white
+from reportlab.graphics.shapes import Drawing, Rect
+from reportlab.lib.colors import HexColor, black, white
 from reportlab.lib.enums import TA_RIGHT
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
@@ -111,6 +112,9 @@ def _story(statement: StatementView, parts: Blocks) -> list[Any]:
     if statement.sources:
         story += parts.heading(statement.labels.sources)
         story += [parts.source(source) for source in statement.sources]
+    if statement.code:
+        story += [CondPageBreak(_CODE_SIDE + _HEADING_ROOM), *parts.heading(statement.labels.code)]
+        story.append(parts.code(statement))
     story += parts.heading(statement.labels.notes)
     story += [parts.text(note, "bullet", bullet="•") for note in statement.notes]
     return story
@@ -174,6 +178,9 @@ _ROWS: Final = [
 # What has to follow a heading on its page: a table's head and its first rows [pt].
 _HEADING_ROOM: Final = 110.0
 _DUE_WIDTH: Final = 190.0
+_CODE_SIDE: Final = 40 * mm
+_QUIET: Final = 4
+"""Modules of white around a QR code."""
 _LABEL_WIDTH: Final = 84.0
 _FIGURE_WIDTH: Final = 84.0
 _WORD_WIDTH: Final = 82.0
@@ -283,6 +290,20 @@ class Blocks:
     def source(self, source: SourceView) -> Any:
         """Return one price document with its reference."""
         return self.text(f"{source.reference} {source.title}", "source")
+
+    def code(self, statement: StatementView) -> Any:
+        """Return the QR code of what the issuer signed, and what it is for beside it."""
+        module = _CODE_SIDE / (len(statement.code) + 2 * _QUIET)
+        drawing = Drawing(_CODE_SIDE, _CODE_SIDE)
+        for number, row in enumerate(statement.code):
+            top = _CODE_SIDE - (number + 1 + _QUIET) * module
+            for at, dark in enumerate(row):
+                if dark == "1":
+                    place = (_QUIET + at) * module
+                    drawing.add(Rect(place, top, module, module, strokeColor=None, fillColor=black))
+        cells = [[drawing, self.text(statement.labels.code_note, "note")]]
+        widths = [_CODE_SIDE + 4 * mm, self.width - _CODE_SIDE - 4 * mm]
+        return Grid(cells, colWidths=widths, style=[*_BARE, ("VALIGN", (0, 0), (-1, -1), "MIDDLE")])
 
     def _table(self, table: Table) -> Any:
         rows = [self._heading_row(table.columns)]

@@ -41,10 +41,15 @@ _MEDIA_TYPES: Final = {Format.HTML: "text/html; charset=utf-8", Format.PDF: "app
 
 @dataclass(frozen=True, slots=True)
 class StatementOrder:
-    """One meter point's bill for one period, as it stands in a bill document."""
+    """One meter point's bill for one period, as it stands in a bill document.
+
+    Args:
+        code: What its issuer signed of it, for a QR code; empty where it signed nothing.
+    """
 
     meter_point_id: str
     period: Any
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ def render_statement(order: StatementOrder, *, options: RenderOptions) -> Render
     Raises:
         InputError: `statement.shape`, `statement.arithmetic` or `statement.font`.
     """
-    addressee = Addressee(order.meter_point_id, options.issuer)
+    addressee = Addressee(order.meter_point_id, options.issuer, order.code)
     statement = make_statement(order.period, addressee=addressee, language=options.language)
     if options.format is Format.HTML:
         content = render_html(statement)

@@ -66,6 +66,13 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "You held this meter point for a part of the billing period. The bill counts the energy of "
         "your days alone.",
     ),
+    "code": ("出具方签名", "Signed by the issuer"),
+    "code_note": (
+        "扫描二维码，可得到本账单的计量点、周期、版本、合计和出具方的 SM2 签名，"
+        "用出具方的公钥即可离线核对（gridsecure my code）。",
+        "The code holds meter point, period, version and total of this bill under the issuer's SM2 "
+        "signature. The issuer's public key checks it offline (gridsecure my code).",
+    ),
     "not_stated": ("账单数据未载明", "not stated in the bill"),
     # the total
     "total": ("电费合计", "Total"),

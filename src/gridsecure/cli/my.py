@@ -1,0 +1,188 @@
+"""`gridsecure my`: what a customer does with the own key: open bills, and check who issued them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.on_use import on_use
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.errors import InputError, StorageError
+from gridsecure.statements.options import Format, RenderOptions
+from gridsecure.statements.wording import Language
+
+with on_use():
+    from gridsecure import delivered_bills, whole_files
+    from gridsecure.cli import analyst, bill_comparisons, online, statement, tables
+    from gridsecure.crypto import sm2
+    from gridsecure.offices import files as office_files
+    from gridsecure.statements import render
+
+if TYPE_CHECKING:
+    from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+
+my_app = typer.Typer(help="A customer's own bills, opened with the own key.", no_args_is_help=True)
+
+KeyOption = Annotated[Path, typer.Option(help="Your key, of `gridsecure my key`.")]
+OfficeOption = Annotated[str, typer.Option(help="The billing office's key (130 digits).")]
+
+
+@my_app.callback()
+def my() -> None:
+    """All of it works on the customer's own machine and calls no service."""
+
+
+@my_app.command("key")
+@explain_errors
+def make_key(
+    *,
+    account: Annotated[str, typer.Option(help="The account, as it stands on your statement.")],
+    key: Annotated[Path, typer.Option(help="Where your new key goes; nobody else may have it.")],
+    request: Annotated[Path, typer.Option(help="Where the request goes, for the office.")],
+) -> None:
+    """Make a key of your own, and the request that the billing office enters it by."""
+    own = sm2.generate_private_key()
+    try:
+        whole_files.create_file(key, own.to_bytes())
+    except OSError as error:
+        raise StorageError(
+            f"{key.name} could not be written; no key was made.",
+            reason="my.key",
+            remedy="Name a file that is not there yet, in a folder that can be written"
+            f" ({error.strerror}).",
+        ) from error
+    asked = delivered_bills.request_key(account, key=own, now=online.utc_now())
+    office_files.write_signed(request, asked)
+    typer.echo(f"Your key's thumbprint: {own.public_key.thumbprint}")
+    typer.echo(f"Keep {key} safe: without it no bill opens. Give {request} to the billing office.")
+
+
+@my_app.command("bill")
+@explain_errors
+def bill(  # noqa: PLR0913 - one parameter an option
+    delivery: Annotated[Path, typer.Argument(help="The sealed bill that the office sent.")],
+    *,
+    key: KeyOption,
+    office_key: OfficeOption,
+    earlier: Annotated[
+        Path | None, typer.Option(help="Another sealed bill, to compare with: of last year, say.")
+    ] = None,
+    statement_file: Annotated[
+        Path | None, typer.Option("--statement", help="Write it as .pdf or .html as well.")
+    ] = None,
+    receipt: Annotated[
+        Path | None, typer.Option(help="Write the receipt, for `gridsecure receipt verify`.")
+    ] = None,
+    language: Annotated[Language, typer.Option(help="Of the statement.")] = Language.CHINESE,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Open a bill, check that the office issued it, and show every line."""
+    own = office_files.officer_key(key)
+    office = analyst.parse_point(office_key, option="--office-key")
+    opened = _open(delivery, own, office)
+    files = _files(opened, statement_file, receipt, language)
+    if not force:
+        statement.refuse_existing(list(files))
+    document: dict[str, Any] = {
+        "account": opened["account"],
+        "issuer": opened["issuer"],
+        "period": opened["period"],
+    }
+    if earlier is not None:
+        before = _open(earlier, own, office)
+        document["compared"] = bill_comparisons.compare_bills(before["period"], opened["period"])
+    for path, content in files.items():
+        statement.write_whole(path, content)
+    print_result(document, output, show=lambda console: _show(document, console))
+
+
+@my_app.command("code")
+@explain_errors
+def check_code(
+    code: Annotated[str, typer.Argument(help="All that a statement's QR code holds.")],
+    *,
+    office_key: OfficeOption,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Check offline that the office issued a statement, by its QR code."""
+    office = analyst.parse_point(office_key, option="--office-key")
+    found = delivered_bills.read_code(code, office=office).model_dump()
+    print_result(found, output, show=lambda console: _show_facts(found, console))
+
+
+def _open(path: Path, key: Sm2PrivateKey, office: Sm2PublicKey) -> dict[str, Any]:
+    try:
+        sealed = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path.name} cannot be read.",
+            reason="delivery.file",
+            remedy=f"Check its path and permissions ({error.strerror}).",
+        ) from error
+    facts, delivery, period = delivered_bills.open_delivery(sealed, key=key, office=office)
+    return {
+        "account": facts.account,
+        "issuer": delivery.issuer,
+        "period": period,
+        "code": delivery.code,
+    }
+
+
+def _files(
+    opened: dict[str, Any], shown: Path | None, receipt: Path | None, language: Language
+) -> dict[Path, bytes]:
+    """What is written beside what is shown."""
+    order = render.StatementOrder(opened["account"], opened["period"], opened["code"])
+    files = {}
+    if shown is not None:
+        kind = Format.PDF if shown.suffix.lower() == ".pdf" else Format.HTML
+        options = RenderOptions(language, kind, opened["issuer"] or None)
+        files[shown] = render.render_statement(order, options=options).content
+    if receipt is not None:
+        if not statement.has_receipt(order):
+            raise InputError(
+                "The bill came without a receipt.",
+                reason="delivery.receipt",
+                remedy="Bills of months that were processed before there were receipts have none.",
+            )
+        files[receipt] = statement.delivered_receipt(order)
+    return files
+
+
+def _show(document: dict[str, Any], console: Console) -> None:
+    shown = {"meters": {document["account"]: {"periods": [document["period"]]}}}
+    tables.show_bills(shown, console)
+    if "compared" in document:
+        _show_compared(document["compared"], console)
+    console.print("The billing office signed this bill, as it stands here.")
+
+
+def _show_compared(compared: dict[str, Any], console: Console) -> None:
+    title = f"beside {compared['start'][:10]} – {compared['end'][:10]}"
+    table = Table(title=title, title_justify="left", show_footer=True)
+    table.add_column("charge", footer="total")
+    for name, foot in (("then", "before"), ("now", "total"), ("difference", "difference")):
+        table.add_column(name, justify="right", footer=compared[foot])
+    for line in compared["lines"]:
+        table.add_row(Text(line["charge"]), line["before"], line["now"], line["difference"])
+    console.print(table)
+    if compared["days_before"] != compared["days"]:
+        console.print(f"{compared['days']} days now, {compared['days_before']} then.")
+
+
+def _show_facts(found: dict[str, Any], console: Console) -> None:
+    for line in (
+        f"The office issued this bill of {found['account']}:",
+        f"  period from  {found['start']}",
+        f"  version      {found['version']}",
+        f"  total        {found['currency']} {found['total']}",
+        f"  bill         {found['digest']}",
+    ):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)

@@ -1,0 +1,113 @@
+"""`gridsecure office`: bills leave the billing office, to customers with a key or to a printer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.on_use import on_use
+from gridsecure.statements.options import Format, RenderOptions
+from gridsecure.statements.wording import Language
+
+with on_use():
+    from gridsecure.cli import deliveries, online
+    from gridsecure.offices import customers as customer_keys
+    from gridsecure.offices import files as office_files
+
+office_app = typer.Typer(
+    help="Bills leave the billing office: sealed to customers, or to be printed.",
+    no_args_is_help=True,
+)
+
+CustomersOption = Annotated[
+    Path, typer.Option(help="The office's list of customers' keys; stays on its own machine.")
+]
+
+
+@office_app.callback()
+def office() -> None:
+    """All of it works on the office's own machine and calls no service."""
+
+
+@office_app.command("enrol")
+@explain_errors
+def enrol(
+    request: Annotated[Path, typer.Argument(help="The request that `gridsecure my key` made.")],
+    *,
+    customers: CustomersOption,
+) -> None:
+    """Enter a customer's key, to which the bills of the account are sealed from now on.
+
+    Make sure first that the request is the customer's: have the key's thumbprint read out.
+    """
+    kept = customer_keys.read_customers(customers)
+    with_it, added = kept.add(office_files.read_signed(request))
+    customer_keys.write_customers(customers, with_it)
+    typer.echo(f"Bills of {added.account} are sealed to {added.key.thumbprint} from now on.")
+
+
+@office_app.command("withdraw")
+@explain_errors
+def withdraw(
+    *,
+    account: Annotated[str, typer.Option(help="The name that the bills are under.")],
+    thumbprint: Annotated[str, typer.Option(help="The key's thumbprint, or how it begins.")],
+    customers: CustomersOption,
+) -> None:
+    """Take a key off the list, as when it is lost; bills that were delivered stay as they are."""
+    kept = customer_keys.read_customers(customers)
+    customer_keys.write_customers(customers, kept.without(account, thumbprint))
+    typer.echo(f"No later bill of {account} is sealed to it.")
+
+
+@office_app.command("customers")
+@explain_errors
+def list_customers(*, customers: CustomersOption) -> None:
+    """List accounts that have a key."""
+    table = Table("account")
+    table.add_column("key", overflow="fold")
+    for account, thumbprint in customer_keys.read_customers(customers).thumbprints():
+        table.add_row(account, thumbprint)
+    Console().print(table)
+
+
+@office_app.command("statements")
+@explain_errors
+def statements(  # noqa: PLR0913 - one parameter an option
+    *,
+    bill: Annotated[Path, typer.Option(help="Bill file, of `gridsecure period bills`.")],
+    output: Annotated[Path, typer.Option(help="Folder to write.")],
+    office_key: Annotated[Path, typer.Option(help="The billing office's key; it signs bills.")],
+    customers: CustomersOption,
+    meter: Annotated[str | None, typer.Option(help="Only this account.")] = None,
+    month: Annotated[str | None, typer.Option(help="Only this month, YYYY-MM.")] = None,
+    language: Annotated[Language, typer.Option(help="Chinese or English.")] = Language.CHINESE,
+    kind: Annotated[Format, typer.Option("--format", help="What is printed.")] = Format.PDF,
+    issuer: Annotated[
+        str | None,
+        typer.Option(envvar="GRIDSECURE_STATEMENT_ISSUER", help="The utility that issues them."),
+    ] = None,
+    font: Annotated[Path | None, typer.Option(help="TrueType font to embed in a PDF.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
+) -> None:
+    """Sign a cycle's bills, seal each to its customer, and write statements of all others."""
+    job = deliveries.DeliveryJob(
+        bill=bill,
+        output=output,
+        key=office_files.officer_key(office_key),
+        customers=customer_keys.read_customers(customers),
+        now=online.utc_now(),
+        meter=meter,
+        month=month,
+        force=force,
+    )
+    done = deliveries.deliver(job, options=RenderOptions(language, kind, issuer, font))
+    typer.echo(
+        f"Bills sealed to their customers: {done.sealed:,}. To be printed: {done.printed:,}."
+        f" All of them: {output / deliveries.DELIVERIES}"
+    )

@@ -1,0 +1,139 @@
+"""`gridsecure office` and `gridsecure my`, as office and customer type them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gridsecure.cli.main import app
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.delivered_bills import issue_bill
+from gridsecure.whole_files import create_file
+from tests.statements.samples import document
+
+OFFICE = generate_private_key()
+POINT = OFFICE.public_key.point.hex()
+
+
+def run(*words: object) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(*words: object) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == 1, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory) -> Path:
+    """An office that delivered three bills, the first two accounts of one customer's key."""
+    folder: Path = tmp_path_factory.mktemp("office")
+    create_file(folder / "office.key", OFFICE.to_bytes())
+    bills = {"meters": document("correction")["meters"] | document("residential-tiers")["meters"]}
+    first, _, third = bills["meters"]
+    bills["meters"]["=cmd"] = bills["meters"].pop(third)
+    (folder / "bills.json").write_text(json.dumps(bills), encoding="utf-8")
+    run("my", "key", "--account", first, "--key", folder / "my.key", "--request", folder / "a.json")
+    run("office", "enrol", folder / "a.json", "--customers", folder / "customers.json")
+    deliver(folder, "out")
+    return folder
+
+
+def deliver(folder: Path, output: str, *more: str) -> str:
+    return run(
+        *("office", "statements", "--bill", folder / "bills.json", "--output", folder / output),
+        *("--office-key", folder / "office.key", "--customers", folder / "customers.json"),
+        *("--format", "html", "--issuer", "Utility", *more),
+    )
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_who_has_a_key_gets_the_bill_sealed_and_everybody_else_printed(desk):
+    rows = table(desk / "out" / "deliveries.csv")
+    assert [row["way"] for row in rows] == ["sealed", "print", "print"]
+    assert all((desk / "out" / row["file"]).is_file() for row in rows)
+    names = {path.name for path in (desk / "out" / "sealed").rglob("*")}
+    assert not any(row["account"] in name for row in rows for name in names)
+
+
+def test_no_spreadsheet_runs_an_account_as_a_formula(desk):
+    for name in ("deliveries.csv", "invoices.csv"):
+        assert [row["account"] for row in table(desk / "out" / name)][-1] == "'=cmd"
+
+
+def test_invoices_say_what_the_bills_say(desk):
+    """Every kWh once, whatever the number of components and surcharges."""
+    found = table(desk / "out" / "invoices.csv")
+    meters = json.loads((desk / "bills.json").read_text(encoding="utf-8"))["meters"]
+    for row, meter in zip(found, meters.values(), strict=True):
+        (period,) = meter["periods"]
+        assert row["total"] == period["total"]
+        assert row["change"] == period.get("adjustment", {}).get("total", "")
+    assert found[0]["quantity"] == "612.08"
+
+
+def test_a_customer_opens_a_bill_and_has_the_statement_written(desk, tmp_path):
+    (sealed,) = (desk / "out" / "sealed").rglob("*.bill")
+    keys = ("--key", desk / "my.key", "--office-key", POINT)
+    files = ("--statement", tmp_path / "july.html", "--earlier", sealed)
+    shown = run("my", "bill", sealed, *keys, *files)
+    assert "426.35" in shown
+    assert "signed this bill" in shown
+    page = (tmp_path / "july.html").read_text(encoding="utf-8")
+    assert "426.35" in page
+    assert "<svg" in page
+    found = json.loads(run("my", "bill", sealed, *keys, "--earlier", sealed, "--format", "json"))
+    assert found["issuer"] == "Utility"
+    assert found["compared"]["difference"] == "0.00"
+    assert "statement.exists" in refused(
+        "my", "bill", sealed, *keys, "--statement", tmp_path / "july.html"
+    )
+    assert "delivery.receipt" in refused("my", "bill", sealed, *keys, "--receipt", tmp_path / "r")
+    assert "authenticity.bill-code" in refused(
+        *("my", "bill", sealed, "--key", desk / "my.key"),
+        *("--office-key", generate_private_key().public_key.point.hex()),
+    )
+
+
+def test_a_code_that_was_scanned_is_checked_offline(desk):
+    period = next(iter(document("residential-tiers")["meters"].values()))["periods"][0]
+    code = issue_bill("MP-1", period, key=OFFICE)
+    assert period["total"] in run("my", "code", code, "--office-key", POINT)
+    forged = code.replace(period["total"], "1.00")
+    assert "authenticity.bill-code" in refused("my", "code", forged, "--office-key", POINT)
+
+
+def test_a_repeat_writes_over_nothing_unless_it_is_told_to(desk):
+    before = {p: p.stat().st_size for p in (desk / "out").rglob("*") if p.is_file()}
+    words = ("office", "statements", "--bill", desk / "bills.json", "--output", desk / "out")
+    keys = ("--office-key", desk / "office.key", "--customers", desk / "customers.json")
+    assert "statement.exists" in refused(*words, *keys, "--format", "html")
+    deliver(desk, "out", "--force")
+    assert {p for p in (desk / "out").rglob("*") if p.is_file()} == set(before)
+
+
+def test_a_key_is_made_once_and_taken_off_the_list(desk):
+    again = ("--key", desk / "my.key", "--request", desk / "b.json")
+    assert "my.key" in refused("my", "key", "--account", "MP-1", *again)
+    assert not (desk / "b.json").exists()
+    listed = run("office", "customers", "--customers", desk / "customers.json")
+    account = next(iter(document("correction")["meters"]))
+    assert account in listed
+    (folder,) = (desk / "out" / "sealed").iterdir()
+    customers = ("--customers", desk / "customers.json")
+    run("office", "withdraw", "--account", account, "--thumbprint", folder.name, *customers)
+    assert account not in run("office", "customers", *customers)
+    assert "customers.key" in refused(
+        *("office", "withdraw", "--account", account, "--thumbprint", folder.name), *customers
+    )
