@@ -123,15 +123,16 @@ def test_a_repeat_writes_over_nothing_unless_it_is_told_to(desk):
     assert {p for p in (desk / "out").rglob("*") if p.is_file()} == set(before)
 
 
-def test_a_key_is_made_once_and_taken_off_the_list(desk):
+def test_a_key_is_made_once_and_taken_off_the_list(desk, tmp_path):
     again = ("--key", desk / "my.key", "--request", desk / "b.json")
     assert "my.key" in refused("my", "key", "--account", "MP-1", *again)
     assert not (desk / "b.json").exists()
-    listed = run("office", "customers", "--customers", desk / "customers.json")
+    customers = ("--customers", tmp_path / "customers.json")
+    (tmp_path / "customers.json").write_bytes((desk / "customers.json").read_bytes())
+    listed = run("office", "customers", *customers)
     account = next(iter(document("correction")["meters"]))
     assert account in listed
     (folder,) = (desk / "out" / "sealed").iterdir()
-    customers = ("--customers", desk / "customers.json")
     run("office", "withdraw", "--account", account, "--thumbprint", folder.name, *customers)
     assert account not in run("office", "customers", *customers)
     assert "customers.key" in refused(

@@ -343,6 +343,8 @@ def run_grid(order: RunOrder, *, parent: Path, console: Console) -> RunResult:
     ):
         result = Run(order, folder=folder, console=console, ctrl_c=ctrl_c).execute(services)
         show_closing(result, console)
+        told = f"Bills by meter point, for `gridsecure office statements`: {result.home.bills}"
+        console.print(told, soft_wrap=True, highlight=False)
         if order.serve:
             _serve(result, services, console)
     return result

@@ -99,11 +99,6 @@ def show_closing(result: RunResult, console: Console) -> None:
     console.print(summary)
     for approval in result.approvals:
         console.print(f"Approved: {approval}", highlight=False)
-    console.print(
-        f"Bills by meter point, for `gridsecure office statements`: {result.home.bills}",
-        soft_wrap=True,
-        highlight=False,
-    )
     if result.totals is not None:
         for line in reconciliation_lines(result.totals):
             console.print(line)
