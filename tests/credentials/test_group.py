@@ -76,6 +76,18 @@ def test_backends_agree_on_many_sums_at_once(curve, backend):
     assert group.sums(combinations) == plain.sums(combinations)
 
 
+@pytest.mark.parametrize("terms", [255, 256, 257, 600])
+def test_sums_of_any_length_miss_no_term(terms):
+    """libcrypto gets long sums in pieces; with every logarithm known, one multiple is the sum."""
+    group = group_on(SM2)
+    logs = [group.random_scalar() for _ in range(terms)]
+    points = group.multiply_all(SM2.generator, scalars=logs)
+    scalars = [group.random_scalar() for _ in points]
+    whole = sum(scalar * log for scalar, log in zip(scalars, logs, strict=True))
+    found = group.sum((1, points[0]), *zip(scalars, points, strict=True))
+    assert found == group.sum((whole + logs[0], SM2.generator))
+
+
 @pytest.mark.parametrize(("curve", "backend"), BACKENDS)
 def test_prepared_points_give_what_fresh_ones_give(curve, backend):
     fresh = big_integers.python_arithmetic(curve)

@@ -18,6 +18,7 @@ from gridsecure.store.rows import (
     as_draft,
     find,
     find_many,
+    insert_all,
     keep,
     keep_all,
     keep_groups,
@@ -161,6 +162,14 @@ def test_only_what_is_over_is_forgotten(engine: Engine) -> None:
         with write_session(engine) as session:
             session.exec(delete(Note).where(col(Note.at) < moments[cut]))
         assert kept(engine) == ["0", "1", "2", "3"][cut:]
+
+
+@pytest.mark.parametrize("count", [0, 1, 1_001])
+def test_plain_values_are_all_inserted(engine: Engine, count: int) -> None:
+    names = [f"{number:04d}" for number in range(count)]
+    with write_session(engine) as session:
+        insert_all(session, Note, (as_draft(note(name)).values for name in names))
+    assert kept(engine) == names
 
 
 # --- groups

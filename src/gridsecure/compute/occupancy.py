@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlmodel import Session, insert
+from sqlmodel import Session
 
 from gridsecure.compute.tables import BilledMembersRow, DaySeatRow, SeatRow
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError
 from gridsecure.messages import RosterManifest
 from gridsecure.periods import BillingPeriod
-from gridsecure.store.rows import find, find_many, keep
+from gridsecure.store.rows import find, find_many, insert_all, keep
 
 _OTHER: Final[dict[type[SeatRow] | type[DaySeatRow], type[SeatRow] | type[DaySeatRow]]] = {
     SeatRow: DaySeatRow,
@@ -62,8 +62,7 @@ def claim_seats(session: Session, claimed: SeatsClaimed) -> None:
     # Plain values: to make thousands of rows takes longer than to insert them.
     place: dict[str, object] = {"start_at": period.start, "end_at": period.end}
     place |= {"roster_id": roster.roster_id, "domain": roster.domain}
-    seats = [{"pseudonym": name, **place} for name in roster.pseudonyms]
-    session.execute(insert(kind), seats)
+    insert_all(session, kind, ({"pseudonym": name, **place} for name in roster.pseudonyms))
 
 
 def _find_taken(

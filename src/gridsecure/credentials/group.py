@@ -29,6 +29,8 @@ POINT_BYTES: Final = 33
 WHOLE_BYTES: Final = 64
 """A point written with both coordinates: no root has to be found to read it."""
 
+_PREFIXES: Final = (b"\x02", b"\x03")
+
 BackendName = Literal["auto", "libcrypto", "gmpy2", "python"]
 _MAKERS: Final[dict[str, Callable[[Curve], Arithmetic]]] = {
     "libcrypto": LibcryptoArithmetic,
@@ -143,7 +145,7 @@ class Group:
         """
         if point == IDENTITY:
             raise ValueError("the identity has no encoding")
-        return bytes([2 + (point.y & 1)]) + point.x.to_bytes(32, "big")
+        return _PREFIXES[point.y & 1] + point.x.to_bytes(32, "big")
 
     def decode(self, data: bytes) -> Point:
         """Read a point from exactly its 33 bytes.

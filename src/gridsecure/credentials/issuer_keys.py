@@ -87,8 +87,8 @@ class Context:
         return frame_parts(self.role, self.period, said)
 
     def scalar(self, suite: Suite) -> int:
-        """The attribute m2."""
-        return suite.hash_to_scalar(self.to_bytes(), info=b"Context")
+        """The attribute m2; thousands of meter points have the same few."""
+        return _attribute(suite, self.to_bytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ class IssuerPublicKey:
     x2: Point
 
     def to_bytes(self, suite: Suite) -> bytes:
-        """99 bytes."""
-        return b"".join(map(suite.group.encode, (self.x0, self.x1, self.x2)))
+        """99 bytes, which go into the hash of every proof."""
+        return _encoded(self, suite)
 
     @staticmethod
     def from_bytes(data: bytes, *, suite: Suite) -> IssuerPublicKey:
@@ -149,6 +149,16 @@ class IssuerPrivateKey:
         if 0 in scalars:
             raise InvalidMessageError("A number is out of range.", reason="identity.scalar")
         return IssuerPrivateKey(*scalars)
+
+
+@lru_cache(maxsize=1024)
+def _attribute(suite: Suite, context: bytes) -> int:
+    return suite.hash_to_scalar(context, info=b"Context")
+
+
+@lru_cache(maxsize=16)
+def _encoded(key: IssuerPublicKey, suite: Suite) -> bytes:
+    return b"".join(map(suite.group.encode, (key.x0, key.x1, key.x2)))
 
 
 @lru_cache(maxsize=4)

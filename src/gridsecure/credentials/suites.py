@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from struct import Struct
 from typing import Final
 
 from gridsecure.credentials.curves import SM2, Point
@@ -19,14 +20,19 @@ from gridsecure.credentials.hash_to_curve import hash_to_numbers, hash_to_point
 CONTEXT: Final = b"GridSecureV1-SM2"
 """Goes into every label; a change of any formula is a new version here."""
 
+_LENGTH: Final = Struct(">I").pack
+
 Challenge = Callable[[bytes, bytes, bytes], int]
 """Session, statement and commitments to a scalar."""
 
 
 def frame_parts(*parts: bytes | str) -> bytes:
     """Join parts, each after its length [4 bytes, big-endian]; texts as UTF-8."""
-    encoded = [part.encode() if isinstance(part, str) else part for part in parts]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in encoded)
+    framed: list[bytes] = []
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        framed += (_LENGTH(len(data)), data)
+    return b"".join(framed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

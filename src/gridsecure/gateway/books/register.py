@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final
 
-from sqlalchemy import func, insert, update
+from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 
 from gridsecure.errors import ConflictError
@@ -36,7 +36,7 @@ from gridsecure.periods import BillingPeriod
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, read_page
-from gridsecure.store.rows import find, keep, load_row
+from gridsecure.store.rows import find, insert_all, keep, load_row
 
 TABLES: Final[Mapping[Kind, type[DatedRow]]] = {
     "account": HoldingRow,
@@ -240,8 +240,7 @@ def keep_change(
             for start in range(0, len(gone), _PORTION):
                 named = col(table.id).in_(gone[start : start + _PORTION])
                 session.execute(update(table).where(named).values(until_revision=number))
-            if drafts[kind]:
-                session.execute(insert(table), drafts[kind])
+            insert_all(session, table, drafts[kind])
         evidence.append(
             session,
             at=at,

@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine
-from sqlmodel import Session, col, insert, select
+from sqlmodel import Session, col, select
 
 from gridsecure.credentials.log_details import commitment, leaf, name_digest
 from gridsecure.identity.registrations.tables import BatchRow, LeafRow
 from gridsecure.store.evidence import EvidenceEntry
-from gridsecure.store.rows import keep, load_row
+from gridsecure.store.rows import insert_all, keep, load_row
 
 
 def keep_leaves(
@@ -37,9 +37,7 @@ def keep_leaves(
         now: The present, aware.
     """
     keep(session, BatchRow(entry=entry.hash, digest=commitment(leaves), at=now))
-    if leaves:
-        rows = [{"entry": entry.hash, "leaf": one} for one in sorted(leaves)]
-        session.execute(insert(LeafRow), rows)
+    insert_all(session, LeafRow, ({"entry": entry.hash, "leaf": one} for one in sorted(leaves)))
 
 
 def leaves_of(engine: Engine, entry: str) -> list[str]:

@@ -37,10 +37,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Final, Literal, NamedTuple
 
-from sqlmodel import Session, col, insert, select
+from sqlmodel import Session, col, select
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, GridSecureError, ReleaseRefusedError
@@ -73,7 +72,7 @@ from gridsecure.plans.cells import (
 from gridsecure.plans.execution import RosterData
 from gridsecure.plans.merging import Merged
 from gridsecure.plans.sealed_days import is_sealed_day
-from gridsecure.store.rows import find_many, keep
+from gridsecure.store.rows import find_many, insert_all, keep
 
 REPEATED: Final = "release.repeated"
 OVERLAP: Final = "release.overlap"
@@ -420,8 +419,8 @@ def _keep_cohort(session: Session, digest: str, data: RosterData, *, at: datetim
         at=at,
     )
     if keep(session, cohort):
-        rows = [{"pseudonym": pseudonym, "upload": name} for pseudonym in data.roster.pseudonyms]
-        session.execute(insert(CohortMemberRow), rows)
+        rows = ({"pseudonym": pseudonym, "upload": name} for pseudonym in data.roster.pseudonyms)
+        insert_all(session, CohortMemberRow, rows)
 
 
 def _cohort_name(digest: str, data: RosterData) -> str:
@@ -549,7 +548,7 @@ def _keep_set(
     )
     if keep(session, told_set):
         # Thousands for one set, of a checked roster's names: plain values, and no object for each.
-        _insert_all(
+        insert_all(
             session,
             ToldMemberRow,
             (
@@ -557,13 +556,6 @@ def _keep_set(
                 for member, owner, counts in rows
             ),
         )
-
-
-def _insert_all(
-    session: Session, kind: type[ToldMemberRow], rows: Iterator[dict[str, object]]
-) -> None:
-    while portion := list(islice(rows, _PORTION)):
-        session.execute(insert(kind), portion)
 
 
 def check_overlap(session: Session, datas: Mapping[str, RosterData]) -> None:
