@@ -41,7 +41,7 @@ PUBLIC = {
     "/sign-in", "/service-tokens", "/person-tokens",
     # pseudonyms and grants: a token has a name and must not be seen beside them
     "/identity-keys", "/challenges", "/registrations", "/registrations/list", "/logins",
-    "/deny-list", "/grants", "/grants/returned", "/grants/terms",
+    "/deny-list", "/grants", "/grants/returned", "/grants/terms", "/grants/trials",
 }  # fmt: skip
 PUBLIC_OF = {"authority": {"/key-sets", "/query-key", "/returned-grants"}}
 """What one zone answers without a token: a gateway signs its request for key sets itself, and

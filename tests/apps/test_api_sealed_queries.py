@@ -19,6 +19,7 @@ from tests.apps.test_api_queries import (
     LIMIT,
     URLS,
     World,
+    _payload,
     assert_anonymous,
     authority_of,
     cli,
@@ -41,12 +42,19 @@ def ask(world, monkeypatch):
     """The command `gridsecure query`, its connections carried to the services."""
     monkeypatch.setattr(query_ask, "patience", lambda _seconds: world.pause)
 
-    def run(question: str, *more: str, status: int | None = 0, name: str = "wallet.json"):
+    def run(
+        question: str,
+        *more: str,
+        status: int | None = 0,
+        name: str = "wallet.json",
+        word: str = "ask",
+    ):
         path = world.folder / "question.json"
         path.write_text(question, encoding="utf-8")
+        platform = ["--platform-url", URLS["platform"]] if word == "ask" else []
         arguments = [
-            "query", "ask", str(path), "--identity-url", URLS["identity"],
-            "--platform-url", URLS["platform"], "--authority-url", URLS["authority"],
+            "query", word, str(path), "--identity-url", URLS["identity"],
+            *platform, "--authority-url", URLS["authority"],
             "--authority-key", point(grid_keys().authority),
             "--wallet", str(world.folder / name), *more,
         ]  # fmt: skip
@@ -134,6 +142,35 @@ def test_a_refused_question_gives_its_grant_back_and_nothing_links_what_it_is_us
     }
     assert len(pieces) > 30
     assert not [piece for piece in pieces if piece in first]
+
+
+def test_a_question_is_tried_for_nothing_and_the_platform_learns_its_period_alone(
+    world, cli, ask, at_platform
+):
+    cli(*enrol_arguments(world))
+    question = question_of(where=FUTIAN, every="day", **DAYS)
+    begun = len(world.services.sent)
+    shown = ask(question, "--format", "json", word="try")
+    (answer,) = json.loads(shown.stdout)["trials"]
+    assert (answer["is_allowed"], answer["told"][0]["values"]) == (True, [])
+    assert answer["cost"]["bytes"] > 0
+    few = question_of(where=FUTIAN | {"zone": ["luohu"]}, every="day", **DAYS)
+    assert "query.small" in ask(few, status=1, word="try").output
+    sent = world.services.sent[begun:]
+    passes = [one.url.path for one in sent if one.url.host == "identity"]
+    assert passes == ["/grants/terms", "/grants/trials"], "one pass for both"
+    assert [one for one in sent if one.url.host == "platform"] == []
+    kept = json.loads((world.folder / "wallet.json").read_text())
+    assert (kept["next_nonce"], kept["passes_used"], kept["trial_pass"]["left"]) == (0, 1, 18)
+    paths = [path for _, path, *_ in at_platform]
+    assert paths[0] == "/queried-uploads"
+    assert set(paths[1:]) <= {"/messages/roster/*", "/messages/upload/*", "/objects"}
+    tried = [one for one in sent if one.url.path == "/query-trials"]
+    assert len({len(one.content) for one in tried}) == 1
+    for request in tried:
+        payload = _payload(request.headers["authorization"].partition(" ")[2])
+        assert payload["roles"] == ["query-trial"]
+        assert b"lin" not in request.content
 
 
 def test_as_many_come_back_in_a_month_as_half_of_all_grants(world, cli, ask):

@@ -301,7 +301,7 @@ def told(certificate: ReleaseCertificate) -> set[tuple[str, str]]:
         "A cell is told of only beside all that was told of its members, to whomever.",
         WITHHELD,
         cut(
-            "gridsecure.key_authority.checker.ledger:find_withheld_cells",
+            "gridsecure.key_authority.checker.ledger:withhold_beside",
             "told=company.told",
             "told=()",
         ),

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlmodel import Session
 
 from gridsecure.key_authority.checker import ledger
 from gridsecure.key_authority.checker.ledger import (
     Basis,
-    Period,
-    _KnownSet,
-    find_withheld_cells,
+    KnownSet,
+    withhold_beside,
 )
 from gridsecure.plans import cells
 from gridsecure.plans.cells import ENERGY, CellSets, Member, Place, ToldSet
 from gridsecure.plans.merging import Merged
 
 SIZE, MINIMUM = 16, 15
-JULY = Period("2026", datetime(2026, 7, 1, tzinfo=UTC), datetime(2026, 8, 1, tzinfo=UTC))
 
 
 def group(number: int) -> list[Member]:
@@ -34,7 +30,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[set[Place], int
 
     def looked(groups: Sequence[list[Member]], *, most: int | None) -> tuple[set[Place], int]:
         city = [member for number in range(len(groups)) for member in group(number)]
-        told = [_KnownSet("month", ToldSet(frozenset(city), MINIMUM))]
+        told = [KnownSet("month", ToldSet(frozenset(city), MINIMUM))]
         times = []
 
         def counting(*given: Any, **named: Any) -> bool:
@@ -43,14 +39,12 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[set[Place], int
 
         real = cells.may_tell
         with monkeypatch.context() as patched:
-            patched.setattr(ledger, "_told", lambda *_given: told)
             patched.setattr(ledger, "may_tell", counting)
             patched.setattr(cells, "may_tell", counting)
             sets = {("query", f"{n:03d}"): CellSets(frozenset(own)) for n, own in enumerate(groups)}
-            found = find_withheld_cells(
-                Session(),
+            found = withhold_beside(
+                told,
                 sets,
-                period=JULY,
                 merged=Merged({}, {place: {ENERGY: MINIMUM} for place in sets}),
                 basis=Basis(is_compared=False),
                 most=most,

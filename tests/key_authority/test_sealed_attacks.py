@@ -32,7 +32,7 @@ LOOKED = rule(
     "A group is told of only beside all that was told of its members.",
     WITHHELD,
     cut(
-        "gridsecure.key_authority.checker.asked_questions:look_at_groups",
+        "gridsecure.key_authority.checker.asked_questions:look_beside",
         "if ENERGY in found.get(place, ())",
         "if False",
     ),

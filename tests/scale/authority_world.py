@@ -12,12 +12,20 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, literal
 
 from gridsecure.approvals import ReleaseSubject
+from gridsecure.credentials.access import TRIAL_ROLE, trial_subject
 from gridsecure.credentials.returned_grants import give_back, new_ticket, return_key, take_back
 from gridsecure.credentials.sealed_questions import QueryKeyNotice
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.key_authority.checker import tables
 from gridsecure.key_authority.checker.tables import SCHEMA
-from gridsecure.messages import CellTotal, KeyNotice, ReleaseCertificate, Signed, sign_message
+from gridsecure.messages import (
+    CellTotal,
+    KeyNotice,
+    QueriedUploads,
+    ReleaseCertificate,
+    Signed,
+    sign_message,
+)
 from gridsecure.offices.custodians import answer_challenge
 from gridsecure.policy.packs import load_pack
 from gridsecure.released_values import SignedCertificate, detach_values, sign_certificate
@@ -40,7 +48,7 @@ from tests.correction_simulator import changed, correction
 from tests.custodians import NAMES, custodian, custodian_key, own_share
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, delivered_grid, grid_keys
 from tests.key_authority.asked_queries import Asker, question_of
-from tests.query_grants import grant_claims, grant_token, query_of
+from tests.query_grants import grant_claims, grant_token, query_of, sealed_query_of
 from tests.scale.filling import (
     AT,
     MONTHS,
@@ -64,9 +72,13 @@ class Queue:
         self.requests: list[Signed] = []
         self.message = maker.view.message
         self.objects = maker.view.objects
+        self.asker = Asker(maker)
 
     def list_waiting(self) -> list[Signed]:
         return self.requests
+
+    def queried(self, _start: str, _end: str) -> QueriedUploads:
+        return self.asker.queried()
 
     def report(self, _request_id: str, _state: str) -> None:
         self.requests = []
@@ -227,6 +239,7 @@ class AuthorityWorld:
         self.query()
         self.sealed_query()
         self.returned_grant()
+        self.trial()
         first = uploads[0]
         readings = changed(maker.grid, maker.grid.readings, first, slots=[0])
         late = correction(maker.grid, first, readings=readings, slots=[0])
@@ -345,6 +358,13 @@ class AuthorityWorld:
         headers = {"Authorization": f"Bearer {grant_token(asked.query.text)}"}
         body = {"query": asked.query.text}
         self.checked(self.client.post("/query-results", json=body, headers=headers))
+
+    def trial(self) -> None:
+        """A question is tried, and withheld beside what was told of it."""
+        text = sealed_query_of(self.maker.grid, question_of(every="hour"))[0].text
+        said = {"roles": (TRIAL_ROLE,), "subject": trial_subject(bytes(32))}
+        headers = {"Authorization": f"Bearer {grant_token(text, **said)}"}
+        self.checked(self.client.post("/query-trials", json={"query": text}, headers=headers))
 
     def returned_grant(self) -> None:
         """A grant that came back with a refusal is used for another query."""

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, literal
 
-from gridsecure.credentials.grants import Quota
+from gridsecure.credentials.grants import Quota, trial_quota
 from gridsecure.credentials.holder import Holder, Wallet
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
@@ -241,6 +241,11 @@ class IdentityWorld:
         )
         said = {"digest": digest.hex(), "request": message.hex(), "order": order.model_dump()}
         self.post("/grants/returned", said, headers={})
+        _, message = Wallet(credential, trial_quota(quota)).ask(
+            audience="authority", digest=digest, keys=keys().public, suite=suite()
+        )
+        said = {"digest": digest.hex(), "request": message.hex()}
+        self.post("/grants/trials", said, headers={})
 
     # --- both offices
 

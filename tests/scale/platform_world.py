@@ -193,6 +193,7 @@ class PlatformWorld:
         closing = grid.closing_list([item["upload"] for item in found["open"]])
         self.post("/closing-lists", BILLING, json=closing.model_dump())
         self.read("/closing-lists", BILLING, params=self.month)
+        self.read("/queried-uploads", AUTHORITY, params=self.month)
         self.order("bill", "billing")
         self.query()
         self.answer_all()

@@ -12,11 +12,12 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from gridsecure.credentials.access import GRANT_ROLE
+from gridsecure.credentials.access import GRANT_ROLE, TRIAL_ROLE
 from gridsecure.credentials.queries import LONGEST_QUERY
 from gridsecure.credentials.sealed_questions import SIZES, QueryKeyNotice
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.key_authority.checker.grants import seal_result
+from gridsecure.key_authority.checker.query_trials import try_question
 from gridsecure.key_authority.checker.returned_grants import order_grant, published_return_key
 from gridsecure.messages import Signed, sign_message
 from gridsecure.wire.identity import Hex32
@@ -31,6 +32,7 @@ RETURNED: Final = "/returned-grants"
 """Whoever uses one shows that it has it, and no token."""
 
 Grantee = Annotated[TokenClaims, Depends(require(GRANT_ROLE))]
+Trying = Annotated[TokenClaims, Depends(require(TRIAL_ROLE))]
 
 router = APIRouter(tags=["queries"])
 
@@ -89,4 +91,25 @@ def use_returned_grant(used: ReturnedGrantUsed, state: State) -> Signed:
 def read_query_result(asked: QueryAsked, state: State, bearer: Grantee) -> Response:
     """The signed certificate that answers a query, sealed to the reader that the query names."""
     sealed = seal_result(state.zone, bearer, query=asked.query, now=state.clock())
+    return Response(sealed, media_type=OCTETS)
+
+
+@router.post(
+    "/query-trials",
+    response_class=Response,
+    responses={200: binary(OCTETS)},
+)
+def try_query(asked: QueryAsked, state: State, bearer: Trying) -> Response:
+    """What would become of a sealed question, sealed to the reader that the query names.
+
+    Nothing is decrypted or spent but one of the pass's trials.
+    """
+    sealed = try_question(
+        state.zone_now(),
+        bearer,
+        query=asked.query,
+        view=state.pull,
+        memory=state.trials,
+        now=state.clock(),
+    )
     return Response(sealed, media_type=OCTETS)

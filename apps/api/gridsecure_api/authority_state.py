@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Annotated
 
@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from gridsecure.key_authority.checker.held_policies import under_policy
 from gridsecure.key_authority.checker.pull import PlatformPull
+from gridsecure.key_authority.checker.query_trials import TrialMemory
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure_api.deps import Clock
 
@@ -21,12 +22,14 @@ class AuthorityState:
     Args:
         zone: The checker's stores, keys and vault.
         round_lock: One release round at a time.
+        trials: What trials of questions remember.
     """
 
     zone: AuthorityZone
     pull: PlatformPull
     clock: Clock
     round_lock: Lock
+    trials: TrialMemory = field(default_factory=TrialMemory)
 
     def zone_now(self) -> AuthorityZone:
         """The zone under the policy that holds now, for what goes by it from begin to end.

@@ -7,16 +7,18 @@ from typing import Final
 from fastapi import APIRouter
 from pydantic import Field
 
-from gridsecure.credentials.grants import Question
+from gridsecure.credentials.grants import Question, trial_quota
 from gridsecure.credentials.returned_grants import GrantOrder, returned_quota
 from gridsecure.errors import SignatureError
 from gridsecure.messages import Signed, open_message
-from gridsecure.wire.identity import Grant, Hex32, Terms
+from gridsecure.wire.identity import Grant, Hex32, Terms, TrialPass
 from gridsecure_api.identity_zone import Body, Zone
 
-PUBLIC_PATHS: Final = frozenset({"/grants", "/grants/terms", "/grants/returned"})
+PUBLIC_PATHS: Final = frozenset({"/grants", "/grants/terms", "/grants/returned", "/grants/trials"})
 AUDIENCE: Final = "platform"
 """Whom a grant request is proved for."""
+TRIAL_AUDIENCE: Final = "authority"
+"""Whom a request for a pass is proved for."""
 
 router = APIRouter(tags=["grants"])
 
@@ -63,3 +65,13 @@ def give_returned_grant(wanted: ReturnedWanted, zone: Zone) -> Grant:
     question = Question(quota, AUDIENCE, bytes.fromhex(wanted.digest))
     given = zone.tokens.grant(bytes.fromhex(wanted.request), question=question, now=now)
     return Grant(tokens=given.tokens, expires_at=given.expires_at.isoformat())
+
+
+@router.post("/grants/trials")
+def give_trial_pass(wanted: GrantWanted, zone: Zone) -> TrialPass:
+    """Turn a request into a pass for some trials of questions, good for a day. Public."""
+    now = zone.clock()
+    quota = trial_quota(zone.quota(now))
+    question = Question(quota, TRIAL_AUDIENCE, bytes.fromhex(wanted.digest))
+    given = zone.tokens.trial_pass(bytes.fromhex(wanted.request), question=question, now=now)
+    return TrialPass(token=given.token, expires_at=given.expires_at.isoformat())

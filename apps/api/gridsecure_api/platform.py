@@ -27,12 +27,13 @@ from gridsecure.compute.job_engines import choose_engine
 from gridsecure.compute.queries import check_staff_purpose
 from gridsecure.compute.requests import list_waiting, read_waiting, record_answer
 from gridsecure.compute.runs import SHADOW, RunOrder, find_signed_message
+from gridsecure.compute.sealed_queries import find_queried
 from gridsecure.compute.tables import SCHEMA
 from gridsecure.compute.tallies import STORED_BYTES, read_tallies
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
-from gridsecure.messages import PlanName, Signed
+from gridsecure.messages import PlanName, QueriedUploads, Signed
 from gridsecure.policy.decisions import Change
 from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.store.database import open_database, read_session
@@ -153,6 +154,7 @@ async def _state(request: Request) -> PlatformState:
 
 State = Annotated[PlatformState, Depends(_state)]
 Authority = Depends(require("authority"))
+Span = Annotated[str, Query(min_length=10, max_length=40)]
 Reexecutor = Depends(require("authority", "regulator"))
 RevocationSender = Depends(require("authority", "custodian", "operator"))
 KeyReader = Depends(require("authority", "custodian", "operator", "regulator"))
@@ -262,7 +264,7 @@ def commit_upload(upload_id: str, state: State, gateway: SignedBy) -> UploadStat
 
 
 @router.get("/closing-lists", tags=["runs"], dependencies=[RunReader])
-def list_closing_lists(start: Moment, end: Moment, state: State) -> ClosingLists:
+def list_closing_lists(start: Span, end: Span, state: State) -> ClosingLists:
     """A month's closing lists as signed, its committed uploads, and what a next run would meet.
 
     Open are the uploads that no list in force names.
@@ -375,6 +377,13 @@ def list_release_requests(request: Request, state: State, asked: Paging) -> Resp
         read=lambda session: list_waiting(session, asked),
         write=join_texts,
     )
+
+
+@router.get("/queried-uploads", tags=["releases"], dependencies=[Authority])
+def read_queried_uploads(start: Moment, end: Moment, state: State) -> QueriedUploads:
+    """What was closed of a period, for the authority to try questions about it."""
+    with read_session(state.zone.engine) as session:
+        return find_queried(session, start=start, end=end)
 
 
 @router.post("/release-requests/{request_id}/answer", tags=["releases"], dependencies=[Authority])

@@ -204,6 +204,37 @@ class QueryClient:
         content = fetch_body(self._http, "POST", url, service=IDENTITY, body=body)
         return _given(content, query, reader)
 
+    def trial_pass(self, wallet: Wallet, digest: bytes) -> tuple[str, datetime]:
+        """Take a pass for trials: its token, and when it ends.
+
+        Args:
+            wallet: Of the quota of passes, its next number kept as used.
+            digest: 32 random bytes, for this pass alone.
+
+        Raises:
+            AuthenticityError: The pass was refused.
+        """
+        _, request = wallet.ask(
+            audience=AUTHORITY, digest=digest, keys=self._keys, suite=sm2_suite()
+        )
+        body = {"digest": digest.hex(), "request": request.hex()}
+        url = f"{self._at(IDENTITY)}/grants/trials"
+        content = fetch_body(self._http, "POST", url, service=IDENTITY, body=body)
+        answer = read_object(content, service=IDENTITY)
+        return answer.text("token"), answer.moment("expires_at")
+
+    def try_query(self, query: Query, *, token: str) -> bytes:
+        """Try a sealed question; the answer, sealed to the reader that the query names.
+
+        Args:
+            token: A pass's.
+
+        Raises:
+            GridSecureError: What lies there of the period cannot be had, or the pass is used up.
+        """
+        url, body = f"{self._at(AUTHORITY)}/query-trials", {"query": query.text}
+        return fetch_body(self._http, "POST", url, service=AUTHORITY, token=token, body=body)
+
     def send(self, grant: Grant) -> str:
         """Ask the platform; the same again is the same. Returns the run's id.
 

@@ -56,6 +56,15 @@ class _GrantText(Message):
     ticket: str = Field(default="", repr=False)
 
 
+class _PassText(Message):
+    """A pass for trials as kept."""
+
+    kind: ClassVar[str] = "kept-pass"
+    token: str = Field(repr=False)
+    expires_at: str
+    left: int
+
+
 class _WalletText(Message):
     """The file's content."""
 
@@ -72,6 +81,22 @@ class _WalletText(Message):
     returned: list[tuple[str, str]] = Field(default_factory=list, repr=False)
     returned_epoch: str = ""
     returned_used: int = Field(default=0, ge=0)
+    passes_epoch: str = ""
+    passes_used: int = Field(default=0, ge=0)
+    trial_pass: _PassText | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPass:
+    """A pass for trials.
+
+    Args:
+        left: How often it tries a question still.
+    """
+
+    token: str = field(repr=False)
+    expires_at: datetime
+    left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +113,8 @@ class KeptWallet:
         returned: Grants that came back with refusals and were not used yet.
         returned_epoch: The month in which one was used last, as `returned_quota` names it.
         returned_used: How many were used in it.
+        passes_epoch: The month in which a pass for trials was taken last; likewise.
+        trial_pass: The last one.
     """
 
     keys: IdentityKeys
@@ -99,6 +126,9 @@ class KeptWallet:
     returned: tuple[ReturnedGrant, ...] = field(default=(), repr=False)
     returned_epoch: str = ""
     returned_used: int = 0
+    passes_epoch: str = ""
+    passes_used: int = 0
+    trial_pass: KeptPass | None = None
 
     def holder(self, suite: Suite) -> Holder:
         """Who acts with these secrets.
@@ -259,6 +289,12 @@ def _parsed(text: _WalletText, suite: Suite) -> KeptWallet:
         )
         for one in text.grants
     )
+    given = text.trial_pass
+    held = (
+        None
+        if given is None
+        else KeptPass(given.token, datetime.fromisoformat(given.expires_at), given.left)
+    )
     return KeptWallet(
         text.keys,
         m1,
@@ -269,6 +305,9 @@ def _parsed(text: _WalletText, suite: Suite) -> KeptWallet:
         tuple(ReturnedGrant(*map(bytes.fromhex, one)) for one in text.returned),
         text.returned_epoch,
         text.returned_used,
+        text.passes_epoch,
+        text.passes_used,
+        held,
     )
 
 
@@ -300,7 +339,12 @@ def _written(wallet: KeptWallet, suite: Suite) -> bytes:
         "returned": [(one.seed.hex(), one.value.hex()) for one in wallet.returned],
         "returned_epoch": wallet.returned_epoch,
         "returned_used": wallet.returned_used,
+        "passes_epoch": wallet.passes_epoch,
+        "passes_used": wallet.passes_used,
     }
+    if (held := wallet.trial_pass) is not None:
+        said = _PassText(token=held.token, expires_at=held.expires_at.isoformat(), left=held.left)
+        text = text.model_copy(update={"trial_pass": said})
     return text.model_copy(update={"grants": kept} | back).model_dump_json().encode()
 
 

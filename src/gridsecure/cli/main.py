@@ -34,6 +34,7 @@ from gridsecure.cli.plan import plan_app
 from gridsecure.cli.policy import policy_app
 from gridsecure.cli.query import query_app
 from gridsecure.cli.query_ask import ask as ask_question
+from gridsecure.cli.query_try import try_out
 from gridsecure.cli.receipt import receipt_app
 from gridsecure.cli.rules import rules_app
 from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
@@ -67,6 +68,7 @@ app.add_typer(tariff_app, name="tariff")
 app.add_typer(plan_app, name="plan")
 app.add_typer(analyst_app, name="analyst")
 query_app.command("ask")(ask_question)
+query_app.command("try")(try_out)
 app.add_typer(query_app, name="query")
 app.add_typer(identity_app, name="identity")
 app.add_typer(keys_app, name="keys")

@@ -16,6 +16,9 @@ ISSUER: Final = "gridsecure-identity"
 GRANT_ROLE: Final = "query-grant"
 """The one role in a query grant's token."""
 
+TRIAL_ROLE: Final = "query-trial"
+"""The one role in the token of a pass for trials."""
+
 _LOGIN: Final = b"gridsecure-login-1"
 _ENROLMENT: Final = b"gridsecure-enrolment-1"
 _BATCH: Final = b"gridsecure-batch-1"
@@ -54,6 +57,11 @@ def batch_challenge(challenge: bytes, index: int) -> bytes:
 def query_subject(digest: bytes) -> str:
     """The subject of a grant's token: the query, not the analyst."""
     return f"query/{digest.hex()}"
+
+
+def trial_subject(digest: bytes) -> str:
+    """The subject of a pass's token: 32 random bytes of the asker's, for this pass alone."""
+    return f"trial/{digest.hex()}"
 
 
 def check_query(claims: TokenClaims, *, query: bytes) -> None:

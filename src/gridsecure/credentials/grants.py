@@ -15,7 +15,7 @@ V and the nonce's commitment are computed and not sent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gridsecure.credentials.curves import Point
@@ -69,6 +69,11 @@ class Quota:
         """The point T that all tags of this quota are multiples of."""
         text = frame_parts(self.epoch, str(self.limit), self.context.period)
         return suite.hash_to_group(text, info=b"Tag")
+
+
+def trial_quota(quota: Quota) -> Quota:
+    """How many passes for trials an analyst has: as many as grants, counted apart."""
+    return replace(quota, epoch=f"{quota.epoch}/trials")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,15 @@ Checker and vault count by these functions, each for itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from itertools import product
 
 from gridsecure.approvals import ReleaseSubject
 from gridsecure.errors import GridSecureError
+from gridsecure.messages import PlanName
 from gridsecure.plans.cells import measures_of
-from gridsecure.policy.decisions import Case, asked_for, find_terms
+from gridsecure.policy.decisions import Asked, Case, asked_for, find_terms
 from gridsecure.policy.language import RESOLUTIONS, Policy
 
 
@@ -26,14 +27,21 @@ def find_budgets(policy: Policy, subject: ReleaseSubject) -> Mapping[Case, int]:
 
     The measures are those of its plan, whatever the subject says of them.
     """
-    found = {}
     asked = [
         asked_for(subject.purpose, resolution=name)
         for name in RESOLUTIONS
         if name in subject.resolutions
     ]
-    classes = sorted({cell.customer_class for cell in subject.cells})
-    for one, measure, name in product(asked, measures_of(subject.plan), classes):
+    classes = {cell.customer_class for cell in subject.cells}
+    return find_class_budgets(policy, asked, plan=subject.plan, classes=classes)
+
+
+def find_class_budgets(
+    policy: Policy, asked: Iterable[Asked], *, plan: PlanName, classes: Collection[str]
+) -> dict[Case, int]:
+    """The same, of all that a plan tells of some customer classes."""
+    found = {}
+    for one, measure, name in product(asked, measures_of(plan), sorted(classes)):
         case = Case(measure, one.resolution, name, one.role, one.purpose)
         terms = find_terms(policy, case)
         if terms is not None and terms.budget is not None:

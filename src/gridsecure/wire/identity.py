@@ -137,6 +137,13 @@ class Grant(Answer):
     expires_at: str
 
 
+class TrialPass(Answer):
+    """The token of a pass for trials of questions."""
+
+    token: str = Field(repr=False)
+    expires_at: str
+
+
 class WarrantShown(Answer):
     """An order to open, what an office needs for its share, and who has not given one.
 

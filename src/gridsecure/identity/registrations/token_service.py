@@ -15,8 +15,10 @@ from sqlalchemy import Engine
 from gridsecure.credentials.access import (
     GRANT_ROLE,
     ISSUER,
+    TRIAL_ROLE,
     login_text,
     query_subject,
+    trial_subject,
 )
 from gridsecure.credentials.grants import Question, verify_grant
 from gridsecure.credentials.issuer_keys import IssuerPrivateKey
@@ -118,12 +120,7 @@ class TokenService:
             SignatureError: It does not verify (`authenticity.grant`).
             StaleMessageError: Its tag was spent (`authenticity.spent`).
         """
-        tag = verify_grant(
-            message, question=question, issuer=self.keys.issuer, key=self.key, suite=self.suite
-        )
-        quota = question.quota
-        named = frame_parts(quota.context.period, quota.epoch, str(quota.limit))
-        spend_tag(self.engine, tag=tag, quota=named, digest=question.digest, now=now)
+        self._spend(message, question, now=now)
         valid = (now, now + GRANT_LIFETIME)
         about = query_subject(question.digest)
         tokens = {
@@ -133,3 +130,30 @@ class TokenService:
             for audience in GRANT_AUDIENCES
         }
         return GivenGrant(tokens, valid[1])
+
+    def trial_pass(self, message: bytes, *, question: Question, now: datetime) -> GivenToken:
+        """Turn a grant request into a pass for trials at the key authority; it names nobody.
+
+        Args:
+            question: Of the quota of passes, and of a digest that is random.
+            now: The present, aware.
+
+        Raises:
+            GridSecureError: As `grant`.
+        """
+        self._spend(message, question, now=now)
+        return give_token(
+            trial_subject(question.digest),
+            roles=(TRIAL_ROLE,),
+            audience="authority",
+            key=self.signer,
+            valid=(now, now + GRANT_LIFETIME),
+        )
+
+    def _spend(self, message: bytes, question: Question, *, now: datetime) -> None:
+        tag = verify_grant(
+            message, question=question, issuer=self.keys.issuer, key=self.key, suite=self.suite
+        )
+        quota = question.quota
+        named = frame_parts(quota.context.period, quota.epoch, str(quota.limit))
+        spend_tag(self.engine, tag=tag, quota=named, digest=question.digest, now=now)

@@ -30,8 +30,10 @@ from gridsecure.errors import InputError, ReleaseRefusedError
 from gridsecure.key_authority.checker.ledger import (
     Basis,
     Giving,
+    KnownSet,
     check_overlap,
-    find_withheld_cells,
+    read_told,
+    withhold_beside,
 )
 from gridsecure.key_authority.checker.queried_uploads import QueriedData
 from gridsecure.key_authority.checker.zone import AuthorityZone
@@ -288,10 +290,12 @@ class LookedQuestion:
     Args:
         withheld: Groups of which nothing is told.
         giving: What the ledger would keep.
+        sets: By group, what would be told of it if anything is.
     """
 
     withheld: frozenset[int]
     giving: Giving
+    sets: Mapping[int, ToldSet]
 
 
 def look_at_groups(session: Session, asked: AskedQuestion, queried: QueriedData) -> LookedQuestion:
@@ -300,8 +304,19 @@ def look_at_groups(session: Session, asked: AskedQuestion, queried: QueriedData)
     Raises:
         ReleaseRefusedError: As `check_overlap`.
     """
+    check_overlap(session, queried.by_upload)
+    return look_beside(asked, queried, read_told(session, queried.period))
+
+
+def look_beside(
+    asked: AskedQuestion, queried: QueriedData, known: Sequence[KnownSet]
+) -> LookedQuestion:
+    """What of a question's groups may be told beside some sets, whatever rosters overlap.
+
+    Args:
+        known: What was told of the period.
+    """
     datas = queried.by_upload
-    check_overlap(session, datas)
     rosters = [data.roster for data in queried.datas]
     members = group_members(rosters, asked.rows, groups=len(asked.found))
     places = {
@@ -310,24 +325,23 @@ def look_at_groups(session: Session, asked: AskedQuestion, queried: QueriedData)
     sets = {place: CellSets(members[number]) for number, place in places.items()}
     merged = _rules_of(asked, places)
     basis = replace(Basis.of(queried.datas), is_compared=False)
-    found = find_withheld_cells(
-        session, sets, period=queried.period, merged=merged, basis=basis, most=_ONE_BY_ONE
-    )
+    found = withhold_beside(known, sets, merged=merged, basis=basis, most=_ONE_BY_ONE)
     withheld = {number for number, place in places.items() if ENERGY in found.get(place, ())}
     withheld |= _moved_groups(asked, queried)
-    told = {
-        place: _told_set(sets[place], merged, place)
-        for number, place in places.items()
-        if number not in withheld
-    }
+    own = {number: _told_set(sets[place], merged, place) for number, place in places.items()}
     is_kept = places.keys() - withheld
     is_told = np.array([*(n in is_kept for n in range(len(asked.found))), False])
     given = {
         digest: data
-        for (digest, data), own in zip(datas.items(), asked.rows, strict=True)
-        if is_told[own].any()
+        for (digest, data), rows in zip(datas.items(), asked.rows, strict=True)
+        if is_told[rows].any()
     }
-    return LookedQuestion(frozenset(withheld), Giving({}, given, queried.period, told, basis))
+    told = {place: own[number] for number, place in places.items() if number in is_kept}
+    return LookedQuestion(
+        frozenset(withheld),
+        Giving({}, given, queried.period, told, basis),
+        {number: one for number, (one,) in own.items()},
+    )
 
 
 def _rules_of(asked: AskedQuestion, places: Mapping[int, Place]) -> Merged:

@@ -9,15 +9,40 @@ The vault counts for itself what it is ordered to decrypt (`vault.spent_budgets`
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from sqlmodel import Session, func, insert, select
 
 from gridsecure.approvals import ReleaseSubject
 from gridsecure.key_authority.checker.tables import SpentBudgetRow
-from gridsecure.policy.budgets import budget_month, find_budgets, over_budget_error
-from gridsecure.policy.decisions import Case
+from gridsecure.messages import PlanName
+from gridsecure.policy.budgets import (
+    budget_month,
+    find_budgets,
+    find_class_budgets,
+    over_budget_error,
+)
+from gridsecure.policy.decisions import Asked, Case
 from gridsecure.policy.language import Policy
+
+
+def list_left(
+    session: Session,
+    policy: Policy,
+    asked: Iterable[Asked],
+    *,
+    plan: PlanName,
+    classes: Collection[str],
+    at: datetime,
+) -> dict[Case, tuple[int, int]]:
+    """How many releases of this month may still be about something, and of how many, by case."""
+    month = budget_month(policy, at)
+    found = find_class_budgets(policy, asked, plan=plan, classes=classes)
+    return {
+        case: (max(budget - _count_spent(session, case, month=month), 0), budget)
+        for case, budget in found.items()
+    }
 
 
 def check_budget(

@@ -37,6 +37,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from sqlmodel import Session, col, select
@@ -65,6 +66,7 @@ from gridsecure.plans.cells import (
     Place,
     ToldSet,
     find_joined,
+    is_enough,
     may_tell,
     roster_members,
     roster_places,
@@ -287,6 +289,17 @@ def find_withheld_cells(
     period: Period,
     merged: Merged,
     basis: Basis = OF_MONTH,
+) -> dict[Place, frozenset[str]]:
+    """The measures of each cell of which nothing may be told, as `withhold_beside`."""
+    return withhold_beside(read_told(session, period), wanted, merged=merged, basis=basis)
+
+
+def withhold_beside(
+    known: Iterable[KnownSet],
+    wanted: Mapping[Place, CellSets],
+    *,
+    merged: Merged,
+    basis: Basis = OF_MONTH,
     most: int | None = None,
 ) -> dict[Place, frozenset[str]]:
     """The measures of each cell of which nothing may be told; cells that are not here have all.
@@ -296,6 +309,7 @@ def find_withheld_cells(
     vault is still to compare, none is told: who is above it in one would show beside another.
 
     Args:
+        known: What was told of the period, from `read_told`.
         merged: What policy permits of each cell.
         basis: What its figures would be of.
         most: Of cells that an asker chose: how many that hang together are looked at one by one.
@@ -304,7 +318,7 @@ def find_withheld_cells(
     """
     cells = {place: sets.cell for place, sets in wanted.items()}
     found: dict[Place, frozenset[str]] = {}
-    for company in _compare(session, period, basis, cells):
+    for company in _compare(known, basis, cells):
         beside: list[ToldSet] = []
         limited = [place for place in company.places if place in merged.limits]
         if limited and basis.is_compared and len(company.places) > 1:
@@ -362,7 +376,7 @@ def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) ->
         place: frozenset[Member]().union(*(one.members for one in sets))
         for place, sets in giving.told.items()
     }
-    for company in _compare(session, giving.period, giving.basis, cells):
+    for company in _compare(read_told(session, giving.period), giving.basis, cells):
         wanted = [one for place in company.places for one in giving.told[place]]
         if not may_tell(wanted, told=company.told, is_compared=giving.basis.is_compared):
             raise _told_meanwhile()
@@ -445,7 +459,7 @@ class _Company:
 
 
 def _compare(
-    session: Session, period: Period, basis: Basis, cells: Mapping[Place, Members]
+    told: Iterable[KnownSet], basis: Basis, cells: Mapping[Place, Members]
 ) -> list[_Company]:
     """The sets of a period that cells have to be compared with.
 
@@ -457,8 +471,8 @@ def _compare(
         cells: The members of each cell; nobody is in two.
     """
     known = [
-        *_told(session, period),
-        *(_KnownSet("changed", _untold(members)) for members in basis.changed.values()),
+        *told,
+        *(KnownSet("changed", _untold(members)) for members in basis.changed.values()),
     ]
     order = ("month", "day", "changed")
     known.sort(key=lambda one: order.index(one.kind))
@@ -478,21 +492,66 @@ def _compare(
     return list(found.values())
 
 
-class _KnownSet(NamedTuple):
-    """A set that is kept, and whether a question was told of it."""
+class KnownSet(NamedTuple):
+    """A set that is kept, and whether a question was told of it.
+
+    Args:
+        name: By its content.
+        at: When it was first told of: the moment of a release, or of a preview.
+    """
 
     kind: Kind
     told: ToldSet
     is_group: bool = False
+    name: str = ""
+    at: datetime | None = None
 
 
-def _told(session: Session, period: Period) -> list[_KnownSet]:
-    """The sets of members of a period that are kept, with their kinds."""
-    of_period = (
+def find_conflicts(own: ToldSet, known: Iterable[KnownSet]) -> Iterator[KnownSet]:
+    """The sets that were told of which by themselves keep one from being told.
+
+    Several may do so together where none does by itself.
+    """
+    for one in known:
+        shared = own.members & one.told.members
+        parts = (shared, own.members - one.told.members, one.told.members - own.members)
+        least = max(own.minimum, one.told.minimum)
+        if shared and not all(is_enough(part, minimum=least) for part in parts if part):
+            yield one
+
+
+def read_told(
+    session: Session, period: Period, *, known: Mapping[str, KnownSet] = MappingProxyType({})
+) -> list[KnownSet]:
+    """The sets of members of a period that are kept, with their kinds.
+
+    Args:
+        known: Those that were read before, by name: none is ever another, and none goes.
+    """
+    asked = select(ToldSetRow).where(
         col(ToldSetRow.domain) == period.domain,
         col(ToldSetRow.start_at) == period.start_at,
         col(ToldSetRow.end_at) == period.end_at,
     )
+    rows = session.exec(asked).all()
+    members = _read_members(session, period, without=known)
+    return [
+        known.get(row.name)
+        or KnownSet(
+            row.kind,
+            ToldSet(frozenset(members.pop(row.name, ())), row.minimum, row.largest_share),
+            is_group_place((row.zone, row.customer_class)),
+            row.name,
+            row.at,
+        )
+        for row in rows
+    ]
+
+
+def _read_members(
+    session: Session, period: Period, *, without: Mapping[str, KnownSet]
+) -> dict[str, list[Member]]:
+    """The members of sets that were not read before, by the sets' names."""
     members: dict[str, list[Member]] = defaultdict(list)
     owners: dict[str, str] = {}
     asked = (
@@ -500,20 +559,18 @@ def _told(session: Session, period: Period) -> list[_KnownSet]:
             ToldMemberRow.told_set, ToldMemberRow.name, ToldMemberRow.owner, ToldMemberRow.counts
         )
         .join(ToldSetRow)
-        .where(*of_period)
-        .execution_options(yield_per=_PORTION)
+        .where(
+            col(ToldSetRow.domain) == period.domain,
+            col(ToldSetRow.start_at) == period.start_at,
+            col(ToldSetRow.end_at) == period.end_at,
+        )
     )
-    for told_set, name, owner, counts in session.exec(asked):
+    if without:
+        asked = asked.where(col(ToldSetRow.name).not_in(list(without)))
+    for told_set, name, owner, counts in session.exec(asked.execution_options(yield_per=_PORTION)):
         # One text for each owner, however many members it has.
         members[told_set].append(Member(name, owners.setdefault(owner, owner), counts))
-    return [
-        _KnownSet(
-            row.kind,
-            ToldSet(frozenset(members.pop(row.name, ())), row.minimum, row.largest_share),
-            is_group_place((row.zone, row.customer_class)),
-        )
-        for row in session.exec(select(ToldSetRow).where(*of_period))
-    ]
+    return members
 
 
 def _keep_set(

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 
 from gridsecure import frames
 from gridsecure.errors import AuthenticityError, GridSecureError, InvalidMessageError
-from gridsecure.messages import Signed
+from gridsecure.messages import QueriedUploads, Signed
 from gridsecure.wire.client import Client
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -58,6 +59,19 @@ class PlatformPull:
         """
         response = self._get(f"/messages/{kind}/{_checked(digest, _DIGEST)}")
         return self._peer.read(response, Signed)
+
+    def queried(self, start: str, end: str) -> QueriedUploads:
+        """All that was closed of a period, as a request for a query about it would name it.
+
+        Args:
+            start: ISO 8601 with the local offset; likewise `end`, exclusive.
+
+        Raises:
+            NotFoundError: Nothing was.
+            GridSecureError: As `list_waiting`.
+        """
+        response = self._get(f"/queried-uploads?start={quote(start)}&end={quote(end)}")
+        return self._peer.read(response, QueriedUploads)
 
     def objects(self, digests: Sequence[str]) -> Iterator[bytes]:
         """Objects in their order: an answer holds as many as fit, and the rest is asked for.

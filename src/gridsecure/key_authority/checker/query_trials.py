@@ -1,0 +1,410 @@
+"""Trials: what would become of a sealed question, answered from membership alone.
+
+1. the pass has a trial left, and this is one of them;
+2. the question opens and makes sense, as `asked_questions.read_question`;
+3. it names no single meter points: trials cost nothing, and would find out one by one who is where;
+4. groups, steps and ledger are looked at as for a question, of what is remembered of the period;
+5. where it is not allowed, questions near it are tried, until one is.
+
+Nothing is decrypted, spent or entered in the ledger or the log. What is remembered is what the
+checker verified of a period for an earlier trial, for `_MINUTES`: a trial binds nobody, and what
+lies there may be another by the time the question is asked. Of the ledger it is what stands there.
+
+A trial tells no more than a question that is asked and refused, or withheld: labels of groups with
+enough customers, and for nobody a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Final, Protocol
+
+from sqlmodel import Session, col, func, select
+
+from gridsecure.credentials.queries import RESULT_PURPOSE, Query, parse_query
+from gridsecure.credentials.sealed_questions import SEALED_QUERY_VERSION, SealedQuestion
+from gridsecure.credentials.suites import frame_parts
+from gridsecure.crypto.envelope import seal_to
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.errors import (
+    ConflictError,
+    EnvelopeError,
+    GridSecureError,
+    InputError,
+    OutOfRangeError,
+    ReleaseRefusedError,
+    StaleMessageError,
+)
+from gridsecure.key_authority.checker.asked_questions import (
+    AskedQuestion,
+    LookedQuestion,
+    lay_out_question,
+    look_beside,
+    read_question,
+)
+from gridsecure.key_authority.checker.budgets import list_left
+from gridsecure.key_authority.checker.ledger import (
+    KnownSet,
+    check_days,
+    check_overlap,
+    find_conflicts,
+    read_told,
+)
+from gridsecure.key_authority.checker.queried_uploads import QueriedData, verify_queried
+from gridsecure.key_authority.checker.tables import ReleaseRow, SeedRow
+from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.messages import Digest, QueriedUploads, ReleaseRequest, sign_message
+from gridsecure.plans.purposes import RESEARCH
+from gridsecure.plans.transcript_inputs import PlatformView
+from gridsecure.policy.decisions import asked_for, find_approvals
+from gridsecure.queries.language import Question
+from gridsecure.queries.near_questions import list_near
+from gridsecure.sealed_answers import LONGEST_WORD, pad_answer
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.rows import keep
+from gridsecure.trial_answers import (
+    TRIALS_OF_PASS,
+    TrialAnswer,
+    TriedBudget,
+    TriedCost,
+    TriedGroup,
+)
+
+_MINUTES: Final = timedelta(minutes=10)
+_PERIODS: Final = 3
+_MOST_SLOTS: Final = 2_000_000
+"""Meter points of remembered periods: some 300 bytes each."""
+_MOST_NEAR: Final = 12
+_MOST_CONFLICTS: Final = 20
+"""Groups of which it is said what they conflict with."""
+_MOST_RELEASES: Final = 3
+"""Releases of one moment that are named."""
+_PREVIEW: Final = "a preview of bills"
+_BYTES_A_SECOND: Final = 60_000_000
+"""What one process fetches, checks, blinds and has decrypted of columns, and what a question takes
+besides [s]: measured by `make bench`."""
+_BESIDE_S: Final = 0.5
+_REFUSALS: Final = (InputError, ReleaseRefusedError, EnvelopeError, OutOfRangeError)
+
+
+class QueriedView(PlatformView, Protocol):
+    """The platform as it is asked for what lies there of a period."""
+
+    def queried(self, start: str, end: str) -> QueriedUploads:
+        """All that was closed of a period."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Period:
+    """What is remembered of a period: verified, and told of."""
+
+    at: datetime
+    queried: QueriedData
+    closings: list[Digest]
+    classes: frozenset[str]
+    known: dict[str, KnownSet] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class TrialMemory:
+    """What trials remember of the last periods that they were about; of nobody who tried."""
+
+    _periods: dict[tuple[str, str], _Period] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def of(self, span: tuple[str, str], read: Callable[[], _Period], *, now: datetime) -> _Period:
+        """What lies there of a period, read anew when it is too old.
+
+        Args:
+            span: Start and end.
+            now: The present, aware.
+        """
+        with self._lock:  # so that of trials that come at once one reads
+            found = self._periods.pop(span, None)
+            if found is None or not found.at <= now < found.at + _MINUTES:
+                found = read()
+            self._periods[span] = found  # the last one is the newest
+            while len(self._periods) > 1 and (
+                len(self._periods) > _PERIODS or self._slots() > _MOST_SLOTS
+            ):
+                self._periods.pop(next(iter(self._periods)))
+            return found
+
+    def _slots(self) -> int:
+        return sum(
+            data.roster.slots for one in self._periods.values() for data in one.queried.datas
+        )
+
+
+def try_question(
+    zone: AuthorityZone,
+    claims: TokenClaims,
+    *,
+    query: str,
+    view: QueriedView,
+    memory: TrialMemory,
+    now: datetime,
+) -> bytes:
+    """Try a sealed question; the answer is sealed to the reader that the query names.
+
+    Args:
+        claims: A pass's, verified.
+        query: The query as it was sent, of the plan "query".
+        now: The present, aware.
+
+    Raises:
+        InvalidMessageError: The query has another shape or spelling.
+        InputError: It is no sealed one (`query.trial`).
+        StaleMessageError: The pass has no trial left (`query.trials`).
+        GridSecureError: What lies there of the period cannot be had, or does not hold, as
+            `verify_queried`: that is about the public period alone.
+    """
+    said = parse_query(query)
+    if said.plan != "query":
+        raise InputError(
+            "Only sealed questions are tried.",
+            reason="query.trial",
+            remedy="A load curve of a closed period is asked for with a grant.",
+        )
+    left = _count_trial(zone, claims, query, now=now)
+    period = memory.of(
+        (said.start, said.end), lambda: _read_period(zone, said, view, now=now), now=now
+    )
+    answer = _answer(zone, said, period, now=now)
+    answer = answer.model_copy(update={"asked_by": sm3_hex(query.encode()), "trials_left": left})
+    return seal_to(
+        pad_answer(sign_message(answer, key=zone.signing_key)),
+        recipient=said.reader_key,
+        purpose=RESULT_PURPOSE,
+        owner=claims.subject,
+        created_at=now,
+    )
+
+
+def _count_trial(zone: AuthorityZone, claims: TokenClaims, query: str, *, now: datetime) -> int:
+    """Count a trial of a pass (step 1); how many are left.
+
+    The same query again is the trial that it was: its answer may be lost on the way.
+    """
+    name = f"trial/{sm3_hex(frame_parts(claims.token_id))}/"
+    digest = sm3_hex(query.encode())
+    with write_session(zone.engine) as session:
+        told = select(SeedRow).where(col(SeedRow.seed).between(name, name + "~"))
+        rows = session.exec(told).all()
+        if any(row.transcript == digest for row in rows):
+            return TRIALS_OF_PASS - len(rows)
+        if len(rows) >= TRIALS_OF_PASS:
+            raise _no_trial_left()
+        try:
+            keep(session, SeedRow(seed=f"{name}{len(rows):02d}", transcript=digest, at=now))
+        except ConflictError as error:  # of two at once, the slower
+            raise _no_trial_left() from error
+        return TRIALS_OF_PASS - len(rows) - 1
+
+
+def _no_trial_left() -> StaleMessageError:
+    return StaleMessageError(
+        "The pass has no trial left.",
+        reason="query.trials",
+        remedy="Take another pass (gridsecure query try does so).",
+    )
+
+
+def _read_period(zone: AuthorityZone, query: Query, view: QueriedView, *, now: datetime) -> _Period:
+    uploads = view.queried(query.start, query.end)
+    request = ReleaseRequest(
+        request_id="",
+        plan="query",
+        plan_version=SEALED_QUERY_VERSION,
+        start=query.start,
+        end=query.end,
+        purpose=RESEARCH,
+        requested_by="",
+        transcripts=[],
+        seeds=[],
+        queried=uploads,
+    )
+    queried = verify_queried(zone, request, view=view)
+    with read_session(zone.engine) as session:
+        check_days(session, queried.by_upload)
+        check_overlap(session, queried.by_upload)
+    classes = {name for data in queried.datas for name in data.roster.customer_classes}
+    return _Period(now, queried, [one.digest for one in uploads.closings], frozenset(classes))
+
+
+def _answer(zone: AuthorityZone, query: Query, period: _Period, *, now: datetime) -> TrialAnswer:
+    try:
+        content, question = read_question(zone, query)  # 2.
+        _check_unnamed(question)  # 3.
+    except _REFUSALS as error:
+        return _refusal(error, period)
+    with read_session(zone.engine) as session:
+        known = read_told(session, period.queried.period, known=period.known)
+    period.known.update((one.name, one) for one in known)
+    try:
+        asked, looked = _look(zone, (content, question), period, known)  # 4.
+    except _REFUSALS as error:
+        return _near(zone, (content, question), period, known, _refusal(error, period))
+    answer = _tell(zone, asked, looked, period, known, now=now)
+    if answer.is_allowed:
+        return answer
+    return _near(zone, (content, question), period, known, answer)
+
+
+def _look(
+    zone: AuthorityZone,
+    opened: tuple[SealedQuestion, Question],
+    period: _Period,
+    known: Sequence[KnownSet],
+) -> tuple[AskedQuestion, LookedQuestion]:
+    asked = lay_out_question(zone, opened, period.queried)
+    return asked, look_beside(asked, period.queried, known)
+
+
+def _check_unnamed(question: Question) -> None:
+    cohorts = (question.where, question.second)
+    if any(cohort is not None and cohort.is_named for cohort in cohorts):
+        raise InputError(
+            "Questions that name pseudonyms are not tried: trials are for nothing, and would find"
+            " out who is where.",
+            reason="query.trial-named",
+            remedy="Ask it with a grant, which comes back if it is refused; or try a cohort by what"
+            " rosters say.",
+        )
+
+
+def _refusal(error: GridSecureError, period: _Period) -> TrialAnswer:
+    return TrialAnswer(
+        asked_by="",
+        is_allowed=False,
+        reason=error.reason,
+        message=error.message[:LONGEST_WORD],
+        remedy=error.remedy[:LONGEST_WORD],
+        closings=period.closings,
+    )
+
+
+def _tell(
+    zone: AuthorityZone,
+    asked: AskedQuestion,
+    looked: LookedQuestion,
+    period: _Period,
+    known: Sequence[KnownSet],
+    *,
+    now: datetime,
+) -> TrialAnswer:
+    told = [n for n in range(len(asked.found)) if n not in looked.withheld]
+    conflicts = _conflicts(zone, looked, known)
+    resolutions = [asked_for(RESEARCH, resolution=asked.resolution)]
+    with read_session(zone.engine) as session:
+        budgets = list_left(
+            session, zone.policy, resolutions, plan="query", classes=period.classes, at=now
+        )
+    needed = find_approvals(zone.policy, resolutions, classes=period.classes)
+    refused = None if told else _withheld_error()
+    return TrialAnswer(
+        asked_by="",
+        is_allowed=bool(told),
+        reason=refused.reason if refused else "",
+        message=refused.message if refused else "",
+        remedy=refused.remedy if refused else "",
+        resolution=asked.resolution,
+        told=[_group(asked, n) for n in told],
+        withheld=[_group(asked, n, conflicts.get(n, [])) for n in sorted(looked.withheld)],
+        approvals=sorted({*needed.roles, *needed.standing}),
+        budgets=[
+            TriedBudget(
+                measure=case.measure,
+                resolution=case.resolution,
+                customer_class=case.customer_class,
+                left=left,
+                of=of,
+            )
+            for case, (left, of) in budgets.items()
+        ],
+        cost=_cost(period, workers=zone.checks.workers),
+        closings=period.closings,
+    )
+
+
+def _withheld_error() -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        "Every group of the question would be withheld, beside what was told before.",
+        reason="query.withheld",
+        remedy="Ask about the groups that were told of, or about others that have nobody, or"
+        " enough, in common with them.",
+    )
+
+
+def _group(asked: AskedQuestion, number: int, conflicts: Sequence[str] = ()) -> TriedGroup:
+    label = asked.labels[number]
+    return TriedGroup(values=list(label.values), cohort=label.cohort, conflicts=list(conflicts))
+
+
+def _conflicts(
+    zone: AuthorityZone, looked: LookedQuestion, known: Sequence[KnownSet]
+) -> dict[int, list[str]]:
+    """By withheld group, the releases that told of what it conflicts with."""
+    numbers = sorted(looked.withheld)[:_MOST_CONFLICTS]
+    found = {n: {one.at for one in find_conflicts(looked.sets[n], known)} for n in numbers}
+    moments = {at for own in found.values() for at in own if at is not None}
+    with read_session(zone.engine) as session:
+        names = {at: _list_releases(session, at) for at in moments}
+    return {
+        number: sorted({name for at in own if at is not None for name in names[at]})
+        for number, own in found.items()
+    }
+
+
+def _list_releases(session: Session, at: datetime) -> list[str]:
+    """The releases of a moment, found by halves: they are kept in the order of time."""
+    low, high = 1, 1 + (session.exec(select(func.max(ReleaseRow.id))).one() or 0)
+    while low < high:
+        middle = (low + high) // 2
+        after = select(ReleaseRow.at).where(col(ReleaseRow.id) >= middle)
+        if session.exec(after.order_by(col(ReleaseRow.id)).limit(1)).one() < at:
+            low = middle + 1
+        else:
+            high = middle
+    rows = select(ReleaseRow.release_id, ReleaseRow.at).where(col(ReleaseRow.id) >= low)
+    found = session.exec(rows.order_by(col(ReleaseRow.id)).limit(_MOST_RELEASES)).all()
+    return [name for name, moment in found if moment == at] or [_PREVIEW]
+
+
+def _cost(period: _Period, *, workers: int) -> TriedCost:
+    queried = period.queried
+    entries = [data.entry(name) for data in queried.datas for name in queried.quantities]
+    size = sum(entry.size for entry in entries)
+    many = max(min(workers, len(queried.datas)), 1)
+    return TriedCost(
+        columns=len(entries),
+        objects=len(entries) + 2 * len(queried.datas),
+        bytes=size,
+        seconds=round(_BESIDE_S + size / _BYTES_A_SECOND / many, 1),
+    )
+
+
+def _near(
+    zone: AuthorityZone,
+    opened: tuple[SealedQuestion, Question],
+    period: _Period,
+    known: Sequence[KnownSet],
+    answer: TrialAnswer,
+) -> TrialAnswer:
+    """The answer with the nearest question of which all groups would be told (step 5)."""
+    content, question = opened
+    for number, near in enumerate(list_near(question)):
+        if number == _MOST_NEAR:
+            break
+        try:
+            _, looked = _look(zone, (content, near), period, known)
+        except _REFUSALS:
+            continue
+        if not looked.withheld:
+            return answer.model_copy(update={"nearest": near.text})
+    return answer
