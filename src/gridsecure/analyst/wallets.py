@@ -277,38 +277,38 @@ def _parsed(text: _WalletText, suite: Suite) -> KeptWallet:
         if text.epoch:
             quota = Quota(credential.context, text.epoch, text.limit)
             grants = Wallet(credential, quota, text.next_nonce)
-    in_use = tuple(
-        Grant(
-            parse_query(one.query),
-            private_key_from_bytes(bytes.fromhex(one.reader)),
-            one.platform,
-            one.authority,
-            datetime.fromisoformat(one.expires_at),
-            one.content,
-            bytes.fromhex(one.ticket),
-        )
-        for one in text.grants
-    )
-    given = text.trial_pass
-    held = (
-        None
-        if given is None
-        else KeptPass(given.token, datetime.fromisoformat(given.expires_at), given.left)
-    )
     return KeptWallet(
         text.keys,
         m1,
         r1,
         credential,
         grants,
-        in_use,
+        tuple(map(_read_grant, text.grants)),
         tuple(ReturnedGrant(*map(bytes.fromhex, one)) for one in text.returned),
         text.returned_epoch,
         text.returned_used,
         text.passes_epoch,
         text.passes_used,
-        held,
+        _read_pass(text.trial_pass),
     )
+
+
+def _read_grant(text: _GrantText) -> Grant:
+    return Grant(
+        parse_query(text.query),
+        private_key_from_bytes(bytes.fromhex(text.reader)),
+        text.platform,
+        text.authority,
+        datetime.fromisoformat(text.expires_at),
+        text.content,
+        bytes.fromhex(text.ticket),
+    )
+
+
+def _read_pass(text: _PassText | None) -> KeptPass | None:
+    if text is None:
+        return None
+    return KeptPass(text.token, datetime.fromisoformat(text.expires_at), text.left)
 
 
 def _written(wallet: KeptWallet, suite: Suite) -> bytes:
@@ -323,18 +323,7 @@ def _written(wallet: KeptWallet, suite: Suite) -> bytes:
         quota = wallet.grants.quota
         counted = {"epoch": quota.epoch, "limit": quota.limit}
         text = text.model_copy(update=counted | {"next_nonce": wallet.grants.next_nonce})
-    kept = [
-        _GrantText(
-            query=grant.query.text,
-            reader=grant.reader.to_bytes().hex(),
-            platform=grant.platform,
-            authority=grant.authority,
-            expires_at=grant.expires_at.isoformat(),
-            content=grant.content,
-            ticket=grant.ticket.hex(),
-        )
-        for grant in wallet.in_use
-    ]
+    kept = list(map(_write_grant, wallet.in_use))
     back = {
         "returned": [(one.seed.hex(), one.value.hex()) for one in wallet.returned],
         "returned_epoch": wallet.returned_epoch,
@@ -346,6 +335,18 @@ def _written(wallet: KeptWallet, suite: Suite) -> bytes:
         said = _PassText(token=held.token, expires_at=held.expires_at.isoformat(), left=held.left)
         text = text.model_copy(update={"trial_pass": said})
     return text.model_copy(update={"grants": kept} | back).model_dump_json().encode()
+
+
+def _write_grant(grant: Grant) -> _GrantText:
+    return _GrantText(
+        query=grant.query.text,
+        reader=grant.reader.to_bytes().hex(),
+        platform=grant.platform,
+        authority=grant.authority,
+        expires_at=grant.expires_at.isoformat(),
+        content=grant.content,
+        ticket=grant.ticket.hex(),
+    )
 
 
 def _replace(path: Path, data: bytes) -> None:
