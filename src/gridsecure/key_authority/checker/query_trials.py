@@ -60,7 +60,7 @@ from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Digest, QueriedUploads, ReleaseRequest, sign_message
 from gridsecure.plans.purposes import RESEARCH
 from gridsecure.plans.transcript_inputs import PlatformView
-from gridsecure.policy.decisions import asked_for, find_approvals
+from gridsecure.policy.decisions import Case, asked_for, find_approvals
 from gridsecure.queries.language import Question
 from gridsecure.queries.near_questions import list_near
 from gridsecure.sealed_answers import LONGEST_WORD, pad_answer
@@ -317,16 +317,7 @@ def _tell(
         told=[_group(asked, n) for n in told],
         withheld=[_group(asked, n, conflicts.get(n, [])) for n in sorted(looked.withheld)],
         approvals=sorted({*needed.roles, *needed.standing}),
-        budgets=[
-            TriedBudget(
-                measure=case.measure,
-                resolution=case.resolution,
-                customer_class=case.customer_class,
-                left=left,
-                of=of,
-            )
-            for case, (left, of) in budgets.items()
-        ],
+        budgets=[_budget(case, *count) for case, count in budgets.items()],
         cost=_cost(period, workers=zone.checks.workers),
         closings=period.closings,
     )
@@ -338,6 +329,16 @@ def _withheld_error() -> ReleaseRefusedError:
         reason="query.withheld",
         remedy="Ask about the groups that were told of, or about others that have nobody, or"
         " enough, in common with them.",
+    )
+
+
+def _budget(case: Case, left: int, of: int) -> TriedBudget:
+    return TriedBudget(
+        measure=case.measure,
+        resolution=case.resolution,
+        customer_class=case.customer_class,
+        left=left,
+        of=of,
     )
 
 
