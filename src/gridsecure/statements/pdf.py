@@ -13,6 +13,7 @@ line and its explanation stay together.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,13 +21,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
-from reportlab.graphics.shapes import Drawing, Rect
 from reportlab.lib.colors import HexColor, black, white
 from reportlab.lib.enums import TA_RIGHT
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
-from reportlab.platypus import CondPageBreak, Paragraph, SimpleDocTemplate, Spacer
+from reportlab.platypus import CondPageBreak, Flowable, Paragraph, SimpleDocTemplate, Spacer
 from reportlab.platypus import Table as Grid
 
 from gridsecure.statements.model import (
@@ -186,6 +186,31 @@ _FIGURE_WIDTH: Final = 84.0
 _WORD_WIDTH: Final = 82.0
 
 
+class QrDrawing(Flowable):  # type: ignore[misc]  # the library has no types
+    """A QR code as one path: a shape a module took five times as long as all of the page.
+
+    Args:
+        modules: By row, `1` dark.
+    """
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        super().__init__()
+        self._modules = modules
+        self.width = self.height = _CODE_SIDE
+
+    def draw(self) -> None:
+        """Draw it on the page that it was placed on."""
+        module = _CODE_SIDE / (len(self._modules) + 2 * _QUIET)
+        path = self.canv.beginPath()
+        for number, row in enumerate(self._modules):
+            bottom = _CODE_SIDE - (number + 1 + _QUIET) * module
+            for run in re.finditer("1+", row):
+                left = (_QUIET + run.start()) * module
+                path.rect(left, bottom, len(run.group()) * module, module)
+        self.canv.setFillColor(black)
+        self.canv.drawPath(path, stroke=0, fill=1)
+
+
 @dataclass(frozen=True)
 class Blocks:
     """Makes the blocks of one document.
@@ -293,15 +318,7 @@ class Blocks:
 
     def code(self, statement: StatementView) -> Any:
         """Return the QR code of what the issuer signed, and what it is for beside it."""
-        module = _CODE_SIDE / (len(statement.code) + 2 * _QUIET)
-        drawing = Drawing(_CODE_SIDE, _CODE_SIDE)
-        for number, row in enumerate(statement.code):
-            top = _CODE_SIDE - (number + 1 + _QUIET) * module
-            for at, dark in enumerate(row):
-                if dark == "1":
-                    place = (_QUIET + at) * module
-                    drawing.add(Rect(place, top, module, module, strokeColor=None, fillColor=black))
-        cells = [[drawing, self.text(statement.labels.code_note, "note")]]
+        cells = [[QrDrawing(statement.code), self.text(statement.labels.code_note, "note")]]
         widths = [_CODE_SIDE + 4 * mm, self.width - _CODE_SIDE - 4 * mm]
         return Grid(cells, colWidths=widths, style=[*_BARE, ("VALIGN", (0, 0), (-1, -1), "MIDDLE")])
 
