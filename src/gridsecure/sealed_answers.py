@@ -35,12 +35,15 @@ class AnsweredGroups(Message):
         closings: Digests of the closing lists that the totals are over.
         groups: By number; those that are too small are none, and of withheld ones it says that
             nobody is in them.
+        left_out: How many rosters of the lists are in no group, because their days are divided
+            otherwise than most meter points' are.
     """
 
     kind: ClassVar[str] = "answered-groups"
     salt: str = Field(repr=False)
     groups: list[GroupCount]
     closings: list[Digest] = Field(default_factory=list)
+    left_out: int = 0
 
 
 class QueryAnswer(Message):

@@ -82,6 +82,7 @@ class TrialAnswer(Message):
         cost: What it would cost to compute; None where the question does not say.
         nearest: The nearest question that was tried and is allowed, where this one is not.
         closings: Digests of the closing lists that it was tried over.
+        left_out: Rosters of these lists that would be in no group.
         trials_left: How often its pass tries a question still.
     """
 
@@ -99,4 +100,5 @@ class TrialAnswer(Message):
     cost: TriedCost | None = None
     nearest: str = Field(default="", repr=False)
     closings: list[Digest] = Field(default_factory=list)
+    left_out: int = 0
     trials_left: int = 0

@@ -537,3 +537,33 @@ def test_a_replay_says_that_there_is_nothing_to_execute(asker, tmp_path):
             asker.answer(asked).certificate.encode(), material, authority=authority, identity=[]
         )
     assert refused.value.reason == "replay.question"
+
+
+def test_a_roster_whose_days_are_others_is_left_out_and_the_asker_is_told_how_many(
+    authority, uploads
+):
+    """By how most meter points' days are, whatever is asked: nobody can stop all questions."""
+    large, small = uploads
+    shorter = authority.grid.upload(small.roster, days=1)
+    authority.show(shorter)
+    asker = Asker(authority, lying=[large, shorter])
+    asked = asker.ask(question_of(where=FUTIAN, every="day"))
+    assert asker.answered(asked).state == "released"
+    answer = asker.answer(asked)
+    assert answer.groups.left_out == 1
+    names = set(large.roster.manifest.pseudonyms)
+    assert 15 <= answer.groups.groups[0].points <= len(names)
+    only = Asker(authority, lying=[shorter])
+    assert only.unapproved(only.ask(question_of(every="day"))).reason == "release.query"
+
+
+def test_a_month_that_was_cut_out_of_a_longer_period_is_refused(authority, uploads):
+    asker = Asker(authority)
+    start, end = asker.span
+    longer = authority.grid.closing_list(
+        sorted(one.upload_id for one in uploads), number=9, start=start, end="2026-08-05"
+    )
+    queried = asker.queried().model_copy(update={"closings": [longer]})
+    asked = asker.ask(question_of(where=FUTIAN), queried=queried)
+    assert asker.unapproved(asked).reason == "release.closing"
+    assert (start, end) == asker.span

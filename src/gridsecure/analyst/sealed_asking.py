@@ -56,6 +56,7 @@ class SealedAnswer:
         closings: Digests of the closing lists that the platform had it asked over.
         left: Grants that are left of the month.
         limit: Grants of a month.
+        left_out: Rosters of these lists that are in no group: their days are divided otherwise.
     """
 
     frame: pd.DataFrame
@@ -63,6 +64,7 @@ class SealedAnswer:
     closings: tuple[Digest, ...]
     left: int
     limit: int
+    left_out: int
 
 
 def ask_question(
@@ -86,15 +88,17 @@ def ask_question(
     limit = kept.grants.quota.limit if kept.grants else 0
     releases = tuple(leg.release for leg in found)
     closings = tuple(dict.fromkeys(name for leg in found for name in leg.closings))
-    return SealedAnswer(frame, releases, closings, kept.left, limit)
+    left_out = sum(leg.left_out for leg in found)
+    return SealedAnswer(frame, releases, closings, kept.left, limit, left_out)
 
 
 class AnsweredLeg(NamedTuple):
-    """One period's verified answer, and the closing lists that it is over."""
+    """One period's verified answer, the closing lists that it is over, and rosters left out."""
 
     release: Release
     totals: Totals
     closings: list[Digest]
+    left_out: int
 
 
 def _ask_leg(asking: Asking, wallet: Path, leg: Question, *, size: int) -> AnsweredLeg:
@@ -202,7 +206,7 @@ def read_answer(
         raise _swapped()
     (name,) = question.totals
     totals = _totals(release.cells, answer.groups.groups, name=name)  # 4.
-    return AnsweredLeg(release, totals, answer.groups.closings)
+    return AnsweredLeg(release, totals, answer.groups.closings, answer.groups.left_out)
 
 
 def _totals(cells: Sequence[ReleasedCell], groups: Sequence[GroupCount], *, name: str) -> Totals:

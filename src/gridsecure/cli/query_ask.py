@@ -62,6 +62,8 @@ def ask(  # noqa: PLR0913 - one parameter an option
         notes.print(f"release {release.release_id}", style="dim")
     for closing in answer.closings:
         notes.print(f"over closing list {closing}", style="dim")
+    if answer.left_out:
+        notes.print(f"{answer.left_out} rosters are left out: their days are divided otherwise.")
     files = query_files.AnswerFiles(csv, parquet, chart)
     is_told = print_answer(asked, answer.frame, files=files, output=output)
     notes.print(f"{answer.left} of {answer.limit} grants are left this month.")

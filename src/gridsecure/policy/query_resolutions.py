@@ -36,7 +36,7 @@ def question_resolution(
     is_whole = spans[0][0] == start and all(
         _is_same(own, following) for (_, own), following in zip(spans, ends, strict=True)
     )
-    return "monthly" if is_one and is_whole and _is_month(start, end) else "daily"
+    return "monthly" if is_one and is_whole and is_month(start, end) else "daily"
 
 
 def _is_same(one: str, other: str) -> bool:
@@ -45,7 +45,7 @@ def _is_same(one: str, other: str) -> bool:
     return first is not None and first == second
 
 
-def _is_month(start: str, end: str) -> bool:
+def is_month(start: str, end: str) -> bool:
     """Whether a period is a billing month: from one day of a month to the same of the next."""
     first, last = map(datetime.fromisoformat, (start, end))
     months = (last.year - first.year) * 12 + last.month - first.month

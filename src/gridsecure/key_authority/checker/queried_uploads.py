@@ -7,6 +7,7 @@ nothing of the question by what it is asked for.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,12 +37,17 @@ from gridsecure.month_texts import read_moment
 from gridsecure.plans.execution import RosterData
 from gridsecure.plans.quantities import Family, find_family
 from gridsecure.plans.transcript_inputs import PlatformView, fetch_tariff
+from gridsecure.policy.query_resolutions import is_month
 from gridsecure.tariffs.tariff import parse_tariff
 from gridsecure.version import VERSION
 
 _CLOSING_REMEDY: Final = (
     "The billing office closes the period (gridsecure period close); then ask again."
 )
+
+
+_Column = tuple[str, datetime, datetime, int]
+"""Of a load column: name, start, end and number of intervals."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +61,7 @@ class QueriedData:
         tariffs: Names of tariffs by digest.
         timezone: Local time.
         period: What is told of it is compared within.
+        left_out: How many rosters are not in it, because their days are divided otherwise.
     """
 
     start: str
@@ -65,6 +72,7 @@ class QueriedData:
     tariffs: Mapping[Digest, str]
     timezone: str
     period: Period
+    left_out: int = 0
 
     @property
     def by_upload(self) -> dict[Digest, RosterData]:
@@ -85,11 +93,12 @@ def verify_queried(
        is in two, and no later list that a release rests on names one;
     2. the request names all their uploads, each with its roster, signed by the gateway it is of;
     3. nobody is in two rosters;
-    4. all rosters have load columns of the same days, divided alike.
+    4. those whose load columns are of other days, or divided otherwise, than most meter points' are
+       left out: by a rule that looks at nothing that a question says.
 
     Raises:
         ReleaseRefusedError: `release.closing`, `release.incomplete`, `release.overlap`.
-        InputError: Load columns differ, or there are none (`query.days`).
+        InputError: Not most meter points have load columns that are alike (`query.days`).
         GridSecureError: As `verify_datas`.
     """
     queried = request.queried
@@ -119,12 +128,14 @@ def verify_queried(
         )
     texts = {name: fetch_tariff(view, name) for name in sorted({d.roster.tariff for d in datas})}
     parsed = {name: parse_tariff(text) for name, text in texts.items()}
+    kept, quantities = _find_alike(datas, start=request.start, end=request.end)  # 4.
     return QueriedData(
         start=request.start,
         end=request.end,
-        uploads=tuple(queried.uploads),
-        datas=tuple(datas),
-        quantities=_shared_columns(datas, start=request.start, end=request.end),  # 4.
+        uploads=tuple(queried.uploads[number] for number in kept),
+        datas=tuple(datas[number] for number in kept),
+        quantities=quantities,
+        left_out=len(datas) - len(kept),
         tariffs={name: one.tariff_id for name, one in parsed.items()},
         timezone=parsed[datas[0].roster.tariff].timezone,
         period=periods.pop(),
@@ -150,8 +161,16 @@ def _check_lists(
         raise _refused("The request and the closing lists name different uploads.")
     if not _lies_in((request.start, request.end), (start, end)):
         raise _refused("The query is about another period than was closed.")
+    if is_month(request.start, request.end) and not _is_same(request, start, end):
+        raise _refused("The query is about a month that is not the one that was closed.")
     check_lists_in_force(zone, lists)
     return start, end
+
+
+def _is_same(request: ReleaseRequest, start: str, end: str) -> bool:
+    """Whether a request is about just this period: a month cut out of a longer one is not whole."""
+    own = (read_moment(request.start), read_moment(request.end))
+    return own == (read_moment(start), read_moment(end))
 
 
 def _lies_in(inner: tuple[str, str], outer: tuple[str, str]) -> bool:
@@ -162,22 +181,28 @@ def _lies_in(inner: tuple[str, str], outer: tuple[str, str]) -> bool:
     return begin <= first < last <= end
 
 
-def _shared_columns(datas: Sequence[RosterData], *, start: str, end: str) -> tuple[str, ...]:
-    found = [_load_columns(data, start=start, end=end) for data in datas]
-    if not found[0] or any(own != found[0] for own in found):
+def _find_alike(
+    datas: Sequence[RosterData], *, start: str, end: str
+) -> tuple[list[int], tuple[str, ...]]:
+    """The rosters, by place, with the load columns of more than half of all meter points."""
+    found = [tuple(_load_columns(data, start=start, end=end)) for data in datas]
+    slots = Counter[tuple[_Column, ...]]()
+    for own, data in zip(found, datas, strict=True):
+        slots[own] += data.roster.slots
+    (most, many), *_ = slots.most_common(1)
+    if not most or 2 * many <= slots.total():
         raise InputError(
-            "The rosters do not have the intervals of the same days, divided alike.",
+            "Not most meter points have intervals of the same days, divided alike.",
             reason="query.days",
             remedy="Ask about days of which all meter points have intervals; a day that was sealed "
             "by itself is asked about by itself.",
         )
-    return tuple(name for name, *_ in found[0])
+    kept = [number for number, own in enumerate(found) if own == most]
+    return kept, tuple(name for name, *_ in most)
 
 
-def _load_columns(
-    data: RosterData, *, start: str, end: str
-) -> list[tuple[str, datetime, datetime, int]]:
-    """The load columns within a period: name, start, end and number of intervals, in time."""
+def _load_columns(data: RosterData, *, start: str, end: str) -> list[_Column]:
+    """The load columns within a period, in time."""
     first, last = datetime.fromisoformat(start), datetime.fromisoformat(end)
     columns = [
         (

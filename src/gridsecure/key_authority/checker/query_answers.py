@@ -120,15 +120,26 @@ def read_asked_question(zone: AuthorityZone, subject: Digest) -> SealedQuestion:
 
 
 def seal_groups(
-    zone: AuthorityZone, asked: AskedQuestion, request: ReleaseRequest, *, withheld: Container[int]
+    zone: AuthorityZone,
+    asked: AskedQuestion,
+    request: ReleaseRequest,
+    *,
+    withheld: Container[int],
+    left_out: int,
 ) -> bytes:
     """What the cells of a question's certificate stand for, as it is kept.
 
     Args:
         withheld: Groups of which nothing is told.
+        left_out: How many rosters are in no group.
     """
     counts = asked.list_counts(withheld)
-    said = AnsweredGroups(salt=asked.content.salt, groups=counts, closings=_closings(request))
+    said = AnsweredGroups(
+        salt=asked.content.salt,
+        groups=counts,
+        closings=_closings(request),
+        left_out=left_out,
+    )
     return _seal(zone, said.model_dump_json())
 
 

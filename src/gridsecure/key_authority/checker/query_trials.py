@@ -286,6 +286,7 @@ def _refusal(error: GridSecureError, period: _Period) -> TrialAnswer:
         message=error.message[:LONGEST_WORD],
         remedy=error.remedy[:LONGEST_WORD],
         closings=period.closings,
+        left_out=period.queried.left_out,
     )
 
 
@@ -320,6 +321,7 @@ def _tell(
         budgets=[_budget(case, *count) for case, count in budgets.items()],
         cost=_cost(period, workers=zone.checks.workers),
         closings=period.closings,
+        left_out=period.queried.left_out,
     )
 
 

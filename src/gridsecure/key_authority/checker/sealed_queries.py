@@ -162,7 +162,13 @@ def _release(
         query_answers.keep_answer,
         request=request,
         question=question,
-        content=query_answers.seal_groups(zone, asked, request, withheld=looked.withheld),
+        content=query_answers.seal_groups(
+            zone,
+            asked,
+            request,
+            withheld=looked.withheld,
+            left_out=at_work.queried.left_out,
+        ),
         at=at,
     )
     certify(zone, request, granted, approved=approved, at=at, also=keep)
