@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -74,6 +75,7 @@ def test_a_question_is_answered_from_a_certificate(tmp_path: Path, certificate: 
 
 def test_files_of_an_answer_have_every_digit(tmp_path: Path, certificate: Path) -> None:
     csv, parquet, chart = (tmp_path / f"answer.{kind}" for kind in ("csv", "parquet", "html"))
+    image, drawing = tmp_path / "answer.png", tmp_path / "answer.SVG"
     result = answer(
         tmp_path, BY_ZONE, certificate, "--csv", csv, "--parquet", parquet, "--chart", chart
     )
@@ -84,6 +86,14 @@ def test_files_of_an_answer_have_every_digit(tmp_path: Path, certificate: Path) 
     page = chart.read_text(encoding="utf-8")
     assert "default-src 'none'" in page
     assert str(float(used[0])) in page
+    assert "cdn" not in page
+    assert re.search(r"<(script[^>]* src|link)\b", page) is None, "it loads nothing"
+    for path in (image, drawing):
+        assert answer(tmp_path, BY_ZONE, certificate, "--chart", path).exit_code == 0
+    assert image.read_bytes().startswith(b"\x89PNG")
+    assert "futian" in drawing.read_text(encoding="utf-8")
+    other = answer(tmp_path, BY_ZONE, certificate, "--chart", tmp_path / "answer.gif")
+    assert (other.exit_code, ".png" in other.output) == (2, True)
     missing = answer(tmp_path, BY_ZONE, certificate, "--csv", tmp_path / "no" / "folder.csv")
     assert (missing.exit_code, "query.output" in missing.output) == (1, True)
 

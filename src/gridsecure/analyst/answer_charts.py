@@ -1,91 +1,249 @@
 """Charts of answers. Drawing needs binary numbers: they are made here and nowhere else.
 
-A page holds the figures and loads what draws them from a public host when it is opened; its policy
-forbids every other connection.
+Nothing is loaded from anywhere: a page holds what draws it, and its policy forbids connections.
+Times are drawn as written, in the supply area's local time: a time axis would be shifted to the
+reader's own zone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import altair as alt
 import pandas as pd
+import vl_convert
 
 from gridsecure.errors import InputError
+from gridsecure.queries.language import Question
 from gridsecure.queries.lines import TOLD
 
-_HOST: Final = "https://cdn.jsdelivr.net"
 _POLICY: Final = (
     '<head>\n  <meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-    f"script-src 'unsafe-inline' 'unsafe-eval' {_HOST}; style-src 'unsafe-inline'; img-src data:; "
+    "script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data:; "
     "form-action 'none'; base-uri 'none'\">"
 )
-_WIDTH: Final = 640
-_HEIGHT: Final = 320
+_WIDTH: Final = 720
+_HEIGHT: Final = 300
+_BAR: Final = 26
+_MOST_TICKS: Final = 12
+_SHORT: Final = ",.6~g"
+"""How numbers beside bars are written; tables have all digits."""
+_SCALE: Final = 2
+"""Dots of a PNG for each of the chart's."""
 _FIGURES: Final = frozenset({"start", "end", "quantity", "value", "unit", "meter_points", "state"})
+_CHINESE: Final = "\u2e80"
+"""The first letter of those that few fonts have."""
+_NO_LETTER: Final = "\ue123"
+_LETTER: Final = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40">'
+    '<text x="4" y="30" font-size="24" font-family="sans-serif">{}</text></svg>'
+)
 
 
-def plot_answer(answer: pd.DataFrame) -> alt.VConcatChart:
-    """A chart for each quantity: lines over steps, or bars of groups where there is one step.
-
-    Times are drawn as written: a time axis would be shifted to the reader's own zone.
+def plot_answer(question: Question, answer: pd.DataFrame) -> alt.VConcatChart:
+    """A chart for each unit: lines of what has several steps, bars of what has one.
 
     Args:
+        question: What was asked; the title says it.
         answer: As `queries.answers.answer_question` gives it.
 
     Raises:
         InputError: No number of it is told (`query.nothing-told`).
     """
-    told = answer[answer["state"] == TOLD]
-    if told.empty:
+    if not answer["state"].eq(TOLD).any():
         raise InputError(
             "No number of the answer is told, so there is nothing to draw.",
             reason="query.nothing-told",
             remedy="Ask about larger groups, or longer steps.",
         )
-    names = [column for column in answer.columns if column not in _FIGURES]
-    groups = told[names].astype(str).agg(" · ".join, axis=1) if names else "all"
-    drawn = pd.DataFrame(
-        {
-            # A name ends up inside a script of the page, which no tag may end.
-            "group": pd.Series(groups, index=told.index).str.replace("<", "‹"),
-            "start": told["start"],
-            "quantity": told["quantity"].str.replace("<", "‹"),
-            "value": [float(value) for value in told["value"]],
-            "unit": told["unit"].str.replace("<", "‹"),
-        }
+    drawn = _drawn(question, answer)
+    steps = drawn.groupby("quantity")["start"].transform("nunique") > 1
+    parts = []
+    for (unit, is_line), part in drawn.groupby(["unit", steps], sort=False):
+        told = part[part["value"].notna()]
+        if told.empty:
+            continue
+        # A line breaks where a number is withheld; a bar that is none is left out.
+        parts.append(_lines(question, part, str(unit)) if is_line else _bars(told, str(unit)))
+    chart: alt.VConcatChart = (
+        alt.vconcat(*parts)
+        .resolve_scale(color="independent")
+        .properties(title=alt.TitleParams(_title(question), subtitle=_missing(answer)))
+        .configure_axis(titleFontWeight="normal", labelLimit=320)
+        .configure_title(anchor="start")
+        .configure_view(stroke=None)
     )
-    parts = [_plot(part) for _, part in drawn.groupby("quantity", sort=False)]
-    chart: alt.VConcatChart = alt.vconcat(*parts).resolve_scale(color="shared")
     return chart
 
 
-def _plot(drawn: pd.DataFrame) -> alt.Chart:
-    quantity, unit = drawn["quantity"].iloc[0], drawn["unit"].iloc[0]
-    value = alt.Y("value:Q", title=f"{quantity} [{unit}]" if unit else quantity)
-    color = alt.Color("group:N", title=None)
-    tips = [alt.Tooltip(f"{name}:N") for name in ("group", "start", "quantity", "unit")]
-    chart = alt.Chart(drawn)
-    if drawn["start"].nunique() > 1:
-        encoded = chart.mark_line(interpolate="step-after").encode(
-            x=alt.X("start:O", title=None, axis=alt.Axis(labelOverlap=True)),
-            y=value, color=color, tooltip=[*tips, alt.Tooltip("value:Q")],
-        )  # fmt: skip
-    else:
-        encoded = chart.mark_bar().encode(
-            x=alt.X("group:N", title=None, sort=None),
-            y=value, color=color, tooltip=[*tips, alt.Tooltip("value:Q")],
-        )  # fmt: skip
-    plotted: alt.Chart = encoded.properties(width=_WIDTH, height=_HEIGHT)
-    return plotted
+def _drawn(question: Question, answer: pd.DataFrame) -> pd.DataFrame:
+    """What is drawn of each row: its series, and the number in binary."""
+    groups = answer[list(question.group_by)].astype(str).agg(" · ".join, axis=1)
+    drawn = pd.DataFrame(
+        {
+            "group": groups if question.group_by else "all",
+            "start": answer["start"],
+            "end": answer["end"],
+            "quantity": answer["quantity"],
+            "value": [None if value is None else float(value) for value in answer["value"]],
+            "unit": answer["unit"],
+        }
+    )
+    for name in ("group", "quantity", "unit"):
+        # A name ends up inside a script of the page, which no tag may end.
+        drawn[name] = drawn[name].str.replace("<", "‹")
+    several = drawn.groupby("unit")["quantity"].transform("nunique") > 1
+    named = [name for name in ("group", "quantity") if name == "group" or several.any()]
+    drawn["series"] = drawn[named].agg(" · ".join, axis=1)
+    if not question.group_by:
+        drawn["series"] = drawn["quantity"]
+    return drawn
 
 
-def chart_page(answer: pd.DataFrame) -> str:
-    """The chart as a page of HTML.
+def _title(question: Question) -> str:
+    span = question.period.month or question.period.day
+    by = f" by {' and '.join(question.group_by)}" if question.group_by else ""
+    name = question.statistic.name.replace("_", " ")
+    what = question.measure if name == "sum" else f"{question.measure}: {name}"
+    return f"{what[0].upper()}{what[1:]}{by}, {span}".replace("<", "‹").replace("_", " ")
+
+
+def _missing(answer: pd.DataFrame) -> str:
+    missing = int(answer["state"].ne(TOLD).sum())
+    return f"{missing} of {len(answer)} numbers are not told" if missing else ""
+
+
+def _value_title(part: pd.DataFrame, unit: str) -> str:
+    names = part["quantity"].unique()
+    name = names[0] if len(names) == 1 else "value"
+    return f"{name} [{unit}]" if unit else name
+
+
+def _tips(*names: str) -> list[alt.Tooltip]:
+    return [alt.Tooltip("value:Q", format=",.6~f"), *(alt.Tooltip(f"{n}:N") for n in names)]
+
+
+def _lines(question: Question, part: pd.DataFrame, unit: str) -> alt.Chart:
+    starts = list(dict.fromkeys(part["start"]))
+    is_one = part["series"].nunique() == 1
+    ticks, label, day = _ticks(starts)
+    columns = ["series", "start", "value", "unit"]
+    # Without a last point, the last step would have no width.
+    ends = part.groupby("series", sort=False).tail(1).assign(start=lambda last: last["end"])
+    legend = None if is_one else alt.Legend(orient="bottom", columns=3, labelLimit=340)
+    chart: alt.Chart = (
+        alt.Chart(pd.concat([part, ends])[columns])
+        .mark_line(interpolate="step-after", strokeWidth=1.5)
+        .encode(
+            x=alt.X(
+                "start:O",
+                title=f"start of the step{day}, local time ({question.period.timezone})",
+                sort=None,
+                scale=alt.Scale(padding=0),
+                axis=alt.Axis(values=ticks, labelExpr=label, labelAngle=0, labelOverlap=True),
+            ),
+            y=alt.Y("value:Q", title=_value_title(part, unit), axis=alt.Axis(format=",~f")),
+            color=alt.Color("series:N", title=None, sort=None, legend=legend),
+            tooltip=_tips("series", "start", "unit"),
+        )
+        .properties(width=_WIDTH, height=_HEIGHT)
+    )
+    return chart
+
+
+def _ticks(starts: list[str]) -> tuple[list[str], str, str]:
+    """Where labels stand, how they are written (as days, or hours of one day), and which day."""
+    firsts = list({start[:10]: start for start in reversed(starts)}.values())[::-1]
+    is_day = len(firsts) == 1
+    found = starts if is_day else firsts
+    step = -(-len(found) // _MOST_TICKS)
+    label = f"slice(datum.value, {'11, 16' if is_day else '5, 10'})"
+    return found[::step], label, f" on {starts[0][:10]}" if is_day else ""
+
+
+def _bars(part: pd.DataFrame, unit: str) -> alt.LayerChart:
+    chart = alt.Chart(part[["series", "start", "value", "unit"]]).encode(
+        x=alt.X(
+            "value:Q", title=_value_title(part, unit), axis=alt.Axis(format=",~f", tickCount=6)
+        ),
+        y=alt.Y("series:N", title=None, sort=None, axis=alt.Axis(grid=False)),
+        tooltip=_tips("series", "start", "unit"),
+    )
+    text = alt.Text("value:Q", format=_SHORT)
+    layers: alt.LayerChart = alt.LayerChart(
+        layer=[
+            chart.mark_bar(),
+            chart.transform_filter("datum.value >= 0").mark_text(align="left", dx=4).encode(text),
+            chart.transform_filter("datum.value < 0").mark_text(align="right", dx=-4).encode(text),
+        ]
+    ).properties(width=_WIDTH, height=_BAR * part["series"].nunique())
+    return layers
+
+
+def chart_page(chart: alt.VConcatChart) -> bytes:
+    """A chart as a page of HTML, with all that it needs inside."""
+    # The menu's editor is a public page that the figures would be sent to.
+    options = {"actions": {"export": True, "source": False, "compiled": False, "editor": False}}
+    with alt.data_transformers.enable("default", max_rows=None):
+        page: str = chart.to_html(inline=True, embed_options=options)
+    return page.replace("<head>", _POLICY, 1).encode()
+
+
+def chart_svg(chart: alt.VConcatChart) -> bytes:
+    """A chart as a drawing, whose letters the reader's machine sets."""
+    svg: str = vl_convert.vegalite_to_svg(_specify(chart))
+    return svg.encode()
+
+
+def chart_png(chart: alt.VConcatChart) -> bytes:
+    """A chart as an image.
 
     Raises:
-        InputError: As `plot_answer`.
+        InputError: This machine has no font for its letters (`query.chart-font`).
     """
+    text = _specify(chart)
+    empty = vl_convert.svg_to_png(_LETTER.format(_NO_LETTER))
+    letters = sorted({letter for letter in text if letter >= _CHINESE})[:8]
+    if any(vl_convert.svg_to_png(_LETTER.format(letter)) == empty for letter in letters):
+        raise InputError(
+            "This machine has no font for the letters of the answer.",
+            reason="query.chart-font",
+            remedy="Install one, as fonts-noto-cjk on Debian; or draw to a file .svg or .html.",
+        )
+    png: bytes = vl_convert.vegalite_to_png(text, scale=_SCALE)
+    return png
+
+
+def _specify(chart: alt.VConcatChart) -> str:
     with alt.data_transformers.enable("default", max_rows=None):
-        page: str = plot_answer(answer).to_html()
-    return page.replace("<head>", _POLICY, 1)
+        text: str = chart.to_json(ensure_ascii=False)
+    return text
+
+
+CHART_KINDS: Final[dict[str, Callable[[alt.VConcatChart], bytes]]] = {
+    ".html": chart_page,
+    ".png": chart_png,
+    ".svg": chart_svg,
+}
+"""What writes a chart, by the ending of a file's name."""
+
+
+def draw_answer(question: Question, answer: pd.DataFrame, *, ending: str) -> bytes:
+    """A chart as the content of a file.
+
+    Args:
+        ending: Of the file's name, as ".png".
+
+    Raises:
+        InputError: Charts have no such form (`query.chart-kind`), or as `plot_answer` and
+            `chart_png`.
+    """
+    write = CHART_KINDS.get(ending.lower())
+    if write is None:
+        raise InputError(
+            "A chart is not written in this form.",
+            reason="query.chart-kind",
+            remedy=f"Give a file that ends with {', '.join(CHART_KINDS)}.",
+        )
+    return write(plot_answer(question, answer))

@@ -29,7 +29,20 @@ query_app = typer.Typer(
 QuestionArgument = Annotated[Path, typer.Argument(help="A question (JSON).")]
 CsvOption = Annotated[Path | None, typer.Option(help="Write all rows as CSV.")]
 ParquetOption = Annotated[Path | None, typer.Option(help="Write all rows as Parquet.")]
-ChartOption = Annotated[Path | None, typer.Option(help="Write a chart as a page (HTML).")]
+CHART_ENDINGS = (".html", ".png", ".svg")
+
+
+def _check_chart(chart: Path | None) -> Path | None:
+    """Refuse a chart that could not be written before anything is asked."""
+    if chart is not None and chart.suffix.lower() not in CHART_ENDINGS:
+        raise typer.BadParameter(f"a chart's file ends with {', '.join(CHART_ENDINGS)}")
+    return chart
+
+
+ChartOption = Annotated[
+    Path | None,
+    typer.Option(help="Write a chart (.html, .png or .svg).", callback=_check_chart),
+]
 
 
 @query_app.callback()
@@ -102,7 +115,7 @@ def print_answer(
         notes.print(f"{number} of {len(frame)} numbers are {state}.")
     is_told = sum(missing.values()) < len(frame)
     if is_told:
-        for path in files.write(frame):
+        for path in files.write(asked, frame):
             notes.print(f"Wrote {escape(path.name)}.")
     return is_told
 

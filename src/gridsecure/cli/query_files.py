@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from io import BytesIO
@@ -36,23 +37,17 @@ class AnswerFiles:
     parquet: Path | None = None
     chart: Path | None = None
 
-    def write(self, answer: pd.DataFrame) -> list[Path]:
+    def write(self, question: Question, answer: pd.DataFrame) -> list[Path]:
         """Write them.
 
         Raises:
             StorageError: The disk refuses (`query.output`).
-            InputError: There is nothing to draw (`query.nothing-told`).
+            InputError: As `answer_charts.draw_answer`.
         """
         written = []
-        for path, write in (
-            (self.csv, csv_bytes),
-            (self.parquet, parquet_bytes),
-            (self.chart, lambda frame: answer_charts.chart_page(frame).encode()),
-        ):
-            if path is None:
-                continue
+        for path, content in self._contents(question, answer):
             try:
-                replace_file(path, [write(answer)])
+                replace_file(path, [content])
             except OSError as error:
                 raise StorageError(
                     f"{path.name} cannot be written.",
@@ -61,6 +56,15 @@ class AnswerFiles:
                 ) from error
             written.append(path)
         return written
+
+    def _contents(self, question: Question, answer: pd.DataFrame) -> Iterator[tuple[Path, bytes]]:
+        if self.csv is not None:
+            yield self.csv, csv_bytes(answer)
+        if self.parquet is not None:
+            yield self.parquet, parquet_bytes(answer)
+        if self.chart is not None:
+            ending = self.chart.suffix
+            yield self.chart, answer_charts.draw_answer(question, answer, ending=ending)
 
 
 def csv_bytes(answer: pd.DataFrame) -> bytes:
