@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
 from gridsecure.analyst.asking import Asking
+from gridsecure.analyst.desk import Answer, conclude
 from gridsecure.analyst.grants import QueryClient
 from gridsecure.analyst.queries import Grant
 from gridsecure.analyst.releases import PinnedAuthority, Release, ReleasedCell, verify_release
@@ -40,27 +39,22 @@ from gridsecure.crypto.padding import unpad
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import ReleaseRefusedError, SignatureError
 from gridsecure.messages import Digest, Signed, open_message
-from gridsecure.queries.answers import answer_question
 from gridsecure.queries.language import Question
 from gridsecure.queries.totals import GroupCount, StepSpan, Totals
 from gridsecure.sealed_answers import QueryAnswer
 
 
-@dataclass(frozen=True, slots=True)
-class SealedAnswer:
-    """What an analyst learns of a question.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedAnswer(Answer):
+    """What an analyst learns of a question: one release for each of its legs.
 
     Args:
-        frame: Its numbers, as `answer_question` gives them.
-        releases: The verified release of each of its legs.
         closings: Digests of the closing lists that the platform had it asked over.
         left: Grants that are left of the month.
         limit: Grants of a month.
         left_out: Rosters of these lists that are in no group: their days are divided otherwise.
     """
 
-    frame: pd.DataFrame
-    releases: tuple[Release, ...]
     closings: tuple[Digest, ...]
     left: int
     limit: int
@@ -82,14 +76,23 @@ def ask_question(
         GridSecureError: As `Asking.take_grant` and `QueryClient.wait`.
     """
     found = [_ask_leg(asking, wallet, leg, size=size) for leg in question.legs]
-    frame = answer_question(question, [leg.totals for leg in found])
+    releases = [leg.release for leg in found]
+    answer = conclude(question, [leg.totals for leg in found], releases=releases)
     with open_wallet(wallet, suite=sm2_suite()) as file:
         kept = file.require()
     limit = kept.grants.quota.limit if kept.grants else 0
-    releases = tuple(leg.release for leg in found)
     closings = tuple(dict.fromkeys(name for leg in found for name in leg.closings))
     left_out = sum(leg.left_out for leg in found)
-    return SealedAnswer(frame, releases, closings, kept.left, limit, left_out)
+    return SealedAnswer(
+        answer.question,
+        answer.frame,
+        answer.releases,
+        answer.chain,
+        closings=closings,
+        left=kept.left,
+        limit=limit,
+        left_out=left_out,
+    )
 
 
 class AnsweredLeg(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,12 +16,9 @@ from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.errors import NotFoundError
 
 with on_use():
-    from gridsecure.analyst import certificates, published_answers, releases
+    from gridsecure.analyst import desk, releases
     from gridsecure.cli import query_files, verify
-    from gridsecure.queries import answers, language
-
-if TYPE_CHECKING:
-    import pandas as pd
+    from gridsecure.queries import language
 
 query_app = typer.Typer(
     help="Questions of analysts: their language, and their answers.", no_args_is_help=True
@@ -80,42 +77,32 @@ def answer(  # noqa: PLR0913 - one parameter an option
     """Answer a question from published releases, on this machine: nobody is asked."""
     asked = read_question(question)
     pinned = releases.pin_authority(authority_key)
-    published = [
-        published_answers.read_published(
-            certificates.verify_certificate(verify.read_file(path), authority=pinned).release
-        )
-        for path in release
-    ]
-    legs = published_answers.collect_totals(asked, published)
-    frame = answers.answer_question(asked, legs)
+    found = desk.answer_published(asked, map(verify.read_file, release), authority=pinned)
     files = query_files.AnswerFiles(csv, parquet, chart)
-    is_told = print_answer(asked, frame, files=files, output=output)
-    for name in published_answers.list_joined(asked, published):
+    is_told = print_answer(found, files=files, output=output)
+    for name in found.joined:
         notes.print(f"The releases tell of {escape(name)} together: group by less to see it.")
     if not is_told:
         raise typer.Exit(1)
 
 
 def print_answer(
-    asked: language.Question,
-    frame: pd.DataFrame,
-    *,
-    files: query_files.AnswerFiles,
-    output: OutputFormat,
+    found: desk.Answer, *, files: query_files.AnswerFiles, output: OutputFormat
 ) -> bool:
     """Print an answer, write it to the files that are named, and say what is missing.
 
     Returns:
         Whether any number of it is told.
     """
-    document = query_files.answer_to_json(asked, frame)
+    frame = found.frame
+    document = query_files.answer_to_json(found)
     print_result(document, output, show=lambda console: query_files.show_answer(frame, console))
     missing = query_files.count_missing(frame)
     for state, number in missing.items():
         notes.print(f"{number} of {len(frame)} numbers are {state}.")
     is_told = sum(missing.values()) < len(frame)
     if is_told:
-        for path in files.write(asked, frame):
+        for path in files.write(found):
             notes.print(f"Wrote {escape(path.name)}.")
     return is_told
 

@@ -65,7 +65,7 @@ def ask(  # noqa: PLR0913 - one parameter an option
     if answer.left_out:
         notes.print(f"{answer.left_out} rosters are left out: their days are divided otherwise.")
     files = query_files.AnswerFiles(csv, parquet, chart)
-    is_told = print_answer(asked, answer.frame, files=files, output=output)
+    is_told = print_answer(answer, files=files, output=output)
     notes.print(f"{answer.left} of {answer.limit} grants are left this month.")
     if not is_told:
         raise typer.Exit(1)

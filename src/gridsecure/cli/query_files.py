@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
@@ -18,12 +18,14 @@ from gridsecure.analyst.reports import harmless_label
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import to_the_minute
 from gridsecure.errors import StorageError
-from gridsecure.queries.language import Question
 from gridsecure.queries.lines import TOLD
 from gridsecure.whole_files import replace_file
 
 with on_use():
     from gridsecure.analyst import answer_charts
+
+if TYPE_CHECKING:
+    from gridsecure.analyst.desk import Answer
 
 MOST_ROWS = 60
 """So many rows are printed; files have all."""
@@ -37,7 +39,7 @@ class AnswerFiles:
     parquet: Path | None = None
     chart: Path | None = None
 
-    def write(self, question: Question, answer: pd.DataFrame) -> list[Path]:
+    def write(self, answer: Answer) -> list[Path]:
         """Write them.
 
         Raises:
@@ -45,7 +47,7 @@ class AnswerFiles:
             InputError: As `answer_charts.draw_answer`.
         """
         written = []
-        for path, content in self._contents(question, answer):
+        for path, content in self._contents(answer):
             try:
                 replace_file(path, [content])
             except OSError as error:
@@ -57,14 +59,16 @@ class AnswerFiles:
             written.append(path)
         return written
 
-    def _contents(self, question: Question, answer: pd.DataFrame) -> Iterator[tuple[Path, bytes]]:
+    def _contents(self, answer: Answer) -> Iterator[tuple[Path, bytes]]:
         if self.csv is not None:
-            yield self.csv, csv_bytes(answer)
+            yield self.csv, csv_bytes(answer.frame)
         if self.parquet is not None:
-            yield self.parquet, parquet_bytes(answer)
+            yield self.parquet, parquet_bytes(answer.frame)
         if self.chart is not None:
-            ending = self.chart.suffix
-            yield self.chart, answer_charts.draw_answer(question, answer, ending=ending)
+            chart = answer_charts.draw_answer(
+                answer.question, answer.frame, ending=self.chart.suffix
+            )
+            yield self.chart, chart
 
 
 def csv_bytes(answer: pd.DataFrame) -> bytes:
@@ -89,13 +93,18 @@ def parquet_bytes(answer: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def answer_to_json(question: Question, answer: pd.DataFrame) -> dict[str, Any]:
+def answer_to_json(answer: Answer) -> dict[str, Any]:
     """An answer as a document: numbers as text, because they are exact."""
     rows = [
         {name: format(v, "f") if isinstance(v, Decimal) else v for name, v in row.items()}
-        for row in answer.to_dict("records")
+        for row in answer.frame.to_dict("records")
     ]
-    return {"question": question.text, "rows": rows}
+    return {
+        "question": answer.question.text,
+        "rows": rows,
+        "releases": [release.release_id for release in answer.releases],
+        "chain": [link._asdict() for link in answer.chain],
+    }
 
 
 def show_answer(answer: pd.DataFrame, console: Console) -> None:

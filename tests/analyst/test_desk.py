@@ -1,0 +1,70 @@
+"""Questions and answers in Python: what the command prints, with what it rests on."""
+
+from __future__ import annotations
+
+import pytest
+
+from gridsecure.analyst.desk import Answer, answer_published, build_question
+from gridsecure.analyst.releases import PinnedAuthority
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.errors import InputError, SignatureError
+from gridsecure.queries.language import parse_question
+from tests.analyst.logged_certificates import write_certificate
+from tests.queries.published_months import bill_release, bills
+
+KEY = generate_private_key()
+AUTHORITY = PinnedAuthority(KEY.public_key)
+BY_CLASS = {"measure": "bill", "period": {"month": "2026-07"}, "group_by": ["customer_class"]}
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("release")
+    return write_certificate(bill_release("2026-07"), key=KEY, folder=folder).read_bytes()
+
+
+def ask(content: bytes) -> Answer:
+    return answer_published(BY_CLASS, [content], authority=AUTHORITY)
+
+
+def test_an_answer_is_a_frame_that_says_what_it_rests_on(content: bytes) -> None:
+    answer = ask(content)
+    billed = bills("2026-07").groupby("customer_class")["fen"].sum()
+    assert [int(value * 100) for value in answer.frame["value"]] == list(billed)
+    assert set(answer.frame["unit"]) == {"yuan"}
+    assert [release.release_id for release in answer.releases] == ["bill-2026-07"]
+    steps = [link.step for link in answer.chain]
+    assert steps == [
+        "transcript of bill 2026-07-01", "outputs of bill 2026-07-01",
+        "certificate of bill 2026-07-01", "totals of 2026-07-01", "answer",
+    ]  # fmt: skip
+    assert answer.chain[0].digest == "ab" * 32, "the transcript that the certificate names"
+    assert ask(content).chain == answer.chain, "whoever computes it again gets the same digests"
+    mean = answer_published(
+        BY_CLASS | {"statistic": {"name": "mean"}}, [content], authority=AUTHORITY
+    )
+    same = {link.step: link.digest for link in answer.chain} | {"answer": mean.chain[-1].digest}
+    assert {link.step: link.digest for link in mean.chain} == same, "only the last step differs"
+    assert mean.chain[-1] != answer.chain[-1]
+    assert answer.plot().to_dict()["title"]["text"] == "Bill by customer class, 2026-07"
+
+
+def test_no_answer_comes_of_a_certificate_of_somebody_else(content: bytes) -> None:
+    other = PinnedAuthority(generate_private_key().public_key)
+    with pytest.raises(SignatureError):
+        answer_published(BY_CLASS, [content], authority=other)
+
+
+def test_a_question_is_built_from_its_parts() -> None:
+    built = build_question(
+        "energy", "2026-07-31", every="hour", where={"zone": ["futian"]}, group_by=["tariff"],
+        statistic="mean", per="customer",
+    )  # fmt: skip
+    assert built == parse_question(
+        '{"measure": "energy", "period": {"day": "2026-07-31"}, "every": "hour",'
+        ' "where": {"zone": ["futian"]}, "group_by": ["tariff"],'
+        ' "statistic": {"name": "mean", "per": "customer"}}'
+    )
+    with pytest.raises(InputError) as refused:
+        build_question("energy", "2026-07", statistic="mean", by="customer")
+    assert refused.value.reason == "query.field"
