@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
+
 import pytest
 
-from gridsecure.analyst.desk import Answer, answer_published, build_question
+from gridsecure.analyst.desk import Answer, Joining, answer_published, build_question
 from gridsecure.analyst.releases import PinnedAuthority
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.errors import InputError, SignatureError
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import InputError, ReleaseRefusedError, SignatureError
 from gridsecure.queries.language import parse_question
+from gridsecure.queries.series import SeriesHeader, SeriesPolicy, read_series
 from tests.analyst.logged_certificates import write_certificate
 from tests.queries.published_months import bill_release, bills
 
@@ -47,6 +52,27 @@ def test_an_answer_is_a_frame_that_says_what_it_rests_on(content: bytes) -> None
     assert {link.step: link.digest for link in mean.chain} == same, "only the last step differs"
     assert mean.chain[-1] != answer.chain[-1]
     assert answer.plot().to_dict()["title"]["text"] == "Bill by customer class, 2026-07"
+
+
+def test_series_are_joined_here_and_the_answer_says_which(content: bytes) -> None:
+    paid = b"customer_class,value\nhousehold,21030.55\nshop,14999\n"
+    header = SeriesHeader(
+        name="payments", owner="billing", unit="yuan", table=sm3_hex(paid),
+        policy=SeriesPolicy(purposes=["research"], least_meter_points=100),
+    )  # fmt: skip
+    series = read_series(header.text, paid)
+    asked = BY_CLASS | {
+        "statistic": {"name": "ratio", "unit": "yuan", "is_share": True, "given": "payments"}
+    }
+    joining = Joining([series], "research", date(2026, 8, 3))
+    answer = answer_published(asked, [content], authority=AUTHORITY, joining=joining)
+    assert list(answer.frame["state"]) == ["told", "withheld"], "65 shops are fewer than 100"
+    assert answer.frame["value"][1] is None
+    assert answer.chain[-2] == ("series payments", series.digest)
+    assert answer.terms.purposes == ["research"]
+    other = replace(joining, purpose="billing")
+    with pytest.raises(ReleaseRefusedError, match="series payments"):
+        answer_published(asked, [content], authority=AUTHORITY, joining=other)
 
 
 def test_no_answer_comes_of_a_certificate_of_somebody_else(content: bytes) -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from gridsecure.cli.main import app as command
 from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.queries.language import question_schema
 from tests.analyst.logged_certificates import write_certificate
 from tests.queries.published_months import bill_release, bills, curve_release
@@ -98,6 +99,34 @@ def test_files_of_an_answer_have_every_digit(tmp_path: Path, certificate: Path) 
     assert (missing.exit_code, "query.output" in missing.output) == (1, True)
 
 
+def test_an_owner_describes_a_series_that_a_question_names(
+    tmp_path: Path, certificate: Path
+) -> None:
+    table = tmp_path / "area.csv"
+    table.write_text("zone,value\nfutian,8400\nluohu,5125.5\n")
+    said = ["--name", "area", "--owner", "register", "--unit", "m²", "--purpose", "research"]
+    written = run("series", str(table), *said, "--format", "json")
+    assert written.exit_code == 0, written.output
+    digest = json.loads(written.stdout)["digest"]
+    assert digest == sm3_hex((tmp_path / "area.series.json").read_bytes())
+    asked = BY_ZONE | {"statistic": {"name": "ratio", "unit": "m²", "given": f"area@{digest}"}}
+    result = answer(tmp_path, asked, certificate, "--series", table, "--format", "json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert {row["unit"] for row in document["rows"]} == {"kWh per m²"}
+    assert {"step": "series area", "digest": digest} in document["chain"]
+    assert document["terms"] == {"purposes": ["research"]}
+    for options, reason in (
+        (["--series", table, "--purpose", "sales"], "series.policy"),
+        (["--series", tmp_path / "other.csv"], "series.file"),
+        ([], "series.missing"),
+    ):
+        refused = answer(tmp_path, asked, certificate, *options)
+        assert (refused.exit_code, reason in refused.output) == (1, True)
+    wrong = run("series", str(table), *said, "--name", "Area")
+    assert (wrong.exit_code, "query.field" in wrong.output) == (1, True)
+
+
 def test_what_no_release_holds_is_said_with_a_reason(tmp_path: Path, certificate: Path) -> None:
     refused = answer(tmp_path, BY_ZONE | {"every": "day"}, certificate)
     assert (refused.exit_code, "query.not-published" in refused.output) == (1, True)
@@ -116,3 +145,19 @@ def test_an_answer_without_a_number_fails_and_says_why(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "1 of 1 numbers are withheld." in result.output
     assert not chart.exists()
+
+
+def test_a_question_that_ships_is_written_for_a_month(tmp_path: Path, certificate: Path) -> None:
+    listed = json.loads(run("pack", "list", "--format", "json").stdout)["packs"]
+    assert {"name": "feeder-losses", "series": ["feeder"]}.items() <= next(
+        row for row in listed if row["name"] == "feeder-losses"
+    ).items()
+    assert "空置率" in run("pack", "list").stdout
+    file = tmp_path / "own.json"
+    written = run("pack", "show", "average-bill", "--month", "2026-07", "--to", str(file))
+    assert written.exit_code == 0, written.output
+    assert json.loads(file.read_text()) == json.loads(run("pack", "show", "average-bill").stdout)
+    answered = answer(tmp_path, json.loads(file.read_text()), certificate)
+    assert "yuan per customer" in answered.stdout
+    refused = run("pack", "show", "none")
+    assert (refused.exit_code, "query.pack" in refused.output) == (1, True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -25,7 +26,16 @@ from gridsecure.analyst.releases import PinnedAuthority, Release
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.messages import Digest
 from gridsecure.queries.answers import answer_question
+from gridsecure.queries.forms import SeriesName
 from gridsecure.queries.language import Question, parse_question
+from gridsecure.queries.lines import WITHHELD
+from gridsecure.queries.series import (
+    PublicSeries,
+    SeriesPolicy,
+    choose_series,
+    fill_question,
+    join_policies,
+)
 from gridsecure.queries.totals import Totals
 
 
@@ -51,6 +61,7 @@ class Answer:
         releases: The verified releases that its totals are from.
         chain: How it came about, from what was decrypted on; each step is computed of those before.
         joined: Cells of releases about several of its groups, by name; these groups are withheld.
+        series: Series of others that were joined with its totals.
     """
 
     question: Question
@@ -58,6 +69,12 @@ class Answer:
     releases: tuple[Release, ...]
     chain: tuple[Link, ...]
     joined: tuple[str, ...] = ()
+    series: tuple[PublicSeries, ...] = ()
+
+    @property
+    def terms(self) -> SeriesPolicy:
+        """Who may use the answer, as the owners of its series say: the strictest of each."""
+        return join_policies(one.header.policy for one in self.series)
 
     def plot(self) -> alt.VConcatChart:
         """A chart of its numbers; `save` of it writes a page, an image or a drawing.
@@ -66,6 +83,29 @@ class Answer:
             InputError: No number is told (`query.nothing-told`).
         """
         return plot_answer(self.question, self.frame)
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """Series of others that a question may name, and what for.
+
+    Args:
+        purpose: What they are used for, in the owners' words.
+        on: The day of use.
+    """
+
+    series: Sequence[PublicSeries]
+    purpose: str
+    on: date
+
+    def choose(self, question: Question) -> dict[SeriesName, PublicSeries]:
+        """Those that a question names.
+
+        Raises:
+            NotFoundError: One is not there (`series.missing`).
+            ReleaseRefusedError: A policy forbids it (`series.policy`).
+        """
+        return choose_series(question, self.series, purpose=self.purpose, on=self.on)
 
 
 def build_question(  # noqa: PLR0913 - one parameter a field of a question
@@ -123,26 +163,30 @@ def answer_published(
     certificates: Iterable[bytes],
     *,
     authority: PinnedAuthority,
+    joining: Joining | None = None,
 ) -> Answer:
     """Answer a question from published releases, on this machine: nobody is asked.
 
     Args:
         certificates: Release certificates, as their files hold them.
         authority: The key authority, whose key signed them.
+        joining: Series that the question names.
 
     Raises:
-        InputError: It is no question, or not one of these releases (`query.<what>`).
+        InputError: It is no question, or not one of these releases (`query.<what>`), or a series
+            does not fit (`series.<what>`).
         NotFoundError: The releases do not hold what it takes (`query.not-published`).
         GridSecureError: As `certificates.verify_certificate`.
     """
     asked = read_question(question)
+    series = joining.choose(asked) if joining is not None else {}
     releases = tuple(
         verify_certificate(content, authority=authority).release for content in certificates
     )
     published = [read_published(release) for release in releases]
     legs = collect_totals(asked, published)
     joined = tuple(list_joined(asked, published))
-    return conclude(asked, legs, releases=releases, joined=joined)
+    return conclude(asked, legs, releases=releases, joined=joined, series=series)
 
 
 def conclude(
@@ -151,15 +195,25 @@ def conclude(
     *,
     releases: Sequence[Release],
     joined: tuple[str, ...] = (),
+    series: Mapping[SeriesName, PublicSeries] | None = None,
 ) -> Answer:
     """An answer from verified totals.
 
+    Args:
+        series: Those that the question names.
+
     Raises:
-        InputError: As `queries.answers.answer_question`.
+        InputError: As `queries.answers.answer_question` and `queries.series.fill_question`.
     """
-    frame = answer_question(question, legs)
+    used = tuple((series or {}).values())
+    frame = answer_question(fill_question(question, series or {}, legs[0]), legs)
+    least = join_policies(one.header.policy for one in used).least_meter_points
+    too_few = frame["meter_points"] < least
+    frame.loc[too_few, ["value", "state"]] = None, WITHHELD
     chain = list_links(question, legs, releases=releases, frame=frame)
-    return Answer(question, frame, tuple(releases), chain, joined)
+    joins = [Link(f"series {one.header.name}", one.digest) for one in used]
+    chain = (*chain[:-1], *joins, chain[-1])
+    return Answer(question, frame, tuple(releases), chain, joined, used)
 
 
 def list_links(
@@ -175,7 +229,7 @@ def list_links(
        that they read (a sealed question has none), and the outputs that were decrypted;
     2. the certificate;
     3. the totals of groups and steps;
-    4. the answer.
+    4. the answer, which series of others may be joined in.
     """
     links = []
     for release in releases:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gridsecure.analyst.asking import Asking
-from gridsecure.analyst.desk import Answer, conclude
+from gridsecure.analyst.desk import Answer, Joining, conclude
 from gridsecure.analyst.grants import QueryClient
 from gridsecure.analyst.queries import Grant
 from gridsecure.analyst.releases import PinnedAuthority, Release, ReleasedCell, verify_release
@@ -62,7 +62,12 @@ class SealedAnswer(Answer):
 
 
 def ask_question(
-    asking: Asking, wallet: Path, question: Question, *, size: int = 0
+    asking: Asking,
+    wallet: Path,
+    question: Question,
+    *,
+    size: int = 0,
+    joining: Joining | None = None,
 ) -> SealedAnswer:
     """Ask a question and wait for its answer; go on where an earlier call gave up.
 
@@ -70,14 +75,17 @@ def ask_question(
 
     Args:
         size: The public size of the envelope [bytes]; by default the smallest that holds it.
+        joining: Series that the question names; nobody is told of them.
 
     Raises:
         ReleaseRefusedError: It was refused; with the reason that the authority tells its asker.
         GridSecureError: As `Asking.take_grant` and `QueryClient.wait`.
     """
+    series = joining.choose(question) if joining is not None else {}
     found = [_ask_leg(asking, wallet, leg, size=size) for leg in question.legs]
     releases = [leg.release for leg in found]
-    answer = conclude(question, [leg.totals for leg in found], releases=releases)
+    totals = [leg.totals for leg in found]
+    answer = conclude(question, totals, releases=releases, series=series)
     with open_wallet(wallet, suite=sm2_suite()) as file:
         kept = file.require()
     limit = kept.grants.quota.limit if kept.grants else 0
@@ -88,6 +96,7 @@ def ask_question(
         answer.frame,
         answer.releases,
         answer.chain,
+        series=answer.series,
         closings=closings,
         left=kept.left,
         limit=limit,

@@ -17,7 +17,7 @@ from gridsecure.errors import NotFoundError
 
 with on_use():
     from gridsecure.analyst import desk, releases
-    from gridsecure.cli import query_files, verify
+    from gridsecure.cli import query_files, series_headers, verify
     from gridsecure.queries import language
 
 query_app = typer.Typer(
@@ -26,6 +26,7 @@ query_app = typer.Typer(
 QuestionArgument = Annotated[Path, typer.Argument(help="A question (JSON).")]
 CsvOption = Annotated[Path | None, typer.Option(help="Write all rows as CSV.")]
 ParquetOption = Annotated[Path | None, typer.Option(help="Write all rows as Parquet.")]
+RESEARCH = "research"
 CHART_ENDINGS = (".html", ".png", ".svg")
 
 
@@ -39,6 +40,15 @@ def _check_chart(chart: Path | None) -> Path | None:
 ChartOption = Annotated[
     Path | None,
     typer.Option(help="Write a chart (.html, .png or .svg).", callback=_check_chart),
+]
+
+
+SeriesOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="A series that the question names (CSV, header beside it); repeat it."),
+]
+PurposeOption = Annotated[
+    str, typer.Option(help="What the series are used for; their owners' policies decide.")
 ]
 
 
@@ -69,6 +79,8 @@ def answer(  # noqa: PLR0913 - one parameter an option
     *,
     release: Annotated[list[Path], typer.Option(help="A release certificate; repeat it.")],
     authority_key: Annotated[str, typer.Option(help="The key authority's key (130 digits).")],
+    series: SeriesOption = None,
+    purpose: PurposeOption = RESEARCH,
     csv: CsvOption = None,
     parquet: ParquetOption = None,
     chart: ChartOption = None,
@@ -77,7 +89,12 @@ def answer(  # noqa: PLR0913 - one parameter an option
     """Answer a question from published releases, on this machine: nobody is asked."""
     asked = read_question(question)
     pinned = releases.pin_authority(authority_key)
-    found = desk.answer_published(asked, map(verify.read_file, release), authority=pinned)
+    found = desk.answer_published(
+        asked,
+        map(verify.read_file, release),
+        authority=pinned,
+        joining=series_headers.joining_of(series, purpose=purpose),
+    )
     files = query_files.AnswerFiles(csv, parquet, chart)
     is_told = print_answer(found, files=files, output=output)
     for name in found.joined:
@@ -101,6 +118,8 @@ def print_answer(
     for state, number in missing.items():
         notes.print(f"{number} of {len(frame)} numbers are {state}.")
     is_told = sum(missing.values()) < len(frame)
+    for one in found.series:
+        notes.print(f"Joined {escape(one.header.name)} of {escape(one.header.owner)}.")
     if is_told:
         for path in files.write(found):
             notes.print(f"Wrote {escape(path.name)}.")

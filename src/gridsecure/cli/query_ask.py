@@ -11,17 +11,20 @@ from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat
 from gridsecure.cli.query import (
+    RESEARCH,
     ChartOption,
     CsvOption,
     ParquetOption,
+    PurposeOption,
     QuestionArgument,
+    SeriesOption,
     print_answer,
     read_question,
 )
 
 with on_use():
     from gridsecure.analyst import asking, grants, releases, sealed_asking
-    from gridsecure.cli import online, query_files
+    from gridsecure.cli import online, query_files, series_headers
 
 PlatformOption = Annotated[str, typer.Option(help="Address of the compute platform.")]
 AuthorityOption = Annotated[str, typer.Option(help="Address of the key authority.")]
@@ -41,6 +44,8 @@ def ask(  # noqa: PLR0913 - one parameter an option
     authority_url: AuthorityOption,
     authority_key: AuthorityKeyOption,
     size: SizeOption = 0,
+    series: SeriesOption = None,
+    purpose: PurposeOption = RESEARCH,
     csv: CsvOption = None,
     parquet: ParquetOption = None,
     chart: ChartOption = None,
@@ -49,6 +54,7 @@ def ask(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Ask a question sealed, and wait for its answer. It takes one grant for each period."""
     asked = read_question(question)
+    joining = series_headers.joining_of(series, purpose=purpose)
     with online.open_connection() as http:
         client = asking.Asking(
             http,
@@ -57,7 +63,7 @@ def ask(  # noqa: PLR0913 - one parameter an option
             online.utc_now,
             patience(wait),
         )
-        answer = sealed_asking.ask_question(client, wallet, asked, size=size)
+        answer = sealed_asking.ask_question(client, wallet, asked, size=size, joining=joining)
     for release in answer.releases:
         notes.print(f"release {release.release_id}", style="dim")
     for closing in answer.closings:

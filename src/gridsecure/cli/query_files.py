@@ -104,6 +104,7 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
         "rows": rows,
         "releases": [release.release_id for release in answer.releases],
         "chain": [link._asdict() for link in answer.chain],
+        "terms": answer.terms.model_dump(exclude_defaults=True),
     }
 
 

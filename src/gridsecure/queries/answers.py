@@ -46,6 +46,7 @@ from gridsecure.queries.lines import (
     Asked,
     Line,
     Lines,
+    lack_values,
     less,
     quotient_line,
     times,
@@ -132,6 +133,8 @@ def _differences(asked: Asked, _statistic: Difference) -> Iterator[Line]:
 
 def _ratios(asked: Asked, ratio: Ratio) -> Iterator[Line]:
     """What meter points used per what the asker knows of them, or the other way round."""
+    if isinstance(ratio.given, str):
+        raise lack_values("given")
     amounts = {tuple(given.group): Fraction(given.amount) for given in ratio.given}
     amount = amounts.get(asked.own.values)
     unit = PERCENT if ratio.is_share else f"{asked.unit} per {ratio.unit}"

@@ -58,7 +58,7 @@ def coincident_peak_lines(asked: Asked, _statistic: CoincidentPeak) -> Iterator[
 
 
 def index_lines(asked: Asked, *, base: Sequence[Told], minutes: Sequence[int]) -> Iterator[Line]:
-    """Each step's mean power, where the base period's is 100.
+    """Each step's mean power, or money in the same time, where the base period's is 100.
 
     Args:
         base: Totals of the base period's steps.
@@ -105,8 +105,8 @@ def saving_lines(asked: Asked, saving: Saving) -> Iterator[Line]:
 
 def loss_lines(asked: Asked, loss: Loss) -> Iterator[Line]:
     """What was fed in less what was used, and its share of what was fed in."""
-    check_series(asked, loss.fed_in_kwh, field="fed_in_kwh")
-    for span, text, number in zip(asked.spans, loss.fed_in_kwh, asked.numbers, strict=True):
+    given = check_series(asked, loss.fed_in_kwh, field="fed_in_kwh")
+    for span, text, number in zip(asked.spans, given, asked.numbers, strict=True):
         fed, used = Fraction(text), times(number, Fraction(1, WH_PER_KWH))
         lost = None if used is None else fed - used
         yield exact_line(span, "loss", lost, KWH)

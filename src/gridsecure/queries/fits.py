@@ -40,9 +40,8 @@ def score_lines(asked: Asked, score: Score) -> Iterator[Line]:
 
 def regression_lines(asked: Asked, regression: Regression) -> Iterator[Line]:
     """Intercept, slopes and R² of E = a + Σ b·τ; a ridge λ adds λ·Σ b² to what is made least."""
-    for name, values in regression.series.items():
-        check_series(asked, values, field=f"series.{name}")
     names = sorted(regression.series)
+    given = [check_series(asked, regression.series[n], field=f"series.{n}") for n in names]
     units = [KWH, *(f"{KWH} per unit" for _ in names), ""]
     quantities = ["intercept", *(f"slope of {name}" for name in names), "R²"]
     energies = [n for n in asked.numbers if n is not None]
@@ -50,7 +49,7 @@ def regression_lines(asked: Asked, regression: Regression) -> Iterator[Line]:
         for quantity, unit in zip(quantities, units, strict=True):
             yield Line(asked.whole, quantity, None, unit, WITHHELD)
         return
-    series = [scale([Fraction(value) for value in regression.series[name]]) for name in names]
+    series = [scale([Fraction(value) for value in values]) for values in given]
     found = fit(series, Scaled(energies, WH_PER_KWH), ridge=Fraction(regression.ridge))
     for quantity, unit, number in zip(quantities, units, found, strict=True):
         if number is None:

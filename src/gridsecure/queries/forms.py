@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 from gridsecure.errors import InputError
 from gridsecure.messages import Message
@@ -90,9 +97,9 @@ class Difference(Form):
 
 
 class Index(Form):
-    """Mean power beside that of a base period, which is 100 (复工电力指数)."""
+    """What there was in a time beside the base period, which is 100 (复工电力指数)."""
 
-    measures: ClassVar[frozenset[str]] = frozenset({ENERGY})
+    measures: ClassVar[frozenset[str]] = ENERGIES | MONEYS
     name: Literal["index"]
     base: Period
 
@@ -230,20 +237,44 @@ class Concentration(Form):
 
 Series = Annotated[list[Exact], Field(min_length=1, max_length=MAX_STEPS)]
 UnsignedSeries = Annotated[list[Unsigned], Field(min_length=1, max_length=MAX_STEPS)]
+SERIES_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,59}$"
+SeriesName = Annotated[
+    str,
+    Field(
+        pattern=SERIES_NAME.removesuffix("$") + r"(@[0-9a-f]{64})?$",
+        description="lower-case letters, digits and hyphens; then @ and the header's digest",
+    ),
+]
+"""A series of somebody else, and the digest of its header where that is pinned (`series`)."""
+
+
+def _which(value: object) -> str:
+    return "name" if isinstance(value, str) else "values"
+
+
+_BY_NAME: Final = Discriminator(_which)
 
 
 class Regression(Form):
     """Energy of each step explained by public series, as the temperature of each day.
 
     Args:
-        series: By name, a value for each step in order.
+        series: By name, a value for each step in order, or the name of a series.
         ridge: λ, by which slopes are held small; 0 is least squares.
     """
 
     measures: ClassVar[frozenset[str]] = frozenset({ENERGY})
     steps: ClassVar[frozenset[Every]] = FINE
     name: Literal["regression"]
-    series: Annotated[dict[Name, Series], Field(min_length=1, max_length=MAX_SERIES)]
+    series: Annotated[
+        dict[
+            Name,
+            Annotated[
+                Annotated[Series, Tag("values")] | Annotated[SeriesName, Tag("name")], _BY_NAME
+            ],
+        ],
+        Field(min_length=1, max_length=MAX_SERIES),
+    ]
     ridge: Unsigned = "0"
 
 
@@ -302,12 +333,14 @@ class Loss(Form):
     """What was fed in, less what was used.
 
     Args:
-        fed_in_kwh: A feeder's readings, one for each step in order.
+        fed_in_kwh: A feeder's readings, one for each step in order, or the name of a series.
     """
 
     measures: ClassVar[frozenset[str]] = frozenset({ENERGY})
     name: Literal["loss"]
-    fed_in_kwh: UnsignedSeries
+    fed_in_kwh: Annotated[
+        Annotated[UnsignedSeries, Tag("values")] | Annotated[SeriesName, Tag("name")], _BY_NAME
+    ]
 
 
 class PriceRatio(Message):
@@ -375,14 +408,18 @@ class Ratio(Form):
     """The total per given amount, or the given amount as a share of the total.
 
     Args:
-        given: Of each group.
+        given: Of each group, or the name of a series.
         unit: Of the given amounts.
         is_share: Whether the given amount is divided by the total [%], as what was paid of bills.
     """
 
     measures: ClassVar[frozenset[str]] = TOTALLED | {COUNT}
     name: Literal["ratio"]
-    given: Annotated[list[Given], Field(min_length=1, max_length=MAX_GIVEN)]
+    given: Annotated[
+        Annotated[list[Given], Field(min_length=1, max_length=MAX_GIVEN), Tag("values")]
+        | Annotated[SeriesName, Tag("name")],
+        _BY_NAME,
+    ]
     unit: Name
     is_share: bool = False
 

@@ -357,6 +357,8 @@ def _check_compared(question: Question) -> None:
 
 
 def _check_given(question: Question, ratio: Ratio) -> None:
+    if isinstance(ratio.given, str):
+        return  # its groups are compared when it is filled in
     groups = [tuple(given.group) for given in ratio.given]
     if len(set(groups)) != len(groups) or {len(g) for g in groups} != {len(question.group_by)}:
         raise InputError(

@@ -164,15 +164,27 @@ def less(one: Told, other: Told) -> Told:
     return add_told([one, None if other is None else -other])
 
 
-def check_series(asked: Asked, series: Sequence[object], *, field: str) -> None:
-    """Refuse a series that does not have a value for each step.
+def check_series(asked: Asked, series: Sequence[str], *, field: str) -> Sequence[str]:
+    """The values of a series, if it has one for each step.
 
     Raises:
-        InputError: `query.steps`.
+        InputError: It has not (`query.steps`), or is a name without values (`series.missing`).
     """
+    if isinstance(series, str):
+        raise lack_values(field)
     if len(series) != len(asked.steps):
         raise InputError(
             f"statistic.{field} has {len(series)} values, and there are {len(asked.steps)} steps.",
             reason="query.steps",
             remedy=f"Give one for each step in order, from {asked.whole[0]} on.",
         )
+    return series
+
+
+def lack_values(field: str) -> InputError:
+    """Why nothing is computed of a series that was named and not given."""
+    return InputError(
+        f"statistic.{field} names a series that was not given.",
+        reason="series.missing",
+        remedy="Give its table with --series, its header beside it.",
+    )
