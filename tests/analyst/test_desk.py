@@ -7,7 +7,8 @@ from datetime import date
 
 import pytest
 
-from gridsecure.analyst.desk import Answer, Joining, answer_published, build_question
+from gridsecure.analyst.desk import Joining, answer_published, build_question, verify_releases
+from gridsecure.analyst.published_answers import Published
 from gridsecure.analyst.releases import PinnedAuthority
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
@@ -28,12 +29,13 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return write_certificate(bill_release("2026-07"), key=KEY, folder=folder).read_bytes()
 
 
-def ask(content: bytes) -> Answer:
-    return answer_published(BY_CLASS, [content], authority=AUTHORITY)
+@pytest.fixture(scope="module")
+def published(content: bytes) -> tuple[Published, ...]:
+    return verify_releases([content], authority=AUTHORITY)
 
 
-def test_an_answer_is_a_frame_that_says_what_it_rests_on(content: bytes) -> None:
-    answer = ask(content)
+def test_an_answer_is_a_frame_that_says_what_it_rests_on(published: tuple[Published, ...]) -> None:
+    answer = answer_published(BY_CLASS, published)
     billed = bills("2026-07").groupby("customer_class")["fen"].sum()
     assert [int(value * 100) for value in answer.frame["value"]] == list(billed)
     assert set(answer.frame["unit"]) == {"yuan"}
@@ -44,17 +46,17 @@ def test_an_answer_is_a_frame_that_says_what_it_rests_on(content: bytes) -> None
         "certificate of bill 2026-07-01", "totals of 2026-07-01", "answer",
     ]  # fmt: skip
     assert answer.chain[0].digest == "ab" * 32, "the transcript that the certificate names"
-    assert ask(content).chain == answer.chain, "whoever computes it again gets the same digests"
-    mean = answer_published(
-        BY_CLASS | {"statistic": {"name": "mean"}}, [content], authority=AUTHORITY
+    assert answer_published(BY_CLASS, published).chain == answer.chain, (
+        "whoever computes it again gets the same digests"
     )
+    mean = answer_published(BY_CLASS | {"statistic": {"name": "mean"}}, published)
     same = {link.step: link.digest for link in answer.chain} | {"answer": mean.chain[-1].digest}
     assert {link.step: link.digest for link in mean.chain} == same, "only the last step differs"
     assert mean.chain[-1] != answer.chain[-1]
     assert answer.plot().to_dict()["title"]["text"] == "Bill by customer class, 2026-07"
 
 
-def test_series_are_joined_here_and_the_answer_says_which(content: bytes) -> None:
+def test_series_are_joined_here_and_the_answer_says_which(published: tuple[Published, ...]) -> None:
     paid = b"customer_class,value\nhousehold,21030.55\nshop,14999\n"
     header = SeriesHeader(
         name="payments", owner="billing", unit="yuan", table=sm3_hex(paid),
@@ -65,20 +67,20 @@ def test_series_are_joined_here_and_the_answer_says_which(content: bytes) -> Non
         "statistic": {"name": "ratio", "unit": "yuan", "is_share": True, "given": "payments"}
     }
     joining = Joining([series], "research", date(2026, 8, 3))
-    answer = answer_published(asked, [content], authority=AUTHORITY, joining=joining)
+    answer = answer_published(asked, published, joining=joining)
     assert list(answer.frame["state"]) == ["told", "withheld"], "65 shops are fewer than 100"
     assert answer.frame["value"][1] is None
     assert answer.chain[-2] == ("series payments", series.digest)
     assert answer.terms.purposes == ["research"]
     other = replace(joining, purpose="billing")
     with pytest.raises(ReleaseRefusedError, match="series payments"):
-        answer_published(asked, [content], authority=AUTHORITY, joining=other)
+        answer_published(asked, published, joining=other)
 
 
 def test_no_answer_comes_of_a_certificate_of_somebody_else(content: bytes) -> None:
     other = PinnedAuthority(generate_private_key().public_key)
     with pytest.raises(SignatureError):
-        answer_published(BY_CLASS, [content], authority=other)
+        verify_releases([content], authority=other)
 
 
 def test_a_question_is_built_from_its_parts() -> None:

@@ -1,7 +1,8 @@
 """An analyst's desk: a question in Python, and its answer as a tidy frame with what it rests on.
 
+    published = verify_releases(certificates, authority=pin_authority("04…"))
     question = build_question("energy", "2026-07", every="day", group_by=["zone"])
-    answer = answer_published(question, certificates, authority=pin_authority("04…"))
+    answer = answer_published(question, published)
     answer.frame; answer.plot(); answer.chain
 
 The command (`gridsecure query answer`, `ask`) prints the same answers. Published releases are
@@ -21,7 +22,12 @@ import pandas as pd
 
 from gridsecure.analyst.answer_charts import plot_answer
 from gridsecure.analyst.certificates import verify_certificate
-from gridsecure.analyst.published_answers import collect_totals, list_joined, read_published
+from gridsecure.analyst.published_answers import (
+    Published,
+    collect_totals,
+    list_joined,
+    read_published,
+)
 from gridsecure.analyst.releases import PinnedAuthority, Release
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.messages import Digest
@@ -158,34 +164,47 @@ def read_question(document: Question | Mapping[str, Any] | str) -> Question:
     return parse_question(text)
 
 
+def verify_releases(
+    certificates: Iterable[bytes], *, authority: PinnedAuthority
+) -> tuple[Published, ...]:
+    """Releases that questions are answered from, each verified with its entry in the log.
+
+    Args:
+        certificates: Release certificates, as their files hold them.
+        authority: The key authority, whose key signed them.
+
+    Raises:
+        GridSecureError: As `certificates.verify_certificate`.
+    """
+    return tuple(
+        read_published(verify_certificate(content, authority=authority).release)
+        for content in certificates
+    )
+
+
 def answer_published(
     question: Question | Mapping[str, Any] | str,
-    certificates: Iterable[bytes],
+    published: Sequence[Published],
     *,
-    authority: PinnedAuthority,
     joining: Joining | None = None,
 ) -> Answer:
     """Answer a question from published releases, on this machine: nobody is asked.
 
     Args:
-        certificates: Release certificates, as their files hold them.
-        authority: The key authority, whose key signed them.
+        published: As `verify_releases` gives them.
         joining: Series that the question names.
 
     Raises:
         InputError: It is no question, or not one of these releases (`query.<what>`), or a series
             does not fit (`series.<what>`).
         NotFoundError: The releases do not hold what it takes (`query.not-published`).
-        GridSecureError: As `certificates.verify_certificate`.
+        ReleaseRefusedError: A series may not be used (`series.policy`).
     """
     asked = read_question(question)
     series = joining.choose(asked) if joining is not None else {}
-    releases = tuple(
-        verify_certificate(content, authority=authority).release for content in certificates
-    )
-    published = [read_published(release) for release in releases]
     legs = collect_totals(asked, published)
     joined = tuple(list_joined(asked, published))
+    releases = [one.release for one in published]
     return conclude(asked, legs, releases=releases, joined=joined, series=series)
 
 

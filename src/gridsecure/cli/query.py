@@ -89,12 +89,9 @@ def answer(  # noqa: PLR0913 - one parameter an option
     """Answer a question from published releases, on this machine: nobody is asked."""
     asked = read_question(question)
     pinned = releases.pin_authority(authority_key)
-    found = desk.answer_published(
-        asked,
-        map(verify.read_file, release),
-        authority=pinned,
-        joining=series_headers.joining_of(series, purpose=purpose),
-    )
+    joining = series_headers.joining_of(series, purpose=purpose)
+    published = desk.verify_releases(map(verify.read_file, release), authority=pinned)
+    found = desk.answer_published(asked, published, joining=joining)
     files = query_files.AnswerFiles(csv, parquet, chart)
     is_told = print_answer(found, files=files, output=output)
     for name in found.joined:
