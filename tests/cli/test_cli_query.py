@@ -161,3 +161,12 @@ def test_a_question_that_ships_is_written_for_a_month(tmp_path: Path, certificat
     assert "yuan per customer" in answered.stdout
     refused = run("pack", "show", "none")
     assert (refused.exit_code, "query.pack" in refused.output) == (1, True)
+
+
+def test_a_question_says_by_which_steps_it_is_answered(tmp_path: Path) -> None:
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps(BY_ZONE))
+    for options, party in (([], "platform, and the checker again"), (["--sealed"], "checker")):
+        steps = json.loads(run("explain", str(own), *options, "--format", "json").stdout)["steps"]
+        assert [step["party"] for step in steps] == ["gateway", party, "vault", "asker", "asker"]
+    assert "transcript" in run("explain", str(own)).stdout

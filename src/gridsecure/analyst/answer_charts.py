@@ -31,7 +31,6 @@ _SHORT: Final = ",.6~g"
 """How numbers beside bars are written; tables have all digits."""
 _SCALE: Final = 2
 """Dots of a PNG for each of the chart's."""
-_FIGURES: Final = frozenset({"start", "end", "quantity", "value", "unit", "meter_points", "state"})
 _CHINESE: Final = "\u2e80"
 """The first letter of those that few fonts have."""
 _NO_LETTER: Final = "\ue123"

@@ -44,17 +44,19 @@ from gridsecure.queries.totals import GroupCount, StepSpan, Totals
 from gridsecure.sealed_answers import QueryAnswer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SealedAnswer(Answer):
-    """What an analyst learns of a question: one release for each of its legs.
+@dataclass(frozen=True, slots=True)
+class SealedAnswer:
+    """What an analyst learns of a question.
 
     Args:
+        answer: With one release for each of its legs.
         closings: Digests of the closing lists that the platform had it asked over.
         left: Grants that are left of the month.
         limit: Grants of a month.
         left_out: Rosters of these lists that are in no group: their days are divided otherwise.
     """
 
+    answer: Answer
     closings: tuple[Digest, ...]
     left: int
     limit: int
@@ -91,17 +93,7 @@ def ask_question(
     limit = kept.grants.quota.limit if kept.grants else 0
     closings = tuple(dict.fromkeys(name for leg in found for name in leg.closings))
     left_out = sum(leg.left_out for leg in found)
-    return SealedAnswer(
-        answer.question,
-        answer.frame,
-        answer.releases,
-        answer.chain,
-        series=answer.series,
-        closings=closings,
-        left=kept.left,
-        limit=limit,
-        left_out=left_out,
-    )
+    return SealedAnswer(answer, closings, kept.left, limit, left_out)
 
 
 class AnsweredLeg(NamedTuple):

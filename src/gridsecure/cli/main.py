@@ -34,6 +34,7 @@ from gridsecure.cli.plan import plan_app
 from gridsecure.cli.policy import policy_app
 from gridsecure.cli.query import query_app
 from gridsecure.cli.query_ask import ask as ask_question
+from gridsecure.cli.query_explain import explain_question
 from gridsecure.cli.query_packs import pack_app
 from gridsecure.cli.query_series import describe_series
 from gridsecure.cli.query_try import try_out
@@ -71,6 +72,7 @@ app.add_typer(plan_app, name="plan")
 app.add_typer(analyst_app, name="analyst")
 query_app.command("ask")(ask_question)
 query_app.command("try")(try_out)
+query_app.command("explain")(explain_question)
 query_app.command("series")(describe_series)
 query_app.add_typer(pack_app, name="pack")
 app.add_typer(query_app, name="query")

@@ -63,15 +63,15 @@ def ask(  # noqa: PLR0913 - one parameter an option
             online.utc_now,
             patience(wait),
         )
-        answer = sealed_asking.ask_question(client, wallet, asked, size=size, joining=joining)
-    for release in answer.releases:
+        found = sealed_asking.ask_question(client, wallet, asked, size=size, joining=joining)
+    for release in found.answer.releases:
         notes.print(f"release {release.release_id}", style="dim")
-    for closing in answer.closings:
+    for closing in found.closings:
         notes.print(f"over closing list {closing}", style="dim")
-    if answer.left_out:
-        notes.print(f"{answer.left_out} rosters are left out: their days are divided otherwise.")
+    if found.left_out:
+        notes.print(f"{found.left_out} rosters are left out: their days are divided otherwise.")
     files = query_files.AnswerFiles(csv, parquet, chart)
-    is_told = print_answer(answer, files=files, output=output)
-    notes.print(f"{answer.left} of {answer.limit} grants are left this month.")
+    is_told = print_answer(found.answer, files=files, output=output)
+    notes.print(f"{found.left} of {found.limit} grants are left this month.")
     if not is_told:
         raise typer.Exit(1)

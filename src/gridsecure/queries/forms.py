@@ -249,7 +249,7 @@ SeriesName = Annotated[
 
 
 def _which(value: object) -> str:
-    return "name" if isinstance(value, str) else "values"
+    return "by-name" if isinstance(value, str) else "by-value"
 
 
 _BY_NAME: Final = Discriminator(_which)
@@ -270,7 +270,7 @@ class Regression(Form):
         dict[
             Name,
             Annotated[
-                Annotated[Series, Tag("values")] | Annotated[SeriesName, Tag("name")], _BY_NAME
+                Annotated[Series, Tag("by-value")] | Annotated[SeriesName, Tag("by-name")], _BY_NAME
             ],
         ],
         Field(min_length=1, max_length=MAX_SERIES),
@@ -339,7 +339,7 @@ class Loss(Form):
     measures: ClassVar[frozenset[str]] = frozenset({ENERGY})
     name: Literal["loss"]
     fed_in_kwh: Annotated[
-        Annotated[UnsignedSeries, Tag("values")] | Annotated[SeriesName, Tag("name")], _BY_NAME
+        Annotated[UnsignedSeries, Tag("by-value")] | Annotated[SeriesName, Tag("by-name")], _BY_NAME
     ]
 
 
@@ -416,8 +416,8 @@ class Ratio(Form):
     measures: ClassVar[frozenset[str]] = TOTALLED | {COUNT}
     name: Literal["ratio"]
     given: Annotated[
-        Annotated[list[Given], Field(min_length=1, max_length=MAX_GIVEN), Tag("values")]
-        | Annotated[SeriesName, Tag("name")],
+        Annotated[list[Given], Field(min_length=1, max_length=MAX_GIVEN), Tag("by-value")]
+        | Annotated[SeriesName, Tag("by-name")],
         _BY_NAME,
     ]
     unit: Name
