@@ -15,6 +15,7 @@ from typing import Final
 
 import pandas as pd
 
+from benchmarks.asked_costs import asked_costs
 from benchmarks.figures import Figure
 from benchmarks.sizes import BenchSizes
 from gridsecure.billing.contracts import load_contracts
@@ -42,7 +43,7 @@ _MINUTES: Final = 15
 
 
 def day_costs(*, sizes: BenchSizes) -> list[Figure]:
-    """Seconds from a day's readings to its sealed columns, and to its released load curve."""
+    """Seconds from a day's readings to its sealed columns, its released load curve, and answers."""
     meters = sizes.run_meters
     simulated = simulate(meters, month=_MONTH, interval_minutes=_MINUTES)
     bodies = [_body(simulated, place) for place in range(2)]
@@ -57,6 +58,8 @@ def day_costs(*, sizes: BenchSizes) -> list[Figure]:
         sealed = time.perf_counter()
         _release(local, _DAY)
         released = time.perf_counter()
+        day = local_day(_DAY, timezone=_ZONE)
+        asked = asked_costs(local, day, simulated, place=1, sizes=sizes)
     taken = f"{meters:,} meter points × {24 * 60 // _MINUTES} intervals as one CSV body"
     return [
         Figure(
@@ -79,6 +82,7 @@ def day_costs(*, sizes: BenchSizes) -> list[Figure]:
             note=f"{taken}, closed, computed, executed again by the checker, decrypted, certified;"
             " earlier intervals of the day wait for its end",
         ),
+        *asked,
     ]
 
 

@@ -87,7 +87,7 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     report("worker processes")
     figures += speed_up(keys, sizes=sizes)
     if sizes.run_meters:
-        report(f"a sealed day of {sizes.run_meters:,} meter points")
+        report(f"a sealed day of {sizes.run_meters:,} meter points, and questions about it")
         figures += day_costs(sizes=sizes)
         report(f"whole run, {sizes.run_meters:,} simulated meter points")
         known = {figure.name: figure.value for figure in figures}
