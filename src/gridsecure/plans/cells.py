@@ -28,6 +28,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from gridsecure.billing.limits import service_months
@@ -239,6 +240,10 @@ def cell_sets(
     return sets
 
 
+_COUNTED: Final = itemgetter(1, 2)
+"""Owner of a member, and whether it counts."""
+
+
 class Crowd(Iterable[Member]):
     """Members without their names, counted: as much of them as `is_enough` looks at.
 
@@ -251,6 +256,10 @@ class Crowd(Iterable[Member]):
     def add(self, member: Member, *, times: int = 1) -> None:
         """Count one more, or some alike."""
         self._counted[member.owner, member.counts] += times
+
+    def count(self, members: Iterable[Member]) -> None:
+        """Count each of many once more."""
+        self._counted.update(map(_COUNTED, members))
 
     def add_all(self, other: Crowd) -> None:
         """Count all of another crowd as well."""
@@ -314,8 +323,8 @@ def roster_members(roster: RosterManifest) -> list[Member]:
     """The members of a roster in slot order."""
     owner = roster.owner or roster.gateway_id
     counted = roster.counted or [True] * roster.slots
-    rows = zip(roster.pseudonyms, counted, strict=True)
-    return [Member(name, owner, counts) for name, counts in rows]
+    rows = zip(roster.pseudonyms, [owner] * roster.slots, counted, strict=True)
+    return list(map(Member._make, rows))
 
 
 def roster_places(roster: RosterManifest) -> list[Place]:
@@ -349,8 +358,7 @@ def is_enough(members: Iterable[Member], *, minimum: int) -> bool:
 def count_members(members: Iterable[Member]) -> Crowd:
     """Members, counted."""
     crowd = Crowd()
-    for member in members:
-        crowd.add(member)
+    crowd.count(members)
     return crowd
 
 
@@ -391,10 +399,14 @@ def may_tell(
     sets = list(dict.fromkeys((*before, *wanted)))
     for number, one in enumerate(sets):
         for member in one.members:
-            inside[member.name].append(number)
-            first = known.get(member.name, member)
-            # Seated anew it may count otherwise; then it counts only if it always did.
-            known[member.name] = Member(member.name, member.owner, member.counts and first.counts)
+            name, owner, counts = member
+            inside[name].append(number)
+            first = known.get(name)
+            if first is None:
+                known[name] = member
+            elif first != member:
+                # Seated anew it may count otherwise; then it counts only if it always did.
+                known[name] = Member(name, owner, counts and first.counts)
     for name, numbers in inside.items():
         # Members of the same sets cannot be told apart by any sum; so each such atom must be
         # enough.
@@ -442,8 +454,9 @@ def find_joined(sets: Sequence[Members]) -> list[int]:
 
     seen: dict[str, int] = {}
     for number, members in enumerate(sets):
-        for member in members:
-            one, other = first(seen.setdefault(member.name, number)), first(number)
+        # Of the sets that its members were met in before, each once: most have met in few.
+        for met in {seen.setdefault(name, number) for name, _, _ in members}:
+            one, other = first(met), first(number)
             before[max(one, other)] = min(one, other)
     return [first(number) for number in range(len(sets))]
 

@@ -141,13 +141,12 @@ class _Facts:
         kept = np.ones(slots, dtype=bool)
         if cohort is None:
             return kept
-        for names, coded in (
-            (cohort.zone, self._zones),
-            (cohort.customer_class, self._classes),
-            (cohort.pseudonym, self._pseudonyms),
-        ):
-            if names is not None:
-                kept &= coded.are_in(frozenset(names))
+        if cohort.zone is not None:
+            kept &= self._zones.are_in(frozenset(cohort.zone))
+        if cohort.customer_class is not None:
+            kept &= self._classes.are_in(frozenset(cohort.customer_class))
+        if cohort.pseudonym is not None:
+            kept &= self._pseudonyms.are_in(frozenset(cohort.pseudonym))
         if cohort.tariff is not None:
             kept &= not {self._tariff_name, self._roster.tariff}.isdisjoint(cohort.tariff)
         if cohort.large is not None:

@@ -54,6 +54,7 @@ def _variants(question: Question) -> Iterator[Question]:
     for names in _CELLS:
         where = _only(question.where, names)
         yield question.model_copy(update={"where": where, "group_by": []})
+    yield question.model_copy(update={"where": None, "group_by": ["customer_class", "zone"]})
 
 
 def _without(cohort: Cohort | None, names: tuple[str, ...]) -> Cohort | None:
