@@ -204,4 +204,5 @@ def test_questions_near_another_are_questions_and_coarser():
     assert all(parse_question(text).text == text for text in near)
     assert question.text not in near
     assert parse_question(near[0]).group_by == question.group_by[:1]
-    assert parse_question(near[-1]).where is None
+    last = parse_question(near[-1])
+    assert (last.where, last.group_by) == (None, ["customer_class", "zone"])

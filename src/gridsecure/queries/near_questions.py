@@ -1,7 +1,8 @@
 """Questions near another one: with less to tell groups apart by, or coarser, and each a question.
 
 They are made of the question's own words alone, whatever anybody's data are: what is left out goes
-from the finest to the coarsest, and a published cell that holds the cohort is among them.
+from the finest to the coarsest. A published cell that holds the cohort is among them, and the last
+one is about all cells by themselves.
 """
 
 from __future__ import annotations
