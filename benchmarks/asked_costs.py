@@ -242,7 +242,7 @@ def _figures(
             must=50,
             try_for=10,
             note=f"{said}, at the key authority, what lies there remembered: opened, grouped,"
-            " looked at beside all that was told, answered sealed; a trial that is refused, with the"
+            " looked at beside all that was told, answered sealed; one that is refused, with the"
             f" nearest question that is allowed, takes {seconds['near'] * 1e3:.1f} ms",
         ),
     ]
