@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final
 
 import pandas as pd
@@ -202,7 +203,7 @@ def asked_costs(
         raise AssertionError("no question near it is allowed")
     seconds, frame = time_call(lambda: world.ask(wanted))
     plain, expected = best_of(lambda: _in_pandas(simulated, place), sizes=sizes)
-    if list(frame["value"].astype(float) * 1000) != list(expected):
+    if [Decimal(str(kwh)) * 1000 for kwh in frame["value"]] != list(expected):
         raise AssertionError("an answer is not the sum of its members")
     found = {"asked": seconds, "plain": plain, "trial": trial, "near": refused}
     return _figures(simulated, found, estimate=tried.cost.seconds)
