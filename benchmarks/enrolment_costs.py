@@ -27,6 +27,7 @@ from gridsecure.credentials.pinning import identity_keys
 from gridsecure.credentials.seats import billing_domain, verify_seats
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.garbage import settle_objects
 from gridsecure.gateway.enrolment import Enrolled, IdentityClient
 from gridsecure.gateway.identity_peer import IdentityPeer
 from gridsecure.gateway.roster_records import load_roster
@@ -142,6 +143,7 @@ def _open_parties(folder: Path, names: list[str]) -> Iterator[_Parties]:
     ]
     write_books(identity.enrolments, accounts, actor="operator", now=_NOW)
     gateway = _gateway_zone(folder / "gateway", gateway_key, pinned)
+    settle_objects()  # as both services do once they have started
     # one client enters the application's life; threads may use both
     with client(app) as public:
         service = client(app)

@@ -25,6 +25,7 @@ from threading import Thread
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from gridsecure.errors import GridSecureError
+from gridsecure.garbage import search_seldom
 from gridsecure.sandbox import Confinement, confine
 from gridsecure.worker_environment import add_to_environment
 
@@ -224,6 +225,7 @@ def _start_worker(start: Callable[[], None], confinement: Confinement) -> None:
     # Ctrl-C reaches every process of a terminal at once; what to end is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
+    search_seldom()
     start()
 
 

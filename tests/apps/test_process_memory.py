@@ -1,11 +1,14 @@
-"""What the process of a service does about its memory; each case in a process of its own."""
+"""What processes do about their memory; what cannot be undone in a process of its own."""
 
 from __future__ import annotations
 
+import gc
 import json
 import platform
 import subprocess
 import sys
+
+from gridsecure.cli import main as command
 
 PAGES = """
 import json, resource, sys
@@ -26,7 +29,7 @@ print(json.dumps([is_kept, then, held - resident()]))
 """
 OBJECTS = """
 import gc, json
-from gridsecure_api.process_memory import settle_objects
+from gridsecure.garbage import settle_objects
 settle_objects()
 class Ring: pass
 made = Ring(); made.own = made
@@ -61,3 +64,13 @@ def test_what_a_service_starts_with_is_searched_no_more():
     assert frozen > 5_000
     assert threshold > 700
     assert is_gone
+
+
+def test_a_command_searches_as_seldom(monkeypatch):
+    before, seen = gc.get_threshold(), []
+    monkeypatch.setattr(command, "app", lambda: seen.append(gc.get_threshold()[0]))
+    try:
+        command.main()
+    finally:
+        gc.set_threshold(*before)
+    assert seen == [50_000]

@@ -33,6 +33,7 @@ from gridsecure.errors import (
     InvalidMessageError,
     StorageError,
 )
+from gridsecure.garbage import settle_objects
 from gridsecure.key_authority.checker import key_sets, release_lists, usage
 from gridsecure.key_authority.checker.answering import (
     FAILED,
@@ -92,7 +93,6 @@ from gridsecure_api.own_build import OwnBuild, open_build
 from gridsecure_api.peer_connections import connecting
 from gridsecure_api.policies import PolicyDesk
 from gridsecure_api.policies import router as policies_router
-from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.serving import (
     FRAMES_BODY,
     OCTETS,

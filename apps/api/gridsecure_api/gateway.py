@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import ConflictError, GridSecureError, InvalidMessageError
+from gridsecure.garbage import settle_objects
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import CorrectionFiles
 from gridsecure.gateway.correction_run import correct_month
@@ -65,7 +66,7 @@ from gridsecure_api.gateway_turns import BatchTurns
 from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.own_build import open_build
 from gridsecure_api.peer_connections import Connect
-from gridsecure_api.process_memory import keep_freed_pages, settle_objects
+from gridsecure_api.process_memory import keep_freed_pages
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, public_key
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from gridsecure.credentials.opening import Opener
+from gridsecure.garbage import settle_objects
 from gridsecure.identity.access_tokens import SERVICE_TOKEN_LIFETIME
 from gridsecure.identity.office_desk import OfficeDesk
 from gridsecure.identity_messages import IdentityKeys
@@ -30,7 +31,6 @@ from gridsecure_api import (
 from gridsecure_api.deps import Clock, utc_now
 from gridsecure_api.identity_zone import IdentityZone, open_zone, signers
 from gridsecure_api.log_pages import LOG, open_log
-from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.serving import ServiceDescription, new_app
 from gridsecure_api.settings import IdentitySettings
 

@@ -33,6 +33,7 @@ from gridsecure.compute.tallies import STORED_BYTES, read_tallies
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
+from gridsecure.garbage import settle_objects
 from gridsecure.messages import PlanName, QueriedUploads, Signed
 from gridsecure.policy.decisions import Change
 from gridsecure.policy.signed_policies import SignedPolicy
@@ -62,7 +63,6 @@ from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.lists import PAGED, Paging, answer_page, join_texts
 from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.own_build import open_build
-from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.serving import (
     FRAMES_BODY,
     ServiceDescription,

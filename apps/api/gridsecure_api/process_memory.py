@@ -1,10 +1,6 @@
-"""What the process of a service does about its memory, beside what Python does for any script.
+"""What the process of a service does about its pages, beside what Python does for any script.
 
-**Garbage.** Python looks for cycles after every 700 objects that are kept, and now and then through
-all objects there are: after the imports of a service some 400,000, none of which ever goes. So what
-is there once a service has started is left out for good, and the rest is searched more seldom.
-
-**Pages.** glibc gives every array beyond 32 MB back to the kernel as soon as it is freed, and the
+glibc gives every array beyond 32 MB back to the kernel as soon as it is freed, and the
 kernel fills the pages of the next one with zeros. A month at the gateway is hundreds of such arrays
 one after the other, so its process keeps what it freed until the work is over. Other C libraries
 have no such switches, and are left as they are.
@@ -13,19 +9,10 @@ have no such switches, and are left as they are.
 from __future__ import annotations
 
 import ctypes
-import gc
 from typing import Final
 
-_OBJECTS: Final = (50_000, 20, 20)
 _TRIM, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX
 _ALL: Final = 2**31 - 1
-
-
-def settle_objects() -> None:
-    """Take what is there for what stays; called once, when a service has started."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_OBJECTS)
 
 
 def keep_freed_pages() -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from gridsecure.crypto.sm2 import cross_check
+from gridsecure.garbage import settle_objects
 from gridsecure.key_authority.vault.ceremony import finish
 from gridsecure.key_authority.vault.decryption import Vault
 from gridsecure.key_authority.vault.gate import ReleaseGate
@@ -17,7 +18,6 @@ from gridsecure.key_authority.vault.service import hold_folder, keep_memory_priv
 from gridsecure.zone_keys import make_zone_folder
 from gridsecure_api.approver_settings import check_approvers, read_approvers
 from gridsecure_api.own_build import open_build
-from gridsecure_api.process_memory import settle_objects
 from gridsecure_api.settings import VaultSettings, public_key
 
 

@@ -46,6 +46,7 @@ from gridsecure.cli.source import source_app
 from gridsecure.cli.tariff import tariff_app
 from gridsecure.cli.usage import usage_app
 from gridsecure.cli.vault import vault_app
+from gridsecure.garbage import search_seldom
 from gridsecure.gateway.meanings import Meaning, Stamps, Values
 from gridsecure.month_texts import CALENDAR
 from gridsecure.statements.options import Format, RenderOptions
@@ -333,4 +334,5 @@ def replay(
 
 def main() -> None:
     """Run the command."""
+    search_seldom()
     app()
