@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pandas as pd
@@ -37,7 +38,7 @@ def test_steps_are_lines_in_local_time_that_break_where_a_number_is_withheld() -
     assert part["encoding"]["x"]["type"] == "ordinal", "no browser shifts it to its own zone"
     assert part["encoding"]["y"]["title"] == "energy [kWh]"
     assert chart["title"] == {
-        "text": "Energy by zone, 2026-07", "subtitle": "1 of 6 numbers are not told",
+        "text": "Energy by zone, 2026-07", "subtitle": ["1 of 6 numbers are not told"],
     }  # fmt: skip
     (rows,) = chart["datasets"].values()
     futian = [row["value"] for row in rows if row["series"] == "futian"]
@@ -50,6 +51,18 @@ def test_numbers_of_one_step_are_bars_by_unit() -> None:
     power, ratio = parts_of(asked, frame)
     assert power["layer"][0]["encoding"]["x"]["title"] == "value [kW]"
     assert ratio["layer"][0]["encoding"]["x"]["title"] == "value"
+
+
+def test_of_many_groups_those_are_drawn_that_can_be_told_apart() -> None:
+    asked, frame = answered(group_by=["zone"])
+    many = pd.concat(
+        [frame.iloc[[0]].assign(zone=f"z{at}", value=Decimal(at)) for at in range(100)],
+        ignore_index=True,
+    )
+    chart = plot_answer(asked, many).to_dict()
+    (rows,) = chart["datasets"].values()
+    assert {row["value"] for row in rows} == set(range(40, 100))
+    assert "40 smaller ones are not drawn" in chart["title"]["subtitle"][0]
 
 
 def test_only_known_forms_are_written_and_only_letters_that_can_be() -> None:

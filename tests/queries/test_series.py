@@ -153,7 +153,7 @@ def test_a_series_that_is_another_is_not_taken() -> None:
         "", "value\n1\n", "day,value\n2026-07-01,1e3\n", "day,value\n2026-07-01,nan\n",
         "day,value\n2026-07-32,1\n", "day,value\n2026-07-01,1\n2026-07-01,2\n",
         "start,end,value\n2026-07-01T01:00,2026-07-01T00:00,1\n", "day,value\n2026-07-01\n",
-        "zone,value\nfutian,1\nfutian,2\n", "street,value\nfutian,1\n",
+        "zone,value\nfutian,1\nfutian,2\n", "zone,value\n", "street,value\nfutian,1\n",
         "day,value\n2026-07-01T00:00+08:00,1\n",
     ],
     ids=repr,

@@ -27,6 +27,8 @@ _WIDTH: Final = 720
 _HEIGHT: Final = 300
 _BAR: Final = 26
 _MOST_TICKS: Final = 12
+_MOST_BARS: Final = 60
+_MOST_LINES: Final = 20
 _SHORT: Final = ",.6~g"
 """How numbers beside bars are written; tables have all digits."""
 _SCALE: Final = 2
@@ -58,17 +60,19 @@ def plot_answer(question: Question, answer: pd.DataFrame) -> alt.VConcatChart:
         )
     drawn = _drawn(question, answer)
     steps = drawn.groupby("quantity")["start"].transform("nunique") > 1
-    parts = []
+    parts, left_out = [], 0
     for (unit, is_line), part in drawn.groupby(["unit", steps], sort=False):
-        told = part[part["value"].notna()]
-        if told.empty:
+        if part["value"].isna().all():
             continue
         # A line breaks where a number is withheld; a bar that is none is left out.
-        parts.append(_lines(question, part, str(unit)) if is_line else _bars(told, str(unit)))
+        kept = _largest(part, most=_MOST_LINES if is_line else _MOST_BARS)
+        left_out += part["series"].nunique() - kept["series"].nunique()
+        told = kept[kept["value"].notna()]
+        parts.append(_lines(question, kept, str(unit)) if is_line else _bars(told, str(unit)))
     chart: alt.VConcatChart = (
         alt.vconcat(*parts)
         .resolve_scale(color="independent")
-        .properties(title=alt.TitleParams(_title(question), subtitle=_missing(answer)))
+        .properties(title=alt.TitleParams(_title(question), subtitle=_missing(answer, left_out)))
         .configure_axis(titleFontWeight="normal", labelLimit=320)
         .configure_title(anchor="start")
         .configure_view(stroke=None)
@@ -108,9 +112,20 @@ def _title(question: Question) -> str:
     return f"{what[0].upper()}{what[1:]}{by}, {span}".replace("<", "‹").replace("_", " ")
 
 
-def _missing(answer: pd.DataFrame) -> str:
+def _largest(part: pd.DataFrame, *, most: int) -> pd.DataFrame:
+    """What has the largest numbers, if there is more than can be told apart."""
+    sizes = part.assign(size=part["value"].abs()).groupby("series", sort=False)["size"].max()
+    if len(sizes) <= most:
+        return part
+    return part[part["series"].isin(sizes.nlargest(most).index)]
+
+
+def _missing(answer: pd.DataFrame, left_out: int) -> list[str]:
     missing = int(answer["state"].ne(TOLD).sum())
-    return f"{missing} of {len(answer)} numbers are not told" if missing else ""
+    said = [f"{missing} of {len(answer)} numbers are not told"] if missing else []
+    if left_out:
+        said.append(f"{left_out} smaller ones are not drawn: they are in tables and files")
+    return said
 
 
 def _value_title(part: pd.DataFrame, unit: str) -> str:

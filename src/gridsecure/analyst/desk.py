@@ -109,6 +109,7 @@ class Joining:
 
         Raises:
             NotFoundError: One is not there (`series.missing`).
+            InputError: One does not fit (`series.unit`, `series.shape`).
             ReleaseRefusedError: A policy forbids it (`series.policy`).
         """
         return choose_series(question, self.series, purpose=self.purpose, on=self.on)

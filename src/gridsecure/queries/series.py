@@ -31,7 +31,15 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError, ReleaseRefusedError
 from gridsecure.messages import Digest, Message
 from gridsecure.queries.exact import Exact, Name, spell_number
-from gridsecure.queries.forms import SERIES_NAME, Given, Loss, Ratio, Regression, SeriesName
+from gridsecure.queries.forms import (
+    MAX_GIVEN,
+    SERIES_NAME,
+    Given,
+    Loss,
+    Ratio,
+    Regression,
+    SeriesName,
+)
 from gridsecure.queries.language import Question
 from gridsecure.queries.numbers import round_half_up
 from gridsecure.queries.spans import Day, clock_minutes
@@ -157,8 +165,8 @@ def read_series(header: str, table: bytes) -> PublicSeries:
     if last != "value" or not group_by or any(name not in _GROUPS for name in group_by):
         raise _misshapen(said, f"Its columns are not those of times, or of {', '.join(_GROUPS)}.")
     groups = {tuple(line[:-1]): _read_value(said, line[-1]) for line in lines}
-    if len(groups) != len(lines):
-        raise _misshapen(said, "Two of its rows are of one group.")
+    if len(groups) != len(lines) or not 0 < len(groups) <= MAX_GIVEN:
+        raise _misshapen(said, f"It has two rows of one group, none, or over {MAX_GIVEN:,}.")
     return PublicSeries(said, digest, (), groups, tuple(group_by))
 
 
@@ -229,6 +237,8 @@ def choose_series(
 
     Raises:
         NotFoundError: One is not there, or is another than was pinned (`series.missing`).
+        InputError: One has another unit (`series.unit`), or is of groups where times are wanted,
+            or otherwise (`series.shape`).
         ReleaseRefusedError: A policy forbids it (`series.policy`); the message names the series.
     """
     by_name = {one.header.name: one for one in known}
@@ -245,7 +255,22 @@ def choose_series(
         chosen[named] = found
     for one in chosen.values():
         _check_use(one.header, role=role, purpose=purpose, on=on)
+        _check_fit(question, one)
     return chosen
+
+
+def _check_fit(question: Question, series: PublicSeries) -> None:
+    """Refuse what cannot fit whatever the totals are, before they are asked for."""
+    statistic = question.statistic
+    if isinstance(statistic, Ratio):
+        if series.group_by != tuple(question.group_by):
+            wanted = ", ".join(question.group_by) or "the only group"
+            raise _misshapen(series.header, f"It is not of {wanted}.")
+        _check_unit(series, statistic.unit)
+    elif series.group_by:
+        raise _misshapen(series.header, "It is of groups, and not of times.")
+    elif isinstance(statistic, Loss):
+        _check_unit(series, _FED_IN_UNIT)
 
 
 def _check_use(header: SeriesHeader, *, role: Role, purpose: str, on: date) -> None:
@@ -294,8 +319,8 @@ def fill_question(
         totals: Those of the question's own period, whose steps the values are of.
 
     Raises:
-        InputError: A series has another unit (`series.unit`), no value for some time
-            (`series.gap`), or is of groups where times are wanted, or otherwise (`series.shape`).
+        InputError: A series has no value for some time (`series.gap`), or several where its owner
+            does not say how they are put together (`series.shape`).
     """
     statistic = question.statistic
     if not series:
@@ -307,13 +332,10 @@ def fill_question(
             for name, own in statistic.series.items()
         }
     if isinstance(statistic, Loss) and isinstance(statistic.fed_in_kwh, str):
-        own = series[statistic.fed_in_kwh]
-        _check_unit(own, _FED_IN_UNIT)
-        update["fed_in_kwh"] = _by_step(question, own, totals)
+        update["fed_in_kwh"] = _by_step(question, series[statistic.fed_in_kwh], totals)
     if isinstance(statistic, Ratio) and isinstance(statistic.given, str):
-        own = series[statistic.given]
-        _check_unit(own, statistic.unit)
-        update["given"] = _by_group(question, own)
+        groups = series[statistic.given].groups.items()
+        update["given"] = [Given(group=list(group), amount=value) for group, value in groups]
     form = type(statistic).model_validate({**statistic.model_dump(), **update})
     return question.model_copy(update={"statistic": form})
 
@@ -327,15 +349,7 @@ def _check_unit(series: PublicSeries, unit: str) -> None:
         )
 
 
-def _by_group(question: Question, series: PublicSeries) -> list[Given]:
-    if series.group_by != tuple(question.group_by):
-        raise _misshapen(series.header, f"It is not of {', '.join(question.group_by) or 'all'}.")
-    return [Given(group=list(group), amount=value) for group, value in series.groups.items()]
-
-
 def _by_step(question: Question, series: PublicSeries, totals: Totals) -> list[str]:
-    if series.group_by:
-        raise _misshapen(series.header, "It is of groups, and not of times.")
     leg = question.legs[0]
     starts = [row.start for row in series.rows]
     found = []
