@@ -261,6 +261,7 @@ class Authority:
             checks=Checks(objects),
             signing_key=self.grid.authority_key,
             query_key=grid_keys().query,
+            blinding_key=bytes(32),
             log=signed_log(self.grid.authority_key),
             platform=registry(self.grid.platform_key),
             identity=registry(*identity),

@@ -1,8 +1,9 @@
 """A zone's own keys in its own folder: made at first start, readable by its owner alone.
 
 The SM2 key signs all that the zone says. Questions to the key authority are sealed to a second one,
-which opens them and signs nothing. The Ed25519 key signs the checkpoints of its log and
-nothing else, beside the SM2 key, for those who check with the world's tools.
+which opens them and signs nothing; what they are blinded with follows from a third secret. The
+Ed25519 key signs the checkpoints of its log and nothing else, beside the SM2 key, for those who
+check with the world's tools.
 
 The file's mode is what protects it; a deployment with a hardware module keeps it there instead.
 The homomorphic secret key is not kept this way: the key authority seals it.
@@ -10,6 +11,7 @@ The homomorphic secret key is not kept this way: the key authority seals it.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +26,8 @@ from gridsecure.whole_files import create_file
 SIGNING_KEY: Final = "signing.key"
 LOG_KEY: Final = "log.key"
 QUERY_KEY: Final = "query.key"
+BLINDING_KEY: Final = "blinding.key"
+_BLINDING_BYTES: Final = 32
 _OTHERS: Final = 0o077
 
 
@@ -57,6 +61,26 @@ def load_query_key(folder: Path) -> Sm2PrivateKey:
         StorageError: As for `load_signing_key`.
     """
     return _load_key(folder, QUERY_KEY)
+
+
+def load_blinding_key(folder: Path) -> bytes:
+    """What the blinding of questions follows from [32 bytes], made now if there is none.
+
+    Apart from the query key: who has that reads questions, and has nothing to unblind columns with.
+
+    Raises:
+        StorageError: The disk refuses, others may read the file (`keys.permissions`), or it holds
+            no key (`keys.damaged`).
+    """
+    path = make_zone_folder(folder) / BLINDING_KEY
+    data = load_secret(path, lambda: secrets.token_bytes(_BLINDING_BYTES))
+    if len(data) != _BLINDING_BYTES:
+        raise StorageError(
+            f"{BLINDING_KEY} does not hold a key.",
+            reason="keys.damaged",
+            remedy="Restore the zone's folder from its backup.",
+        )
+    return data
 
 
 def _load_key(folder: Path, name: str) -> Sm2PrivateKey:

@@ -382,7 +382,7 @@ def test_the_vault_takes_orders_from_the_checker_only(
             name: getattr(billed.zone, name)
             for name in (
                 *("engine", "objects", "checks", "signing_key", "platform", "identity", "office"),
-                *("settlement", "policy", "approvers", "log", "query_key"),
+                *("settlement", "policy", "approvers", "log", "query_key", "blinding_key"),
             )
         },
         vault=Door(),

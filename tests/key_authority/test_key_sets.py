@@ -73,6 +73,7 @@ def zone_with(vault: VaultDoor, folder: Path) -> AuthorityZone:
         checks=Checks(objects),
         signing_key=grid_keys().authority,
         query_key=grid_keys().query,
+        blinding_key=bytes(32),
         log=signed_log(grid_keys().authority),
         platform={},
         identity=registry(grid_keys().identity),

@@ -354,8 +354,12 @@ def test_a_blinding_is_of_one_policy_and_one_layout(asker, monkeypatch):
         (replace(zone, policy=policy_of(("15", "16"))), "request", one),
         (zone, "another", one),
     ]
+    other = replace(zone, blinding_key=b"\1" * 32)
+    others.append((other, "request", one))
     seeds = {query_answers.blinding_seed(*given) for given in [(zone, "request", one), *others]}
-    assert len(seeds) == 4
+    renewed = replace(zone, query_key=generate_private_key())
+    assert query_answers.blinding_seed(renewed, "request", one) in seeds, "it opens questions alone"
+    assert len(seeds) == 5
     assert query_answers.blinding_seed(zone, "request", one) in seeds
 
 

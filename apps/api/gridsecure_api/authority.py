@@ -68,6 +68,7 @@ from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import service_client
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure.zone_keys import (
+    load_blinding_key,
     load_log_signer,
     load_query_key,
     load_signing_key,
@@ -455,6 +456,7 @@ def open_zone(
         ),
         signing_key=key,
         query_key=load_query_key(folder),
+        blinding_key=load_blinding_key(folder),
         log=SignedLog(load_log_signer(folder, log="authority", key=key)),
         platform=key_registry(settings.platform_public_key),
         identity=key_registry(settings.identity_public_key),

@@ -77,7 +77,7 @@ from gridsecure.store.objects import folder_url, open_objects
 from gridsecure.store.schema import Schema, migrate
 from gridsecure.vault_messages import Custodian
 from gridsecure.wire.platform import UploadStatus
-from gridsecure.zone_keys import load_log_signer, load_query_key
+from gridsecure.zone_keys import load_blinding_key, load_log_signer, load_query_key
 
 ACTOR: Final = "local"
 """Who orders what is done here, in the evidence logs."""
@@ -371,6 +371,7 @@ class _Setup:
             checks=Checks(objects),
             signing_key=self.authority_key,
             query_key=load_query_key(self.folder / "authority"),
+            blinding_key=load_blinding_key(self.folder / "authority"),
             log=SignedLog(
                 load_log_signer(self.folder / "authority", log="authority", key=self.authority_key)
             ),

@@ -76,7 +76,7 @@ def blinding_seed(zone: AuthorityZone, request_id: str, asked: AskedQuestion) ->
     """
     parts = (request_id, asked.groups_digest, asked.steps_digest, zone.policy.digest)
     info = frame_parts(*parts, layout_digest(asked.layout))
-    return hkdf_sm3(zone.query_key.to_bytes(), info=b"gridsecure question " + info, length=32)
+    return hkdf_sm3(zone.blinding_key, info=b"gridsecure question " + info, length=32)
 
 
 def layout_digest(layout: TotalsLayout) -> Digest:

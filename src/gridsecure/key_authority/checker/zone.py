@@ -104,6 +104,7 @@ class AuthorityZone:
         checks: What executes plans again.
         signing_key: Signs key notices, orders to the vault and release certificates.
         query_key: Opens the questions that analysts seal to it.
+        blinding_key: What the blinding of questions follows from [32 bytes].
         log: Signs what the evidence log is at a moment.
         platform: The compute platform's key by thumbprint.
         identity: The identity authority's key by thumbprint; gateways are known by it alone.
@@ -121,6 +122,7 @@ class AuthorityZone:
     checks: Checks
     signing_key: Sm2PrivateKey = field(repr=False)
     query_key: Sm2PrivateKey = field(repr=False)
+    blinding_key: bytes = field(repr=False)
     log: SignedLog
     platform: Mapping[str, Sm2PublicKey]
     identity: Mapping[str, Sm2PublicKey]
