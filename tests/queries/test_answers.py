@@ -157,6 +157,13 @@ def test_revenue_of_rates_of_the_asker(grid: PlainGrid, july: pd.DataFrame) -> N
     assert list(found["quantity"][:3]) == ["revenue at valley", "revenue at day", "revenue"]
 
 
+def test_revenue_of_a_tier_at_a_rate_of_the_asker(grid: PlainGrid, july: pd.DataFrame) -> None:
+    what_if = {"name": "what_if", "rates": [{"yuan_per_kwh": "0.7278"}]}
+    (found,) = values(answer(grid, measure="tier:2", statistic=what_if))
+    # The plain grid has no tiers: its total stands for that of one.
+    assert Fraction(found) == Fraction(int(july["wh"].sum()), 1000) * Fraction("0.7278")
+
+
 def test_bins_and_quantiles(grid: PlainGrid, july: pd.DataFrame) -> None:
     kwh = july.groupby("pseudonym")["wh"].sum() / 1000
     edges = [550, 570, 580, 600]

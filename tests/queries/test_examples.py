@@ -254,7 +254,7 @@ EXPECTED: dict[str, Callable[[], list[Fraction]]] = {
 }
 NOT_PUBLISHED = {
     "05-private-segment", "09-vacancy", "10-deciles", "11-variation", "14-tier-energy",
-    "18-maximum-demand", "unusual-months",
+    "18-maximum-demand", "unusual-months", "tier-revenue",
 }  # fmt: skip
 
 

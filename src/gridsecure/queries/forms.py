@@ -147,7 +147,7 @@ class WhatIf(Form):
         tariff: The text of a tariff file, by which the month is billed again.
     """
 
-    measures: ClassVar[frozenset[str]] = frozenset({ENERGY, "register", "export", "bill"})
+    measures: ClassVar[frozenset[str]] = ENERGIES | {"bill"}
     name: Literal["what_if"]
     rates: Rates | None = None
     against: Rates | None = None

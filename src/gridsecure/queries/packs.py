@@ -34,6 +34,7 @@ TITLES: Final = {
     "weather": "how much energy a degree costs a zone",
     "demand-response": "what an event of demand response saved (需求响应)",
     "tier-energy": "energy in the second tier (阶梯), by zone",
+    "tier-revenue": "revenue of the second tier at a rate that you name (阶梯), by zone",
     "revenue-index": "what classes were billed, beside another month (电费指数)",
     "energy-intensity": "shops' energy by floor area, by zone",
     "feeder-losses": "what a feeder gave and nobody used (线损)",
