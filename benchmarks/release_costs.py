@@ -3,14 +3,14 @@
 All parties are the product's own, in one process and without a network, so their processor time is
 told apart by the clock around them. The checker executes every plan again, which alone costs what
 computing did; it verifies every seat, once a roster and year; and it keeps a ledger. So there are
-two figures: of a roster's first month, and of its second. What vault and identity service do
-meanwhile is theirs.
+two figures: of a roster's first month, and of its second. What vault, identity service and platform
+do for it meanwhile is theirs.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,12 +94,14 @@ def _released(local: LocalParties, part: TariffPart, period: BillingPeriod) -> _
     )
     vault, identity = _Timed(local.authority.vault), _Timed(local.authority)
     zone = replace(local.authority, vault=vault, settlement=identity.settlement)
-    watched = replace(local, authority=zone)
+    platform: Any = _Timed(local.platform)
+    watched = replace(local, authority=zone, platform=platform)
     whole, outcome = time_call(lambda: answer_approved(watched, envelope), clock=time.process_time)
     if outcome.state != RELEASED:
         raise AssertionError(f"the bills were not released: {outcome.reason}")
     record_answer(local.platform.zone, outcome.request_id, answer="released", at=utc_now())
-    return _Release(computing, whole - vault.seconds - identity.seconds, vault.seconds)
+    others = vault.seconds + identity.seconds + platform.seconds
+    return _Release(computing, whole - others, vault.seconds)
 
 
 class _Timed:
@@ -112,8 +114,17 @@ class _Timed:
         method = getattr(self._party, name)
 
         def timed(*given: Any, **named: Any) -> Any:
-            seconds, answer = time_call(lambda: method(*given, **named), clock=time.process_time)
-            self.seconds += seconds
-            return answer
+            answer = self._count(lambda: method(*given, **named))
+            return self._drawn(answer) if isinstance(answer, Iterator) else answer
 
         return timed
+
+    def _drawn(self, answer: Iterator[Any]) -> Iterator[Any]:
+        nothing = object()
+        while (one := self._count(lambda: next(answer, nothing))) is not nothing:
+            yield one
+
+    def _count(self, work: Callable[[], Any]) -> Any:
+        seconds, answer = time_call(work, clock=time.process_time)
+        self.seconds += seconds
+        return answer

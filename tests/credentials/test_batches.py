@@ -18,7 +18,7 @@ from gridsecure.credentials.batch_issuance import (
     issue_credentials,
 )
 from gridsecure.credentials.curves import IDENTITY
-from gridsecure.credentials.issuance import check_requests, request_credential
+from gridsecure.credentials.issuance import Applicant, check_requests, request_credentials
 from gridsecure.credentials.issuer_keys import generate_issuer_key
 from gridsecure.credentials.presentations import (
     Occasion,
@@ -43,12 +43,8 @@ def given():
 
 
 def issued(facts) -> tuple[list[GivenMac], bytes]:
-    pending = [
-        request_credential(
-            SUITE, issuer=ISSUER, context=METER, channel=channel, secrets=(new_holder().m1, 0)
-        )
-        for channel in CHANNELS
-    ]
+    asking = [Applicant(channel, (new_holder().m1, 0)) for channel in CHANNELS]
+    pending = request_credentials(SUITE, asking, issuer=ISSUER, context=METER)
     sent = [(one.message, channel) for one, channel in zip(pending, CHANNELS, strict=True)]
     asked = check_requests(sent, suite=SUITE, issuer=ISSUER, context=METER)
     macs, proof = issue_credentials(asked, suite=SUITE, key=keys().issuer, facts=facts)

@@ -18,12 +18,13 @@ from typing import Final
 from gridsecure.credentials.access import login_text
 from gridsecure.credentials.batch_issuance import finalise_alone
 from gridsecure.credentials.grants import Question, Quota, request_grant
-from gridsecure.credentials.group import Blinding
 from gridsecure.credentials.issuance import (
+    Applicant,
     Credential,
     PendingRequest,
     finalise_credential,
     request_credential,
+    request_credentials,
 )
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import Domain, Occasion, PublicKeys, present, subject
@@ -49,14 +50,11 @@ class Holder:
     m1: int = field(repr=False)
     r1: int = field(default=0, repr=False)
 
-    def ask(
-        self, context: Context, *, channel: bytes, blinding: Blinding | None = None
-    ) -> PendingRequest:
+    def ask(self, context: Context, *, channel: bytes) -> PendingRequest:
         """Ask for a credential of one role and period.
 
         Args:
             context: The role and period agreed on the channel.
-            blinding: Of the batch that it is in, with G; not of a hidden role.
         """
         return request_credential(
             self.suite,
@@ -64,7 +62,6 @@ class Holder:
             context=context,
             channel=channel,
             secrets=(self.m1, self.r1),
-            blinding=blinding,
         )
 
     def take(
@@ -133,6 +130,22 @@ class Holder:
         """The signature that answers a login challenge."""
         text = login_text(self.name_in(domain), domain=domain, challenge=challenge)
         return self.key_in(domain).sign(text)
+
+
+def ask_all(asking: Sequence[tuple[Holder, bytes]], context: Context) -> list[PendingRequest]:
+    """Ask for credentials of holders that share suite and keys, together for less.
+
+    Args:
+        asking: One or more, each with the channel that it asks on.
+        context: The role and period agreed on the channels.
+    """
+    holder = asking[0][0]
+    return request_credentials(
+        holder.suite,
+        [Applicant(channel, (one.m1, one.r1)) for one, channel in asking],
+        issuer=holder.keys.issuer,
+        context=context,
+    )
 
 
 def publics_in(domain: Domain, holders: Sequence[Holder]) -> list[Sm2PublicKey]:

@@ -28,7 +28,7 @@ from typing import Final
 
 from gridsecure.credentials.batch_checks import Claim, find_false
 from gridsecure.credentials.curves import Point
-from gridsecure.credentials.group import POINT_BYTES, WHOLE_BYTES, Blinding
+from gridsecure.credentials.group import POINT_BYTES, WHOLE_BYTES
 from gridsecure.credentials.issuer_keys import (
     Context,
     IssuerPrivateKey,
@@ -96,6 +96,20 @@ class Credential:
     context: Context
 
 
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """Who asks for a credential.
+
+    Args:
+        channel: Names the authenticated channel and who is at its other end; both sides know it.
+        secrets: The holder's m1, the same one in every period, and for a hidden role the r1 that
+            hides it, 0 for another each time. On another commitment a second request is refused.
+    """
+
+    channel: bytes
+    secrets: tuple[int, int] = field(repr=False)
+
+
 def request_credential(
     suite: Suite,
     *,
@@ -103,40 +117,61 @@ def request_credential(
     context: Context,
     channel: bytes,
     secrets: tuple[int, int],
-    blinding: Blinding | None = None,
 ) -> PendingRequest:
     """Ask for a credential on a secret.
 
     Args:
-        blinding: Of the batch that it is in, with G; not of a hidden role.
-        channel: Names the authenticated channel and who is at its other end; both sides know it.
-        secrets: The holder's m1, the same one in every period, and for a hidden role the r1 that
-            hides it, 0 for another each time. On another commitment a second request is refused.
+        channel: As of `Applicant`.
+        secrets: As of `Applicant`.
     """
-    group, (m1, r1) = suite.group, secrets
-    r1 = (r1 or group.random_scalar()) if context.is_hidden else 0
-    witness, bases = ([m1, r1], [suite.g, suite.h]) if context.is_hidden else ([m1], [suite.g])
-    nonces = [group.random_scalar() for _ in witness]
-    blinding = blinding or group.blinding(*bases)
-    commitment, of_nonces = group.sums(
-        [
+    asked = [Applicant(channel, secrets)]
+    (pending,) = request_credentials(suite, asked, issuer=issuer, context=context)
+    return pending
+
+
+def request_credentials(
+    suite: Suite, asked: Sequence[Applicant], *, issuer: IssuerPublicKey, context: Context
+) -> list[PendingRequest]:
+    """Ask for credentials of one role and period together, each as `request_credential`, for less.
+
+    Their secret scalars have a share in common (`group.Blinding`), as those of a batch have.
+    """
+    group = suite.group
+    bases = [suite.g, suite.h] if context.is_hidden else [suite.g]
+    blinding = group.blinding(*bases)
+    witnesses = [
+        [m1, r1 or group.random_scalar()] if context.is_hidden else [m1]
+        for m1, r1 in (one.secrets for one in asked)
+    ]
+    nonces = [[group.random_scalar() for _ in bases] for _ in asked]
+    points = iter(
+        group.sums(
             [
-                term
-                for one, base in zip(ones, bases, strict=True)
-                for term in blinding.split(one, base)
+                [
+                    term
+                    for scalar, base in zip(scalars, bases, strict=True)
+                    for term in blinding.split(scalar, base)
+                ]
+                for pair in zip(witnesses, nonces, strict=True)
+                for scalars in pair
             ]
-            for ones in (witness, nonces)
-        ]
+        )
     )
-    proof = respond(
-        _request_statement(suite, commitment, hidden=context.is_hidden),
-        witness,
-        nonces=nonces,
-        commitments=[of_nonces],
-        suite=suite,
-        session=_session(suite, b"OpenCredentialRequest", issuer, context.asked, channel),
-    )
-    return PendingRequest(group.encode_whole(commitment) + proof, m1, r1, context)
+    pending = []
+    for one, witness, own in zip(asked, witnesses, nonces, strict=True):
+        commitment, of_nonces = next(points), next(points)
+        proof = respond(
+            _request_statement(suite, commitment, hidden=context.is_hidden),
+            witness,
+            nonces=own,
+            commitments=[of_nonces],
+            suite=suite,
+            session=_session(suite, b"OpenCredentialRequest", issuer, context.asked, one.channel),
+        )
+        m1, r1 = (*witness, 0)[:2]
+        message = group.encode_whole(commitment) + proof
+        pending.append(PendingRequest(message, m1, r1, context))
+    return pending
 
 
 def read_requested_key(message: bytes, *, suite: Suite) -> Point:

@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 
 from gridsecure.credentials.access import batch_challenge, enrolment_channel
 from gridsecure.credentials.batch_issuance import GivenMac, finalise_credentials
+from gridsecure.credentials.holder import ask_all
 from gridsecure.credentials.issuance import Credential, PendingRequest
 from gridsecure.credentials.issuer_keys import Context, Role
 from gridsecure.credentials.presentations import (
@@ -172,12 +173,8 @@ def _ordered(
     batch: EnrolmentBatch, *, zone: GatewayZone, peer: IdentityService, now: datetime
 ) -> tuple[str, list[PendingRequest], bytes]:
     session = peer.session()
-    suite = batch.agents[0].holder.suite
-    blinding = suite.group.blinding(suite.g)
-    pending = [
-        agent.holder.ask(batch.context, channel=_channel(zone, session, agent), blinding=blinding)
-        for agent in batch.agents
-    ]
+    asking = [(agent.holder, _channel(zone, session, agent)) for agent in batch.agents]
+    pending = ask_all(asking, batch.context)
     order = EnrolmentOrder(
         session=session,
         role=batch.role,

@@ -131,11 +131,14 @@ def zero_sum_blinding(
     Yields:
         Residues [slots]; within every group they sum to zero modulo t over all parts.
     """
-    count = 1 + max((int(part.numbers.max(initial=0)) for part in groups), default=0)
-    last_part = np.full(count, -1)
+    last_part = np.full(1, -1)
     for number, part in enumerate(groups):
+        more = int(part.numbers.max(initial=0)) + 1 - len(last_part)
+        if more > 0:
+            last_part = np.append(last_part, np.full(more, -1))
         last_part[part.numbers] = number
     last_part[0] = -1  # what belongs to no group is never evened out
+    count = len(last_part)
     so_far = np.zeros(count, dtype=np.uint64)
     last = np.zeros(count, dtype=np.int64)
     for number, part in enumerate(groups):

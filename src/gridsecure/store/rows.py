@@ -356,16 +356,17 @@ def _check(row: Draft) -> None:
             number is too great for its column (`storage.text`).
     """
     table, values = row.table, row.values
-    texts = {name: value for name, value in values.items() if isinstance(value, str)}
-    written = "".join(texts.values())
+    written, too_great = "", False
+    for name, value in values.items():
+        if isinstance(value, str):
+            written += value
+        elif isinstance(value, int) and not -_LIMIT <= value <= _LIMIT:
+            too_great |= abs(value) > _greatest(table, name)
     # A letter has four bytes at most, so of few letters no index is too long.
     too_long = 4 * len(written) > MAX_INDEXED_BYTES and any(
-        sum(len(texts[name].encode()) for name in index if name in texts) > MAX_INDEXED_BYTES
+        sum(len(text.encode()) for name in index if isinstance(text := values.get(name), str))
+        > MAX_INDEXED_BYTES
         for index in _indexes(table)
-    )
-    too_great = any(
-        isinstance(value, int) and abs(value) > _LIMIT and abs(value) > _greatest(table, name)
-        for name, value in values.items()
     )
     if too_long or too_great or "\0" in written:
         raise InvalidMessageError(

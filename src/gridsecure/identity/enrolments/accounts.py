@@ -11,7 +11,7 @@ day of one meter point is two gateways'.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import date
 from typing import Final
 
@@ -94,6 +94,9 @@ def _is_day(text: str) -> bool:
         return False
 
 
+_FIELDS: Final = tuple(one.name for one in fields(Account))
+
+
 def put_accounts(session: Session, accounts: Sequence[Account]) -> None:
     """Write accounts, each in place of an earlier one of its meter point.
 
@@ -124,7 +127,7 @@ def find_colliding(session: Session, accounts: Sequence[Account]) -> list[Accoun
 
 
 def _account(row: AccountRow) -> Account:
-    return Account(**row.model_dump(exclude={"site"}))
+    return Account(**{name: getattr(row, name) for name in _FIELDS})
 
 
 def put_owners(session: Session, owners: Mapping[str, str]) -> None:
