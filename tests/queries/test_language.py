@@ -90,6 +90,17 @@ def test_one_that_compares_periods_is_two_sums() -> None:
     assert question().legs == (question(),)
 
 
+def test_noise_belongs_to_the_totals_and_is_asked_of_each_period() -> None:
+    half = {"epsilon": "0.5"}
+    assert '"private":{"epsilon":"0.5"}' in question(private=half).text
+    assert (question(private=half).private or question()).millionths == 500_000
+    mean = question(private=half, statistic={"name": "mean"})
+    assert mean.legs == (question(private=half),)
+    index = {"name": "index", "base": {"month": "2026-06"}}
+    legs = question(private=half, statistic=index).legs
+    assert [leg.private for leg in legs] == [question(private=half).private] * 2
+
+
 EDGES = {"edges_kwh": [10, 50]}
 DAYS = {"event": ["2026-07-02"], "baseline": ["2026-07-01"]}
 ASKED: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
@@ -124,6 +135,33 @@ def test_what_the_asker_computes_with_is_not_asked(statistic: Any, asked: Any, w
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "epsilon in another spelling": (
+        {"private": {"epsilon": "0.50"}},
+        "query.field",
+        "private.epsilon is not allowed. Allowed are a number above 0 and up to 10 as text",
+    ),
+    "epsilon of nothing": ({"private": {"epsilon": "0"}}, "query.private", "private.epsilon"),
+    "too large an epsilon": ({"private": {"epsilon": "10.5"}}, "query.private", "up to 10"),
+    "epsilon as a number": (
+        {"private": {"epsilon": 0.5}},
+        "query.field",
+        "private.epsilon has another type",
+    ),
+    "delta": (
+        {"private": {"epsilon": "1", "delta": "0.1"}},
+        "query.field",
+        "no private.delta",
+    ),
+    "noise on squares": (
+        {"private": {"epsilon": "1"}, "statistic": {"name": "variance"}},
+        "query.private",
+        "totals of energy alone",
+    ),
+    "noise on a count": (
+        {"private": {"epsilon": "1"}, "measure": "count"},
+        "query.private",
+        "leave private out",
+    ),
     "unknown field": (
         {"cohort": {}},
         "query.field",

@@ -194,6 +194,7 @@ def explain(
         "customer_points": terms.customer_points if terms else 0,
         "approvals": _spoken(terms.approvals) if terms else [],
         "limits": _limits(terms.budget, terms.expires) if terms else [],
+        "private": terms.private.said if terms and terms.private else "",
         "sources": {name: found.sources[name] for name in rule.sources} if rule else {},
         "permitted": [case._asdict() | {"minimum": fewest} for case, fewest in permitted],
     }
@@ -330,6 +331,8 @@ def _show_case(document: dict[str, Any], console: Console) -> None:
         console.print(f"Approved by {', '.join(document['approvals']) or 'nobody'}.")
         if document["limits"]:
             console.print(f"Only {', '.join(document['limits'])}.")
+        if document["private"]:
+            console.print(f"Told {document['private']}, never exactly.")
     for name, title in document["sources"].items():
         console.print(Text(f"{name}: {title}"), soft_wrap=True)
     table = Table("of these customers", "for", "by", "at least", title="What is permitted")
@@ -346,6 +349,7 @@ def _terms(when: str, terms: decisions.Terms | None) -> dict[str, Any]:
         f"{when}_customer_points": terms.customer_points if terms else 0,
         f"{when}_approvals": _spoken(terms.approvals) if terms else [],
         f"{when}_limits": _limits(terms.budget, terms.expires) if terms else [],
+        f"{when}_private": terms.private.said if terms and terms.private else "",
     }
 
 
@@ -382,7 +386,9 @@ def _told(row: dict[str, Any], when: str) -> str:
     points = row[f"{when}_customer_points"]
     limit = [f"{share} %" + (f" of {points} points" if points else "")] if share else []
     fewest = str(minimum or WITHHELD)
-    return " + ".join((fewest, *limit, *row[f"{when}_approvals"], *row[f"{when}_limits"]))
+    noise = [row[f"{when}_private"]] if row[f"{when}_private"] else []
+    said = (fewest, *limit, *row[f"{when}_approvals"], *row[f"{when}_limits"], *noise)
+    return " + ".join(said)
 
 
 def _head(policy: language.Policy) -> dict[str, Any]:
@@ -402,6 +408,7 @@ def _document(policy: language.Policy) -> dict[str, Any]:
         "class_groups": {name: sorted(group) for name, group in policy.class_groups.items()},
         "sources": dict(policy.sources),
         "customer_points": policy.customer_points,
+        "private": policy.private.said if policy.private else "",
         "rules": [
             {
                 "name": rule.name,
@@ -455,6 +462,8 @@ def _show(document: dict[str, Any], console: Console) -> None:
         console.print(Text(f"{name}: {title}"), soft_wrap=True)
     if any(rule["dominance"] for rule in document["rules"]):
         console.print(_points(document["customer_points"]))
+    if document["private"]:
+        console.print(f"Analysts are told numbers {document['private']}, and no others.")
     console.print("What no rule permits is refused.")
 
 

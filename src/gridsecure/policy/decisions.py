@@ -35,6 +35,7 @@ from gridsecure.policy.language import (
     strictest,
     strictest_share,
 )
+from gridsecure.policy.private_answers import PrivateTerms, is_less_noise
 
 REQUEST: Final = "request"
 """Stands in a comparison for a request that is told nothing of some customers."""
@@ -95,6 +96,7 @@ class Terms(NamedTuple):
         dominance: Largest share of the number that one customer may have [%].
         customer_points: Most meter points that a customer is taken to have for it; 0 is any number,
             or that there is no such limit.
+        private: The noise that it is told with; None where it is exact.
     """
 
     minimum: int
@@ -103,11 +105,13 @@ class Terms(NamedTuple):
     expires: datetime | None = None
     dominance: int = WHOLE
     customer_points: int = 0
+    private: PrivateTerms | None = None
 
     def is_looser_than(self, other: Terms) -> bool:
-        """Whether they permit more, oftener or for longer, or with fewer approvals."""
+        """Whether they permit more, oftener or for longer, with less noise or fewer approvals."""
         return (
             self.minimum < other.minimum
+            or is_less_noise(self.private, other.private)
             or self.dominance > other.dominance
             or self._takes_fewer_points(other)
             or self.approvals.is_looser_than(other.approvals)
@@ -116,8 +120,9 @@ class Terms(NamedTuple):
         )
 
     def _takes_fewer_points(self, other: Terms) -> bool:
-        """Whether a customer is taken to be smaller, so that more cells keep a limit."""
-        if other.dominance == WHOLE or not self.customer_points:
+        """Whether a customer is taken to be smaller: more cells keep a limit, less noise hides."""
+        is_of_none = other.dominance == WHOLE and other.private is None
+        if is_of_none or not self.customer_points:
             return False
         return not other.customer_points or self.customer_points < other.customer_points
 
@@ -175,9 +180,14 @@ def find_terms(policy: Policy, case: Case) -> Terms | None:
         return None
     ends = [end for end in (latest_expiry(rules), policy.expires) if end is not None]
     approvals, budget = join_approvals(rules), smallest_budget(rules)
-    share = strictest_share(rules)
-    points = policy.customer_points if share < WHOLE else 0
-    return Terms(rule.minimum, approvals, budget, min(ends, default=None), share, points)
+    share, private = strictest_share(rules), find_private(policy, case)
+    points = policy.customer_points if share < WHOLE or private else 0
+    return Terms(rule.minimum, approvals, budget, min(ends, default=None), share, points, private)
+
+
+def find_private(policy: Policy, case: Case) -> PrivateTerms | None:
+    """The noise that whoever asks is told a number with; None where it is exact."""
+    return policy.private if case.role == "analyst" else None
 
 
 def find_approvals(policy: Policy, asked: Iterable[Asked], *, classes: Iterable[str]) -> Approvals:
@@ -294,13 +304,15 @@ def _find_enforced(
         beside = [terms for other, terms in told.items() if name == MONEY or other != MONEY]
         # A number of bills is about nobody's energy, unless energy is told with it.
         limit = WHOLE if name == BILLS and ENERGY not in told else share
+        private = find_private(policy, cases[name])
         found[cases[name]] = Terms(
             max(terms.minimum for terms in beside),
             approvals,
             min(budgets, default=None),
             own.expires,
             limit,
-            policy.customer_points if limit < WHOLE else 0,
+            policy.customer_points if limit < WHOLE or private else 0,
+            private,
         )
     return found
 

@@ -44,7 +44,8 @@ from gridsecure.messages import MergeStep
 from gridsecure.month_texts import read_moment
 from gridsecure.plans.cells import BILLS, ENERGY, MEASURES, OTHER_CLASSES, WHOLE
 from gridsecure.plans.merging import OTHERS, find_name
-from gridsecure.plans.purposes import BILLING, PREVIEW, PURPOSES
+from gridsecure.plans.purposes import BILLING, PREVIEW, PURPOSES, RESEARCH
+from gridsecure.policy.private_answers import PRIVATE, PrivateTerms, read_private
 from gridsecure.toml_documents import read_document
 
 Resolution = Literal["monthly", "daily", "interval"]
@@ -67,7 +68,7 @@ HIGHEST_GRADE: Final = 9
 _HEAD: Final = (
     "name", "version", "in_force_from", "title", "grades", "class_groups", "sources", "rules",
 )  # fmt: skip
-_MAY_HEAD: Final = ("merging", "expires", "customer_points")
+_MAY_HEAD: Final = ("merging", "expires", "customer_points", PRIVATE)
 _MAY_RULE: Final = ("approvals", "standing", "merge", "expires", "budget", "dominance")
 _TERMS: Final = ("measures", "grades", "classes", "roles", "purposes")
 _RULE: Final = ("name", *_TERMS, "minimum", "sources")
@@ -128,6 +129,8 @@ class Policy:
         customer_points: Most meter points that one customer has, by the utility's books; 0 is any
             number. The gate knows which meter point counts for its customer, and not whose the
             others are.
+        private: On which terms analysts are told numbers with noise, and no others; None where
+            theirs are exact.
     """
 
     name: str
@@ -143,6 +146,7 @@ class Policy:
     expires: datetime | None = None
     as_of: datetime | None = None
     customer_points: int = 0
+    private: PrivateTerms | None = None
 
     @property
     def digest(self) -> str:
@@ -264,7 +268,8 @@ def parse_policy(text: str) -> Policy:
             is permitted more
             (`policy.grades`); steps of merging that do not follow each other, or rules that merge
             one group at two minima (`policy.merging`); a limit of dominance that nothing compares
-            (`policy.dominance`); or a rule without a source (`policy.source`).
+            (`policy.dominance`); numbers with noise for nobody, or of customers of any size
+            (`policy.private`); or a rule without a source (`policy.source`).
     """
     document = read_document(text, name="policy", refuse=lambda why: _refusal(why, "syntax"))
     _check_keys("The policy", document, wanted=_HEAD, more=_MAY_HEAD)
@@ -277,6 +282,7 @@ def parse_policy(text: str) -> Policy:
     rules = tuple(_read_rule(table, groups=groups, sources=sources) for table in tables)
     if len({rule.name for rule in rules}) != len(rules):
         raise _refusal("Two rules of the policy have one name", "value")
+    points = _read_points(document)
     policy = Policy(
         name=_read_name(document["name"], "The policy's name"),
         version=_read_number(document["version"], "version", least=1, most=MOST),
@@ -289,13 +295,15 @@ def parse_policy(text: str) -> Policy:
         text=text,
         merging=_read_merging(document.get("merging", []), groups=groups),
         expires=_read_expiry(document, "expires"),
-        customer_points=_read_points(document),
+        customer_points=points,
+        private=_read_private(document, points),
     )
     if policy.expires is not None and policy.expires <= policy.in_force_from:
         raise _refusal("The policy expires before it is in force", "value")
     _check_grades(policy)
     _check_merging(policy)
     _check_dominance(policy)
+    _check_private(policy)
     return policy
 
 
@@ -386,6 +394,21 @@ def _check_dominance(policy: Policy) -> None:
                 f"Previews of {measure} of {group} have a looser limit of dominance than bills",
                 "dominance",
             )
+
+
+def _read_private(document: Mapping[str, Any], customer_points: int) -> PrivateTerms | None:
+    if PRIVATE not in document:
+        return None
+    return read_private(document[PRIVATE], customer_points=customer_points, refuse=_refusal)
+
+
+def _check_private(policy: Policy) -> None:
+    """Refuse noise on what analysts may not ask for: of that they are told nothing at all."""
+    if policy.private is not None and not any(
+        "analyst" in rule.roles and RESEARCH in rule.purposes and ENERGY in rule.measures
+        for rule in policy.rules
+    ):
+        raise _refusal("[private] speaks of analysts, and no rule permits them energy", PRIVATE)
 
 
 def _check_keys(

@@ -22,6 +22,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from gridsecure.errors import InputError
 from gridsecure.messages import Message
 from gridsecure.plans import cells
+from gridsecure.plans.noise import EPSILON_PATTERN, EPSILON_WORDS, read_epsilon
 from gridsecure.queries.cohorts import Cohort, check_cohort
 from gridsecure.queries.exact import sort_texts
 from gridsecure.queries.forms import (
@@ -79,6 +80,22 @@ def _sort_groups(value: object) -> object:
     return sort_texts(value) if is_texts and isinstance(value, list) else value
 
 
+class Private(Message):
+    """That a question is answered with noise, of the discrete Laplace distribution.
+
+    Args:
+        epsilon: What all of its totals together may cost: the less, the more noise.
+    """
+
+    kind: ClassVar[str] = "question-noise"
+    epsilon: Annotated[str, Field(pattern=EPSILON_PATTERN, description=EPSILON_WORDS)]
+
+    @property
+    def millionths(self) -> int:
+        """ε in millionths; 0 for none that may be asked for."""
+        return read_epsilon(self.epsilon) or 0
+
+
 class Question(Message):
     """What an analyst wants to know.
 
@@ -87,6 +104,7 @@ class Question(Message):
         every: The steps that the period is divided into; "month" is all of it.
         when: Which days and hours of the period.
         group_by: One number for each value of these.
+        private: That it is answered with noise; left out, exactly.
     """
 
     kind: ClassVar[str] = "question"
@@ -100,6 +118,7 @@ class Question(Message):
         default_factory=list
     )
     statistic: Statistic = Field(default=Sum(name="sum"), description="an object with a name")
+    private: Private | None = None
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Question:
@@ -112,6 +131,7 @@ class Question(Message):
         if isinstance(self.statistic, WhatIf):
             for rates in (self.statistic.rates, self.statistic.against):
                 _check_rates(self, rates or ())
+        _check_private(self)
         return self
 
     @property
@@ -198,6 +218,7 @@ class Question(Message):
             when=self._times,
             group_by=self.group_by,
             statistic=self._base_statistic,
+            private=self.private,
         )
         if self.base is None:
             return (own,)
@@ -354,6 +375,24 @@ def _check_compared(question: Question) -> None:
         )
     if isinstance(question.statistic, Ratio):
         _check_given(question, question.statistic)
+
+
+def _check_private(question: Question) -> None:
+    """Noise is measured by what one customer's intervals may come to, so it is of their sums."""
+    if question.private is None:
+        return
+    if question.totals != (ENERGY,):
+        raise InputError(
+            "Noise is added to totals of energy alone.",
+            reason="query.private",
+            remedy="Ask for energy and a statistic of its sums, or leave private out.",
+        )
+    if not question.private.millionths:
+        raise InputError(
+            "private.epsilon is not allowed.",
+            reason="query.private",
+            remedy=f"Allowed are {EPSILON_WORDS}.",
+        )
 
 
 def _check_given(question: Question, ratio: Ratio) -> None:
