@@ -94,6 +94,7 @@ class ReleaseSubject(Message):
             authority. Its cells are then all that lies there, whomever the question is about.
         groups: Digest over who would be added to whom.
         steps: Digest of what would be added up when.
+        epsilon: What its numbers may cost, where they are told with noise; else empty.
     """
 
     kind: ClassVar[str] = "release-subject"
@@ -118,6 +119,7 @@ class ReleaseSubject(Message):
     question: Digest = ""
     groups: Digest = ""
     steps: Digest = ""
+    epsilon: str = ""
 
 
 class ReleaseApproval(Message):

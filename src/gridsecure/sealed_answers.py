@@ -19,6 +19,7 @@ from pydantic import Field
 
 from gridsecure.crypto.padding import LENGTH_BYTES, pad
 from gridsecure.messages import Digest, Message, Signed
+from gridsecure.plans.noise import NoiseStatement
 from gridsecure.queries.totals import GroupCount
 
 SMALLEST: Final = 4096
@@ -37,6 +38,7 @@ class AnsweredGroups(Message):
             nobody is in them.
         left_out: How many rosters of the lists are in no group, because their days are divided
             otherwise than most meter points' are.
+        noise: What was added to the totals, where they have noise.
     """
 
     kind: ClassVar[str] = "answered-groups"
@@ -44,6 +46,7 @@ class AnsweredGroups(Message):
     groups: list[GroupCount]
     closings: list[Digest] = Field(default_factory=list)
     left_out: int = 0
+    noise: NoiseStatement | None = None
 
 
 class QueryAnswer(Message):

@@ -67,6 +67,23 @@ class TriedCost(Message):
     seconds: float
 
 
+class TriedNoise(Message):
+    """What the noise of a question would cost, and how near it would leave a total.
+
+    Args:
+        epsilon: What it costs.
+        left: What is left of the budget, of the customer class with the least.
+        of: Out of how much.
+        accuracy: So near the exact total each is, in 95 of 100 cases [Wh].
+    """
+
+    kind: ClassVar[str] = "tried-noise"
+    epsilon: str
+    left: str
+    of: str
+    accuracy: int
+
+
 class TrialAnswer(Message):
     """What would become of a question.
 
@@ -79,6 +96,7 @@ class TrialAnswer(Message):
         withheld: Those that would not.
         approvals: Who has to approve it, if no standing authorisation does.
         budgets: What it would take one of, of all customer classes that lie there.
+        noise: What its noise would cost, where it asks for some.
         cost: What it would cost to compute; None where the question does not say.
         nearest: The nearest question that was tried and is allowed, where this one is not.
         closings: Digests of the closing lists that it was tried over.
@@ -97,6 +115,7 @@ class TrialAnswer(Message):
     withheld: list[TriedGroup] = Field(default_factory=list)
     approvals: list[str] = Field(default_factory=list)
     budgets: list[TriedBudget] = Field(default_factory=list)
+    noise: TriedNoise | None = None
     cost: TriedCost | None = None
     nearest: str = Field(default="", repr=False)
     closings: list[Digest] = Field(default_factory=list)

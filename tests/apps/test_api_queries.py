@@ -31,6 +31,7 @@ from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError
 from gridsecure.key_authority.checker.pull import PlatformPull
+from gridsecure.policy.packs import UNIFORM
 from gridsecure.store.database import write_session
 from gridsecure.wire.client import service_client
 from gridsecure_api.authority import create_authority_app
@@ -72,10 +73,16 @@ class Services(httpx.BaseTransport):
 
 
 def authority_of(
-    folder: Path, grid: GridSimulator, platform: FastAPI, *, vault: Path, **more: Any
+    folder: Path,
+    grid: GridSimulator,
+    platform: FastAPI,
+    *,
+    vault: Path,
+    policy: str = UNIFORM,
+    **more: Any,
 ) -> FastAPI:
     """A key authority that pulls from a platform."""
-    settings = authority_settings(folder, vault=vault)
+    settings = authority_settings(folder, vault=vault, policy=policy)
     http = client_of(platform, headers=bearer("platform", "authority"))
     pull = PlatformPull(service_client(http, name="platform", pause=lambda _seconds: None))
     return create_authority_app(settings, clock=TestClock(), pull=pull, **more)
@@ -157,12 +164,13 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @contextmanager
-def world_in(tmp_path: Path, *, vault: Path) -> Iterator[World]:
+def world_in(tmp_path: Path, *, vault: Path, policy: str = UNIFORM) -> Iterator[World]:
     folder = tmp_path / "platform"
     with delivered_grid(folder, days=2) as grid:
         platform = create_platform_app(platform_settings(folder), clock=TestClock())
         identity = identity_app(tmp_path / "identity", grants_per_epoch=LIMIT)
-        authority = authority_of(tmp_path / "authority", grid, platform, vault=vault)
+        folder = tmp_path / "authority"
+        authority = authority_of(folder, grid, platform, vault=vault, policy=policy)
         services = Services({"identity": identity, "platform": platform, "authority": authority})
         with (
             TestClient(platform) as first,

@@ -23,6 +23,8 @@ from tests.attacks import Attacked, attack, cut, rule
 from tests.authority_simulator import Authority, View
 from tests.grid_simulator import NOW, grid_keys, registry
 from tests.key_authority.asked_queries import Asker, question_of
+from tests.key_authority.test_policies import hold
+from tests.key_authority.test_private_queries import noisy, private_question
 from tests.key_authority.test_sealed_attacks import victim
 from tests.query_grants import sealed_query_of
 
@@ -206,3 +208,19 @@ def test_questions_near_another_are_questions_and_coarser():
     assert parse_question(near[0]).group_by == question.group_by[:1]
     last = parse_question(near[-1])
     assert (last.where, last.group_by) == (None, ["customer_class", "zone"])
+
+
+def test_a_trial_says_what_noise_would_cost_and_how_near_it_leaves_a_total(authority):
+    hold(authority, noisy(budget="0.8"))
+    trying = Trying(authority)
+    private = private_question()
+    (tried,) = [trying.tried(private)]
+    assert (tried.noise.epsilon, tried.noise.left, tried.noise.of) == ("0.5", "0.8", "0.8")
+    asked = trying.ask(private)
+    assert trying.answered(asked).state == "released"
+    assert trying.answer(asked).groups.noise.accuracy == tried.noise.accuracy
+    spent = trying.tried(private_question(every="hour"))
+    assert (spent.is_allowed, spent.reason) == (False, "query.budget")
+    assert "0.3 is left" in spent.remedy
+    exact = trying.tried(question_of(where=FUTIAN, every="day"))
+    assert (exact.is_allowed, exact.reason, exact.noise) == (False, "release.private", None)

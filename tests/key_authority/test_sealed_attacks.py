@@ -538,8 +538,8 @@ def about_day(asker: Asker) -> str:
         "That is bound before anything of it is decrypted.",
         "release.repeated",
         cut(
-            "gridsecure.key_authority.checker.sealed_queries:_release",
-            "bind_days(session, at_work.queried.by_upload, at=clock())",
+            "gridsecure.key_authority.checker.sealed_queries:_spend",
+            "bind_days(session, at_work.queried.by_upload, at=at)",
             "pass",
         ),
     ),

@@ -51,6 +51,8 @@ COUNTS = {
     "key_set": 3,
     "policy": 0,
     "spent_budget": 0,
+    "spent_noise": 0,
+    "told_month": 1,
     "question": 0,
     "kept_answer": 0,
     "answered_query": 0,

@@ -26,6 +26,8 @@ ATTEMPTS = {
 KEPT = {
     "its folder": "open(f'{own}/key', 'w').write('x')",
     "its door": "socket.socket(socket.AF_UNIX).bind(f'{door}/socket')",
+    "noise": "import gridsecure.key_authority.vault.laplace_noise as n; "
+    "n.add_noise([1], sensitivity=2, epsilon=10**6)",
 }
 PROGRAM = """
 import json, os, socket, sys

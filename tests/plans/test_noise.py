@@ -69,8 +69,8 @@ def test_a_half_width_is_the_smallest_that_holds_in_95_of_100_cases(scale):
         step += 1
         total += 2 * mass * decay**step
         within = step
-    assert abs(half_width(scale) - within) <= 1
-    assert half_width(scale, draws=3) > 3 * half_width(scale)
+    assert abs(half_width([scale]) - within) <= 1
+    assert half_width([scale] * 3) > 3 * half_width([scale])
 
 
 def test_one_customer_changes_as_much_as_gateways_let_it():

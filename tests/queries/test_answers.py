@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from gridsecure.errors import InputError
+from gridsecure.plans.noise import half_width
 from gridsecure.queries.answers import answer_question
 from gridsecure.queries.language import Question
 from tests.queries.plain_grid import PlainGrid, plain_grid, total_up
@@ -55,6 +56,25 @@ def rounded(number: Fraction | int, places: int = 6) -> Decimal:
 def values(frame: pd.DataFrame, quantity: str = "") -> list[Decimal | None]:
     kept = frame if not quantity else frame[frame["quantity"] == quantity]
     return list(kept["value"])
+
+
+def test_numbers_with_noise_say_how_near_they_are(grid: PlainGrid) -> None:
+    """Of a sum, a mean and differences; what divides totals says nothing of it."""
+    scale, noise = 5_000, {"private": {"epsilon": "1"}}
+
+    def near(**fields: Any) -> set[Decimal | None]:
+        asked = question(**BY_CLASS, **fields, **noise)
+        legs = [total_up(leg, grid).model_copy(update={"noise": scale}) for leg in asked.legs]
+        return set(answer_question(asked, legs)["uncertainty"])
+
+    one, two = (Decimal(half_width([scale] * n)) / 1000 for n in (1, 2))
+    assert near() == {one}
+    assert one < two < 3 * one
+    assert near(statistic={"name": "difference", "base": {"month": "2026-06"}}) == {two}
+    (crowd, *_) = {r["meter_points"] for r in answer(grid, **BY_CLASS).to_dict("records")}
+    assert rounded(Fraction(one) / crowd) in near(statistic={"name": "mean"})
+    assert near(statistic={"name": "load_factor"}, every="hour") == {None}
+    assert "uncertainty" not in answer(grid).columns, "exact numbers have none"
 
 
 def test_sums_of_groups_and_steps(grid: PlainGrid, july: pd.DataFrame) -> None:

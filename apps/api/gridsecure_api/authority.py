@@ -49,6 +49,7 @@ from gridsecure.key_authority.checker.held_policies import (
     put_policy,
     unrevoked_officers,
 )
+from gridsecure.key_authority.checker.noise_budgets import may_read_values
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.checker.seating import SettlementClient
@@ -267,11 +268,13 @@ def read_release(
 
     A regulator, or whoever asks for no values, gets the same certificate without what is beside it:
     which cells were told, from what and under which rule, and no figure. So does everybody of a
-    sealed question, whose values go to those who asked it.
+    sealed question, whose values go to those who asked it, and an analyst where policy tells
+    analysts numbers with noise alone, or did of that month.
     """
     digest, plan = release_lists.find_release(state.zone, release_id)
     # Values of a sealed question are told to its askers alone.
-    if values and plan != "query" and set(reader.roles) & {"billing", "analyst"}:
+    is_analyst = "analyst" in reader.roles and may_read_values(state.zone_now(), release_id)
+    if values and plan != "query" and ("billing" in reader.roles or is_analyst):
         read = release_lists.read_certificate_text
     else:
         digest, read = f"{digest}-bare", release_lists.read_bare_certificate_text

@@ -39,6 +39,7 @@ from gridsecure.crypto.padding import unpad
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import ReleaseRefusedError, SignatureError
 from gridsecure.messages import Digest, Signed, open_message
+from gridsecure.plans.noise import NoiseStatement
 from gridsecure.queries.language import Question
 from gridsecure.queries.totals import GroupCount, StepSpan, Totals
 from gridsecure.sealed_answers import QueryAnswer
@@ -51,6 +52,7 @@ class SealedAnswer:
     Args:
         answer: With one release for each of its legs.
         closings: Digests of the closing lists that the platform had it asked over.
+        noise: What was added to the totals of each leg that has noise.
         left: Grants that are left of the month.
         limit: Grants of a month.
         left_out: Rosters of these lists that are in no group: their days are divided otherwise.
@@ -58,6 +60,7 @@ class SealedAnswer:
 
     answer: Answer
     closings: tuple[Digest, ...]
+    noise: tuple[NoiseStatement, ...]
     left: int
     limit: int
     left_out: int
@@ -92,17 +95,19 @@ def ask_question(
         kept = file.require()
     limit = kept.grants.quota.limit if kept.grants else 0
     closings = tuple(dict.fromkeys(name for leg in found for name in leg.closings))
+    noise = tuple(leg.noise for leg in found if leg.noise is not None)
     left_out = sum(leg.left_out for leg in found)
-    return SealedAnswer(answer, closings, kept.left, limit, left_out)
+    return SealedAnswer(answer, closings, noise, kept.left, limit, left_out)
 
 
 class AnsweredLeg(NamedTuple):
-    """One period's verified answer, the closing lists that it is over, and rosters left out."""
+    """One period's verified answer, its closing lists and noise, and rosters left out."""
 
     release: Release
     totals: Totals
     closings: list[Digest]
     left_out: int
+    noise: NoiseStatement | None = None
 
 
 def _ask_leg(asking: Asking, wallet: Path, leg: Question, *, size: int) -> AnsweredLeg:
@@ -184,7 +189,8 @@ def read_answer(
     1. it was not refused;
     2. the certificate is as `verify_release` wants it;
     3. it names this very question, under the salt that comes with the answer;
-    4. its cells are the groups of the answer, at the same steps each.
+    4. its cells are the groups of the answer, at the same steps each;
+    5. it has the noise that was asked for, and none that was not.
 
     Args:
         answer: From `open_answer`.
@@ -208,9 +214,13 @@ def read_answer(
         asked, salt=answer.groups.salt
     ):  # 3.
         raise _swapped()
+    said, noise = answer.groups, answer.groups.noise
     (name,) = question.totals
-    totals = _totals(release.cells, answer.groups.groups, name=name)  # 4.
-    return AnsweredLeg(release, totals, answer.groups.closings, answer.groups.left_out)
+    totals = _totals(release.cells, said.groups, name=name)  # 4.
+    if (noise.epsilon if noise else None) != (question.private and question.private.epsilon):
+        raise _swapped()  # 5.
+    totals = totals.model_copy(update={"noise": noise.scale if noise else 0})
+    return AnsweredLeg(release, totals, said.closings, said.left_out, noise)
 
 
 def _totals(cells: Sequence[ReleasedCell], groups: Sequence[GroupCount], *, name: str) -> Totals:

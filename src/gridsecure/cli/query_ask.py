@@ -64,14 +64,25 @@ def ask(  # noqa: PLR0913 - one parameter an option
             patience(wait),
         )
         found = sealed_asking.ask_question(client, wallet, asked, size=size, joining=joining)
+    _tell_basis(found)
+    files = query_files.AnswerFiles(csv, parquet, chart)
+    is_told = print_answer(found.answer, files=files, output=output)
+    notes.print(f"{found.left} of {found.limit} grants are left this month.")
+    if not is_told:
+        raise typer.Exit(1)
+
+
+def _tell_basis(found: sealed_asking.SealedAnswer) -> None:
+    """Say what an answer rests on, and how exact it is."""
     for release in found.answer.releases:
         notes.print(f"release {release.release_id}", style="dim")
     for closing in found.closings:
         notes.print(f"over closing list {closing}", style="dim")
     if found.left_out:
         notes.print(f"{found.left_out} rosters are left out: their days are divided otherwise.")
-    files = query_files.AnswerFiles(csv, parquet, chart)
-    is_told = print_answer(found.answer, files=files, output=output)
-    notes.print(f"{found.left} of {found.limit} grants are left this month.")
-    if not is_told:
-        raise typer.Exit(1)
+    for noise in found.noise:
+        notes.print(
+            f"noise of ε {noise.epsilon}: each total is within {noise.accuracy / 1000:,.3f} kWh "
+            "of the exact one in 95 of 100 cases",
+            style="dim",
+        )

@@ -18,6 +18,7 @@ from gridsecure.analyst.reports import harmless_label
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import to_the_minute
 from gridsecure.errors import StorageError
+from gridsecure.queries.answers import UNCERTAINTY
 from gridsecure.queries.lines import TOLD
 from gridsecure.whole_files import replace_file
 
@@ -112,7 +113,9 @@ def show_answer(answer: pd.DataFrame, console: Console) -> None:
     """Print the first rows of an answer."""
     table = Table()
     for name in answer.columns:
-        table.add_column(name.replace("_", " "), justify="right" if name == "value" else "left")
+        is_number = name in ("value", UNCERTAINTY)
+        head = "±" if name == UNCERTAINTY else name.replace("_", " ")
+        table.add_column(head, justify="right" if is_number else "left")
     for row in answer.head(MOST_ROWS).to_dict("records"):
         table.add_row(*(Text(_cell(str(name), value)) for name, value in row.items()))
     console.print(table)

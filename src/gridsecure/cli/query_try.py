@@ -82,6 +82,11 @@ def _show_one(answer: TrialAnswer, console: Console) -> None:
     for one in answer.budgets:
         what = f"{one.measure} of {one.customer_class}, {one.resolution}"
         say(f"  spends      1 of {one.left:,} left of {one.of:,} a month: {what}")
+    if noise := answer.noise:
+        say(
+            f"  noise       ε {noise.epsilon} of {noise.left} left of {noise.of}, for good; totals"
+            f" within {noise.accuracy / 1000:,.3f} kWh in 95 of 100 cases"
+        )
     if answer.approvals:
         say(f"  approved by {', '.join(answer.approvals)}")
     if answer.nearest:

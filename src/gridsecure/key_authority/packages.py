@@ -25,6 +25,7 @@ from gridsecure.messages import (
     Signed,
 )
 from gridsecure.plans.cells import UNMERGED, Minima, Place
+from gridsecure.plans.noise import NoiseStatement
 from gridsecure.vault_messages import Nonce
 
 Keep = Callable[[bytes], object]
@@ -253,11 +254,16 @@ def list_withheld(withheld: Mapping[Place, frozenset[str]]) -> list[WithheldCell
 
 
 class VaultAnswer(Message):
-    """What comes back: cells, and the rosters whose statements came before, in their order."""
+    """What comes back: cells, and the rosters whose statements came before, in their order.
+
+    Args:
+        noise: What was added to the cells' values, where that was asked for.
+    """
 
     kind: ClassVar[str] = "vault-answer"
     cells: list[CellTotal]
     statements: list[str]
+    noise: NoiseStatement | None = None
 
 
 class PreviewAnswer(Message):

@@ -112,19 +112,18 @@ def laplace_scale(sensitivity: int, epsilon: int) -> int:
     return scale
 
 
-def half_width(scale: int, *, draws: int = 1) -> int:
-    """How far from the exact number one with noise is, at the most, in 95 of 100 cases.
+def half_width(scales: Sequence[int]) -> int:
+    """How far from the exact sum one of numbers with noise is, at the most, in 95 of 100 cases.
 
     Of one draw it is exact: P(|x| > h) = 2 exp(-(h + 1) / b) / (1 + exp(-1 / b)). Of several the
     bounds of each at a larger confidence are added up (Bonferroni), which is never too little.
 
     Args:
-        scale: Of each draw [Wh].
-        draws: How many are added up.
+        scales: Of each draw in the sum [Wh].
     """
-    miss = (1 - CONFIDENCE) / draws
-    bound = scale * math.log(2 / (float(miss) * (1 + math.exp(-1 / scale)))) - 1
-    return draws * max(0, math.ceil(bound))
+    miss = float((1 - CONFIDENCE) / max(len(scales), 1))
+    bounds = (b * math.log(2 / (miss * (1 + math.exp(-1 / b)))) - 1 for b in scales)
+    return sum(max(0, math.ceil(bound)) for bound in bounds)
 
 
 def find_sensitivity(

@@ -55,6 +55,8 @@ from gridsecure.queries.lines import (
 from gridsecure.queries.totals import Totals, list_crowds, list_minutes
 
 _COLUMNS: Final = ("start", "end", "quantity", "value", "unit", "meter_points", "state")
+UNCERTAINTY: Final = "uncertainty"
+"""The column of how near to the exact number one with noise is."""
 
 
 def answer_question(question: Question, legs: Sequence[Totals]) -> pd.DataFrame:
@@ -65,8 +67,9 @@ def answer_question(question: Question, legs: Sequence[Totals]) -> pd.DataFrame:
 
     Returns:
         Frame with a column for each name in `group_by`, then `start`, `end`, `quantity`, `value`
-        (Decimal, None unless it is told), `unit`, `meter_points` and `state`; rows in the order of
-        groups and steps.
+        (Decimal, None unless it is told), `unit`, `meter_points` and `state`; of a question with
+        noise also `uncertainty` (Decimal): the exact number is so near in 95 of 100 cases, and None
+        stands where that is not known. Rows are in the order of groups and steps.
 
     Raises:
         InputError: Series do not fit the steps (`query.steps`), rates cut one (`query.interval`),
@@ -91,10 +94,14 @@ def answer_question(question: Question, legs: Sequence[Totals]) -> pd.DataFrame:
         )
         points = asked.own.points
         rows += [
-            (*values, *line.span, line.quantity, line.value, line.unit, points, line.state)
+            (
+                *(*values, *line.span, line.quantity, line.value, line.unit, points, line.state),
+                *((line.uncertainty,) if question.private else ()),
+            )
             for line in lines
         ]
-    return pd.DataFrame(rows, columns=[*question.group_by, *_COLUMNS], dtype=object)
+    columns = [*question.group_by, *_COLUMNS, *((UNCERTAINTY,) if question.private else ())]
+    return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
 def list_asked(question: Question, totals: Totals) -> dict[tuple[str, ...], Asked]:
@@ -108,7 +115,8 @@ def list_asked(question: Question, totals: Totals) -> dict[tuple[str, ...], Aske
 
 def _sums(asked: Asked, _statistic: Sum) -> Iterator[Line]:
     for span, number in zip(asked.spans, asked.numbers, strict=True):
-        yield total_line(asked, span, asked.quantity, number)
+        line = total_line(asked, span, asked.quantity, number)
+        yield line.with_noise(asked.own.noise, worth=asked.worth)
 
 
 def _means(asked: Asked, mean: Mean) -> Iterator[Line]:
@@ -116,7 +124,8 @@ def _means(asked: Asked, mean: Mean) -> Iterator[Line]:
     for span, number in zip(asked.spans, asked.numbers, strict=True):
         numbers = times(number, asked.worth), many
         name = mean.per.replace("_", " ")
-        yield quotient_line(span, f"mean {asked.quantity}", numbers, f"{asked.unit} per {name}")
+        line = quotient_line(span, f"mean {asked.quantity}", numbers, f"{asked.unit} per {name}")
+        yield line.with_noise(asked.own.noise, worth=asked.worth / max(many, 1))
 
 
 def _shares(asked: Asked, _statistic: Share) -> Iterator[Line]:
@@ -127,8 +136,11 @@ def _shares(asked: Asked, _statistic: Share) -> Iterator[Line]:
 
 def _differences(asked: Asked, _statistic: Difference) -> Iterator[Line]:
     pairs = zip(asked.numbers, asked.numbers_of(asked.second), strict=True)
+    # What both cohorts have in common falls out of the difference, and is counted as if it did not.
+    noise = (*asked.own.noise, *asked.second.noise)
     for span, (own, other) in zip(asked.spans, pairs, strict=True):
-        yield total_line(asked, span, f"difference in {asked.quantity}", less(own, other))
+        line = total_line(asked, span, f"difference in {asked.quantity}", less(own, other))
+        yield line.with_noise(noise, worth=asked.worth)
 
 
 def _ratios(asked: Asked, ratio: Ratio) -> Iterator[Line]:
@@ -165,8 +177,10 @@ def _compare_periods(question: Question, asked: Asked, base: Asked | None) -> It
             reason="query.steps",
             remedy='Ask every "month", or compare periods of one length.',
         )
+    noise = (*asked.own.noise, *(base.own.noise if base else ()))
     for span, own, before in zip(asked.spans, asked.numbers, known, strict=True):
-        yield total_line(asked, span, f"difference in {asked.quantity}", less(own, before))
+        line = total_line(asked, span, f"difference in {asked.quantity}", less(own, before))
+        yield line.with_noise(noise, worth=asked.worth)
 
 
 _LINES: Final[dict[type[Form], Lines]] = {

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 from gridsecure.errors import InputError
+from gridsecure.plans.noise import half_width
 from gridsecure.queries.forms import COUNT, MONEYS
 from gridsecure.queries.language import Question, measure_head
 from gridsecure.queries.numbers import round_half_up, shift, write_exactly
@@ -40,6 +41,8 @@ class Line(NamedTuple):
     Args:
         span: When it is about.
         value: None where there is none, and `state` says why.
+        uncertainty: So near the exact number it is in 95 of 100 cases, where it has noise; None
+            where that is not known.
     """
 
     span: Span
@@ -47,6 +50,18 @@ class Line(NamedTuple):
     value: Decimal | None
     unit: str
     state: str = TOLD
+    uncertainty: Decimal | None = None
+
+    def with_noise(self, scales: Sequence[int], *, worth: Fraction) -> Line:
+        """It, and how near to the exact number it is.
+
+        Args:
+            scales: Of the draws of noise that are added up in it [Wh].
+            worth: What one Wh of them comes to in its unit.
+        """
+        if self.value is None or not scales:
+            return self
+        return self._replace(uncertainty=round_half_up(half_width(scales) * abs(worth)))
 
 
 @dataclass(frozen=True, slots=True)

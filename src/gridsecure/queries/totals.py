@@ -53,12 +53,14 @@ class Totals(Message):
     Args:
         values: By the name of a total (`Question.totals`), step by step the number of each group;
             energy [Wh], its squares [Wh²], demand [W], money [fen], meter points.
+        noise: The scale of the noise that each number has [Wh]; 0 where they are exact.
     """
 
     kind: ClassVar[str] = "question-totals"
     groups: list[GroupCount]
     steps: list[StepSpan]
     values: dict[str, list[list[Told]]]
+    noise: NonNegativeInt = 0
 
     @model_validator(mode="after")
     def _is_a_table(self) -> Self:
@@ -80,12 +82,14 @@ class Crowd:
     Args:
         values: Of what is grouped by.
         numbers: By the name of a total, one for each step; None where any part of it is withheld.
+        noise: The scales of the noise in each number [Wh]; none where it is exact.
     """
 
     values: tuple[str, ...]
     points: int
     customers: int
     numbers: dict[str, list[Told]]
+    noise: tuple[int, ...] = ()
 
     def total(self, name: str) -> Told:
         """The sum over all steps."""
@@ -130,6 +134,7 @@ def _join(totals: Totals, values: tuple[str, ...], numbers: Sequence[int]) -> Cr
             name: [add_told(row[number] for number in numbers) for row in rows]
             for name, rows in totals.values.items()
         },
+        noise=(totals.noise,) * len(groups) if totals.noise else (),
     )
 
 

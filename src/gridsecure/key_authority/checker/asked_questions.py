@@ -50,6 +50,7 @@ from gridsecure.plans.cells import (
 )
 from gridsecure.plans.load_curve import interval_times
 from gridsecure.plans.merging import Merged
+from gridsecure.plans.noise import find_sensitivity, laplace_scale
 from gridsecure.plans.purposes import RESEARCH
 from gridsecure.plans.query_groups import (
     MAX_TOTALS,
@@ -61,6 +62,7 @@ from gridsecure.plans.query_groups import (
 )
 from gridsecure.plans.query_totals import TotalsLayout, lay_out_totals
 from gridsecure.policy.language import Resolution
+from gridsecure.policy.noise_costs import check_epsilon
 from gridsecure.policy.query_resolutions import question_resolution
 from gridsecure.queries.groups import Grouping, GroupLabel, group_rosters
 from gridsecure.queries.language import Question, parse_question
@@ -87,6 +89,7 @@ class AskedQuestion:
         spans: Start and end of each step.
         minima: What policy permits at this resolution.
         layout: The totals that are computed.
+        scale: Of the noise in each [Wh]; 0 where they are exact.
     """
 
     content: SealedQuestion
@@ -100,6 +103,7 @@ class AskedQuestion:
     resolution: Resolution
     minima: Minima
     layout: TotalsLayout
+    scale: int = 0
 
     def list_counts(self, withheld: Container[int]) -> list[GroupCount]:
         """What the asker is told of each group; of a withheld one not how many are in it."""
@@ -134,6 +138,8 @@ def read_question(zone: AuthorityZone, query: Query) -> tuple[SealedQuestion, Qu
         EnvelopeError: As `open_question`.
         InputError: It is none, or in another spelling (`query.spelling`), about another period than
             the query shows (`query.period`), or about what is not computed (`query.measure`).
+        ReleaseRefusedError: Numbers are told with noise and it asks for exact ones, or the other
+            way round (`release.private`).
     """
     content = open_question(query.sealed, key=zone.query_key, reader=query.reader)
     question = parse_question(content.question)
@@ -143,6 +149,7 @@ def read_question(zone: AuthorityZone, query: Query) -> tuple[SealedQuestion, Qu
             reason="query.spelling",
             remedy="Seal the text that the question's parser gives.",
         )
+    check_epsilon(zone.policy, question.private.millionths if question.private else 0)
     if question.totals != COMPUTED or question.base is not None:
         raise InputError(
             f"Sealed questions are answered from totals of: {', '.join(COMPUTED)}; compared periods"
@@ -167,7 +174,7 @@ def lay_out_question(
     """Find a question's groups and steps, and what of it policy permits (steps 3 and 4).
 
     Raises:
-        InputError: As `group_rosters` and `_find_steps`.
+        InputError: As `group_rosters`, `_find_steps` and `laplace_scale`.
         ReleaseRefusedError: No group has enough customers, or anybody (`query.small`).
         OutOfRangeError: As `lay_out_totals`.
     """
@@ -189,6 +196,7 @@ def lay_out_question(
     numbers = np.full(len(found) + 1, OUTSIDE, dtype=np.int64)  # the last is who is outside
     numbers[kept] = np.arange(len(kept))
     rows = tuple(numbers[own] for own in grouping.rows)
+    fewest = [found[number].minimum or 0 for number in kept]
     return AskedQuestion(
         *opened,
         labels=tuple(grouping.labels[number] for number in kept),
@@ -199,13 +207,24 @@ def lay_out_question(
         spans=spans,
         resolution=resolution,
         minima=minima,
-        layout=lay_out_totals(
-            rosters,
-            rows=rows,
-            steps=steps,
-            minima=[found[number].minimum or 0 for number in kept],
-        ),
+        layout=lay_out_totals(rosters, rows=rows, steps=steps, minima=fewest),
+        scale=_noise_scale(zone, question, rosters, rows, steps),
     )
+
+
+def _noise_scale(
+    zone: AuthorityZone,
+    question: Question,
+    rosters: Sequence[RosterManifest],
+    rows: Sequence[NDArray[np.int64]],
+    steps: Mapping[str, NDArray[np.int64]],
+) -> int:
+    """The scale of a question's noise: where none can be drawn, in the vault it would be late."""
+    if question.private is None:
+        return 0
+    points = zone.policy.customer_points
+    most = find_sensitivity(rosters, rows, steps, customer_points=points)
+    return laplace_scale(most, question.private.millionths)
 
 
 def _group(question: Question, rosters: Sequence[RosterManifest], queried: QueriedData) -> Grouping:

@@ -32,6 +32,7 @@ from gridsecure.errors import (
     NotFoundError,
     ReleaseRefusedError,
 )
+from gridsecure.key_authority.checker.noise_budgets import check_exact
 from gridsecure.key_authority.checker.query_answers import find_answer
 from gridsecure.key_authority.checker.tables import QueryGrantRow, ReleaseRow, SeedRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
@@ -56,10 +57,14 @@ def check_purpose(zone: AuthorityZone, request: ReleaseRequest, *, now: datetime
 
     Raises:
         ReleaseRefusedError: Another purpose (`release.purpose`); research without a grant for it,
-            or anything else with one (`release.grant`).
+            or anything else with one (`release.grant`); or exact numbers, where analysts are told
+            them with noise (`release.private`).
     """
     if request.purpose == RESEARCH and request.plan in RESEARCH_PLANS:
         check_grant(zone, request, now=now)
+        if request.plan != "query":  # whether that asks for noise is sealed
+            with read_session(zone.engine) as session:
+                check_exact(session, zone.policy, request)
         return
     if request.purpose not in STAFF_PURPOSES[request.plan]:
         raise ReleaseRefusedError(

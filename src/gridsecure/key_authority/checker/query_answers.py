@@ -45,6 +45,7 @@ from gridsecure.key_authority.checker.tables import (
 )
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Digest, ReleaseRequest, Signed, sign_message
+from gridsecure.plans.noise import NoiseStatement
 from gridsecure.plans.query_totals import TotalsLayout
 from gridsecure.sealed_answers import LONGEST_WORD, AnsweredGroups, QueryAnswer
 from gridsecure.store.database import read_session, write_session
@@ -126,19 +127,21 @@ def seal_groups(
     *,
     withheld: Container[int],
     left_out: int,
+    noise: NoiseStatement | None,
 ) -> bytes:
     """What the cells of a question's certificate stand for, as it is kept.
 
     Args:
         withheld: Groups of which nothing is told.
         left_out: How many rosters are in no group.
+        noise: What the vault added.
     """
-    counts = asked.list_counts(withheld)
     said = AnsweredGroups(
         salt=asked.content.salt,
-        groups=counts,
+        groups=asked.list_counts(withheld),
         closings=_closings(request),
         left_out=left_out,
+        noise=noise,
     )
     return _seal(zone, said.model_dump_json())
 

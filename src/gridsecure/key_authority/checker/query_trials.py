@@ -54,10 +54,12 @@ from gridsecure.key_authority.checker.ledger import (
     find_conflicts,
     read_told,
 )
+from gridsecure.key_authority.checker.noise_budgets import check_left
 from gridsecure.key_authority.checker.queried_uploads import QueriedData, verify_queried
 from gridsecure.key_authority.checker.tables import ReleaseRow, SeedRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Digest, QueriedUploads, ReleaseRequest, sign_message
+from gridsecure.plans.noise import half_width, spell_epsilon
 from gridsecure.plans.purposes import RESEARCH
 from gridsecure.plans.transcript_inputs import PlatformView
 from gridsecure.policy.decisions import Case, asked_for, find_approvals
@@ -72,6 +74,7 @@ from gridsecure.trial_answers import (
     TriedBudget,
     TriedCost,
     TriedGroup,
+    TriedNoise,
 )
 
 _MINUTES: Final = timedelta(minutes=10)
@@ -241,6 +244,7 @@ def _answer(zone: AuthorityZone, query: Query, period: _Period, *, now: datetime
     try:
         content, question = read_question(zone, query)  # 2.
         _check_unnamed(question)  # 3.
+        left = _check_noise(zone, question, query, period)
     except _REFUSALS as error:
         return _refusal(error, period)
     with read_session(zone.engine) as session:
@@ -251,9 +255,30 @@ def _answer(zone: AuthorityZone, query: Query, period: _Period, *, now: datetime
     except _REFUSALS as error:
         return _near(zone, (content, question), period, known, _refusal(error, period))
     answer = _tell(zone, asked, looked, period, known, now=now)
+    answer = answer.model_copy(update={"noise": _noise(zone, asked, left)})
     if answer.is_allowed:
         return answer
     return _near(zone, (content, question), period, known, answer)
+
+
+def _check_noise(zone: AuthorityZone, question: Question, query: Query, period: _Period) -> int:
+    """What is left of the budget for its noise [millionths], as `noise_budgets.check_left`."""
+    epsilon = question.private.millionths if question.private else 0
+    span = (query.start, query.end)
+    with read_session(zone.engine) as session:
+        return check_left(session, zone.policy, epsilon, span, classes=period.classes)
+
+
+def _noise(zone: AuthorityZone, asked: AskedQuestion, left: int) -> TriedNoise | None:
+    private, terms = asked.question.private, zone.policy.private
+    if private is None or terms is None:
+        return None
+    return TriedNoise(
+        epsilon=private.epsilon,
+        left=spell_epsilon(left),
+        of=spell_epsilon(terms.budget),
+        accuracy=half_width([asked.scale]),
+    )
 
 
 def _look(

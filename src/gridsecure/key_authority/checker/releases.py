@@ -16,6 +16,7 @@ from gridsecure.key_authority.checker.budgets import spend_budget
 from gridsecure.key_authority.checker.closings import keep_closing
 from gridsecure.key_authority.checker.ledger import Giving, enter
 from gridsecure.key_authority.checker.logged_messages import NOT_ENTERED, enter_message
+from gridsecure.key_authority.checker.noise_budgets import mark_told
 from gridsecure.key_authority.checker.tables import ReleasedTranscriptRow, ReleaseRow
 from gridsecure.key_authority.checker.usage import GRANTED, released
 from gridsecure.key_authority.checker.zone import AuthorityZone
@@ -83,14 +84,16 @@ def certify(
 
     Raises:
         ReleaseRefusedError, GridSecureError: Another request released part of it meanwhile, as
-            `ledger.enter`.
+            `ledger.enter` and `mark_told`.
         StorageError: It cannot be kept; nothing is spent or entered.
     """
     with write_session(zone.engine) as session:
         name = request.request_id
         if find(session, ReleaseRow, release_id=name) is not None:
             return
-        spend_budget(session, zone.policy, ReleaseSubject.parse(approved.subject), at=at)
+        subject = ReleaseSubject.parse(approved.subject)
+        spend_budget(session, zone.policy, subject, at=at)
+        mark_told(session, zone.policy, subject, at=at)
         settle_subject(session, subject_digest(approved.subject))
         unlogged = _unlogged(zone, request, granted, approved, at=at)
         bare, values = detach_values(unlogged)

@@ -13,6 +13,8 @@ have outputs at all: its confined workers blind the gateways' own columns for th
 5. the vault decrypts the checker's own outputs;
 6. certificate, ledger, budget and answer are kept in one transaction.
 
+What a question with noise costs is charged before the fifth step (`noise_budgets`).
+
 What the question itself is refused for in steps 2 to 4, and that officers rejected it, is told to
 the asker alone, for good (`query_answers`). All else that goes wrong waits, and is asked again.
 """
@@ -51,6 +53,7 @@ from gridsecure.key_authority.checker.grants import bind_grant, check_purpose
 from gridsecure.key_authority.checker.held_policies import check_in_force
 from gridsecure.key_authority.checker.key_sets import key_ring
 from gridsecure.key_authority.checker.ledger import bind_days, check_days
+from gridsecure.key_authority.checker.noise_budgets import charge, check_cost
 from gridsecure.key_authority.checker.queried_uploads import QueriedData, verify_queried
 from gridsecure.key_authority.checker.reexecution import Derived, QueryCheck, Running
 from gridsecure.key_authority.checker.releases import Granted, certify
@@ -58,7 +61,7 @@ from gridsecure.key_authority.checker.subjects import Subject, find_subject, kee
 from gridsecure.key_authority.checker.vault_counts import check_counts
 from gridsecure.key_authority.checker.verification import with_only
 from gridsecure.key_authority.checker.zone import AuthorityZone
-from gridsecure.key_authority.packages import Approved
+from gridsecure.key_authority.packages import Approved, VaultAnswer
 from gridsecure.key_authority.query_orders import CheckedQuery
 from gridsecure.messages import CellTotal, ReleaseRequest, sign_message
 from gridsecure.plans.cells import measures_of, roster_places
@@ -66,6 +69,7 @@ from gridsecure.plans.purposes import RESEARCH
 from gridsecure.plans.query_groups import write_rows
 from gridsecure.plans.transcript_inputs import PlatformView
 from gridsecure.policy.decisions import asked_for, find_approvals
+from gridsecure.policy.noise_costs import PRIVATE, SPENT
 from gridsecure.store.database import read_session, write_session
 
 
@@ -152,11 +156,10 @@ def _release(
     looked = _look(at_work, at=clock())
     # 5. the vault
     check_counts(zone, at=clock())
-    with write_session(zone.engine) as session:
-        bind_days(session, at_work.queried.by_upload, at=clock())
-    cells = _order(at_work, looked, outputs, approved)
+    _spend(at_work, approved, at=clock())
+    answer = _order(at_work, looked, outputs, approved)
     # 6. certificate
-    granted = _granted(at_work, looked, outputs, cells)
+    granted = _granted(at_work, looked, outputs, answer.cells)
     at = clock()
     keep = partial(
         query_answers.keep_answer,
@@ -168,10 +171,22 @@ def _release(
             request,
             withheld=looked.withheld,
             left_out=at_work.queried.left_out,
+            noise=answer.noise,
         ),
         at=at,
     )
     certify(zone, request, granted, approved=approved, at=at, also=keep)
+
+
+def _spend(at_work: _Asked, approved: Approved, *, at: datetime) -> None:
+    """Bind sealed days and charge noise, for good, before anything is decrypted."""
+    zone = at_work.zone
+    with (
+        query_answers.telling_refusals(zone, at_work.request, only={SPENT, PRIVATE}, at=at),
+        write_session(zone.engine) as session,
+    ):
+        bind_days(session, at_work.queried.by_upload, at=at)
+        charge(session, zone.policy, ReleaseSubject.parse(approved.subject), at=at)
 
 
 def _check_unchanged(known: Subject, made: ReleaseSubject) -> None:
@@ -219,8 +234,12 @@ def _look(at_work: _Asked, *, at: datetime) -> LookedQuestion:
 def _approved(
     zone: AuthorityZone, request: ReleaseRequest, subject: Subject, *, at: datetime
 ) -> Approved:
-    with read_session(zone.engine) as session:
+    with (
+        query_answers.telling_refusals(zone, request, only={SPENT, PRIVATE}, at=at),
+        read_session(zone.engine) as session,
+    ):
         check_budget(session, zone.policy, subject.message, at=at)
+        check_cost(session, zone.policy, subject.message)
     with query_answers.telling_refusals(zone, request, only={REJECTION}, at=at):
         return gather_approvals(zone, subject, now=at)
 
@@ -295,12 +314,13 @@ def _subject(at_work: _Asked, outputs: Mapping[str, Derived]) -> ReleaseSubject:
         question=asked.content.digest,
         groups=asked.groups_digest,
         steps=asked.steps_digest,
+        epsilon=asked.question.private.epsilon if asked.question.private else "",
     )
 
 
 def _order(
     at_work: _Asked, looked: LookedQuestion, outputs: Mapping[str, Derived], approved: Approved
-) -> list[CellTotal]:
+) -> VaultAnswer:
     """Have the vault decrypt and add up, but for what is withheld."""
     zone, request, asked = at_work.zone, at_work.request, at_work.asked
     rosters = [data.roster for data in at_work.queried.datas]
@@ -328,4 +348,4 @@ def _order(
         approved=approved,
     )
     files = chain(texts, rows, (output.data for output in outputs.values()))
-    return zone.vault.release_query(sign_message(order, key=zone.signing_key), files).cells
+    return zone.vault.release_query(sign_message(order, key=zone.signing_key), files)

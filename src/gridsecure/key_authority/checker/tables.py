@@ -372,6 +372,40 @@ class SpentBudgetRow(Kept, Row, table=True):
     at: datetime = Field(sa_type=Moment)
 
 
+class SpentNoiseRow(Kept, Row, table=True):
+    """What a question with noise costs of a month's readings; kept before it is decrypted.
+
+    Attributes:
+        month: Of the readings, as 2026-07.
+        epsilon: In millionths.
+    """
+
+    __tablename__ = "spent_noise"
+    __table_args__ = (Index("ix_spent_noise_month", "month", "customer_class"),)
+    SAME: ClassVar = ("request_id", "month", "customer_class", "epsilon")
+
+    request_id: str = Field(primary_key=True)
+    month: str = Field(primary_key=True)
+    customer_class: str = Field(primary_key=True)
+    epsilon: int
+    at: datetime = Field(sa_type=Moment)
+
+
+class ToldMonthRow(Kept, Row, table=True):
+    """Which kind of numbers analysts are told of a month's readings, for good.
+
+    Attributes:
+        told: "exactly" or "noisily".
+    """
+
+    __tablename__ = "told_month"
+    SAME: ClassVar = ("month", "told")
+
+    month: str = Field(primary_key=True)
+    told: str
+    at: datetime = Field(sa_type=Moment)
+
+
 # --- shadow runs
 
 
@@ -485,5 +519,5 @@ class UsageRow(UsageColumns, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0016"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0017"
 )

@@ -42,9 +42,11 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import GridSecureError, ReleaseRefusedError, StorageError
 from gridsecure.key_authority.packages import Approved
 from gridsecure.key_authority.vault.held_policies import VaultPolicies
+from gridsecure.key_authority.vault.kept_noise import NoisyAnswers
 from gridsecure.key_authority.vault.spent_budgets import SpentBudgets
 from gridsecure.messages import ColumnEntry, Digest, PlanName
 from gridsecure.plans.cells import Minima, Place
+from gridsecure.plans.noise import read_epsilon
 from gridsecure.plans.purposes import PREVIEW, RESEARCH, RESEARCH_PLANS, STAFF_PURPOSES
 from gridsecure.policy.decisions import asked_for, find_approvals, find_minima
 from gridsecure.policy.language import RESOLUTIONS, Approvals, Policy, Resolution
@@ -79,6 +81,7 @@ class ReleaseGate:
         self._approvers = approvers
         self._clock = clock
         self.budgets = SpentBudgets(policies.key_lock)
+        self.noisy = NoisyAnswers(folder, self.budgets)
         self.compared: dict[Digest, list[Digest]] = {}
         """What each subject's bills were compared with, while this process lasts."""
         self._revoked = {path.name[: -len(_REVOKED)] for path in folder.glob(f"*{_REVOKED}")}
@@ -198,6 +201,11 @@ class Passage:
     def places(self) -> frozenset[Place]:
         """The cells that were approved."""
         return frozenset((cell.zone, cell.customer_class) for cell in self.subject.cells)
+
+    @property
+    def epsilon(self) -> int:
+        """What its numbers may cost, in millionths of ε; 0 where they are exact."""
+        return read_epsilon(self.subject.epsilon) or 0
 
     def check(self) -> None:
         """Before a column is decrypted: let it be, where all still holds, and count the release.

@@ -57,7 +57,7 @@ def add_noise(
         epsilon=spell_epsilon(epsilon),
         sensitivity=sensitivity,
         scale=scale,
-        accuracy=half_width(scale),
+        accuracy=half_width([scale]),
         mechanism=serialize(measurement),
     )
     return list(measurement(list(totals))), statement

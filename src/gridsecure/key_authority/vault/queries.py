@@ -31,8 +31,10 @@ from gridsecure.key_authority.query_orders import (
     steps_digest,
 )
 from gridsecure.key_authority.vault.gate import Passage
+from gridsecure.key_authority.vault.noisy_totals import tell_with_noise
 from gridsecure.messages import CellTotal, ColumnEntry, Digest, RosterManifest
 from gridsecure.plans.cells import ENERGY, roster_places
+from gridsecure.plans.noise import find_sensitivity
 from gridsecure.plans.query_groups import MAX_TOTALS, QueryGroup, count_groups, read_rows
 from gridsecure.plans.query_totals import add_up, lay_out_totals
 from gridsecure.policy.query_resolutions import question_resolution
@@ -54,6 +56,7 @@ def answer_query(
         ReleaseRefusedError: A group is too small (`vault.group`), or as `Passage`.
         AuthenticityError, CiphertextError: As `Vault.release_bills`.
         InvalidMessageError: The order makes no sense (`vault.query`, `query.rows`).
+        StorageError, InputError: As `tell_with_noise`.
     """
     _check_shape(order)
     _check_approved(order, passage)
@@ -67,10 +70,11 @@ def answer_query(
     rows = [_read_rows(next(files), digest=digest) for digest in order.rows]
     groups = count_groups(rosters, rows, groups=order.groups, minima=order.permitted)
     _check_groups(groups)
+    steps = {name: np.array(own, dtype=np.int64) for name, own in order.steps.items()}
     layout = lay_out_totals(
         rosters,
         rows=rows,
-        steps={name: np.array(own, dtype=np.int64) for name, own in order.steps.items()},
+        steps=steps,
         minima=[group.minimum or 0 for group in groups],
     )
     values = (
@@ -79,7 +83,12 @@ def answer_query(
         for entry in (order.outputs[name][number] for name in layout.quantities)
     )
     totals = add_up(values, layout=layout)
-    return VaultAnswer(cells=list_totals(order, groups, totals), statements=[])
+    cells = list_totals(order, groups, totals)
+    if not passage.epsilon:
+        return VaultAnswer(cells=cells, statements=[])
+    points = passage.policy.customer_points
+    most = find_sensitivity(rosters, rows, steps, customer_points=points)
+    return tell_with_noise(passage, cells, sensitivity=most)
 
 
 def list_totals(

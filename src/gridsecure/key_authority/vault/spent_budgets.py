@@ -7,9 +7,9 @@ more only where an order ended in the middle and was not repeated in that month.
 
     counted, on the disk ──► decrypted      killed in between, the same order finds it counted
 
-One month is kept. It never goes back: with a clock that is set back, releases count in the month
-that was reached. When the key is split anew, the count goes along as the process has it in memory
-(`keep_spent`), as policies do.
+One month is kept, and of noise all that was ever spent (`noise_budgets`). A month never goes back:
+with a clock that is set back, releases count in the month that was reached. When the key is split
+anew, the count goes along as the process has it in memory (`keep_spent`), as policies do.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from gridsecure.approvals import ReleaseSubject
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import GridSecureError, StorageError
 from gridsecure.key_authority.vault.key_lock import KeyLock
+from gridsecure.key_authority.vault.noise_budgets import SpentNoise, charge_noise
 from gridsecure.messages import Digest, Message, Signed, open_message, sign_message
 from gridsecure.policy.budgets import budget_month, find_budgets, over_budget_error
 from gridsecure.policy.language import Policy
@@ -50,11 +51,13 @@ class KeptSpending(Message):
 
     Args:
         month: `2026-07`; empty before anything was.
+        noise: Every question with noise that there ever was.
     """
 
     kind: ClassVar[str] = "vault-spent-budgets"
     month: str = ""
     spent: list[SpentCase] = Field(default_factory=list)
+    noise: list[SpentNoise] = Field(default_factory=list)
 
 
 class SpentBudgets:
@@ -83,6 +86,7 @@ class SpentBudgets:
         Raises:
             GridSecureError: The month's budget of something in it is spent (`policy.budget`);
                 nothing is counted.
+            ReleaseRefusedError: As `charge_noise`; nothing is counted.
             StorageError: It cannot be kept; nothing is counted.
         """
         month = max(self.kept.month, budget_month(policy, at))
@@ -90,7 +94,8 @@ class SpentBudgets:
             return
         before = self.kept.spent if month == self.kept.month else []
         spent = {tuple(one.case): one.subjects for one in before}
-        is_new = False
+        noise = charge_noise(self.kept.noise, policy, subject, digest=digest)
+        is_new = len(noise) > len(self.kept.noise)
         for case, budget in find_budgets(policy, subject).items():
             subjects = spent.get(case, [])
             if digest not in subjects:
@@ -99,12 +104,27 @@ class SpentBudgets:
                 spent[tuple(case)] = [*subjects, digest]
                 is_new = True
         if is_new:
-            self._keep(month, spent)
+            cases = [SpentCase(case=list(case), subjects=own) for case, own in spent.items()]
+            self._keep(KeptSpending(month=month, spent=cases, noise=noise))
         self._passed = (month, digest)
 
-    def _keep(self, month: str, spent: dict[tuple[str, ...], list[Digest]]) -> None:
-        cases = [SpentCase(case=list(case), subjects=own) for case, own in spent.items()]
-        kept = KeptSpending(month=month, spent=cases)
+    def find_answer(self, subject: Digest) -> Digest:
+        """What a question with noise was answered; empty where it was not."""
+        return next((one.answer for one in self.kept.noise if one.subject == subject), "")
+
+    def name_answer(self, subject: Digest, answer: Digest) -> None:
+        """Keep what a question with noise is answered, for good, before it is.
+
+        Raises:
+            StorageError: It cannot be kept.
+        """
+        noise = [
+            one.model_copy(update={"answer": answer}) if one.subject == subject else one
+            for one in self.kept.noise
+        ]
+        self._keep(self.kept.model_copy(update={"noise": noise}))
+
+    def _keep(self, kept: KeptSpending) -> None:
         keep_spent(self._own.keys_folder, kept, key=self._own.key)
         self.kept = kept
 
