@@ -106,5 +106,5 @@ def _sum(one: SignedText, group: Group) -> Sequence[tuple[int, Point]]:
         raise InvalidMessageError("A number is out of range.", reason="identity.scalar")
     x = (r - sm2_curve.message_digest(one.public.point, one.message)) % n
     (point,) = group.decode_whole(x.to_bytes(32, "big") + data[PLAIN_BYTES:])
-    (key,) = group.decode_whole(one.public.point[1:])
+    key = Point(*sm2_curve.split_numbers(one.public.point[1:]))  # on it since it was made
     return [(1, point), (-s, group.generator), (-(r + s), key)]

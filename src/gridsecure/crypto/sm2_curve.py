@@ -125,8 +125,7 @@ def identity_digest(point: bytes, identity: bytes = DEFAULT_ID) -> bytes:
     """
     check_identity(identity)
     # point[1:] below leaves out the 04: ZA takes bare coordinates.
-    curve = join_numbers(A, B) + join_numbers(GX, GY)
-    return sm3_digest((len(identity) * 8).to_bytes(2, "big") + identity + curve + point[1:])
+    return sm3_digest((len(identity) * 8).to_bytes(2, "big") + identity + _CURVE + point[1:])
 
 
 def check_identity(identity: bytes) -> None:
@@ -137,6 +136,9 @@ def check_identity(identity: bytes) -> None:
     """
     if len(identity) > _MAX_ID_BYTES:
         raise ValueError("an SM2 identity has at most 8190 bytes")
+
+
+_CURVE: Final = join_numbers(A, B) + join_numbers(GX, GY)
 
 
 def message_digest(point: bytes, message: bytes, identity: bytes = DEFAULT_ID) -> int:
