@@ -119,6 +119,7 @@ class TrialMemory:
 
     _periods: dict[tuple[str, str], _Period] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
+    _reading: Lock = field(default_factory=Lock)
 
     def of(self, span: tuple[str, str], read: Callable[[], _Period], *, now: datetime) -> _Period:
         """What lies there of a period, read anew when it is too old.
@@ -127,16 +128,30 @@ class TrialMemory:
             span: Start and end.
             now: The present, aware.
         """
-        with self._lock:  # so that of trials that come at once one reads
-            found = self._periods.pop(span, None)
-            if found is None or not found.at <= now < found.at + _MINUTES:
+        found = self._find(span, now)
+        if found is not None:
+            return found
+        with self._reading:  # one at a time, and nobody whose period is remembered waits for it
+            found = self._find(span, now)
+            if found is None:
                 found = read()
+                self._keep(span, found)
+        return found
+
+    def _find(self, span: tuple[str, str], now: datetime) -> _Period | None:
+        with self._lock:
+            found = self._periods.get(span)
+        is_young = found is not None and found.at <= now < found.at + _MINUTES
+        return found if is_young else None
+
+    def _keep(self, span: tuple[str, str], found: _Period) -> None:
+        with self._lock:
+            self._periods.pop(span, None)
             self._periods[span] = found  # the last one is the newest
             while len(self._periods) > 1 and (
                 len(self._periods) > _PERIODS or self._slots() > _MOST_SLOTS
             ):
                 self._periods.pop(next(iter(self._periods)))
-            return found
 
     def _slots(self) -> int:
         return sum(
