@@ -43,8 +43,8 @@ def test_all_of_them_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     ]
     assert "True" in shown, "numpy fits the same"
     for expected in (
-        "mean absolute error", "elasticity", "R²", "share lost", "purposes=['research']",
-        "step='series feeder'", "revenue of those before", "score",
+        "mean absolute error", "kWh per °C", "elasticity", "R²", "share lost", "score",
+        "purposes=['research']", "step='series feeder'", "revenue of those before",
     ):  # fmt: skip
         assert any(expected in text for text in shown), expected
     assert (desk / "segment.json").exists()

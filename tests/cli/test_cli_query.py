@@ -108,10 +108,12 @@ def test_an_owner_describes_a_series_that_a_question_names(
     written = run("series", str(table), *said, "--format", "json")
     assert written.exit_code == 0, written.output
     digest = json.loads(written.stdout)["digest"]
+    assert json.loads(written.stdout)["rows"] == 2
     assert digest == sm3_hex((tmp_path / "area.series.json").read_bytes())
     asked = BY_ZONE | {"statistic": {"name": "ratio", "unit": "m²", "given": f"area@{digest}"}}
     result = answer(tmp_path, asked, certificate, "--series", table, "--format", "json")
     assert result.exit_code == 0, result.output
+    assert f"joined with area@{digest}" in run("check", str(tmp_path / "question.json")).stdout
     document = json.loads(result.stdout)
     assert {row["unit"] for row in document["rows"]} == {"kWh per m²"}
     assert {"step": "series area", "digest": digest} in document["chain"]

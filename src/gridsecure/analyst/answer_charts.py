@@ -28,6 +28,7 @@ _HEIGHT: Final = 300
 _BAR: Final = 26
 _MOST_TICKS: Final = 12
 _MOST_BARS: Final = 60
+_SPACE: Final = 0.12
 _MOST_LINES: Final = 20
 _SHORT: Final = ",.6~g"
 """How numbers beside bars are written; tables have all digits."""
@@ -120,12 +121,12 @@ def _largest(part: pd.DataFrame, *, most: int) -> pd.DataFrame:
     return part[part["series"].isin(sizes.nlargest(most).index)]
 
 
-def _missing(answer: pd.DataFrame, left_out: int) -> list[str]:
+def _missing(answer: pd.DataFrame, left_out: int) -> list[str] | str:
     missing = int(answer["state"].ne(TOLD).sum())
     said = [f"{missing} of {len(answer)} numbers are not told"] if missing else []
     if left_out:
         said.append(f"{left_out} smaller ones are not drawn: they are in tables and files")
-    return said
+    return said or ""
 
 
 def _value_title(part: pd.DataFrame, unit: str) -> str:
@@ -179,7 +180,10 @@ def _ticks(starts: list[str]) -> tuple[list[str], str, str]:
 def _bars(part: pd.DataFrame, unit: str) -> alt.LayerChart:
     chart = alt.Chart(part[["series", "start", "value", "unit"]]).encode(
         x=alt.X(
-            "value:Q", title=_value_title(part, unit), axis=alt.Axis(format=",~f", tickCount=6)
+            "value:Q",
+            title=_value_title(part, unit),
+            scale=alt.Scale(domain=_domain(part["value"]), nice=False),
+            axis=alt.Axis(format=",~f", tickCount=6),
         ),
         y=alt.Y("series:N", title=None, sort=None, axis=alt.Axis(grid=False)),
         tooltip=_tips("series", "start", "unit"),
@@ -193,6 +197,13 @@ def _bars(part: pd.DataFrame, unit: str) -> alt.LayerChart:
         ]
     ).properties(width=_WIDTH, height=_BAR * part["series"].nunique())
     return layers
+
+
+def _domain(values: pd.Series) -> list[float]:
+    """From zero to the ends of bars, with space for the numbers beside them."""
+    low, high = min(values.min(), 0.0), max(values.max(), 0.0)
+    space = _SPACE * (high - low) or 1.0
+    return [low - space if low < 0 else 0.0, high + space if high > 0 or low == 0 else 0.0]
 
 
 def chart_page(chart: alt.VConcatChart) -> bytes:

@@ -32,9 +32,9 @@ from gridsecure.analyst.releases import PinnedAuthority, Release
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.messages import Digest
 from gridsecure.queries.answers import answer_question
-from gridsecure.queries.forms import SeriesName
+from gridsecure.queries.forms import Regression, SeriesName
 from gridsecure.queries.language import Question, parse_question
-from gridsecure.queries.lines import WITHHELD
+from gridsecure.queries.lines import KWH, WITHHELD
 from gridsecure.queries.series import (
     PublicSeries,
     SeriesPolicy,
@@ -227,6 +227,7 @@ def conclude(
     """
     used = tuple((series or {}).values())
     frame = answer_question(fill_question(question, series or {}, legs[0]), legs)
+    _name_units(frame, question, series or {})
     least = join_policies(one.header.policy for one in used).least_meter_points
     too_few = frame["meter_points"] < least
     frame.loc[too_few, ["value", "state"]] = None, WITHHELD
@@ -234,6 +235,18 @@ def conclude(
     joins = [Link(f"series {one.header.name}", one.digest) for one in used]
     chain = (*chain[:-1], *joins, chain[-1])
     return Answer(question, frame, tuple(releases), chain, joined, used)
+
+
+def _name_units(
+    frame: pd.DataFrame, question: Question, series: Mapping[SeriesName, PublicSeries]
+) -> None:
+    """Slopes are per unit of the series that they are of, where its owner says it."""
+    if not isinstance(question.statistic, Regression):
+        return
+    for name, own in question.statistic.series.items():
+        if isinstance(own, str):
+            is_slope = frame["quantity"] == f"slope of {name}"
+            frame.loc[is_slope, "unit"] = f"{KWH} per {series[own].header.unit}"
 
 
 def list_links(

@@ -18,7 +18,7 @@ from gridsecure.errors import NotFoundError
 with on_use():
     from gridsecure.analyst import desk, releases
     from gridsecure.cli import query_files, series_headers, verify
-    from gridsecure.queries import language
+    from gridsecure.queries import language, series
 
 query_app = typer.Typer(
     help="Questions of analysts: their language, and their answers.", no_args_is_help=True
@@ -148,6 +148,7 @@ def describe_question(question: language.Question) -> dict[str, Any]:
         "resolution": question.resolution,
         "measures": sorted(question.measures),
         "totals": list(question.totals),
+        "series": list(series.list_named(question)),
         "asked": [
             {"start": leg.period.span.start.isoformat(), "end": leg.period.span.end.isoformat()}
             for leg in question.legs
@@ -160,6 +161,7 @@ def _show(document: dict[str, Any], console: Console) -> None:
     for line in (
         f"It asks for {', '.join(document['totals']) or 'nothing but how many there are'}",
         f"  resolution  {document['resolution']}, of {', '.join(document['measures'])}",
+        *(f"  joined with {name}" for name in document["series"]),
         *(f"  period      {one['start']} to {one['end']}" for one in asked),
         f"  as one line {json.dumps(document['question'], sort_keys=True, ensure_ascii=False)}",
     ):
