@@ -254,7 +254,12 @@ def test_another_spelling_of_one_question_is_refused_to_be_another_question(aske
 REFUSED = {
     "nobody": (question_of(where={"zone": ["atlantis"]}), "query.small"),
     "too few": (question_of(where=HOMES | {"zone": ["luohu"]}), "query.small"),
-    "not computed": (question_of(measure="bill"), "query.measure"),
+    "not computed": (question_of(measure="count"), "query.measure"),
+    "bills of few": (question_of(measure="bill"), "query.small"),
+    "an edge of none": (
+        question_of(statistic={"name": "histogram", "edges_kwh": [21]}),
+        "query.edge",
+    ),
     "no question": ('{"measure":"energy"}', "query.field"),
     "a day without intervals": (question_of(when={"days": ["2026-07-20"]}), "query.days"),
     "another month": (question_of(period={"month": "2026-06"}), "query.period"),

@@ -57,6 +57,7 @@ COUNTS = {
     "kept_answer": 0,
     "answered_query": 0,
     "query_grant": 1,
+    "told_edge": 0,
     "preview": 0,
     "preview_cell": 0,
     "release": 1,

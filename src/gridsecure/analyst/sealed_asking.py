@@ -189,7 +189,7 @@ def read_answer(
     1. it was not refused;
     2. the certificate is as `verify_release` wants it;
     3. it names this very question, under the salt that comes with the answer;
-    4. its cells are the groups of the answer, at the same steps each;
+    4. its cells are the groups of the answer, at the same steps each, for every total;
     5. it has the noise that was asked for, and none that was not.
 
     Args:
@@ -215,26 +215,38 @@ def read_answer(
     ):  # 3.
         raise _swapped()
     said, noise = answer.groups, answer.groups.noise
-    (name,) = question.totals
-    totals = _totals(release.cells, said.groups, name=name)  # 4.
+    totals = _totals(release.cells, said.groups, names=question.totals)  # 4.
     if (noise.epsilon if noise else None) != (question.private and question.private.epsilon):
         raise _swapped()  # 5.
     totals = totals.model_copy(update={"noise": noise.scale if noise else 0})
     return AnsweredLeg(release, totals, said.closings, said.left_out, noise)
 
 
-def _totals(cells: Sequence[ReleasedCell], groups: Sequence[GroupCount], *, name: str) -> Totals:
-    """A certificate's cells as a table of groups and steps."""
+def _totals(
+    cells: Sequence[ReleasedCell], groups: Sequence[GroupCount], *, names: Sequence[str]
+) -> Totals:
+    """A certificate's cells as a table of groups and steps.
+
+    Args:
+        names: Of totals; the groups of the second are numbered on from those of the first.
+    """
     spans = list(dict.fromkeys((cell.start, cell.end) for cell in cells))
     values = {(cell.start, cell.end, cell.customer_class): cell.value for cell in cells}
-    numbers = list(map(str, range(len(groups))))
+    numbers = list(map(str, range(len(groups) * len(names))))
     wanted = {(*span, number) for span in spans for number in numbers}
     if values.keys() != wanted or len(values) != len(cells):
         raise _swapped()
+    many = len(groups)
     return Totals(
         groups=list(groups),
         steps=[StepSpan(start=s.isoformat(), end=e.isoformat()) for s, e in spans],
-        values={name: [[values[*span, number] for number in numbers] for span in spans]},
+        values={
+            name: [
+                [values[*span, number] for number in numbers[place * many : (place + 1) * many]]
+                for span in spans
+            ]
+            for place, name in enumerate(names)
+        },
     )
 
 

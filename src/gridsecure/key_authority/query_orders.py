@@ -24,8 +24,51 @@ from gridsecure.plans.query_groups import MAX_GROUPS
 
 QUERY_ZONE: Final = "query"
 """Begins what stands for a zone in the cells of a question."""
+MAIN: Final = "main"
+"""The outputs that a month's totals are put together of."""
+REACH: Final = "reach"
+"""Those that say how many reach an edge."""
 _GROUPS: Final = "gridsecure-question-groups-1"
 _STEPS: Final = "gridsecure-question-steps-1"
+
+
+class OrderedMonth(Message):
+    """What a question asks of a month, where that is no total of intervals.
+
+    The vault finds for itself whom it is of, what depends on which edges, and how many have to lie
+    between them. The checker's word is what was told before, as for all of the ledger.
+
+    Args:
+        totals: Their names.
+        tariffs: Texts of the rosters' tariffs, by digest.
+        what_if: The text of another tariff; empty where there is none.
+        rows: Of each roster, the digest of the cells of its slots (`plans.query_edges`).
+        groups: The group of each cell, or a negative number.
+        links: Of each cell, which ones it hangs together with.
+        before: Edges that were told of each cell [kWh].
+        blind: Cells that somebody is missing of who was told of with them.
+    """
+
+    kind: ClassVar[str] = "vault-month"
+    totals: list[str] = Field(min_length=1)
+    tariffs: dict[Digest, str]
+    what_if: str = Field(default="", repr=False)
+    rows: list[Digest]
+    groups: list[int]
+    links: list[int]
+    before: list[list[int]]
+    blind: list[bool]
+
+    @property
+    def steps(self) -> dict[str, list[int]]:
+        """What officers approve of it, in the place of the steps of intervals."""
+        return month_steps(self.totals, self.what_if)
+
+    @property
+    def cells(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[frozenset[int], ...]]:
+        """Groups, links and earlier edges of cells."""
+        before = tuple(map(frozenset, self.before))
+        return tuple(self.groups), tuple(self.links), before
 
 
 class CheckedQuery(Message):
@@ -43,8 +86,10 @@ class CheckedQuery(Message):
         groups: How many groups there are; nobody is in those that are too small.
         steps: By quantity, the step of each interval; -1 where it is in none.
         spans: Start and end of each step, as cells name them.
-        outputs: Of each quantity, by roster.
+        outputs: Of each quantity, by roster; of a month, of each of its two layouts, roster by
+            roster.
         withheld: Groups of which nothing is given out, whatever their size.
+        month: What is asked of a month; None where intervals are added up.
     """
 
     kind: ClassVar[str] = "vault-query"
@@ -64,11 +109,22 @@ class CheckedQuery(Message):
     merging: Merging = UNMERGED
     dominance: LargestShares = Field(default={})
     customer_points: int = 0
+    month: OrderedMonth | None = None
 
     @property
     def permitted(self) -> Minima:
         """What policy permits it to tell."""
         return Minima(self.minima, self.merging, self.dominance, self.customer_points)
+
+
+def month_steps(totals: Sequence[str], what_if: str) -> dict[str, list[int]]:
+    """What stands for steps where a month is asked about: the names of all that is computed.
+
+    Args:
+        what_if: The text of another tariff; empty where there is none.
+    """
+    names = [*totals, *([f"tariff:{sm3_hex(what_if.encode())}"] if what_if else [])]
+    return {name: [0] for name in names}
 
 
 def group_place(question: Digest, number: int) -> Place:

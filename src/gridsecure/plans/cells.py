@@ -78,7 +78,9 @@ UNMERGED: Final = Merging()
 
 def measures_of(plan: PlanName) -> tuple[str, ...]:
     """The measures that a release of a plan tells."""
-    return (ENERGY,) if plan in ("load-curve", "query") else MEASURES
+    if plan == "query":  # which of them is nobody's to know
+        return (ENERGY, MONEY)
+    return (ENERGY,) if plan == "load-curve" else MEASURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,6 +446,11 @@ def find_joined(sets: Sequence[Members]) -> list[int]:
     >>> find_joined([frozenset({a}), frozenset({b}), frozenset({b, c})])
     [0, 1, 1]
     """
+    return join_names([[member.name for member in members] for members in sets])
+
+
+def join_names(sets: Sequence[Iterable[str]]) -> list[int]:
+    """As `find_joined`, of sets of names."""
     before = list(range(len(sets)))
 
     def first(number: int) -> int:
@@ -455,7 +462,7 @@ def find_joined(sets: Sequence[Members]) -> list[int]:
     seen: dict[str, int] = {}
     for number, members in enumerate(sets):
         # Of the sets that its members were met in before, each once: most have met in few.
-        for met in {seen.setdefault(name, number) for name, _, _ in members}:
+        for met in {seen.setdefault(name, number) for name in members}:
             one, other = first(met), first(number)
             before[max(one, other)] = min(one, other)
     return [first(number) for number in range(len(sets))]

@@ -18,7 +18,7 @@ hours, days and intervals, and of each roster the columns that its own tariff's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -55,6 +55,7 @@ from gridsecure.tariffs.tariff import Tariff
 
 WHAT_IF: Final = "what-if"
 """Stands for the digest of a tariff that no roster has."""
+Rules = tuple[LineRule, ...]
 _NOT_LINEAR: Final = {
     SHARE: "a share of a tier is divided by each meter point's total",
     POWER_FACTOR: "a power factor is a percentage that is cut off for each bill",
@@ -127,6 +128,7 @@ def bill_recipes(
     parameters: Sequence[Parameters],
     tariffs: Mapping[Digest, Tariff],
     what_if: Tariff | None = None,
+    choose: Callable[[Rules], Rules] = lambda rules: rules,
 ) -> tuple[BillRecipe, ...]:
     """What is computed for the bill lines of some rosters.
 
@@ -135,6 +137,7 @@ def bill_recipes(
         parameters: By roster, as `find_parameters_of`.
         tariffs: The rosters' own tariffs, by digest.
         what_if: A tariff to compute them all by instead.
+        choose: Its lines that are computed; all by default.
 
     Raises:
         InputError: A line is no sum over meter points (`query.not-linear`), or the tariff needs
@@ -148,7 +151,7 @@ def bill_recipes(
         own = tariffs[roster.tariff]
         tariff = what_if or own
         period = billing_period(*span, tariff=tariff)
-        rules = roster_rules(roster, tariff=tariff, period=period)
+        rules = choose(roster_rules(roster, tariff=tariff, period=period))
         contracts = roster_contracts(roster)
         _check_linear(rules, contracts, period)
         if tariff != own:

@@ -58,6 +58,7 @@ def count_groups(
     *,
     groups: int,
     minima: Minima,
+    measures: Iterable[str] = (ENERGY,),
 ) -> list[QueryGroup]:
     """The groups of a question, by number.
 
@@ -65,6 +66,7 @@ def count_groups(
         rosters: Taken one after the other, and not kept.
         rows: Per roster, the group of each slot, or `OUTSIDE`.
         groups: How many there are; some may have nobody.
+        measures: All that policy has to permit of them; the largest minimum holds.
 
     Raises:
         InvalidMessageError: A roster has other slots than rows, or a slot another group than there
@@ -72,7 +74,7 @@ def count_groups(
     """
     if max((int(own.max(initial=OUTSIDE)) for own in rows), default=OUTSIDE) >= groups:
         raise _wrong_rows()
-    found = [QueryGroup() for _ in range(groups)]
+    found, wanted = [QueryGroup() for _ in range(groups)], frozenset(measures)
     for roster, own in zip(rosters, rows, strict=True):
         if len(own) != roster.slots:
             raise _wrong_rows()
@@ -84,15 +86,16 @@ def count_groups(
                 found[group].crowd.add(Member("", owner, counts), times=times)
         for group, name in set(zip(own.tolist(), roster.customer_classes, strict=True)):
             if group >= 0:
-                _hold(found[group], name, minima)
+                _hold(found[group], name, minima, wanted)
     return found
 
 
-def _hold(group: QueryGroup, customer_class: str, minima: Minima) -> None:
+def _hold(group: QueryGroup, customer_class: str, minima: Minima, measures: frozenset[str]) -> None:
     """Hold a group to what policy wants of a class too."""
-    own = minima.of(("", customer_class)).get(ENERGY)
-    known = group.minimum
-    group.minimum = None if own is None or known is None else max(known, own)
+    own, known = minima.of(("", customer_class)), group.minimum
+    is_permitted = known is not None and measures <= own.keys()
+    fewest = [known or 0, *(own[measure] for measure in measures & own.keys())]
+    group.minimum = max(fewest) if is_permitted else None
     group.limit = min(group.limit, minima.limit_of(("", customer_class)))
 
 

@@ -95,6 +95,13 @@ class PartsLayout:
     needs: tuple[tuple[ColumnNeed, ...], ...]
     blocks: tuple[PartsBlock, ...]
 
+    def outputs(self) -> Iterator[tuple[int, str, str]]:
+        """The roster's place, the part and the parameter set of each output, in their order."""
+        for place in range(len(self.rosters)):
+            for block in self.blocks:
+                for name in block.layout.quantities if place in block.places else ():
+                    yield place, name, block.layout.parameters.name
+
     def places_of(self, block: PartsBlock, only: Container[str] | None) -> set[int]:
         """Numbers of a block's columns that belong to some of its rosters."""
         parts = len(block.layout.quantities)

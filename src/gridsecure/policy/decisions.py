@@ -344,7 +344,7 @@ def _list_asked() -> list[tuple[Asked, Sequence[str]]]:
     curves.append(("analyst", RESEARCH))
     ways: list[tuple[Resolution, Sequence[str], list[tuple[Role, str]]]] = [
         ("monthly", MEASURES, monthly),
-        ("monthly", (ENERGY,), [("analyst", RESEARCH)]),
+        ("monthly", (ENERGY, MONEY), [("analyst", RESEARCH)]),
         ("daily", (ENERGY,), curves),
         ("interval", (ENERGY,), curves),
     ]

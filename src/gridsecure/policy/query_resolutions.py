@@ -7,7 +7,7 @@ time that two of its kind can differ by.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from gridsecure.month_texts import read_moment
@@ -37,6 +37,19 @@ def question_resolution(
         _is_same(own, following) for (_, own), following in zip(spans, ends, strict=True)
     )
     return "monthly" if is_one and is_whole and is_month(start, end) else "daily"
+
+
+def is_of_month(columns: Iterable[Spanned], *, start: str, end: str) -> bool:
+    """Whether columns are each of one whole billing month: such numbers are "monthly".
+
+    Args:
+        start: Of the period that was asked about.
+        end: Its end, exclusive.
+    """
+    return is_month(start, end) and all(
+        _is_same(one.start, start) and _is_same(one.end, end) and one.intervals == 1
+        for one in columns
+    )
 
 
 def _is_same(one: str, other: str) -> bool:

@@ -21,7 +21,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from gridsecure.errors import InputError
 from gridsecure.messages import Message
-from gridsecure.plans import cells
+from gridsecure.plans import cells, query_names
 from gridsecure.plans.noise import EPSILON_PATTERN, EPSILON_WORDS, read_epsilon
 from gridsecure.queries.cohorts import Cohort, check_cohort
 from gridsecure.queries.exact import sort_texts
@@ -56,9 +56,9 @@ from gridsecure.queries.forms import (
 from gridsecure.queries.refusals import check_statistic, check_text, explain_error
 from gridsecure.queries.spans import EVERY_HOUR, Period, Times
 
-SQUARED: Final = ":squared"
-AT_LEAST: Final = "at-least:"
-BILL_WHAT_IF: Final = "bill:what-if"
+SQUARED: Final = query_names.SQUARED
+AT_LEAST: Final = query_names.AT_LEAST
+BILL_WHAT_IF: Final = query_names.BILL_WHAT_IF
 
 GroupName = Literal["zone", "customer_class", "tariff"]
 Resolution = Literal["interval", "daily", "monthly"]

@@ -27,6 +27,13 @@ from gridsecure.credentials.queries import Query
 from gridsecure.credentials.sealed_questions import SealedQuestion, open_question
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, ReleaseRefusedError
+from gridsecure.key_authority.checker.asked_months import (
+    LaidMonth,
+    ask_month,
+    check_month_question,
+    lay_out_asked,
+    small_parts,
+)
 from gridsecure.key_authority.checker.ledger import (
     Basis,
     Giving,
@@ -60,6 +67,8 @@ from gridsecure.plans.query_groups import (
     group_members,
     write_rows,
 )
+from gridsecure.plans.query_measures import MonthLayout, Parts, narrow_rows
+from gridsecure.plans.query_names import INTERVALS
 from gridsecure.plans.query_totals import TotalsLayout, lay_out_totals
 from gridsecure.policy.language import Resolution
 from gridsecure.policy.noise_costs import check_epsilon
@@ -69,8 +78,6 @@ from gridsecure.queries.language import Question, parse_question
 from gridsecure.queries.steps import find_steps
 from gridsecure.queries.totals import GroupCount
 
-COMPUTED: Final = ("energy",)
-"""The totals that are computed of sealed questions."""
 _ONE_BY_ONE: Final = 50
 """Most groups that hang together, of which some are told where not all may be."""
 
@@ -90,6 +97,7 @@ class AskedQuestion:
         minima: What policy permits at this resolution.
         layout: The totals that are computed.
         scale: Of the noise in each [Wh]; 0 where they are exact.
+        month: What is asked of a month, where that is no total of intervals.
     """
 
     content: SealedQuestion
@@ -102,8 +110,18 @@ class AskedQuestion:
     spans: tuple[tuple[str, str], ...]
     resolution: Resolution
     minima: Minima
-    layout: TotalsLayout
+    layout: TotalsLayout | MonthLayout
     scale: int = 0
+    month: LaidMonth | None = None
+
+    @property
+    def parts(self) -> Parts:
+        """What has to be enough to be told of by itself: groups, or their parts."""
+        return (
+            Parts(self.rows, tuple(range(len(self.found))))
+            if self.month is None
+            else (self.month.parts)
+        )
 
     def list_counts(self, withheld: Container[int]) -> list[GroupCount]:
         """What the asker is told of each group; of a withheld one not how many are in it."""
@@ -137,7 +155,8 @@ def read_question(zone: AuthorityZone, query: Query) -> tuple[SealedQuestion, Qu
     Raises:
         EnvelopeError: As `open_question`.
         InputError: It is none, or in another spelling (`query.spelling`), about another period than
-            the query shows (`query.period`), or about what is not computed (`query.measure`).
+            the query shows (`query.period`), or about what is not computed (`query.measure`); or as
+            `check_month_question`.
         ReleaseRefusedError: Numbers are told with noise and it asks for exact ones, or the other
             way round (`release.private`).
     """
@@ -150,12 +169,11 @@ def read_question(zone: AuthorityZone, query: Query) -> tuple[SealedQuestion, Qu
             remedy="Seal the text that the question's parser gives.",
         )
     check_epsilon(zone.policy, question.private.millionths if question.private else 0)
-    if question.totals != COMPUTED or question.base is not None:
+    if question.base is not None:
         raise InputError(
-            f"Sealed questions are answered from totals of: {', '.join(COMPUTED)}; compared periods"
-            " are asked about one by one.",
+            "Compared periods are asked about one by one.",
             reason="query.measure",
-            remedy="Ask for energy, and a statistic of its sums.",
+            remedy="Ask for each of them.",
         )
     span = question.period.span
     first, last = map(datetime.fromisoformat, (query.start, query.end))
@@ -165,6 +183,8 @@ def read_question(zone: AuthorityZone, query: Query) -> tuple[SealedQuestion, Qu
             reason="query.period",
             remedy="Send it in a query about its own period, or a longer one.",
         )
+    if question.totals != INTERVALS:
+        check_month_question(question, query)
     return content, question
 
 
@@ -181,6 +201,8 @@ def lay_out_question(
     _, question = opened
     rosters = [data.roster for data in queried.datas]
     grouping = _group(question, rosters, queried)
+    if question.totals != INTERVALS:
+        return _lay_out_month(zone, opened, queried, grouping)
     steps, spans = _find_steps(question, queried, groups=len(grouping.labels))
     resolution = question_resolution(
         {name: own.tolist() for name, own in steps.items()},
@@ -190,12 +212,7 @@ def lay_out_question(
     )
     minima = zone.find_minima(RESEARCH, resolution=resolution)
     found = count_groups(rosters, grouping.rows, groups=len(grouping.labels), minima=minima)
-    kept = _large_groups(grouping.labels, found)
-    if not kept:
-        raise _too_small()
-    numbers = np.full(len(found) + 1, OUTSIDE, dtype=np.int64)  # the last is who is outside
-    numbers[kept] = np.arange(len(kept))
-    rows = tuple(numbers[own] for own in grouping.rows)
+    kept, rows = _keep_large(grouping.labels, found, grouping.rows)
     fewest = [found[number].minimum or 0 for number in kept]
     return AskedQuestion(
         *opened,
@@ -227,6 +244,64 @@ def _noise_scale(
     return laplace_scale(most, question.private.millionths)
 
 
+def _lay_out_month(
+    zone: AuthorityZone,
+    opened: tuple[SealedQuestion, Question],
+    queried: QueriedData,
+    grouping: Grouping,
+) -> AskedQuestion:
+    """The same of a measure of a month."""
+    _, question = opened
+    rosters = [data.roster for data in queried.datas]
+    asked = ask_month(question, queried)
+    narrowed = narrow_rows(asked, rosters, grouping.rows)
+    minima = zone.find_minima(RESEARCH, resolution="monthly")
+    many = len(grouping.labels)
+    found = count_groups(rosters, narrowed, groups=many, minima=minima, measures=asked.measures)
+    small = small_parts(asked, rosters, narrowed, minima=minima)
+    if many * len(asked.totals) > MAX_TOTALS:
+        raise _too_large()
+    kept, rows = _keep_large(grouping.labels, found, narrowed, small=small)
+    groups = tuple(found[number] for number in kept)
+    month = lay_out_asked(zone, asked, question, queried, rows=rows, found=groups)
+    return AskedQuestion(
+        *opened,
+        labels=tuple(grouping.labels[number] for number in kept),
+        found=groups,
+        rosters=tuple(map(roster_digest, rosters)),
+        rows=rows,
+        steps={name: np.array(own) for name, own in month.steps.items()},
+        spans=((queried.start, queried.end),),
+        resolution="monthly",
+        minima=minima,
+        layout=month.layout,
+        month=month,
+    )
+
+
+def _keep_large(
+    labels: Sequence[GroupLabel],
+    found: Sequence[QueryGroup],
+    rows: Sequence[NDArray[np.int64]],
+    *,
+    small: Container[int] = (),
+) -> tuple[list[int], tuple[NDArray[np.int64], ...]]:
+    """Groups with enough customers, and the group of each slot, numbered anew.
+
+    Args:
+        small: Groups of which a part has too few.
+
+    Raises:
+        ReleaseRefusedError: There is none (`query.small`).
+    """
+    kept = _large_groups(labels, found, small)
+    if not kept:
+        raise _too_small()
+    numbers = np.full(len(found) + 1, OUTSIDE, dtype=np.int64)  # the last is who is outside
+    numbers[kept] = np.arange(len(kept))
+    return kept, tuple(numbers[own] for own in rows)
+
+
 def _group(question: Question, rosters: Sequence[RosterManifest], queried: QueriedData) -> Grouping:
     """A question's groups; that nobody is in one is told as that too few are."""
     try:
@@ -237,14 +312,18 @@ def _group(question: Question, rosters: Sequence[RosterManifest], queried: Queri
         raise _too_small() from error
 
 
-def _large_groups(labels: Sequence[GroupLabel], found: Sequence[QueryGroup]) -> list[int]:
+def _large_groups(
+    labels: Sequence[GroupLabel], found: Sequence[QueryGroup], few: Container[int]
+) -> list[int]:
     """Groups with enough customers.
 
     Where two cohorts are compared, all that have the same values are told of or none: the asker
     takes a group that is not there for one of nobody, and adds up the others.
     """
     small = {
-        label.values for label, group in zip(labels, found, strict=True) if not group.is_enough
+        label.values
+        for number, (label, group) in enumerate(zip(labels, found, strict=True))
+        if not group.is_enough or number in few
     }
     return [number for number, label in enumerate(labels) if label.values not in small]
 
@@ -337,41 +416,56 @@ def look_beside(
     """
     datas = queried.by_upload
     rosters = [data.roster for data in queried.datas]
-    members = group_members(rosters, asked.rows, groups=len(asked.found))
-    places = {
-        number: group_place(asked.content.digest, number) for number in range(len(asked.found))
-    }
-    sets = {place: CellSets(members[number]) for number, place in places.items()}
+    parts = asked.parts
+    members = group_members(rosters, parts.rows, groups=len(parts.groups))
+    places = part_places(asked)
+    sets = {place: CellSets(members[part]) for part, place in places.items()}
     merged = _rules_of(asked, places)
     basis = replace(Basis.of(queried.datas), is_compared=False)
     found = withhold_beside(known, sets, merged=merged, basis=basis, most=_ONE_BY_ONE)
-    withheld = {number for number, place in places.items() if ENERGY in found.get(place, ())}
+    withheld = {
+        parts.groups[part] for part, place in places.items() if ENERGY in found.get(place, ())
+    }
     withheld |= _moved_groups(asked, queried)
-    own = {number: _told_set(sets[place], merged, place) for number, place in places.items()}
-    is_kept = places.keys() - withheld
-    is_told = np.array([*(n in is_kept for n in range(len(asked.found))), False])
+    own = {part: _told_set(sets[place], merged, place) for part, place in places.items()}
+    is_told = np.array([*(n not in withheld for n in range(len(asked.found))), False])
     given = {
         digest: data
         for (digest, data), rows in zip(datas.items(), asked.rows, strict=True)
         if is_told[rows].any()
     }
-    told = {place: own[number] for number, place in places.items() if number in is_kept}
+    told = {place: own[p] for p, place in places.items() if parts.groups[p] not in withheld}
     return LookedQuestion(
         frozenset(withheld),
         Giving({}, given, queried.period, told, basis),
-        {number: one for number, (one,) in own.items()},
+        _join_parts(parts.groups, own),
     )
 
 
+def _join_parts(
+    groups: Sequence[int], told: Mapping[int, tuple[ToldSet, ...]]
+) -> dict[int, ToldSet]:
+    """The sets of parts by group: all of a group's members as one."""
+    found: dict[int, ToldSet] = {}
+    for part, (one,) in told.items():
+        known = found.setdefault(groups[part], one)
+        found[groups[part]] = one._replace(members=known.members | one.members)
+    return found
+
+
+def part_places(asked: AskedQuestion) -> dict[int, Place]:
+    """What stands for zone and class of each part of a question's groups in the ledger."""
+    return {
+        part: group_place(asked.content.digest, part) for part in range(len(asked.parts.groups))
+    }
+
+
 def _rules_of(asked: AskedQuestion, places: Mapping[int, Place]) -> Merged:
+    groups = {place: asked.found[asked.parts.groups[part]] for part, place in places.items()}
     return Merged(
-        {place: place for place in places.values()},
-        {place: {ENERGY: asked.found[number].minimum or 0} for number, place in places.items()},
-        {
-            place: asked.found[number].limit
-            for number, place in places.items()
-            if asked.found[number].limit < WHOLE
-        },
+        {place: place for place in groups},
+        {place: {ENERGY: group.minimum or 0} for place, group in groups.items()},
+        {place: group.limit for place, group in groups.items() if group.limit < WHOLE},
     )
 
 

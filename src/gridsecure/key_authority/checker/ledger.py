@@ -573,15 +573,8 @@ def _read_members(
     return members
 
 
-def _keep_set(
-    session: Session,
-    what: tuple[Place, Kind],
-    told: ToldSet,
-    *,
-    period: Period,
-    at: datetime,
-) -> None:
-    """Keep a set of a cell and kind, under a name that says all of it."""
+def name_set(what: tuple[Place, Kind], told: ToldSet, *, period: Period) -> str:
+    """What a set of a cell and kind is kept under: it says all of it."""
     (place, kind), rows, minimum = what, sorted(told.members), told.minimum
     text = json.dumps({"zone": place[0], "customer_class": place[1], "members": rows})
     # Named by its content, so that a set that is told of twice is kept once.
@@ -590,11 +583,23 @@ def _keep_set(
         said.append(str(minimum))
     if told.limit != WHOLE:
         said.append(f"{told.limit} %")
-    name = sm3_hex(json.dumps(said).encode())
+    return sm3_hex(json.dumps(said).encode())
+
+
+def _keep_set(
+    session: Session,
+    what: tuple[Place, Kind],
+    told: ToldSet,
+    *,
+    period: Period,
+    at: datetime,
+) -> None:
+    """Keep a set of a cell and kind."""
+    (place, kind), name, rows = what, name_set(what, told, period=period), sorted(told.members)
     told_set = ToldSetRow(
         name=name,
         kind=kind,
-        minimum=minimum,
+        minimum=told.minimum,
         largest_share=told.limit,
         domain=period.domain,
         start_at=period.start_at,

@@ -59,6 +59,7 @@ class QueriedData:
         uploads: Digests, in the order of the rosters.
         quantities: The load columns of the period's days, which all rosters divide alike.
         tariffs: Names of tariffs by digest.
+        tariff_texts: Their texts by digest.
         timezone: Local time.
         period: What is told of it is compared within.
         left_out: How many rosters are not in it, because their days are divided otherwise.
@@ -70,6 +71,7 @@ class QueriedData:
     datas: tuple[RosterData, ...]
     quantities: tuple[str, ...]
     tariffs: Mapping[Digest, str]
+    tariff_texts: Mapping[Digest, str]
     timezone: str
     period: Period
     left_out: int = 0
@@ -78,6 +80,17 @@ class QueriedData:
     def by_upload(self) -> dict[Digest, RosterData]:
         """What lies there, by the digests of uploads."""
         return dict(zip(self.uploads, self.datas, strict=True))
+
+    def fetched(self, data: RosterData) -> list[ColumnEntry]:
+        """The columns of a roster that are fetched, whatever a question is about.
+
+        Of a whole month these are all that there are: a question may be about its registers.
+        """
+        upload = data.upload
+        shown, whole = ((self.start, self.end), (upload.start, upload.end))
+        if list(map(read_moment, shown)) == list(map(read_moment, whole)):
+            return list(data.columns.values())
+        return [data.entry(name) for name in self.quantities]
 
     def entries(self) -> dict[str, ColumnEntry]:
         """The load columns of the first roster, whose times are those of all."""
@@ -119,13 +132,7 @@ def verify_queried(
     )
     datas = verify_datas(named, zone=zone, view=view)
     check_counted_once(data.roster for data in datas)  # 3.
-    periods = {Period.of(data) for data in datas}
-    if len(periods) != 1:
-        raise ReleaseRefusedError(
-            "The query is about rosters of different billing cycles.",
-            reason="release.cycle",
-            remedy="Close them apart, and ask about one cycle.",
-        )
+    period = _find_period(datas)
     texts = {name: fetch_tariff(view, name) for name in sorted({d.roster.tariff for d in datas})}
     parsed = {name: parse_tariff(text) for name, text in texts.items()}
     kept, quantities = _find_alike(datas, start=request.start, end=request.end)  # 4.
@@ -137,9 +144,22 @@ def verify_queried(
         quantities=quantities,
         left_out=len(datas) - len(kept),
         tariffs={name: one.tariff_id for name, one in parsed.items()},
+        tariff_texts=texts,
         timezone=parsed[datas[0].roster.tariff].timezone,
-        period=periods.pop(),
+        period=period,
     )
+
+
+def _find_period(datas: Sequence[RosterData]) -> Period:
+    """What is told is compared within."""
+    periods = {Period.of(data) for data in datas}
+    if len(periods) != 1:
+        raise ReleaseRefusedError(
+            "The query is about rosters of different billing cycles.",
+            reason="release.cycle",
+            remedy="Close them apart, and ask about one cycle.",
+        )
+    return periods.pop()
 
 
 def _check_lists(

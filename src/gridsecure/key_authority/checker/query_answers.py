@@ -46,6 +46,7 @@ from gridsecure.key_authority.checker.tables import (
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Digest, ReleaseRequest, Signed, sign_message
 from gridsecure.plans.noise import NoiseStatement
+from gridsecure.plans.query_measures import MonthLayout
 from gridsecure.plans.query_totals import TotalsLayout
 from gridsecure.sealed_answers import LONGEST_WORD, AnsweredGroups, QueryAnswer
 from gridsecure.store.database import read_session, write_session
@@ -80,10 +81,19 @@ def blinding_seed(zone: AuthorityZone, request_id: str, asked: AskedQuestion) ->
     return hkdf_sm3(zone.blinding_key, info=b"gridsecure question " + info, length=32)
 
 
-def layout_digest(layout: TotalsLayout) -> Digest:
+def layout_digest(layout: TotalsLayout | MonthLayout) -> Digest:
     """Which slot at which interval is blinded for which total."""
+    if isinstance(layout, TotalsLayout):
+        return _totals_digest(layout)
+    blocks = [block.layout for own in layout.both for block in own.blocks]
+    sizes = (str(len(own.blocks)) for own in layout.both)
+    return sm3_hex(frame_parts(*sizes, *map(_totals_digest, blocks)))
+
+
+def _totals_digest(layout: TotalsLayout) -> Digest:
     arrays = [*layout.pieces, *layout.numbers.values()]
-    return sm3_hex(frame_parts(*layout.numbers, *(own.astype("<i8").tobytes() for own in arrays)))
+    said = (*layout.rosters, *layout.numbers)
+    return sm3_hex(frame_parts(*said, *(own.astype("<i8").tobytes() for own in arrays)))
 
 
 def find_kept(zone: AuthorityZone, question: Digest) -> str | None:

@@ -22,14 +22,16 @@ from concurrent.futures import Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import mkdtemp
 from threading import Lock
 from typing import ClassVar, Final
 from weakref import finalize
 
-from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.crypto.sm3 import hkdf_sm3, sm3_hex
 from gridsecure.errors import EnvelopeError, GridSecureError, InvalidMessageError, StorageError
+from gridsecure.homomorphic.blinding import SEED_SIZE
 from gridsecure.messages import ColumnEntry, Digest, KeyNotice, Message
 from gridsecure.plans.bills import BillPlan
 from gridsecure.plans.execution import (
@@ -41,6 +43,8 @@ from gridsecure.plans.execution import (
 )
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.plans.load_curve import CellLayout
+from gridsecure.plans.query_measures import MonthLayout
+from gridsecure.plans.query_parts import execute_parts
 from gridsecure.plans.query_totals import TotalsLayout, execute_totals
 from gridsecure.plans.transcript_inputs import PlatformView
 from gridsecure.sandbox import Confinement, SandboxWish
@@ -123,7 +127,43 @@ class QueryCheck:
         )
 
 
-Check = BillCheck | LoadCurveCheck | QueryCheck
+@dataclass(frozen=True, slots=True, eq=False)
+class MonthCheck:
+    """What a question about a month needs, computed here and blinded.
+
+    Args:
+        fetched: As of `QueryCheck`, likewise `only`.
+    """
+
+    datas: tuple[RosterData, ...]
+    layout: MonthLayout
+    fetched: tuple[tuple[RosterData, ColumnEntry], ...]
+    only: frozenset[str]
+    seed: bytes = field(repr=False)
+
+    @property
+    def columns(self) -> list[tuple[RosterData, ColumnEntry]]:
+        """What is read, and of which roster."""
+        return list(self.fetched)
+
+    def execute(self, *, load: Load, keys: KeyRing) -> Executed:
+        """As `execute_parts`, of both layouts, each under a seed of its own."""
+        made = [
+            execute_parts(
+                self.datas,
+                layout=layout,
+                seed=hkdf_sm3(self.seed, info=b"gridsecure month %d" % number, length=SEED_SIZE),
+                load=load,
+                keys=keys,
+                only=self.only,
+            )
+            for number, layout in enumerate(self.layout.both)
+        ]
+        inputs = {name: digest for read, _ in made for name, digest in read.items()}
+        return inputs, chain.from_iterable(outputs for _, outputs in made)
+
+
+Check = BillCheck | LoadCurveCheck | QueryCheck | MonthCheck
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,11 +21,12 @@ the asker alone, for good (`query_answers`). All else that goes wrong waits, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from itertools import chain
+
+from sqlmodel import Session
 
 from gridsecure.approvals import (
     APPROVER_ROLES,
@@ -41,11 +42,13 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.checker import query_answers
 from gridsecure.key_authority.checker.approvals import gather_approvals
+from gridsecure.key_authority.checker.asked_months import LaidMonth
 from gridsecure.key_authority.checker.asked_questions import (
     AskedQuestion,
     LookedQuestion,
     lay_out_question,
     look_at_groups,
+    part_places,
     read_question,
 )
 from gridsecure.key_authority.checker.budgets import check_budget
@@ -55,18 +58,26 @@ from gridsecure.key_authority.checker.key_sets import key_ring
 from gridsecure.key_authority.checker.ledger import bind_days, check_days
 from gridsecure.key_authority.checker.noise_budgets import charge, check_cost
 from gridsecure.key_authority.checker.queried_uploads import QueriedData, verify_queried
-from gridsecure.key_authority.checker.reexecution import Derived, QueryCheck, Running
+from gridsecure.key_authority.checker.reexecution import (
+    Derived,
+    MonthCheck,
+    QueryCheck,
+    Running,
+)
 from gridsecure.key_authority.checker.releases import Granted, certify
 from gridsecure.key_authority.checker.subjects import Subject, find_subject, keep_subject
+from gridsecure.key_authority.checker.told_edges import enter_edges
 from gridsecure.key_authority.checker.vault_counts import check_counts
 from gridsecure.key_authority.checker.verification import with_only
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.packages import Approved, VaultAnswer
-from gridsecure.key_authority.query_orders import CheckedQuery
-from gridsecure.messages import CellTotal, ReleaseRequest, sign_message
+from gridsecure.key_authority.query_orders import MAIN, REACH, CheckedQuery, OrderedMonth
+from gridsecure.messages import CellTotal, ColumnEntry, ReleaseRequest, sign_message
 from gridsecure.plans.cells import measures_of, roster_places
+from gridsecure.plans.execution import RosterData
 from gridsecure.plans.purposes import RESEARCH
 from gridsecure.plans.query_groups import write_rows
+from gridsecure.plans.query_totals import TotalsLayout
 from gridsecure.plans.transcript_inputs import PlatformView
 from gridsecure.policy.decisions import asked_for, find_approvals
 from gridsecure.policy.noise_costs import PRIVATE, SPENT
@@ -141,7 +152,7 @@ def _release(
     view: PlatformView,
     clock: Callable[[], datetime],
 ) -> None:
-    zone, request, asked = at_work.zone, at_work.request, at_work.asked
+    zone, request = at_work.zone, at_work.request
     _look(at_work, at=clock())  # before anything is computed
     outputs = _derive(at_work, view=view)
     # 3. approvals
@@ -161,21 +172,35 @@ def _release(
     # 6. certificate
     granted = _granted(at_work, looked, outputs, answer.cells)
     at = clock()
-    keep = partial(
-        query_answers.keep_answer,
-        request=request,
-        question=question,
-        content=query_answers.seal_groups(
-            zone,
-            asked,
-            request,
-            withheld=looked.withheld,
-            left_out=at_work.queried.left_out,
-            noise=answer.noise,
-        ),
-        at=at,
-    )
+    keep = _keeping(at_work, looked, (granted, answer), question=question, at=at)
     certify(zone, request, granted, approved=approved, at=at, also=keep)
+
+
+def _keeping(
+    at_work: _Asked,
+    looked: LookedQuestion,
+    made: tuple[Granted, VaultAnswer],
+    *,
+    question: str,
+    at: datetime,
+) -> Callable[[Session], None]:
+    """What is kept with a certificate: its answer, and at which edges it tells of whom."""
+    asked, request, (granted, answer) = at_work.asked, at_work.request, made
+    content = query_answers.seal_groups(
+        at_work.zone,
+        asked,
+        request,
+        withheld=looked.withheld,
+        left_out=at_work.queried.left_out,
+        noise=answer.noise,
+    )
+
+    def keep(session: Session) -> None:
+        if asked.month is not None:
+            _keep_edges(session, asked, asked.month, granted, at=at)
+        query_answers.keep_answer(session, request, question=question, content=content, at=at)
+
+    return keep
 
 
 def _spend(at_work: _Asked, approved: Approved, *, at: datetime) -> None:
@@ -187,6 +212,17 @@ def _spend(at_work: _Asked, approved: Approved, *, at: datetime) -> None:
     ):
         bind_days(session, at_work.queried.by_upload, at=at)
         charge(session, zone.policy, ReleaseSubject.parse(approved.subject), at=at)
+
+
+def _keep_edges(
+    session: Session, asked: AskedQuestion, month: LaidMonth, granted: Granted, *, at: datetime
+) -> None:
+    """Keep at which edges the answer tells of whom."""
+    if month.known is not None:
+        places = part_places(asked)
+        told = month.told_edges(granted.cells, groups=len(asked.found))
+        edges = {places[part]: own for part, own in told.items()}
+        enter_edges(session, granted.giving, edges, known=month.known, at=at)
 
 
 def _check_unchanged(known: Subject, made: ReleaseSubject) -> None:
@@ -250,21 +286,17 @@ def _derive(at_work: _Asked, *, view: PlatformView) -> dict[str, Derived]:
     Returns:
         By "roster/quantity", in the order of rosters and, within one, of quantities.
     """
-    zone, queried, layout = at_work.zone, at_work.queried, at_work.asked.layout
+    zone, queried = at_work.zone, at_work.queried
     keys = key_ring(zone)
-    slim = tuple(with_only(layout.quantities, data) for data in queried.datas)
-    seed = query_answers.blinding_seed(zone, at_work.request.request_id, at_work.asked)
+    slim = tuple(_with_needed(at_work))
     many = min(max(zone.checks.workers, 1), len(slim))
     running: list[Running] = []
     found: dict[str, Derived] = {}
     try:
         for first in range(many):
             own = range(first, len(slim), many)
-            fetched = [
-                (slim[n], queried.datas[n].entry(name)) for name in queried.quantities for n in own
-            ]
-            only = frozenset(slim[n].roster.roster_id for n in own)
-            check = QueryCheck(slim, layout, tuple(fetched), only, seed)
+            fetched = [(slim[n], entry) for n in own for entry in queried.fetched(queried.datas[n])]
+            check = _check(at_work, slim, fetched, [slim[n].roster.roster_id for n in own])
             running.append(zone.checks.begin(check, view=view, keys=keys))
         for one in running:
             found |= one.result()[1]
@@ -272,8 +304,52 @@ def _derive(at_work: _Asked, *, view: PlatformView) -> dict[str, Derived]:
         for one in running:
             one.drop()
         raise
-    names = [f"{data.roster.roster_id}/{name}" for data in slim for name in layout.quantities]
-    return {name: found[name] for name in names}
+    ordered = _outputs(at_work).values()
+    if isinstance(at_work.asked.layout, TotalsLayout):  # quantities within rosters
+        return {name: found[name] for names in zip(*ordered, strict=True) for name in names}
+    return {name: found[name] for names in ordered for name in names}
+
+
+def _with_needed(at_work: _Asked) -> Iterator[RosterData]:
+    """The rosters' uploads with the columns that the question needs."""
+    layout = at_work.asked.layout
+    for place, data in enumerate(at_work.queried.datas):
+        if isinstance(layout, TotalsLayout):
+            yield with_only(layout.quantities, data)
+        else:
+            needs = [need.quantity for own in layout.both for need in own.needs[place]]
+            yield with_only(list(dict.fromkeys(needs)), data)
+
+
+def _check(
+    at_work: _Asked,
+    slim: tuple[RosterData, ...],
+    fetched: Sequence[tuple[RosterData, ColumnEntry]],
+    only: Iterable[str],
+) -> QueryCheck | MonthCheck:
+    """What one worker does.
+
+    Args:
+        fetched: All that is fetched of its rosters.
+        only: Their ids.
+    """
+    asked, layout = at_work.asked, at_work.asked.layout
+    seed = query_answers.blinding_seed(at_work.zone, at_work.request.request_id, asked)
+    if isinstance(layout, TotalsLayout):
+        return QueryCheck(slim, layout, tuple(fetched), frozenset(only), seed)
+    return MonthCheck(slim, layout, tuple(fetched), frozenset(only), seed)
+
+
+def _outputs(at_work: _Asked) -> dict[str, list[str]]:
+    """Names of the outputs, as the vault's order has them: of quantities, or of layouts."""
+    rosters = [data.roster.roster_id for data in at_work.queried.datas]
+    layout = at_work.asked.layout
+    if isinstance(layout, TotalsLayout):
+        return {name: [f"{roster}/{name}" for roster in rosters] for name in layout.quantities}
+    return {
+        which: [f"{rosters[place]}/{part}" for place, part, _ in own.outputs()]
+        for which, own in zip((MAIN, REACH), layout.both, strict=True)
+    }
 
 
 def _subject(at_work: _Asked, outputs: Mapping[str, Derived]) -> ReleaseSubject:
@@ -318,6 +394,13 @@ def _subject(at_work: _Asked, outputs: Mapping[str, Derived]) -> ReleaseSubject:
     )
 
 
+def _month_order(at_work: _Asked) -> OrderedMonth | None:
+    """What the vault is told of a question about a month."""
+    texts = at_work.queried.tariff_texts
+    own = {data.roster.tariff: texts[data.roster.tariff] for data in at_work.queried.datas}
+    return at_work.asked.month.order(own) if at_work.asked.month else None
+
+
 def _order(
     at_work: _Asked, looked: LookedQuestion, outputs: Mapping[str, Derived], approved: Approved
 ) -> VaultAnswer:
@@ -337,8 +420,8 @@ def _order(
         steps={name: own.tolist() for name, own in asked.steps.items()},
         spans=list(asked.spans),
         outputs={
-            name: [outputs[f"{roster.roster_id}/{name}"].entry for roster in rosters]
-            for name in asked.layout.quantities
+            name: [outputs[output].entry for output in own]
+            for name, own in _outputs(at_work).items()
         },
         withheld=sorted(looked.withheld),
         minima=asked.minima.as_message(),
@@ -346,6 +429,8 @@ def _order(
         dominance=dict(asked.minima.dominance),
         customer_points=asked.minima.customer_points,
         approved=approved,
+        month=_month_order(at_work),
     )
-    files = chain(texts, rows, (output.data for output in outputs.values()))
+    cells = [] if asked.month is None else asked.month.cell_rows()
+    files = chain(texts, rows, cells, (output.data for output in outputs.values()))
     return zone.vault.release_query(sign_message(order, key=zone.signing_key), files)

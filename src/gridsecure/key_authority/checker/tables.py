@@ -346,6 +346,21 @@ class ToldMemberRow(Kept, Row, table=True):
     counts: bool
 
 
+class ToldEdgeRow(Kept, Row, table=True):
+    """That what was told of a set says how many or how much is above an edge.
+
+    Attributes:
+        edge: In kWh a month; 0 where it depends on none, and is looked at beside such that do.
+    """
+
+    __tablename__ = "told_edge"
+    SAME: ClassVar = ("told_set", "edge")
+
+    told_set: str = Field(primary_key=True, foreign_key="told_set.name")
+    edge: int = Field(primary_key=True)
+    at: datetime = Field(sa_type=Moment)
+
+
 class SpentBudgetRow(Kept, Row, table=True):
     """That a release, or a preview, counts in a month's budget of what policy permits.
 
@@ -519,5 +534,5 @@ class UsageRow(UsageColumns, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0017"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0018"
 )

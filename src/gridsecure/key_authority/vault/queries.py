@@ -21,23 +21,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.errors import InvalidMessageError, ReleaseRefusedError
+from gridsecure.errors import InvalidMessageError
 from gridsecure.key_authority.control_totals import CountedOnce
 from gridsecure.key_authority.packages import VaultAnswer, check_named, read_named
 from gridsecure.key_authority.query_orders import (
+    MAIN,
+    REACH,
     CheckedQuery,
+    OrderedMonth,
     group_place,
     groups_digest,
     steps_digest,
 )
 from gridsecure.key_authority.vault.gate import Passage
+from gridsecure.key_authority.vault.month_queries import (
+    check_month,
+    list_entries,
+    too_small,
+    total_answer,
+)
 from gridsecure.key_authority.vault.noisy_totals import tell_with_noise
 from gridsecure.messages import CellTotal, ColumnEntry, Digest, RosterManifest
 from gridsecure.plans.cells import ENERGY, roster_places
 from gridsecure.plans.noise import find_sensitivity
+from gridsecure.plans.query_edges import CELLS
 from gridsecure.plans.query_groups import MAX_TOTALS, QueryGroup, count_groups, read_rows
 from gridsecure.plans.query_totals import add_up, lay_out_totals
-from gridsecure.policy.query_resolutions import question_resolution
+from gridsecure.policy.query_resolutions import is_of_month, question_resolution
 
 Decrypt = Callable[[ColumnEntry, bytes, RosterManifest], NDArray[np.uint64]]
 """Opens a column under a key set of its roster's gateway."""
@@ -68,6 +78,8 @@ def answer_query(
         passage.admit_cells(roster_places(roster))
         rosters.append(roster)
     rows = [_read_rows(next(files), digest=digest) for digest in order.rows]
+    if order.month is not None:
+        return _answer_month(order, order.month, files, (rosters, rows), decrypt=decrypt)
     groups = count_groups(rosters, rows, groups=order.groups, minima=order.permitted)
     _check_groups(groups)
     steps = {name: np.array(own, dtype=np.int64) for name, own in order.steps.items()}
@@ -89,6 +101,23 @@ def answer_query(
     points = passage.policy.customer_points
     most = find_sensitivity(rosters, rows, steps, customer_points=points)
     return tell_with_noise(passage, cells, sensitivity=most)
+
+
+def _answer_month(
+    order: CheckedQuery,
+    month: OrderedMonth,
+    files: Iterator[bytes],
+    seated: tuple[list[RosterManifest], list[NDArray[np.int64]]],
+    *,
+    decrypt: Decrypt,
+) -> VaultAnswer:
+    """The same of a measure that is no total of intervals."""
+    rosters, rows = seated
+    cells = [_read_rows(next(files), digest=digest) for digest in month.rows]
+    checked = check_month(order, month, rosters, rows=tuple(rows), cells=tuple(cells))
+    entries = list(list_entries(order, checked, rosters))
+    values = (decrypt(entry, next(files), roster) for entry, roster in entries)
+    return VaultAnswer(cells=total_answer(order, checked, values), statements=[])
 
 
 def list_totals(
@@ -119,6 +148,9 @@ def list_totals(
 
 
 def _check_shape(order: CheckedQuery) -> None:
+    if order.month is not None:
+        _check_month_shape(order, order.month)
+        return
     many, steps = len(order.rosters), len(order.spans)
     named = {step for own in order.steps.values() for step in own}
     if (
@@ -138,6 +170,22 @@ def _check_shape(order: CheckedQuery) -> None:
         raise InvalidMessageError("An order about a question is none.", reason="vault.query")
 
 
+def _check_month_shape(order: CheckedQuery, month: OrderedMonth) -> None:
+    many, cells = len(order.rosters), len(month.groups)
+    if (
+        order.outputs.keys() != {MAIN, REACH}
+        or order.steps != month.steps
+        or order.spans != [(order.start, order.end)]
+        or len(order.rows) != many
+        or len(month.rows) != many
+        or {len(month.links), len(month.before), len(month.blind)} != {cells}
+        or cells > CELLS
+        or max(month.groups, default=0) >= order.groups
+        or len(month.totals) * order.groups > MAX_TOTALS
+    ):
+        raise InvalidMessageError("An order about a question is none.", reason="vault.query")
+
+
 def _is_alike(entry: ColumnEntry, first: ColumnEntry, *, name: str, intervals: int) -> bool:
     """Whether a column is about the times of the first roster's: those say how fine numbers are."""
     said = (entry.quantity, entry.intervals, entry.start, entry.end)
@@ -153,7 +201,15 @@ def _check_approved(order: CheckedQuery, passage: Passage) -> None:
         steps=steps_digest(order.steps, order.spans, salt=order.salt),
     )
     passage.admit_all_rosters(order.rosters)
-    passage.admit_all([[entry for own in order.outputs.values() for entry in own]])
+    entries = [entry for own in order.outputs.values() for entry in own]
+    passage.admit_all([entries])
+    if order.month is not None:
+        passage.admit_tariffs(order.month.tariffs)
+        # Noise is drawn for sums of intervals alone: here nobody knows how much one customer is.
+        if passage.epsilon or not is_of_month(entries, start=order.start, end=order.end):
+            raise InvalidMessageError("An order about a question is none.", reason="vault.query")
+        passage.check_minima(order.permitted, resolution="monthly")
+        return
     columns = {name: own[0] for name, own in order.outputs.items()}
     resolution = question_resolution(order.steps, columns, start=order.start, end=order.end)
     passage.check_minima(order.permitted, resolution=resolution)
@@ -167,8 +223,4 @@ def _read_rows(data: bytes, *, digest: Digest) -> NDArray[np.int64]:
 def _check_groups(groups: list[QueryGroup]) -> None:
     """Step 3. A group of nobody is one that the checker left out."""
     if any(len(group.crowd) and not group.is_enough for group in groups):
-        raise ReleaseRefusedError(
-            "A question's group has fewer customers than policy wants.",
-            reason="vault.group",
-            remedy="Do not repeat it; find out what the checker asked for.",
-        )
+        raise too_small()

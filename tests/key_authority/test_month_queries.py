@@ -1,0 +1,171 @@
+"""Questions about registers, tiers, bills, edges and squares of a month, from query to answer.
+
+What is expected is what pandas and the plaintext bills say of the same meter points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gridsecure.billing.bills import compute_bills, round_half_up
+from gridsecure.billing.settlements import settle
+from gridsecure.key_authority.checker.asked_questions import (
+    LookedQuestion,
+    lay_out_question,
+    look_at_groups,
+    read_question,
+)
+from gridsecure.key_authority.checker.ledger import enter
+from gridsecure.key_authority.checker.queried_uploads import verify_queried
+from gridsecure.messages import ReleaseRequest
+from gridsecure.store.database import read_session, write_session
+from gridsecure.tariffs.tariff import parse_tariff
+from tests.attacks import WITHHELD, Attacked, attack, cut, rule
+from tests.authority_simulator import Authority
+from tests.billing.bill_inputs import catalogue_text
+from tests.grid_simulator import HOUR, NOW, TIERS, GridSimulator, delivered_grid
+from tests.key_authority.asked_queries import Asked, Asker, question_of
+
+HOMES = {"customer_class": ["household"]}
+MINE = catalogue_text(TIERS).replace("upper_limit_kwh = 600", "upper_limit_kwh = 550")
+
+
+@pytest.fixture(scope="module")
+def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GridSimulator]:
+    """104 homes by tiers, 50, 38 and 16 of which end in each, and 24 shops and factories."""
+    folder = tmp_path_factory.mktemp("months")
+    with delivered_grid(folder, meters=128, household_tariff=TIERS) as found:
+        yield found
+
+
+@pytest.fixture
+def asker(months: GridSimulator, tmp_path: Path) -> Iterator[Asker]:
+    authority = Authority(months, tmp_path / "authority")
+    # Columns are at hand, so that no test waits for the platform's disk.
+    authority.view.sent |= {name: d for one in months.uploads for name, d in one.objects.items()}
+    yield Asker(authority)
+    authority.close()
+
+
+def settled(grid: GridSimulator, *, homes: bool) -> pd.DataFrame:
+    """What the meters of homes, or of all others, are settled at."""
+    (roster,) = [r for r in grid.rosters if ("household" in r.manifest.customer_classes) == homes]
+    own = grid.readings[grid.readings["meter_point_id"].isin(roster.meter_point_ids)]
+    return settle(own, tariff=grid.tariff(roster), interval=HOUR)
+
+
+def month_wh(grid: GridSimulator) -> pd.Series:
+    """What each home used [Wh]."""
+    return settled(grid, homes=True)["total_wh"].astype(object)
+
+
+def billed(grid: GridSimulator) -> int:
+    """What everybody was billed, before lines are rounded [fen]."""
+    return int(round_half_up(sum(grid.bills(roster).totals.sum() for roster in grid.rosters)))
+
+
+def billed_by_mine(grid: GridSimulator) -> int:
+    bills = compute_bills(
+        settled(grid, homes=True), tariff=parse_tariff(MINE), contracts=grid.contracts,
+        period=grid.period,
+    )  # fmt: skip
+    return int(round_half_up(bills.totals.sum()))
+
+
+def between(wh: pd.Series, low: int, high: int) -> int:
+    return int((wh.clip(1000 * low, 1000 * high) - 1000 * low).sum())
+
+
+EXACT: dict[str, tuple[str, Callable[[GridSimulator], list[int]]]] = {
+    "a register": (
+        question_of(measure="register:peak"),
+        lambda grid: [int(settled(grid, homes=False)["peak_wh"].sum())],
+    ),
+    "a tier": (
+        question_of(measure="tier:2", where=HOMES),
+        lambda grid: [between(month_wh(grid), 260, 600)],
+    ),
+    "bills of two tariffs": (question_of(measure="bill"), lambda grid: [billed(grid)]),
+    "bills by a secret tariff": (
+        question_of(measure="bill", where=HOMES, statistic={"name": "what_if", "tariff": MINE}),
+        lambda grid: [billed_by_mine(grid)],
+    ),
+    "deciles": (
+        question_of(
+            where=HOMES,
+            statistic={"name": "quantile", "points": ["0.5"], "edges_kwh": [100, 250, 550]},
+        ),
+        lambda grid: [int((month_wh(grid) >= 1000 * edge).sum()) for edge in (100, 250, 550)],
+    ),
+    "squares": (
+        question_of(where=HOMES, statistic={"name": "cv"}),
+        lambda grid: [int(month_wh(grid).sum()), int((month_wh(grid) ** 2).sum())],
+    ),
+}
+
+
+def values(asker: Asker, asked: Asked) -> list[int | None]:
+    return [cell.value for cell in asker.release(asked).cells]
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_what_is_told_is_what_the_open_says(asker: Asker, name: str) -> None:
+    question, expected = EXACT[name]
+    asked = asker.ask(question)
+    assert asker.answered(asked).state == "released"
+    assert values(asker, asked) == expected(asker.grid)
+
+
+def test_what_was_told_of_all_homes_is_looked_at_zone_by_zone(asker: Asker) -> None:
+    """In each zone are fewer than 15 of the highest tier: one zone would be all less the other."""
+    every = asker.ask(question_of(measure="tier:3", where=HOMES))
+    assert asker.answered(every).state == "released"
+    assert values(asker, every) != [None]
+    zones = asker.ask(question_of(measure="tier:2", where=HOMES, group_by=["zone"]))
+    assert asker.answered(zones).state == "released"
+    assert values(asker, zones) == [None, None]
+    answer = asker.answer(zones)
+    assert answer.groups is not None
+    assert [group.points for group in answer.groups.groups] == [67, 37]
+
+
+def looked(asker: Asker, question: str, *, keep: str = "") -> LookedQuestion:
+    """What of a question may be told, without anything computed; kept as if it was told."""
+    zone, asked = asker.authority.zone, asker.ask(question)
+    request = ReleaseRequest.parse(asked.request.body)
+    queried = verify_queried(zone, request, view=asker.authority.view)
+    laid = lay_out_question(zone, read_question(zone, asked.query), queried)
+    with read_session(zone.engine) as session:
+        found = look_at_groups(session, laid, queried)
+    if keep:
+        with write_session(zone.engine) as session:
+            enter(session, found.giving, release_id=keep, at=NOW)
+    return found
+
+
+@attack(
+    "one shop among sixteen meter points that two questions about bills differ by",
+    rule(
+        "Those who pay by one tariff are a set of their own in the ledger.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.checker.asked_questions:AskedQuestion.parts",
+            "if self.month is None",
+            "if True",
+        ),
+    ),
+)
+def test_cohorts_that_differ_by_one_of_a_tariff(asker: Asker, attacked: Attacked) -> None:
+    by_class: dict[str, list[str]] = {"household": [], "other": []}
+    for upload in asker.uploads:
+        roster = upload.roster.manifest
+        for name, kind in zip(roster.pseudonyms, roster.customer_classes, strict=True):
+            by_class["household" if kind == "household" else "other"].append(name)
+    left = sorted([*by_class["household"][:15], by_class["other"][0]])
+    assert not looked(asker, question_of(measure="bill"), keep="first").withheld
+    second = looked(asker, question_of(measure="bill", where={"none_of": [{"pseudonym": left}]}))
+    attacked.ends(WITHHELD if second.withheld else "")

@@ -1,0 +1,340 @@
+"""What the vault tells of a month: decided by how many lie between edges, on decrypted numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gridsecure.errors import GridSecureError
+from gridsecure.homomorphic.thresholds import thermometer
+from gridsecure.key_authority.packages import Approved
+from gridsecure.key_authority.query_orders import CheckedQuery, OrderedMonth
+from gridsecure.key_authority.vault.month_queries import check_month, total_answer
+from gridsecure.messages import RosterManifest
+from gridsecure.plans.cells import ENERGY, MONEY
+from gridsecure.plans.quantities import MONTH_MEASURE
+from gridsecure.plans.query_edges import EdgedSet, check_edges, divide_by_sets
+from gridsecure.plans.query_measures import (
+    AskedMonth,
+    check_what_if,
+    divide_groups,
+    narrow_rows,
+)
+from gridsecure.tariffs.tariff import parse_tariff
+from tests.attacks import WITHHELD, Attacked, attack, cut, rule
+from tests.plans.element_tariffs import LADDER_RATES, ladder, rate, tariff
+from tests.plans.query_world import END, START, query_roster
+from tests.plans.test_query_bills import in_the_clear
+
+TIERS = tariff("tiers", ladder("260", "600"), LADDER_RATES)
+FLAT = tariff("flat", rate("energy", "0.6"))
+TARIFFS = {"0" * 64: TIERS, "1" * 64: FLAT}
+SPREAD = rule(
+    "Between two edges lie as many customers as policy wants, and never nobody.",
+    WITHHELD,
+    cut("gridsecure.plans.query_edges:is_spread", ">= max(minimum, 1)", ">= -10_000"),
+)
+
+
+@dataclass
+class Homes:
+    """Homes of one or two rosters with what they used, and what the vault tells of them.
+
+    Args:
+        wh: What each used, per roster [Wh].
+        told: What was told before that depends on edges.
+    """
+
+    wh: list[NDArray[np.int64]]
+    tariffs: tuple[str, ...] = ("0" * 64,)
+    told: list[EdgedSet] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    owners: tuple[str, ...] = ("", "")
+
+    @property
+    def rosters(self) -> list[RosterManifest]:
+        return [
+            query_roster(f"r{n}", len(own), **self.facts).model_copy(
+                update={"tariff": name, "owner": self.owners[n]}
+            )
+            for n, (own, name) in enumerate(zip(self.wh, self.tariffs, strict=True))
+        ]
+
+    def names(self, *slots: int) -> frozenset[str]:
+        """Pseudonyms of the first roster."""
+        return frozenset(f"r0-{slot}" for slot in slots)
+
+    def ask(
+        self, *totals: str, rows: list[NDArray[np.int64]] | None = None, what_if: str = ""
+    ) -> dict[str, list[int | None]]:
+        """The answer by total, of each group."""
+        rosters = self.rosters
+        given = rows or [np.zeros(len(own), dtype=np.int64) for own in self.wh]
+        texts = {name: TARIFFS[name] for name in self.tariffs}
+        asked = AskedMonth(
+            totals, (START, END), {name: parse_tariff(text) for name, text in texts.items()},
+            parse_tariff(what_if) if what_if else None,
+        )  # fmt: skip
+        asked.check()
+        narrowed = narrow_rows(asked, rosters, given)
+        parts = divide_groups(asked, rosters, narrowed)
+        cells = divide_by_sets(rosters, parts.rows, groups=parts.groups, told=self.told)
+        month = OrderedMonth(
+            totals=list(totals), tariffs=texts, what_if=what_if, rows=[],
+            groups=list(cells.groups), links=list(cells.links),
+            before=[sorted(own) for own in cells.before], blind=list(cells.is_blind),
+        )  # fmt: skip
+        order = CheckedQuery(
+            start=START, end=END, question="a" * 64, salt="0" * 64, rosters=[], rows=[],
+            groups=1 + max(int(own.max()) for own in narrowed), steps=month.steps,
+            spans=[(START, END)], outputs={}, withheld=[], minima={"*": {ENERGY: 15, MONEY: 15}},
+            approved=Approved(subject="", grounds=[]), month=month,
+        )  # fmt: skip
+        checked = check_month(order, month, rosters, rows=narrowed, cells=cells.rows)
+        values = [self._values(own) for own in self.wh]
+        seen = [v for layout in checked.layout.both for v in in_the_clear(layout, values)]
+        found = [cell.value for cell in total_answer(order, checked, seen)]
+        numbers = [None if value is None else int(value) for value in found]
+        many = order.groups
+        return {name: numbers[n * many : (n + 1) * many] for n, name in enumerate(totals)}
+
+    def _values(self, wh: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+        digits = thermometer(wh // 1000, digits=MONTH_MEASURE.digits)
+        named = {MONTH_MEASURE.digit(*place): own for place, own in digits.items()}
+        return {"total": wh, MONTH_MEASURE.energy: wh, **named}
+
+
+def spread(low: int, middle: int, high: int) -> NDArray[np.int64]:
+    """So many homes in the first, second and third tier [Wh]."""
+    kwh = [*range(100, 100 + low), *range(300, 300 + middle), *range(700, 700 + high)]
+    return np.array(kwh, dtype=np.int64) * 1000 + np.arange(len(kwh))
+
+
+def above(wh: NDArray[np.int64], limit: int) -> int:
+    return int(np.maximum(wh - 1000 * limit, 0).sum())
+
+
+def test_tiers_are_told_where_every_tier_is_full() -> None:
+    homes = Homes([spread(20, 16, 15)])
+    (wh,) = homes.wh
+    assert homes.ask("tier:1") == {"tier:1": [int(wh.sum()) - above(wh, 260)]}
+    assert homes.ask("tier:2") == {"tier:2": [above(wh, 260) - above(wh, 600)]}
+    assert homes.ask("tier:3") == {"tier:3": [above(wh, 600)]}
+    assert homes.ask("bill")["bill"] != [None]
+
+
+@pytest.mark.parametrize("wh", [spread(20, 16, 0), spread(0, 20, 20), spread(20, 0, 20)])
+def test_that_nobody_is_in_a_tier_is_not_told_either(wh: NDArray[np.int64]) -> None:
+    assert Homes([wh]).ask("bill") == {"bill": [None]}
+
+
+def test_a_secret_tariff_is_computed_to_the_fen() -> None:
+    homes = Homes([spread(20, 16, 15)])
+    (wh,) = homes.wh
+    other = tariff(
+        "other", ladder("250"), rate("energy", "0.5", tier=1), rate("energy", "1", tier=2)
+    )
+    twentieths = int(wh.sum()) + above(wh, 250)  # 0.5 yuan a kWh is a twentieth of a fen a Wh
+    told = homes.ask("bill:what-if", what_if=other)["bill:what-if"]
+    assert told == [(twentieths + 10) // 20]
+
+
+def test_bins_of_too_few_are_one_with_the_next() -> None:
+    homes = Homes([spread(20, 16, 15)])
+    told = homes.ask("at-least:110", "at-least:250", "at-least:700", "at-least:1000")
+    assert told == {
+        "at-least:110": [None],
+        "at-least:250": [31],
+        "at-least:700": [15],
+        "at-least:1000": [None],
+    }
+
+
+def test_squares_are_those_of_the_energy_itself() -> None:
+    homes = Homes([spread(20, 16, 15)])
+    wh = homes.wh[0].astype(object)
+    told = homes.ask("energy", "energy:squared")
+    assert told == {"energy": [wh.sum()], "energy:squared": [(wh**2).sum()]}
+
+
+def test_whoever_has_no_digits_is_in_no_group() -> None:
+    homes = Homes([spread(20, 16, 15), spread(20, 0, 0)], ("0" * 64, "1" * 64))
+    assert homes.ask("at-least:250") == {"at-least:250": [31]}
+
+
+def test_what_does_not_count_for_its_customer_and_another_owners_points_may_lie_anywhere() -> None:
+    counted = [True] * 50 + [False]
+    homes = Homes([spread(20, 16, 15)], facts={"counted": counted})
+    assert homes.ask("tier:3") == {"tier:3": [None]}
+    both = Homes([spread(20, 16, 15), spread(16, 0, 0)], ("0" * 64, "0" * 64))
+    assert both.ask("tier:3") != {"tier:3": [None]}
+    both.owners = ("", "another")
+    assert both.ask("tier:3") == {"tier:3": [None]}
+
+
+# --- attacks -------------------------------------------------------------------------------------
+
+
+@attack("the month of the one home in the highest tier", SPREAD)
+def test_the_energy_of_a_tier_that_one_home_reaches(attacked: Attacked) -> None:
+    homes = Homes([spread(20, 20, 1)])
+    (value,) = homes.ask("tier:3")["tier:3"]
+    if value is not None:
+        assert 600_000 + value == homes.wh[0][-1], "to the Wh"
+    attacked.ends(WITHHELD if value is None else "")
+
+
+@attack("the same by a bill and the energy of the same homes", SPREAD)
+def test_a_bill_with_one_home_in_its_highest_tier(attacked: Attacked) -> None:
+    (value,) = Homes([spread(20, 20, 1)]).ask("bill")["bill"]
+    attacked.ends(WITHHELD if value is None else "")
+
+
+@attack(
+    "a home by a secret tariff that is dear from one limit on",
+    rule(
+        "Limits of another tariff are of the published grid.",
+        "query.edge",
+        cut("gridsecure.plans.query_edges:check_edges", "if not wrong:", "if True:"),
+    ),
+    SPREAD,
+)
+def test_a_tariff_whose_limit_finds_one_home(attacked: Attacked) -> None:
+    homes = Homes([spread(20, 20, 1)])
+    mine = tariff("mine", ladder("611"), rate("energy", "0", tier=1), rate("energy", "1", tier=2))
+    asked = AskedMonth(
+        ("bill:what-if",), (START, END), {"0" * 64: parse_tariff(TIERS)}, parse_tariff(mine)
+    )
+    try:
+        check_what_if(asked, homes.rosters)
+    except GridSecureError as refused:
+        attacked.ends(refused.reason)
+        return
+    (value,) = homes.ask("bill:what-if", what_if=mine)["bill:what-if"]
+    attacked.ends(WITHHELD if value is None else "")
+
+
+@attack(
+    "sorted months by edges one kWh apart",
+    rule(
+        "Edges are of the published grid.",
+        "query.edge",
+        cut("gridsecure.plans.query_edges:check_edges", "if not wrong:", "if True:"),
+    ),
+    SPREAD,
+)
+def test_edges_one_kwh_apart(attacked: Attacked) -> None:
+    homes = Homes([spread(20, 20, 20)])
+    edges = [f"at-least:{edge}" for edge in range(311, 316)]
+    try:
+        told = homes.ask(*edges)
+    except GridSecureError as refused:
+        attacked.ends(refused.reason)
+        return
+    numbers = [value for (value,) in told.values() if value is not None]
+    attacked.ends("" if len(numbers) > 1 else WITHHELD)
+
+
+@attack(
+    "the same edges in questions one after the other",
+    rule(
+        "Edges that were told of count for every later question of the same people.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.vault.month_queries:_needed_edges",
+            "before | by_link.get(link, frozenset())",
+            "by_link.get(link, frozenset())",
+        ),
+    ),
+)
+def test_edges_of_two_questions(attacked: Attacked) -> None:
+    homes = Homes([spread(20, 20, 20)])
+    first = homes.ask("at-least:250")
+    assert first == {"at-least:250": [40]}
+    homes.told = [EdgedSet(homes.names(*range(60)), frozenset({250}))]
+    (value,) = homes.ask("at-least:200")["at-least:200"]
+    attacked.ends(WITHHELD if value is None else "")
+
+
+@attack(
+    "the one home of a tier among sixteen, by two cohorts that differ by these",
+    rule(
+        "Whoever is in one set and not in another is looked at by themselves.",
+        WITHHELD,
+        cut(
+            "gridsecure.plans.query_edges:divide_by_sets",
+            "near = [one for one in sets if one.is_near]",
+            "near = []",
+        ),
+    ),
+)
+def test_cohorts_that_differ_by_one_who_reaches_a_limit(attacked: Attacked) -> None:
+    """35, 35 and 31 homes; then the same without 15 of the first tier and one of the third."""
+    homes = Homes([spread(35, 35, 31)])
+    homes.told = [EdgedSet(homes.names(*range(101)), frozenset({260, 600}))]
+    rows = np.zeros(101, dtype=np.int64)
+    rows[[*range(15), 100]] = -1
+    (value,) = homes.ask("tier:3", rows=[rows])["tier:3"]
+    attacked.ends(WITHHELD if value is None else "")
+
+
+@attack(
+    "a home beyond what squares are taken of",
+    rule(
+        "Sums of squares are told where nobody is beyond them.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.vault.month_queries:_decide",
+            "if number}",
+            "if False}",
+        ),
+    ),
+)
+def test_the_month_of_one_large_home(attacked: Attacked) -> None:
+    wh = spread(20, 16, 15)
+    wh[-1] = 5_000_123
+    (value,) = Homes([wh]).ask("energy", "energy:squared")["energy"]
+    if value is not None:
+        assert int(wh.sum()) - value + 3_840_000 == 5_000_123
+    attacked.ends(WITHHELD if value is None else "")
+
+
+@attack(
+    "an order with one customer of another tariff in a group",
+    rule(
+        "All who pay by the same function are enough to be told of by themselves.",
+        "vault.group",
+        cut(
+            "gridsecure.key_authority.vault.month_queries:check_month",
+            "groups[group].is_enough and part.is_enough",
+            "groups[group].is_enough",
+        ),
+    ),
+    rule(
+        "A column that only few of a group have is not totalled.",
+        "query.few",
+        cut(
+            "gridsecure.plans.query_parts:_check_enough",
+            "if len(crowd) and not is_enough(crowd, minimum=minimum):",
+            "if False:",
+        ),
+    ),
+)
+def test_one_customer_of_another_tariff(attacked: Attacked) -> None:
+    homes = Homes([spread(20, 16, 15), spread(1, 0, 0)], ("0" * 64, "1" * 64))
+    try:
+        (value,) = homes.ask("bill")["bill"]
+    except GridSecureError as refused:
+        attacked.ends(refused.reason)
+        return
+    attacked.ends(WITHHELD if value is None else "")
+
+
+def test_edges_of_the_grid_are_named_beside_those_that_are_not() -> None:
+    with pytest.raises(GridSecureError) as refused:
+        check_edges([20, 315])
+    assert (refused.value.reason, "300 and 350" in refused.value.remedy) == ("query.edge", True)
