@@ -34,6 +34,8 @@ def test_steps_are_lines_in_local_time_that_break_where_a_number_is_withheld() -
     asked, frame = answered({("futian",): day}, every="day", group_by=["zone"])
     chart = plot_answer(asked, frame).to_dict()
     (part,) = chart["vconcat"]
+    (line,) = part["layer"]
+    part["encoding"] = line["encoding"]
     assert part["encoding"]["x"]["title"] == "start of the step, local time (Asia/Shanghai)"
     assert part["encoding"]["x"]["type"] == "ordinal", "no browser shifts it to its own zone"
     assert part["encoding"]["y"]["title"] == "energy [kWh]"
@@ -51,6 +53,20 @@ def test_numbers_of_one_step_are_bars_by_unit() -> None:
     power, ratio = parts_of(asked, frame)
     assert power["layer"][0]["encoding"]["x"]["title"] == "value [kW]"
     assert ratio["layer"][0]["encoding"]["x"]["title"] == "value"
+
+
+def test_numbers_with_noise_have_a_range() -> None:
+    asked, frame = answered(group_by=["zone"])
+    noisy = frame.assign(uncertainty=[Decimal("1.5"), None])
+    chart = plot_answer(asked, noisy).to_dict()
+    (rows,) = chart["datasets"].values()
+    value = float(frame["value"][0])
+    assert [(row["low"], row["high"]) for row in rows] == [
+        (value - 1.5, value + 1.5), (None, None),
+    ]  # fmt: skip
+    marks = [layer["mark"]["type"] for layer in chart["vconcat"][0]["layer"]]
+    assert marks == ["bar", "text", "text", "rule"]
+    assert "95 of 100" in chart["title"]["subtitle"][0]
 
 
 def test_of_many_groups_those_are_drawn_that_can_be_told_apart() -> None:

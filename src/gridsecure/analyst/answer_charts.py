@@ -15,6 +15,7 @@ import pandas as pd
 import vl_convert
 
 from gridsecure.errors import InputError
+from gridsecure.queries.answers import UNCERTAINTY
 from gridsecure.queries.language import Question
 from gridsecure.queries.lines import TOLD
 
@@ -29,6 +30,7 @@ _BAR: Final = 26
 _MOST_TICKS: Final = 12
 _MOST_BARS: Final = 60
 _SPACE: Final = 0.12
+_COLUMNS: Final = ["series", "start", "value", "low", "high", "unit"]
 _MOST_LINES: Final = 20
 _SHORT: Final = ",.6~g"
 """How numbers beside bars are written; tables have all digits."""
@@ -90,10 +92,18 @@ def _drawn(question: Question, answer: pd.DataFrame) -> pd.DataFrame:
             "start": answer["start"],
             "end": answer["end"],
             "quantity": answer["quantity"],
-            "value": [None if value is None else float(value) for value in answer["value"]],
+            "value": pd.Series(
+                [None if value is None else float(value) for value in answer["value"]],
+                index=answer.index,
+                dtype="float64",
+            ),
             "unit": answer["unit"],
         }
     )
+    near = answer[UNCERTAINTY] if UNCERTAINTY in answer.columns else [None] * len(answer)
+    within = [None if one is None else float(one) for one in near]
+    drawn["low"] = drawn["value"] - pd.Series(within, index=drawn.index, dtype="float64")
+    drawn["high"] = 2 * drawn["value"] - drawn["low"]
     for name in ("group", "quantity", "unit"):
         # A name ends up inside a script of the page, which no tag may end.
         drawn[name] = drawn[name].str.replace("<", "‹")
@@ -124,6 +134,8 @@ def _largest(part: pd.DataFrame, *, most: int) -> pd.DataFrame:
 def _missing(answer: pd.DataFrame, left_out: int) -> list[str] | str:
     missing = int(answer["state"].ne(TOLD).sum())
     said = [f"{missing} of {len(answer)} numbers are not told"] if missing else []
+    if UNCERTAINTY in answer.columns:
+        said.append("with noise: exact numbers lie within the range shown in 95 of 100 cases")
     if left_out:
         said.append(f"{left_out} smaller ones are not drawn: they are in tables and files")
     return said or ""
@@ -139,32 +151,37 @@ def _tips(*names: str) -> list[alt.Tooltip]:
     return [alt.Tooltip("value:Q", format=",.6~f"), *(alt.Tooltip(f"{n}:N") for n in names)]
 
 
-def _lines(question: Question, part: pd.DataFrame, unit: str) -> alt.Chart:
+def _lines(question: Question, part: pd.DataFrame, unit: str) -> alt.LayerChart:
     starts = list(dict.fromkeys(part["start"]))
     is_one = part["series"].nunique() == 1
     ticks, label, day = _ticks(starts)
-    columns = ["series", "start", "value", "unit"]
     # Without a last point, the last step would have no width.
     ends = part.groupby("series", sort=False).tail(1).assign(start=lambda last: last["end"])
-    legend = None if is_one else alt.Legend(orient="bottom", columns=3, labelLimit=340)
-    chart: alt.Chart = (
-        alt.Chart(pd.concat([part, ends])[columns])
-        .mark_line(interpolate="step-after", strokeWidth=1.5)
-        .encode(
-            x=alt.X(
-                "start:O",
-                title=f"start of the step{day}, local time ({question.period.timezone})",
-                sort=None,
-                scale=alt.Scale(padding=0),
-                axis=alt.Axis(values=ticks, labelExpr=label, labelAngle=0, labelOverlap=True),
-            ),
-            y=alt.Y("value:Q", title=_value_title(part, unit), axis=alt.Axis(format=",~f")),
-            color=alt.Color("series:N", title=None, sort=None, legend=legend),
-            tooltip=_tips("series", "start", "unit"),
+    legend = (
+        None
+        if is_one
+        else alt.Legend(
+            orient="bottom", columns=3, labelLimit=340, symbolType="stroke", symbolOpacity=1
         )
-        .properties(width=_WIDTH, height=_HEIGHT)
     )
-    return chart
+    chart = alt.Chart(pd.concat([part, ends])[_COLUMNS]).encode(
+        x=alt.X(
+            "start:O",
+            title=f"start of the step{day}, local time ({question.period.timezone})",
+            sort=None,
+            scale=alt.Scale(padding=0),
+            axis=alt.Axis(values=ticks, labelExpr=label, labelAngle=0, labelOverlap=True),
+        ),
+        color=alt.Color("series:N", title=None, sort=None, legend=legend),
+        tooltip=_tips("series", "start", "unit"),
+    )
+    value = alt.Y("value:Q", title=_value_title(part, unit), axis=alt.Axis(format=",~f"))
+    lines = [chart.mark_line(interpolate="step-after", strokeWidth=1.5).encode(y=value)]
+    if part["low"].notna().any():
+        band = chart.mark_area(interpolate="step-after", opacity=0.2)
+        lines.append(band.encode(y=alt.Y("low:Q"), y2=alt.Y2("high:Q")))
+    layers: alt.LayerChart = alt.LayerChart(layer=lines).properties(width=_WIDTH, height=_HEIGHT)
+    return layers
 
 
 def _ticks(starts: list[str]) -> tuple[list[str], str, str]:
@@ -178,24 +195,31 @@ def _ticks(starts: list[str]) -> tuple[list[str], str, str]:
 
 
 def _bars(part: pd.DataFrame, unit: str) -> alt.LayerChart:
-    chart = alt.Chart(part[["series", "start", "value", "unit"]]).encode(
+    ends = pd.concat([part["value"], part["low"], part["high"]])
+    outer = part["high"].where(part["value"] >= 0, part["low"])
+    drawn = part[_COLUMNS].assign(beside=outer.fillna(part["value"]))
+    chart = alt.Chart(drawn).encode(
         x=alt.X(
             "value:Q",
             title=_value_title(part, unit),
-            scale=alt.Scale(domain=_domain(part["value"]), nice=False),
+            scale=alt.Scale(domain=_domain(ends), nice=False),
             axis=alt.Axis(format=",~f", tickCount=6),
         ),
         y=alt.Y("series:N", title=None, sort=None, axis=alt.Axis(grid=False)),
         tooltip=_tips("series", "start", "unit"),
     )
     text = alt.Text("value:Q", format=_SHORT)
-    layers: alt.LayerChart = alt.LayerChart(
-        layer=[
-            chart.mark_bar(),
-            chart.transform_filter("datum.value >= 0").mark_text(align="left", dx=4).encode(text),
-            chart.transform_filter("datum.value < 0").mark_text(align="right", dx=-4).encode(text),
-        ]
-    ).properties(width=_WIDTH, height=_BAR * part["series"].nunique())
+    sides = (
+        chart.transform_filter("datum.value >= 0").mark_text(align="left", dx=4),
+        chart.transform_filter("datum.value < 0").mark_text(align="right", dx=-4),
+    )
+    shown = [chart.mark_bar(), *(side.encode(text=text, x="beside:Q") for side in sides)]
+    if part["low"].notna().any():
+        rule = chart.mark_rule(strokeWidth=3, color="black", opacity=0.6)
+        shown.append(rule.encode(x=alt.X("low:Q"), x2=alt.X2("high:Q")))
+    layers: alt.LayerChart = alt.LayerChart(layer=shown).properties(
+        width=_WIDTH, height=_BAR * part["series"].nunique()
+    )
     return layers
 
 

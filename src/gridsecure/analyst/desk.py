@@ -31,7 +31,7 @@ from gridsecure.analyst.published_answers import (
 from gridsecure.analyst.releases import PinnedAuthority, Release
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.messages import Digest
-from gridsecure.queries.answers import answer_question
+from gridsecure.queries.answers import UNCERTAINTY, answer_question
 from gridsecure.queries.forms import Regression, SeriesName
 from gridsecure.queries.language import Question, parse_question
 from gridsecure.queries.lines import KWH, WITHHELD
@@ -231,6 +231,8 @@ def conclude(
     least = join_policies(one.header.policy for one in used).least_meter_points
     too_few = frame["meter_points"] < least
     frame.loc[too_few, ["value", "state"]] = None, WITHHELD
+    if UNCERTAINTY in frame.columns:
+        frame.loc[too_few, UNCERTAINTY] = None
     chain = list_links(question, legs, releases=releases, frame=frame)
     joins = [Link(f"series {one.header.name}", one.digest) for one in used]
     chain = (*chain[:-1], *joins, chain[-1])
