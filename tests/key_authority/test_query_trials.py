@@ -159,11 +159,11 @@ def test_a_pass_has_so_many_trials_and_what_was_verified_is_remembered(trying):
 @attack(
     "where one meter point is, by trials that cost nothing",
     rule(
-        "A question that names pseudonyms is not tried.",
+        "A question that names pseudonyms, or compares sizes, is not tried.",
         "query.trial-named",
         cut(
             "gridsecure.key_authority.checker.query_trials:_check_unnamed",
-            "cohort.is_named",
+            "cohort.is_named or cohort.is_sized",
             "False",
         ),
     ),
@@ -171,12 +171,16 @@ def test_a_pass_has_so_many_trials_and_what_was_verified_is_remembered(trying):
 def test_no_question_that_names_single_meter_points_is_tried(
     trying: Trying, attacked: Attacked
 ) -> None:
-    others = [
-        {"pseudonym": [victim(trying)]},
-        {"zone": ["luohu"]},
+    neighbours = {"zone": ["luohu"]}
+    range_of_one = {"all_of": [{"contracted_kva": {"at_least": "7.9", "below": "8.1"}}]}
+    quota = {"none_of": [{"household_quota_kwh": {"at_least": 1}}]}
+    whole = question_of(where=neighbours, statistic={"name": "share", "of": quota})
+    answers = [
+        trying.tried(question_of(where={"any_of": [one, neighbours]}, every="day"))
+        for one in ({"pseudonym": [victim(trying)]}, range_of_one)
     ]
-    answer = trying.tried(question_of(where={"any_of": others}, every="day"))
-    attacked.ends("" if answer.reason == "query.small" else answer.reason)
+    reasons = {answer.reason for answer in [*answers, trying.tried(whole)]}
+    attacked.ends("" if "query.small" in reasons else reasons.pop())
 
 
 def test_a_load_curve_and_another_period_than_shown_are_refused(trying):
@@ -195,7 +199,7 @@ def load_curve_text(trying: Trying) -> str:
 def test_questions_near_another_are_questions_and_coarser():
     question = parse_question(
         question_of(
-            where=FUTIAN | {"contracted_kva": {"at_least": 5}},
+            where=FUTIAN | {"tariff": ["homes"]},
             group_by=["zone", "tariff"],
             every="hour",
             when={"clock": [{"start": "18:00", "end": "22:00"}]},

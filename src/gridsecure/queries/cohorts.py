@@ -98,6 +98,12 @@ class Cohort(Message):
         """Whether it, or an expression inside, names pseudonyms."""
         return self.pseudonym is not None or any(one.is_named for one in self.inner)
 
+    @property
+    def is_sized(self) -> bool:
+        """Whether it, or an expression inside, compares sizes: a narrow range names one, too."""
+        own = any(getattr(self, name) is not None for name in SIZED)
+        return own or any(one.is_sized for one in self.inner)
+
     def spell(self) -> Cohort:
         """The same with the expressions of every list in one order, each once."""
         update = {

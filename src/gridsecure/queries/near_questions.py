@@ -16,7 +16,6 @@ from gridsecure.queries.forms import STEPS
 from gridsecure.queries.language import Question, parse_question
 
 _PARTS: Final[tuple[tuple[str, ...], ...]] = (
-    ("contracted_kva", "household_quota_kwh"),
     ("large",),
     ("any_of", "none_of", "all_of"),
     ("tariff",),

@@ -2,7 +2,8 @@
 
 1. the pass has a trial left, and this is one of them;
 2. the question opens and makes sense, as `asked_questions.read_question`;
-3. it names no single meter points: trials cost nothing, and would find out one by one who is where;
+3. it names no single meter points, nor does a range of sizes: trials cost nothing, and would find
+   out one by one who is where;
 4. groups, steps and ledger are looked at as for a question, of what is remembered of the period;
 5. where it is not allowed, questions near it are tried, until one is.
 
@@ -308,13 +309,13 @@ def _look(
 
 def _check_unnamed(question: Question) -> None:
     cohorts = (question.where, question.second)
-    if any(cohort is not None and cohort.is_named for cohort in cohorts):
+    if any(cohort and (cohort.is_named or cohort.is_sized) for cohort in cohorts):
         raise InputError(
-            "Questions that name pseudonyms are not tried: trials are for nothing, and would find"
-            " out who is where.",
+            "Questions that name pseudonyms, or compare contracted_kva or household_quota_kwh, are"
+            " not tried: trials are for nothing, and would find out who is where.",
             reason="query.trial-named",
-            remedy="Ask it with a grant, which comes back if it is refused; or try a cohort by what"
-            " rosters say.",
+            remedy="Ask it with a grant, which comes back if it is refused; or try a cohort by"
+            " zone, customer_class, tariff and large.",
         )
 
 
