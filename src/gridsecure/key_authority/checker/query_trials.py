@@ -1,6 +1,6 @@
 """Trials: what would become of a sealed question, answered from membership alone.
 
-1. the pass has a trial left, and this is one of them;
+1. the pass has a trial left, and each computing is one of them;
 2. the question opens and makes sense, as `asked_questions.read_question`;
 3. it names no single meter points, nor does a range of sizes: trials cost nothing, and would find
    out one by one who is where;
@@ -17,6 +17,7 @@ enough customers, and for nobody a number.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -68,7 +69,7 @@ from gridsecure.queries.language import Question
 from gridsecure.queries.near_questions import list_near
 from gridsecure.sealed_answers import LONGEST_WORD, pad_answer
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.rows import keep
+from gridsecure.store.rows import find_many, keep
 from gridsecure.trial_answers import (
     TRIALS_OF_PASS,
     TrialAnswer,
@@ -190,7 +191,7 @@ def try_question(
             reason="query.trial",
             remedy="A load curve of a closed period is asked for with a grant.",
         )
-    left = _count_trial(zone, claims, query, now=now)
+    left = _count_trial(zone, claims, now=now)
     period = memory.of(
         (said.start, said.end), lambda: _read_period(zone, said, view, now=now), now=now
     )
@@ -205,25 +206,25 @@ def try_question(
     )
 
 
-def _count_trial(zone: AuthorityZone, claims: TokenClaims, query: str, *, now: datetime) -> int:
+def _count_trial(zone: AuthorityZone, claims: TokenClaims, *, now: datetime) -> int:
     """Count a trial of a pass (step 1); how many are left.
 
-    The same query again is the trial that it was: its answer may be lost on the way.
+    The same query again is another trial, because it is computed of what stands in the ledger by
+    then: repeated for nothing, it would tell when somebody's question was answered. What is kept
+    names no query.
     """
-    name = f"trial/{sm3_hex(frame_parts(claims.token_id))}/"
-    digest = sm3_hex(query.encode())
+    name = f"trial/{sm3_hex(frame_parts(claims.token_id))}"
+    names = [f"{name}/{number:02d}" for number in range(TRIALS_OF_PASS)]
     with write_session(zone.engine) as session:
-        told = select(SeedRow).where(col(SeedRow.seed).between(name, name + "~"))
-        rows = session.exec(told).all()
-        if any(row.transcript == digest for row in rows):
-            return TRIALS_OF_PASS - len(rows)
-        if len(rows) >= TRIALS_OF_PASS:
+        used = len(find_many(session, SeedRow, names, by="seed"))
+        if used >= TRIALS_OF_PASS:
             raise _no_trial_left()
+        row = SeedRow(seed=names[used], transcript=secrets.token_hex(32), at=now)
         try:
-            keep(session, SeedRow(seed=f"{name}{len(rows):02d}", transcript=digest, at=now))
+            keep(session, row)
         except ConflictError as error:  # of two at once, the slower
             raise _no_trial_left() from error
-        return TRIALS_OF_PASS - len(rows) - 1
+        return TRIALS_OF_PASS - used - 1
 
 
 def _no_trial_left() -> StaleMessageError:
