@@ -17,9 +17,10 @@ from gridsecure.errors import GridSecureError, StorageError
 from gridsecure.key_authority.checker import query_answers
 from gridsecure.key_authority.checker.approvals import record_approval
 from gridsecure.key_authority.checker.returned_grants import order_grant, published_return_key
-from gridsecure.key_authority.checker.tables import AnsweredQueryRow
-from gridsecure.messages import Signed, open_message
-from gridsecure.store.database import read_session
+from gridsecure.key_authority.checker.tables import AnsweredQueryRow, SpentNoiseRow
+from gridsecure.messages import ReleaseRequest, Signed, open_message
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.rows import keep
 from tests.approving import approval_of
 from tests.attacks import attack, cut, rule
 from tests.authority_simulator import Authority, waiting_subjects
@@ -132,3 +133,14 @@ def test_what_officers_rejected_costs_its_grant(asker):
     assert asker.unapproved(asked).state == "refused"
     answer = asker.answer(asked)
     assert (answer.reason, answer.returned) == ("approval.rejected", "")
+
+
+def test_what_noise_was_charged_for_is_not_given_back(asker):
+    asked, _ = asked_with_ticket(asker)
+    name = ReleaseRequest.parse(asked.request.body).request_id
+    spent = {"month": "2026-07", "customer_class": "household", "epsilon": 1, "at": NOW}
+    with write_session(asker.authority.zone.engine) as session:
+        keep(session, SpentNoiseRow(request_id=name, **spent))
+    assert asker.answered(asked).reason == "release.query"
+    answer = asker.answer(asked)
+    assert (answer.reason, answer.returned) == ("query.small", "")

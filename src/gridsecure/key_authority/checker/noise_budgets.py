@@ -54,7 +54,7 @@ def check_cost(session: Session, policy: Policy, subject: ReleaseSubject) -> Non
         _check_told(session, reading_months(subject.start, subject.end), EXACTLY)
         return
     _check_told(session, cost.months, NOISILY)
-    if not _is_charged(session, subject.request_id):
+    if not is_charged(session, subject.request_id):
         _check_left(session, policy, cost)
 
 
@@ -97,7 +97,7 @@ def charge(session: Session, policy: Policy, subject: ReleaseSubject, *, at: dat
     """
     check_cost(session, policy, subject)
     cost, name = find_cost(policy, subject), subject.request_id
-    if cost is None or _is_charged(session, name):
+    if cost is None or is_charged(session, name):
         return
     _mark(session, cost.months, NOISILY, at=at)
     spent = {"request_id": name, "epsilon": cost.epsilon, "at": at}
@@ -163,7 +163,8 @@ def _check_told(session: Session, months: Iterable[str], wanted: Told) -> None:
         raise other_way_error()
 
 
-def _is_charged(session: Session, request_id: str) -> bool:
+def is_charged(session: Session, request_id: str) -> bool:
+    """Whether noise was charged for a request, for good."""
     asked = select(SpentNoiseRow.request_id).filter_by(request_id=request_id).limit(1)
     return session.exec(asked).first() is not None
 

@@ -26,15 +26,22 @@ from gridsecure.errors import (
     InvalidMessageError,
     StaleMessageError,
 )
+from gridsecure.key_authority.checker.noise_budgets import is_charged
 from gridsecure.key_authority.checker.tables import SeedRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import ReleaseRequest, Signed, sign_message
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import keep
 
 
 def find_returned(zone: AuthorityZone, request: ReleaseRequest) -> str:
-    """What a refused query gets back, hexadecimal; empty where its envelope asks for nothing."""
+    """What a refused query gets back, hexadecimal.
+
+    Nothing where its envelope asks for nothing, or noise was charged for it and it has cost that.
+    """
+    with read_session(zone.engine) as session:
+        if is_charged(session, request.request_id):
+            return ""
     query, suite = parse_query(request.query), sm2_suite()
     try:
         content = open_question(query.sealed, key=zone.query_key, reader=query.reader)
