@@ -26,13 +26,17 @@ from gridsecure.plans.query_measures import (
 )
 from gridsecure.tariffs.tariff import parse_tariff
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
-from tests.plans.element_tariffs import LADDER_RATES, ladder, rate, tariff
+from tests.plans.element_tariffs import DYNAMIC, HOUSEHOLDS, LADDER_RATES, ladder, rate, tariff
 from tests.plans.query_world import END, START, query_roster
 from tests.plans.test_query_bills import in_the_clear
 
 TIERS = tariff("tiers", ladder("260", "600"), LADDER_RATES)
 FLAT = tariff("flat", rate("energy", "0.6"))
-TARIFFS = {"0" * 64: TIERS, "1" * 64: FLAT}
+METERED = tariff(
+    "metered", rate("energy", "0.6"), rate("feed-in", "-0.453"),
+    rate("demand", "42", unit="kW-month"),
+)  # fmt: skip
+TARIFFS = {"0" * 64: TIERS, "1" * 64: FLAT, "2" * 64: METERED}
 SPREAD = rule(
     "Between two edges lie as many customers as policy wants, and never nobody.",
     WITHHELD,
@@ -54,6 +58,7 @@ class Homes:
     told: list[EdgedSet] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     owners: tuple[str, ...] = ("", "")
+    more: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def rosters(self) -> list[RosterManifest]:
@@ -105,7 +110,7 @@ class Homes:
     def _values(self, wh: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
         digits = thermometer(wh // 1000, digits=MONTH_MEASURE.digits)
         named = {MONTH_MEASURE.digit(*place): own for place, own in digits.items()}
-        return {"total": wh, MONTH_MEASURE.energy: wh, **named}
+        return {"total": wh, MONTH_MEASURE.energy: wh, **named} | self.more
 
 
 def spread(low: int, middle: int, high: int) -> NDArray[np.int64]:
@@ -174,6 +179,30 @@ def test_what_does_not_count_for_its_customer_and_another_owners_points_may_lie_
     assert both.ask("tier:3") != {"tier:3": [None]}
     both.owners = ("", "another")
     assert both.ask("tier:3") == {"tier:3": [None]}
+
+
+def test_columns_are_told_as_they_stand_of_whoever_has_them() -> None:
+    """The first roster's tariff has neither demand nor feed-in, so nobody there is counted."""
+    homes = Homes([spread(20, 16, 15), spread(20, 0, 0)], ("0" * 64, "2" * 64))
+    homes.more = {"demand": np.arange(20) + 5_000, "export": np.arange(20) * 7}
+    assert homes.ask("demand") == {"demand": [int(homes.more["demand"].sum())]}
+    assert homes.ask("export") == {"export": [int(homes.more["export"].sum())]}
+    fed_in = -round(int(homes.more["export"].sum()) * 453 / 10_000)
+    assert homes.ask("line:feed-in") == {"line:feed-in": [fed_in]}
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (DYNAMIC, "query.other-tariff"),
+        (HOUSEHOLDS["annual"], "query.limits"),
+        (HOUSEHOLDS["per-period"], "query.limits"),
+    ],
+)
+def test_tariffs_that_would_tell_more_are_refused_by_name(other: str, reason: str) -> None:
+    with pytest.raises(GridSecureError) as refused:
+        Homes([spread(20, 16, 15)]).ask("bill:what-if", what_if=other)
+    assert refused.value.reason == reason
 
 
 # --- attacks -------------------------------------------------------------------------------------

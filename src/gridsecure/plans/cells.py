@@ -446,7 +446,7 @@ def find_joined(sets: Sequence[Members]) -> list[int]:
     >>> find_joined([frozenset({a}), frozenset({b}), frozenset({b, c})])
     [0, 1, 1]
     """
-    return join_names([[member.name for member in members] for members in sets])
+    return join_names([(name for name, _, _ in members) for members in sets])
 
 
 def join_names(sets: Sequence[Iterable[str]]) -> list[int]:

@@ -168,7 +168,7 @@ class AskedMonth:
 
         Raises:
             InputError: A line depends on readings in a way of which nobody counts who reaches what
-                (`query.limits`).
+                (`query.limits`), or another tariff has prices of intervals (`query.other-tariff`).
         """
         name = self.name
         if name.startswith(LINE):
@@ -177,6 +177,13 @@ class AskedMonth:
             rules = tuple(rule for rule in rules if str(rule.tier) == name.removeprefix(TIER))
         for rule in rules:
             _check_countable(rule)
+        if self.what_if is not None and any(rule.basis == DYNAMIC for rule in rules):
+            raise InputError(
+                "Another tariff has a price for each interval: with prices of the asker's own, its"
+                " bills would tell of single intervals.",
+                reason="query.other-tariff",
+                remedy="Ask for energy by interval, and multiply it with prices.",
+            )
         return rules[:1] if name.startswith(TIER) else rules
 
     def rules_of(self, roster: RosterManifest) -> Rules:
