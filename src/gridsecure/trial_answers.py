@@ -23,9 +23,9 @@ class TriedGroup(Message):
     Args:
         values: What its meter points have in common, in the order of `group_by`.
         cohort: As in answers.
-        conflicts: Of one that would be withheld, what was told before that it conflicts with, by
-            itself: ids of releases, and cells of the period's own releases; empty where several
-            do so together.
+        conflicts: Of one that would be withheld, ids of releases that it conflicts with, of those
+            whose certificates list their cells; empty where it is something else that was told
+            before, or where several do so together.
     """
 
     kind: ClassVar[str] = "tried-group"

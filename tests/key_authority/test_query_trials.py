@@ -24,7 +24,7 @@ from gridsecure.sealed_answers import SMALLEST
 from gridsecure.store.database import read_session
 from gridsecure.trial_answers import TRIALS_OF_PASS, TrialAnswer
 from tests.attacks import Attacked, attack, cut, rule
-from tests.authority_simulator import Authority, View
+from tests.authority_simulator import Authority, View, answer_approved
 from tests.grid_simulator import NOW, grid_keys, registry
 from tests.key_authority.asked_queries import Asker, question_of
 from tests.key_authority.test_policies import hold
@@ -122,15 +122,23 @@ def test_a_refusal_is_in_the_words_of_an_answer_and_the_nearest_question_is_allo
     assert trying.answered(near).state == "released"
 
 
-def test_what_it_conflicts_with_is_named(trying):
+def test_what_it_conflicts_with_is_named_unless_it_is_a_question(trying):
     wide = question_of(where={"customer_class": ["household"]}, every="day")
     assert trying.answered(trying.ask(wide)).state == "released"
-    (certificate,) = trying.authority.certificates
     answer = trying.tried(question_of(where=FUTIAN, every="day"))
     assert (answer.is_allowed, answer.reason) == (False, "query.withheld")
     (group,) = answer.withheld
-    assert group.conflicts == [certificate.release_id], "the others of it are too few"
+    assert group.conflicts == [], "the others of it are too few; whose question it was is nobody's"
     assert answer.nearest == wide
+
+
+def test_a_release_that_lists_its_cells_is_named(trying):
+    zone, asked = trying.authority.zone, trying.authority.load_curve_request(trying.uploads)
+    assert answer_approved(zone, asked, view=trying.authority.view).state == "released"
+    (certificate,) = trying.authority.certificates
+    answer = trying.tried(question_of(where={"customer_class": ["household"]}, every="day"))
+    (group,) = answer.withheld
+    assert group.conflicts == [certificate.release_id]
 
 
 def test_answers_of_all_kinds_have_one_length_and_a_repeat_is_a_trial_that_names_no_query(trying):

@@ -71,7 +71,7 @@ def _show_one(answer: TrialAnswer, console: Console) -> None:
     else:
         say(f"Allowed: {len(answer.told)} groups would be told, {answer.resolution}")
     for group in answer.withheld:
-        said = ", ".join(group.conflicts) or "several releases together"
+        said = ", ".join(group.conflicts) or "what was told before"
         say(f"  withheld    {_named(group)}, beside {said}")
     if answer.cost is not None:
         cost = answer.cost

@@ -88,7 +88,6 @@ _MOST_CONFLICTS: Final = 20
 """Groups of which it is said what they conflict with."""
 _MOST_RELEASES: Final = 3
 """Releases of one moment that are named."""
-_PREVIEW: Final = "a preview of bills"
 _BYTES_A_SECOND: Final = 60_000_000
 """What one process fetches, checks, blinds and has decrypted of columns, and what a question takes
 besides [s]: measured by `make bench`."""
@@ -394,9 +393,14 @@ def _group(asked: AskedQuestion, number: int, conflicts: Sequence[str] = ()) -> 
 def _conflicts(
     zone: AuthorityZone, looked: LookedQuestion, known: Sequence[KnownSet]
 ) -> dict[int, list[str]]:
-    """By withheld group, the releases that told of what it conflicts with."""
+    """By withheld group, the releases that told of what it conflicts with.
+
+    Only those whose certificates list their cells, so that nothing is said of whom a question of
+    somebody's was about, or that staff looked at bills beforehand.
+    """
     numbers = sorted(looked.withheld)[:_MOST_CONFLICTS]
-    found = {n: {one.at for one in find_conflicts(looked.sets[n], known)} for n in numbers}
+    listed = [one for one in known if not one.is_group]
+    found = {n: {one.at for one in find_conflicts(looked.sets[n], listed)} for n in numbers}
     moments = {at for own in found.values() for at in own if at is not None}
     with read_session(zone.engine) as session:
         names = {at: _list_releases(session, at) for at in moments}
@@ -407,7 +411,10 @@ def _conflicts(
 
 
 def _list_releases(session: Session, at: datetime) -> list[str]:
-    """The releases of a moment, found by halves: they are kept in the order of time."""
+    """The releases of a moment that list their cells, none where it was a preview's.
+
+    Found by halves: they are kept in the order of time.
+    """
     low, high = 1, 1 + (session.exec(select(func.max(ReleaseRow.id))).one() or 0)
     while low < high:
         middle = (low + high) // 2
@@ -416,9 +423,10 @@ def _list_releases(session: Session, at: datetime) -> list[str]:
             low = middle + 1
         else:
             high = middle
-    rows = select(ReleaseRow.release_id, ReleaseRow.at).where(col(ReleaseRow.id) >= low)
-    found = session.exec(rows.order_by(col(ReleaseRow.id)).limit(_MOST_RELEASES)).all()
-    return [name for name, moment in found if moment == at] or [_PREVIEW]
+    rows = select(ReleaseRow.release_id, ReleaseRow.plan, ReleaseRow.at)
+    rows = rows.where(col(ReleaseRow.id) >= low).order_by(col(ReleaseRow.id))
+    found = session.exec(rows.limit(_MOST_RELEASES)).all()
+    return [name for name, plan, moment in found if moment == at and plan != "query"]
 
 
 def _cost(period: _Period, *, workers: int) -> TriedCost:
