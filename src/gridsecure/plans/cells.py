@@ -394,25 +394,9 @@ def may_tell(
     >>> may_tell([limited], told=both, is_compared=False), may_tell([limited], told=both[:1])
     (True, False)
     """
-    atoms: dict[tuple[int, ...], list[Member]] = defaultdict(list)
-    inside: dict[str, list[int]] = defaultdict(list)
-    known: dict[str, Member] = {}
     before = list(told)
     sets = list(dict.fromkeys((*before, *wanted)))
-    for number, one in enumerate(sets):
-        for member in one.members:
-            name, owner, counts = member
-            inside[name].append(number)
-            first = known.get(name)
-            if first is None:
-                known[name] = member
-            elif first != member:
-                # Seated anew it may count otherwise; then it counts only if it always did.
-                known[name] = Member(name, owner, counts and first.counts)
-    for name, numbers in inside.items():
-        # Members of the same sets cannot be told apart by any sum; so each such atom must be
-        # enough.
-        atoms[tuple(numbers)].append(known[name])
+    atoms = _find_atoms(sets)
     own = frozenset(wanted)
     reached = _connect((n for n, one in enumerate(sets) if one in own), atoms)
     least = max((one.minimum for one in wanted), default=0)
@@ -435,6 +419,29 @@ def may_tell(
         and is_within(numbers, found)
         for numbers, found in atoms.items()
     )
+
+
+def _find_atoms(sets: Sequence[ToldSet]) -> dict[tuple[int, ...], list[Member]]:
+    """Who is in exactly the same sets, by the numbers of these.
+
+    Members of the same sets cannot be told apart by any sum; so each such atom must be enough.
+    """
+    inside: dict[str, list[int]] = defaultdict(list)
+    known: dict[str, Member] = {}
+    for number, one in enumerate(sets):
+        for member in one.members:
+            name, owner, counts = member
+            inside[name].append(number)
+            first = known.get(name)
+            if first is None:
+                known[name] = member
+            elif first != member:
+                # Seated anew it may count otherwise; then it counts only if it always did.
+                known[name] = Member(name, owner, counts and first.counts)
+    atoms: dict[tuple[int, ...], list[Member]] = defaultdict(list)
+    for name, numbers in inside.items():
+        atoms[tuple(numbers)].append(known[name])
+    return atoms
 
 
 def find_joined(sets: Sequence[Members]) -> list[int]:
