@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from fastapi.testclient import TestClient
 
 from gridsecure.credentials.access import check_query
-from gridsecure.credentials.grants import Question, Quota, request_grant
+from gridsecure.credentials.grants import Question, Quota, request_grant, trial_quota
 from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.issuer_keys import Context
+from gridsecure.credentials.returned_grants import GrantOrder, returned_quota
+from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import verify_token
+from gridsecure.messages import sign_message
 from tests.apps.identity_peers import Ordering, enrolled, person_token
 from tests.apps.zone_apps import TestClock, identity_app, refused_body
+from tests.attacks import attack, cut, rule
 from tests.grid_simulator import NOW, grid_keys
 from tests.identity.identity_world import keys, new_holder, suite
 
@@ -116,6 +122,61 @@ def test_four_grants_a_month_and_no_fifth(service, wallet):
     )
     answer = grant(service, message.hex())
     assert (answer.status_code, answer.json()["reason"]) == (422, "identity.length")
+
+
+def quota_of(wallet: Wallet, more: Callable[[Quota], Quota]) -> Wallet:
+    return Wallet(wallet.credential, more(wallet.quota))
+
+
+@attack(
+    "a grant more, as if one had come back",
+    rule(
+        "A returned grant is given by the key authority's order alone.",
+        "authenticity.signature",
+        cut(
+            "gridsecure_api.identity_zone:IdentityZone.authorities",
+            '"authority" in one.roles',
+            "True",
+        ),
+    ),
+)
+def test_returned_grants_are_ordered_by_the_key_authority(service, wallet, attacked):
+    """By nobody else who is registered: a platform has no say in it."""
+    returned = quota_of(wallet, returned_quota)
+    digest = sm3_digest(QUERY).hex()
+
+    def given(key: Sm2PrivateKey, about: str = digest):
+        order = sign_message(GrantOrder(digest=about), key=key).model_dump()
+        _, message = ask(returned)
+        body = {"digest": digest, "request": message, "order": order}
+        return service.post("/grants/returned", json=body)
+
+    forged = given(KEYS.platform)
+    if forged.status_code == 200:
+        attacked.ends("")
+        return
+    assert forged.json() == refused_body(401)
+    attacked.ends("authenticity.signature")
+    assert given(KEYS.authority, "00" * 32).json() == refused_body(401)
+    assert given(KEYS.authority).status_code == 200
+    assert given(KEYS.authority).json() == refused_body(401), "its number was used"
+
+
+def test_grants_returned_grants_and_passes_are_counted_apart(service, wallet):
+    """A request for one is none for another, and all have numbers of their own."""
+    body = {"digest": sm3_digest(QUERY).hex()}
+    _, message = ask(wallet)
+    said = service.post("/grants/trials", json=body | {"request": message})
+    assert said.json() == refused_body(401)
+    _, of_pass = ask(quota_of(wallet, trial_quota), audience="authority")
+    assert grant(service, of_pass).json() == refused_body(401)
+    given = service.post("/grants/trials", json=body | {"request": of_pass}).json()
+    key = KEYS.identity.public_key
+    claims = verify_token(
+        given["token"], key=key, audience="authority", issuer="gridsecure-identity", now=NOW
+    )
+    assert (claims.roles, claims.subject) == (("query-trial",), f"trial/{body['digest']}")
+    assert grant(service, message).status_code == 200
 
 
 @pytest.mark.parametrize(
