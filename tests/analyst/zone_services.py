@@ -17,6 +17,7 @@ import httpx
 
 from gridsecure.analyst.client import Addresses, ReleaseClient
 from gridsecure.analyst.releases import PinnedAuthority
+from gridsecure.approvals import AskedCell, ReleaseSubject, subject_digest
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.messages import CellTotal, ClosingList, ReleaseCertificate, sign_message
 from gridsecure.released_values import detach_values, sign_certificate
@@ -119,6 +120,38 @@ RUN = {
 }  # fmt: skip
 
 
+EXCEPTION = {
+    "id": 7, "month": "2026-07", "meter_point_id": "MP-0007", "rule": "spike", "intervals": 3,
+    "first": "2026-07-03T10:00:00+08:00", "unbilled": True, "state": "open", "owner": "", "due": "",
+    "opened_at": "2026-08-01T09:00:00+08:00", "changed_at": "2026-08-01T09:00:00+08:00",
+    "revision": 1,
+}  # fmt: skip
+
+APPROVAL_READERS = {
+    "billing", "operator", "custodian", "regulator", "data-owner", "privacy-officer",
+}  # fmt: skip
+
+
+def asked(**changes: object) -> dict[str, object]:
+    """A release that waits for both officers, as the key authority lists it."""
+    subject = ReleaseSubject(
+        request_id="request-1", plan="bill", start=START, end=END, purpose="billing",
+        requested_by="billing", resolutions=["monthly"], measures=["energy"],
+        cells=[
+            AskedCell(zone="futian", customer_class="household", meter_points=1200),
+            AskedCell(zone="luohu", customer_class="shop", meter_points=85),
+        ],
+        transcripts=DIGEST, outputs=[DIGEST], rosters=[DIGEST], tariffs=[DIGEST], policy=DIGEST,
+        policy_name="strict", policy_version=3, needed=["data-owner", "privacy-officer"],
+        standing=[], **changes,
+    )  # fmt: skip
+    text = subject.model_dump_json()
+    return {
+        "subject": subject_digest(text), "text": text, "state": "waiting",
+        "missing": ["data-owner", "privacy-officer"], "decisions": [],
+    }  # fmt: skip
+
+
 @dataclass
 class ZoneServices:
     """Answers like the services do; tests change its fields to make it misbehave."""
@@ -134,6 +167,9 @@ class ZoneServices:
     offices: OfficeServices = field(default_factory=OfficeServices)
     closed_uploads: tuple[str, ...] = ("a1", "a2")
     open_uploads: tuple[str, ...] = ()
+    waiting: list[dict[str, object]] = field(default_factory=list)
+    exceptions: list[dict[str, object]] = field(default_factory=lambda: [dict(EXCEPTION)])
+    notes: list[dict[str, object]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     address: str = ""
 
@@ -159,6 +195,15 @@ class ZoneServices:
                 {"billing", "operator", "regulator"},
                 lambda: self.closing(request.url.params["start"]),
             ),
+            ("GET", "/approvals"): (APPROVAL_READERS, lambda: self.waiting),
+            ("GET", "/exceptions"): (
+                {"operator"},
+                lambda: [
+                    one
+                    for one in self.exceptions
+                    if request.url.params["state"] in {"", one["state"]}
+                ],
+            ),
             ("POST", "/release-rounds"): ({"billing", "operator", "custodian"}, self._round),
         }
         if (method, path) in routes:
@@ -166,6 +211,8 @@ class ZoneServices:
             if role not in allowed:
                 return refusal(403, "authenticity.refused")
             return httpx.Response(200, json=answer())
+        if path.startswith("/exceptions/") and role == "operator":
+            return self._exception(path.split("/")[2], request.content)
         return self._named(method, path, role=role, content=request.content)
 
     def _named(self, method: str, path: str, *, role: str, content: bytes) -> httpx.Response:
@@ -186,6 +233,20 @@ class ZoneServices:
             if head == "runs" and run["run_id"] == name:
                 return httpx.Response(200, json=run)
         return refusal(404, "not-found")
+
+    def _exception(self, name: str, content: bytes) -> httpx.Response:
+        number = int(name.split("/", maxsplit=1)[0])
+        one = next(one for one in self.exceptions if one["id"] == number)
+        if content:
+            change = json.loads(content)
+            if change.pop("revision") != one["revision"]:
+                return refusal(409, "exception.changed")
+            text = change.pop("note")
+            self.notes.append(
+                {"person": "operator", "text": text, "at": "2026-08-02T09:00:00+08:00"}
+            )
+            one |= change | {"revision": one["revision"] + 1}
+        return httpx.Response(200, json={"exception": one, "notes": self.notes})
 
     def _month(self, method: str, name: str, *, role: str) -> httpx.Response:
         if method == "POST":

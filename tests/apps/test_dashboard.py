@@ -19,6 +19,7 @@ from google.protobuf import text_format
 from streamlit.runtime import context
 from streamlit.testing.v1 import AppTest
 
+from gridsecure.cli.approval import approval_app
 from gridsecure.cli.period import period_app
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.messages import CountedPlace, MergeStep, Merging, OwnCount
@@ -46,6 +47,7 @@ from tests.analyst.zone_services import (
     RUN,
     SECRETS,
     ZoneServices,
+    asked,
     bill_cells,
     certificate,
     served,
@@ -55,11 +57,12 @@ NOW = datetime.now(UTC)
 SHENZHEN = ZoneInfo("Asia/Shanghai")
 ENTRY = Path(__file__).resolve().parents[2] / "apps/dashboard/gridsecure_dashboard/main.py"
 PAGES = {
-    "billing": {"bill_runs", "revenue", "load_curve", "releases"},
-    "operator": {"bill_runs"},
+    "billing": {"bill_runs", "revenue", "load_curve", "approvals", "releases"},
+    "operator": {"bill_runs", "exceptions", "approvals"},
     "analyst": {"revenue", "load_curve", "releases"},
-    "regulator": {"releases", "openings", "revocations"},
-    "custodian": {"openings", "revocations"},
+    "regulator": {"approvals", "releases", "openings", "revocations"},
+    "custodian": {"approvals", "openings", "revocations"},
+    "data-owner": {"approvals"},
     "unheard-of": set[str](),
 }
 MATRIX = [(role, page) for role in PAGES for page in access.ROLES]
@@ -70,6 +73,7 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[ZoneServices]:
     services = ZoneServices()
     services.publish(certificate())
     services.publish(certificate(plan="load-curve"))
+    services.waiting.append(asked())
     with served(services) as address:
         for name in ("IDENTITY", "AUTHORITY", "PLATFORM", "GATEWAY"):
             monkeypatch.setenv(f"GRIDSECURE_DASHBOARD_{name}_URL", address)
@@ -501,6 +505,87 @@ def test_revenue_in_either_language(services) -> None:
         "中文": "电费 (元)",
         "English": "Amount (yuan)",
     }
+
+
+# --- work lists --------------------------------------------------------------------------------
+
+
+def test_who_has_to_approve_is_told_and_gets_the_commands(services) -> None:
+    app = on_page("data-owner", "approvals")
+    assert "Waiting for you: 1" in app.warning[0].value
+    shown = app.dataframe[0].value
+    assert shown["missing"].tolist() == ["数据所有者 data owner, 隐私官 privacy officer"]
+    digest = services.waiting[0]["subject"]
+    assert [code.value.split()[2:4] for code in app.code] == [
+        ["show", digest], ["sign", digest], ["reject", digest],
+    ]  # fmt: skip
+    known = typer.main.get_command(approval_app).commands
+    for code in app.code:
+        options = {word for word in code.value.split() if word.startswith("--")}
+        params = known[code.value.split()[2]].params
+        assert {one.opts[0] for one in params if one.required and one.opts[0][0] == "-"} <= options
+        assert options <= {option for one in params for option in one.opts}
+    assert [metric.value for metric in app.metric] == ["2", "85"]
+
+
+def test_nobody_else_is_asked_to_approve(services) -> None:
+    app = on_page("billing", "approvals")
+    assert not app.warning
+    assert not app.code
+    services.waiting.clear()
+    assert "Nothing waits" in on_page("billing", "approvals").info[0].value
+
+
+def test_a_sealed_question_is_named_and_not_shown(services) -> None:
+    services.waiting[:] = [asked(question="ab" * 32)]
+    app = on_page("regulator", "approvals")
+    assert "sealed question" in app.info[0].value
+
+
+def test_a_text_that_its_digest_does_not_name_is_not_shown(services) -> None:
+    services.waiting[0]["text"] = str(services.waiting[0]["text"]).replace("1200", "1201")
+    app = on_page("data-owner", "approvals")
+    assert "`approval.text`" in app.error[0].value
+    assert not app.dataframe
+    assert not app.code
+
+
+def test_an_exception_is_assigned_and_closed_with_a_note(services) -> None:
+    app = on_page("operator", "exceptions")
+    (row,) = app.dataframe[0].value.to_dict("records")
+    assert row["rule"] == "远高于自身平均值 Far above its own mean"
+    assert row["unbilled"] == "是 Yes"
+    app.text_input(key="owner").input("Li")
+    app.text_input(key="due").input("2026-08-05")
+    save(app)
+    assert "Saved" in app.success[0].value
+    one = services.exceptions[0]
+    assert (one["state"], one["owner"], one["due"]) == ("assigned", "Li", "2026-08-05")
+    app.segmented_control(key="exception_state").set_value("assigned").run()
+    app.selectbox(key="act").select("waive")
+    save(app)
+    assert "Write a note" in app.warning[0].value
+    app.text_area(key="note").input("The factory ran at night.")
+    save(app)
+    assert services.exceptions[0]["state"] == "waived"
+    assert services.notes[-1]["text"] == "The factory ran at night."
+
+
+def test_an_exception_that_somebody_else_changed_is_not_written_over(services) -> None:
+    app = on_page("operator", "exceptions")
+    services.exceptions[0]["revision"] = 2
+    app.text_input(key="owner").input("Li")
+    save(app)
+    assert "`exception.changed`" in app.error[0].value
+    assert services.exceptions[0]["owner"] == ""
+    app.run()
+    save(app)
+    assert services.exceptions[0]["owner"] == "Li"
+
+
+def save(app: AppTest) -> None:
+    button(app, "Save").click().run()
+    assert not app.exception
 
 
 # --- load curve --------------------------------------------------------------------------------

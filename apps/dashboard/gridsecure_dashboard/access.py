@@ -31,14 +31,21 @@ BILL_RUNS: Final = "bill_runs"
 REVENUE: Final = "revenue"
 LOAD_CURVE: Final = "load_curve"
 RELEASES: Final = "releases"
+EXCEPTIONS: Final = "exceptions"
+APPROVALS: Final = "approvals"
 OPENINGS: Final = "openings"
 REVOCATIONS: Final = "revocations"
+
+# Who signs what is released, each with a key of their own.
+APPROVERS: Final = frozenset({"data-owner", "privacy-officer"})
 
 # Which roles may open a page; any one of them is enough.
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     BILL_RUNS: frozenset({"billing", "operator"}),
+    EXCEPTIONS: frozenset({"operator"}),
     REVENUE: frozenset({"billing", "analyst"}),
     LOAD_CURVE: frozenset({"billing", "analyst"}),
+    APPROVALS: APPROVERS | {"billing", "operator", "custodian", "regulator"},
     RELEASES: frozenset({"billing", "analyst", "regulator"}),
     OPENINGS: frozenset({"custodian", "regulator"}),
     REVOCATIONS: frozenset({"custodian", "regulator"}),

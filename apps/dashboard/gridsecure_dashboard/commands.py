@@ -29,6 +29,21 @@ def close_month(month: str, *, identity: str, platform: str, timezone: str, cycl
     )
 
 
+def decide(subject: str, *, decision: str, identity: str, authority: str) -> str:
+    """Approve or reject what waits, with the officer's own key.
+
+    Args:
+        subject: Digest of what is asked.
+        decision: `show`, `sign` or `reject`.
+        identity: Base address of the identity service.
+        authority: Base address of the key authority.
+    """
+    return (
+        f"gridsecure approval {decision} {quote(subject)} --identity {quote(identity)} "
+        f"--authority {quote(authority)} --key KEY_FILE"
+    )
+
+
 def share(name: str, *, url: str) -> str:
     """Compute this office's share for a warrant, and print it.
 

@@ -29,6 +29,8 @@ fetch("/keep-sign-in", {method: "POST", body: "TICKET", credentials: "same-origi
 </script>"""
 ICONS = {
     "bill_runs": ":material/play_circle:",
+    "exceptions": ":material/rule:",
+    "approvals": ":material/approval:",
     "revenue": ":material/payments:",
     "load_curve": ":material/monitoring:",
     "releases": ":material/verified:",

@@ -11,6 +11,7 @@ from typing import Final
 from gridsecure.analyst.reconciled_words import RECONCILED_PHRASES
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
 from gridsecure_dashboard.office_phrases import OFFICE_PHRASES
+from gridsecure_dashboard.work_phrases import WORK_PHRASES
 
 # Terms follow docs/nomenclature.md.
 PHRASES: Final[Mapping[str, tuple[str, str]]] = {
@@ -104,6 +105,8 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     # pages
     "page_sign_in": ("登录", "Sign in"),
     "page_bill_runs": ("电费计算", "Bill runs"),
+    "page_exceptions": ("异常处理", "Exceptions"),
+    "page_approvals": ("发布审批", "Approvals"),
     "page_revenue": ("电费与电量", "Revenue and energy"),
     "page_load_curve": ("负荷曲线", "Load curve"),
     "page_releases": ("发布与证据", "Releases and evidence"),
@@ -358,4 +361,5 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     **CODE_PHRASES,
     **RECONCILED_PHRASES,
     **OFFICE_PHRASES,
+    **WORK_PHRASES,
 }

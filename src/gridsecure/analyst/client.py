@@ -6,6 +6,7 @@ Every release it returns was verified under the pinned key of the authority.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 from urllib.parse import quote
@@ -17,9 +18,10 @@ from gridsecure.analyst.releases import PinnedAuthority, Release, verify_release
 from gridsecure.analyst.runs import RunOrder, check_month
 from gridsecure.wire import sessions
 from gridsecure.wire.answers import fetch_body, fetch_list, read_object
-from gridsecure.wire.authority import ReleaseSummary, RoundOutcome
+from gridsecure.wire.asked_releases import AskedRelease, read_listed
+from gridsecure.wire.authority import ApprovalListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import parse_answer
-from gridsecure.wire.gateway import MonthStatus
+from gridsecure.wire.gateway import ExceptionStatus, MonthStatus, ReadingException
 from gridsecure.wire.platform import RunStarted, RunStatus
 from gridsecure.wire.sessions import AUTHORITY, GATEWAY, IDENTITY, PLATFORM, Session
 from gridsecure.wire.words import PeopleWords
@@ -112,6 +114,47 @@ class ReleaseClient:
         content = self._ask(session, AUTHORITY, "GET", f"/releases/{quote(release_id, safe='')}")
         release = verify_release(content, release_id=release_id, authority=self._authority)
         return release if session.roles & READERS_OF_VALUES else release.hide_values()
+
+    def approvals(self, session: Session, *, state: str) -> tuple[AskedRelease, ...]:
+        """What was asked to be released, oldest first.
+
+        Args:
+            state: `waiting`, `rejected`, `refused` or `released`.
+
+        Raises:
+            SignatureError: A text is not what its digest says (`approval.text`).
+        """
+        path = f"/approvals?only={quote(state, safe='')}"
+        return tuple(map(read_listed, self._list(session, AUTHORITY, path, ApprovalListed)))
+
+    def exceptions(self, session: Session, *, state: str) -> tuple[ReadingException, ...]:
+        """The gateway's work list, in the order in which exceptions were opened.
+
+        Args:
+            state: `open`, `assigned`, `resolved` or `waived`; empty for all.
+        """
+        path = f"/exceptions?state={quote(state, safe='')}"
+        return tuple(self._list(session, GATEWAY, path, ReadingException))
+
+    def exception(self, session: Session, *, number: int) -> ExceptionStatus:
+        """An exception, and all that was done to it and said of it."""
+        content = self._ask(session, GATEWAY, "GET", f"/exceptions/{number}")
+        return _read(content, ExceptionStatus, service=GATEWAY)
+
+    def change_exception(
+        self, session: Session, *, number: int, change: Mapping[str, object]
+    ) -> ExceptionStatus:
+        """Assign an exception, note something, close it or open it again.
+
+        Args:
+            change: `state`, `owner`, `due`, `note`, and the `revision` that the reader saw.
+
+        Raises:
+            ConflictError: Somebody else changed it meanwhile.
+        """
+        path = f"/exceptions/{number}/changes"
+        content = self._ask(session, GATEWAY, "POST", path, body=dict(change))
+        return _read(content, ExceptionStatus, service=GATEWAY)
 
     def start_release_round(self, session: Session) -> tuple[RoundOutcome, ...]:
         """Let the authority check and release what waits at the platform."""

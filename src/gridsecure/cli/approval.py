@@ -27,7 +27,8 @@ with on_use():
     from gridsecure.offices import files as office_files
 
 if TYPE_CHECKING:
-    from gridsecure.offices.approvals import AskedRelease, Decision
+    from gridsecure.offices.approvals import Decision
+    from gridsecure.wire.asked_releases import AskedRelease
 
 approval_app = typer.Typer(
     help="Approve what the key authority is asked to release, or reject it.", no_args_is_help=True

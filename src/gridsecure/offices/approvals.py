@@ -25,7 +25,6 @@ from gridsecure.approvals import (
     Scope,
     check_approval,
     pin_approvers,
-    subject_digest,
     verify_certificate,
 )
 from gridsecure.credentials.sealed_questions import question_digest
@@ -35,10 +34,11 @@ from gridsecure.errors import (
     InputError,
     InvalidMessageError,
     NotFoundError,
-    SignatureError,
 )
 from gridsecure.messages import Digest, ReleaseCertificate, Signed, open_message, sign_message
 from gridsecure.offices.officers import Call
+from gridsecure.wire.asked_releases import AskedRelease, other_text, read_listed
+from gridsecure.wire.authority import ApprovalListed
 
 APPROVALS: Final = "/approvals"
 APPROVERS: Final = "/approvers"
@@ -47,23 +47,6 @@ USUAL_DAYS: Final = 7
 """How long an approval holds if nobody says [days]."""
 
 Decision = Literal["approve", "reject"]
-
-
-@dataclass(frozen=True, slots=True)
-class AskedRelease:
-    """What is asked to be released.
-
-    Args:
-        digest: Of the subject's text, computed here.
-        missing: Roles whose approval it still lacks.
-        decisions: What officers decided, as signed; not verified here.
-    """
-
-    digest: Digest
-    subject: ReleaseSubject
-    state: str
-    missing: tuple[str, ...]
-    decisions: tuple[Signed, ...]
 
 
 def list_asked(call: Call, *, state: str = "waiting") -> list[AskedRelease]:
@@ -77,7 +60,7 @@ def list_asked(call: Call, *, state: str = "waiting") -> list[AskedRelease]:
         SignatureError: A text is not what its digest says (`approval.text`).
     """
     answer = call("authority", "GET", APPROVALS, params={"only": state})
-    return [_asked(one) for one in answer]
+    return [_read(one) for one in answer]
 
 
 def read_asked(call: Call, digest: str) -> AskedRelease:
@@ -88,9 +71,9 @@ def read_asked(call: Call, digest: str) -> AskedRelease:
         SignatureError: As `list_asked`.
     """
     if len(digest) == 64:
-        found = _asked(call("authority", "GET", f"{APPROVALS}/{digest}"))
+        found = _read(call("authority", "GET", f"{APPROVALS}/{digest}"))
         if found.digest != digest:
-            raise _other_text()
+            raise other_text()
         return found
     several = [one for one in list_asked(call) if one.digest.startswith(digest)]
     if len(several) != 1:
@@ -114,7 +97,7 @@ def read_question(call: Call, asked: AskedRelease) -> str:
     """
     answer = call("authority", "GET", f"{APPROVALS}/{asked.digest}/question")
     if question_digest(answer["question"], salt=answer["salt"]) != asked.subject.question:
-        raise _other_text()
+        raise other_text()
     return str(answer["question"])
 
 
@@ -174,7 +157,7 @@ def send_decision(call: Call, decision: Signed) -> AskedRelease:
     Raises:
         GridSecureError: The key authority refused it.
     """
-    return _asked(call("authority", "POST", APPROVALS, json=decision.model_dump()))
+    return _read(call("authority", "POST", APPROVALS, json=decision.model_dump()))
 
 
 def approve_waiting(
@@ -201,26 +184,8 @@ def approve_waiting(
     return done
 
 
-def _asked(answer: dict[str, Any]) -> AskedRelease:
-    subject = ReleaseSubject.parse(answer["text"])
-    digest = subject_digest(answer["text"])
-    if digest != answer["subject"]:
-        raise _other_text()
-    return AskedRelease(
-        digest,
-        subject,
-        answer["state"],
-        tuple(answer["missing"]),
-        tuple(Signed.model_validate(one) for one in answer["decisions"]),
-    )
-
-
-def _other_text() -> SignatureError:
-    return SignatureError(
-        "The key authority shows another text than its digest says.",
-        reason="approval.text",
-        remedy="Sign nothing of it. Tell the security officer.",
-    )
+def _read(answer: Any) -> AskedRelease:
+    return read_listed(ApprovalListed.model_validate(answer))
 
 
 def verify_approved(

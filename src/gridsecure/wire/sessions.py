@@ -36,6 +36,8 @@ SERVICES: Final[Mapping[str, tuple[str, ...]]] = {
     "analyst": (AUTHORITY,),
     "regulator": (AUTHORITY, IDENTITY),
     "custodian": (AUTHORITY, IDENTITY),
+    "data-owner": (AUTHORITY,),
+    "privacy-officer": (AUTHORITY,),
 }
 """Which services a role works with; a role that is not named works with none."""
 
