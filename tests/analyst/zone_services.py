@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -204,15 +205,20 @@ class ZoneServices:
                     if request.url.params["state"] in {"", one["state"]}
                 ],
             ),
+            **{
+                (verb, f"/exceptions/{one['id']}{tail}"): (
+                    {"operator"},
+                    partial(self._exception, one, request.content),
+                )
+                for one in self.exceptions
+                for verb, tail in (("GET", ""), ("POST", "/changes"))
+            },
             ("POST", "/release-rounds"): ({"billing", "operator", "custodian"}, self._round),
         }
         if (method, path) in routes:
             allowed, answer = routes[method, path]
-            if role not in allowed:
-                return refusal(403, "authenticity.refused")
-            return httpx.Response(200, json=answer())
-        if path.startswith("/exceptions/") and role == "operator":
-            return self._exception(path.split("/")[2], request.content)
+            found = answer() if role in allowed else refusal(403, "authenticity.refused")
+            return found if isinstance(found, httpx.Response) else httpx.Response(200, json=found)
         return self._named(method, path, role=role, content=request.content)
 
     def _named(self, method: str, path: str, *, role: str, content: bytes) -> httpx.Response:
@@ -234,9 +240,7 @@ class ZoneServices:
                 return httpx.Response(200, json=run)
         return refusal(404, "not-found")
 
-    def _exception(self, name: str, content: bytes) -> httpx.Response:
-        number = int(name.split("/", maxsplit=1)[0])
-        one = next(one for one in self.exceptions if one["id"] == number)
+    def _exception(self, one: dict[str, object], content: bytes) -> httpx.Response:
         if content:
             change = json.loads(content)
             if change.pop("revision") != one["revision"]:
