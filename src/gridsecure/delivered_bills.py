@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Final
 from pydantic import Field, ValidationError
 
 from gridsecure.crypto.envelope import open_from, seal_to
+from gridsecure.crypto.padding import pad_by_fours, unpad
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, GridSecureError, InputError, SignatureError
@@ -34,6 +35,8 @@ from gridsecure.messages import (
 
 DELIVERY_PURPOSE: Final = "delivered-bill"
 """What deliveries are sealed for."""
+SMALLEST: Final = 16_384
+"""The smallest size of a delivery before it is sealed [bytes]."""
 CODE: Final = "GRIDSECURE-BILL-1"
 """What every code begins with."""
 _CODE: Final = re.compile(rf"{CODE} (\{{.*\}}) ([0-9a-f]{{2,200}})", re.DOTALL)
@@ -59,7 +62,8 @@ class IssuedBill(Message):
 
     Args:
         account: The name that the bill is under.
-        start: Of the period, ISO 8601.
+        issuer: The utility, by name; empty if it gave none.
+        start: Of the period, ISO 8601; likewise `end`, exclusive.
         version: 1 for a first bill, and one more for each correction.
         total: As it stands in the bill.
         digest: SM3 of the bill's text (`bill_text`).
@@ -67,7 +71,9 @@ class IssuedBill(Message):
 
     kind: ClassVar[str] = "issued-bill"
     account: str
+    issuer: str
     start: str
+    end: str
     version: int = Field(ge=FIRST_REVISION)
     total: str
     currency: str
@@ -78,13 +84,11 @@ class DeliveredBill(Message):
     """A bill as it is sealed to its customer.
 
     Args:
-        issuer: The utility, by name; empty if it gave none.
         bill: Text of the bill, one period of a bill document, with its receipt.
         code: The signed facts.
     """
 
     kind: ClassVar[str] = "delivered-bill"
-    issuer: str = ""
     bill: str = Field(repr=False)
     code: str = Field(repr=False)
 
@@ -130,17 +134,20 @@ def bill_text(period: Mapping[str, Any]) -> str:
     return json.dumps(period, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def issue_bill(account: str, period: Mapping[str, Any], *, key: Sm2PrivateKey) -> str:
+def issue_bill(account: str, period: Mapping[str, Any], *, issuer: str, key: Sm2PrivateKey) -> str:
     """The code of a bill: what it comes to, under the office's signature.
 
     Args:
         account: The name that the bill is under.
+        issuer: The utility, by name; empty if it gave none.
         period: One period of a bill document, read as one before.
         key: The billing office's.
     """
     facts = IssuedBill(
         account=account,
+        issuer=issuer,
         start=period["start"],
+        end=period["end"],
         version=period.get("version") or FIRST_REVISION,
         total=str(period["total"]),
         currency=_currency(period),
@@ -186,17 +193,17 @@ def read_code(code: str, *, office: Sm2PublicKey) -> IssuedBill:
 
 
 def seal_delivery(
-    period: Mapping[str, Any], *, issuer: str, code: str, customer: Sm2PublicKey, now: datetime
+    period: Mapping[str, Any], *, code: str, customer: Sm2PublicKey, now: datetime
 ) -> bytes:
-    """Seal a bill to its customer.
+    """Seal a bill to its customer, padded: its length would tell who carries it of the tariff.
 
     Args:
         code: From `issue_bill`, of the same period.
         now: The present, aware.
     """
-    delivery = DeliveredBill(issuer=issuer, bill=bill_text(period), code=code)
+    delivery = DeliveredBill(bill=bill_text(period), code=code)
     return seal_to(
-        delivery.model_dump_json().encode(),
+        pad_by_fours(delivery.model_dump_json().encode(), smallest=SMALLEST),
         recipient=customer,
         purpose=DELIVERY_PURPOSE,
         owner=customer.thumbprint,
@@ -206,8 +213,8 @@ def seal_delivery(
 
 def open_delivery(
     sealed: bytes, *, key: Sm2PrivateKey, office: Sm2PublicKey
-) -> tuple[IssuedBill, DeliveredBill, dict[str, Any]]:
-    """What a delivery holds: the signed facts, the delivery, and the bill.
+) -> tuple[IssuedBill, str, dict[str, Any]]:
+    """What a delivery holds: the signed facts, their code, and the bill.
 
     Args:
         key: The customer's.
@@ -219,19 +226,20 @@ def open_delivery(
         AuditBrokenError: The bill is not the one that the office signed (`delivery.other-bill`).
     """
     opened = open_from(sealed, private_key=key, purpose=DELIVERY_PURPOSE)
-    delivery = DeliveredBill.parse(opened)
+    delivery = DeliveredBill.parse(unpad(opened) or b"")
     facts = read_code(delivery.code, office=office)
     if sm3_hex(delivery.bill.encode()) != facts.digest:
         raise _other_bill()
     try:
         period: dict[str, Any] = json.loads(delivery.bill)
-        told = (period["start"], str(period["total"]), _currency(period))
+        told = (period["start"], period["end"], str(period["total"]), _currency(period))
         version = period.get("version") or FIRST_REVISION
     except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
         raise _other_bill() from error
-    if (*told, version) != (facts.start, facts.total, facts.currency, facts.version):
+    named = (facts.start, facts.end, facts.total, facts.currency, facts.version)
+    if (*told, version) != named:
         raise _other_bill()
-    return facts, delivery, period
+    return facts, delivery.code, period
 
 
 def _currency(period: Mapping[str, Any]) -> str:

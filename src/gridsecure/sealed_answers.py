@@ -12,12 +12,11 @@ refusal has the smallest size, whatever its reason.
 
 from __future__ import annotations
 
-from itertools import count
 from typing import ClassVar, Final
 
 from pydantic import Field
 
-from gridsecure.crypto.padding import LENGTH_BYTES, pad
+from gridsecure.crypto.padding import pad_by_fours
 from gridsecure.messages import Digest, Message, Signed
 from gridsecure.plans.noise import NoiseStatement
 from gridsecure.queries.totals import GroupCount
@@ -77,6 +76,4 @@ class QueryAnswer(Message):
 
 def pad_answer(answer: Signed) -> bytes:
     """What is sealed of a signed answer: its text, in the smallest size that holds it."""
-    text = answer.model_dump_json().encode()
-    sizes = (SMALLEST * 4**n for n in count())
-    return pad(text, size=next(size for size in sizes if len(text) + LENGTH_BYTES <= size))
+    return pad_by_fours(answer.model_dump_json().encode(), smallest=SMALLEST)

@@ -108,7 +108,7 @@ def test_a_customer_opens_a_bill_and_has_the_statement_written(desk, tmp_path):
 
 def test_a_code_that_was_scanned_is_checked_offline(desk):
     period = next(iter(document("residential-tiers")["meters"].values()))["periods"][0]
-    code = issue_bill("MP-1", period, key=OFFICE)
+    code = issue_bill("MP-1", period, issuer="", key=OFFICE)
     assert period["total"] in run("my", "code", code, "--office-key", POINT)
     forged = code.replace(period["total"], "1.00")
     assert "authenticity.bill-code" in refused("my", "code", forged, "--office-key", POINT)
@@ -121,6 +121,15 @@ def test_a_repeat_writes_over_nothing_unless_it_is_told_to(desk):
     assert "statement.exists" in refused(*words, *keys, "--format", "html")
     deliver(desk, "out", "--force")
     assert {p for p in (desk / "out").rglob("*") if p.is_file()} == set(before)
+
+
+def test_a_folder_with_other_files_is_refused_whatever_is_forced(desk, tmp_path):
+    """Of who has a key by now, the statement of before would go out in the clear."""
+    words = ("office", "statements", "--bill", desk / "bills.json", "--output", tmp_path / "out")
+    keys = ("--office-key", desk / "office.key", "--format", "html")
+    run(*words, *keys, "--customers", tmp_path / "nobody.json")
+    told = refused(*words, *keys, "--customers", desk / "customers.json", "--force")
+    assert "delivery.other-files" in told
 
 
 def test_a_key_is_made_once_and_taken_off_the_list(desk, tmp_path):

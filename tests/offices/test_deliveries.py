@@ -34,19 +34,26 @@ from tests.statements.samples import first_period
 NOW = datetime(2026, 8, 2, tzinfo=UTC)
 OFFICE, CUSTOMER, OTHER = (generate_private_key() for _ in range(3))
 PERIOD = first_period("residential-tiers")
-CODE = issue_bill("MP-1", PERIOD, key=OFFICE)
+CODE = issue_bill("MP-1", PERIOD, issuer="Utility", key=OFFICE)
 
 
 def sealed(period=PERIOD, code=CODE) -> bytes:
     point = CUSTOMER.public_key
-    return seal_delivery(period, issuer="Utility", code=code, customer=point, now=NOW)
+    return seal_delivery(period, code=code, customer=point, now=NOW)
 
 
 def test_a_customer_opens_the_bill_that_the_office_signed():
-    facts, delivery, period = open_delivery(sealed(), key=CUSTOMER, office=OFFICE.public_key)
-    assert (period, delivery.issuer, delivery.code) == (PERIOD, "Utility", CODE)
+    facts, code, period = open_delivery(sealed(), key=CUSTOMER, office=OFFICE.public_key)
+    assert (period, code, facts.issuer) == (PERIOD, CODE, "Utility")
     assert (facts.account, facts.total, facts.version) == ("MP-1", PERIOD["total"], 1)
-    assert facts.start == PERIOD["start"]
+    assert (facts.start, facts.end) == (PERIOD["start"], PERIOD["end"])
+
+
+def test_a_carrier_reads_no_length():
+    """Nor does a receipt, a longer tariff or a correction show."""
+    longer = PERIOD | {"notices": ["x" * 5000]}
+    code = issue_bill("MP-1", longer, issuer="", key=OFFICE)
+    assert len(sealed(longer, code)) == len(sealed())
 
 
 def test_nobody_else_opens_it():
@@ -60,7 +67,7 @@ def test_nobody_else_opens_it():
 
 def test_a_bill_by_somebody_else_than_the_office_is_refused():
     """Whoever knows a customer's key can seal to it."""
-    forged = sealed(code=issue_bill("MP-1", PERIOD, key=OTHER))
+    forged = sealed(code=issue_bill("MP-1", PERIOD, issuer="Utility", key=OTHER))
     with pytest.raises(SignatureError) as refused:
         open_delivery(forged, key=CUSTOMER, office=OFFICE.public_key)
     assert refused.value.reason == "authenticity.bill-code"
@@ -119,6 +126,9 @@ def test_the_list_of_customers_keeps_keys_by_account(tmp_path):
         kept.add(request_key("MP-1", key=OTHER, now=NOW))
     left = kept.without("MP-1", CUSTOMER.public_key.thumbprint[:8])
     assert left.thumbprints() == [("MP-1", OTHER.public_key.thumbprint)]
+    with pytest.raises(ConflictError) as refused:
+        left.add(request_key("MP-1", key=CUSTOMER, now=NOW))
+    assert refused.value.reason == "customers.withdrawn"
     for account, thumbprint in (("MP-2", OTHER.public_key.thumbprint), ("MP-1", "")):
         with pytest.raises(NotFoundError):
             kept.without(account, thumbprint)

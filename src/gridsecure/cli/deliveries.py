@@ -32,6 +32,7 @@ from gridsecure.cli.statement import (
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.delivered_bills import bill_text, issue_bill, seal_delivery
+from gridsecure.errors import ConflictError
 from gridsecure.offices.customers import Customers
 from gridsecure.statements.bill_document import Bill, read_bill
 from gridsecure.statements.options import RenderOptions
@@ -81,8 +82,8 @@ def deliver(job: DeliveryJob, *, options: RenderOptions) -> Delivered:
     """Write a cycle's statements as they leave the office.
 
     Raises:
-        GridSecureError: A bill is none (`statement.…`), a file is there (`statement.exists`), or
-            the disk refuses (`statement.output`).
+        GridSecureError: A bill is none (`statement.…`), a file is there (`statement.exists`,
+            `delivery.other-files`), or the disk refuses (`statement.output`).
     """
     chosen = choose_statements(read_document(job.bill), meter_point_id=job.meter, month=job.month)
     bills = [read_bill(order.period) for order in chosen]
@@ -92,8 +93,9 @@ def deliver(job: DeliveryJob, *, options: RenderOptions) -> Delivered:
     sealed = 0
     for order, bill in zip(chosen, bills, strict=True):
         # What names the receipt goes with the bill, and is signed with it.
-        code = issue_bill(order.meter_point_id, order.period, key=job.key)
-        own = _sealed(job, order, code, options.issuer or "")
+        issuer = options.issuer or ""
+        code = issue_bill(order.meter_point_id, order.period, issuer=issuer, key=job.key)
+        own = _sealed(job, order, code)
         own = {_place(path, bill, counted): content for path, content in own.items()}
         made = own or _printed(
             job, StatementOrder(order.meter_point_id, order.period, code), options
@@ -107,27 +109,44 @@ def deliver(job: DeliveryJob, *, options: RenderOptions) -> Delivered:
     files[job.output / INVOICES] = _table(_INVOICE_HEAD, invoices)
     if not job.force:
         refuse_existing(list(files))
+    _refuse_others(job.output, files)
     for path, content in files.items():
         write_whole(path, content)
     return Delivered(sealed, len(chosen) - sealed)
 
 
-def _sealed(job: DeliveryJob, order: StatementOrder, code: str, issuer: str) -> dict[Path, bytes]:
+def _refuse_others(output: Path, files: Mapping[Path, bytes]) -> None:
+    """Refuse a folder with other files: of who has a key by now, a statement in the clear, say.
+
+    Raises:
+        ConflictError: There is one (`delivery.other-files`).
+    """
+    there = (path for path in output.rglob("*") if not path.is_dir())
+    other = next((path for path in there if path not in files), None)
+    if other is not None:
+        raise ConflictError(
+            f"{other.relative_to(output)} is in the folder, and not of these deliveries.",
+            reason="delivery.other-files",
+            remedy="Give a new folder for each cycle, and after customers were entered or"
+            " withdrawn.",
+        )
+
+
+def _sealed(job: DeliveryJob, order: StatementOrder, code: str) -> dict[Path, bytes]:
     """By folder of each key that its account has, the bill sealed to it."""
     return {
         job.output / SEALED / key.thumbprint[:_FOLDER_LETTERS]: seal_delivery(
-            order.period, issuer=issuer, code=code, customer=key, now=job.now
+            order.period, code=code, customer=key, now=job.now
         )
         for key in job.customers.keys_of(order.meter_point_id)
     }
 
 
 def _place(folder: Path, bill: Bill, counted: Counter[Path]) -> Path:
-    """A name that tells nothing of the account, also where one key has several."""
-    plain = folder / f"{bill.month}-v{_version(bill)}"
+    """A name that tells nothing of account and version, also where one key has several bills."""
+    plain = folder / bill.month
     counted[plain] += 1
-    number = "" if counted[plain] == 1 else f"-{counted[plain]}"
-    return folder / f"{plain.name}{number}.bill"
+    return folder / f"{bill.month}-{counted[plain]}.bill"
 
 
 def _printed(

@@ -126,12 +126,12 @@ def _open(path: Path, key: Sm2PrivateKey, office: Sm2PublicKey) -> dict[str, Any
             reason="delivery.file",
             remedy=f"Check its path and permissions ({error.strerror}).",
         ) from error
-    facts, delivery, period = delivered_bills.open_delivery(sealed, key=key, office=office)
+    facts, code, period = delivered_bills.open_delivery(sealed, key=key, office=office)
     return {
         "account": facts.account,
-        "issuer": delivery.issuer,
+        "issuer": facts.issuer,
         "period": period,
-        "code": delivery.code,
+        "code": code,
     }
 
 
@@ -180,7 +180,8 @@ def _show_compared(compared: dict[str, Any], console: Console) -> None:
 def _show_facts(found: dict[str, Any], console: Console) -> None:
     for line in (
         f"The office issued this bill of {found['account']}:",
-        f"  period from  {found['start']}",
+        f"  issuer       {found['issuer'] or 'not named'}",
+        f"  period       {found['start']} to {found['end']}",
         f"  version      {found['version']}",
         f"  total        {found['currency']} {found['total']}",
         f"  bill         {found['digest']}",

@@ -59,7 +59,10 @@ def withdraw(
     thumbprint: Annotated[str, typer.Option(help="The key's thumbprint, or how it begins.")],
     customers: CustomersOption,
 ) -> None:
-    """Take a key off the list, as when it is lost; bills that were delivered stay as they are."""
+    """Take a key off the list for good: it was lost, or its customer moved out.
+
+    Bills that were delivered stay as they are.
+    """
     kept = customer_keys.read_customers(customers)
     customer_keys.write_customers(customers, kept.without(account, thumbprint))
     typer.echo(f"No later bill of {account} is sealed to it.")

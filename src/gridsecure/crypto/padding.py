@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Final
 
 LENGTH_BYTES: Final = 4
@@ -17,6 +18,16 @@ def pad(text: bytes, *, size: int) -> bytes:
     if len(text) + LENGTH_BYTES > size:
         raise ValueError("the size holds the text")
     return (len(text).to_bytes(LENGTH_BYTES, "big") + text).ljust(size, b"\0")
+
+
+def pad_by_fours(text: bytes, *, smallest: int) -> bytes:
+    """A text in the smallest size that holds it, each of which is four times the one before it.
+
+    Args:
+        smallest: The first size [bytes].
+    """
+    sizes = (smallest * 4**n for n in count())
+    return pad(text, size=next(size for size in sizes if len(text) + LENGTH_BYTES <= size))
 
 
 def unpad(padded: bytes) -> bytes | None:

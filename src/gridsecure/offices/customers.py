@@ -15,7 +15,7 @@ from pydantic import Field
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.delivered_bills import read_request
 from gridsecure.errors import ConflictError, InvalidMessageError, NotFoundError, StorageError
-from gridsecure.messages import Message, Signed
+from gridsecure.messages import Digest, Message, Signed
 from gridsecure.whole_files import replace_file
 
 
@@ -42,10 +42,15 @@ class Customer(Message):
 
 
 class Customers(Message):
-    """All customers who have a key."""
+    """All customers who have a key.
+
+    Args:
+        withdrawn: Thumbprints of keys that were taken off the list, for good.
+    """
 
     kind: ClassVar[str] = "customers"
     customers: list[Customer] = Field(default_factory=list)
+    withdrawn: list[Digest] = Field(default_factory=list)
 
     def keys_of(self, account: str) -> list[Sm2PublicKey]:
         """The keys that an account's bills are sealed to; none where it has none."""
@@ -56,9 +61,16 @@ class Customers(Message):
 
         Raises:
             SignatureError: As `read_request`.
-            ConflictError: The account has this key already (`customers.twice`).
+            ConflictError: The account has this key already (`customers.twice`), or it was withdrawn
+                (`customers.withdrawn`).
         """
         account, key = read_request(request)
+        if key.thumbprint in self.withdrawn:
+            raise ConflictError(
+                "This key was withdrawn, and nothing is sealed to it any more.",
+                reason="customers.withdrawn",
+                remedy="Have the customer make a new one with `gridsecure my key`.",
+            )
         if any(one.thumbprint == key.thumbprint for one in self.keys_of(account)):
             raise ConflictError(
                 f"{account} has this key already.",
@@ -66,29 +78,27 @@ class Customers(Message):
                 remedy="Nothing is to be done.",
             )
         added = Customer(account=account, request=request)
-        return Customers(customers=[*self.customers, added]), added
+        return self.model_copy(update={"customers": [*self.customers, added]}), added
 
     def without(self, account: str, thumbprint: str) -> Customers:
-        """The list without a key; later bills are not sealed to it.
+        """The list without a key; no later bill is sealed to it, and it cannot be entered again.
 
         Args:
             thumbprint: The key's, or how it begins.
 
         Raises:
-            NotFoundError: The account has no such key (`customers.key`).
+            NotFoundError: The account has no such key, or several that begin so (`customers.key`).
         """
-        kept = [
-            one
-            for one in self.customers
-            if one.account != account or not one.key.thumbprint.startswith(thumbprint)
-        ]
-        if not thumbprint or len(kept) == len(self.customers):
+        found = [one for one in self.keys_of(account) if one.thumbprint.startswith(thumbprint)]
+        if len(found) != 1:
             raise NotFoundError(
                 f"{account} has no such key.",
                 reason="customers.key",
                 remedy="`gridsecure office customers` lists accounts and keys.",
             )
-        return Customers(customers=kept)
+        gone = found[0].thumbprint
+        kept = [one for one in self.customers if one.key.thumbprint != gone]
+        return Customers(customers=kept, withdrawn=[*self.withdrawn, gone])
 
     def thumbprints(self) -> list[tuple[str, str]]:
         """Account and key's thumbprint of each, sorted."""
