@@ -77,4 +77,3 @@ WORK_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "decided": ("已作决定", "Decided so far"),
 }
-"""Key -> Chinese, English."""
