@@ -137,7 +137,7 @@ def asked(**changes: object) -> dict[str, object]:
     """A release that waits for both officers, as the key authority lists it."""
     subject = ReleaseSubject(
         request_id="request-1", plan="bill", start=START, end=END, purpose="billing",
-        requested_by="billing", resolutions=["monthly"], measures=["energy"],
+        requested_by="billing", resolutions=["monthly"], measures=["energy_wh"],
         cells=[
             AskedCell(zone="futian", customer_class="household", meter_points=1200),
             AskedCell(zone="luohu", customer_class="shop", meter_points=85),

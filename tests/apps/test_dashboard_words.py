@@ -163,7 +163,17 @@ def unknown(text: str, *, language: str, data: re.Pattern[str]) -> str:
 
 # Fields that people or other systems fill with their own words.
 FREE = frozenset(
-    ["actor", "user", "name", "requested_by", "message", "address", "reference", "identity"]
+    [
+        "actor",
+        "user",
+        "name",
+        "requested_by",
+        "message",
+        "address",
+        "reference",
+        "identity",
+        "policy_name",
+    ]
 )
 
 
@@ -180,7 +190,7 @@ def leaves(answer: Any, key: str = "") -> Iterator[str]:
     elif isinstance(answer, str):
         if answer.startswith("{"):
             yield from leaves(json.loads(answer))
-        elif key in FREE or is_name(answer):
+        elif answer and (key in FREE or is_name(answer)):
             yield answer
             yield f"{answer[:12]}…"
 

@@ -36,9 +36,10 @@ def show() -> None:
     if access.page_memory().pop("saved", False):
         st.success(tell("saved"))
     with access.explain_errors():
+        states = {one: say(f"exception_{one}") for one in _STATES}
         state = st.segmented_control(
             say("state"), _STATES, default=_STATES[0], key="exception_state",
-            format_func=lambda one: say(f"exception_{one}"),
+            format_func=states.__getitem__,
         ) or _STATES[0]  # fmt: skip
         found = access.open_client().exceptions(session, state=state)
         if not found:
@@ -87,8 +88,9 @@ def _one(session: Session, status: ExceptionStatus) -> None:
         st.markdown(f"**{say('history')}**")
         show_table(table, titles={str(name): say(str(name)) for name in table}, wide=("said",))
     acts = [name for name in _ACTS if (name == "reopen") != (one.state in _AT_WORK)]
+    labels = {name: say(f"act_{name}") for name in acts}
     with st.form("change"):
-        act = st.selectbox(say("act"), acts, format_func=lambda name: say(f"act_{name}"), key="act")
+        act = st.selectbox(say("act"), acts, format_func=labels.__getitem__, key="act")
         owner, due = st.columns(2)
         named = owner.text_input(say("owner"), value=one.owner, max_chars=100, key="owner")
         day = due.text_input(say("due_day"), value=one.due, max_chars=10, key="due")
