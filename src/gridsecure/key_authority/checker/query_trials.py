@@ -431,7 +431,7 @@ def _list_releases(session: Session, at: datetime) -> list[str]:
 
 def _cost(period: _Period, *, workers: int) -> TriedCost:
     queried = period.queried
-    entries = [data.entry(name) for data in queried.datas for name in queried.quantities]
+    entries = [entry for data in queried.datas for entry in queried.fetched(data)]
     size = sum(entry.size for entry in entries)
     many = max(min(workers, len(queried.datas)), 1)
     return TriedCost(
