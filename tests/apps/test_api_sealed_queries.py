@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from gridsecure.cli import query_ask
 from gridsecure.cli.main import app as command
+from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.store.database import read_session
 from gridsecure.store.evidence import EvidenceRow, read_row
 from tests.apps.test_api_queries import (
@@ -145,15 +146,20 @@ def test_a_refused_question_gives_its_grant_back_and_nothing_links_what_it_is_us
         ask(few, status=1)
     kept = json.loads((world.folder / "wallet.json").read_text())
     assert (kept["next_nonce"], len(kept["returned"])) == (1, 1)
+    for number in range(1, LIMIT):  # its own come first
+        ask(question_of(where=FUTIAN | {"zone": [str(number)]}, every="day", **DAYS), status=1)
     first = b"".join(one.content for one in world.services.sent)
     begun = len(world.services.sent)
     shown = ask(question_of(where=FUTIAN, every="day", **DAYS), "--format", "json")
-    assert f"{LIMIT - 1} of {LIMIT} grants are left" in shown.output
+    assert f"1 of {LIMIT} grants are left" in shown.output
     sent = world.services.sent[begun:]
     used = [one for one in sent if one.url.path in ("/returned-grants", "/grants/returned")]
     assert [one.url.host for one in used] == ["authority", "identity"]
     assert_anonymous(used)
     assert not [one for one in sent if one.url.path == "/grants"]
+    (asked,) = [one for one in sent if one.url.path == "/queries"]
+    query = sm3_hex(json.loads(asked.content)["query"].encode())
+    assert [query in one.content.decode() for one in used] == [False, True], "under a salt"
     values = [value for one in used for value in json.loads(one.content).values()]
     pieces = {
         text[at : at + 32].encode()

@@ -15,6 +15,7 @@ from gridsecure.credentials.returned_grants import (
     Ticket,
     check_returned,
     give_back,
+    hidden_digest,
     new_ticket,
     public_return_key,
     return_key,
@@ -52,6 +53,13 @@ def test_what_comes_back_is_good_for_one_query_and_for_whoever_has_it():
         with pytest.raises(GridSecureError) as refused:
             check_returned(code, seed=seed, digest=digest, key=KEY, suite=suite())
         assert refused.value.reason == "grants.returned"
+
+
+def test_what_the_authority_is_told_of_the_next_query_says_nothing_without_its_salt():
+    salts = [secrets.token_bytes(32) for _ in range(2)]
+    hidden = {hidden_digest(DIGEST, salt=salt) for salt in salts}
+    assert len({*hidden, DIGEST}) == 3, "nor are two orders for one query alike"
+    assert hidden_digest(bytes(32), salt=salts[0]) not in hidden
 
 
 def test_a_key_of_its_own_for_somebody_is_noticed():

@@ -16,7 +16,7 @@ from gridsecure.credentials.holder import Holder, Wallet
 from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.opening import OFFICE_OF, OPENERS, Opener
-from gridsecure.credentials.returned_grants import GrantOrder, returned_quota
+from gridsecure.credentials.returned_grants import GrantOrder, hidden_digest, returned_quota
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.identity.enrolments import tables as names
@@ -235,11 +235,13 @@ class IdentityWorld:
             audience="platform", digest=digest, keys=keys().public, suite=suite()
         )
         self.post("/grants", {"digest": digest.hex(), "request": message.hex()}, headers={})
-        order = sign_message(GrantOrder(digest=digest.hex()), key=grid_keys().authority)
+        hidden = hidden_digest(digest, salt=digest).hex()
+        order = sign_message(GrantOrder(digest=hidden), key=grid_keys().authority)
         _, message = Wallet(credential, returned_quota(quota)).ask(
             audience="platform", digest=digest, keys=keys().public, suite=suite()
         )
         said = {"digest": digest.hex(), "request": message.hex(), "order": order.model_dump()}
+        said |= {"salt": digest.hex()}
         self.post("/grants/returned", said, headers={})
         _, message = Wallet(credential, trial_quota(quota)).ask(
             audience="authority", digest=digest, keys=keys().public, suite=suite()

@@ -46,7 +46,7 @@ class QueryAsked(BaseModel):
 
 
 class ReturnedGrantUsed(BaseModel):
-    """A grant that was given back, and the query that it is used for."""
+    """A grant that was given back, and the query that it is used for, under a salt."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 

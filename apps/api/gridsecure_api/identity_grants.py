@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from gridsecure.credentials.grants import Question, trial_quota
-from gridsecure.credentials.returned_grants import GrantOrder, returned_quota
+from gridsecure.credentials.returned_grants import GrantOrder, hidden_digest, returned_quota
 from gridsecure.errors import SignatureError
 from gridsecure.messages import Signed, open_message
 from gridsecure.wire.identity import Grant, Hex32, Terms, TrialPass
@@ -31,9 +31,13 @@ class GrantWanted(Body):
 
 
 class ReturnedWanted(GrantWanted):
-    """A grant request under the quota of returned grants, and the key authority's order for it."""
+    """A grant request under the quota of returned grants, and the key authority's order for it.
+
+    The order names the query under the salt.
+    """
 
     order: Signed
+    salt: Hex32
 
 
 @router.get("/grants/terms")
@@ -57,7 +61,8 @@ def give_returned_grant(wanted: ReturnedWanted, zone: Zone) -> Grant:
     """Give a grant once more, as the key authority orders it for a query. Public."""
     now = zone.clock()
     order = open_message(wanted.order, expect=GrantOrder, trusted=zone.authorities)
-    if order.digest != wanted.digest:
+    hidden = hidden_digest(bytes.fromhex(wanted.digest), salt=bytes.fromhex(wanted.salt))
+    if order.digest != hidden.hex():
         raise SignatureError(
             "The key authority ordered a grant for another query.", reason="authenticity.query"
         )

@@ -125,7 +125,10 @@ class Asking:
         content: str = "",
         ticket: bytes = b"",
     ) -> Grant:
-        """A new grant for a query, kept on the disk before it is used; one that came back first.
+        """A new grant for a query, kept on the disk before it is used.
+
+        One that came back is used when the month's own are used up: used at once, it would tell
+        by the time that this query follows a refused one.
 
         Args:
             asking: The query, and the key that its result is sealed to.
@@ -149,7 +152,8 @@ class Asking:
         def keep(after: Wallet) -> None:
             file.keep(replace(file.require(), grants=after))
 
-        grant = use_returned(file, client, grants.quota, asking)
+        is_used_up = grants.next_nonce >= grants.quota.limit
+        grant = use_returned(file, client, grants.quota, asking) if is_used_up else None
         grant = grant or client.grant(grants, query, reader=reader, keep=keep)
         grant = replace(grant, content=content, ticket=ticket)
         file.keep(file.require().add_grant(grant))

@@ -13,6 +13,7 @@ Invariants:
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ from gridsecure.credentials.issuance import Credential
 from gridsecure.credentials.issuer_keys import Context
 from gridsecure.credentials.presentations import PublicKeys
 from gridsecure.credentials.queries import RESULT_PURPOSE, Query
-from gridsecure.credentials.returned_grants import ReturnedGrant
+from gridsecure.credentials.returned_grants import ReturnedGrant, hidden_digest
 from gridsecure.credentials.sealed_questions import QueryKeys, read_query_key
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.envelope import open_from
@@ -188,8 +189,9 @@ class QueryClient:
             AuthenticityError: The authority or the identity service does not take it.
         """
         query, reader = asking
-        digest = sm3_digest(query.text.encode())
-        used = {"seed": came.seed.hex(), "digest": digest.hex(), "code": came.code(digest)}
+        digest, salt = sm3_digest(query.text.encode()), secrets.token_bytes(32)
+        hidden = hidden_digest(digest, salt=salt)
+        used = {"seed": came.seed.hex(), "digest": hidden.hex(), "code": came.code(hidden)}
         url = f"{self._at(AUTHORITY)}/returned-grants"
         ordered = fetch_body(self._http, "POST", url, service=AUTHORITY, body=used)
         _, request = wallet.ask(
@@ -199,6 +201,7 @@ class QueryClient:
             "digest": digest.hex(),
             "request": request.hex(),
             "order": Signed.parse(ordered).model_dump(),
+            "salt": salt.hex(),
         }
         url = f"{self._at(IDENTITY)}/grants/returned"
         content = fetch_body(self._http, "POST", url, service=IDENTITY, body=body)

@@ -1,4 +1,4 @@
-"""Grants that came back with refusals: taken into the wallet, and used before the others.
+"""Grants that came back with refusals: taken into the wallet, and used after the others.
 
 Invariants:
 - A ticket is drawn for each question and used once: the wallet forgets it as it takes the grant.

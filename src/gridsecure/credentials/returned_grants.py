@@ -10,9 +10,10 @@ proofs (a verifiable oblivious pseudorandom function):
 
 To use it, the asker tells the seed and shows, by a code under W over the digest of its next query,
 that it knows W. The authority sees a seed that it never saw, and a W that it gave to some refusal:
-every b makes every B of every seed, so to which one nothing says. One K stands for everybody, in
-the authority's signed notice, and the proof holds the authority to it: with a key of its own for
-somebody it would know them again.
+every b makes every B of every seed, so to which one nothing says. That digest is under a salt which
+the identity service alone is told, so that the authority does not know the query by it when it
+comes. One K stands for everybody, in the authority's signed notice, and the proof holds the
+authority to it: with a key of its own for somebody it would know them again.
 
 How many an analyst may use is counted where grants are given, by the credential, as grants are
 (`returned_quota`). So being refused is no way to ask without end.
@@ -30,7 +31,7 @@ from gridsecure.credentials.group import POINT_BYTES, SCALAR_BYTES
 from gridsecure.credentials.sigma import Relation, holds, proof_bytes, prove
 from gridsecure.credentials.suites import Suite, frame_parts
 from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.crypto.sm3 import hmac_sm3
+from gridsecure.crypto.sm3 import hmac_sm3, sm3_digest
 from gridsecure.errors import InvalidMessageError, SignatureError
 from gridsecure.messages import Digest, Message
 
@@ -47,11 +48,21 @@ class GrantOrder(Message):
     """The key authority has the identity service give a grant for a query once more.
 
     Args:
-        digest: SM3 of the query, and nothing of the one that was refused.
+        digest: Of the query, as `hidden_digest`, and nothing of the one that was refused.
     """
 
     kind: ClassVar[str] = "grant-order"
     digest: Digest
+
+
+def hidden_digest(digest: bytes, *, salt: bytes) -> bytes:
+    """What the key authority is told of the query that a returned grant is used for.
+
+    Args:
+        digest: SM3 of the query.
+        salt: 32 random bytes, told to the identity service alone.
+    """
+    return sm3_digest(frame_parts(_LABEL, salt, digest))
 
 
 def returned_quota(quota: Quota) -> Quota:
@@ -165,7 +176,7 @@ class ReturnedGrant:
     value: bytes = field(repr=False)
 
     def code(self, digest: bytes) -> str:
-        """What shows that its holder knows W, for the digest of one query."""
+        """What shows that its holder knows W, for one query, as `hidden_digest` names it."""
         return _code(self.value, self.seed, digest)
 
 

@@ -2,7 +2,8 @@
 
 A refusal and what it gives back are one row, kept in one transaction: whoever kills the checker
 between the two finds neither or both. The blind evaluation of one ticket is one value, however
-often it is made, and its seed is bound to the first query that it is used for.
+often it is made, and its seed is bound to the first query that it is used for. Which one that is
+nobody knows here: its digest comes under a salt.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def order_grant(
 
     Args:
         seed: What the asker hid when it asked before.
-        digest: SM3 of the query that it is used for.
+        digest: Of the query that it is used for, under a salt that is not told here.
         code: From `ReturnedGrant.code`.
         now: The present, aware.
 
