@@ -75,6 +75,7 @@ class Asking:
         http: A connection that was never used with a name.
         authority: The pinned key authority.
         pause: Called between two looks at a query; may raise to give up.
+        query_key: Thumbprint of the authority's query keys that is taken in place of the wallet's.
     """
 
     http: httpx.Client
@@ -82,6 +83,7 @@ class Asking:
     authority: PinnedAuthority
     clock: Callable[[], datetime]
     pause: Callable[[QueryProgress], None]
+    query_key: str = ""
 
     def load_curve(self, wallet: Path, *, start: str, end: str) -> QueryAnswer:
         """Ask for a load curve and wait for it; go on where an earlier call gave up.

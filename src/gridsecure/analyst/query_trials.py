@@ -17,12 +17,13 @@ from pathlib import Path
 
 from gridsecure.analyst.asking import Asking
 from gridsecure.analyst.grants import QueryClient, wallet_of
+from gridsecure.analyst.query_keys import take_query_keys
 from gridsecure.analyst.releases import PinnedAuthority
 from gridsecure.analyst.wallets import KeptPass, WalletFile, open_wallet
 from gridsecure.credentials.grants import trial_quota
 from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.queries import RESULT_PURPOSE, sealed_query
-from gridsecure.credentials.sealed_questions import seal_question, write_question
+from gridsecure.credentials.sealed_questions import QueryKeys, seal_question, write_question
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.padding import unpad
@@ -35,22 +36,28 @@ from gridsecure.trial_answers import TRIALS_OF_PASS, TrialAnswer
 
 
 def try_question(
-    asking: Asking, wallet: Path, question: Question, *, size: int = 0
+    asking: Asking, wallet: Path, question: Question, *, size: int = 0, new_pass: bool = False
 ) -> Iterator[TrialAnswer]:
     """Try each period of a question: what would become of it, and what it would cost.
 
     Args:
         size: The public size of the envelope [bytes]; by default the smallest that holds it.
+        new_pass: Whether it takes another pass than the trials before it: those of one pass are
+            seen to be one asker's.
 
     Raises:
         InputError: No pass is left of this month (`grants.none-left`), or as `seal_question`.
         GridSecureError: A service refused, or cannot be reached.
     """
+    if new_pass:
+        with open_wallet(wallet, suite=sm2_suite()) as file:
+            file.keep(replace(file.require(), trial_pass=None))
     for leg in question.legs:
         with open_wallet(wallet, suite=sm2_suite()) as file:
             client = asking.client_of(file)
+            keys = take_query_keys(file, client, accepted=asking.query_key)
             held = _take_pass(asking, file, client)
-        yield _try(client, leg, held, authority=asking.authority, size=size)
+        yield _try(client, leg, (held, keys), authority=asking.authority, size=size)
 
 
 def _take_pass(asking: Asking, file: WalletFile, client: QueryClient) -> KeptPass:
@@ -72,7 +79,9 @@ def _new_pass(asking: Asking, file: WalletFile, client: QueryClient) -> KeptPass
             reason="grants.period",
             remedy="Enrol again: an earlier enrolment did not finish.",
         )
-    own = trial_quota(wallet_of(wallet.credential, client.terms(now=now), before=None).quota)
+    own = trial_quota(
+        wallet_of(wallet.credential, client.terms(now=now), before=wallet.grants).quota
+    )
     used = wallet.passes_used if wallet.passes_epoch == own.epoch else 0
     if used >= own.limit:
         raise InputError(
@@ -89,18 +98,18 @@ def _new_pass(asking: Asking, file: WalletFile, client: QueryClient) -> KeptPass
 def _try(
     client: QueryClient,
     question: Question,
-    held: KeptPass,
+    using: tuple[KeptPass, QueryKeys],
     *,
     authority: PinnedAuthority,
     size: int,
 ) -> TrialAnswer:
-    reader, span = generate_private_key(), question.period.span
+    (held, keys), reader, span = using, generate_private_key(), question.period.span
     content = write_question(question.text, reader=reader.public_key)
     query = sealed_query(
         span.start.isoformat(),
         span.end.isoformat(),
         reader=reader.public_key,
-        sealed=seal_question(content, recipient=client.query_keys().seal, size=size),
+        sealed=seal_question(content, recipient=keys.seal, size=size),
     )
     sealed = client.try_query(query, token=held.token)
     text = unpad(open_from(sealed, private_key=reader, purpose=RESULT_PURPOSE))

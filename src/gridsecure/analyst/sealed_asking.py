@@ -22,6 +22,7 @@ from gridsecure.analyst.asking import Asking
 from gridsecure.analyst.desk import Answer, Joining, conclude
 from gridsecure.analyst.grants import QueryClient
 from gridsecure.analyst.queries import Grant
+from gridsecure.analyst.query_keys import take_query_keys
 from gridsecure.analyst.releases import PinnedAuthority, Release, ReleasedCell, verify_release
 from gridsecure.analyst.returned_grants import keep_returned
 from gridsecure.analyst.wallets import WalletFile, open_wallet
@@ -141,9 +142,10 @@ def find_grant(
 
     Raises:
         InputError: The question is too long (`query.large`), or as `Asking.take_grant`.
-        GridSecureError: As `QueryClient.query_key` and `Asking.take_grant`.
+        GridSecureError: As `take_query_keys` and `Asking.take_grant`.
     """
-    reader, keys = generate_private_key(), client.query_keys()
+    reader = generate_private_key()
+    keys = take_query_keys(wallet_file, client, accepted=asking.query_key)
     ticket = new_ticket(keys.returns, suite=wallet_file.suite)
     content = write_question(
         question.text, reader=reader.public_key, ticket=ticket.blinded(wallet_file.suite)

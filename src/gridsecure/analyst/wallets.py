@@ -84,6 +84,7 @@ class _WalletText(Message):
     passes_epoch: str = ""
     passes_used: int = Field(default=0, ge=0)
     trial_pass: _PassText | None = None
+    query_key: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class KeptWallet:
         returned_used: How many were used in it.
         passes_epoch: The month in which a pass for trials was taken last; likewise.
         trial_pass: The last one.
+        query_key: Thumbprint of the authority's query keys, as first seen or accepted.
     """
 
     keys: IdentityKeys
@@ -129,6 +131,7 @@ class KeptWallet:
     passes_epoch: str = ""
     passes_used: int = 0
     trial_pass: KeptPass | None = None
+    query_key: str = ""
 
     def holder(self, suite: Suite) -> Holder:
         """Who acts with these secrets.
@@ -290,6 +293,7 @@ def _parsed(text: _WalletText, suite: Suite) -> KeptWallet:
         text.passes_epoch,
         text.passes_used,
         _read_pass(text.trial_pass),
+        text.query_key,
     )
 
 
@@ -330,6 +334,7 @@ def _written(wallet: KeptWallet, suite: Suite) -> bytes:
         "returned_used": wallet.returned_used,
         "passes_epoch": wallet.passes_epoch,
         "passes_used": wallet.passes_used,
+        "query_key": wallet.query_key,
     }
     if (held := wallet.trial_pass) is not None:
         said = _PassText(token=held.token, expires_at=held.expires_at.isoformat(), left=held.left)

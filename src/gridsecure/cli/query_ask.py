@@ -33,6 +33,14 @@ SizeOption = Annotated[
     int, typer.Option(help="Public size of the sealed question [bytes]; 0 takes the smallest.")
 ]
 
+QueryKeyOption = Annotated[
+    str,
+    typer.Option(
+        metavar="THUMBPRINT",
+        help="The key authority's query key, as others see it; the wallet keeps it.",
+    ),
+]
+
 
 @explain_errors
 def ask(  # noqa: PLR0913 - one parameter an option
@@ -43,6 +51,7 @@ def ask(  # noqa: PLR0913 - one parameter an option
     platform_url: PlatformOption,
     authority_url: AuthorityOption,
     authority_key: AuthorityKeyOption,
+    query_key: QueryKeyOption = "",
     size: SizeOption = 0,
     series: SeriesOption = None,
     purpose: PurposeOption = RESEARCH,
@@ -62,6 +71,7 @@ def ask(  # noqa: PLR0913 - one parameter an option
             releases.pin_authority(authority_key),
             online.utc_now,
             patience(wait),
+            query_key,
         )
         found = sealed_asking.ask_question(client, wallet, asked, size=size, joining=joining)
     _tell_basis(found)

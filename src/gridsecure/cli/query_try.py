@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,7 +14,7 @@ from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.query import QuestionArgument, read_question
-from gridsecure.cli.query_ask import AuthorityKeyOption, AuthorityOption, SizeOption
+from gridsecure.cli.query_ask import AuthorityKeyOption, AuthorityOption, QueryKeyOption, SizeOption
 
 with on_use():
     from gridsecure.analyst import asking, grants, query_trials, releases
@@ -22,6 +22,13 @@ with on_use():
 
 if TYPE_CHECKING:
     from gridsecure.trial_answers import TrialAnswer, TriedGroup
+
+NewPassOption = Annotated[
+    bool,
+    typer.Option(
+        "--new-pass", help="Take another pass: trials of one pass are seen to be one asker's."
+    ),
+]
 
 
 @explain_errors
@@ -32,7 +39,9 @@ def try_out(  # noqa: PLR0913 - one parameter an option
     identity_url: IdentityOption,
     authority_url: AuthorityOption,
     authority_key: AuthorityKeyOption,
+    query_key: QueryKeyOption = "",
     size: SizeOption = 0,
+    new_pass: NewPassOption = False,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Try a question sealed: whether it is allowed, or why not, what it costs, what is near it.
@@ -47,8 +56,11 @@ def try_out(  # noqa: PLR0913 - one parameter an option
             releases.pin_authority(authority_key),
             online.utc_now,
             lambda _progress: None,
+            query_key,
         )
-        answers = list(query_trials.try_question(client, wallet, asked, size=size))
+        answers = list(
+            query_trials.try_question(client, wallet, asked, size=size, new_pass=new_pass)
+        )
     document = {"trials": [answer.model_dump() for answer in answers]}
     print_result(document, output, show=lambda console: _show(answers, console))
     notes.print(f"{answers[-1].trials_left} trials are left of this pass.")

@@ -167,6 +167,11 @@ class QueryKeys(NamedTuple):
     seal: Sm2PublicKey
     returns: bytes
 
+    @property
+    def thumbprint(self) -> Digest:
+        """SM3 of both: what analysts compare."""
+        return sm3_hex(frame_parts("gridsecure-query-keys-1", self.seal.point, self.returns))
+
 
 def read_query_key(content: bytes, *, trusted: dict[Digest, Sm2PublicKey]) -> QueryKeys:
     """The keys that questions are asked with, in the pinned authority's own word.
