@@ -11,7 +11,7 @@ from gridsecure.credentials.access import check_query
 from gridsecure.credentials.grants import Question, Quota, request_grant, trial_quota
 from gridsecure.credentials.holder import Wallet
 from gridsecure.credentials.issuer_keys import Context
-from gridsecure.credentials.returned_grants import GrantOrder, returned_quota
+from gridsecure.credentials.returned_grants import GrantOrder, hidden_digest, returned_quota
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.crypto.tokens import verify_token
@@ -143,12 +143,13 @@ def quota_of(wallet: Wallet, more: Callable[[Quota], Quota]) -> Wallet:
 def test_returned_grants_are_ordered_by_the_key_authority(service, wallet, attacked):
     """By nobody else who is registered: a platform has no say in it."""
     returned = quota_of(wallet, returned_quota)
-    digest = sm3_digest(QUERY).hex()
+    digest, salt = sm3_digest(QUERY), b"\5" * 32
 
-    def given(key: Sm2PrivateKey, about: str = digest):
-        order = sign_message(GrantOrder(digest=about), key=key).model_dump()
+    def given(key: Sm2PrivateKey, about: bytes = digest):
+        hidden = hidden_digest(about, salt=salt).hex()
+        order = sign_message(GrantOrder(digest=hidden), key=key).model_dump()
         _, message = ask(returned)
-        body = {"digest": digest, "request": message, "order": order}
+        body = {"digest": digest.hex(), "request": message, "order": order, "salt": salt.hex()}
         return service.post("/grants/returned", json=body)
 
     forged = given(KEYS.platform)
@@ -157,7 +158,7 @@ def test_returned_grants_are_ordered_by_the_key_authority(service, wallet, attac
         return
     assert forged.json() == refused_body(401)
     attacked.ends("authenticity.signature")
-    assert given(KEYS.authority, "00" * 32).json() == refused_body(401)
+    assert given(KEYS.authority, bytes(32)).json() == refused_body(401)
     assert given(KEYS.authority).status_code == 200
     assert given(KEYS.authority).json() == refused_body(401), "its number was used"
 
