@@ -197,7 +197,7 @@ class ZoneServices:
                 lambda: self.closing(request.url.params["start"]),
             ),
             ("GET", "/approvals"): (APPROVAL_READERS, lambda: self.waiting),
-            ("GET", "/exceptions"): (
+            ("GET", "/v1/exceptions"): (
                 {"operator"},
                 lambda: [
                     one
@@ -206,7 +206,7 @@ class ZoneServices:
                 ],
             ),
             **{
-                (verb, f"/exceptions/{one['id']}{tail}"): (
+                (verb, f"/v1/exceptions/{one['id']}{tail}"): (
                     {"operator"},
                     partial(self._exception, one, request.content),
                 )

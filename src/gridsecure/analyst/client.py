@@ -133,12 +133,12 @@ class ReleaseClient:
         Args:
             state: `open`, `assigned`, `resolved` or `waived`; empty for all.
         """
-        path = f"/exceptions?state={quote(state, safe='')}"
+        path = f"/v1/exceptions?state={quote(state, safe='')}"
         return tuple(self._list(session, GATEWAY, path, ReadingException))
 
     def exception(self, session: Session, *, number: int) -> ExceptionStatus:
         """An exception, and all that was done to it and said of it."""
-        content = self._ask(session, GATEWAY, "GET", f"/exceptions/{number}")
+        content = self._ask(session, GATEWAY, "GET", f"/v1/exceptions/{number}")
         return _read(content, ExceptionStatus, service=GATEWAY)
 
     def change_exception(
@@ -152,7 +152,7 @@ class ReleaseClient:
         Raises:
             ConflictError: Somebody else changed it meanwhile.
         """
-        path = f"/exceptions/{number}/changes"
+        path = f"/v1/exceptions/{number}/changes"
         content = self._ask(session, GATEWAY, "POST", path, body=dict(change))
         return _read(content, ExceptionStatus, service=GATEWAY)
 
