@@ -197,8 +197,9 @@ def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
 
     Officers and custodians send signed messages of their own, and a policy's text with officers'
     signatures. An analyst's query is one short text,
-    which is compared with the grant it came with. A gateway's request for a key set is two signed
-    messages that name a domain and a parameter set.
+    which is compared with the grant it came with, or, for a trial, opened and computed without a
+    vault. A grant that came back is used by three digests. A gateway's request for a key set is two
+    signed messages that name a domain and a parameter set.
     """
     pages = world.client.get("/openapi.json").json()
     assert len(pages["paths"]) >= 8
@@ -219,14 +220,22 @@ def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
     policy = {("put", "/policy")}
     (shape,) = bodies["put", "/policy"]["content"].values()
     assert shape["schema"] == {"$ref": "#/components/schemas/SignedPolicy"}
-    rest = {("post", "/query-results"), ("post", "/key-sets")}
+    questions = {("post", "/query-results"), ("post", "/query-trials")}
+    returned = {("post", "/returned-grants")}
+    rest = questions | returned | {("post", "/key-sets")}
     assert set(bodies) - signed - purpose - policy == rest
-    (content,) = bodies["post", "/query-results"]["content"].items()
-    assert content[0] == "application/json"
-    schema = pages["components"]["schemas"][content[1]["schema"]["$ref"].rpartition("/")[2]]
-    (name, field) = next(iter(schema["properties"].items()))
-    assert (list(schema["properties"]), schema["additionalProperties"]) == ([name], False)
-    assert (field["type"], field["maxLength"]) == ("string", LONGEST_QUERY)
+    for name in questions | returned:
+        (content,) = bodies[name]["content"].items()
+        assert content[0] == "application/json"
+        schema = pages["components"]["schemas"][content[1]["schema"]["$ref"].rpartition("/")[2]]
+        fields = schema["properties"]
+        assert schema["additionalProperties"] is False
+        if name in questions:
+            (field,) = fields.values()
+            assert (field["type"], field["maxLength"]) == ("string", LONGEST_QUERY)
+        else:
+            assert set(fields) == {"seed", "digest", "code"}
+            assert {field["pattern"] for field in fields.values()} == {"^[0-9a-f]{64}$"}
 
 
 def test_the_log_is_everybodys(world: SimpleNamespace, released: str) -> None:

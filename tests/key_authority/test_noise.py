@@ -13,7 +13,7 @@ import pytest
 
 from gridsecure.errors import InputError
 from gridsecure.key_authority.vault.laplace_noise import add_noise
-from gridsecure.plans.noise import MILLION
+from gridsecure.plans.noise import LARGEST_EPSILON, LARGEST_SCALE, MILLION
 
 DRAWS = 4_000
 
@@ -56,6 +56,21 @@ def test_nothing_that_a_caller_holds_repeats_the_noise():
         np.random.seed(7)
         runs.append(add_noise([0] * 20, sensitivity=10**6, epsilon=MILLION)[0])
     assert runs[0] != runs[1]
+
+
+@pytest.mark.parametrize(
+    ("sensitivity", "epsilon"),
+    [
+        (356_997_047_993_195, 999_999),
+        (3_250_122_892_094_328, 9_999_999),
+        (2_694_465_019_400_456, 5_000_001),
+        ((LARGEST_SCALE - 2) * 10, LARGEST_EPSILON),
+    ],
+)
+def test_what_can_be_charged_can_be_drawn(sensitivity, epsilon):
+    """Of the first three the mechanism's sum, rounded up, is above ε at the next whole number."""
+    _, said = add_noise([0], sensitivity=sensitivity, epsilon=epsilon)
+    assert said.scale - sensitivity * MILLION // epsilon in (1, 2)
 
 
 def test_noise_larger_than_can_be_drawn_is_refused_before_anything_is():

@@ -155,6 +155,20 @@ def test_a_killed_round_stays_charged_and_its_noise_is_drawn_once(asker, monkeyp
         assert list(asker.totals(asked).values()) == [int(one.value) for one in seen[0].cells]
 
 
+def test_an_answer_is_kept_while_the_vaults_key_cannot_be_split_anew(asker, monkeypatch):
+    """Its name would go to the folder that is given up, and the noise be drawn a second time."""
+    vault, held = asker.authority.vault, list[bool]()
+    real = vault.gate.budgets.name_answer
+
+    def named(*given: str) -> None:
+        held.append(vault._lock.locked())
+        real(*given)
+
+    monkeypatch.setattr(vault.gate.budgets, "name_answer", named)
+    assert how_it_ended(asker, asker.ask(private_question())) == ""
+    assert held == [True]
+
+
 def test_an_answer_that_is_lost_is_not_drawn_anew(asker, monkeypatch):
     asked, real = asker.ask(private_question()), sealed_queries._order
 
@@ -263,7 +277,7 @@ CHECKER_COUNTS_NOT = cut(
         "What an approved question was answered with noise, it is answered again.",
         WITHHELD,
         cut(
-            "gridsecure.key_authority.vault.noisy_totals:tell_with_noise",
+            "gridsecure.key_authority.vault.noisy_totals:_tell",
             "kept is not None",
             "False",
         ),

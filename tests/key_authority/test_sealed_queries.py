@@ -576,3 +576,15 @@ def test_a_month_that_was_cut_out_of_a_longer_period_is_refused(authority, uploa
     asked = asker.ask(question_of(where=FUTIAN), queried=queried)
     assert asker.unapproved(asked).reason == "release.closing"
     assert (start, end) == asker.span
+
+
+def test_a_day_that_is_spelled_as_one_of_another_month_is_refused(asker):
+    """1 July of the list is 30 June far to the west, and would be charged to June."""
+    west = ("2026-06-30T00:00:00-16:00", "2026-07-01T00:00:00-16:00")
+    east = ("2026-07-01T00:00:00+08:00", "2026-07-02T00:00:00+08:00")
+    reasons = [
+        asker.unapproved(asker.ask(question_of(where=FUTIAN), span=span)).reason
+        for span in (west, east)
+    ]
+    assert reasons[0] == "release.closing"
+    assert reasons[1] != "release.closing", "which is about the question's own period"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from gridsecure.key_authority.checker.tables import (
     SeedRow,
     SignedRow,
     ToldMemberRow,
+    ToldMonthRow,
     ToldSetRow,
 )
 from gridsecure.messages import KeyNotice, ReleaseCertificate
@@ -129,6 +131,42 @@ def test_what_is_spent_stays_spent(engine: Engine) -> None:
         assert all(seed.seed.startswith("seed/") for seed in session.exec(select(SeedRow)))
         cohorts = session.exec(select(CohortRow)).all()
         assert {(one.domain, one.start_at, one.end_at) for one in cohorts} == {(DOMAIN, *MONTH)}
+
+
+@pytest.mark.parametrize(
+    ("end", "months"),
+    [
+        ("2026-08-01T00:00:00+08:00", ["2026-07"]),
+        ("2026-09-15T00:00:00+08:00", ["2026-07", "2026-08", "2026-09"]),
+    ],
+)
+def test_all_months_of_what_was_released_were_told_exactly(
+    tmp_path: Path, end: str, months: list[str]
+) -> None:
+    """Also the later ones of a billing cycle: noise beside exact numbers would hide nothing."""
+    made = open_database(f"sqlite:///{tmp_path / 'zone.db'}")
+    load_dump(made, DUMP)
+    migrate(made, replace(SCHEMA, head="checker_0016", scripts=scripts_until(16, tmp_path)))
+    with write_transaction(made) as connection:
+        connection.execute(text('UPDATE release SET "end" = :end'), {"end": end})
+    migrate(made, SCHEMA)
+    with read_session(made) as session:
+        (released,) = session.exec(select(ReleaseRow.at)).all()
+        rows = session.exec(select(ToldMonthRow).order_by(ToldMonthRow.month)).all()
+        assert [(row.month, row.told, row.at) for row in rows] == [
+            (month, "exactly", released) for month in months
+        ]
+    made.dispose()
+
+
+def scripts_until(number: int, folder: Path) -> Path:
+    """A folder with the migrations up to one of them."""
+    made = folder / "migrations"
+    made.mkdir()
+    for script in SCHEMA.scripts.glob("r*.py"):
+        if int(script.name[1:5]) <= number:
+            (made / script.name).write_bytes(script.read_bytes())
+    return made
 
 
 TOLD = {"zone": "futian", "customer_class": "household"}

@@ -36,8 +36,8 @@ from gridsecure.plans.quantities import interval_bound_wh
 MILLION: Final = 1_000_000
 LARGEST_EPSILON: Final = 10 * MILLION
 """ε = 10, in millionths: more hides next to nothing."""
-LARGEST_SCALE: Final = 2**53
-"""The mechanism takes its scale as a binary fraction; whole numbers up to here are exact in it."""
+LARGEST_SCALE: Final = 2**49
+"""The mechanism counts in binary fractions: up to here scale and sensitivity are exact in them."""
 CONFIDENCE: Final = Fraction(95, 100)
 ADJACENCY: Final = "the readings of one customer, at all of their meter points"
 _EPSILON: Final = re.compile(r"(0|[1-9]\d?)(\.\d{0,5}[1-9])?", re.ASCII)
@@ -95,6 +95,9 @@ def spell_epsilon(millionths: int) -> str:
 def laplace_scale(sensitivity: int, epsilon: int) -> int:
     """The scale that a question's noise has: the next whole number above sensitivity / ε.
 
+    The mechanism rounds sensitivity / scale up. Where that would come to more than ε, the scale is
+    one more: a question is charged before the mechanism is asked, and must be answered then.
+
     Args:
         sensitivity: Of all its totals together [Wh].
         epsilon: In millionths.
@@ -103,6 +106,8 @@ def laplace_scale(sensitivity: int, epsilon: int) -> int:
         InputError: So little ε takes more noise than can be drawn exactly (`query.private`).
     """
     scale = sensitivity * MILLION // epsilon + 1
+    if Fraction(math.nextafter(sensitivity / scale, math.inf)) > Fraction(epsilon, MILLION):
+        scale += 1
     if scale > LARGEST_SCALE:
         raise InputError(
             "Noise for so small an ε, over so many intervals, is larger than any total.",

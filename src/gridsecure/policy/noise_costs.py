@@ -1,8 +1,9 @@
 """What a request costs of the budgets for noise, and that none is told exactly instead.
 
 ε is charged for each customer class that lies there and each month of readings in the period, told
-or withheld, because whom a question is about is nobody's to know. Nothing is given back: neither
-where a release ended in the middle, nor with another month.
+or withheld, because whom a question is about is nobody's to know. A customer with meter points of
+several classes may lose a budget for each, where uploads have one of them alone. Nothing is given
+back: neither where a release ended in the middle, nor with another month.
 
 Checker and vault charge by these functions, each for itself.
 """

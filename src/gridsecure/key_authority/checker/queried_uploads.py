@@ -37,6 +37,7 @@ from gridsecure.month_texts import read_moment
 from gridsecure.plans.execution import RosterData
 from gridsecure.plans.quantities import Family, find_family
 from gridsecure.plans.transcript_inputs import PlatformView, fetch_tariff
+from gridsecure.policy.noise_costs import reading_months
 from gridsecure.policy.query_resolutions import is_month
 from gridsecure.tariffs.tariff import parse_tariff
 from gridsecure.version import VERSION
@@ -181,6 +182,8 @@ def _check_lists(
         raise _refused("The request and the closing lists name different uploads.")
     if not _lies_in((request.start, request.end), (start, end)):
         raise _refused("The query is about another period than was closed.")
+    if not _is_on_clock((request.start, request.end), (start, end)):
+        raise _refused("The query's period is of another time zone than the one that was closed.")
     if is_month(request.start, request.end) and not _is_same(request, start, end):
         raise _refused("The query is about a month that is not the one that was closed.")
     check_lists_in_force(zone, lists)
@@ -191,6 +194,16 @@ def _is_same(request: ReleaseRequest, start: str, end: str) -> bool:
     """Whether a request is about just this period: a month cut out of a longer one is not whole."""
     own = (read_moment(request.start), read_moment(request.end))
     return own == (read_moment(start), read_moment(end))
+
+
+def _is_on_clock(inner: tuple[str, str], outer: tuple[str, str]) -> bool:
+    """Whether a period is of no other calendar months than the one that it lies in.
+
+    Noise is charged to the months that it spells: far to the west, 1 July is 30 June.
+    """
+    clocks = {datetime.fromisoformat(one).utcoffset() for one in outer}
+    own = {datetime.fromisoformat(one).utcoffset() for one in inner}
+    return own <= clocks and set(reading_months(*inner)) <= set(reading_months(*outer))
 
 
 def _lies_in(inner: tuple[str, str], outer: tuple[str, str]) -> bool:

@@ -478,7 +478,7 @@ class Vault:
         def decrypt(entry: ColumnEntry, data: bytes, roster: RosterManifest) -> NDArray[np.uint64]:
             return self._decrypt(entry, data, Seated.of(roster), passage)
 
-        answer = answer_query(order, remaining, passage, decrypt=decrypt)
+        answer = answer_query(order, remaining, passage, decrypt=decrypt, lock=self._lock)
         remaining.finish()
         return answer
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.key_authority.vault.gate import Passage
@@ -11,7 +13,11 @@ from gridsecure.messages import CellTotal
 
 
 def tell_with_noise(
-    passage: Passage, cells: Sequence[CellTotal], *, sensitivity: int
+    passage: Passage,
+    cells: Sequence[CellTotal],
+    *,
+    sensitivity: int,
+    lock: AbstractContextManager[Any],
 ) -> VaultAnswer:
     """Add noise to what is told, or give the answer that this subject has already.
 
@@ -19,11 +25,18 @@ def tell_with_noise(
         passage: Of an order that was charged.
         cells: With their exact values, which leave this function with noise or not at all.
         sensitivity: The most that one customer may change all of them by together [Wh].
+        lock: The vault's: were its key split anew in between, the answer would be named in the
+            folder that is given up, and drawn a second time.
 
     Raises:
         StorageError: As `NoisyAnswers`.
         InputError, GridSecureError: As `add_noise`.
     """
+    with lock:
+        return _tell(passage, cells, sensitivity=sensitivity)
+
+
+def _tell(passage: Passage, cells: Sequence[CellTotal], *, sensitivity: int) -> VaultAnswer:
     kept = passage.gate.noisy.find(passage.digest)
     if kept is not None:
         return withhold_more(kept, cells)

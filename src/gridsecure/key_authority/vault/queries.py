@@ -15,6 +15,7 @@ decrypted one after the other, and what leaves are totals of groups and steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from itertools import product
 from typing import Any
 
@@ -54,13 +55,19 @@ Decrypt = Callable[[ColumnEntry, bytes, RosterManifest], NDArray[np.uint64]]
 
 
 def answer_query(
-    order: CheckedQuery, files: Iterator[bytes], passage: Passage, *, decrypt: Decrypt
+    order: CheckedQuery,
+    files: Iterator[bytes],
+    passage: Passage,
+    *,
+    decrypt: Decrypt,
+    lock: AbstractContextManager[Any],
 ) -> VaultAnswer:
     """Decrypt blinded columns and add them up by group and step.
 
     Args:
         files: What follows the order.
         passage: The gate, which the order has passed.
+        lock: As `tell_with_noise`.
 
     Raises:
         ReleaseRefusedError: A group is too small (`vault.group`), or as `Passage`.
@@ -98,9 +105,8 @@ def answer_query(
     cells = list_totals(order, groups, totals)
     if not passage.epsilon:
         return VaultAnswer(cells=cells, statements=[])
-    points = passage.policy.customer_points
-    most = find_sensitivity(rosters, rows, steps, customer_points=points)
-    return tell_with_noise(passage, cells, sensitivity=most)
+    most = find_sensitivity(rosters, rows, steps, customer_points=passage.policy.customer_points)
+    return tell_with_noise(passage, cells, sensitivity=most, lock=lock)
 
 
 def _answer_month(
