@@ -197,7 +197,7 @@ def test_a_question_is_tried_for_nothing_and_the_platform_learns_its_period_alon
     for request in tried:
         payload = _payload(request.headers["authorization"].partition(" ")[2])
         assert payload["roles"] == ["query-trial"]
-        assert b"lin" not in request.content
+        assert b"futian" not in request.content
 
 
 def test_as_many_come_back_in_a_month_as_half_of_all_grants(world, cli, ask):
