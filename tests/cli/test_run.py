@@ -43,8 +43,9 @@ from tests.key_authority.test_vault import folder_holds, found_in, process_holds
 
 METERS = 20
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
-NAMED_ZONES = {"gateway", "input", "identity", "people"}
-"""Who may know meter numbers: the meter side, and the identity authority's books."""
+NAMED_ZONES = {"gateway", "input", "identity", "people", "billing-office"}
+"""Who may know meter numbers: the meter side, the identity authority's books, and the office whose
+accounts proved which bill is theirs."""
 
 
 @pytest.fixture
