@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gridsecure.billing.bills import compute_bills, round_half_up
+from gridsecure.billing.bills import compute_bills
+from gridsecure.billing.rounding import round_half_up
 from gridsecure.billing.settlements import settle
 from gridsecure.key_authority.checker.asked_questions import (
     LookedQuestion,

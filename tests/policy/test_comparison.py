@@ -155,10 +155,11 @@ def let_out(policy: Policy, asked: Asked, name: str) -> set[tuple[object, ...]]:
     minima, place = find_minima(policy, asked), ("zone", name)
     limit, fewest = minima.limit_of(place), tuple(minima.of(place).items())
     found: set[tuple[object, ...]] = set()
-    is_money = (asked.role, asked.resolution) == ("staff", "monthly")  # analysts are told energy
+    is_money = asked.resolution == "monthly"
+    told_of = frozenset(MEASURES if asked.role == "staff" else [ENERGY, MONEY])
     for customers, is_compared in product((15, 20, 30), (True, False)):
         measures = told(customers, is_money, fewest, Dominance(limit, is_compared))
-        for measure, share in product(measures, (10, 20, 50)):
+        for measure, share in product(measures & told_of, (10, 20, 50)):
             # The vault withholds energy and money of a cell that is above its limit.
             if measure == BILLS or share <= limit:
                 found.add((customers, is_compared, measure, share))

@@ -26,6 +26,7 @@ from gridsecure.billing.charges import (
 )
 from gridsecure.billing.contracts import align_contracts
 from gridsecure.billing.interval_periods import assign_periods
+from gridsecure.billing.rounding import round_half_up
 from gridsecure.billing.rules import MINIMUM, LineRule, line_rules, rate_units
 from gridsecure.billing.settlement_columns import INT64_MAX
 from gridsecure.billing.settlements import check_settlements, settle
@@ -61,20 +62,6 @@ class Bills:
     amounts_fen: IntegerArray
     totals: IntegerArray
     totals_fen: IntegerArray
-
-
-def round_half_up(amounts: IntegerArray) -> IntegerArray:
-    """Round exact amounts [1e-11 yuan] to the fen, halves away from zero.
-
-    Args:
-        amounts: Integers at least half a fen away from the ends of their dtype.
-
-    >>> round_half_up(np.array([1_500_000_000, 1_499_999_999, -1_500_000_000])).tolist()
-    [2, 1, -2]
-    """
-    magnitudes = (abs(amounts) + AMOUNT_UNITS_PER_FEN // 2) // AMOUNT_UNITS_PER_FEN
-    rounded: IntegerArray = np.where(amounts < 0, -magnitudes, magnitudes)
-    return rounded
 
 
 def bills_from_amounts(

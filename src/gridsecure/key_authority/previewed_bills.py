@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.billing.bills import Bills, round_half_up
+from gridsecure.billing.bills import Bills
 from gridsecure.billing.corrections import line_key
+from gridsecure.billing.rounding import round_half_up
 from gridsecure.billing.rules import CONTRACT, MINIMUM, POWER_FACTOR, LineRule
 from gridsecure.key_authority.compared_bills import (
     ComparedBills,

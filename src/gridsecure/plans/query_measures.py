@@ -22,8 +22,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.billing.bills import round_half_up
 from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
+from gridsecure.billing.rounding import round_half_up
 from gridsecure.billing.rules import (
     CONTRACT,
     DEMAND,
