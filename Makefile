@@ -179,7 +179,7 @@ reasons: .venv/.dev ## Write the table of reason codes anew from the code.
 
 .PHONY: docs
 docs: .venv/.dev ## Build the documentation; a warning is an error.
-	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -q -W --keep-going -j auto -b html docs docs/_build/html
 
 .PHONY: data
 data: .venv/.dev ## Make the synthetic sample anew.
