@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from gridsecure.cli.bill_comparisons import compare_bills
 from gridsecure.cli.main import app
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.delivered_bills import issue_bill
+from gridsecure.errors import InputError
 from gridsecure.whole_files import create_file
 from tests.statements.samples import document
 
@@ -99,6 +102,7 @@ def test_a_customer_opens_a_bill_and_has_the_statement_written(desk, tmp_path):
     assert "statement.exists" in refused(
         "my", "bill", sealed, *keys, "--statement", tmp_path / "july.html"
     )
+    assert "delivery.file" in refused("my", "bill", tmp_path / "none.bill", *keys)
     assert "delivery.receipt" in refused("my", "bill", sealed, *keys, "--receipt", tmp_path / "r")
     assert "authenticity.bill-code" in refused(
         *("my", "bill", sealed, "--key", desk / "my.key"),
@@ -133,17 +137,38 @@ def test_a_folder_with_other_files_is_refused_whatever_is_forced(desk, tmp_path)
 
 
 def test_a_key_is_made_once_and_taken_off_the_list(desk, tmp_path):
-    again = ("--key", desk / "my.key", "--request", desk / "b.json")
-    assert "my.key" in refused("my", "key", "--account", "MP-1", *again)
-    assert not (desk / "b.json").exists()
+    key = (desk / "my.key").read_bytes()
+    again = ("--key", desk / "my.key", "--request", tmp_path / "b.json")
+    (folder,) = (desk / "out" / "sealed").iterdir()
+    assert folder.name in run("my", "key", "--account", "MP-1", *again), "one key, two accounts"
+    assert (desk / "my.key").read_bytes() == key
+    nowhere = ("--key", tmp_path / "none" / "my.key", "--request", tmp_path / "c.json")
+    assert "my.key" in refused("my", "key", "--account", "MP-1", *nowhere)
+    assert not (tmp_path / "c.json").exists()
     customers = ("--customers", tmp_path / "customers.json")
     (tmp_path / "customers.json").write_bytes((desk / "customers.json").read_bytes())
     listed = run("office", "customers", *customers)
     account = next(iter(document("correction")["meters"]))
     assert account in listed
-    (folder,) = (desk / "out" / "sealed").iterdir()
     run("office", "withdraw", "--account", account, "--thumbprint", folder.name, *customers)
     assert account not in run("office", "customers", *customers)
     assert "customers.key" in refused(
         *("office", "withdraw", "--account", account, "--thumbprint", folder.name), *customers
     )
+
+
+def test_bills_are_compared_charge_by_charge_and_day_by_day():
+    before = document("residential-tiers")["meters"]["meter-0001"]["periods"][0]
+    lines = [one | {"amount": "1.00"} for one in before["lines"]]
+    served = {"start": before["start"], "end": "2026-07-11T00:00:00+08:00"}
+    found = compare_bills(before, before | {"lines": lines, "total": "3.00", "served": served})
+    charges = {one["charge"] for one in before["lines"]}
+    assert {one["charge"] for one in found["lines"]} == charges
+    gaps = sum(Decimal(one["difference"]) for one in found["lines"])
+    assert gaps == len(lines) - sum(Decimal(one["amount"]) for one in before["lines"])
+    assert Decimal(found["difference"]) == 3 - Decimal(before["total"])
+    assert (found["days_before"], found["days"]) == (31, 10)
+    dollars = before | {"tariff": before["tariff"] | {"currency": "USD"}}
+    with pytest.raises(InputError) as told:
+        compare_bills(before, dollars)
+    assert told.value.reason == "delivery.currency"

@@ -43,6 +43,13 @@ from gridsecure.cli.rules import rules_app
 from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
 from gridsecure.cli.shadow import shadow_app
 from gridsecure.cli.source import source_app
+from gridsecure.cli.statement_options import (
+    FontOption,
+    ForceOption,
+    IssuerOption,
+    LanguageOption,
+    MonthOption,
+)
 from gridsecure.cli.tariff import tariff_app
 from gridsecure.cli.usage import usage_app
 from gridsecure.cli.vault import vault_app
@@ -232,15 +239,12 @@ def statement(  # noqa: PLR0913 - one parameter an option
     bill: Annotated[Path, typer.Option(help="Bill file (JSON of `gridsecure bill`).")],
     output: Annotated[Path, typer.Option(help="File (.html, .pdf) or folder to write.")],
     meter: Annotated[str | None, typer.Option(help="Only this meter point.")] = None,
-    month: Annotated[str | None, typer.Option(help="Only this month, YYYY-MM.")] = None,
-    language: Annotated[Language, typer.Option(help="Chinese or English.")] = Language.CHINESE,
+    month: MonthOption = None,
+    language: LanguageOption = Language.CHINESE,
     kind: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.HTML,
-    issuer: Annotated[
-        str | None,
-        typer.Option(envvar="GRIDSECURE_STATEMENT_ISSUER", help="The utility that issues it."),
-    ] = None,
-    font: Annotated[Path | None, typer.Option(help="TrueType font to embed in a PDF.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
+    issuer: IssuerOption = None,
+    font: FontOption = None,
+    force: ForceOption = False,
 ) -> None:
     """Write customers' statements of a bill file: every line explained, HTML or PDF."""
     statement_room.write_statements(

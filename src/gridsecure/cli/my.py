@@ -13,6 +13,7 @@ from rich.text import Text
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.statement_options import ForceOption, LanguageOption
 from gridsecure.errors import InputError, StorageError
 from gridsecure.statements.options import Format, RenderOptions
 from gridsecure.statements.wording import Language
@@ -43,24 +44,31 @@ def my() -> None:
 def make_key(
     *,
     account: Annotated[str, typer.Option(help="The account, as it stands on your statement.")],
-    key: Annotated[Path, typer.Option(help="Where your new key goes; nobody else may have it.")],
+    key: Annotated[Path, typer.Option(help="Your key; made there if there is none yet.")],
     request: Annotated[Path, typer.Option(help="Where the request goes, for the office.")],
 ) -> None:
-    """Make a key of your own, and the request that the billing office enters it by."""
-    own = sm2.generate_private_key()
-    try:
-        whole_files.create_file(key, own.to_bytes())
-    except OSError as error:
-        raise StorageError(
-            f"{key.name} could not be written; no key was made.",
-            reason="my.key",
-            remedy="Name a file that is not there yet, in a folder that can be written"
-            f" ({error.strerror}).",
-        ) from error
+    """Make a key of your own, and the request that the billing office enters it by.
+
+    A key that is there already is used: for another account of yours, or where a request was lost.
+    """
+    own = office_files.officer_key(key) if key.exists() else _new_key(key)
     asked = delivered_bills.request_key(account, key=own, now=online.utc_now())
     office_files.write_signed(request, asked)
     typer.echo(f"Your key's thumbprint: {own.public_key.thumbprint}")
     typer.echo(f"Keep {key} safe: without it no bill opens. Give {request} to the billing office.")
+
+
+def _new_key(path: Path) -> Sm2PrivateKey:
+    own = sm2.generate_private_key()
+    try:
+        whole_files.create_file(path, own.to_bytes())
+    except OSError as error:
+        raise StorageError(
+            f"{path.name} could not be written; no key was made.",
+            reason="my.key",
+            remedy=f"Name a file in a folder that can be written ({error.strerror}).",
+        ) from error
+    return own
 
 
 @my_app.command("bill")
@@ -79,8 +87,8 @@ def bill(  # noqa: PLR0913 - one parameter an option
     receipt: Annotated[
         Path | None, typer.Option(help="Write the receipt, for `gridsecure receipt verify`.")
     ] = None,
-    language: Annotated[Language, typer.Option(help="Of the statement.")] = Language.CHINESE,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
+    language: LanguageOption = Language.CHINESE,
+    force: ForceOption = False,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Open a bill, check that the office issued it, and show every line."""

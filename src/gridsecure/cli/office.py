@@ -11,6 +11,13 @@ from rich.table import Table
 
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.on_use import on_use
+from gridsecure.cli.statement_options import (
+    FontOption,
+    ForceOption,
+    IssuerOption,
+    LanguageOption,
+    MonthOption,
+)
 from gridsecure.statements.options import Format, RenderOptions
 from gridsecure.statements.wording import Language
 
@@ -88,15 +95,12 @@ def statements(  # noqa: PLR0913 - one parameter an option
     office_key: Annotated[Path, typer.Option(help="The billing office's key; it signs bills.")],
     customers: CustomersOption,
     meter: Annotated[str | None, typer.Option(help="Only this account.")] = None,
-    month: Annotated[str | None, typer.Option(help="Only this month, YYYY-MM.")] = None,
-    language: Annotated[Language, typer.Option(help="Chinese or English.")] = Language.CHINESE,
+    month: MonthOption = None,
+    language: LanguageOption = Language.CHINESE,
     kind: Annotated[Format, typer.Option("--format", help="What is printed.")] = Format.PDF,
-    issuer: Annotated[
-        str | None,
-        typer.Option(envvar="GRIDSECURE_STATEMENT_ISSUER", help="The utility that issues them."),
-    ] = None,
-    font: Annotated[Path | None, typer.Option(help="TrueType font to embed in a PDF.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite files.")] = False,
+    issuer: IssuerOption = None,
+    font: FontOption = None,
+    force: ForceOption = False,
 ) -> None:
     """Sign a cycle's bills, seal each to its customer, and write statements of all others."""
     job = deliveries.DeliveryJob(

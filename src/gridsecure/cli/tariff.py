@@ -13,6 +13,7 @@ from rich.markup import escape
 from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.statement_options import LanguageOption
 from gridsecure.errors import InputError
 from gridsecure.statements.wording import Language
 
@@ -29,7 +30,6 @@ tariff_app = typer.Typer(
     no_args_is_help=True,
 )
 NAME = "Tariff file, or a catalogue id."
-LanguageOption = Annotated[Language, typer.Option(help="Chinese or English.")]
 
 
 @tariff_app.callback()

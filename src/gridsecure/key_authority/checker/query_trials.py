@@ -88,10 +88,11 @@ _MOST_CONFLICTS: Final = 20
 """Groups of which it is said what they conflict with."""
 _MOST_RELEASES: Final = 3
 """Releases of one moment that are named."""
-_BYTES_A_SECOND: Final = 60_000_000
+_BYTES_A_SECOND: Final = 15_000_000
 """What one process fetches, checks, blinds and has decrypted of columns, and what a question takes
-besides [s]: measured by `make bench`."""
-_BESIDE_S: Final = 0.5
+besides [s]: rough, of one machine. There a day of 4,096 meter points took 1.2 s, and half-hours of
+a million some 15 s of two processes."""
+_BESIDE_S: Final = 1.0
 _REFUSALS: Final = (InputError, ReleaseRefusedError, EnvelopeError, OutOfRangeError)
 
 

@@ -99,8 +99,8 @@ class LoadCurveCheck:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QueryCheck:
-    """The columns of a question, blinded here for the first time: the platform ran nothing.
+class _AskedCheck:
+    """What is computed for a question here for the first time: the platform ran nothing.
 
     Args:
         datas: All rosters, with the columns that the question needs.
@@ -110,7 +110,6 @@ class QueryCheck:
     """
 
     datas: tuple[RosterData, ...]
-    layout: TotalsLayout
     fetched: tuple[tuple[RosterData, ColumnEntry], ...]
     only: frozenset[str]
     seed: bytes = field(repr=False)
@@ -119,6 +118,13 @@ class QueryCheck:
     def columns(self) -> list[tuple[RosterData, ColumnEntry]]:
         """What is read, and of which roster."""
         return list(self.fetched)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryCheck(_AskedCheck):
+    """Totals of intervals, blinded."""
+
+    layout: TotalsLayout
 
     def execute(self, *, load: Load, keys: KeyRing) -> Executed:
         """As `execute_totals`."""
@@ -128,23 +134,10 @@ class QueryCheck:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MonthCheck:
-    """What a question about a month needs, computed here and blinded.
+class MonthCheck(_AskedCheck):
+    """Measures of a month, computed and blinded."""
 
-    Args:
-        fetched: As of `QueryCheck`, likewise `only`.
-    """
-
-    datas: tuple[RosterData, ...]
     layout: MonthLayout
-    fetched: tuple[tuple[RosterData, ColumnEntry], ...]
-    only: frozenset[str]
-    seed: bytes = field(repr=False)
-
-    @property
-    def columns(self) -> list[tuple[RosterData, ColumnEntry]]:
-        """What is read, and of which roster."""
-        return list(self.fetched)
 
     def execute(self, *, load: Load, keys: KeyRing) -> Executed:
         """As `execute_parts`, of both layouts, each under a seed of its own."""

@@ -336,8 +336,8 @@ def _check(
     asked, layout = at_work.asked, at_work.asked.layout
     seed = query_answers.blinding_seed(at_work.zone, at_work.request.request_id, asked)
     if isinstance(layout, TotalsLayout):
-        return QueryCheck(slim, layout, tuple(fetched), frozenset(only), seed)
-    return MonthCheck(slim, layout, tuple(fetched), frozenset(only), seed)
+        return QueryCheck(slim, tuple(fetched), frozenset(only), seed, layout)
+    return MonthCheck(slim, tuple(fetched), frozenset(only), seed, layout)
 
 
 def _outputs(at_work: _Asked) -> dict[str, list[str]]:
