@@ -23,8 +23,8 @@ from tests.gateway.gateway_world import (
     MONTH,
     SEED,
     GatewayWorld,
+    enrolled_authority,
     enrolled_records,
-    shared_authority,
 )
 from tests.grid_simulator import NOW
 from tests.identity.identity_world import keys as identity_keys
@@ -62,7 +62,7 @@ class Services:
             place_key(self.folder, self.grid.gateway_key)
             place_key(self.folder, SEED, name=SEED_FILE)
             (self.folder / "zone.db").write_bytes(enrolled_records())
-            shared_authority().copied(folder / "identity").close()
+            enrolled_authority(folder / "identity").close()
         zone = open_zone(self.settings)
         self.key = zone.signing_key
         zone.engine.dispose()

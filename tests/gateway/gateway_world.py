@@ -145,8 +145,8 @@ def shared_authority() -> Authority:
 
 
 @cache
-def enrolled_records() -> bytes:
-    """The database of a gateway whose meter points, and it itself, are registered."""
+def _enrolled() -> tuple[bytes, Authority]:
+    """`enrolled_records`, and the authority of that time: later tests tell the shared one more."""
     with tempfile.TemporaryDirectory() as folder:
         world = GatewayWorld(Path(folder), enrolled=False, authority=shared_authority())
         client = world.peers.identity
@@ -154,7 +154,22 @@ def enrolled_records() -> bytes:
         world.list_contracts(world.simulated.contracts)
         client.enrol(world.simulated.meter_point_ids, start=YEAR)
         world.close()
-        return (world.folder / "zone.db").read_bytes()
+        records = (world.folder / "zone.db").read_bytes()
+    kept = tempfile.mkdtemp()
+    authority = shared_authority().copied(Path(kept) / "identity")
+    weakref.finalize(authority, shutil.rmtree, kept)
+    authority.close()
+    return records, authority
+
+
+def enrolled_records() -> bytes:
+    """The database of a gateway whose meter points, and it itself, are registered."""
+    return _enrolled()[0]
+
+
+def enrolled_authority(folder: Path) -> Authority:
+    """A test's own authority, which has registered those meter points and was told nothing else."""
+    return _enrolled()[1].copied(folder)
 
 
 @cache

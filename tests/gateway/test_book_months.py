@@ -40,9 +40,8 @@ from tests.gateway.gateway_world import (
     MONTH,
     GatewayWorld,
     Killed,
-    enrolled_records,
+    enrolled_authority,
     kill_at,
-    shared_authority,
 )
 from tests.gateway.test_corrections import released, told
 from tests.gateway.test_packing import decrypted
@@ -323,8 +322,7 @@ class TwoGateways:
 def two(tmp_path):
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
-    enrolled_records()  # the authority that is copied has registered the old one's meter points
-    identity = shared_authority().copied(tmp_path / "identity")
+    identity = enrolled_authority(tmp_path / "identity")
     key = generate_private_key()
     identity.services[key.public_key.thumbprint] = key.public_key
     old = GatewayWorld(tmp_path / "old", authority=identity, load_curves=False)

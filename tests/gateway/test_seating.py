@@ -45,10 +45,9 @@ from tests.gateway.gateway_world import (
     YEAR,
     GatewayWorld,
     Killed,
-    enrolled_records,
+    enrolled_authority,
     forget_digests,
     kill_at,
-    shared_authority,
 )
 from tests.gateway.identity_wire import Authority
 from tests.grid_simulator import NOW, grid_keys, registry
@@ -75,8 +74,7 @@ def shared(tmp_path):
 @pytest.fixture
 def world(tmp_path):
     """A world whose meter points are registered at an authority of its own, told anything."""
-    enrolled_records()
-    authority = shared_authority().copied(tmp_path / "identity")
+    authority = enrolled_authority(tmp_path / "identity")
     made = GatewayWorld(tmp_path, authority=authority, load_curves=False)
     made.save()
     yield made

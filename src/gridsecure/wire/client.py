@@ -8,7 +8,9 @@ Between services every request may be repeated: a repeated message is answered a
 time. So a client that is given a `pause` retries a lost connection or a fault of the server after
 0.25, 0.5, 1, 2 and 4 s, the same in every run, and then gives up. What was refused on purpose is
 not retried. A service that is busy (503) says when to come again: whoever asks waits that long, up
-to `LONGEST_PAUSE_S` and as often, because nothing was done.
+to `LONGEST_PAUSE_S` and as often, because nothing was done. A person's program attempts once, but
+asks again at once for what it only reads: a service may have closed the kept connection at the
+moment that it was used.
 Tokens are the business of the connection's `auth`, or of who calls with `token`.
 """
 
@@ -161,10 +163,7 @@ class Client:
     ) -> httpx.Response | None:
         """One attempt; None when it failed in a way that may pass."""
         try:
-            with self._http.stream(
-                method, self._url + path, follow_redirects=False, **content
-            ) as arriving:
-                response = self._receive(arriving)
+            response = self._exchange(method, path, content)
         except httpx.TransportError as error:
             if not is_last:
                 return None
@@ -175,6 +174,22 @@ class Client:
         if (faulty or response.status_code == _TOO_MANY) and not is_last:
             return response if _read_pause(response) is not None else None
         return response
+
+    def _exchange(self, method: str, path: str, content: dict[str, Any]) -> httpx.Response:
+        """One request and its answer; two where the first met a connection that was just closed."""
+        may_repeat = self._pause is None and method == "GET"
+        try:
+            return self._send(method, path, content)
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            if not may_repeat:
+                raise
+        return self._send(method, path, content)
+
+    def _send(self, method: str, path: str, content: dict[str, Any]) -> httpx.Response:
+        with self._http.stream(
+            method, self._url + path, follow_redirects=False, **content
+        ) as arriving:
+            return self._receive(arriving)
 
     def _receive(self, arriving: httpx.Response) -> httpx.Response:
         """The answer with its body, decompressed as it comes so that the limit counts all of it."""
