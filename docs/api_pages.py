@@ -23,6 +23,7 @@ ROOMS = {
     "credentials": "Anonymous credentials",
     "queries": "Analysts' questions, their groups and steps",
     "statements": "A customer's statement from a bill",
+    "client": "For programs: meter-data systems and analysts, sync and async",
     "analyst": "The client of released results",
     "head_end": "The client of the ingestion API",
     "transparency": "Merkle trees, tiles, signed notes, checkpoints and proofs of logs",

@@ -280,8 +280,9 @@ def unhashed(source: str) -> list[str]:
     ]
 
 
-# The command may read the clock and the environment; the simulator draws repeatable meters.
-APART = {"cli", "simulator"}
+# The command may read the clock and the environment, and what stands in its place in people's own
+# programs the clock; the simulator draws repeatable meters.
+APART = {"cli", "client", "simulator"}
 LIBRARY = [
     path
     for path in python_below(SOURCES)

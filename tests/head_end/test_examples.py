@@ -104,11 +104,11 @@ def test_the_pages_examples_do_what_the_page_says(desk):
     answered = run(desk, by_http, "bash", "-euc")
     assert answered.count('"batch-receipt"') == 2  # of the repeated batch, and of its state
     assert '[{"first":1,"last":181}' in answered
-    program, *_ = shown("python")
-    told = run(desk, program, sys.executable, "-c")
-    assert told.splitlines()[0] == "24 {} {'2026-07': 'waiting'}"
-    assert "first=1" in told
-    assert "last=181" in told
+    program, coroutines, *_ = shown("python")
+    told = run(desk, program + coroutines, sys.executable, "-c").splitlines()
+    assert told[0] == "24 {} {'2026-07': 'waiting'}"
+    assert ["0", "1", "181"] in [line.split() for line in told]
+    assert told[-1].startswith("{'2026-07': 'waiting'} [181")
 
 
 def test_the_pages_examples_of_a_large_batch_follow_it_to_its_receipt(desk):
@@ -120,8 +120,8 @@ def test_the_pages_examples_of_a_large_batch_follow_it_to_its_receipt(desk):
     status = BatchStatus.model_validate_json(last)
     assert status.receipt is not None
     assert BatchReceipt.parse(status.receipt.body).readings == 720
-    first, again, _ = shown("python")
-    program = first.partition("with sender.connect")[0] + again.replace('2026-07"', 'other"')
+    first, _, again, _ = shown("python")
+    program = first.partition("with MeterDataSystem")[0] + again.replace('2026-07"', 'other"')
     program = program.replace("sequence=183", "sequence=184")
     *states, readings = run(desk, program, sys.executable, "-c").splitlines()
     assert readings == "720"
@@ -140,7 +140,7 @@ def test_the_pages_example_reads_a_notice(desk):
     )
     (desk[0] / "notice").write_text(sign_message(notice, key=theirs).model_dump_json())
     given = "from pathlib import Path\nbody = Path('notice').read_bytes()\n"
-    told = run(desk, given + shown("python")[2], sys.executable, "-c")
+    told = run(desk, given + shown("python")[3], sys.executable, "-c")
     assert told.splitlines() == [
         "2026-07 {'d': 'done'}",
         "d 90 2 4 {'quarantined': {'superseded': 4}}",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
+import pandas as pd
 import pytest
 
+from gridsecure.client.meter_data import AsyncMeterDataSystem, MeterDataSystem
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
@@ -159,3 +163,55 @@ def test_a_file_that_cannot_be_read_is_said_so(sources, tmp_path):
     with pytest.raises(InputError) as missing:
         sender(sources).send(tmp_path / "none.csv", sequence=33)
     assert missing.value.reason == "source.file"
+
+
+def system(sources) -> MeterDataSystem:
+    """What programs use, its connections carried to the services."""
+    carried = {
+        "all://identity": InProcess(sources.identity),
+        "all://gateway": InProcess(sources.app),
+    }
+    return MeterDataSystem(
+        identity="http://identity",
+        gateway="http://gateway",
+        source="headend",
+        key=sources.keys["headend"],
+        gateway_key=sources.key.public_key.point.hex(),
+        clock=sources.world.clock,
+        open_connection=lambda: httpx.Client(mounts=carried),
+    )
+
+
+def test_programs_send_frames_and_are_answered_with_frames(sources):
+    start = pd.Timestamp("2026-07-01 00:00+08:00")
+    starts = [start, start + pd.Timedelta(minutes=15)]
+    readings = pd.DataFrame({"meter_point_id": "MP-7", "start": starts, "kwh": [0.25, 0.5]})
+    flagged = readings.assign(quality=["actual", "odd"])
+    with system(sources) as ours:
+        first = ours.send(readings, sequence=40, batch_id="frame")
+        assert ours.send(readings, sequence=40, batch_id="frame") == first, "one batch, not two"
+        assert ours.verify("frame", readings) == first
+        with pytest.raises(AuthenticityError) as other:
+            ours.verify("frame", readings.assign(kwh=[0.25, 0.75]))
+        assert other.value.reason == "source.other-file"
+        ours.send(flagged, sequence=41, batch_id="flagged")
+        rejected = ours.rejected("flagged")
+        assert rejected[["number", "meter_point_id", "rule"]].to_numpy().tolist() == [
+            [2, "MP-7", "quality-flag"]
+        ]
+        assert list(ours.rejected("frame").columns) == list(rejected.columns), "also if empty"
+        assert ours.receipts().set_index("batch_id").loc["frame", "readings"] == 2
+        with pytest.raises(InvalidReadingsError):
+            ours.send(readings.assign(kwh=0.1 + 0.2), sequence=42)
+
+
+def test_programs_with_a_loop_await_several_answers_at_once(sources):
+    async def ask():
+        async with AsyncMeterDataSystem(system(sources)) as ours:
+            became = await ours.send(BODY, sequence=50, batch_id="awaited")
+            found, gaps = await asyncio.gather(ours.find("awaited"), ours.gaps())
+            return became, found, gaps
+
+    became, found, gaps = asyncio.run(ask())
+    assert found == became
+    assert gaps["first"].min() == 1

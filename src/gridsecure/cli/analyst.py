@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,7 +23,7 @@ from gridsecure.cli.period import (
     period_span,
 )
 from gridsecure.cli.run_order import TIMEZONE
-from gridsecure.errors import GridSecureError, InputError, InvalidMessageError, NotFoundError
+from gridsecure.errors import InputError, InvalidMessageError, NotFoundError
 from gridsecure.month_texts import CALENDAR
 
 with on_use():
@@ -39,9 +38,8 @@ with on_use():
         releases,
     )
     from gridsecure.cli import online
+    from gridsecure.client import analysts
     from gridsecure.crypto import sm2
-
-LOOK_SECONDS: Final = 1.0
 
 analyst_app = typer.Typer(
     help="Analysts: load curves for research, asked under grants that name nobody.",
@@ -124,10 +122,9 @@ def ask(  # noqa: PLR0913 - one parameter an option
 
 
 @dataclass(slots=True)
-class _Patience:
-    """Waits between two looks, and gives up in time."""
+class _Told:
+    """Says where a query stands, whenever that changes."""
 
-    until: float
     shown: str = ""
 
     def __call__(self, progress: queries.QueryProgress) -> None:
@@ -139,22 +136,15 @@ class _Patience:
         if stands != self.shown:
             notes.print(stands, style="dim")
             self.shown = stands
-        if time.monotonic() >= self.until:
-            raise GridSecureError(
-                "The answer is not released yet.",
-                reason="query.waiting",
-                remedy="Run the same command again, today: the grant is kept in the wallet.",
-            )
-        time.sleep(LOOK_SECONDS)
 
 
 def patience(seconds: float) -> Callable[[queries.QueryProgress], None]:
-    """How long to wait for an answer.
+    """How long to wait for an answer, telling meanwhile where it stands.
 
     Args:
         seconds: After which to give up [s].
     """
-    return _Patience(time.monotonic() + seconds)
+    return analysts.patience(seconds, tell=_Told())
 
 
 def answer_to_json(answer: asking.QueryAnswer) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from gridsecure.cli.query import (
 )
 
 with on_use():
-    from gridsecure.analyst import asking, grants, releases, sealed_asking
+    from gridsecure.analyst import grants, sealed_asking
     from gridsecure.cli import online, query_files, series_headers
+    from gridsecure.client import analysts
 
 PlatformOption = Annotated[str, typer.Option(help="Address of the compute platform.")]
 AuthorityOption = Annotated[str, typer.Option(help="Address of the key authority.")]
@@ -64,16 +65,15 @@ def ask(  # noqa: PLR0913 - one parameter an option
     """Ask a question sealed, and wait for its answer. It takes one grant for each period."""
     asked = read_question(question)
     joining = series_headers.joining_of(series, purpose=purpose)
-    with online.open_connection() as http:
-        client = asking.Asking(
-            http,
-            grants.QueryAddresses(identity_url, platform_url, authority_url),
-            releases.pin_authority(authority_key),
-            online.utc_now,
-            patience(wait),
-            query_key,
-        )
-        found = sealed_asking.ask_question(client, wallet, asked, size=size, joining=joining)
+    with analysts.Analyst(
+        grants.QueryAddresses(identity_url, platform_url, authority_url),
+        authority_key=authority_key,
+        wallet=wallet,
+        query_key=query_key,
+        clock=online.utc_now,
+        open_connection=online.open_connection,
+    ) as analyst:
+        found = analyst.ask(asked, size=size, joining=joining, pause=patience(wait))
     _tell_basis(found)
     files = query_files.AnswerFiles(csv, parquet, chart)
     is_told = print_answer(found.answer, files=files, output=output)

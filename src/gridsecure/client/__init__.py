@@ -1,0 +1,1 @@
+"""For programs that work with GridSecure: meter-data systems and analysts, sync and async."""
