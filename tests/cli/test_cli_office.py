@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from gridsecure.cli.bill_comparisons import compare_bills
 from gridsecure.cli.main import app
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.delivered_bills import issue_bill
-from gridsecure.errors import InputError
 from gridsecure.whole_files import create_file
 from tests.statements.samples import document
 
@@ -110,6 +107,36 @@ def test_a_customer_opens_a_bill_and_has_the_statement_written(desk, tmp_path):
     )
 
 
+def test_a_customer_asks_and_the_office_answers(desk, tmp_path):
+    (sealed,) = (desk / "out" / "sealed").rglob("*.bill")
+    keys = ("--key", desk / "my.key", "--office-key", POINT)
+    asked, answered = tmp_path / "asked", tmp_path / "answered"
+    first = json.loads(run("my", "bill", sealed, *keys, "--format", "json"))["period"]["lines"][0]
+    words = ("--text", " 4.26 yuan too much? ", "--line", first["charge"], "--reason", "tier")
+    run("my", "ask", sealed, *keys, *words, "--out", asked)
+    assert "delivery.output" in refused("my", "ask", sealed, *keys, *words, "--out", asked)
+    office = ("--office-key", desk / "office.key", "--customers", desk / "customers.json")
+    listed = ("--questions", tmp_path / "questions.json")
+    for _ in range(2):  # taken in once
+        assert "Question 1, of" in run("office", "questions", "take", asked, *office, *listed)
+    (one,) = json.loads(run("office", "questions", "list", *listed, "--format", "json"))[
+        "questions"
+    ]
+    assert (one["line"], one["reason"], one["start"][:7]) == (first["charge"], "tier", "2026-07")
+    assert "426.35" not in (tmp_path / "questions.json").read_text(), "no amount"
+    assert "yuan" not in (tmp_path / "questions.json").read_text(), "and no word of the customer's"
+    shown = run("office", "questions", "show", "1", *listed, *office[:2])
+    assert shown.endswith(":\n4.26 yuan too much?\n")
+    told = ("office", "questions", "answer", "1", "--text", "No: tier 2.", *office, *listed)
+    run(*told, "--out", answered)
+    assert "No: tier 2." in run("my", "answer", answered, *keys)
+    assert "questions.answered" in refused(*told, "--out", tmp_path / "twice")
+    assert not (tmp_path / "twice").exists()
+    assert "tier" not in run("office", "questions", "list", *listed)
+    assert "answered" in run("office", "questions", "list", "--all", *listed)
+    assert "questions.number" in refused("office", "questions", "show", "2", *listed, *office[:2])
+
+
 def test_a_code_that_was_scanned_is_checked_offline(desk):
     period = next(iter(document("residential-tiers")["meters"].values()))["periods"][0]
     code = issue_bill("MP-1", period, issuer="", key=OFFICE)
@@ -155,20 +182,3 @@ def test_a_key_is_made_once_and_taken_off_the_list(desk, tmp_path):
     assert "customers.key" in refused(
         *("office", "withdraw", "--account", account, "--thumbprint", folder.name), *customers
     )
-
-
-def test_bills_are_compared_charge_by_charge_and_day_by_day():
-    before = document("residential-tiers")["meters"]["meter-0001"]["periods"][0]
-    lines = [one | {"amount": "1.00"} for one in before["lines"]]
-    served = {"start": before["start"], "end": "2026-07-11T00:00:00+08:00"}
-    found = compare_bills(before, before | {"lines": lines, "total": "3.00", "served": served})
-    charges = {one["charge"] for one in before["lines"]}
-    assert {one["charge"] for one in found["lines"]} == charges
-    gaps = sum(Decimal(one["difference"]) for one in found["lines"])
-    assert gaps == len(lines) - sum(Decimal(one["amount"]) for one in before["lines"])
-    assert Decimal(found["difference"]) == 3 - Decimal(before["total"])
-    assert (found["days_before"], found["days"]) == (31, 10)
-    dollars = before | {"tariff": before["tariff"] | {"currency": "USD"}}
-    with pytest.raises(InputError) as told:
-        compare_bills(before, dollars)
-    assert told.value.reason == "delivery.currency"

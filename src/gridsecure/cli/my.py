@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,20 +14,27 @@ from rich.text import Text
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
-from gridsecure.cli.statement_options import ForceOption, LanguageOption
+from gridsecure.cli.statement_options import (
+    ForceOption,
+    LanguageOption,
+    read_sealed,
+    write_sealed,
+)
 from gridsecure.errors import InputError, StorageError
 from gridsecure.statements.options import Format, RenderOptions
 from gridsecure.statements.wording import Language
 
 with on_use():
     from gridsecure import delivered_bills, whole_files
-    from gridsecure.cli import analyst, bill_comparisons, online, statement, tables
+    from gridsecure.cli import analyst, online, statement, tables
     from gridsecure.crypto import sm2
     from gridsecure.offices import files as office_files
+    from gridsecure.portal import comparisons, own_bills
     from gridsecure.statements import render
 
 if TYPE_CHECKING:
-    from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+    from gridsecure.crypto.sm2 import Sm2PrivateKey
+    from gridsecure.portal.own_bills import CustomerKeys, OwnBill
 
 my_app = typer.Typer(help="A customer's own bills, opened with the own key.", no_args_is_help=True)
 
@@ -92,20 +100,19 @@ def bill(  # noqa: PLR0913 - one parameter an option
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Open a bill, check that the office issued it, and show every line."""
-    own = office_files.officer_key(key)
-    office = analyst.parse_point(office_key, option="--office-key")
-    opened = _open(delivery, own, office)
+    keys = _keys(key, office_key)
+    opened = keys.open_bill(read_sealed(delivery))
     files = _files(opened, statement_file, receipt, language)
     if not force:
         statement.refuse_existing(list(files))
     document: dict[str, Any] = {
-        "account": opened["account"],
-        "issuer": opened["issuer"],
-        "period": opened["period"],
+        "account": opened.facts.account,
+        "issuer": opened.facts.issuer,
+        "period": opened.period,
     }
     if earlier is not None:
-        before = _open(earlier, own, office)
-        document["compared"] = bill_comparisons.compare_bills(before["period"], opened["period"])
+        before = keys.open_bill(read_sealed(earlier))
+        document["compared"] = comparisons.compare_bills(before.period, opened.period)
     for path, content in files.items():
         statement.write_whole(path, content)
     print_result(document, output, show=lambda console: _show(document, console))
@@ -125,33 +132,67 @@ def check_code(
     print_result(found, output, show=lambda console: _show_facts(found, console))
 
 
-def _open(path: Path, key: Sm2PrivateKey, office: Sm2PublicKey) -> dict[str, Any]:
-    try:
-        sealed = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path.name} cannot be read.",
-            reason="delivery.file",
-            remedy=f"Check its path and permissions ({error.strerror}).",
-        ) from error
-    facts, code, period = delivered_bills.open_delivery(sealed, key=key, office=office)
-    return {
-        "account": facts.account,
-        "issuer": facts.issuer,
-        "period": period,
-        "code": code,
-    }
+class ReasonOption(StrEnum):
+    """What a question is about, as the office's list says it."""
+
+    READINGS = "readings"
+    ESTIMATE = "estimate"
+    PRICE = "price"
+    TIER = "tier"
+    CORRECTION = "correction"
+    OTHER = "other"
+
+
+@my_app.command("ask")
+@explain_errors
+def ask(  # noqa: PLR0913 - one parameter an option
+    delivery: Annotated[Path, typer.Argument(help="The sealed bill that it is about.")],
+    *,
+    key: KeyOption,
+    office_key: OfficeOption,
+    text: Annotated[str, typer.Option(help="Your question, up to 500 characters.")],
+    out: Annotated[Path, typer.Option(help="Where the sealed question goes.")],
+    line: Annotated[str, typer.Option(help="The charge; by default, the whole bill.")] = "",
+    reason: Annotated[ReasonOption, typer.Option(help="What it is about.")] = ReasonOption.OTHER,
+) -> None:
+    """Ask the billing office about a bill: signed with your key, and sealed to the office."""
+    keys = _keys(key, office_key)
+    bill = keys.open_bill(read_sealed(delivery))
+    sealed, digest = keys.ask(bill, line=line, reason=reason.value, text=text, now=online.utc_now())
+    write_sealed(out, sealed)
+    typer.echo(f"Question {digest[:16]} is sealed. Give {out} to the billing office.")
+
+
+@my_app.command("answer")
+@explain_errors
+def answer(
+    file: Annotated[Path, typer.Argument(help="The sealed answer that the office sent.")],
+    *,
+    key: KeyOption,
+    office_key: OfficeOption,
+) -> None:
+    """Open an answer, and check that the office gave it."""
+    keys = _keys(key, office_key)
+    found = keys.open_answer(read_sealed(file))
+    about = delivered_bills.read_code(found.code, office=keys.office)
+    typer.echo(f"To question {found.question[:16]}, about {about.account}, {about.start[:7]}:")
+    typer.echo(found.text)
+
+
+def _keys(key: Path, office_key: str) -> CustomerKeys:
+    office = analyst.parse_point(office_key, option="--office-key")
+    return own_bills.CustomerKeys(office_files.officer_key(key), office)
 
 
 def _files(
-    opened: dict[str, Any], shown: Path | None, receipt: Path | None, language: Language
+    opened: OwnBill, shown: Path | None, receipt: Path | None, language: Language
 ) -> dict[Path, bytes]:
     """What is written beside what is shown."""
-    order = render.StatementOrder(opened["account"], opened["period"], opened["code"])
+    order = render.StatementOrder(opened.facts.account, opened.period, opened.code)
     files = {}
     if shown is not None:
         kind = Format.PDF if shown.suffix.lower() == ".pdf" else Format.HTML
-        options = RenderOptions(language, kind, opened["issuer"] or None)
+        options = RenderOptions(language, kind, opened.facts.issuer or None)
         files[shown] = render.render_statement(order, options=options).content
     if receipt is not None:
         if not statement.has_receipt(order):

@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.office_questions import questions_app
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.statement_options import (
+    CustomersOption,
     FontOption,
     ForceOption,
     IssuerOption,
@@ -31,9 +33,7 @@ office_app = typer.Typer(
     no_args_is_help=True,
 )
 
-CustomersOption = Annotated[
-    Path, typer.Option(help="The office's list of customers' keys; stays on its own machine.")
-]
+office_app.add_typer(questions_app, name="questions")
 
 
 @office_app.callback()

@@ -14,9 +14,9 @@ from pydantic import Field
 
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.delivered_bills import read_request
-from gridsecure.errors import ConflictError, InvalidMessageError, NotFoundError, StorageError
+from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.messages import Digest, Message, Signed
-from gridsecure.whole_files import replace_file
+from gridsecure.offices.own_lists import read_list, write_list
 
 
 class Customer(Message):
@@ -111,16 +111,7 @@ def read_customers(path: Path) -> Customers:
     Raises:
         StorageError: It cannot be read, or is no such list (`customers.file`).
     """
-    try:
-        return Customers.parse(path.read_bytes())
-    except FileNotFoundError:
-        return Customers()
-    except (OSError, InvalidMessageError) as error:
-        raise StorageError(
-            f"{path.name} holds no list of customers' keys.",
-            reason="customers.file",
-            remedy="Check the path given to --customers, or restore the file from its backup.",
-        ) from error
+    return read_list(path, Customers(), reason="customers.file")
 
 
 def write_customers(path: Path, customers: Customers) -> None:
@@ -129,11 +120,4 @@ def write_customers(path: Path, customers: Customers) -> None:
     Raises:
         StorageError: The disk refuses (`customers.file`).
     """
-    try:
-        replace_file(path, [customers.model_dump_json(indent=1).encode() + b"\n"])
-    except OSError as error:
-        raise StorageError(
-            f"{path.name} could not be written; the earlier list stays.",
-            reason="customers.file",
-            remedy="Give a place that can be written, with enough free space.",
-        ) from error
+    write_list(path, customers, reason="customers.file")

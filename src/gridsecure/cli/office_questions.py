@@ -1,0 +1,116 @@
+"""`gridsecure office questions`: what customers ask about their bills, and the office's answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.on_use import on_use
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result, to_the_minute
+from gridsecure.cli.statement_options import CustomersOption, read_sealed, write_sealed
+
+with on_use():
+    from gridsecure.cli import online
+    from gridsecure.offices import customers as customer_keys
+    from gridsecure.offices import files as office_files
+    from gridsecure.offices import questions as lists
+
+if TYPE_CHECKING:
+    from gridsecure.offices.questions import QuestionDesk
+
+questions_app = typer.Typer(help="Questions of customers about their bills.", no_args_is_help=True)
+
+QuestionsOption = Annotated[
+    Path, typer.Option(help="The office's list of questions; stays on its own machine.")
+]
+KeyOption = Annotated[Path, typer.Option(help="The billing office's key.")]
+NumberArgument = Annotated[int, typer.Argument(help="Number of the question.")]
+
+
+@questions_app.command("take")
+@explain_errors
+def take(
+    files: Annotated[list[Path], typer.Argument(help="Sealed questions, of `gridsecure my ask`.")],
+    *,
+    questions: QuestionsOption,
+    office_key: KeyOption,
+    customers: CustomersOption,
+) -> None:
+    """Take questions in: about bills that this office issued, of keys that it entered."""
+    desk, kept = _desk(office_key, customers), lists.read_questions(questions)
+    for path in files:
+        kept, taken = desk.take(kept, read_sealed(path))
+        lists.write_questions(questions, kept)
+        typer.echo(f"Question {taken.number}, of {taken.account}: {taken.reason}.")
+
+
+@questions_app.command("list")
+@explain_errors
+def show_list(
+    *,
+    questions: QuestionsOption,
+    all_: Annotated[bool, typer.Option("--all", help="Those that were answered, too.")] = False,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """List questions that are open: account, month, charge and reason, no amount and no text."""
+    found = [
+        {"state": one.state, **one.model_dump(exclude={"sealed", "digest", "asked_by"})}
+        for one in lists.read_questions(questions).questions
+        if all_ or one.state == "open"
+    ]
+
+    def show(console: Console) -> None:
+        table = Table("number", "taken in", "account", "month", "charge", "reason", "state")
+        for one in found:
+            words = (str(one["number"]), to_the_minute(str(one["taken_at"])), str(one["account"]))
+            about = (str(one["start"])[:7], str(one["line"]) or "all of it", str(one["reason"]))
+            table.add_row(*(Text(word) for word in (*words, *about, str(one["state"]))))
+        console.print(table)
+
+    print_result({"questions": found}, output, show=show)
+
+
+@questions_app.command("show")
+@explain_errors
+def show_one(number: NumberArgument, *, questions: QuestionsOption, office_key: KeyOption) -> None:
+    """Show what a customer wrote."""
+    listed = lists.read_questions(questions).find(number)
+    desk = lists.QuestionDesk(
+        office_files.officer_key(office_key), customer_keys.Customers(), online.utc_now()
+    )
+    about = listed.line or "the whole bill"
+    typer.echo(f"{listed.account}, {listed.start[:7]}, {about}, {listed.reason}, {listed.state}:")
+    typer.echo(desk.read(listed).text)
+
+
+@questions_app.command("answer")
+@explain_errors
+def answer(
+    number: NumberArgument,
+    *,
+    text: Annotated[str, typer.Option(help="The answer, up to 2,000 characters.")],
+    out: Annotated[Path, typer.Option(help="Where the sealed answer goes.")],
+    questions: QuestionsOption,
+    office_key: KeyOption,
+    customers: CustomersOption,
+) -> None:
+    """Answer a question, sealed to the customer's key that asked it."""
+    desk, kept = _desk(office_key, customers), lists.read_questions(questions)
+    done, sealed = desk.answer(kept, number, text)
+    write_sealed(out, sealed)
+    lists.write_questions(questions, done)
+    typer.echo(f"Question {number} is answered. Give {out} to the customer.")
+
+
+def _desk(office_key: Path, customers: Path) -> QuestionDesk:
+    return lists.QuestionDesk(
+        office_files.officer_key(office_key),
+        customer_keys.read_customers(customers),
+        online.utc_now(),
+    )

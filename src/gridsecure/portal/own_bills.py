@@ -1,0 +1,98 @@
+"""Bills that a customer's key opens, and questions about them. Nothing is sent from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from gridsecure.bill_questions import (
+    LONGEST_QUESTION,
+    BillAnswer,
+    BillQuestion,
+    Reason,
+    open_answer,
+    require_text,
+    seal_question,
+)
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.delivered_bills import IssuedBill, open_delivery
+from gridsecure.errors import InputError
+from gridsecure.messages import Digest
+
+BILL: Final = ".bill"
+ANSWER: Final = ".answer"
+"""What files of sealed bills and answers end with."""
+_LARGEST: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class OwnBill:
+    """A bill that was opened, and that the office signed.
+
+    Args:
+        facts: What the office signed of it.
+        code: The signed facts, for the QR code and for questions.
+        period: One period of a bill document.
+    """
+
+    facts: IssuedBill
+    code: str
+    period: dict[str, Any]
+
+    @property
+    def charges(self) -> list[str]:
+        """Names of its charges, each once, in the bill's order."""
+        return list(dict.fromkeys(str(line["charge"]) for line in self.period["lines"]))
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerKeys:
+    """The customer's own key, and the office that bills are believed of."""
+
+    own: Sm2PrivateKey
+    office: Sm2PublicKey
+
+    def open_bill(self, sealed: bytes) -> OwnBill:
+        """A bill that was sealed to this key.
+
+        Raises:
+            GridSecureError: As `delivered_bills.open_delivery`.
+        """
+        return OwnBill(*open_delivery(sealed, key=self.own, office=self.office))
+
+    def ask(
+        self, bill: OwnBill, *, line: str, reason: Reason, text: str, now: datetime
+    ) -> tuple[bytes, Digest]:
+        """A question about a bill, signed and sealed to the office; and its digest.
+
+        Args:
+            line: A charge of the bill, or empty.
+            now: The present, aware.
+
+        Raises:
+            InputError: The bill has no such charge (`question.line`), or the text is empty or too
+                long (`question.text`).
+        """
+        if line and line not in bill.charges:
+            raise InputError(
+                f"The bill has no charge {line!r}.",
+                reason="question.line",
+                remedy=f"Its charges are {', '.join(bill.charges)}.",
+            )
+        question = BillQuestion(
+            code=bill.code,
+            line=line,
+            reason=reason,
+            text=require_text(text, longest=LONGEST_QUESTION),
+            asked_at=now.isoformat(),
+        )
+        return seal_question(question, key=self.own, office=self.office, now=now)
+
+    def open_answer(self, sealed: bytes) -> BillAnswer:
+        """An answer that was sealed to this key.
+
+        Raises:
+            GridSecureError: As `bill_questions.open_answer`.
+        """
+        return open_answer(sealed, key=self.own, office=self.office)
