@@ -167,7 +167,7 @@ def _timed_run(meters: int) -> tuple[WatchedRun, float]:
     started = time.monotonic()
     with TemporaryDirectory() as home:
         watched = watch_run(
-            ["--meters", str(meters), "--home", home, "--no-serve"],
+            ["--meters", str(meters), "--months", "1", "--home", home, "--no-serve"],
             environment={**os.environ, "COLUMNS": "200"},
         )
     return watched, time.monotonic() - started

@@ -28,7 +28,7 @@ def running(tmp_path):
     log = tmp_path / "run.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [PROGRAM, "run", "--meters", "16", "--home", str(tmp_path / "home")],
+            [PROGRAM, "run", "--meters", "16", "--months", "1", "--home", str(tmp_path / "home")],
             stdout=output,
             stderr=subprocess.STDOUT,
             env=os.environ | {"COLUMNS": "200"},

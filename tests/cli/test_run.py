@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
 import signal
@@ -12,8 +14,10 @@ from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 import pytest
+from rich.console import Console
 
 from benchmarks.whole_run import (
     ENROLMENT,
@@ -26,8 +30,11 @@ from benchmarks.whole_run import (
 )
 from gridsecure.billing.contracts import default_contracts, load_contracts
 from gridsecure.cli.home import CUSTODIANS, SHARE
-from gridsecure.cli.meters import meter_files
+from gridsecure.cli.meters import MeterFiles, meter_files
+from gridsecure.cli.run_month import bill_file
 from gridsecure.cli.run_order import RunMeters
+from gridsecure.cli.run_progress import RunStages, show_progress
+from gridsecure.cli.run_result import MonthResult
 from gridsecure.errors import InputError
 from gridsecure.gateway.formats import read_readings
 from gridsecure.homomorphic.secret_key import load_secret_key_set
@@ -228,7 +235,7 @@ def _registrations_name_nobody(folder: Path, numbers: list[str]) -> None:
 
 
 def test_simulated_and_measured_meters_stand_in_one_contract_file(tmp_path: Path) -> None:
-    files = meter_files(RunMeters(meters=8), folder=tmp_path / "input", now=NOW)
+    (files,) = meter_files(RunMeters(meters=8), folder=tmp_path / "input", now=NOW)
     contracts = load_contracts(files.contracts)
     readings = [read_readings(path).readings for path in files.readings]
     named = {name for frame in readings for name in frame["meter_point_id"]}
@@ -237,10 +244,54 @@ def test_simulated_and_measured_meters_stand_in_one_contract_file(tmp_path: Path
     assert files.month == "2026-07"
 
 
+def test_a_city_has_months_with_seasons_and_one_contract_file(tmp_path: Path) -> None:
+    order = RunMeters(meters=32, month="2026-03", months=2)
+    february, march = meter_files(order, folder=tmp_path / "input", now=NOW)
+    assert (february.month, march.month) == ("2026-02", "2026-03")
+    assert february.contracts == march.contracts
+    assert not {*february.readings} & {*march.readings}
+    daily = [_daily_wh(files) for files in (february, march)]
+    assert daily[0] < 0.9 * daily[1], "factories stand still at Spring Festival"
+
+
+def _daily_wh(files: MeterFiles) -> float:
+    readings = read_readings(files.readings[-1]).readings
+    return readings["energy_wh"].sum() / readings["start"].dt.day.nunique()
+
+
+def test_bills_of_months_follow_each_other_in_one_file() -> None:
+    months = [
+        MonthResult(month, document={"meters": {name: {"periods": [month]} for name in names}})
+        for month, names in (("2026-06", "ab"), ("2026-07", "bc"))
+    ]
+    assert json.loads(bill_file(months)) == {
+        "meters": {
+            "a": {"periods": ["2026-06"]},
+            "b": {"periods": ["2026-06", "2026-07"]},
+            "c": {"periods": ["2026-07"]},
+        }
+    }
+
+
+def test_stages_of_a_month_that_is_not_the_last_become_one_line() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    with show_progress(console) as progress:
+        stages = RunStages(progress, Event(), label="2026-06  ")
+        for name in ("before", "first", "second"):
+            with stages.stage(name) as note:
+                note(name)
+        stages.fold(1, name="month 2026-06", count="2 bills")
+    assert [(one.name, one.count) for one in stages.done] == [
+        ("before", "before"),
+        ("month 2026-06", "2 bills"),
+    ]
+    assert "2026-06  second" in console.file.getvalue()
+
+
 def test_own_meters_take_the_month_and_interval_of_their_file(
     own_file: Path, tmp_path: Path
 ) -> None:
-    files = meter_files(
+    (files,) = meter_files(
         RunMeters(meters=4, readings=(own_file,)), folder=tmp_path / "input", now=NOW
     )
     assert files.month == "2026-06"

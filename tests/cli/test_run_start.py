@@ -19,6 +19,7 @@ from gridsecure.cli.home import create_home
 from gridsecure.cli.main import app
 from gridsecure.cli.online import utc_now
 from gridsecure.cli.ports import SERVICES, USUAL_PORTS, choose_ports
+from gridsecure.cli.processes import Services
 from gridsecure.cli.run import Run, RunOrder, heed_ctrl_c, new_folder
 from gridsecure.cli.run_order import RunMeters
 from gridsecure.cli.service_specs import dashboard_spec
@@ -54,7 +55,7 @@ def left_below(home: Path) -> list[str]:
 
 
 def started_run(home: Path, **settings: str) -> subprocess.Popen[str]:
-    command = ["run", "--meters", "2", "--home", str(home), "--no-serve"]
+    command = ["run", "--meters", "2", "--months", "1", "--home", str(home), "--no-serve"]
     return subprocess.Popen(
         [sys.executable, "-m", "gridsecure.cli", *command],
         stdout=subprocess.PIPE,
@@ -136,12 +137,12 @@ class Losing:
 def test_ctrl_c_that_python_loses_ends_the_run_before_its_next_stage(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
     with heed_ctrl_c() as pressed, new_folder(tmp_path, now=utc_now()) as folder:
-        run = Run(
-            RunOrder(RunMeters(), {}, serve=False), folder=folder, console=Console(), ctrl_c=pressed
-        )
+        order = RunOrder(RunMeters(), {}, serve=False)
+        run = Run(order, folder=folder, console=Console(), ctrl_c=pressed)
         Losing()
-        with pytest.raises(KeyboardInterrupt), run._stage("never begun"):
-            raise AssertionError("the stage began")
+        with pytest.raises(KeyboardInterrupt):
+            run.execute(Services())
+        assert not folder.path.joinpath("input").exists(), "a stage began"
     assert signal.getsignal(signal.SIGINT) is before
 
 

@@ -40,7 +40,7 @@ from gridsecure.cli.query_series import describe_series
 from gridsecure.cli.query_try import try_out
 from gridsecure.cli.receipt import receipt_app
 from gridsecure.cli.rules import rules_app
-from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_TARIFF, RunMeters
+from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_MONTHS, DEFAULT_TARIFF, RunMeters
 from gridsecure.cli.shadow import shadow_app
 from gridsecure.cli.source import source_app
 from gridsecure.cli.statement_options import (
@@ -259,7 +259,7 @@ def statement(  # noqa: PLR0913 - one parameter an option
 def run(  # noqa: PLR0913 - one parameter an option
     *,
     meters: Annotated[
-        int | None, typer.Option(min=0, help="Simulated meter points (4096; 0 with --readings).")
+        int | None, typer.Option(min=0, help="Simulated meter points (503; 0 with --readings).")
     ] = None,
     readings: Annotated[
         list[Path] | None, typer.Option(exists=True, help="Your own readings file (CSV).")
@@ -270,7 +270,11 @@ def run(  # noqa: PLR0913 - one parameter an option
     tariff: Annotated[str, typer.Option(help="Tariff of yours without a contract.")] = (
         DEFAULT_TARIFF
     ),
-    month: Annotated[str | None, typer.Option(help="Month to bill, YYYY-MM.")] = None,
+    month: Annotated[str | None, typer.Option(help="Last month to bill, YYYY-MM.")] = None,
+    months: Annotated[
+        int | None,
+        typer.Option(min=1, max=12, help="How many months to it (3; 1 with --readings)."),
+    ] = None,
     home: Annotated[Path, typer.Option(help="Where the run's folder is made.")] = Path("run"),
     port: Annotated[
         int | None,
@@ -282,7 +286,8 @@ def run(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Bill meters through all services on this machine, and open the dashboard."""
     count = meters if meters is not None else (0 if readings else DEFAULT_METERS)
-    chosen = RunMeters(count, tuple(readings or ()), contract, tariff, month)
+    several = months if months is not None else (1 if readings else DEFAULT_MONTHS)
+    chosen = RunMeters(count, tuple(readings or ()), contract, tariff, month, several)
     order = run_room.RunOrder(chosen, ports.choose_ports(port), serve)
     result = run_room.run_grid(order, parent=home.resolve(), console=Console())
     if result.mismatches or not result.bills:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,12 +56,15 @@ class MeterFiles:
             yield [*parts, ("contracts", (self.contracts.name, contracts))]
 
 
-def meter_files(meters: RunMeters, *, folder: Path, now: datetime) -> MeterFiles:
+def meter_files(meters: RunMeters, *, folder: Path, now: datetime) -> tuple[MeterFiles, ...]:
     """Write the files of a run, once it is sure that they can be billed.
 
     Args:
         folder: Where the files go.
         now: The present, aware.
+
+    Returns:
+        The files of each month, the earliest first.
 
     Raises:
         InputError: The month is none (`month.format`), not over (`month.not-over`) or without
@@ -71,30 +74,69 @@ def meter_files(meters: RunMeters, *, folder: Path, now: datetime) -> MeterFiles
     if meters.month is not None:
         _check_month(meters.month, now=now)
     if meters.readings:
-        own = [read_readings(path, timezone=TIMEZONE) for path in meters.readings]
-        minutes = own[0].interval // pd.Timedelta(minutes=1)
-        rows = pd.concat([file.readings for file in own], ignore_index=True)
-        month = meters.month or _busiest_month(rows["start"])
-        _check_month(month, now=now)
-        contracts = _own_contracts(meters, rows)
-        _check_readings(rows, contracts, month=month)
-        folder.mkdir(mode=0o700)
-        files = [_copied(path, folder, number) for number, path in enumerate(meters.readings)]
+        given = _own_files(meters, folder=folder, now=now)
     else:
         folder.mkdir(mode=0o700)
-        minutes, month = INTERVAL_MINUTES, meters.month or DEFAULT_MONTH
-        measured = folder / "measured.csv"
-        _write_long(real_readings(month), measured)
-        files, contracts = [measured], real_contracts()
-    if meters.meters:
-        simulated = simulate(meters.meters, month=month, interval_minutes=minutes)
-        synthetic = folder / "synthetic.csv"
-        synthetic.write_bytes(simulated.wide_csv())
-        files.append(synthetic)
+        given = _measured_files(_months_to(meters.month or DEFAULT_MONTH, meters.months), folder)
+    return _with_simulated(given, meters.meters, folder=folder)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _GivenFiles:
+    """Measured or the user's own readings.
+
+    Args:
+        readings: Files by month, the earliest first.
+        minutes: Length of their intervals [min].
+    """
+
+    readings: dict[str, list[Path]]
+    contracts: pd.DataFrame
+    minutes: int
+
+
+def _own_files(meters: RunMeters, *, folder: Path, now: datetime) -> _GivenFiles:
+    """The user's files, given to the gateway for every month: it takes what is of the month."""
+    own = [read_readings(path, timezone=TIMEZONE) for path in meters.readings]
+    rows = pd.concat([file.readings for file in own], ignore_index=True)
+    last = meters.month or _busiest_month(rows["start"])
+    _check_month(last, now=now)
+    contracts, months = _own_contracts(meters, rows), _months_to(last, meters.months)
+    for month in months:
+        _check_readings(rows, contracts, month=month)
+    folder.mkdir(mode=0o700)
+    files = [_copied(path, folder, number) for number, path in enumerate(meters.readings)]
+    minutes = own[0].interval // pd.Timedelta(minutes=1)
+    return _GivenFiles({month: list(files) for month in months}, contracts, minutes)
+
+
+def _measured_files(months: Sequence[str], folder: Path) -> _GivenFiles:
+    files = {month: [folder / f"measured-{month}.csv"] for month in months}
+    for month, (path,) in files.items():
+        _write_long(real_readings(month), path)
+    return _GivenFiles(files, real_contracts(), INTERVAL_MINUTES)
+
+
+def _with_simulated(given: _GivenFiles, count: int, *, folder: Path) -> tuple[MeterFiles, ...]:
+    """Simulated meter points beside those; their contracts are those of the last month."""
+    contracts = given.contracts
+    if count:
+        for month, files in given.readings.items():
+            simulated = simulate(count, month=month, interval_minutes=given.minutes)
+            files.append(folder / f"synthetic-{month}.csv")
+            files[-1].write_bytes(simulated.wide_csv())
         contracts = pd.concat([contracts, simulated.contracts], ignore_index=True)
     path = folder / "contracts.csv"
     contracts.to_csv(path, index=False, lineterminator="\n")
-    return MeterFiles(month, tuple(files), path, len(contracts))
+    return tuple(
+        MeterFiles(month, tuple(files), path, len(contracts))
+        for month, files in given.readings.items()
+    )
+
+
+def _months_to(last: str, count: int) -> list[str]:
+    """So many months up to one."""
+    return [str(month) for month in pd.period_range(end=last, periods=count, freq="M")]
 
 
 def _check_month(month: str, *, now: datetime) -> None:

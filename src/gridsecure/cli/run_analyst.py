@@ -34,12 +34,10 @@ class RunAnalyst:
 
     Args:
         home: The run's folder, keys and addresses.
-        month: What is asked about, YYYY-MM.
         last: Where the query stood when it was last looked at.
     """
 
     home: Home
-    month: str
     last: QueryProgress | None = None
 
     def enrol(self) -> None:
@@ -65,10 +63,11 @@ class RunAnalyst:
                 now=now,
             )
 
-    def ask(self, *, each: Callable[[QueryProgress], None]) -> QueryProgress:
-        """Ask for the month's load curve; return when it is computed and waits for its release.
+    def ask(self, month: str, *, each: Callable[[QueryProgress], None]) -> QueryProgress:
+        """Ask for a month's load curve; return when it is computed and waits for its release.
 
         Args:
+            month: YYYY-MM.
             each: Told where the query stands.
 
         Raises:
@@ -83,13 +82,13 @@ class RunAnalyst:
             time.sleep(POLL_SECONDS)
 
         with suppress(_ComputedError):
-            self._ask(pause)
+            self._ask(month, pause)
         if self.last is None:
             raise GridSecureError("A query was answered before it was asked.", reason="run.query")
         return self.last
 
-    def read(self) -> QueryAnswer:
-        """Read the released answer, with the same grant.
+    def read(self, month: str) -> QueryAnswer:
+        """Read the released answer of a month, with the same grant.
 
         Raises:
             GridSecureError: It was not released.
@@ -98,13 +97,13 @@ class RunAnalyst:
         def pause(_progress: QueryProgress) -> None:
             raise GridSecureError("The query was not released.", reason="release.refused")
 
-        return self._ask(pause)
+        return self._ask(month, pause)
 
-    def _ask(self, pause: Callable[[QueryProgress], None]) -> QueryAnswer:
+    def _ask(self, month: str, pause: Callable[[QueryProgress], None]) -> QueryAnswer:
         home = self.home
         addresses = QueryAddresses(*(home.url(s) for s in ("identity", "platform", "authority")))
         authority = pin_authority(home.point("authority"))
         with open_connection() as http:
             asking = Asking(http, addresses, authority, utc_now, pause)
-            start, end = month_bounds(self.month, timezone=TIMEZONE)
+            start, end = month_bounds(month, timezone=TIMEZONE)
             return asking.load_curve(home.person(NAME) / WALLET, start=start, end=end)

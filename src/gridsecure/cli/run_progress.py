@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Event
 from typing import Final, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.progress import TimeElapsedColumn as ElapsedColumn
 from rich.text import Text
+
+from gridsecure.cli.run_result import Stage
 
 LINE_SECONDS: Final = 10.0
 """A stage that takes long says so this often, where lines are written."""
@@ -80,3 +84,63 @@ class _Lines:
         self._last = time.monotonic()
         minutes, seconds = divmod(int(self._last - self._started), 60)
         self.console.print(Text(f"{minutes:02}:{seconds:02}  {text}"), soft_wrap=True)
+
+
+@dataclass(slots=True)
+class RunStages:
+    """Shows the stages of a run, and keeps what each took.
+
+    Args:
+        ctrl_c: Set once Ctrl-C was pressed, which ends the run before its next stage.
+        label: Stands before a stage where it is shown: the month, where there are several.
+    """
+
+    progress: RunProgress
+    ctrl_c: Event
+    label: str = ""
+    done: list[Stage] = field(default_factory=list)
+
+    def begin(self, name: str) -> None:
+        """Show that a stage begins."""
+        self.progress.begin(self.label + name)
+
+    def advance(self, name: str, done: int, of: int | None) -> None:
+        """Show how far it is."""
+        self.progress.advance(self.label + name, done, of)
+
+    def end(self, name: str) -> None:
+        """Show that it is over."""
+        self.progress.end(self.label + name)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[Callable[[int, int | None], None]]:
+        """Show a part of a stage."""
+        self.begin(name)
+        yield partial(self.advance, name)
+        self.end(name)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[..., None]]:
+        """Time a stage, show it, and keep it for the closing table.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed before.
+        """
+        if self.ctrl_c.is_set():
+            raise KeyboardInterrupt
+        self.begin(name)
+        started = time.monotonic()
+        stage = Stage(name, 0.0)
+
+        def note(count: str, size: int | None = None) -> None:
+            nonlocal stage
+            stage = replace(stage, count=count, size=size)
+
+        yield note
+        self.end(name)
+        self.done.append(replace(stage, seconds=time.monotonic() - started))
+
+    def fold(self, since: int, *, name: str, count: str) -> None:
+        """Keep one line in place of all stages since so many."""
+        seconds = sum(one.seconds for one in self.done[since:])
+        self.done[since:] = [Stage(name, seconds, count)]

@@ -12,7 +12,7 @@ from rich.text import Text
 from gridsecure.analyst.merged_cells import name_cell
 from gridsecure.analyst.reconciled_words import RECONCILED_PHRASES, line_terms
 from gridsecure.analyst.reconciliation import Cell, EnergyCheck, Reconciliation
-from gridsecure.cli.run_result import RunResult
+from gridsecure.cli.run_result import MonthResult, RunResult
 from gridsecure.month_texts import day_text
 
 DIFFERING: Final = "bills that differ from the plaintext oracle"
@@ -78,30 +78,45 @@ def show_closing(result: RunResult, console: Console) -> None:
     table.add_section()
     table.add_row("all", "", f"{total:.1f}", "")
     console.print(table)
-    report = result.report
-    summary = Table(title="Result", title_justify="left", show_header=False)
-    summary.add_column()
-    summary.add_column(justify="right")
-    rows = {
+    console.print(_month_table(result.months))
+    for approval in dict.fromkeys(one for month in result.months for one in month.approvals):
+        console.print(f"Approved: {approval}", highlight=False)
+    for month in result.months:
+        if month.totals is not None:
+            if len(result.months) > 1:
+                console.print(f"{month.month}:", style="bold")
+            for line in reconciliation_lines(month.totals):
+                console.print(line)
+
+
+def _month_table(months: Sequence[MonthResult]) -> Table:
+    """What came of each month, a column each."""
+    table = Table(title="Result", title_justify="left", show_header=len(months) > 1)
+    table.add_column()
+    for month in months:
+        table.add_column(month.month, justify="right")
+    told = [_told(month) for month in months]
+    differs = any(month.mismatches for month in months)
+    for name in told[0]:
+        style = "bold red" if name == DIFFERING and differs else None
+        table.add_row(name, *(one.get(name, "") for one in told), style=style)
+    return table
+
+
+def _told(month: MonthResult) -> dict[str, str]:
+    """The figures of a month, as they are shown."""
+    report = month.report
+    return {
         "meter points taken in": f"{report['meters']:,}",
         "readings": f"{report['readings']:,}",
         "  of these quarantined": f"{report['quarantined']:,}",
         "intervals estimated": f"{report['estimated']:,}",
-        "bills computed on ciphertext": f"{result.bills:,}",
-        DIFFERING: f"{result.mismatches:,}",
-        **_shown(result.totals),
-        "figures of groups released": f"{result.cells:,}",
-        "figures withheld": f"{result.suppressed:,}",
+        "bills computed on ciphertext": f"{month.bills:,}",
+        DIFFERING: f"{month.mismatches:,}",
+        **_shown(month.totals),
+        "figures of groups released": f"{month.cells:,}",
+        "figures withheld": f"{month.suppressed:,}",
     }
-    for name, value in rows.items():
-        style = "bold red" if name == DIFFERING and result.mismatches else None
-        summary.add_row(name, value, style=style)
-    console.print(summary)
-    for approval in result.approvals:
-        console.print(f"Approved: {approval}", highlight=False)
-    if result.totals is not None:
-        for line in reconciliation_lines(result.totals):
-            console.print(line)
 
 
 def _shown(totals: Reconciliation | None) -> dict[str, str]:

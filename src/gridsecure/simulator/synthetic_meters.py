@@ -6,8 +6,8 @@ numpy's distributions, which may change between versions, are not used. All arit
 integers. A meter point's readings do not depend on how many others are simulated.
 
 Interval energy [Wh] = monthly energy x profile(interval) / profile(month) x noise, where the
-profile is the BDEW one of the class (`profiles`) and noise has mean near 1. Sizes and noise are
-chosen to spread bills over all tiers and periods; they are not statistics of Shenzhen.
+profile is the BDEW one of the class (`profiles`) and noise has mean near 1. Sizes, seasons and
+noise are chosen to spread bills over all tiers and periods; they are not statistics of Shenzhen.
 """
 
 from __future__ import annotations
@@ -52,6 +52,13 @@ _MONTHLY_WH = {
     "household": (60_000, 1_500_000),
     "shop": (2_000_000, 40_000_000),
     "factory": (20_000_000, 600_000_000),
+}
+# Energy of each month from January on, in 1/1000 of July's: invented, as where the summer is cooled
+# and factories stand still at Spring Festival.
+_SEASONS = {
+    "household": (720, 660, 620, 680, 800, 930, 1000, 1010, 950, 830, 700, 700),
+    "shop": (800, 720, 800, 850, 930, 980, 1000, 1000, 970, 920, 860, 830),
+    "factory": (880, 620, 930, 950, 970, 990, 1000, 1000, 980, 960, 970, 980),
 }
 # Noise in 1/65536: smallest value, and weight of the linear and the squared 16-bit word.
 _NOISE = {"household": (16_384, 0, 2), "shop": (49_152, 1, 0), "factory": (57_344, 1, 0)}
@@ -155,7 +162,8 @@ def simulate(
     for customer_class in _MONTHLY_WH:
         members = np.flatnonzero(classes == customer_class)
         shape = day_shapes(customer_class, days, points=points).ravel()
-        energy_wh[members] = _energies(words[members], customer_class, shape=shape)
+        season = _SEASONS[customer_class][days[0].month - 1]
+        energy_wh[members] = _energies(words[members], customer_class, shape=shape, season=season)
     ids = tuple(str(FIRST_METER_POINT_ID + meter) for meter in range(meters))
     peak_w = energy_wh.max(axis=1) * (60 // interval_minutes)
     contracts = _contracts(ids, classes, peak_w=peak_w)
@@ -178,11 +186,12 @@ def _random_words(meters: int, *, count: int, seed: int) -> NDArray[np.int64]:
 
 
 def _energies(
-    words: NDArray[np.int64], customer_class: str, *, shape: NDArray[np.int64]
+    words: NDArray[np.int64], customer_class: str, *, shape: NDArray[np.int64], season: int
 ) -> NDArray[np.int64]:
     low_wh, high_wh = _MONTHLY_WH[customer_class]
     # The product of two uniform words leans to small sizes, as customers do.
     monthly_wh = low_wh + ((high_wh - low_wh) * (words[:, 0] * words[:, 1] >> 16) >> 16)
+    monthly_wh = monthly_wh * season // 1000
     noise_words = words[:, 8:]
     offset, linear, squared = _NOISE[customer_class]
     noise = linear * noise_words + squared * noise_words * noise_words
