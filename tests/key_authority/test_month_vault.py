@@ -16,7 +16,7 @@ from gridsecure.key_authority.query_orders import CheckedQuery, OrderedMonth
 from gridsecure.key_authority.vault.month_queries import check_month, total_answer
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import ENERGY, MONEY
-from gridsecure.plans.quantities import MONTH_MEASURE
+from gridsecure.plans.quantities import MONTH_MEASURE, register_quantity
 from gridsecure.plans.query_edges import EdgedSet, check_edges, divide_by_sets
 from gridsecure.plans.query_measures import (
     AskedMonth,
@@ -26,7 +26,15 @@ from gridsecure.plans.query_measures import (
 )
 from gridsecure.tariffs.tariff import parse_tariff
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
-from tests.plans.element_tariffs import DYNAMIC, HOUSEHOLDS, LADDER_RATES, ladder, rate, tariff
+from tests.plans.element_tariffs import (
+    DYNAMIC,
+    HOUSEHOLDS,
+    LADDER_RATES,
+    PEAK_VALLEY,
+    ladder,
+    rate,
+    tariff,
+)
 from tests.plans.query_world import END, START, query_roster
 from tests.plans.test_query_bills import in_the_clear
 
@@ -36,7 +44,16 @@ METERED = tariff(
     "metered", rate("energy", "0.6"), rate("feed-in", "-0.453"),
     rate("demand", "42", unit="kW-month"),
 )  # fmt: skip
-TARIFFS = {"0" * 64: TIERS, "1" * 64: FLAT, "2" * 64: METERED}
+HOURS = tariff(
+    "hours",
+    PEAK_VALLEY,
+    rate("energy", "0.9", period="peak"),
+    rate("energy", "0.3", period="valley"),
+)
+OTHER_HOURS = HOURS.replace("06:00", "08:00").replace('"hours"', '"other-hours"')
+TARIFFS = {
+    "0" * 64: TIERS, "1" * 64: FLAT, "2" * 64: METERED, "3" * 64: HOURS, "4" * 64: OTHER_HOURS,
+}  # fmt: skip
 SPREAD = rule(
     "Between two edges lie as many customers as policy wants, and never nobody.",
     WITHHELD,
@@ -51,6 +68,8 @@ class Homes:
     Args:
         wh: What each used, per roster [Wh].
         told: What was told before that depends on edges.
+        more: Further columns of every roster.
+        own: Or of each.
     """
 
     wh: list[NDArray[np.int64]]
@@ -59,6 +78,7 @@ class Homes:
     facts: dict[str, Any] = field(default_factory=dict)
     owners: tuple[str, ...] = ("", "")
     more: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    own: list[dict[str, NDArray[np.int64]]] = field(default_factory=list)
 
     @property
     def rosters(self) -> list[RosterManifest]:
@@ -100,7 +120,8 @@ class Homes:
             approved=Approved(subject="", grounds=[]), month=month,
         )  # fmt: skip
         checked = check_month(order, month, rosters, rows=narrowed, cells=cells.rows)
-        values = [self._values(own) for own in self.wh]
+        more = self.own or [self.more] * len(self.wh)
+        values = [self._values(own) | one for own, one in zip(self.wh, more, strict=True)]
         seen = [v for layout in checked.layout.both for v in in_the_clear(layout, values)]
         found = [cell.value for cell in total_answer(order, checked, seen)]
         numbers = [None if value is None else int(value) for value in found]
@@ -110,7 +131,7 @@ class Homes:
     def _values(self, wh: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
         digits = thermometer(wh // 1000, digits=MONTH_MEASURE.digits)
         named = {MONTH_MEASURE.digit(*place): own for place, own in digits.items()}
-        return {"total": wh, MONTH_MEASURE.energy: wh, **named} | self.more
+        return {"total": wh, MONTH_MEASURE.energy: wh, **named}
 
 
 def spread(low: int, middle: int, high: int) -> NDArray[np.int64]:
@@ -361,6 +382,43 @@ def test_one_customer_of_another_tariff(attacked: Attacked) -> None:
         attacked.ends(refused.reason)
         return
     attacked.ends(WITHHELD if value is None else "")
+
+
+@attack(
+    "one shop's hours among homes, by a register of both tariffs and the same hours' energy",
+    rule(
+        "A register's total has enough customers of each tariff, which says its hours.",
+        "vault.group",
+        cut(
+            "gridsecure.plans.query_measures:AskedMonth.keys",
+            "return [(roster.tariff,)] * roster.slots",
+            "return [None] * roster.slots",
+        ),
+    ),
+)
+def test_a_register_of_two_tariffs(attacked: Attacked) -> None:
+    """The homes' peak begins at six and the shop's at eight: energy less peak is those hours."""
+    used = [np.arange(40) * 7 + 900, np.array([4_321])]
+    early = [np.arange(40), np.array([1_234])]
+    homes = Homes(used, ("3" * 64, "4" * 64))
+    homes.own = [
+        {register_quantity("peak"): used[0]},
+        {register_quantity("peak"): used[1] - early[1]},
+    ]
+    try:
+        (value,) = homes.ask("register:peak")["register:peak"]
+    except GridSecureError as refused:
+        attacked.ends(refused.reason)
+        return
+    told_of_the_hours = sum(int(own.sum()) for own in used)
+    assert told_of_the_hours - value == early[1][0]
+    attacked.ends("")
+
+
+def test_registers_of_two_tariffs_are_told_where_both_are_enough() -> None:
+    homes = Homes([np.arange(20), np.arange(30)], ("3" * 64, "4" * 64))
+    homes.own = [{register_quantity("peak"): wh} for wh in homes.wh]
+    assert homes.ask("register:peak") == {"register:peak": [sum(map(sum, homes.wh))]}
 
 
 def test_edges_of_the_grid_are_named_beside_those_that_are_not() -> None:

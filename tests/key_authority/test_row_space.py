@@ -17,6 +17,8 @@ customers than the minimum is tried, for every owner of gateways with its own co
 combination inside it exists if and only if leaving its columns out lowers the rank. Ranks are
 exact, modulo a prime.
 
+Registers that sealed questions ask for have other days for each tariff.
+
 In some months cells that are too small are merged over zones and classes. In others bills and load
 curves have different minima, and in some one of them is raised on the way. Then, for every number
 in turn, no union of fewer customers than that number's minimum may hold more independent
@@ -29,18 +31,21 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import combinations, count
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlmodel import Session, select
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.checker import ledger, shadows, told_cells
+from gridsecure.key_authority.checker.asked_months import small_parts
+from gridsecure.key_authority.checker.asked_questions import look_at_groups
 from gridsecure.key_authority.checker.correction_proofs import ProvenCorrection
 from gridsecure.key_authority.checker.ledger import Basis, enter
 from gridsecure.key_authority.checker.tables import SCHEMA, ReleaseRow, ToldSetRow
@@ -73,6 +78,8 @@ from gridsecure.plans.cells import (
     ToldSet,
 )
 from gridsecure.plans.execution import RosterData, roster_data
+from gridsecure.plans.query_groups import count_groups
+from gridsecure.plans.query_measures import AskedMonth, divide_groups
 from gridsecure.plans.sealed_days import is_sealed_day
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.rows import keep
@@ -274,6 +281,37 @@ class Month:
                 for place, name, _ in keyed(data)
             ]
             self._write(prepared, values)
+
+    def ask_register(self, company: Sequence[Upload] = ()) -> None:
+        """A register's energy, by a sealed question: of each tariff it has another day."""
+        chosen = company or self._company(self.uploads)
+        datas = [data for _, data in chosen]
+        rosters = [data.roster for data in datas]
+        rows = [np.zeros(roster.slots, dtype=np.int64) for roster in rosters]
+        asked = AskedMonth(("register:peak",), (START, END), {})
+        minima = self._minima("bills")
+        if not chosen or small_parts(asked, rosters, rows, minima=minima):
+            return
+        laid: Any = SimpleNamespace(
+            content=SimpleNamespace(digest=self.random.randbytes(32).hex()),
+            found=count_groups(rosters, rows, groups=1, minima=minima),
+            parts=divide_groups(asked, rosters, rows),
+            resolution="monthly",
+            rows=rows,
+        )
+        queried: Any = SimpleNamespace(
+            by_upload=dict(chosen), datas=datas, period=ledger.Period.of(datas[0])
+        )
+        with write_session(self.zone.engine) as session:
+            found = look_at_groups(session, laid, queried)
+            if found.withheld:
+                return
+            enter(session, found.giving, release_id=self._release(session), at=NOW)
+        days = {name: day for day, name in enumerate(sorted(TARIFFS))}
+        self.rows.append(
+            {(name, 0, days[one.tariff]): 1 for one in rosters for name in one.pseudonyms}
+        )
+        self.told_at.append(minima.least)
 
     def preview_tariff(self, company: Sequence[Upload] = ()) -> None:
         """What another tariff would change; the command takes a list, an attacker what it likes."""
@@ -851,6 +889,47 @@ def test_where_other_names_are_other_members_corrected_books_tell_too_much(
 ) -> None:
     monkeypatch.setattr(told_cells, "_moved_cells", lambda _datas, *, merged: set())
     assert next(leaks(moved_months(tmp_path, range(50))), None) is not None
+
+
+# --- registers -----------------------------------------------------------------------------------
+
+
+def asked_months(folder: Path, seeds: Iterable[int]) -> Iterator[tuple[int, Month]]:
+    """Months in which registers are asked for, of tariffs whose hours are others."""
+    for seed in seeds:
+        with begun(seed, folder) as month:
+            fill(month, steps=2)
+            for _ in range(4):
+                month.arrive()
+                month.ask_register()
+                month.release_load_curve()
+        yield seed, month
+
+
+def test_nothing_told_of_registers_is_about_fewer_than_the_minimum(tmp_path: Path) -> None:
+    made = dict(asked_months(tmp_path, range(4)))
+    assert list(leaks(made.items())) == []
+
+
+def test_as_one_function_of_all_tariffs_registers_tell_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty homes of one tariff, and one meter point of another; then each day of all of them."""
+
+    numbers = count()
+
+    def asked() -> Month:
+        with begun(next(numbers), tmp_path, owners="a") as month:
+            homes, (digest, one) = month.arrive(40), month.arrive(1)
+            roster = one.roster.model_copy(update={"tariff": max(TARIFFS)})
+            every = [homes, (digest, roster_data(roster, one.upload))]
+            month.release_load_curve(every, day=0)
+            month.ask_register(every)
+            return month
+
+    assert smallest_told(asked(), known_to="") is None
+    monkeypatch.setattr(AskedMonth, "keys", lambda _asked, roster: [None] * roster.slots)
+    assert smallest_told(asked(), known_to="") == 1
 
 
 # --- late rosters --------------------------------------------------------------------------------

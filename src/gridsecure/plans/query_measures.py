@@ -5,9 +5,11 @@ parts of recipes (`query_bills`), numbers of meter points above an edge and sums
 (`query_counts`).
 
 Whom a measure is of follows from rosters and tariffs: who has no such register, tier or line is in
-no group of the question, and is neither counted nor told of. All members of a *part* of a group pay
-by the same function of readings: by the same tariff, quota and so on. All parts of a group have to
-be enough to be told of by themselves.
+no group of the question, and is neither counted nor told of. Of all members of a *part* of a group
+the total has the same function of readings: they pay by the same tariff, quota and so on, or have
+the register's hours from the same tariff. All parts of a group have to be enough to be told of by
+themselves: the ledger compares sets, and two sums of different functions over one set would tell
+of single members.
 
 Where a total depends on edges (`query_edges`), how many reach each edge is computed beside it, and
 decides whether it is told. Checker and vault find all of this for themselves, alike.
@@ -214,9 +216,16 @@ class AskedMonth:
         return MONTH_MEASURE.energy in self.owned(roster)
 
     def keys(self, roster: RosterManifest) -> Sequence[Hashable]:
-        """What the total depends on besides readings, of each slot."""
-        if not self.is_of_bills:
+        """What the total depends on besides readings, of each slot.
+
+        A month's energy and the edges that it reaches are the same of everybody. The hours of a
+        register and the windows of demand are a tariff's own: "peak" of two tariffs are two
+        functions, so each tariff is taken for another one.
+        """
+        if self.edges_kwh or self.is_of_moments:
             return [None] * roster.slots
+        if not self.is_of_bills:
+            return [(roster.tariff,)] * roster.slots
         tariff = self.what_if or self.tariffs[roster.tariff]
         return money_keys(roster, tariff=tariff, period=billing_period(*self.span, tariff=tariff))
 
