@@ -126,24 +126,24 @@ quick test test-rest test-gate test-all attack costs mutants coverage: export PY
 
 .PHONY: quick
 quick: .venv/.dev ## Run the tests that cost little, some of every room: for while you work.
-	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n auto --dist worksteal -m quick
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m quick
 
 .PHONY: test
 test: .venv/.dev ## Run the tests that fit into minutes, with some of the costly ones.
-	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not rest"
+	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not rest"
 
 .PHONY: test-rest
 test-rest: .venv/.dev ## Run what `make test` leaves out.
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "rest and not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "rest and not slow"
 
 # In one run, which collects once and ends with short tests beside each other.
 .PHONY: test-gate
 test-gate: .venv/.dev ## Run both with all examples and cases: whole years on ciphertext among them.
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
 .PHONY: costs
 costs: .venv/.dev ## Measure what every test costs, for the choice of what is quick.
-	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist worksteal -p tests.cost_meter -m "not slow"
+	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -p tests.cost_meter -m "not slow"
 
 .PHONY: scale
 scale: .venv/.dev ## Measure every request beside ten million rows (docs/architecture.md): ARGS="platform".
@@ -151,7 +151,7 @@ scale: .venv/.dev ## Measure every request beside ten million rows (docs/archite
 
 .PHONY: attack
 attack: .venv/.dev ## Try each attack with its rule and without it, and print what refused it.
-	$(BIN)/python -m pytest -n auto --dist worksteal -m attack $$(grep -rl --include='test_*.py' '@attack(' tests)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m attack $$(grep -rl --include='test_*.py' '@attack(' tests)
 
 .PHONY: mutants
 mutants: .venv/.dev ## Change one operator of a room at a time and see whether its tests notice: ARGS="store".

@@ -14,7 +14,8 @@ marks of both, and two of them choose what runs:
   and takes less than `LONG_SECONDS`.
 
 `make test-rest` runs that. The gate runs both in one go, and all examples and cases of what is
-`sampled`, which are properties and matrices. `begin_with_long` has every run end with short tests.
+`sampled`, which are properties and matrices. Workers take whole modules (`--dist loadfile`), so
+that what a module's tests share is made once; `begin_with_long` has runs end with short modules.
 """
 
 from __future__ import annotations
@@ -104,8 +105,12 @@ def mark_costs(items: Sequence[pytest.Item]) -> None:
 
 
 def begin_with_long(items: list[pytest.Item]) -> None:
-    """Put what takes long first: begun last, it would keep one worker while the others idle."""
-    items.sort(key=lambda item: -seconds_of(item) if seconds_of(item) >= LONG_SECONDS else 0.0)
+    """Put modules that take long first: begun last, one would keep a worker while others idle."""
+    taken: dict[str, float] = defaultdict(float)
+    for item in items:
+        taken[_module(item)] += seconds_of(item)
+    long = {module: -seconds for module, seconds in taken.items() if seconds >= LONG_SECONDS}
+    items.sort(key=lambda item: long.get(_module(item), 0.0))
 
 
 def costs_of(item: pytest.Function) -> frozenset[str]:

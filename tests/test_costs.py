@@ -147,15 +147,17 @@ def test_what_takes_too_long_is_for_the_gate_but_every_module_is_tried(
     assert [REST in one.marks for one in alone] == [True, False]
 
 
-def test_what_takes_long_begins_and_the_others_stay_in_their_order(
+def test_modules_that_take_long_begin_and_all_stay_in_their_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    names = {c: f"tests/room/test_it.py::test_{c}" for c in "abcd"}
-    taken = {names["b"]: LONG_SECONDS, names["c"]: LONG_SECONDS - 0.1, names["d"]: 99.0}
+    names = [f"tests/room/test_{c}.py::test_{n}" for c in "abcd" for n in "12"]
+    half = LONG_SECONDS / 2
+    taken = dict(zip(names, (0, 0, half, half, 0, LONG_SECONDS - 0.1, 0, 99.0), strict=True))
     monkeypatch.setattr("tests.costs._measured", lambda: taken)
-    tests = [item(plain, name) for name in names.values()]
+    tests = [item(plain, name) for name in names]
     begin_with_long(tests)
-    assert "".join(one.nodeid[-1] for one in tests) == "dbac"
+    order = [one.nodeid.removeprefix("tests/room/test_").replace(".py::test_", "") for one in tests]
+    assert order == ["d1", "d2", "b1", "b2", "a1", "a2", "c1", "c2"]
 
 
 def is_there(name: str) -> bool:
