@@ -39,6 +39,10 @@ settings.register_profile(
 PROFILE: Final = os.environ.get("HYPOTHESIS_PROFILE", "dev")
 settings.load_profile(PROFILE)
 
+GARBAGE: Final = (20_000, 10, 10)
+"""How often garbage is looked for: tests make few cycles, and by default a tenth of a run was spent
+looking for them."""
+
 EVERY: Final = {"quick": 41, "test": 11}.get(PROFILE, 1)
 """Of how many cases of a sampled matrix one is tried; no round number, which periods would meet."""
 
@@ -60,6 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """What was collected stays, so the search for garbage need never look at it again."""
     gc.freeze()
+    gc.set_threshold(*GARBAGE)
     gc.enable()
 
 
