@@ -13,7 +13,8 @@ HEAVY = {
     "cryptography", "fastapi", "gmssl", "httpx", "jinja2", "numpy", "pandas", "pydantic_settings",
     "reportlab", "sqlalchemy", "sqlmodel", "starlette", "streamlit", "tenseal", "uvicorn",
 }  # fmt: skip
-# One process asks for all: what it has not loaded in the end, no help has loaded.
+# One process asks for all: what it has not loaded in the end, no help has loaded. The command is
+# made once; `app` would make it anew, with all below it, for every call.
 ALL_HELP = """
 import json, sys
 from typer.main import get_command
@@ -24,10 +25,11 @@ def all_words(command, words):
     for name, child in getattr(command, "commands", {}).items():
         yield from all_words(child, [*words, name])
 
-asked = list(all_words(get_command(app), []))
+gridsecure = get_command(app)
+asked = list(all_words(gridsecure, []))
 for words in asked:
     try:
-        app([*words, "--help"])
+        gridsecure([*words, "--help"])
     except SystemExit as end:
         assert end.code == 0, words
 print(json.dumps([asked, sorted({name.split(".")[0] for name in sys.modules})]))

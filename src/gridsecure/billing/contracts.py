@@ -169,8 +169,11 @@ def _build_frame(table: pd.DataFrame, *, source: str) -> pd.DataFrame:
     if len(repeated):
         raise _refusal(f"{source} names {repeated.iloc[0]!r} twice", "duplicate-meter-point")
     for name, exact_name in NUMBER_COLUMNS.items():
-        given = table[name].str.strip() if name in table else pd.Series("", index=table.index)
-        columns[exact_name] = _thousandths(given, column=name, source=source)
+        columns[exact_name] = (
+            _thousandths(table[name].str.strip(), column=name, source=source)
+            if name in table
+            else np.zeros(len(table), np.int64)
+        )
     frame = pd.DataFrame(columns, index=table.index)
     known = frame["service_from"].eq("") | frame["service_from"].str.fullmatch(MONTH_PATTERN)
     if not bool(known.all()):

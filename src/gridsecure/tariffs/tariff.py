@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,6 +80,10 @@ TABLES = ("sources", "windows", "demand_windows", "tiers", "rates", "days")
 LARGEST_TEXT: Final = 8 << 20
 """Characters of a tariff file; those of the catalogue have at most seven thousand."""
 _LOOKED_AT: Final = 4096
+_KEPT_TEXT: Final = 1 << 18
+_KEPT: Final = 32
+"""So many tariffs are kept as they were read, of texts that are not longer than that: every roster,
+job and bill of a month reads the same few. All of a tariff is immutable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,11 @@ def parse_tariff(text: str) -> Tariff:
             reason="tariff.syntax",
             remedy="Import a rate with `gridsecure tariff import --urdb FILE --output FILE`.",
         )
+    return _read_tariff(text) if len(text) <= _KEPT_TEXT else _read_tariff.__wrapped__(text)
+
+
+@lru_cache(maxsize=_KEPT)
+def _read_tariff(text: str) -> Tariff:
     try:
         document = tomllib.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError) as error:
