@@ -196,7 +196,11 @@ class ZoneServices:
                 {"billing", "operator", "regulator"},
                 lambda: self.closing(request.url.params["start"]),
             ),
-            ("GET", "/approvals"): (APPROVAL_READERS, lambda: self.waiting),
+            ("GET", "/approvals"): (
+                APPROVAL_READERS,
+                lambda: [one for one in self.waiting if one["state"] == request.url.params["only"]],
+            ),
+            ("GET", "/months"): ({"billing", "operator"}, self._board),
             ("GET", "/v1/exceptions"): (
                 {"operator"},
                 lambda: [
@@ -260,6 +264,13 @@ class ZoneServices:
             self.months[name] = {"state": "running", "stage": "", "done": 0, "of": 0}
         found = self.months.get(name)
         return httpx.Response(200, json=found) if found else refusal(404, "not-found.month")
+
+    def _board(self) -> list[dict[str, object]]:
+        return [
+            {"month": name, "state": status["state"], "reason": status.get("reason"),
+             "late_readings": False, "due_at": None}
+            for name, status in sorted(self.months.items(), reverse=True)
+        ]  # fmt: skip
 
     def _about(self, _content: bytes) -> httpx.Response:
         return httpx.Response(200, json=self.offices.about())

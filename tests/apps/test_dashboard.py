@@ -22,16 +22,18 @@ from streamlit.testing.v1 import AppTest
 from gridsecure.cli.approval import approval_app
 from gridsecure.cli.period import period_app
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.messages import CountedPlace, MergeStep, Merging, OwnCount
+from gridsecure.messages import CountedPlace, MergeStep, Merging, OwnCount, ReleaseCertificate
 from gridsecure.plans.cells import MEASURES
 from gridsecure.plans.purposes import STAFF_PURPOSES
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures, tables
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
 from gridsecure_dashboard.office_phrases import OFFICE_PHRASES
+from gridsecure_dashboard.page_phrases import PAGE_PHRASES
 from gridsecure_dashboard.phrases import PHRASES
 from gridsecure_dashboard.sign_ins import SIGN_INS, cookie_name
 from gridsecure_dashboard.views import bill_runs
+from gridsecure_dashboard.work_phrases import WORK_PHRASES
 from tests.analyst.office_services import (
     PERSON,
     SUBJECT,
@@ -46,6 +48,7 @@ from tests.analyst.zone_services import (
     PASSWORD,
     RUN,
     SECRETS,
+    VALUES,
     ZoneServices,
     asked,
     bill_cells,
@@ -57,15 +60,17 @@ NOW = datetime.now(UTC)
 SHENZHEN = ZoneInfo("Asia/Shanghai")
 ENTRY = Path(__file__).resolve().parents[2] / "apps/dashboard/gridsecure_dashboard/main.py"
 PAGES = {
-    "billing": {"bill_runs", "revenue", "load_curve", "approvals", "releases"},
-    "operator": {"bill_runs", "exceptions", "approvals"},
-    "analyst": {"revenue", "load_curve", "releases"},
-    "regulator": {"approvals", "releases", "openings", "revocations"},
-    "custodian": {"approvals", "openings", "revocations"},
-    "data-owner": {"approvals"},
+    "billing": {"home", "cycle", "bill_runs", "revenue", "load_curve", "approvals", "releases"},
+    "operator": {"home", "cycle", "bill_runs", "exceptions", "approvals"},
+    "analyst": {"home", "revenue", "load_curve", "releases"},
+    "regulator": {"home", "approvals", "releases", "openings", "revocations"},
+    "custodian": {"home", "approvals", "openings", "revocations"},
+    "data-owner": {"home", "approvals"},
     "unheard-of": set[str](),
 }
-MATRIX = [(role, page) for role in PAGES for page in access.ROLES]
+# Who has no page is told so at the start, and where to go instead.
+NOBODYS = ("unheard-of", "home")
+MATRIX = [(r, page) for r in PAGES for page in access.ROLES if (r, page) != NOBODYS]
 
 
 @pytest.fixture
@@ -168,7 +173,7 @@ def browser(monkeypatch: pytest.MonkeyPatch, scanned_once: None) -> Browser:
 
 
 def test_signed_out_there_is_a_sign_in_page_and_nothing_else(services) -> None:
-    for page in ("home", *access.ROLES):
+    for page in access.ROLES:
         app = opened()
         app.switch_page(f"views/{page}.py").run()
         assert offered(app) == set()
@@ -320,13 +325,105 @@ def test_the_token_is_never_sent_to_the_browser(services) -> None:
         assert "billing:authority" not in sent(on_page("billing", page))
 
 
+# --- start page --------------------------------------------------------------------------------
+
+
+def earlier_month(factor: int) -> ReleaseCertificate:
+    """The bills of June, a factor in percent of July's."""
+    moved = {"start": "2026-06-01T00:00:00+08:00", "end": "2026-07-01T00:00:00+08:00"}
+    values = [
+        (z, c, n, e and e * factor // 100, a and a * factor // 100) for z, c, n, e, a in VALUES
+    ]
+    cells = [cell.model_copy(update=moved) for cell in bill_cells(values)]
+    return certificate(cells=cells, release_id="release-june").model_copy(update=moved)
+
+
+def test_billing_starts_with_the_month_its_change_and_what_waits(services) -> None:
+    services.publish(earlier_month(80))
+    report = MONTH["report"] | {"meters": 2195, "excluded": {"too-many-gaps": 6}, "rosters": 1}
+    services.months["2026-07"] = MONTH | {"report": report}
+    app = on_page("billing", "home")
+    assert [metric.value for metric in app.metric] == [
+        "49.22 万 · 492.22 k", "710.00 MWh", "2,185", "0.6933",
+    ]  # fmt: skip
+    assert app.metric[0].delta == "+25.0 % 较 2026-06 on 2026-06"
+    assert "492,222.13" in app.metric[0].help
+    assert "2,195 meter points taken in" in app.success[0].value
+    assert "Releases waiting for approval: 1" in app.warning[0].value
+    steps = app.dataframe[0].value
+    assert steps["state"].tolist()[:2] == ["完成 Done"] * 2
+    assert f"GET /releases/{CURVE_ID}" not in services.asked  # a month of them is slow to verify
+
+
+def test_an_officer_starts_with_what_waits_for_that_officer(services) -> None:
+    app = on_page("data-owner", "home")
+    assert "Waiting for you: 1" in app.warning[0].value
+    assert app.dataframe[0].value["asked_policy"].tolist() == ["strict 3"]
+    services.waiting.clear()
+    assert "Nothing waits for you" in on_page("data-owner", "home").success[0].value
+
+
+def test_a_regulator_starts_with_releases_and_refusals_and_no_value(services) -> None:
+    services.waiting.append(asked(question="ab" * 32) | {"state": "refused"})
+    app = on_page("regulator", "home")
+    counts = {metric.label.split()[-1]: metric.value for metric in app.metric}
+    assert (counts["verify"], counts["policy"], counts["officers"]) == ("0", "1", "0")
+    assert app.dataframe[-1].value["requested_by"].tolist() == ["billing", "billing"]
+    assert not [digits for digits in SECRETS if digits in sent(app)]
+
+
+def test_a_release_that_does_not_verify_is_an_alarm(services, monkeypatch) -> None:
+    point = generate_private_key().public_key.point.hex()
+    monkeypatch.setenv("GRIDSECURE_DASHBOARD_AUTHORITY_KEY", point)
+    app = on_page("regulator", "home")
+    assert next(m.value for m in app.metric if m.label.endswith("do not verify")) == "2"
+
+
+def test_an_operator_starts_with_exceptions_and_sees_no_release(services) -> None:
+    services.exceptions[0] |= {"state": "assigned", "due": "2026-01-01"}
+    app = on_page("operator", "home")
+    assert "Exceptions to deal with: 1" in app.warning[0].value
+    assert "overdue: 1" in app.warning[0].value
+    assert "GET /releases" not in services.asked
+
+
+def test_the_board_shows_every_month_from_due_to_released(services) -> None:
+    services.runs.append(RUN | {"state": "running", "done": 1, "of": 4})
+    app = on_page("billing", "cycle")
+    (row,) = app.dataframe[0].value.to_dict("records")
+    counts = [row[f"{name}_points"] for name in ("due", "read", "billed", "held", "released")]
+    assert counts == ["4,096", "4,096", "4,090", "6", "2,185"]
+    assert row["step_compute"] == "进行中 Running"
+    zones = app.dataframe[1].value
+    assert zones["groups_withheld"].tolist() == ["0", "1"]
+    assert "1 / 4" in sent(app)
+    operator = on_page("operator", "cycle")
+    assert "released_points" not in operator.dataframe[0].value
+    assert "GET /releases" not in services.asked[-12:]
+
+
 # --- revenue -----------------------------------------------------------------------------------
+
+
+def test_revenue_of_a_month_beside_the_one_before(services) -> None:
+    services.publish(earlier_month(80))
+    app = on_page("analyst", "revenue")
+    assert app.metric[0].delta.startswith("+25.0 %")
+    bridge, by_zone, by_class, by_month, _ = (table.value for table in app.dataframe)
+    assert bridge["amount"].tolist()[0] == "393,777.68"
+    assert bridge["amount"].tolist()[-1] == "492,222.13"
+    assert by_zone["change"].tolist() == ["+25.0 %", "+25.0 %"]
+    assert by_class["change"].tolist()[-1] == figures.NOTHING
+    assert by_month["name"].tolist() == ["2026-07", "2026-06"]
+    app.segmented_control(key="compare_with").set_value("year_before").run()
+    assert app.metric[0].delta == ""
+    assert any("No bills of 2025-07" in caption.value for caption in app.caption)
 
 
 def test_revenue_shows_control_totals_with_their_release(services) -> None:
     app = on_page("analyst", "revenue")
     assert [metric.value for metric in app.metric] == [
-        "2,185", "709,999.991", "492,222.13", "0.6933",
+        "49.22 万 · 492.22 k", "710.00 MWh", "2,185", "0.6933",
     ]  # fmt: skip
     text = sent(app)
     assert BILL_ID.replace("-", "\\\\-") in text or BILL_ID in text
@@ -499,7 +596,7 @@ def test_revenue_in_either_language(services) -> None:
     labels = {}
     for language in ("中文 · English", "中文", "English"):
         app.selectbox(key="language").select(language).run()
-        labels[language] = app.metric[2].label
+        labels[language] = app.metric[0].label
     assert labels == {
         "中文 · English": "电费 (元) Amount (yuan)",
         "中文": "电费 (元)",
@@ -842,7 +939,7 @@ def test_both_shares_open_a_pseudonym_and_its_result_ends(services) -> None:
     assert "Lin Mei" not in repr(second.session_state)
 
     first.run()
-    assert "已揭示 Open" in first.dataframe[0].value["state"][0]
+    assert "已核实 Disclosed" in first.dataframe[0].value["state"][0]
     first.button(key="show_result").click().run()
     assert person_in(first) == list(PERSON)
     first.button(key="hide_result").click().run()
@@ -1044,13 +1141,13 @@ def test_a_service_that_is_down_is_named(services, monkeypatch) -> None:
 
 
 def test_no_phrase_is_written_twice() -> None:
-    for module in ("phrases", "office_phrases", "code_phrases"):
+    for module in ("phrases", "office_phrases", "code_phrases", "page_phrases", "work_phrases"):
         source = (ENTRY.parent / f"{module}.py").read_text(encoding="utf-8")
         (table,) = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Dict))
         keys = [key.value for key in table.keys if isinstance(key, ast.Constant)]
         assert len(keys) == len(set(keys))
         if module == "phrases":
-            assert not set(keys) & {*OFFICE_PHRASES, *CODE_PHRASES}
+            assert not set(keys) & {*OFFICE_PHRASES, *CODE_PHRASES, *PAGE_PHRASES, *WORK_PHRASES}
 
 
 def test_every_phrase_is_bilingual_and_takes_the_same_values() -> None:

@@ -277,10 +277,11 @@ def test_a_sign_in_outlives_a_reload_and_leads_to_the_page_asked_for(browser, se
     assert not browser.load("revenue").is_signed_in
 
 
-def test_home_leads_to_the_first_page_and_no_page_is_missing(browser) -> None:
+def test_home_is_the_start_page_and_no_page_is_missing(browser) -> None:
     tab = browser.load()
     browser.keep(sign_in(tab))
-    assert tab.address == "bill_runs"
+    assert tab.address == ""
+    assert "492,222.13" in tab.texts
     for page in ("bill_runs", "revenue", "load_curve", "releases"):
         again = browser.load(page)
         assert again.address == page

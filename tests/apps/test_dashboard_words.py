@@ -22,6 +22,7 @@ from streamlit.testing.v1 import AppTest
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.gateway.admission import REASONS
 from gridsecure.gateway.months import STAGES
+from gridsecure.released_values import SignedCertificate
 from gridsecure_dashboard import figures
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
 from gridsecure_dashboard.phrases import PHRASES
@@ -45,11 +46,14 @@ UNSEEN = frozenset(
     [
         *("id", "key", "form_id", "icon", "url", "page_script_hash", "element_hash", "data_hash"),
         *("spec_hash", "name", "path", "format", "mime_type", "user_key", "language", "type"),
-        *("color", "theme", "selection_mode", "url_path", "tag", "autocomplete"),
+        *("page", "color", "theme", "selection_mode", "url_path", "tag", "autocomplete"),
     ]
 )
 # Written by people as they are, in every language: units, our name, and two spellings of times.
-KEPT = ("GridSecure", "kWh", "kW", "MiB", "KiB", "GiB", "SM3", "SM2", "JSON", "CSV", "gridsecure")
+KEPT = (
+    *("GridSecure", "kWh", "MWh", "GWh", "kW", "万", "亿", "k", "M", "MiB", "KiB", "GiB"),
+    *("SM3", "SM2", "JSON", "CSV", "XLSX", "PDF", "gridsecure"),
+)
 
 LONG = 12
 
@@ -210,6 +214,8 @@ def told(services: ZoneServices) -> set[str]:
     def remembered(request: httpx.Request) -> httpx.Response:
         response = handle(request)
         said.update(leaves(json.loads(response.content)))
+        if request.url.path.startswith("/releases/"):
+            said.add(SignedCertificate.parse(response.content).digest)
         return response
 
     services.handle = remembered

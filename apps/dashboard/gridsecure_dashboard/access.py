@@ -25,8 +25,10 @@ from gridsecure.wire.connections import new_client
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard.settings import DashboardSettings, load_settings
 from gridsecure_dashboard.sign_ins import SIGN_INS, cookie_name
-from gridsecure_dashboard.wording import say, show_error
+from gridsecure_dashboard.wording import say, show_error, tell_audience
 
+HOME: Final = "home"
+CYCLE: Final = "cycle"
 BILL_RUNS: Final = "bill_runs"
 REVENUE: Final = "revenue"
 LOAD_CURVE: Final = "load_curve"
@@ -41,6 +43,8 @@ APPROVERS: Final = frozenset({"data-owner", "privacy-officer"})
 
 # Which roles may open a page; any one of them is enough.
 ROLES: Final[Mapping[str, frozenset[str]]] = {
+    HOME: APPROVERS | {"billing", "operator", "analyst", "custodian", "regulator"},
+    CYCLE: frozenset({"billing", "operator"}),
     BILL_RUNS: frozenset({"billing", "operator"}),
     EXCEPTIONS: frozenset({"operator"}),
     REVENUE: frozenset({"billing", "analyst"}),
@@ -193,6 +197,7 @@ def enter(page: str) -> Session:
         )
         st.stop()
     st.title(say(f"page_{page}"))
+    st.caption(tell_audience(page, ROLES[page]))
     return session
 
 
@@ -226,3 +231,8 @@ def fetch_release(session: Session, release_id: str) -> Release:
     if release_id not in kept:
         kept[release_id] = open_client().release(session, release_id=release_id)
     return kept[release_id]
+
+
+def sees_values(session: Session) -> bool:
+    """Whether the reader's roles see figures of releases."""
+    return bool(session.roles & ROLES[REVENUE])

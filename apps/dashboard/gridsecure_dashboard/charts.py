@@ -7,6 +7,10 @@ import pandas as pd
 
 _BAR_HEIGHT = 34
 _CURVE_HEIGHT = 380
+_COLUMN_HEIGHT = 260
+# Two colours of the theme that differ in lightness as well.
+_TOTAL = "#1f5f8b"
+_DIFFERENCE = "#d98324"
 
 
 def bars(
@@ -30,6 +34,54 @@ def bars(
             alt.Tooltip("value:Q", title=value_title, format=",.4~f"),
         ],
     ).properties(height=max(len(drawn), 2) * _BAR_HEIGHT + 50)
+    return chart
+
+
+def columns(table: pd.DataFrame, *, name: str, value: str, value_title: str) -> alt.Chart:
+    """Upright bars, in the order of the table; totals and differences have their own colours.
+
+    Args:
+        table: Rows with a name, a Decimal value and `is_total`.
+        value_title: What the values are, with the unit.
+    """
+    drawn = pd.DataFrame(
+        {
+            "name": table[name].astype(str),
+            "value": [float(number) for number in table[value]],
+            "is_total": [bool(total) for total in table["is_total"]],
+        }
+    )
+    begins, level = [], 0.0
+    for number, total in zip(drawn["value"], drawn["is_total"], strict=True):
+        level = 0.0 if total else level
+        begins.append(level)
+        level += number
+    drawn["begin"] = begins
+    drawn["end"] = drawn["begin"] + drawn["value"]
+    chart: alt.Chart = (
+        alt.Chart(drawn)
+        .mark_bar(cornerRadius=2)
+        .encode(
+            x=alt.X(
+                "name:N",
+                title=None,
+                sort=None,
+                axis=alt.Axis(labelAngle=0, labelLimit=100, labelOverlap=False),
+            ),
+            y=alt.Y("begin:Q", title=value_title, axis=alt.Axis(format=",~f", tickCount=5)),
+            y2="end:Q",
+            color=alt.Color(
+                "is_total:N",
+                legend=None,
+                scale=alt.Scale(domain=[True, False], range=[_TOTAL, _DIFFERENCE]),
+            ),
+            tooltip=[
+                alt.Tooltip("name:N", title=" "),
+                alt.Tooltip("value:Q", title=value_title, format=",.2f"),
+            ],
+        )
+        .properties(height=_COLUMN_HEIGHT)
+    )
     return chart
 
 

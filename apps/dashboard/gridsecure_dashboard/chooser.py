@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import pandas as pd
 import streamlit as st
 
-from gridsecure.analyst.releases import Release
+from gridsecure.analyst.releases import BILL, Release
 from gridsecure.analyst.reports import DOMINATED, PROTECTED, SUPPRESSED
 from gridsecure.wire.authority import ReleaseSummary
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import figures
 from gridsecure_dashboard.access import fetch_release, local_timezone, open_client
+from gridsecure_dashboard.billed_months import BilledMonth, billed_months
 from gridsecure_dashboard.wording import plain, say, say_or, tell
+
+_MOST_MONTHS: Final = 13
 
 
 def choose_release(session: Session, *, plan: str | None, empty: str) -> Release | None:
@@ -33,19 +38,39 @@ def choose_release(session: Session, *, plan: str | None, empty: str) -> Release
     return fetch_release(session, chosen)
 
 
+def fetch_months(session: Session) -> tuple[BilledMonth, ...]:
+    """The newest months of bills, verified: enough of them for the same month a year before.
+
+    Raises:
+        GridSecureError: The list or a release cannot be fetched, or does not verify.
+    """
+    listed = [item for item in open_client().releases(session) if item.plan == BILL]
+    newest = sorted({(item.start, item.end) for item in listed}, reverse=True)[:_MOST_MONTHS]
+    wanted = [item for item in listed if (item.start, item.end) in newest]
+    return billed_months(fetch_release(session, item.release_id) for item in wanted)
+
+
 def _label(item: ReleaseSummary) -> str:
     plan = say_or("plan", item.plan)
     released = figures.moment(item.released_at, zone=local_timezone())
     return f"{figures.period(item.start, item.end)} | {plan} | {released}"
 
 
-def show_source(release: Release) -> None:
-    """Say that everything below comes from this signed release."""
-    st.caption(
-        f"{tell('only_released')}  \n{say('release_shown')}: **{plain(release.release_id)}** · "
-        f"{say('period')}: {figures.date(release.start)} – {figures.date(release.end)} · "
-        f"{say('signature_ok')}"
-    )
+def show_source(*releases: Release) -> None:
+    """Say that everything below comes from these signed releases of a period; ids are to copy."""
+    named = [
+        f"{figures.period(release.start.isoformat(), release.end.isoformat())} · "
+        f"{say_or('plan', release.plan)} · {say('released_at')} "
+        f"{figures.moment(release.released_at, zone=local_timezone())}"
+        for release in releases
+    ]
+    st.caption("  \n".join([tell("only_released"), *map(plain, named), say("signature_ok")]))
+    with st.popover(say("release_ids"), icon=":material/fingerprint:"):
+        for release in releases:
+            st.caption(say("release_shown"))
+            st.code(release.release_id, language=None, wrap_lines=True)
+            st.caption(say("certificate_digest"))
+            st.code(release.certificate_digest, language=None, wrap_lines=True)
 
 
 def show_gaps(cells: pd.DataFrame, *, release: Release) -> None:

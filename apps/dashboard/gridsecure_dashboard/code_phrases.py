@@ -201,14 +201,14 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "error_session.sign-in": (
         "用户名或密码不正确。多次尝试后登录会变慢。",
-        "The user name or the password is wrong. Sign-in is slowed down after several attempts.",
+        "Wrong user name or password. Sign-in is slowed down after several attempts.",
     ),
     "error_session.service": (
         "您的角色不使用此服务，请以其他角色登录。",
         "Your role does not work with this service. Sign in with a role that does.",
     ),
     "error_session.offices": (
-        "代表揭示方的人只能有该方的角色，请以仅有该角色的用户登录。",
+        "代表一方的人只能有该方的角色，请以仅有该角色的用户登录。",
         "A person who acts for an office may have no other role. Sign in as a custodian or as the "
         "regulator, with no second role.",
     ),
@@ -264,11 +264,11 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "An order needs a reference: its number in your office's files, 256 characters at most.",
     ),
     "error_warrant.hash": (
-        "这不是揭示令的哈希，请从列表中选择。",
+        "这不是核实令的哈希，请从列表中选择。",
         "This is not the hash of a warrant. Choose a warrant from the list.",
     ),
     "error_share.refused": (
-        "此份额与该揭示令不符。请用本方的揭示私钥为此揭示令重新计算并粘贴。",
+        "此份额与该核实令不符。请用本方的核实私钥为此核实令重新计算并粘贴。",
         "This share does not fit the warrant. Compute it for this warrant, with your own office's "
         "half of the opening key, and paste it again.",
     ),

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
 
 from gridsecure.analyst.runs import name_month
 
 NOTHING = "–"
+
+_SCALED_FROM: Final = 10_000
+_CHINESE_UNITS: Final = (("亿", 100_000_000), ("万", 10_000))
+_ENGLISH_UNITS: Final = (("M", 1_000_000), ("k", 1_000))
+_ENERGY_UNITS: Final = (("GWh", 1_000_000), ("MWh", 1_000))  # kWh
 
 
 def count(number: int | None) -> str:
@@ -21,6 +27,51 @@ def decimal(number: Decimal | None, *, places: int) -> str:
         return NOTHING
     rounded = number.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
     return f"{rounded:,}"
+
+
+def scaled(number: Decimal | int, *, places: int, is_chinese: bool) -> str:
+    """A large number as people say it, in 万 and 亿 or in k and M; a small one as it is.
+
+    >>> scaled(Decimal("492222.13"), places=2, is_chinese=True)
+    '49.22 万'
+    >>> scaled(Decimal("492222.13"), places=2, is_chinese=False)
+    '492.22 k'
+    >>> scaled(9999, places=0, is_chinese=True)
+    '9,999'
+    """
+    exact = Decimal(number)
+    for unit, size in _CHINESE_UNITS if is_chinese else _ENGLISH_UNITS:
+        if abs(exact) >= max(size, _SCALED_FROM):
+            return f"{decimal(exact / size, places=2)} {unit}"
+    return decimal(exact, places=places)
+
+
+def energy(kwh: Decimal | None) -> str:
+    """Energy with the unit that leaves few digits, as 49.36 GWh.
+
+    >>> energy(Decimal("49358527.355"))
+    '49.36 GWh'
+    >>> energy(Decimal("512.3"))
+    '512.30 kWh'
+    """
+    if kwh is None:
+        return NOTHING
+    for unit, size in _ENERGY_UNITS:
+        if abs(kwh) >= size:
+            return f"{decimal(kwh / size, places=2)} {unit}"
+    return f"{decimal(kwh, places=2)} kWh"
+
+
+def change(ratio: Decimal | None) -> str:
+    """By how much something changed, as +3.2 % or -0.4 %."""
+    if ratio is None:
+        return NOTHING
+    return f"{'+' if ratio > 0 else ''}{percent(ratio)}"
+
+
+def signed(number: Decimal, *, places: int) -> str:
+    """A difference with its sign, as +12.00."""
+    return f"{'+' if number > 0 else ''}{decimal(number, places=places)}"
 
 
 def percent(ratio: Decimal | None) -> str:

@@ -15,19 +15,29 @@ from streamlit.navigation.page import StreamlitPage
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.views import sign_in
-from gridsecure_dashboard.wording import choose_language, say, say_or
+from gridsecure_dashboard.wording import choose_language, language_tag, say, say_or
 
 VIEWS = Path(__file__).parent / "views"
 # A file of our own: a named icon would be fetched from the internet.
 ICON = Path(__file__).parent / "icon.svg"
 SIDEBAR_WIDTH = 330  # pixels, so that a page's name is shown whole in both languages
-# Streamlit leaves five characters empty at each side; tables with two languages need the room.
-MARGINS = "<style>.stMainBlockContainer { padding-left: 2rem; padding-right: 2rem }</style>"
+# Streamlit leaves five characters empty at each side, which tables with two languages need; its
+# captions have less contrast than 4.5:1.
+LOOKS = """<style>
+.stMainBlockContainer { padding-left: 2rem; padding-right: 2rem; padding-top: 3.5rem }
+@media (max-width: 640px) { .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem } }
+[data-testid="stCaptionContainer"], [data-testid="stMetricDelta"] { opacity: 1; color: inherit }
+[data-testid="stCaptionContainer"] p { opacity: 0.85 }
+</style>"""
+# A screen reader speaks a page in the language that its root element names.
+LANGUAGE = "<script>document.documentElement.lang = 'TAG';</script>"
 # The path is of `server.KEEP_PATH`; the ticket has letters, digits, hyphens and underscores only.
 KEEP = """<script>
 fetch("/keep-sign-in", {method: "POST", body: "TICKET", credentials: "same-origin"});
 </script>"""
 ICONS = {
+    "home": ":material/home:",
+    "cycle": ":material/view_kanban:",
     "bill_runs": ":material/play_circle:",
     "exceptions": ":material/rule:",
     "approvals": ":material/approval:",
@@ -47,7 +57,8 @@ def show() -> None:
         layout="wide",
         initial_sidebar_state=SIDEBAR_WIDTH,
     )
-    st.html(MARGINS)
+    st.html(LOOKS)
+    st.html(LANGUAGE.replace("TAG", language_tag()), unsafe_allow_javascript=True)
     session = access.current_session()
     page = _navigation(session)
     with st.sidebar:
@@ -69,12 +80,12 @@ def _navigation(session: Session | None) -> StreamlitPage:
             VIEWS / f"{name}.py",
             title=say(f"page_{name}"),
             icon=ICONS[name],
+            default=name == access.HOME,
             visibility="visible" if name in allowed else "hidden",
         )
         for name in access.ROLES
     ]
-    home = st.Page(VIEWS / "home.py", title="GridSecure", default=True, visibility="hidden")
-    return st.navigation([home, *pages], position="sidebar" if allowed else "hidden")
+    return st.navigation(pages, position="sidebar" if allowed else "hidden")
 
 
 def _keep_sign_in() -> None:

@@ -9,7 +9,7 @@ from typing import Final
 OFFICE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     # both pages
     "keys_stay": (
-        "私钥只保存在揭示方自己的计算机上。请在该计算机上运行本页给出的命令，切勿将任何密钥粘贴或上传到此处。",
+        "私钥只保存在各方自己的计算机上。请在该计算机上运行本页给出的命令，切勿将任何密钥粘贴或上传到此处。",
         "Keys stay on your office's own machine: run the commands of this page there, and never "
         "paste or upload a key here.",
     ),
@@ -29,34 +29,34 @@ OFFICE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "found": ("命中数", "Found"),
     # openings
     "dual_control": (
-        "共同揭示：供电企业与监管机构各给出一份额，二者齐备才能揭示一个假名。每一步都记入存证日志。",
-        "Dual control: a pseudonym opens only with two shares, one from the utility and one from "
-        "the regulator. Every step is entered in the evidence log.",
+        "双方授权：供电企业与监管机构各给出一份额，二者齐备才能核实一个假名的身份。每一步都记入存证日志。",
+        "Dual control: an identity is disclosed only with two shares, one from the utility and one "
+        "from the regulator. Every step is entered in the evidence log.",
     ),
-    "order_warrant": ("下达揭示令", "Order an opening"),
-    "order_warrant_submit": ("下达揭示令", "Order"),
+    "order_warrant": ("申请身份核实（双方授权）", "Request disclosure"),
+    "order_warrant_submit": ("提交申请", "Submit"),
     "warrant_ordered": (
-        "揭示令已下达并记入日志。",
-        "The warrant was issued and entered in the log.",
+        "申请已提交并记入日志。",
+        "The request was issued and entered in the log.",
     ),
-    "warrants": ("揭示令", "Warrants"),
+    "warrants": ("核实令", "Warrants"),
     "no_warrants": (
-        "尚无揭示令。请在上方填写假名和案号。",
+        "尚无核实令。请在上方填写假名和案号。",
         "No warrants yet. Enter a pseudonym and a reference above.",
     ),
-    "choose_warrant": ("选择揭示令", "Choose a warrant"),
-    "warrant": ("揭示令", "Warrant"),
+    "choose_warrant": ("选择核实令", "Choose a warrant"),
+    "warrant": ("核实令", "Warrant"),
     "ordered_at": ("下达时间", "Ordered at"),
     "ordered_by": ("下达人", "Ordered by"),
     "missing_share": ("尚缺份额", "Missing share from"),
-    "opened_times": ("已揭示次数", "Times opened"),
+    "opened_times": ("已核实次数", "Times disclosed"),
     "warrant_state_ordered": ("待双方份额", "Needs both shares"),
     "warrant_state_half": ("待另一份额", "Needs one share"),
-    "warrant_state_open": ("已揭示", "Open"),
+    "warrant_state_open": ("已核实", "Disclosed"),
     "warrant_state_past": ("结果已清除", "Result deleted"),
     "your_share": ("您的份额", "Your share"),
     "share_how": (
-        "第一步：在本方计算机上运行此命令。它先核对存证日志和揭示令，再计算份额。"
+        "第一步：在本方计算机上运行此命令。它先核对存证日志和核实令，再计算份额。"
         "请将大写名称换成您的文件。",
         "Step 1: run this command on your office's own machine. It checks the log and the warrant, "
         "then computes the share. Put your own files in place of the names in capitals.",
@@ -67,7 +67,7 @@ OFFICE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "share": ("份额", "Share"),
     "share_help": (
-        "194 位十六进制数字；份额只对这一揭示令有效，不含密钥。",
+        "194 位十六进制数字；份额只对这一核实令有效，不含密钥。",
         "194 hexadecimal digits. A share works for this warrant only and contains no key.",
     ),
     "give_share": ("提交份额", "Submit the share"),
@@ -78,12 +78,12 @@ OFFICE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "Your share has arrived. Still missing: {office}. Shares stay in memory for about a "
         "quarter of an hour. This page updates itself.",
     ),
-    "result": ("揭示结果", "Result of the opening"),
+    "result": ("核实结果", "Result of the disclosure"),
     "show_result": ("查看结果", "Show the result"),
     "hide_result": ("隐藏", "Hide"),
     "result_ready": (
-        "双方份额齐备，假名已揭示。",
-        "Both shares have arrived; the pseudonym is open.",
+        "双方份额齐备，身份已核实。",
+        "Both shares have arrived; the identity can be shown.",
     ),
     "result_gone": (
         "结果已清除。如仍需要，请双方重新提交份额。",
@@ -107,8 +107,8 @@ OFFICE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "revoke_subject": ("按假名撤销", "Revoke a pseudonym"),
     "revoke_help": (
         "立即生效：该假名及其同次登记的假名不再获得令牌，也不再列入登记清单。已提交的数据和账单不受影响。",
-        "Takes effect at once: this pseudonym, and those registered together with it, get no "
-        "more tokens and appear on no registration list. Data and bills from before stay "
+        "Takes effect at once: this pseudonym, and those registered together with it, can "
+        "no longer obtain tokens or appear on registration lists. Earlier data and bills stay "
         "valid.",
     ),
     "revoke_next": ("下一步：核对", "Next: check"),
@@ -125,7 +125,7 @@ OFFICE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "person_searches": ("按人查找并撤销", "Find and revoke by person"),
     "search_help": (
-        "双方逐个检验托管密文是否属于同一人，命中的假名即被撤销，其余假名不被揭示。身份只在命令中输入，"
+        "双方逐个检验托管密文是否属于同一人，命中的假名即被撤销，其余假名不被识别。身份只在命令中输入，"
         "不经过本页。",
         "Both offices test each escrow for one person. Matching pseudonyms are revoked; the "
         "others stay unknown. The identity is entered in the command only, never on this "

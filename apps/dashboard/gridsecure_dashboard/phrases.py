@@ -11,6 +11,7 @@ from typing import Final
 from gridsecure.analyst.reconciled_words import RECONCILED_PHRASES
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
 from gridsecure_dashboard.office_phrases import OFFICE_PHRASES
+from gridsecure_dashboard.page_phrases import PAGE_PHRASES
 from gridsecure_dashboard.work_phrases import WORK_PHRASES
 
 # Terms follow docs/nomenclature.md.
@@ -95,6 +96,10 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "zone_baoan": ("宝安", "Bao'an"),
     "zone_longgang": ("龙岗", "Longgang"),
     "zone_yantian": ("盐田", "Yantian"),
+    "zone_pingshan": ("坪山", "Pingshan"),
+    "zone_longhua": ("龙华", "Longhua"),
+    "zone_guangming": ("光明", "Guangming"),
+    "zone_dapeng": ("大鹏", "Dapeng"),
     "class_household": ("居民", "Household"),
     "class_shop": ("商业", "Shop"),
     "class_factory": ("工业", "Factory"),
@@ -110,7 +115,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "page_revenue": ("电费与电量", "Revenue and energy"),
     "page_load_curve": ("负荷曲线", "Load curve"),
     "page_releases": ("发布与证据", "Releases and evidence"),
-    "page_openings": ("揭示", "Openings"),
+    "page_openings": ("身份核实", "Identity disclosures"),
     "page_revocations": ("撤销", "Revocations"),
     "page_no_page": ("没有可用页面", "No page for this role"),
     "no_page_here": (
@@ -133,7 +138,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "code_note": (
         "登录码只能使用一次，一分钟后失效。您的私钥不会离开您的计算机。",
-        "A code works once and for one minute. Your key never leaves your machine.",
+        "The code works once and expires after one minute. Your key never leaves your machine.",
     ),
     "code_missing": ("请粘贴登录码。", "Paste a sign-in code."),
     "password_title": ("密码登录（仅限本机演示）", "Password (local demonstration only)"),
@@ -158,10 +163,6 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "Format 2026-07. You can type another month.",
     ),
     "gateway_month": ("数据封装节点：校验与加密", "Gateway: validate and encrypt"),
-    "counts_only": (
-        "本页只显示数量与状态；没有电量、金额或负荷数据。",
-        "This page shows counts and states only: no energy, money or load.",
-    ),
     "month_missing": (
         "该月尚无数据。请先在数据封装节点上传读数与合同文件并处理，或运行 `gridsecure run`。",
         "No data for this month yet. Send readings and contracts to the gateway and process "
@@ -293,6 +294,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     # revenue
     "bills": ("账单数", "Bills"),
+    "energy": ("电量", "Energy"),
     "energy_kwh": ("电量 (kWh)", "Energy (kWh)"),
     "amount_yuan": ("电费 (元)", "Amount (yuan)"),
     "average": ("均价 (元/kWh)", "Average (yuan/kWh)"),
@@ -361,5 +363,6 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     **CODE_PHRASES,
     **RECONCILED_PHRASES,
     **OFFICE_PHRASES,
+    **PAGE_PHRASES,
     **WORK_PHRASES,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import streamlit as st
 
 from gridsecure.analyst.reconciled_words import line_terms
@@ -22,16 +24,21 @@ from gridsecure_dashboard.wording import class_names, plain, say, say_or, tell, 
 
 
 def show_reconciliation(
-    session: Session, *, bounds: tuple[str, str], status: MonthStatus | None = None
+    session: Session,
+    *,
+    bounds: tuple[str, str],
+    status: MonthStatus | None = None,
+    with_energy: bool = True,
 ) -> None:
     """Show the line of accounts, where the role may see the gateway's report, and that of energy.
 
     Args:
         bounds: Start and end of the month, ISO 8601 with offset.
         status: The gateway's month, if it was fetched already.
+        with_energy: Whether load curves are compared: a month of them takes a second to verify.
     """
     bills = fetch_releases(session, plan=BILL, bounds=bounds)
-    curves = fetch_releases(session, plan=LOAD_CURVE, bounds=bounds)
+    curves = fetch_releases(session, plan=LOAD_CURVE, bounds=bounds) if with_energy else ()
     intake = _intake(session, bounds, status)
     line = reconcile_month(intake, bills=bills, curves=curves)
     if line.accounts is not None:
@@ -42,7 +49,13 @@ def show_reconciliation(
 
 def fetch_releases(session: Session, *, plan: str, bounds: tuple[str, str]) -> tuple[Release, ...]:
     """The verified releases of a plan over exactly a period."""
-    listed = [item for item in access.open_client().releases(session) if item.plan == plan]
+    wanted = [datetime.fromisoformat(moment) for moment in bounds]
+    listed = [
+        item
+        for item in access.open_client().releases(session)
+        if item.plan == plan
+        and [datetime.fromisoformat(moment) for moment in (item.start, item.end)] == wanted
+    ]
     found = [access.fetch_release(session, item.release_id) for item in listed]
     return releases_of_month(found, plan=plan, bounds=bounds)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import streamlit as st
@@ -53,11 +53,28 @@ def _rows(rows: int, whole: bool) -> int:
     return max(rows, 1) if whole else min(max(rows, 1), _MOST_ROWS)
 
 
-def key_figures(figures: Sequence[tuple[str, str, str | None]]) -> None:
-    """Show label, figure and an explanation in cards that flow on, so that none is ever cut."""
+class Tile(NamedTuple):
+    """A figure on a card.
+
+    Args:
+        note: What is shown on hover: the full figure, or an explanation.
+        change: A difference, signed; it has an arrow and no colour of good or bad.
+    """
+
+    label: str
+    figure: str
+    note: str | None = None
+    change: str | None = None
+
+
+def key_figures(tiles: Sequence[Tile]) -> None:
+    """Show figures in cards that flow on, so that none is ever cut."""
     with st.container(horizontal=True):
-        for label, figure, note in figures:
-            st.metric(label, figure, border=True, help=note, width="content")
+        for tile in tiles:
+            st.metric(
+                tile.label, tile.figure, tile.change, delta_color="off", border=True,
+                help=tile.note, width="content",
+            )  # fmt: skip
 
 
 def counts_table(counts: Mapping[str, object], *, name: str, value: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Final
 
 import streamlit as st
 
 from gridsecure.analyst.merged_cells import pick_named
 from gridsecure.errors import GridSecureError
+from gridsecure_dashboard import figures
 from gridsecure_dashboard.phrases import PHRASES
 
 BOTH: Final = "中文 · English"
@@ -40,6 +42,37 @@ def say_or(prefix: str, word: str) -> str:
     return say(key) if key in PHRASES else word
 
 
+def large(number: Decimal | int | None, *, places: int = 0) -> str:
+    """A number for a card, in the units of the reader's language; in both where both are shown."""
+    if number is None:
+        return figures.NOTHING
+    chinese, english = (
+        figures.scaled(number, places=places, is_chinese=is_chinese) for is_chinese in (True, False)
+    )
+    if _language() == BOTH and chinese != english:
+        return f"{chinese} · {english}"
+    return english if _language() == ENGLISH else chinese
+
+
+def tell_audience(page: str, roles: Iterable[str]) -> str:
+    """What is on a page and which roles see it, each language with its own words for them."""
+    named = [
+        ", ".join(PHRASES[f"role_{role}"][index] for role in sorted(roles)) for index in (0, 1)
+    ]
+    chinese, english = (
+        f"{what}{between}{who.format(roles=names)}"
+        for what, between, who, names in zip(
+            PHRASES[f"shows_{page}"], ("", " "), PHRASES["who_sees"], named, strict=True
+        )
+    )
+    return _chosen(chinese, english, "  \n")
+
+
+def language_tag() -> str:
+    """The language of the page for browsers and screen readers."""
+    return "en" if _language() == ENGLISH else "zh-CN"
+
+
 def zone_name(zone: str) -> str:
     """A zone in the reader's language where it has a word, else as the roster spells it."""
     return say_or("zone", zone)
@@ -52,15 +85,16 @@ def class_name(customer_class: str) -> str:
 
 def zone_names(parts: Iterable[tuple[str, str]]) -> str:
     """The zones of a cell; of many, the first ones and how many more."""
-    return _several((zone for zone, _ in parts), zone_name)
+    return joined_names((zone for zone, _ in parts), zone_name)
 
 
 def class_names(parts: Iterable[tuple[str, str]]) -> str:
     """The customer classes of a cell likewise."""
-    return _several((name for _, name in parts), class_name)
+    return joined_names((name for _, name in parts), class_name)
 
 
-def _several(words: Iterable[str], name_of: Callable[[str], str]) -> str:
+def joined_names(words: Iterable[str], name_of: Callable[[str], str]) -> str:
+    """Words as the reader calls them; of many, the first ones and how many more."""
     shown, more = pick_named(words)
     rest = [say("and_more", count=more)] if more else []
     return " + ".join([*map(name_of, shown), *rest])
@@ -90,6 +124,10 @@ def _language() -> str:
 
 def _joined(key: str, between: str, values: dict[str, object]) -> str:
     chinese, english = (text.format(**values) for text in PHRASES[key])
+    return _chosen(chinese, english, between)
+
+
+def _chosen(chinese: str, english: str, between: str) -> str:
     if _language() == CHINESE:
         return chinese
     if _language() == ENGLISH:

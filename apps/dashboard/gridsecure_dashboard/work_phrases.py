@@ -8,10 +8,6 @@ from typing import Final
 # Terms follow docs/nomenclature.md and docs/validation.md.
 WORK_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     # exceptions
-    "exceptions_note": (
-        "本页只列出计量点和原因，没有任何读数或金额。",
-        "This page names meter points and reasons, and no reading or amount.",
-    ),
     "exceptions_none": ("没有这一状态的异常。", "No exception is in this state."),
     "exception": ("异常", "Exception"),
     "choose_exception": ("选择异常", "Choose an exception"),

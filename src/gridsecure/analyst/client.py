@@ -21,7 +21,7 @@ from gridsecure.wire.answers import fetch_body, fetch_list, read_object
 from gridsecure.wire.asked_releases import AskedRelease, read_listed
 from gridsecure.wire.authority import ApprovalListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import parse_answer
-from gridsecure.wire.gateway import ExceptionStatus, MonthStatus, ReadingException
+from gridsecure.wire.gateway import ExceptionStatus, MonthOnBoard, MonthStatus, ReadingException
 from gridsecure.wire.platform import RunStarted, RunStatus
 from gridsecure.wire.sessions import AUTHORITY, GATEWAY, IDENTITY, PLATFORM, Session
 from gridsecure.wire.words import PeopleWords
@@ -201,6 +201,10 @@ class ReleaseClient:
         """
         content = self._ask(session, GATEWAY, "GET", f"/months/{check_month(month)}")
         return _read(content, MonthStatus, service=GATEWAY)
+
+    def months(self, session: Session) -> tuple[MonthOnBoard, ...]:
+        """The gateway's months of the last two years, the newest first."""
+        return tuple(self._list(session, GATEWAY, "/months", MonthOnBoard))
 
     def start_month(self, session: Session, *, month: str) -> MonthStatus:
         """Let the gateway process a month, or go on where it was interrupted.

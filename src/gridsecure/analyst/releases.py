@@ -121,6 +121,7 @@ class Release:
         values_shown: Whether the reader's role sees values. Where it does, a cell without one was
             withheld by a rule of release.
         question: The salted digest of a sealed query's question; else empty.
+        certificate_digest: What the certificate is called in the evidence log and elsewhere (SM3).
     """
 
     release_id: str
@@ -142,6 +143,7 @@ class Release:
     signed_text: str | None
     values_shown: bool = True
     question: str = ""
+    certificate_digest: str = ""
 
     @property
     def largest_minimum(self) -> int:
@@ -252,6 +254,7 @@ def _release(certificate: ReleaseCertificate, envelope: SignedCertificate) -> Re
         signer=envelope.signer,
         signed_text=envelope.model_dump_json(),
         question=certificate.question,
+        certificate_digest=envelope.digest,
     )
 
 

@@ -14,7 +14,7 @@ from gridsecure.wire.asked_releases import AskedRelease
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, commands, figures
 from gridsecure_dashboard.settings import load_settings
-from gridsecure_dashboard.tables import key_figures, show_table
+from gridsecure_dashboard.tables import Tile, key_figures, show_table
 from gridsecure_dashboard.wording import class_name, say, say_or, tell, zone_name
 
 
@@ -69,14 +69,14 @@ def _roles(roles: Sequence[str]) -> str:
 
 def _one(session: Session, one: AskedRelease) -> None:
     asked = one.subject
-    st.subheader(_name(one))
+    st.header(_name(one))
     if asked.question:
         st.info(tell("asked_question"), icon=":material/lock:")
     smallest = min((cell.meter_points for cell in asked.cells), default=None)
     key_figures(
         [
-            (say("asked_groups"), figures.count(len(asked.cells)), None),
-            (say("asked_points"), figures.count(smallest), None),
+            Tile(say("asked_groups"), figures.count(len(asked.cells))),
+            Tile(say("asked_points"), figures.count(smallest)),
         ]
     )
     fields = {

@@ -22,10 +22,11 @@ from gridsecure.wire.platform import RunStatus
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.closed_months import show_closing
+from gridsecure_dashboard.cycles import keep_published
 from gridsecure_dashboard.phrases import PHRASES
 from gridsecure_dashboard.reconciled import show_reconciliation
 from gridsecure_dashboard.settings import load_settings
-from gridsecure_dashboard.tables import counts_table, key_figures, show_table
+from gridsecure_dashboard.tables import Tile, counts_table, key_figures, show_table
 from gridsecure_dashboard.wording import plain, say, say_or, tell
 
 _EVERY: Final = "2s"
@@ -42,32 +43,27 @@ _NOT_OFFERED: Final = {
 _COUNTS_SHOWN: Final = (
     "meters", "billed_meters", "readings", "estimated", "quarantined", "rosters", "columns",
 )  # fmt: skip
+_BUSINESS: Final = 5  # of them; the rest is machinery
 
 
 def show() -> None:
     """The four steps of a month, then what was released."""
     session = access.enter(access.BILL_RUNS)
-    st.caption(tell("counts_only"))
     with access.explain_errors():
         every = access.open_client().runs(session)
-        runs = _published(every)
+        runs = keep_published(every)
         month = _choose_month(runs)
         set_up = load_settings()
         bounds = month_bounds(month, timezone=set_up.timezone, cycle_day=set_up.cycle_day)
         status = _gateway(session, month)
         runs = tuple(run for run in runs if run.start == bounds[0])
-        st.subheader(f"2 · {say('close_month')}")
+        st.header(f"2 · {say('close_month')}")
         closing = access.open_client().closing(session, bounds=bounds)
         show_closing(session, closing, month=month)
         _platform(session, bounds, closing=closing, runs=runs)
         _authority(session, is_ready=any(run.request_id for run in every))
         if access.RELEASES in access.pages_for(session):
             show_reconciliation(session, bounds=bounds, status=status)
-
-
-def _published(runs: Sequence[RunStatus]) -> tuple[RunStatus, ...]:
-    """Leave shadow runs out: nothing of them is released. A round answers them like the others."""
-    return tuple(run for run in runs if run.kind == "published")
 
 
 def _choose_month(runs: Sequence[RunStatus]) -> str:
@@ -86,7 +82,7 @@ def _choose_month(runs: Sequence[RunStatus]) -> str:
 
 
 def _gateway(session: Session, month: str) -> MonthStatus | None:
-    st.subheader(f"1 · {say('gateway_month')}")
+    st.header(f"1 · {say('gateway_month')}")
     try:
         status = access.open_client().month(session, month=month)
     except NotFoundError:
@@ -129,9 +125,12 @@ def _month_start(session: Session, month: str, status: MonthStatus) -> None:
 
 
 def _month_report(report: MonthReport) -> None:
-    shown = [(say(name), figures.count(getattr(report, name)), None) for name in _COUNTS_SHOWN]
+    shown = [Tile(say(name), figures.count(getattr(report, name))) for name in _COUNTS_SHOWN]
     uploaded = figures.bytes_text(report.bytes_uploaded)
-    key_figures([*shown, (say("bytes_uploaded"), uploaded, None)])
+    business, machinery = shown[:_BUSINESS], shown[_BUSINESS:]
+    key_figures(business)
+    with st.expander(say("machinery")):
+        key_figures([*machinery, Tile(say("bytes_uploaded"), uploaded)])
     lists = (
         ("excluded", "exclusion_reason", "excluded", report.excluded),
         ("problems", "rule", "rule", report.problems),
@@ -163,7 +162,7 @@ def _platform(
     closing: MonthClosing,
     runs: Sequence[RunStatus],
 ) -> None:
-    st.subheader(f"3 · {say('compute_runs')}")
+    st.header(f"3 · {say('compute_runs')}")
     for column, plan in zip(st.columns(2), _PLANS, strict=True):
         note = _why_not(plan, closing=closing, runs=runs)
         if column.button(
@@ -200,7 +199,7 @@ def _why_not(plan: str, *, closing: MonthClosing, runs: Sequence[RunStatus]) -> 
 def _watch_runs(session: Session, run_ids: Sequence[str]) -> None:
     """Follow runs without loading the page anew; when all are done, load it once more."""
     with access.explain_errors():
-        known = _published(access.open_client().runs(session))
+        known = keep_published(access.open_client().runs(session))
         now = [run for run in known if run.run_id in run_ids]
         if not any(run.state == _RUNNING for run in now):
             st.rerun()
@@ -210,11 +209,11 @@ def _watch_runs(session: Session, run_ids: Sequence[str]) -> None:
 def _runs_table(runs: Sequence[RunStatus]) -> None:
     table = pd.DataFrame(
         {
-            "run": [run.run_id for run in runs],
             "plan": [say_or("plan", run.plan) for run in runs],
             "state": [say_or("state", run.state) for run in runs],
             "progress": [f"{run.done:,} / {run.of:,}" for run in runs],
             "exclusion_reason": [run.message or run.reason or figures.NOTHING for run in runs],
+            "run": [run.run_id for run in runs],
         },
         dtype=object,
     )
@@ -222,7 +221,7 @@ def _runs_table(runs: Sequence[RunStatus]) -> None:
 
 
 def _authority(session: Session, *, is_ready: bool) -> None:
-    st.subheader(f"4 · {say('release_rounds')}")
+    st.header(f"4 · {say('release_rounds')}")
     st.caption(tell("round_help"))
     if st.button(
         say("start_round"), key="start_round", disabled=not is_ready, type="primary",
@@ -243,10 +242,10 @@ def _outcomes(outcomes: Sequence[RoundOutcome]) -> None:
         return
     table = pd.DataFrame(
         {
-            "request": [item.request_id for item in outcomes],
             "state": [say_or("state", item.state) for item in outcomes],
-            "release": [item.release_id or figures.NOTHING for item in outcomes],
             "exclusion_reason": [item.reason or figures.NOTHING for item in outcomes],
+            "release": [item.release_id or figures.NOTHING for item in outcomes],
+            "request": [item.request_id for item in outcomes],
         },
         dtype=object,
     )
@@ -262,12 +261,12 @@ def _releases(session: Session) -> None:
     zone = access.local_timezone()
     table = pd.DataFrame(
         {
-            "release": [item.release_id for item in listed],
-            "plan": [say_or("plan", item.plan) for item in listed],
             "period": [figures.period(item.start, item.end) for item in listed],
+            "plan": [say_or("plan", item.plan) for item in listed],
             "released_at": [figures.moment(item.released_at, zone=zone) for item in listed],
             "values_listed": [item.cells for item in listed],
             "suppressed": [item.suppressed for item in listed],
+            "release": [item.release_id for item in listed],
         },
         dtype=object,
     )

@@ -32,7 +32,6 @@ _CLOSING: Final = frozenset({"resolve", "waive"})
 def show() -> None:
     """The list of one state, then one exception of it."""
     session = access.enter(access.EXCEPTIONS)
-    st.caption(tell("exceptions_note"))
     if access.page_memory().pop("saved", False):
         st.success(tell("saved"))
     with access.explain_errors():
@@ -75,7 +74,7 @@ def _table(found: tuple[ReadingException, ...]) -> None:
 
 def _one(session: Session, status: ExceptionStatus) -> None:
     one, zone = status.exception, access.local_timezone()
-    st.subheader(f"{say('exception')} {one.id}")
+    st.header(f"{say('exception')} {one.id}")
     if status.notes:
         table = pd.DataFrame(
             {

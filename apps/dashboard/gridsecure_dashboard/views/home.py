@@ -1,23 +1,28 @@
-"""The start: leads to the first page of the reader's roles, or says that they have none here."""
+"""The start page: for each of the reader's roles, its first question answered."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from gridsecure_dashboard import access
+from gridsecure_dashboard.starts import SECTIONS
 from gridsecure_dashboard.wording import say, tell
 
 
 def show() -> None:
-    """Go on to a page, or say where to go instead."""
+    """The sections of the reader's roles, or where to go instead."""
     session = access.current_session()
     if session is None:
         st.rerun()
-    allowed = access.pages_for(session)
-    if allowed:
-        st.switch_page(f"views/{allowed[0]}.py")
-    st.title(say("page_no_page"))
-    st.info(tell("no_page_here"))
+    if not access.pages_for(session):
+        st.title(say("page_no_page"))
+        st.info(tell("no_page_here"))
+        return
+    session = access.enter(access.HOME)
+    for roles, section in SECTIONS:
+        if roles & session.roles:
+            with access.explain_errors():
+                section(session)
 
 
 if __name__ == "__main__":

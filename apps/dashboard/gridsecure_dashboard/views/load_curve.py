@@ -25,8 +25,9 @@ from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.charts import load_curves
 from gridsecure_dashboard.chooser import choose_release, show_gaps, show_source
+from gridsecure_dashboard.money_tiles import energy_tile
 from gridsecure_dashboard.reconciled import show_reconciliation
-from gridsecure_dashboard.tables import key_figures
+from gridsecure_dashboard.tables import Tile, key_figures
 from gridsecure_dashboard.wording import class_names, say, tell, zone_names
 
 _SPLITS: Final[tuple[Split, ...]] = ("day", "zone", "customer_class")
@@ -123,11 +124,11 @@ def _name(cells: pd.DataFrame, dimension: Dimension, name: str) -> str:
 def _key_figures(shown: LoadFigures) -> None:
     key_figures(
         [
-            (say("energy_kwh"), figures.decimal(shown.energy_kwh, places=3), None),
-            (say("peak_kw"), figures.decimal(shown.peak_kw, places=3), None),
-            (say("peak_at"), shown.peak_start.strftime("%m-%d %H:%M"), None),
-            (say("mean_kw"), figures.decimal(shown.mean_kw, places=3), None),
-            (say("load_factor"), figures.percent(shown.load_factor), tell("load_factor_help")),
+            energy_tile(shown.energy_kwh),
+            Tile(say("peak_kw"), figures.decimal(shown.peak_kw, places=3)),
+            Tile(say("peak_at"), shown.peak_start.strftime("%m-%d %H:%M")),
+            Tile(say("mean_kw"), figures.decimal(shown.mean_kw, places=3)),
+            Tile(say("load_factor"), figures.percent(shown.load_factor), tell("load_factor_help")),
         ]
     )
 

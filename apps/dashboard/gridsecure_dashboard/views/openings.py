@@ -31,7 +31,7 @@ def show() -> None:
         office = begin(session)
         st.caption(tell("dual_control"))
         _order(session)
-        st.subheader(say("warrants"))
+        st.header(say("warrants"))
         warrants = access.open_offices().warrants(session)
         if not warrants:
             st.info(tell("no_warrants"))
@@ -48,7 +48,7 @@ def show() -> None:
 
 
 def _order(session: Session) -> None:
-    st.subheader(say("order_warrant"))
+    st.header(say("order_warrant"))
     ordered = order_form("opening", submit="order_warrant_submit")
     if ordered is None:
         return
@@ -110,7 +110,7 @@ def _facts(warrant: WarrantState) -> None:
 
 def _share(session: Session, warrant: WarrantState) -> None:
     """The command for this office's share, and where to paste what it printed."""
-    st.subheader(say("your_share"))
+    st.header(say("your_share"))
     st.markdown(tell("share_how"))
     command = commands.share(warrant.hash, url=load_settings().identity_url)
     st.code(command, language=None, wrap_lines=True)
@@ -138,7 +138,7 @@ def _watch(session: Session, warrant: WarrantState) -> None:
 
 
 def _result(session: Session, warrant: WarrantState) -> None:
-    st.subheader(say("result"))
+    st.header(say("result"))
     if access.page_memory().get("shown") == warrant.hash:
         st.fragment(_who, run_every=_EVERY)(session, warrant.hash)
         if st.button(say("hide_result"), key="hide_result"):

@@ -30,7 +30,7 @@ def show() -> None:
         st.success(f"**{say('signature_ok')}**  \n{tell('signature_by')}")
         _certificate(release)
         _rests_on(release)
-        st.subheader(say("cells"))
+        st.header(say("cells"))
         if not session.roles & READERS_OF_VALUES:
             st.info(tell("no_role_values"), icon=":material/visibility_off:")
         _cells(release)
@@ -45,7 +45,7 @@ def show() -> None:
 
 
 def _certificate(release: Release) -> None:
-    st.subheader(say("certificate"))
+    st.header(say("certificate"))
     zone = access.local_timezone()
     fields = {
         "release_id": release.release_id,

@@ -25,7 +25,7 @@ def show() -> None:
     session = access.enter(access.REVOCATIONS)
     with access.explain_errors():
         office = begin(session)
-        st.subheader(say("revoke_subject"))
+        st.header(say("revoke_subject"))
         st.caption(tell("revoke_help"))
         count = access.page_memory().pop("revoked", None)
         if count is not None:
@@ -34,7 +34,7 @@ def show() -> None:
             _confirm(session, access.page_memory()["revocation"])
         else:
             _ask()
-        st.subheader(say("person_searches"))
+        st.header(say("person_searches"))
         st.caption(tell("search_help"))
         st.markdown(tell("search_order"))
         command = commands.order_search(url=load_settings().identity_url)

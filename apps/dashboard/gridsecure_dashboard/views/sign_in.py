@@ -19,7 +19,7 @@ def show() -> None:
     _, middle, _ = st.columns([1, 3, 1])
     with middle:
         st.title("GridSecure")
-        st.subheader(say("motto"))
+        st.header(say("motto"))
         note = st.session_state.pop("note", None)
         if note is not None:
             st.warning(tell(note))
