@@ -243,6 +243,7 @@ def show_analyst(session: Session) -> None:
     st.page_link(f"views/{access.REVENUE}.py", label=say("page_revenue"))
 
 
+# Roles, and what they are shown, in the order of a page of somebody with several.
 SECTIONS: Final[tuple[tuple[frozenset[str], Callable[[Session], None]], ...]] = (
     (access.APPROVERS, show_officer),
     (frozenset({"billing"}), show_clerk),
@@ -251,4 +252,3 @@ SECTIONS: Final[tuple[tuple[frozenset[str], Callable[[Session], None]], ...]] = 
     (frozenset({"custodian", "regulator"}), show_office),
     (frozenset({"regulator"}), show_regulator),
 )
-"""Roles, and what they are shown, in the order of a page of somebody with several."""

@@ -157,32 +157,6 @@ def bill_totals(table: pd.DataFrame) -> BillTotals:
     )
 
 
-def totals_by(table: pd.DataFrame, dimension: Dimension) -> pd.DataFrame:
-    """Totals over the released rows by zone or class, largest amount first.
-
-    A zone or class without any released row stands last, with None for its figures.
-
-    Returns:
-        Frame with the dimension, `bills`, `energy_kwh`, `amount_yuan`, `average_yuan_per_kwh`
-        and `left_out`, the cells that are missing from the sums.
-    """
-    shown, empty = [], []
-    for name, part in table.groupby(dimension, sort=True):
-        totals = bill_totals(part)
-        if totals.cells:
-            shown.append(
-                (
-                    name, totals.bills, totals.energy_kwh, totals.amount_yuan,
-                    totals.average_yuan_per_kwh, totals.cells_left_out,
-                )
-            )  # fmt: skip
-        else:
-            empty.append((name, None, None, None, None, totals.cells_left_out))
-    shown.sort(key=lambda row: row[3], reverse=True)
-    columns = [dimension, *_COLUMNS[6:], "left_out"]
-    return pd.DataFrame([*shown, *empty], columns=columns, dtype=object)
-
-
 def all_parts(table: pd.DataFrame, dimension: Dimension, name: str) -> list[Place]:
     """The zones and classes that rows of one zone or class are made of."""
     return [part for parts in table["parts"][table[dimension] == name] for part in parts]
