@@ -118,6 +118,10 @@ class Tab:
         self.connection.send(message.SerializeToString())
         return self._read()
 
+    def listen(self) -> Tab:
+        """Wait for a run that the page begins by itself."""
+        return self._read()
+
     def _read(self) -> Tab:
         """Everything until a run ends by itself and none follows."""
         self.texts, self.widgets = "", {}
@@ -240,6 +244,8 @@ def sign_in(tab: Tab, role: str = "billing") -> str:
     """Sign in with a password; the ticket that the page was sent."""
     values = {"用户名 User name": role, "密码 Password": PASSWORD}
     tab.run(values=values, press="以密码登录 Sign in with password")
+    if not tab.is_signed_in:  # a busy machine takes its time between two runs of a page
+        tab.listen()
     assert tab.is_signed_in, tab.texts[-2000:]
     return tab.texts.split('body: \\"')[1].split('\\"')[0]
 
