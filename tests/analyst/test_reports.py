@@ -113,8 +113,8 @@ cell_values = st.tuples(
 
 
 @given(st.lists(cell_values, min_size=1, max_size=9, unique_by=lambda v: v[:2]), st.data())
-def test_sums_by_any_dimension_agree_and_hiding_a_cell_takes_exactly_it_away(values, data) -> None:
-    """Σ over zones = Σ over classes = Σ over cells, in whole fen and Wh."""
+def test_hiding_a_cell_takes_exactly_it_out_of_the_sums(values, data) -> None:
+    """In whole fen and Wh."""
     hidden = data.draw(st.sets(st.sampled_from(range(len(values)))))
     cells = [
         (zone, kind, 3, None, None) if index in hidden else (zone, kind, members, energy, amount)
@@ -126,14 +126,6 @@ def test_sums_by_any_dimension_agree_and_hiding_a_cell_takes_exactly_it_away(val
     assert totals.amount_yuan * 100 == sum(value[4] for value in shown)
     assert totals.energy_kwh * 1000 == sum(value[3] for value in shown)
     assert (totals.cells, totals.suppressed) == (len(shown), len(hidden))
-    for dimension in ("zone", "customer_class"):
-        by = reports.totals_by(table, dimension)
-        assert set(by[dimension]) == set(table[dimension])
-        assert sum(by["left_out"]) == len(hidden)
-        by = by[by["bills"].notna()]
-        assert sum(by["amount_yuan"], Decimal(0)) == totals.amount_yuan
-        assert sum(by["energy_kwh"], Decimal(0)) == totals.energy_kwh
-        assert sum(by["bills"]) == totals.bills
 
 
 # --- load curves -------------------------------------------------------------------------------

@@ -113,6 +113,14 @@ def test_every_bridge_closes_to_the_fen(now: BilledMonth, then: BilledMonth) -> 
     assert sum(list(steps.values())[:-1]) == steps["now"]
 
 
+@given(_MONTHS)
+def test_zones_and_classes_add_up_to_their_month(month: BilledMonth) -> None:
+    for dimension in ("zone", "customer_class"):
+        parts = [select_part(month, dimension, n) for n in list_names(month, dimension)]
+        assert sum((part.total for part in parts), Billed()) == month.total
+        assert sum(len(part.withheld) for part in parts) == len(month.withheld)
+
+
 def test_releases_of_one_month_are_added_up_and_of_another_are_not() -> None:
     first = released("2026-07", [("futian", "shop", 20, 1000, 70)], release_id="a")
     second = released("2026-07", [("futian", "shop", 30, 2000, 130)], release_id="b")
