@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from gridsecure.cli import portal_server
 from gridsecure.cli.main import app
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.delivered_bills import issue_bill
@@ -135,6 +137,22 @@ def test_a_customer_asks_and_the_office_answers(desk, tmp_path):
     assert "tier" not in run("office", "questions", "list", *listed)
     assert "answered" in run("office", "questions", "list", "--all", *listed)
     assert "questions.number" in refused("office", "questions", "show", "2", *listed, *office[:2])
+
+
+def test_a_portal_listens_on_this_machine_and_says_where(desk, monkeypatch):
+    served = []
+    monkeypatch.setattr(portal_server, "serve", lambda app, at: served.append(at.getsockname()))
+    words = ("my", "portal", desk / "out", "--key", desk / "my.key", "--office-key", POINT)
+    told = run(*words)
+    ((host, port),) = served
+    assert host == "127.0.0.1"
+    token = re.search(rf"http://127.0.0.1:{port}/([\w-]+)/", told)
+    assert token is not None
+    assert len(token[1]) == 43
+    assert run(*words) != told, "another start has another token"
+    with portal_server.listen(0) as taken:
+        taken.listen()
+        assert "portal.port" in refused(*words, "--port", taken.getsockname()[1])
 
 
 def test_a_code_that_was_scanned_is_checked_offline(desk):

@@ -23,8 +23,6 @@ from typing import Final
 from gridsecure.analyst.reports import harmless_label
 from gridsecure.cli.statement import (
     RECEIPT,
-    delivered_receipt,
-    has_receipt,
     read_document,
     refuse_existing,
     write_whole,
@@ -34,6 +32,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.delivered_bills import bill_text, issue_bill, seal_delivery
 from gridsecure.errors import ConflictError
 from gridsecure.offices.customers import Customers
+from gridsecure.portal.receipts import delivered_receipt, has_receipt
 from gridsecure.statements.bill_document import Bill, read_bill
 from gridsecure.statements.options import RenderOptions
 from gridsecure.statements.render import StatementOrder, choose_statements, render_statement

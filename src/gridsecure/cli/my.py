@@ -26,10 +26,10 @@ from gridsecure.statements.wording import Language
 
 with on_use():
     from gridsecure import delivered_bills, whole_files
-    from gridsecure.cli import analyst, online, statement, tables
+    from gridsecure.cli import analyst, online, portal_server, statement, tables
     from gridsecure.crypto import sm2
     from gridsecure.offices import files as office_files
-    from gridsecure.portal import comparisons, own_bills
+    from gridsecure.portal import comparisons, folder, own_bills, receipts, web
     from gridsecure.statements import render
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ my_app = typer.Typer(help="A customer's own bills, opened with the own key.", no
 
 KeyOption = Annotated[Path, typer.Option(help="Your key, of `gridsecure my key`.")]
 OfficeOption = Annotated[str, typer.Option(help="The billing office's key (130 digits).")]
+PortOption = Annotated[
+    int, typer.Option(min=0, max=65535, help="At 127.0.0.1; 0 takes a free one.")
+]
 
 
 @my_app.callback()
@@ -116,6 +119,26 @@ def bill(  # noqa: PLR0913 - one parameter an option
     for path, content in files.items():
         statement.write_whole(path, content)
     print_result(document, output, show=lambda console: _show(document, console))
+
+
+@my_app.command("portal")
+@explain_errors
+def show_portal(
+    bills: Annotated[Path, typer.Argument(help="Folder with your sealed bills and answers.")],
+    *,
+    key: KeyOption,
+    office_key: OfficeOption,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="At 127.0.0.1; 0 for a free one.")
+    ] = 0,
+) -> None:
+    """Show your bills in the browser of this machine, until Ctrl-C. Nothing leaves it."""
+    own_folder = folder.BillFolder(bills, _keys(key, office_key))
+    with portal_server.listen(port) as listening:
+        door = web.Door(listening.getsockname()[1], web.new_token())
+        typer.echo(f"Your bills: {door.address}")
+        typer.echo("The address opens them until Ctrl-C; give it to nobody.")
+        portal_server.serve(web.portal_app(own_folder, door=door, clock=online.utc_now), listening)
 
 
 @my_app.command("code")
@@ -195,13 +218,13 @@ def _files(
         options = RenderOptions(language, kind, opened.facts.issuer or None)
         files[shown] = render.render_statement(order, options=options).content
     if receipt is not None:
-        if not statement.has_receipt(order):
+        if not receipts.has_receipt(order):
             raise InputError(
                 "The bill came without a receipt.",
                 reason="delivery.receipt",
                 remedy="Bills of months that were processed before there were receipts have none.",
             )
-        files[receipt] = statement.delivered_receipt(order)
+        files[receipt] = receipts.delivered_receipt(order)
     return files
 
 

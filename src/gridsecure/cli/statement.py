@@ -9,18 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gridsecure.bill_receipts import DeliveredReceipt
 from gridsecure.errors import (
     ConflictError,
     InputError,
-    InvalidMessageError,
     NotFoundError,
     StorageError,
 )
+from gridsecure.portal.receipts import delivered_receipt, has_receipt
 from gridsecure.statements.options import RenderOptions
 from gridsecure.statements.render import (
     RenderedStatement,
-    StatementOrder,
     choose_statements,
     render_statement,
 )
@@ -82,35 +80,6 @@ def write_statements(
         write_whole(target, content)
         report(str(target))
     return tuple(target for target, _ in files)
-
-
-def has_receipt(order: StatementOrder) -> bool:
-    """Whether the bill, which was read as one already, comes with a receipt."""
-    return order.period.get("receipt") is not None
-
-
-def delivered_receipt(order: StatementOrder) -> bytes:
-    """A bill's receipt as it goes to the customer beside the statement.
-
-    Raises:
-        InputError: The document has another thing in its place (`statement.receipt`).
-    """
-    period = dict(order.period)
-    content = {
-        "meter_point_id": order.meter_point_id,
-        "receipt": period.pop("receipt"),
-        "period": period,
-    }
-    text = json.dumps(content, ensure_ascii=False)
-    try:
-        DeliveredReceipt.parse(text)
-    except InvalidMessageError as error:
-        raise InputError(
-            "The bill file has a receipt that is none.",
-            reason="statement.receipt",
-            remedy="Write the bill file anew with `gridsecure period bills`.",
-        ) from error
-    return text.encode()
 
 
 def read_document(path: Path) -> object:

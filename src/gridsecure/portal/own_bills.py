@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from gridsecure.bill_questions import (
     LONGEST_QUESTION,
@@ -19,11 +19,6 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.delivered_bills import IssuedBill, open_delivery
 from gridsecure.errors import InputError
 from gridsecure.messages import Digest
-
-BILL: Final = ".bill"
-ANSWER: Final = ".answer"
-"""What files of sealed bills and answers end with."""
-_LARGEST: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
