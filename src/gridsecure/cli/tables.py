@@ -123,8 +123,8 @@ def _shown(totals: Reconciliation | None) -> dict[str, str]:
     if totals is None:
         return {}
     return {
-        "energy of groups shown in full, kWh": f"{totals.energy_kwh:,}",
-        "amount of groups shown in full, yuan": f"{totals.amount_yuan:,}",
+        "energy of groups shown in full, kWh": f"{totals.energy_kwh:,.3f}",
+        "amount of groups shown in full, yuan": f"{totals.amount_yuan:,.2f}",
     }
 
 
@@ -145,7 +145,7 @@ def reconciliation_lines(totals: Reconciliation) -> Iterator[Text]:
 
 
 def _energy_lines(energy: EnergyCheck) -> Iterator[Text]:
-    bills, curves = f"{energy.bills_kwh:,}", f"{energy.curves_kwh:,}"
+    bills, curves = f"{energy.bills_kwh:,.3f}", f"{energy.curves_kwh:,.3f}"
     if energy.agrees:
         yield Text(_english("energy_agrees", kwh=bills))
     else:
