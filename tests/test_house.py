@@ -235,7 +235,7 @@ def decrypting(source: str) -> list[str]:
 def beyond_the_clients(source: str) -> list[str]:
     allowed = (
         "gridsecure.analyst", "gridsecure.errors", "gridsecure.offices.warrants",
-        "gridsecure.offices.warrant_states", "gridsecure.wire",
+        "gridsecure.offices.warrant_states", "gridsecure.statements.pdf_text", "gridsecure.wire",
     )  # fmt: skip
     return [
         f"{line}: {name}"

@@ -97,11 +97,17 @@ def test_a_table_needs_its_own_plan(bills, curve) -> None:
 def test_csv_holds_released_cells_and_disarms_formulas() -> None:
     rows = [("=HYPERLINK(1)", "家庭", 20, 1500, 105), ("futian", "shop", 3, None, None)]
     release = release_of(certificate(cells=bill_cells(rows)))
-    content = reports.csv_bytes(reports.bill_table(release), release_id="r-1", columns=COLUMNS)
+    content = reports.csv_bytes(
+        reports.bill_table(release),
+        release_id="r-1",
+        columns=COLUMNS,
+        source={"certificate_digest": release.certificate_digest, "exported_by": "@Li"},
+    )
     (row,) = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
     assert row["release_id"] == "r-1"
     assert row["zone"] == "'=HYPERLINK(1)"
     assert row["customer_class"] == "家庭"
+    assert (row["certificate_digest"], row["exported_by"]) == (release.certificate_digest, "'@Li")
     assert (row["bills"], row["energy_kwh"], row["amount_yuan"]) == ("20", "1.5", "1.05")
     assert row["start"] == "2026-07-01T00:00:00+08:00"
 

@@ -430,6 +430,13 @@ def test_revenue_shows_control_totals_with_their_release(services) -> None:
     assert "only from signed releases" in text
 
 
+def test_figures_are_exported_with_their_certificate_and_who_exported_them(services) -> None:
+    for page, kinds in (("revenue", 3), ("load_curve", 3)):
+        app = on_page("billing", page)
+        assert len(app.get("download_button")) == kinds
+        assert any("who exported them" in caption.value for caption in app.caption)
+
+
 def test_revenue_marks_suppressed_cells_and_says_they_are_in_no_sum(services) -> None:
     app = on_page("analyst", "revenue")
     cells = app.dataframe[-1].value

@@ -129,7 +129,7 @@ PAGE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "month_before": ("上月", "Last month"),
     "year_before": ("去年同月", "Same month last year"),
     "change": ("变化", "Change"),
-    "average_then": ("对比月均价 (元/kWh)", "Average then (yuan/kWh)"),
+    "average_then": ("对比月均价", "Average then"),
     "against": ("较 {month}", "on {month}"),
     "like_for_like": (
         "变化只比较两个月都完整公布的分组：{groups} 组；其余 {others} 组不参与比较。",
@@ -165,12 +165,18 @@ PAGE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "certificate_digest": ("证书摘要 (SM3)", "Digest of certificate (SM3)"),
     "machinery": ("加密与上传", "Encryption and upload"),
     # exports
-    "export": ("导出", "Export"),
     "download_xlsx": ("导出 XLSX", "Export XLSX"),
     "download_pdf": ("导出 PDF", "Export PDF"),
-    "export_prepare": ("准备文件", "Prepare files"),
     "export_note": (
-        "文件含证书摘要、导出人、时间和发布规则，每次导出都注明来源。",
+        "文件注明证书摘要、导出人、时间和发布规则。",
         "Files name the certificate's digest, who exported them, when, and the release rule.",
     ),
+    "export_source": ("来源", "Source"),
+    "export_rule_name": ("发布规则", "Release rule"),
+    "export_rule": (
+        "策略 {policy}：少于 {minimum} 户的分组不公布。",
+        "Policy {policy}: figures of groups with fewer than {minimum} customers are withheld.",
+    ),
+    "exported_by": ("导出人", "Exported by"),
+    "exported_at": ("导出时间", "Exported at"),
 }

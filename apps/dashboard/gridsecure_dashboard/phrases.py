@@ -299,6 +299,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "amount_yuan": ("电费 (元)", "Amount (yuan)"),
     "average": ("均价 (元/kWh)", "Average (yuan/kWh)"),
     "average_short": ("均价 (元/kWh)", "Average"),
+    "average_yuan_per_kwh": ("均价 (元/kWh)", "Average (yuan/kWh)"),
     "chart_shows": ("图表", "Chart"),
     "by_zone": ("按供电区域", "By zone"),
     "by_class": ("按用户类别", "By customer class"),

@@ -18,11 +18,11 @@ from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.billed_months import BilledMonth, compare_months, earlier, find_month
 from gridsecure_dashboard.chooser import fetch_months
-from gridsecure_dashboard.cycles import DONE, FAILED
+from gridsecure_dashboard.cycles import DONE, FAILED, count_points
 from gridsecure_dashboard.money_tiles import billed_tiles
 from gridsecure_dashboard.month_cycles import MonthCycle, fetch_cycle, fetch_runs, step_name
 from gridsecure_dashboard.reconciled import show_reconciliation
-from gridsecure_dashboard.tables import Tile, key_figures, show_table
+from gridsecure_dashboard.tables import Tile, key_figures, link_page, show_table
 from gridsecure_dashboard.wording import say, say_or, tell
 
 _NEWEST: Final = 6
@@ -77,14 +77,15 @@ def _cycle(session: Session) -> None:
     if access.EXCEPTIONS in access.pages_for(session):
         lines += _exceptions(session)
     _todo(lines)
-    st.page_link(f"views/{access.CYCLE}.py", label=say("page_cycle"))
+    link_page(access.CYCLE)
 
 
 def _steps(cycle: MonthCycle) -> None:
-    details = {
-        "read": tell("detail_not_billed", count=_not_billed(cycle)),
-        "close": tell("detail_open", count=cycle.open_uploads),
+    counts = {
+        "read": ("detail_not_billed", _not_billed(cycle)),
+        "close": ("detail_open", cycle.open_uploads),
     }
+    details = {name: say(key, count=f"{count:,}") for name, (key, count) in counts.items() if count}
     table = pd.DataFrame(
         {
             "step": [f"{number} · {step_name(one)}" for number, one in enumerate(cycle.steps, 1)],
@@ -96,9 +97,9 @@ def _steps(cycle: MonthCycle) -> None:
     show_table(table, titles={str(name): say(str(name)) for name in table}, whole=True)
 
 
-def _not_billed(cycle: MonthCycle) -> str:
-    report = cycle.status.report if cycle.status else None
-    return figures.count(sum(report.excluded.values()) if report else None)
+def _not_billed(cycle: MonthCycle) -> int:
+    points = count_points(cycle.status)
+    return points.held if points else 0
 
 
 def _waiting(session: Session) -> list[str]:
@@ -158,7 +159,7 @@ def show_officer(session: Session) -> None:
         dtype=object,
     )
     show_table(table, titles={str(name): say(str(name)) for name in table})
-    st.page_link(f"views/{access.APPROVALS}.py", label=say("page_approvals"))
+    link_page(access.APPROVALS)
 
 
 def show_regulator(session: Session) -> None:
@@ -181,7 +182,7 @@ def show_regulator(session: Session) -> None:
     _released(opened)
     if len(small) < min(len(listed), _NEWEST):
         st.caption(tell("start_unread"))
-    st.page_link(f"views/{access.RELEASES}.py", label=say("page_releases"))
+    link_page(access.RELEASES)
 
 
 def _open_releases(session: Session, listed: Sequence[ReleaseSummary]) -> tuple[list[Release], int]:
@@ -220,7 +221,7 @@ def show_office(session: Session) -> None:
     mine = sum(office in one.waiting_for for one in warrants)
     st.header(say("page_openings"))
     key_figures([Tile(say("start_warrants"), figures.count(mine))])
-    st.page_link(f"views/{access.OPENINGS}.py", label=say("page_openings"))
+    link_page(access.OPENINGS)
 
 
 def show_analyst(session: Session) -> None:
@@ -240,7 +241,7 @@ def show_analyst(session: Session) -> None:
     answered = sum(item.plan == QUERY for item in listed)
     key_figures([Tile(say("start_queries"), figures.count(answered))])
     st.caption(tell("start_budget"))
-    st.page_link(f"views/{access.REVENUE}.py", label=say("page_revenue"))
+    link_page(access.REVENUE)
 
 
 # Roles, and what they are shown, in the order of a page of somebody with several.

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
+from gridsecure_dashboard.wording import say
+
 _ROW_HEIGHT = 35
 _MOST_ROWS = 15
 
@@ -67,12 +69,18 @@ class Tile(NamedTuple):
     change: str | None = None
 
 
+def link_page(page: str) -> None:
+    """A link to a page, by its name."""
+    st.page_link(f"views/{page}.py", label=say(f"page_{page}"), icon=":material/arrow_forward:")
+
+
 def key_figures(tiles: Sequence[Tile]) -> None:
     """Show figures in cards that flow on, so that none is ever cut."""
     with st.container(horizontal=True):
         for tile in tiles:
             st.metric(
                 tile.label, tile.figure, tile.change, delta_color="off", border=True,
+                delta_arrow="off" if (tile.change or "").startswith("0") else "auto",
                 help=tile.note, width="content",
             )  # fmt: skip
 

@@ -68,6 +68,11 @@ def tell_audience(page: str, roles: Iterable[str]) -> str:
     return _chosen(chinese, english, "  \n")
 
 
+def chosen_language() -> str:
+    """Which of the languages the reader chose."""
+    return _language()
+
+
 def language_tag() -> str:
     """The language of the page for browsers and screen readers."""
     return "en" if _language() == ENGLISH else "zh-CN"

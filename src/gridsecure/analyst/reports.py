@@ -10,7 +10,7 @@ Frames hold Python objects (Decimal, int or None), never binary floats.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -167,8 +167,17 @@ def select_released(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["state"] == RELEASED]
 
 
-def csv_bytes(table: pd.DataFrame, *, release_id: str, columns: Sequence[str]) -> bytes:
+def csv_bytes(
+    table: pd.DataFrame,
+    *,
+    release_id: str,
+    columns: Sequence[str],
+    source: Mapping[str, str] | None = None,
+) -> bytes:
     """Released rows as CSV, each with the id of its release.
+
+    Args:
+        source: Further columns that are the same in every row: where the figures come from.
 
     The byte order mark lets spreadsheets read Chinese labels as UTF-8.
     """
@@ -181,6 +190,8 @@ def csv_bytes(table: pd.DataFrame, *, release_id: str, columns: Sequence[str]) -
         shown[name] = ["" if v is None else format(v, "f" if isinstance(v, Decimal) else "")
                        for v in shown[name]]  # fmt: skip
     shown.insert(0, "release_id", release_id)
+    for name, text in (source or {}).items():
+        shown[name] = harmless_label(text)
     return shown.to_csv(index=False, lineterminator="\n").encode("utf-8-sig")
 
 

@@ -18,7 +18,7 @@ from gridsecure_dashboard.billed_months import BilledMonth, find_month, list_nam
 from gridsecure_dashboard.chooser import fetch_months
 from gridsecure_dashboard.cycles import RUNNING, count_points
 from gridsecure_dashboard.month_cycles import MonthCycle, fetch_cycle, fetch_runs, step_name
-from gridsecure_dashboard.tables import show_table
+from gridsecure_dashboard.tables import link_page, show_table
 from gridsecure_dashboard.wording import joined_names, plain, say, say_or, tell, zone_name
 
 _EVERY: Final = "2s"
@@ -39,7 +39,7 @@ def show() -> None:
         cycles = [fetch_cycle(session, one.month, runs=runs) for one in months[:_MOST_MONTHS]]
         billed = fetch_months(session) if access.sees_values(session) else ()
         _board(months, cycles, billed)
-        st.page_link(f"views/{access.BILL_RUNS}.py", label=say("page_bill_runs"))
+        link_page(access.BILL_RUNS)
         if billed:
             _by_zone(billed)
         else:

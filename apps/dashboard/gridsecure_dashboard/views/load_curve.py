@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -25,11 +26,14 @@ from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.charts import load_curves
 from gridsecure_dashboard.chooser import choose_release, show_gaps, show_source
+from gridsecure_dashboard.export_files import make_sheet, provenance, show_exports
 from gridsecure_dashboard.money_tiles import energy_tile
 from gridsecure_dashboard.reconciled import show_reconciliation
 from gridsecure_dashboard.tables import Tile, key_figures
 from gridsecure_dashboard.wording import class_names, say, tell, zone_names
 
+# What is exported, with its decimals.
+_EXPORTED: Final = {"zone": 0, "customer_class": 0, "start": 0, "energy_kwh": 3}
 _SPLITS: Final[tuple[Split, ...]] = ("day", "zone", "customer_class")
 _CSV_COLUMNS: Final = ("zone", "customer_class", "start", "end", "energy_kwh")
 
@@ -150,13 +154,29 @@ def _chart(rows: pd.DataFrame, choice: _Choice) -> None:
 def _closing(session: Session, table: pd.DataFrame, rows: pd.DataFrame, release: Release) -> None:
     show_gaps(table.drop_duplicates(["zone", "customer_class"]), release=release)
     show_reconciliation(session, bounds=(release.start.isoformat(), release.end.isoformat()))
-    st.download_button(
-        say("download_csv"),
-        csv_bytes(rows, release_id=release.release_id, columns=_CSV_COLUMNS),
-        file_name=f"{release.release_id}.csv",
-        mime="text/csv",
-        icon=":material/download:",
+    at, zone = datetime.now(access.local_timezone()), access.local_timezone()
+    sheet = make_sheet(
+        session,
+        release,
+        columns=_EXPORTED,
+        rows=[
+            {
+                "zone": zone_names(row["parts"]),
+                "customer_class": class_names(row["parts"]),
+                "start": figures.moment(row["start"], zone=zone),
+                "energy_kwh": row["energy_kwh"],
+            }
+            for row in rows.to_dict("records")
+        ],
+        at=at,
     )
+    csv = csv_bytes(
+        rows,
+        release_id=release.release_id,
+        columns=_CSV_COLUMNS,
+        source=provenance(session, release, at=at),
+    )
+    show_exports(sheet, csv, name=release.release_id)
 
 
 if __name__ == "__main__":

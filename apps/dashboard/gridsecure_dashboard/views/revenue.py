@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ from gridsecure_dashboard.billed_months import (
 )
 from gridsecure_dashboard.charts import bars, columns
 from gridsecure_dashboard.chooser import fetch_months, show_gaps, show_source
+from gridsecure_dashboard.export_files import make_sheet, provenance, show_exports
 from gridsecure_dashboard.money_tiles import billed_tiles
 from gridsecure_dashboard.reconciled import fetch_releases, show_reconciliation
 from gridsecure_dashboard.tables import key_figures, show_table
@@ -52,6 +54,11 @@ _CSV_COLUMNS: Final = (
     "zone", "customer_class", "start", "end", "bills", "energy_kwh", "amount_yuan",
     "average_yuan_per_kwh",
 )  # fmt: skip
+# What is exported, with its decimals.
+_EXPORTED: Final = {
+    "zone": 0, "customer_class": 0, "state": 0, "bills": 0, "energy_kwh": 3, "amount_yuan": 2,
+    "average_yuan_per_kwh": 4,
+}  # fmt: skip
 _MEASURES: Final = ("amount_yuan", "energy_kwh", "bills")
 _DIMENSIONS: Final[tuple[tuple[Dimension, str], ...]] = (
     ("zone", "by_zone"),
@@ -87,7 +94,7 @@ def show() -> None:
         _parts(month, then)
         _by_month(months)
         for table, release in zip(tables, month.releases, strict=True):
-            _cells(table, release)
+            _cells(session, table, release)
 
 
 def _choose(months: Sequence[BilledMonth]) -> tuple[BilledMonth, BilledMonth | None]:
@@ -236,7 +243,7 @@ def _by_month(months: Sequence[BilledMonth]) -> None:
     show_table(table, titles=titles, formats=formats | {"change": figures.change}, whole=True)
 
 
-def _cells(table: pd.DataFrame, release: Release) -> None:
+def _cells(session: Session, table: pd.DataFrame, release: Release) -> None:
     st.header(say("all_cells"))
     titles, formats = _figures_shown()
     hidden = {
@@ -258,14 +265,24 @@ def _cells(table: pd.DataFrame, release: Release) -> None:
         "note": say("state"),
     }
     show_table(shown, titles=places | titles, formats=formats, whole=True)
-    st.download_button(
-        say("download_csv"),
-        csv_bytes(table, release_id=release.release_id, columns=_CSV_COLUMNS),
-        file_name=f"{release.release_id}.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        key=f"csv_{release.release_id}",
+    at = datetime.now(access.local_timezone())
+    named = {"zone": "zone_shown", "customer_class": "class_shown", "state": "note"}
+    sheet = make_sheet(
+        session,
+        release,
+        columns=_EXPORTED,
+        rows=[
+            {key: row[named.get(key, key)] for key in _EXPORTED} for row in shown.to_dict("records")
+        ],
+        at=at,
     )
+    csv = csv_bytes(
+        table,
+        release_id=release.release_id,
+        columns=_CSV_COLUMNS,
+        source=provenance(session, release, at=at),
+    )
+    show_exports(sheet, csv, name=release.release_id)
 
 
 _average: Final = partial(figures.decimal, places=4)

@@ -1,0 +1,97 @@
+"""The buttons that export a table: CSV, XLSX and PDF, each with where its figures come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+
+import streamlit as st
+
+from gridsecure.analyst.releases import Release
+from gridsecure.wire.sessions import Session
+from gridsecure_dashboard import access, figures
+from gridsecure_dashboard.exports import Sheet, pdf_bytes, xlsx_bytes
+from gridsecure_dashboard.wording import ENGLISH, chosen_language, say, say_or, tell
+
+# A PDF of more rows takes longer than a reader waits.
+_MOST_PDF_ROWS = 2000
+
+
+def provenance(session: Session, release: Release, *, at: datetime) -> dict[str, str]:
+    """Where the figures of a release come from, by the name of its column in a CSV file."""
+    return {
+        "certificate_digest": release.certificate_digest,
+        "rule": f"{release.policy or figures.NOTHING}, minimum {release.largest_minimum}",
+        "exported_by": session.user,
+        "exported_at": at.isoformat(timespec="seconds"),
+    }
+
+
+def make_sheet(
+    session: Session,
+    release: Release,
+    *,
+    columns: Mapping[str, int],
+    rows: Sequence[Mapping[str, object]],
+    at: datetime,
+) -> Sheet:
+    """A table of a release with its provenance, in the reader's language.
+
+    Args:
+        columns: Keys of the titles, in order, and decimals of their numbers.
+        rows: By the same keys: text, int, Decimal, or None for a figure that was not released.
+    """
+    zone = access.local_timezone()
+    period = figures.period(release.start.isoformat(), release.end.isoformat())
+    policy = tell("export_rule", policy=release.policy or "–", minimum=release.largest_minimum)
+    facts = {
+        "period": period,
+        "release_shown": release.release_id,
+        "certificate_digest": release.certificate_digest,
+        "signer": release.signer,
+        "released_at": figures.moment(release.released_at, zone=zone),
+        "export_rule_name": policy.replace("  \n", " "),
+        "exported_by": f"{session.user} ({', '.join(sorted(session.roles))})",
+        "exported_at": figures.moment(at, zone=zone),
+    }
+    return Sheet(
+        title=f"{period} {say_or('plan', release.plan)}",
+        titles=[say(key) for key in columns],
+        places=list(columns.values()),
+        rows=[[row[key] for key in columns] for row in rows],  # type: ignore[misc]  # as documented
+        notes=[(say(key), text) for key, text in facts.items()],
+        at=at,
+    )
+
+
+def show_exports(sheet: Sheet, csv: bytes, *, name: str) -> None:
+    """Offer the files; workbook and PDF are made when somebody clicks.
+
+    Args:
+        csv: The same figures as CSV.
+        name: Of the files, without an ending.
+    """
+    is_chinese = chosen_language() != ENGLISH
+    kinds: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
+        "csv": (csv, "text/csv"),
+        "xlsx": (
+            partial(xlsx_bytes, sheet, notes_title=say("export_source")),
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        ),
+        "pdf": (partial(pdf_bytes, sheet, is_chinese=is_chinese), "application/pdf"),
+    }
+    if len(sheet.rows) > _MOST_PDF_ROWS:
+        del kinds["pdf"]
+    with st.container(horizontal=True):
+        for kind, (content, mime) in kinds.items():
+            st.download_button(
+                say(f"download_{kind}"),
+                content,
+                file_name=f"{name}.{kind}",
+                mime=mime,
+                icon=":material/download:",
+                key=f"{kind}_{name}",
+                on_click="ignore",
+            )
+    st.caption(tell("export_note"))
