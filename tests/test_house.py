@@ -533,7 +533,7 @@ def test_tour_follows_a_reading_through_few_modules() -> None:
 
 def test_architecture_shows_every_room() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    tree = text.split("## Rooms of the house")[1].split("```")[1]
+    tree = text.split("## Repository layout")[1].split("```")[1]
     rooms = {path.parent.name for path in (SOURCES / "gridsecure").glob("*/**/__init__.py")} | {
         path.parent.name for path in APPS.glob("*/*/__init__.py")
     }

@@ -181,7 +181,8 @@ class ZoneServices:
     def handle(self, request: httpx.Request) -> httpx.Response:
         path, method = request.url.path, request.method
         self.asked.append(f"{method} {path}")
-        public = {"/about": self._about, "/sign-in": self._sign_in, "/person-tokens": self._code}
+        public = {"/about": self._about, "/sign-in": self._sign_in, "/person-tokens": self._code,
+                  "/grants/terms": self._terms}  # fmt: skip
         if path in public:
             return public[path](request.content)
         role = request.headers.get("authorization", "").removeprefix("Bearer ").split(":")[0]
@@ -274,6 +275,9 @@ class ZoneServices:
 
     def _about(self, _content: bytes) -> httpx.Response:
         return httpx.Response(200, json=self.offices.about())
+
+    def _terms(self, _content: bytes) -> httpx.Response:
+        return httpx.Response(200, json={"period": "2026", "epoch": "2026-07", "limit": 24})
 
     def _code(self, content: bytes) -> httpx.Response:
         return self.offices.person_tokens(content, expires_at=self.expires_at)

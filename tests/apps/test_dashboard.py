@@ -372,6 +372,12 @@ def test_a_regulator_starts_with_releases_and_refusals_and_no_value(services) ->
     assert not [digits for digits in SECRETS if digits in sent(app)]
 
 
+def test_an_analyst_starts_with_the_month_and_the_budget_of_questions(services) -> None:
+    app = on_page("analyst", "home")
+    assert [metric.value for metric in app.metric][-2:] == ["0", "24"]
+    assert app.metric[-1].label.endswith("Questions for each analyst (2026-07)")
+
+
 def test_a_release_that_does_not_verify_is_an_alarm(services, monkeypatch) -> None:
     point = generate_private_key().public_key.point.hex()
     monkeypatch.setenv("GRIDSECURE_DASHBOARD_AUTHORITY_KEY", point)

@@ -25,7 +25,11 @@ SIDEBAR_WIDTH = 330  # pixels, so that a page's name is shown whole in both lang
 # captions have less contrast than 4.5:1.
 LOOKS = """<style>
 .stMainBlockContainer { padding-left: 2rem; padding-right: 2rem; padding-top: 3.5rem }
-@media (max-width: 640px) { .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem } }
+@media (max-width: 640px) {
+  .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem }
+  [data-testid="stMetricValue"] { font-size: 1.3rem }
+  [data-testid="stMetric"] { padding: 0.5rem 0.75rem }
+}
 [data-testid="stCaptionContainer"], [data-testid="stMetricDelta"] { opacity: 1; color: inherit }
 [data-testid="stCaptionContainer"] p { opacity: 0.85 }
 </style>"""

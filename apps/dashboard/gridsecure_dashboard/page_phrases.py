@@ -78,10 +78,11 @@ PAGE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "machine:",
     ),
     "start_queries": ("已答复的查询", "Answered queries"),
+    "start_grants": ("每位分析员的查询额度（{epoch}）", "Questions for each analyst ({epoch})"),
     "start_budget": (
-        "查询额度在您自己的计算机上的钱包中；命令 `gridsecure analyst wallet` 显示余额。",
-        "Your budget of queries is in the wallet on your own machine; `gridsecure analyst wallet` "
-        "shows what is left.",
+        "剩余额度只有您自己计算机上的钱包知道；`gridsecure analyst ask` 每次提问后会显示。",
+        "How many are left is known to the wallet on your own machine alone; `gridsecure analyst "
+        "ask` tells after each question.",
     ),
     "start_unread": (
         "较大的发布未在此打开；请在“发布与证据”页查看。",

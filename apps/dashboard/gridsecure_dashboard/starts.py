@@ -239,7 +239,13 @@ def show_analyst(session: Session) -> None:
     )
     _released(opened)
     answered = sum(item.plan == QUERY for item in listed)
-    key_figures([Tile(say("start_queries"), figures.count(answered))])
+    terms = access.open_client().grant_terms()
+    key_figures(
+        [
+            Tile(say("start_queries"), figures.count(answered)),
+            Tile(say("start_grants", epoch=terms.epoch), figures.count(terms.limit)),
+        ]
+    )
     st.caption(tell("start_budget"))
     link_page(access.REVENUE)
 

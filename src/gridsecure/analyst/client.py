@@ -22,6 +22,7 @@ from gridsecure.wire.asked_releases import AskedRelease, read_listed
 from gridsecure.wire.authority import ApprovalListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import parse_answer
 from gridsecure.wire.gateway import ExceptionStatus, MonthOnBoard, MonthStatus, ReadingException
+from gridsecure.wire.identity import Terms
 from gridsecure.wire.platform import RunStarted, RunStatus
 from gridsecure.wire.sessions import AUTHORITY, GATEWAY, IDENTITY, PLATFORM, Session
 from gridsecure.wire.words import PeopleWords
@@ -155,6 +156,11 @@ class ReleaseClient:
         path = f"/v1/exceptions/{number}/changes"
         content = self._ask(session, GATEWAY, "POST", path, body=dict(change))
         return _read(content, ExceptionStatus, service=GATEWAY)
+
+    def grant_terms(self) -> Terms:
+        """How many questions each analyst may ask in a month; everybody may know."""
+        url = f"{self._addresses.of(IDENTITY)}/grants/terms"
+        return _read(fetch_body(self._http, "GET", url, service=IDENTITY), Terms, service=IDENTITY)
 
     def start_release_round(self, session: Session) -> tuple[RoundOutcome, ...]:
         """Let the authority check and release what waits at the platform."""

@@ -191,7 +191,7 @@ class RunMonth:
         result.totals = reconcile_month(intake_of(result.report), bills=bills, curves=[curve])
         return (
             f"{found.bills:,} bills, {found.mismatches} mismatches, "
-            f"{len(proven.names):,} accounts proved theirs"
+            f"{len(proven.names):,} accounts proved ownership"
         )
 
 
