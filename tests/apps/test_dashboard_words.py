@@ -46,7 +46,16 @@ UNSEEN = frozenset(
     [
         *("id", "key", "form_id", "icon", "url", "page_script_hash", "element_hash", "data_hash"),
         *("spec_hash", "name", "path", "format", "mime_type", "user_key", "language", "type"),
-        *("page", "color", "theme", "selection_mode", "url_path", "tag", "autocomplete"),
+        *(
+            "page",
+            "deferred_file_id",
+            "color",
+            "theme",
+            "selection_mode",
+            "url_path",
+            "tag",
+            "autocomplete",
+        ),
     ]
 )
 # Written by people as they are, in every language: units, our name, and two spellings of times.
