@@ -34,7 +34,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "title": ("电费账单", "Electricity statement"),
     "title_corrected": ("电费账单（更正）", "Corrected electricity statement"),
     "motto": (
-        "账单在加密读数上算出，精确到{unit}。",
+        "账单由加密读数计算得出，精确到{unit}。",
         "Computed on encrypted meter readings, exact to the {unit}.",
     ),
     "motto_plain": (
@@ -209,7 +209,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "Base: the sum, before rounding, of the lines that the adjustment applies to.",
     ),
     "note_rounding": (
-        "四舍五入：满半{unit}进一{unit}；退款与收款按同样规则对称处理。",
+        "按四舍五入精确到{unit}；退费同理。",
         "Half-up: half a {unit} or more is rounded away from zero, for refunds as for charges.",
     ),
     "page_of": ("第 {page} 页，共 {pages} 页", "Page {page} of {pages}"),
