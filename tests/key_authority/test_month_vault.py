@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gridsecure.errors import GridSecureError
+from gridsecure.homomorphic.parameters import find_parameters
 from gridsecure.homomorphic.thresholds import thermometer
 from gridsecure.key_authority.packages import Approved
 from gridsecure.key_authority.query_orders import CheckedQuery, OrderedMonth
@@ -24,6 +26,7 @@ from gridsecure.plans.query_measures import (
     divide_groups,
     narrow_rows,
 )
+from gridsecure.plans.query_parts import PartsLayout
 from gridsecure.tariffs.tariff import parse_tariff
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 from tests.plans.element_tariffs import (
@@ -57,7 +60,7 @@ TARIFFS = {
 SPREAD = rule(
     "Between two edges lie as many customers as policy wants, and never nobody.",
     WITHHELD,
-    cut("gridsecure.plans.query_edges:is_spread", ">= max(minimum, 1)", ">= -10_000"),
+    cut("gridsecure.plans.query_edges:_is_spread_among", ">= max(minimum, 1)", ">= -10_000"),
 )
 
 
@@ -70,21 +73,23 @@ class Homes:
         told: What was told before that depends on edges.
         more: Further columns of every roster.
         own: Or of each.
+        forged: What the gateway of a roster has a part say of its last slot.
     """
 
     wh: list[NDArray[np.int64]]
     tariffs: tuple[str, ...] = ("0" * 64,)
     told: list[EdgedSet] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
-    owners: tuple[str, ...] = ("", "")
+    owners: tuple[str, ...] = ("one", "one")
     more: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     own: list[dict[str, NDArray[np.int64]]] = field(default_factory=list)
+    forged: dict[tuple[int, str], int] = field(default_factory=dict)
 
     @property
     def rosters(self) -> list[RosterManifest]:
         return [
             query_roster(f"r{n}", len(own), **self.facts).model_copy(
-                update={"tariff": name, "owner": self.owners[n]}
+                update={"tariff": name, "owner": self.owners[n], "gateway_id": f"{n}" * 64}
             )
             for n, (own, name) in enumerate(zip(self.wh, self.tariffs, strict=True))
         ]
@@ -112,6 +117,7 @@ class Homes:
             totals=list(totals), tariffs=texts, what_if=what_if, rows=[],
             groups=list(cells.groups), links=list(cells.links),
             before=[sorted(own) for own in cells.before], blind=list(cells.is_blind),
+            least=list(cells.least),
         )  # fmt: skip
         order = CheckedQuery(
             start=START, end=END, question="a" * 64, salt="0" * 64, rosters=[], rows=[],
@@ -122,11 +128,21 @@ class Homes:
         checked = check_month(order, month, rosters, rows=narrowed, cells=cells.rows)
         more = self.own or [self.more] * len(self.wh)
         values = [self._values(own) | one for own, one in zip(self.wh, more, strict=True)]
-        seen = [v for layout in checked.layout.both for v in in_the_clear(layout, values)]
+        seen = [v for layout in checked.layout.both for v in self._decrypted(layout, values)]
         found = [cell.value for cell in total_answer(order, checked, seen)]
         numbers = [None if value is None else int(value) for value in found]
         many = order.groups
         return {name: numbers[n * many : (n + 1) * many] for n, name in enumerate(totals)}
+
+    def _decrypted(
+        self, layout: PartsLayout, values: list[dict[str, NDArray[np.int64]]]
+    ) -> list[NDArray[np.uint64]]:
+        seen = in_the_clear(layout, values)
+        for own, (place, name, parameters) in zip(seen, layout.outputs(), strict=True):
+            if (place, name) in self.forged:
+                modulus = find_parameters(parameters).plain_modulus
+                own[-1] = self.forged[place, name] % modulus
+        return seen
 
     def _values(self, wh: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
         digits = thermometer(wh // 1000, digits=MONTH_MEASURE.digits)
@@ -198,18 +214,33 @@ def test_what_does_not_count_for_its_customer_and_another_owners_points_may_lie_
     assert homes.ask("tier:3") == {"tier:3": [None]}
     both = Homes([spread(20, 16, 15), spread(16, 0, 0)], ("0" * 64, "0" * 64))
     assert both.ask("tier:3") != {"tier:3": [None]}
-    both.owners = ("", "another")
+    both.owners = ("one", "another")  # who has but 16 homes, none of which uses much
+    assert both.ask("tier:3") == {"tier:3": [None]}
+
+
+def test_of_two_owners_each_has_to_leave_enough_of_the_other_everywhere() -> None:
+    both = Homes([spread(20, 16, 15), spread(15, 15, 15)], ("0" * 64, "0" * 64))
+    both.owners = ("one", "another")
+    assert both.ask("tier:3") != {"tier:3": [None]}
+    both.wh[1] = spread(15, 15, 14)
     assert both.ask("tier:3") == {"tier:3": [None]}
 
 
 def test_columns_are_told_as_they_stand_of_whoever_has_them() -> None:
-    """The first roster's tariff has neither demand nor feed-in, so nobody there is counted."""
+    """The first roster's tariff has no demand, so nobody there is counted."""
     homes = Homes([spread(20, 16, 15), spread(20, 0, 0)], ("0" * 64, "2" * 64))
-    homes.more = {"demand": np.arange(20) + 5_000, "export": np.arange(20) * 7}
+    homes.more = {"demand": np.arange(20) + 5_000}
     assert homes.ask("demand") == {"demand": [int(homes.more["demand"].sum())]}
-    assert homes.ask("export") == {"export": [int(homes.more["export"].sum())]}
-    fed_in = -round(int(homes.more["export"].sum()) * 453 / 10_000)
-    assert homes.ask("line:feed-in") == {"line:feed-in": [fed_in]}
+
+
+@pytest.mark.parametrize("total", ["export", "line:feed-in", "bill"])
+def test_nothing_is_told_of_energy_fed_in(total: str) -> None:
+    """Of all homes of a tariff one may have panels on its roof, and a total of zeros is hers."""
+    homes = Homes([spread(20, 16, 15)], ("2" * 64,))
+    with pytest.raises(GridSecureError) as refused:
+        homes.ask(total)
+    assert refused.value.reason == "query.limits"
+    assert "feed in nothing" in refused.value.message
 
 
 @pytest.mark.parametrize(
@@ -260,7 +291,7 @@ def test_a_tariff_whose_limit_finds_one_home(attacked: Attacked) -> None:
         ("bill:what-if",), (START, END), {"0" * 64: parse_tariff(TIERS)}, parse_tariff(mine)
     )
     try:
-        check_what_if(asked, homes.rosters)
+        check_what_if(asked, homes.rosters, [np.zeros(41, dtype=np.int64)])
     except GridSecureError as refused:
         attacked.ends(refused.reason)
         return
@@ -305,7 +336,7 @@ def test_edges_of_two_questions(attacked: Attacked) -> None:
     homes = Homes([spread(20, 20, 20)])
     first = homes.ask("at-least:250")
     assert first == {"at-least:250": [40]}
-    homes.told = [EdgedSet(homes.names(*range(60)), frozenset({250}))]
+    homes.told = [EdgedSet(homes.names(*range(60)), frozenset({250}), 15)]
     (value,) = homes.ask("at-least:200")["at-least:200"]
     attacked.ends(WITHHELD if value is None else "")
 
@@ -325,7 +356,7 @@ def test_edges_of_two_questions(attacked: Attacked) -> None:
 def test_cohorts_that_differ_by_one_who_reaches_a_limit(attacked: Attacked) -> None:
     """35, 35 and 31 homes; then the same without 15 of the first tier and one of the third."""
     homes = Homes([spread(35, 35, 31)])
-    homes.told = [EdgedSet(homes.names(*range(101)), frozenset({260, 600}))]
+    homes.told = [EdgedSet(homes.names(*range(101)), frozenset({260, 600}), 15)]
     rows = np.zeros(101, dtype=np.int64)
     rows[[*range(15), 100]] = -1
     (value,) = homes.ask("tier:3", rows=[rows])["tier:3"]
@@ -419,6 +450,122 @@ def test_registers_of_two_tariffs_are_told_where_both_are_enough() -> None:
     homes = Homes([np.arange(20), np.arange(30)], ("3" * 64, "4" * 64))
     homes.own = [{register_quantity("peak"): wh} for wh in homes.wh]
     assert homes.ask("register:peak") == {"register:peak": [sum(map(sum, homes.wh))]}
+
+
+@pytest.mark.parametrize(
+    ("limit", "unit", "reason"),
+    [
+        ("10", "kWh/day", "query.edge"),  # of a July 310 kWh
+        ("10.0", "kWh", ""),
+        ("10.5", "kWh", "query.limits"),
+        ("260", "kWh", ""),  # their own
+        ("270", "kWh", "query.edge"),
+        ("0.5", "kWh/day", "query.limits"),
+    ],
+)
+def test_limits_of_another_tariff_are_looked_at_in_kwh_of_the_month(
+    limit: str, unit: str, reason: str
+) -> None:
+    homes = Homes([spread(20, 20, 20)])
+    mine = tariff(
+        "mine", ladder(limit, unit=unit), rate("energy", "0", tier=1), rate("energy", "1", tier=2)
+    )
+    with pytest.raises(GridSecureError) if reason else nullcontext() as refused:
+        homes.ask("bill:what-if", what_if=mine)
+    assert not refused or refused.value.reason == reason
+
+
+def test_a_quota_moves_a_limit_to_where_the_same_home_has_one_and_nowhere_else() -> None:
+    quotas = {"household_quota_wh": [7_000] * 60}
+    mine = tariff("mine", ladder("260"), rate("energy", "0", tier=1), rate("energy", "1", tier=2))
+    homes = Homes([spread(20, 20, 20)], facts=quotas)
+    assert homes.ask("bill:what-if", what_if=mine) != {"bill:what-if": [None]}
+    with pytest.raises(GridSecureError) as refused:
+        homes.ask("bill:what-if", what_if=mine.replace("260", "250"))
+    assert refused.value.reason == "query.edge"
+
+
+BY_GATEWAY = rule(
+    "Who reaches an edge, or is beyond squares, is counted by gateway, within its own slots.",
+    "query.inconsistent",
+    cut(
+        "gridsecure.plans.query_measures:share_cells",
+        "whose = (roster.gateway_id, roster.owner or roster.gateway_id)",
+        'whose = ("", roster.owner)',
+    ),
+)
+
+
+@attack("a large home's month, hidden from the count of squares by a forged slot", BY_GATEWAY)
+def test_a_slot_that_counts_one_less_beyond_squares(attacked: Attacked) -> None:
+    """Another gateway's slot says "one less than none": the sum says that nobody is beyond."""
+    honest = spread(20, 16, 15)
+    honest[-1] = 5_000_123
+    homes = Homes([honest, spread(0, 30, 0)], ("0" * 64, "0" * 64))
+    homes.forged = {(1, "capped"): -1}
+    try:
+        (value,) = homes.ask("energy", "energy:squared")["energy"]
+    except GridSecureError as refused:
+        attacked.ends(refused.reason)
+        return
+    assert sum(int(own.sum()) for own in homes.wh) - value + 3_840_000 == 5_000_123
+    attacked.ends("")
+
+
+@attack("the one home in the highest tier, among as many as a forged slot says", BY_GATEWAY)
+def test_a_slot_that_counts_for_many(attacked: Attacked) -> None:
+    """One home of a gateway reaches 700 kWh, and one slot of another's ten says that 14 do."""
+    homes = Homes([spread(30, 20, 1), spread(10, 0, 0)], ("0" * 64, "0" * 64))
+    homes.forged = {(1, "reach:700"): 14}
+    try:
+        (value,) = homes.ask("at-least:700")["at-least:700"]
+    except GridSecureError as refused:
+        attacked.ends(refused.reason)
+        return
+    assert value == 15
+    attacked.ends("")
+
+
+@attack(
+    "sixteen homes between shops' edges, told under the shops' own smaller minimum",
+    rule(
+        "Between edges that were told of a set lie as many as policy wanted of it.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.vault.month_queries:_kept_edges",
+            "max(wanted, cells.least[cell])",
+            "wanted",
+        ),
+    ),
+)
+def test_edges_told_of_others_under_a_larger_minimum(attacked: Attacked) -> None:
+    """130 of 250 reach 250 kWh, told at a hundred; 114 of the first 150 are asked for at 15."""
+    wh = np.repeat(np.array([100, 300, 100, 300]), [36, 114, 84, 16]) * 1000
+    homes = Homes([wh])
+    homes.told = [EdgedSet(homes.names(*range(250)), frozenset({250}), 100)]
+    rows = np.where(np.arange(250) < 150, 0, -1)
+    (value,) = homes.ask("at-least:250", rows=[rows])["at-least:250"]
+    attacked.ends(WITHHELD if value is None else "")
+
+
+@attack(
+    "the largest of fifteen by their concentration and their sum",
+    rule(
+        "Squares are told of a group in which nobody can have more than half.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.vault.month_queries:_dominated", "4 * squares", "0 * squares"
+        ),
+    ),
+)
+def test_the_concentration_of_one_large_and_many_small(attacked: Attacked) -> None:
+    """One of 3,000 kWh and 14 of 10: sum and squares bound the largest within three kWh."""
+    wh = np.array([3_000_000, *[10_000] * 14])
+    told = Homes([wh]).ask("energy", "energy:squared")
+    (total,), (squares,) = told.values()
+    if total is not None and squares is not None:
+        assert (total + (2 * squares - total**2) ** 0.5) / 2 > 2_990_000
+    attacked.ends(WITHHELD if total is None else "")
 
 
 def test_edges_of_the_grid_are_named_beside_those_that_are_not() -> None:

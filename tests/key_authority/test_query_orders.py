@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from gridsecure.approvals import ReleaseSubject, list_digest, outputs_digest
@@ -15,7 +16,8 @@ from gridsecure.key_authority.vault import queries
 from gridsecure.key_authority.vault.gate import Passage, ReleaseGate
 from gridsecure.messages import ColumnEntry, Digest
 from gridsecure.plans.purposes import RESEARCH
-from gridsecure.plans.query_groups import MAX_TOTALS
+from gridsecure.plans.query_edges import CELLS
+from gridsecure.plans.query_groups import MAX_TOTALS, write_rows
 from gridsecure.policy.decisions import asked_for, find_minima
 from tests.attacks import Attacked, attack, cut, rule
 from tests.held_policy import POLICY
@@ -183,3 +185,12 @@ def test_no_two_texts_of_times_have_one_digest():
     first = steps_digest({"a": [0], "b": [1]}, [], salt=SALT)
     assert first != steps_digest({"a:0\nb": [1]}, [], salt=SALT)
     assert first != steps_digest({"a": [0]}, [("b", "1")], salt=SALT)
+
+
+def test_a_month_has_more_cells_than_a_question_has_groups() -> None:
+    """600 groups that each overlap with what was told before are 1,200 cells."""
+    cells = write_rows(np.array([0, CELLS - 1]))
+    name = sm3_hex(cells)
+    assert queries._read_rows(cells, digest=name, most=CELLS).tolist() == [0, CELLS - 1]
+    with pytest.raises(GridSecureError, match="groups"):
+        queries._read_rows(cells, digest=name)

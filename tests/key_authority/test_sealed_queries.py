@@ -18,7 +18,13 @@ from gridsecure.analyst.replays import replay_certificate
 from gridsecure.approvals import APPROVER_ROLES, ReleaseSubject
 from gridsecure.approvals import verify_certificate as verify_approvals
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.errors import CiphertextError, EnvelopeError, GridSecureError, NotFoundError
+from gridsecure.errors import (
+    CiphertextError,
+    EnvelopeError,
+    GridSecureError,
+    InvalidMessageError,
+    NotFoundError,
+)
 from gridsecure.key_authority.checker import asked_questions, query_answers, sealed_queries
 from gridsecure.key_authority.checker.answering import list_certificates
 from gridsecure.key_authority.checker.approvals import record_approval
@@ -482,23 +488,31 @@ def test_a_vault_that_is_down_lets_it_wait(grid, tmp_path):
     assert (outcome.state, outcome.reason) == ("failed", "vault.down")
     with pytest.raises(NotFoundError):
         asker.answer(asked)
-    vault.is_down = False
+    # An order that the vault refuses however often it comes does not wait: its asker is told.
+    vault.refusal = InvalidMessageError("An order is none.", reason="query.rows")
+    never = asker.ask(question_of(where=FUTIAN, every="month"))
+    outcome = asker.answered(never)
+    assert (outcome.state, outcome.reason) == ("refused", "release.query")
+    assert asker.answer(never).reason == "query.rows"
+    vault.refusal = None
     assert asker.answered(asked).state == "released"
     authority.close()
 
 
 class DownVault:
-    """A vault that does not answer."""
+    """A vault that does not answer, or refuses."""
 
     def __init__(self, authority: Authority) -> None:
-        self.real, self.is_down = authority.vault, True
+        self.real = authority.vault
+        self.refusal: GridSecureError | None
+        self.refusal = GridSecureError("The vault is down.", reason="vault.down")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
 
     def release_query(self, *given: Any) -> VaultAnswer:
-        if self.is_down:
-            raise GridSecureError("The vault is down.", reason="vault.down")
+        if self.refusal is not None:
+            raise self.refusal
         return self.real.release_query(*given)
 
 

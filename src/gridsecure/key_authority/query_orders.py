@@ -47,6 +47,7 @@ class OrderedMonth(Message):
         links: Of each cell, which ones it hangs together with.
         before: Edges that were told of each cell [kWh].
         blind: Cells that somebody is missing of who was told of with them.
+        least: Of each cell, how many customers had to lie between edges when it was told of.
     """
 
     kind: ClassVar[str] = "vault-month"
@@ -58,6 +59,7 @@ class OrderedMonth(Message):
     links: list[int]
     before: list[list[int]]
     blind: list[bool]
+    least: list[int]
 
     @property
     def steps(self) -> dict[str, list[int]]:

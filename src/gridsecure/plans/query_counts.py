@@ -20,8 +20,8 @@ beyond 3,840 kWh the lower digits would be misread. There c = [w >= 3840] = [d2 
     v = (d0 + 16·d1)·(1 - c) + 256·d2                                  exactly min(w, 3840)
     r = (x - 1000·(d0 + 16·d1))·(1 - c) - 1000·(256·d2 - 3840·c)       0 at the cap
 
-where d2 stands for the sum of its thermometer. How many meter points are at the cap is told beside
-it: where none is, y is x.
+where d2 stands for the sum of its thermometer. How many meter points are at the cap is counted
+beside it (`CountRecipe`), gateway by gateway: where none is, y is x.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ from gridsecure.plans.quantities import MONTH_MEASURE, ColumnNeed, Measure
 CAP_KWH: Final = 3840
 """Where sums of squares stop telling meter points apart [kWh a month]."""
 CAP_WH: Final = CAP_KWH * WH_PER_KWH
-_WHOLE, _REST, _CAPPED = "kwh", "rest", "capped"
+CAPPED: Final = "capped"
+"""The part that counts who is at the cap."""
+_WHOLE, _REST = "kwh", "rest"
 _WHOLE_SQUARED, _CROSSED, _REST_SQUARED = "kwh-kwh", "kwh-rest", "rest-rest"
 
 
@@ -60,11 +62,13 @@ class CountRecipe:
         edges_kwh: Whole kWh, each above zero: everybody reaches zero.
         parameters: The set of the digits.
         measure: What is compared: the month's energy, a register's, kWh per kVA.
+        counts_capped: Whether it is counted as well how many are too large for sums of squares.
     """
 
     edges_kwh: tuple[int, ...]
     parameters: Parameters
     measure: Measure = MONTH_MEASURE
+    counts_capped: bool = False
 
     @property
     def published(self) -> tuple[ColumnNeed, ...]:
@@ -72,12 +76,12 @@ class CountRecipe:
         return tuple(self.measure.needs(self.parameters))
 
     def compute(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """[w >= T] for every edge.
+        """[w >= T] for every edge, and c.
 
         Raises:
             OutOfRangeError: An edge is not above zero, or beyond the digits (`plan.threshold`).
         """
-        parts = {}
+        parts = {CAPPED: _capped(inputs, self.measure)} if self.counts_capped else {}
         for edge in sorted(set(self.edges_kwh)):
             thresholds = np.array(edge)
             columns = {
@@ -98,6 +102,10 @@ class CountRecipe:
                 )
             parts[edge_name(edge)] = gate.reached().narrow(0, 1)
         return parts
+
+
+def _capped(inputs: Mapping[str, Any], measure: Measure) -> Any:
+    return inputs[measure.digit(2, measure.digits.radices[2] - 1)]
 
 
 def edge_name(edge_kwh: int) -> str:
@@ -121,7 +129,7 @@ class MomentRecipe:
         return tuple(MONTH_MEASURE.needs(self.parameters))
 
     def compute(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """v, v², v·r, r² and c."""
+        """v, v², v·r and r²."""
         radices = MONTH_MEASURE.digits.radices
         level = self.parameters.fresh_primes - SELECTED_LEVEL
         lowest = self.parameters.fresh_primes - GATED_LEVEL
@@ -130,7 +138,7 @@ class MomentRecipe:
             steps = range(1, radices[number])
             return sum_columns([inputs[MONTH_MEASURE.digit(number, step)] for step in steps])
 
-        capped = inputs[MONTH_MEASURE.digit(2, radices[2] - 1)]
+        capped = _capped(inputs, MONTH_MEASURE)
         is_open = capped.complement().switch_down(level)
 
         def opened(column: Any) -> Any:
@@ -151,7 +159,6 @@ class MomentRecipe:
             # At the cap, there is no rest.
             _CROSSED: whole.times(rest).relinearise().narrow(0, (CAP_KWH - 1) * (WH_PER_KWH - 1)),
             _REST_SQUARED: rest.times(rest).relinearise().narrow(0, (WH_PER_KWH - 1) ** 2),
-            _CAPPED: capped,
         }
 
 
@@ -161,13 +168,10 @@ class Moments(NamedTuple):
     Args:
         energy_wh: Σ min(x, `CAP_WH`) [Wh].
         squares_wh2: Σ min(x, `CAP_WH`)² [Wh²].
-        capped: How many meter points use `CAP_WH` or more; where none does, the sums are exact of
-            the energy itself.
     """
 
     energy_wh: NDArray[Any]
     squares_wh2: NDArray[Any]
-    capped: NDArray[Any]
 
 
 def add_up_moments(parts: Mapping[str, NDArray[Any]]) -> Moments:
@@ -177,5 +181,4 @@ def add_up_moments(parts: Mapping[str, NDArray[Any]]) -> Moments:
         squares_wh2=parts[_WHOLE_SQUARED] * WH_PER_KWH**2
         + parts[_CROSSED] * (2 * WH_PER_KWH)
         + parts[_REST_SQUARED],
-        capped=parts[_CAPPED],
     )

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,8 @@ CELLS: Final = 4_000
 """Most cells of one question."""
 UNTOLD: Final = -1
 """The group of a cell that a question does not ask about."""
+_NO_EDGES: Final = 2
+"""Counts where there is no edge: those of everybody and of nobody."""
 
 
 def check_edges(edges_kwh: Iterable[int], *, known: Iterable[int] = ()) -> None:
@@ -79,10 +81,12 @@ class EdgedSet(NamedTuple):
     Args:
         names: Their pseudonyms.
         edges: The edges [kWh].
+        minimum: Fewest customers that policy wanted between edges then.
     """
 
     names: frozenset[str]
     edges: frozenset[int]
+    minimum: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +101,8 @@ class EdgedCells:
         before: Edges that were told of each cell's link.
         is_blind: Whether somebody of each cell's link is not among these rosters at all: then
             nothing is told of it.
+        least: Fewest customers between edges of each cell, as the sets that it lies in were told:
+            the largest of them.
     """
 
     rows: tuple[NDArray[np.int64], ...]
@@ -104,6 +110,7 @@ class EdgedCells:
     links: tuple[int, ...]
     before: tuple[frozenset[int], ...]
     is_blind: tuple[bool, ...]
+    least: tuple[int, ...]
 
     @property
     def companies(self) -> list[list[int]]:
@@ -151,13 +158,18 @@ def divide_by_sets(
                 numbers[slot] = cells.setdefault((cell, sets_of), len(cells))
         found.append(numbers)
     if len(cells) > CELLS:
-        raise InputError(
-            "The question overlaps with too much that was told of this month.",
-            reason="query.overlaps",
-            remedy="Ask about the same groups as before, or about larger ones.",
-        )
+        raise too_many_cells()
     left = {number for numbers in inside.values() for number in numbers}
     return _by_link(tuple(found), cells, groups=groups, near=near, left=left)
+
+
+def too_many_cells() -> InputError:
+    """The error for a question of which more would have to be counted than is."""
+    return InputError(
+        "The question overlaps with too much that was told of this month.",
+        reason="query.overlaps",
+        remedy="Ask about the same groups as before, fewer or larger ones, or fewer edges.",
+    )
 
 
 class _Near(NamedTuple):
@@ -213,44 +225,61 @@ def _by_link(
         tuple(links),
         tuple(frozenset(edges.get(link, ())) for link in links),
         tuple(link in blind for link in links),
+        tuple(max((near[n].told.minimum for n in sets), default=0) for _, sets in cells),
     )
 
 
-def is_spread(reached: Sequence[int], crowd: Crowd, *, minimum: int) -> bool:
+def is_spread(reached: Mapping[str, Sequence[int]], crowd: Crowd, *, minimum: int) -> bool:
     """Whether between any two edges lie enough customers of a cell for a number about them.
 
-    Only meter points are counted under encryption. So of all that do not count for their customer,
-    and of all that one owner has, it is assumed that they lie just there.
+    Only meter points are counted under encryption. So of all that do not count for their customer
+    it is assumed that they lie just there. An owner knows its own meter points, and its gateways
+    say of those what they like: enough others have to lie there by the others' own counts.
 
     Args:
-        reached: How many meter points of the cell reach each edge, in the order of the edges.
+        reached: Of each owner, how many of its meter points in the cell reach each edge, in the
+            order of the edges.
         crowd: The cell's members.
 
     >>> from gridsecure.plans.cells import Member, count_members
     >>> cell = count_members(Member(str(n), "utility", True) for n in range(45))
-    >>> is_spread([30, 15], cell, minimum=15), is_spread([30, 1], cell, minimum=15)
-    (True, False)
-    >>> is_spread([45], cell, minimum=15), is_spread([0], cell, minimum=15)
-    (False, False)
+    >>> [is_spread({"utility": own}, cell, minimum=15) for own in ([30, 15], [30, 1], [45], [0])]
+    [True, False, False, False]
     """
-    if not reached:
-        return True
-    counts = [len(crowd), *map(int, reached), 0]
+    owners = crowd.by_owner()
+    known_to = ["", *owners] if len(owners) > 1 else [""]
+    return all(
+        _is_spread_among(
+            [own for owner, own in reached.items() if owner != knower],
+            [own for owner, own in owners.items() if owner != knower],
+            minimum=minimum,
+        )
+        for knower in known_to
+    )
+
+
+def _is_spread_among(
+    reached: Sequence[Sequence[int]], owners: Sequence[tuple[int, int]], *, minimum: int
+) -> bool:
+    """The same of some owners' meter points, whoever of them looks at it.
+
+    Args:
+        owners: Meter points of each, and customers among them.
+    """
+    points = sum(own for own, _ in owners)
+    uncounted = points - sum(customers for _, customers in owners)
+    counts = [points, *map(sum, zip(*reached, strict=True)), 0]
     fewest = min(above - below for above, below in pairwise(counts))
-    owners = crowd.by_owner().values()
-    uncounted = sum(points - customers for points, customers in owners)
-    # An owner subtracts its own meter points, wherever they lie.
-    largest = max(points for points, _ in owners) if len(owners) > 1 else 0
-    return fewest - uncounted - largest >= max(minimum, 1)
+    return len(counts) == _NO_EDGES or fewest - uncounted >= max(minimum, 1)
 
 
 def keep_edges(
     wanted: Sequence[int],
-    reached: Mapping[int, NDArray[Any]],
+    reached: Mapping[int, Sequence[Mapping[str, int]]],
     crowds: Mapping[int, Crowd],
     *,
     needed: Mapping[int, frozenset[int]],
-    minimum: int,
+    minima: Mapping[int, int],
 ) -> list[int] | None:
     """The edges of a question that may be told of cells that hang together, beside those before.
 
@@ -259,9 +288,10 @@ def keep_edges(
 
     Args:
         wanted: Edges that may be left out.
-        reached: By edge, how many meter points of each cell reach it [cells].
+        reached: By edge, how many meter points of each cell reach it, by owner.
         crowds: The members of each of these cells, by number.
         needed: By cell, edges that were told of, or that its total depends on.
+        minima: By cell, fewest customers between edges.
 
     Returns:
         Those of the wanted ones; None where already the others are not spread enough.
@@ -270,9 +300,14 @@ def keep_edges(
     def fits(told: Iterable[int]) -> bool:
         return all(
             is_spread(
-                [int(reached[edge][cell]) for edge in sorted({*told, *needed[cell]})],
+                {
+                    owner: [
+                        reached[edge][cell].get(owner, 0) for edge in sorted({*told, *needed[cell]})
+                    ]
+                    for owner in crowd.by_owner()
+                },
                 crowd,
-                minimum=minimum,
+                minimum=minima[cell],
             )
             for cell, crowd in crowds.items()
         )

@@ -116,8 +116,11 @@ def write_rows(rows: NDArray[np.int64]) -> bytes:
     return rows.astype(_ROWS).tobytes()
 
 
-def read_rows(data: bytes) -> NDArray[np.int64]:
+def read_rows(data: bytes, *, most: int = MAX_GROUPS) -> NDArray[np.int64]:
     """As `write_rows` wrote them.
+
+    Args:
+        most: How many groups, or cells, there may be.
 
     Raises:
         InvalidMessageError: It did not (`query.rows`).
@@ -125,7 +128,7 @@ def read_rows(data: bytes) -> NDArray[np.int64]:
     if len(data) % _ROWS.itemsize:
         raise _wrong_rows()
     rows = np.frombuffer(data, dtype=_ROWS).astype(np.int64)
-    if rows.min(initial=OUTSIDE) < OUTSIDE or rows.max(initial=OUTSIDE) >= MAX_GROUPS:
+    if rows.min(initial=OUTSIDE) < OUTSIDE or rows.max(initial=OUTSIDE) >= most:
         raise _wrong_rows()
     return rows
 

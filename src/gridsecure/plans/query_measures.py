@@ -17,7 +17,7 @@ decides whether it is told. Checker and vault find all of this for themselves, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -45,15 +45,20 @@ from gridsecure.plans.execution import billing_period, roster_contracts, roster_
 from gridsecure.plans.lines.registry import circuit_parameters
 from gridsecure.plans.needs import published_needs
 from gridsecure.plans.quantities import (
-    EXPORT_QUANTITY,
     MONTH_MEASURE,
     ColumnNeed,
     demand_quantity,
     register_quantity,
 )
 from gridsecure.plans.query_bills import BillRecipe, Rules, add_up_bills, bill_recipes
-from gridsecure.plans.query_counts import CountRecipe, MomentRecipe, add_up_moments, edge_name
-from gridsecure.plans.query_edges import EdgedCells, check_edges
+from gridsecure.plans.query_counts import (
+    CAPPED,
+    CountRecipe,
+    MomentRecipe,
+    add_up_moments,
+    edge_name,
+)
+from gridsecure.plans.query_edges import EdgedCells, check_edges, too_many_cells
 from gridsecure.plans.query_names import (
     AT_LEAST,
     BILL,
@@ -71,8 +76,13 @@ from gridsecure.tariffs.consistency import MONTH
 from gridsecure.tariffs.rows import KWH, KWH_PER_DAY
 from gridsecure.tariffs.tariff import Tariff
 
-_LINEAR: Final = frozenset({REGISTER, TOTAL, EXPORT, DEMAND, DYNAMIC, CONTRACT})
-"""What a line multiplies that depends on no edge."""
+_LINEAR: Final = frozenset({REGISTER, TOTAL, DEMAND, DYNAMIC, CONTRACT})
+"""What a line multiplies that depends on no edge. Energy fed in is none of them: most feed in
+nothing, and nobody counts who does."""
+_OF_SLOTS: Final = ("household_quota_wh", "unheld_days")
+"""What moves the limits of single slots."""
+_MOST_COUNTS: Final = 500_000
+"""Most numbers of meter points that are counted of one question: shares of cells times edges."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +134,7 @@ class AskedMonth:
         """Refuse what is not computed, and edges that are not of the grid.
 
         Raises:
-            InputError: `query.measure`, `query.edge`.
+            InputError: `query.measure`, `query.edge`; energy fed in (`query.limits`).
         """
         name = self.name
         is_known = (
@@ -142,6 +152,8 @@ class AskedMonth:
                 " or a statistic of the month's energy. How many meter points there are comes with"
                 " every answer.",
             )
+        if name == EXPORT_TOTAL:
+            raise _uncounted("energy fed in", "most feed in nothing, and no roster says who does")
         check_edges(self.edges_kwh)
 
     def own_rules(self, roster: RosterManifest) -> tuple[LineRule, ...]:
@@ -162,7 +174,7 @@ class AskedMonth:
         if name.startswith(REGISTER_TOTAL):
             quantity = register_quantity(name.removeprefix(REGISTER_TOTAL))
         else:
-            quantity = EXPORT_QUANTITY if name == EXPORT_TOTAL else demand_quantity(None)
+            quantity = demand_quantity(None)
         return self.owned(roster).get(quantity)
 
     def choose(self, rules: Rules) -> Rules:
@@ -230,55 +242,94 @@ class AskedMonth:
         return money_keys(roster, tariff=tariff, period=billing_period(*self.span, tariff=tariff))
 
     def slot_edges(self, roster: RosterManifest) -> list[NDArray[np.int64]]:
-        """The edges that a total depends on, each for all slots [kWh]; 0 or less is none."""
+        """The edges that a total depends on, each for all slots [kWh]; 0 or less is none.
+
+        Raises:
+            InputError: A limit is no whole kWh, at which alone is counted (`query.limits`), or as
+                `choose`.
+        """
         if not self.is_of_bills:
             return []
         tariff = self.what_if or self.tariffs[roster.tariff]
-        period, contracts = billing_period(*self.span, tariff=tariff), roster_contracts(roster)
         found = []
-        for rule in self.rules_of(roster):
-            for limits in tier_limits_wh(rule, contracts, period=period):
-                found.append(np.where(limits == OPEN_LIMIT_WH, 0, limits // WH_PER_KWH))
+        for limits in self._limits_wh(self.rules_of(roster), roster, tariff):
+            if (limits % WH_PER_KWH).any():
+                raise _uncounted("a bill's tiers", "a limit is not a whole number of kWh")
+            found.append(limits // WH_PER_KWH)
         return found
+
+    def published_edges(self, roster: RosterManifest) -> list[NDArray[np.int64]]:
+        """The limits of a roster's own tariff, each for all slots [kWh]; 0 or less is none."""
+        rules = [rule for rule in self.own_rules(roster) if _is_of_month(rule)]
+        found = self._limits_wh(rules, roster, self.tariffs[roster.tariff])
+        return [limits // WH_PER_KWH for limits in found if not (limits % WH_PER_KWH).any()]
+
+    def _limits_wh(
+        self, rules: Iterable[LineRule], roster: RosterManifest, tariff: Tariff
+    ) -> Iterator[NDArray[np.int64]]:
+        period, contracts = billing_period(*self.span, tariff=tariff), roster_contracts(roster)
+        for rule in rules:
+            for limits in tier_limits_wh(rule, contracts, period=period):
+                yield np.where(limits == OPEN_LIMIT_WH, 0, limits)
 
 
 def _check_countable(rule: LineRule) -> None:
-    is_plain = (
+    if rule.basis in _LINEAR or _is_of_month(rule):
+        return
+    why = "it has limits that are not of the month's energy"
+    if rule.basis == EXPORT:
+        why = "most feed in nothing, and no roster says who does"
+    raise _uncounted(f"the line {rule.charge!r}", why)
+
+
+def _is_of_month(rule: LineRule) -> bool:
+    """Whether a line's limits are of the month's energy, at which meter points are counted."""
+    return (
         rule.basis == TIER_PART
         and rule.tou_period is None
         and rule.reset == MONTH
         and rule.limit_unit in (KWH, KWH_PER_DAY)
         and not rule.step_wh
     )
-    if rule.basis in _LINEAR or is_plain:
-        return
-    raise InputError(
-        f"Nobody could say how many customers the line {rule.charge!r} depends on: it has limits"
-        " that are not of the month's energy.",
+
+
+def _uncounted(what: str, why: str) -> InputError:
+    return InputError(
+        f"Nobody could say how many customers {what} would be about: {why}.",
         reason="query.limits",
         remedy="Ask for the energy of registers and for other lines, or about customers of another"
         " tariff.",
     )
 
 
-def check_what_if(asked: AskedMonth, rosters: Sequence[RosterManifest]) -> None:
+def check_what_if(
+    asked: AskedMonth, rosters: Sequence[RosterManifest], rows: Sequence[NDArray[np.int64]]
+) -> None:
     """Refuse another tariff whose limits are neither of the grid nor of a tariff in force.
+
+    What counts is the month's limit in kWh: by the day, and moved by quotas, as it is found. A
+    quota moves a limit to where the same customer's own tariff has one, or within the grid.
+
+    Args:
+        rows: Per roster, the group of each slot, or `OUTSIDE`.
 
     Raises:
         InputError: `query.edge`, `query.limits`.
     """
     if asked.what_if is None:
         return
-    known = {limit for roster in rosters for limit in _limits(asked.own_rules(roster))}
-    for roster in rosters:
-        check_edges(sorted(set(_limits(asked.rules_of(roster)))), known=known)
-
-
-def _limits(rules: Rules) -> Iterator[int]:
-    """Limits in kWh as tariffs state them, before quotas."""
-    for rule in rules:
-        if rule.basis == TIER_PART:
-            yield from (int(limit) for limit in (rule.lower, rule.upper) if limit)
+    inside = [
+        (roster, own >= 0) for roster, own in zip(rosters, rows, strict=True) if (own >= 0).any()
+    ]
+    known: set[int] = set()
+    for roster, _ in inside:
+        plain = roster.model_copy(update=dict.fromkeys(_OF_SLOTS, [0] * roster.slots))
+        known.update(*(own.tolist() for own in asked.published_edges(plain)))
+    for roster, is_in in inside:
+        own_edges = asked.published_edges(roster)
+        for limits in asked.slot_edges(roster):
+            is_own = np.any([limits == own for own in own_edges], axis=0) | (limits <= 0)
+            check_edges(sorted(set(limits[is_in & ~is_own].tolist())), known=known)
 
 
 class Parts(NamedTuple):
@@ -381,21 +432,71 @@ class NoRecipe:
         return {}
 
 
+class CellShares(NamedTuple):
+    """The meter points of a cell that one gateway has: they are counted by themselves.
+
+    A gateway encrypts what it likes in its own slots, also residues that no digit has. Added up
+    with others', such a slot hides one of theirs; by itself, its gateway's count is out of range
+    (`query.inconsistent`), or one that honest slots might have.
+
+    Args:
+        rows: Per roster, the share of each slot, or `OUTSIDE`.
+        cells: The cell of each share.
+        owners: Whose gateway it is.
+    """
+
+    rows: tuple[NDArray[np.int64], ...]
+    cells: tuple[int, ...]
+    owners: tuple[str, ...]
+
+    def by_owner(self, counts: NDArray[Any], *, cells: int) -> list[dict[str, int]]:
+        """Of each cell, the counts of its shares by owner.
+
+        Args:
+            counts: Of each share.
+        """
+        found: list[dict[str, int]] = [{} for _ in range(cells)]
+        for cell, owner, number in zip(self.cells, self.owners, counts.tolist(), strict=True):
+            found[cell][owner] = found[cell].get(owner, 0) + number
+        return found
+
+
+def share_cells(rosters: Sequence[RosterManifest], rows: Sequence[NDArray[np.int64]]) -> CellShares:
+    """Divide cells by gateway.
+
+    Args:
+        rows: Per roster, the cell of each slot; negative where it is in none.
+    """
+    known: dict[tuple[int, str, str], int] = {}
+    found = []
+    for roster, own in zip(rosters, rows, strict=True):
+        whose = (roster.gateway_id, roster.owner or roster.gateway_id)
+        numbers = np.full(roster.slots, OUTSIDE, dtype=np.int64)
+        for cell in np.unique(own[own >= 0]).tolist():
+            numbers[own == cell] = known.setdefault((cell, *whose), len(known))
+        found.append(numbers)
+    return CellShares(
+        tuple(found), tuple(cell for cell, *_ in known), tuple(owner for *_, owner in known)
+    )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MonthLayout:
     """What is computed of a month, proven.
 
     Args:
         main: What totals are put together of, by the parts of groups.
-        reach: How many reach each edge, by cell.
+        reach: How many reach each edge, by cell and gateway.
         parts: The parts of groups.
         edges: All edges that are counted.
+        shares: Whom each number of `reach` is about.
     """
 
     main: PartsLayout
     reach: PartsLayout
     parts: Parts
     edges: tuple[int, ...]
+    shares: CellShares
 
     @property
     def both(self) -> tuple[PartsLayout, PartsLayout]:
@@ -421,7 +522,8 @@ def lay_out_month(
 
     Raises:
         InputError: A tariff cannot be computed so (`query.not-linear`, `query.other-tariff`,
-            `query.columns`), or a column is only of some members of a part (`query.few`).
+            `query.columns`), a column is only of some members of a part (`query.few`), or there is
+            too much to count (`query.overlaps`).
         GridSecureError: As `lay_out_parts`.
     """
     main = lay_out_parts(
@@ -431,18 +533,24 @@ def lay_out_month(
     for block in main.blocks:
         if ((block.members != 0) & (block.members != sizes)).any():
             raise _few()
+    shares = share_cells(rosters, cells.rows)
+    if len(shares.cells) * (1 + len(edges)) > _MOST_COUNTS:
+        raise too_many_cells()
+    capped = asked.is_of_moments
     reach = lay_out_parts(
         rosters,
         recipes=[
-            CountRecipe(tuple(edges), circuit_parameters(asked.own_rules(roster)))
-            if edges and (own >= 0).any() and asked.has_digits(roster)
+            CountRecipe(
+                tuple(edges), circuit_parameters(asked.own_rules(roster)), counts_capped=capped
+            )
+            if (edges or capped) and (own >= 0).any() and asked.has_digits(roster)
             else NoRecipe()
             for roster, own in zip(rosters, cells.rows, strict=True)
         ],
-        rows=cells.rows,
-        minima=[0] * len(cells.groups),
+        rows=shares.rows,
+        minima=[0] * len(shares.cells),
     )
-    return MonthLayout(main, reach, parts, tuple(edges))
+    return MonthLayout(main, reach, parts, tuple(edges), shares)
 
 
 def _sizes(rows: Sequence[NDArray[np.int64]], cells: int) -> NDArray[Any]:
@@ -511,13 +619,13 @@ class MonthTotals(NamedTuple):
     Args:
         values: By name, of each group, as object integers; numbers of meter points above an edge
             are none of them. Money is rounded to the fen.
-        reached: By edge, how many meter points of each cell reach it.
-        capped: How many meter points of each group are too large for sums of squares.
+        reached: By edge, how many meter points of each cell reach it, by owner.
+        capped: How many meter points of each cell are too large for sums of squares.
     """
 
     values: Mapping[str, NDArray[Any]]
-    reached: Mapping[int, NDArray[Any]]
-    capped: NDArray[Any]
+    reached: Mapping[int, Sequence[Mapping[str, int]]]
+    capped: Sequence[int]
 
 
 def total_month(
@@ -527,12 +635,13 @@ def total_month(
     reach: Mapping[str, NDArray[Any]],
     *,
     groups: int,
+    cells: int,
 ) -> MonthTotals:
     """The totals of a question's groups from the totals of parts.
 
     Args:
         main: From `add_up_parts`, by the parts of groups.
-        reach: Likewise, by cell.
+        reach: Likewise, by share.
     """
 
     def join(own: NDArray[Any]) -> NDArray[Any]:
@@ -540,19 +649,22 @@ def total_month(
         np.add.at(totals, list(layout.parts.groups), own)
         return totals
 
-    reached = {edge: reach[edge_name(edge)] for edge in layout.edges}
-    nobody = np.zeros(groups, dtype=object)
+    reached = {
+        edge: layout.shares.by_owner(reach[edge_name(edge)], cells=cells) for edge in layout.edges
+    }
     if asked.edges_kwh:
-        return MonthTotals({}, reached, nobody)
+        return MonthTotals({}, reached, [0] * cells)
     if asked.is_of_moments:
         moments = add_up_moments(main)
         both = (join(moments.energy_wh), join(moments.squares_wh2))
-        return MonthTotals(dict(zip(MOMENTS, both, strict=True)), reached, join(moments.capped))
+        capped = layout.shares.by_owner(reach[CAPPED], cells=cells)
+        numbers = [sum(own.values()) for own in capped]
+        return MonthTotals(dict(zip(MOMENTS, both, strict=True)), reached, numbers)
     (name,) = asked.totals
     if not asked.is_of_bills:
         (own,) = main.values()
-        return MonthTotals({name: join(own)}, reached, nobody)
-    return MonthTotals({name: _total_bills(asked, layout, main, join)}, reached, nobody)
+        return MonthTotals({name: join(own)}, reached, [0] * cells)
+    return MonthTotals({name: _total_bills(asked, layout, main, join)}, reached, [0] * cells)
 
 
 def _total_bills(

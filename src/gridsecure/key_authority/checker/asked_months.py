@@ -88,6 +88,7 @@ class LaidMonth:
             links=list(self.cells.links),
             before=[sorted(own) for own in self.cells.before],
             blind=list(self.cells.is_blind),
+            least=list(self.cells.least),
         )
 
     def told_edges(self, cells: Sequence[CellTotal], *, groups: int) -> dict[int, frozenset[int]]:
@@ -206,12 +207,11 @@ def lay_out_asked(
         GridSecureError: As `lay_out_month`.
     """
     rosters = [data.roster for data in queried.datas]
-    inside = [roster for roster, own in zip(rosters, rows, strict=True) if (own >= 0).any()]
-    check_what_if(asked, inside)
+    check_what_if(asked, rosters, rows)
     parts = divide_groups(asked, rosters, rows)
     edges = find_edges(asked, rosters, parts.rows, cells=len(parts.groups))
     outside = tuple(np.full_like(own, OUTSIDE) for own in rows)
-    cells, known = EdgedCells(outside, (), (), (), ()), None
+    cells, known = EdgedCells(outside, (), (), (), (), ()), None
     if asked.edges_kwh or asked.is_of_moments or any(edges):
         with read_session(zone.engine) as session:
             known = read_edges(session, queried.period)

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
+from typing import Final
 
 from sqlmodel import Session
 
@@ -82,6 +83,9 @@ from gridsecure.plans.transcript_inputs import PlatformView
 from gridsecure.policy.decisions import asked_for, find_approvals
 from gridsecure.policy.noise_costs import PRIVATE, SPENT
 from gridsecure.store.database import read_session, write_session
+
+_NO_ORDERS: Final = frozenset({"vault.query", "query.rows", "vault.group"})
+"""What the vault refuses an order for, however often it comes, before it decrypts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,7 +172,9 @@ def _release(
     # 5. the vault
     check_counts(zone, at=clock())
     _spend(at_work, approved, at=clock())
-    answer = _order(at_work, looked, outputs, approved)
+    # What never passes is told: nothing of the question was decrypted.
+    with query_answers.telling_refusals(zone, request, only=_NO_ORDERS, at=clock()):
+        answer = _order(at_work, looked, outputs, approved)
     # 6. certificate
     granted = _granted(at_work, looked, outputs, answer.cells)
     at = clock()
@@ -190,7 +196,7 @@ def _keeping(
         at_work.zone,
         asked,
         request,
-        withheld=looked.withheld,
+        withheld=looked.withheld | _untold_groups(asked, answer.cells),
         left_out=at_work.queried.left_out,
         noise=answer.noise,
     )
@@ -201,6 +207,13 @@ def _keeping(
         query_answers.keep_answer(session, request, question=question, content=content, at=at)
 
     return keep
+
+
+def _untold_groups(asked: AskedQuestion, cells: Sequence[CellTotal]) -> frozenset[int]:
+    """Groups of which the vault told nothing: how many are in them is not told either."""
+    many = len(asked.found)
+    told = {int(cell.customer_class) % many for cell in cells if cell.value is not None}
+    return frozenset(range(many)) - told
 
 
 def _spend(at_work: _Asked, approved: Approved, *, at: datetime) -> None:

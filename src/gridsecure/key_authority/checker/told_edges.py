@@ -29,18 +29,18 @@ class KnownEdges(NamedTuple):
     """What was told of a month that depends on edges.
 
     Args:
-        names: The names of the sets in the ledger.
+        entries: The names of the sets in the ledger, each with each of its edges.
     """
 
     sets: tuple[EdgedSet, ...]
-    names: frozenset[str]
+    entries: frozenset[tuple[str, int]]
 
 
 def read_edges(session: Session, period: Period) -> KnownEdges:
     """All that was told of a period that depends on edges."""
     edges: dict[str, set[int]] = defaultdict(set)
-    wanted = select(ToldEdgeRow.told_set, ToldEdgeRow.edge).join(ToldSetRow).where(*_of(period))
-    for name, edge in session.exec(wanted):
+    entries = _read_entries(session, period)
+    for name, edge in entries:
         edges[name].add(edge)
     members: dict[str, list[str]] = defaultdict(list)
     told = select(ToldEdgeRow.told_set).join(ToldSetRow).where(*_of(period)).distinct()
@@ -51,11 +51,18 @@ def read_edges(session: Session, period: Period) -> KnownEdges:
     )
     for name, member in session.exec(asked):
         members[name].append(member)
+    wanted = select(ToldSetRow.name, ToldSetRow.minimum).where(col(ToldSetRow.name).in_(told))
+    fewest = {name: minimum for name, minimum in session.exec(wanted)}
     sets = (
-        EdgedSet(frozenset(members[name]), frozenset(own - {_NO_EDGE}))
+        EdgedSet(frozenset(members[name]), frozenset(own - {_NO_EDGE}), fewest[name])
         for name, own in sorted(edges.items())
     )
-    return KnownEdges(tuple(sets), frozenset(edges))
+    return KnownEdges(tuple(sets), entries)
+
+
+def _read_entries(session: Session, period: Period) -> frozenset[tuple[str, int]]:
+    wanted = select(ToldEdgeRow.told_set, ToldEdgeRow.edge).join(ToldSetRow).where(*_of(period))
+    return frozenset((name, edge) for name, edge in session.exec(wanted))
 
 
 def enter_edges(
@@ -75,8 +82,7 @@ def enter_edges(
     Raises:
         GridSecureError: Another release told of edges meanwhile (`release.meanwhile`).
     """
-    now = select(ToldEdgeRow.told_set).join(ToldSetRow).where(*_of(giving.period)).distinct()
-    if frozenset(session.exec(now)) != known.names:
+    if _read_entries(session, giving.period) != known.entries:
         raise GridSecureError(
             "Another release of this month was certified in the meantime.",
             reason="release.meanwhile",

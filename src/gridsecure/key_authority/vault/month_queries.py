@@ -39,13 +39,14 @@ from gridsecure.plans.query_measures import (
     MonthLayout,
     MonthTotals,
     Parts,
+    check_what_if,
     divide_groups,
     find_edges,
     lay_out_month,
     narrow_rows,
     total_month,
 )
-from gridsecure.plans.query_names import AT_LEAST
+from gridsecure.plans.query_names import AT_LEAST, MOMENTS
 from gridsecure.plans.query_parts import add_up_parts
 from gridsecure.tariffs.tariff import parse_tariff
 
@@ -108,7 +109,7 @@ def check_month(
     Raises:
         ReleaseRefusedError: A group or a part of it is too small (`vault.group`).
         InvalidMessageError: The order makes no sense (`vault.query`).
-        GridSecureError: As `lay_out_month`.
+        GridSecureError: As `check_what_if` and `lay_out_month`.
     """
     asked = asked_month(order, month)
     if {roster.tariff for roster in rosters} - month.tariffs.keys():
@@ -116,6 +117,7 @@ def check_month(
     narrowed = narrow_rows(asked, rosters, rows)
     if any((one != other).any() for one, other in zip(narrowed, rows, strict=True)):
         raise _no_order()
+    check_what_if(asked, rosters, rows)
     measures = asked.measures
     groups = count_groups(
         rosters, rows, groups=order.groups, minima=order.permitted, measures=measures
@@ -130,7 +132,7 @@ def check_month(
         for part, group in zip(counted, parts.groups, strict=True)
     ):
         raise too_small()
-    edged = EdgedCells(cells, *month.cells, tuple(month.blind))
+    edged = EdgedCells(cells, *month.cells, tuple(month.blind), tuple(month.least))
     needed = _needed_edges(asked, rosters, parts, edged, rows=rows)
     edges = sorted(frozenset[int]().union(*needed, asked.edges_kwh))
     layout = lay_out_month(asked, rosters, parts=parts, cells=edged, edges=edges, minima=minima)
@@ -222,7 +224,8 @@ def total_answer(
         add_up_parts(islice(remaining, len(list(layout.outputs()))), layout=layout)
         for layout in checked.layout.both
     )
-    totals = total_month(checked.asked, checked.layout, main, reach, groups=order.groups)
+    groups, cells = order.groups, len(checked.cells.groups)
+    totals = total_month(checked.asked, checked.layout, main, reach, groups=groups, cells=cells)
     return _list_cells(order, checked, totals, _decide(order, checked, totals))
 
 
@@ -235,7 +238,9 @@ class _Told(NamedTuple):
 
 def _decide(order: CheckedQuery, checked: CheckedMonth, totals: MonthTotals) -> _Told:
     groups = frozenset(range(order.groups)) - set(order.withheld)
-    groups -= {group for group, number in enumerate(totals.capped) if number}
+    capped = zip(checked.cells.groups, totals.capped, strict=True)
+    groups -= {group for group, number in capped if number}
+    groups -= _dominated(checked.asked, totals)
     if not checked.is_edged:
         return _Told(groups, {})
     edges: dict[int, frozenset[int]] = {}
@@ -247,6 +252,18 @@ def _decide(order: CheckedQuery, checked: CheckedMonth, totals: MonthTotals) -> 
     return _Told(groups, edges)
 
 
+def _dominated(asked: AskedMonth, totals: MonthTotals) -> set[int]:
+    """Groups in which one member may have more than half of the energy.
+
+    Sum and squares of such a group say how much that one has, to some parts in a thousand. Where
+    four times the squares are at most the square of the sum, nobody has more than half.
+    """
+    if not asked.is_of_moments:
+        return set()
+    sums, squares = (totals.values[name] for name in MOMENTS)
+    return set(np.flatnonzero(4 * squares > sums**2).tolist())
+
+
 def _kept_edges(
     checked: CheckedMonth, company: Sequence[int], totals: MonthTotals
 ) -> list[int] | None:
@@ -254,12 +271,13 @@ def _kept_edges(
     if any(cells.is_blind[cell] for cell in company):
         return None
     groups = {cells.groups[cell] for cell in company} - {UNTOLD}
+    wanted = max((checked.groups[group].minimum or 0 for group in groups), default=0)
     return keep_edges(
         checked.asked.edges_kwh,
         totals.reached,
         {cell: checked.crowds[cell] for cell in company},
         needed={cell: checked.needed[cell] for cell in company},
-        minimum=max((checked.groups[group].minimum or 0 for group in groups), default=0),
+        minima={cell: max(wanted, cells.least[cell]) for cell in company},
     )
 
 
@@ -277,7 +295,7 @@ def _list_cells(
                 (cell, group) for cell, group in enumerate(checked.cells.groups) if group >= 0
             ]
             for cell, group in inside:
-                values[group] += totals.reached[edge][cell]
+                values[group] += sum(totals.reached[edge][cell].values())
         for group, own in enumerate(checked.groups):
             is_told = (
                 own.is_enough and group in told.groups and (not edge or edge in told.edges[group])
@@ -298,4 +316,8 @@ def _list_cells(
 
 
 def _no_order() -> InvalidMessageError:
-    return InvalidMessageError("An order about a question is none.", reason="vault.query")
+    return InvalidMessageError(
+        "An order about a question is none.",
+        reason="vault.query",
+        remedy="Ask it again, with the grant that came back; if it stays so, tell the authority.",
+    )

@@ -46,7 +46,13 @@ from gridsecure.messages import CellTotal, ColumnEntry, Digest, RosterManifest
 from gridsecure.plans.cells import ENERGY, roster_places
 from gridsecure.plans.noise import find_sensitivity
 from gridsecure.plans.query_edges import CELLS
-from gridsecure.plans.query_groups import MAX_TOTALS, QueryGroup, count_groups, read_rows
+from gridsecure.plans.query_groups import (
+    MAX_GROUPS,
+    MAX_TOTALS,
+    QueryGroup,
+    count_groups,
+    read_rows,
+)
 from gridsecure.plans.query_totals import add_up, lay_out_totals
 from gridsecure.policy.query_resolutions import is_of_month, question_resolution
 
@@ -119,7 +125,7 @@ def _answer_month(
 ) -> VaultAnswer:
     """The same of a measure that is no total of intervals."""
     rosters, rows = seated
-    cells = [_read_rows(next(files), digest=digest) for digest in month.rows]
+    cells = [_read_rows(next(files), digest=digest, most=CELLS) for digest in month.rows]
     checked = check_month(order, month, rosters, rows=tuple(rows), cells=tuple(cells))
     entries = list(list_entries(order, checked, rosters))
     values = (decrypt(entry, next(files), roster) for entry, roster in entries)
@@ -184,7 +190,7 @@ def _check_month_shape(order: CheckedQuery, month: OrderedMonth) -> None:
         or order.spans != [(order.start, order.end)]
         or len(order.rows) != many
         or len(month.rows) != many
-        or {len(month.links), len(month.before), len(month.blind)} != {cells}
+        or {len(own) for own in (month.links, month.before, month.blind, month.least)} != {cells}
         or cells > CELLS
         or max(month.groups, default=0) >= order.groups
         or len(month.totals) * order.groups > MAX_TOTALS
@@ -221,9 +227,9 @@ def _check_approved(order: CheckedQuery, passage: Passage) -> None:
     passage.check_minima(order.permitted, resolution=resolution)
 
 
-def _read_rows(data: bytes, *, digest: Digest) -> NDArray[np.int64]:
+def _read_rows(data: bytes, *, digest: Digest, most: int = MAX_GROUPS) -> NDArray[np.int64]:
     check_named(data, digest=digest)
-    return read_rows(data)
+    return read_rows(data, most=most)
 
 
 def _check_groups(groups: list[QueryGroup]) -> None:
