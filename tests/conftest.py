@@ -12,13 +12,14 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Generator
-from functools import cache
-from typing import Final
+from functools import cache, wraps
+from typing import Any, Final
 
 import pytest
 import typer.testing
 from hypothesis import HealthCheck, settings
 
+from gridsecure.store import database
 from tests.attacks import MARK, attacked, write_attacks
 from tests.costs import COSTS, QUICK, REST, SAMPLED, Sampled, begin_with_long, mark_costs
 from tests.postgres_server import database_url, postgres_server, postgres_url
@@ -79,6 +80,26 @@ def commands_made_once() -> Generator[None]:
     """Typer makes a command and all below it anew for every call: 0.2 s for `gridsecure`."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(typer.testing, "_get_command", cache(typer.main.get_command))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobody_waits_for_the_disk() -> Generator[None]:
+    """Only the machine itself would have to fail for what was written not to be there.
+
+    A tenth of a test with a database was spent waiting. Processes beside a test wait as ever, and
+    tests of what is synchronised, and when, put their own function in place of this one.
+    """
+    set_up = database._set_up_sqlite
+
+    @wraps(set_up)
+    def set_up_at_ease(connection: Any, record: object) -> None:
+        set_up(connection, record)
+        connection.execute("PRAGMA synchronous = OFF").close()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _descriptor: None)
+        patched.setattr(database, "_set_up_sqlite", set_up_at_ease)
         yield
 
 

@@ -41,15 +41,24 @@ def worked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"gateway": world.folder, "authority": authority.folder}
 
 
+@pytest.fixture(scope="module")
+def left(worked: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Copies of those folders, in which a process was killed as it stored something."""
+    left = {name: tmp_path_factory.mktemp("left") / name for name in ZONES}
+    for name, folder in left.items():
+        shutil.copytree(worked[name], folder)
+        process = BESIDE.Process(target=die_storing, args=(folder_url(folder / "objects"),))
+        process.start()
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
+    return left
+
+
 @pytest.fixture(params=ZONES)
-def zone(request: pytest.FixtureRequest, worked: dict[str, Path], tmp_path: Path) -> Path:
-    """A copy of such a folder, in which a process was killed as it stored something."""
+def zone(request: pytest.FixtureRequest, left: dict[str, Path], tmp_path: Path) -> Path:
+    """A test's own copy of such a folder."""
     folder = tmp_path / str(request.param)
-    shutil.copytree(worked[request.param], folder)
-    process = BESIDE.Process(target=die_storing, args=(folder_url(folder / "objects"),))
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
+    shutil.copytree(left[request.param], folder)
     make_older(folder)
     return folder
 
