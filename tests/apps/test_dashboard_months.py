@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ from gridsecure_dashboard.billed_months import (
     list_names,
     select_part,
 )
+from gridsecure_dashboard.charts import load_curves
 from gridsecure_dashboard.cycles import PointCounts, count_points, find_steps
 from tests.analyst.zone_services import MONTH, RUN, bill_cells, certificate
 
@@ -197,6 +199,15 @@ def test_large_numbers_have_the_units_of_their_language(number, chinese, english
     exact = Decimal(number)
     assert figures.scaled(exact, places=2, is_chinese=True) == chinese
     assert figures.scaled(exact, places=2, is_chinese=False) == english
+
+
+@pytest.mark.parametrize(
+    ("clocks", "ends"), [(["23:00", "23:30"], 1), (["11:30", "12:00"], 0), (["00:00"], 0)]
+)
+def test_a_curve_reaches_the_end_of_its_day_and_of_no_other(clocks, ends) -> None:
+    table = pd.DataFrame({"curve": "a", "clock": clocks, "power_kw": [Decimal(1)] * len(clocks)})
+    chart = load_curves(table, clock_title="c", power_title="p", curve_title="d")
+    assert (chart.data["clock"] == "24:00").sum() == ends
 
 
 def test_changes_and_energy_are_written_with_sign_and_unit() -> None:

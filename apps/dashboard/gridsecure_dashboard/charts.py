@@ -8,6 +8,9 @@ import pandas as pd
 _BAR_HEIGHT = 34
 _CURVE_HEIGHT = 380
 _COLUMN_HEIGHT = 260
+_END_OF_DAY = "24:00"
+_MINUTES_OF_DAY = 24 * 60
+_THEME_COLORS = 7
 # They differ in lightness as well, and stand out on white as on black.
 _TOTAL = "#2f78ab"
 _DIFFERENCE = "#d98324"
@@ -25,7 +28,7 @@ def bars(
     drawn = pd.DataFrame(
         {"name": table[name].astype(str), "value": [float(number) for number in table[value]]}
     )
-    bar = alt.Chart(drawn).mark_bar(cornerRadiusEnd=2)
+    bar = alt.Chart(drawn).mark_bar(cornerRadiusEnd=2, color=_TOTAL)
     chart: alt.Chart = bar.encode(
         x=alt.X("value:Q", title=value_title, axis=alt.Axis(format=",~f", tickCount=5)),
         y=alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=90)),
@@ -85,6 +88,29 @@ def columns(table: pd.DataFrame, *, name: str, value: str, value_title: str) -> 
     return chart
 
 
+def _to_the_end(drawn: pd.DataFrame) -> pd.DataFrame:
+    """The same lines, with the day's last interval drawn to its end as all others are."""
+    clocks = sorted(set(drawn["clock"]))
+    minutes = [int(clock[:2]) * 60 + int(clock[3:]) for clock in clocks[-2:]]
+    if len(minutes) < 2 or 2 * minutes[1] - minutes[0] != _MINUTES_OF_DAY:
+        return drawn
+    last = drawn[drawn["clock"] == clocks[-1]]
+    longer: pd.DataFrame = pd.concat([drawn, last.assign(clock=_END_OF_DAY)], ignore_index=True)
+    return longer
+
+
+def _curve_colors(curves: int, title: str) -> alt.Color:
+    """The theme's colours; where they would repeat, a scale on which days follow one another."""
+    if curves <= _THEME_COLORS:
+        return alt.Color("curve:N", title=title, legend=alt.Legend(orient="bottom", labelLimit=220))
+    return alt.Color(
+        "curve:N",
+        title=title,
+        scale=alt.Scale(scheme="viridis"),
+        legend=alt.Legend(orient="bottom", columns=8, symbolLimit=curves),
+    )
+
+
 def load_curves(
     table: pd.DataFrame, *, clock_title: str, power_title: str, curve_title: str
 ) -> alt.Chart:
@@ -98,6 +124,7 @@ def load_curves(
         power_title: What the y axis shows, with the unit.
     """
     drawn = table.assign(power_kw=[float(power) for power in table["power_kw"]])
+    drawn = _to_the_end(drawn)
     full_hours = [clock for clock in sorted(set(drawn["clock"])) if clock.endswith(":00")]
     ticks = [clock for clock in full_hours if int(clock[:2]) % 2 == 0]
     chart: alt.Chart = (
@@ -106,9 +133,7 @@ def load_curves(
         .encode(
             x=alt.X("clock:O", title=clock_title, axis=alt.Axis(values=ticks, labelAngle=0)),
             y=alt.Y("power_kw:Q", title=power_title, axis=alt.Axis(format=",~f")),
-            color=alt.Color(
-                "curve:N", title=curve_title, legend=alt.Legend(orient="bottom", labelLimit=220)
-            ),
+            color=_curve_colors(drawn["curve"].nunique(), curve_title),
             tooltip=[
                 alt.Tooltip("curve:N", title=curve_title),
                 alt.Tooltip("clock:O", title=clock_title),

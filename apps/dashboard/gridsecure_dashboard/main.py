@@ -32,6 +32,7 @@ LOOKS = """<style>
 }
 [data-testid="stCaptionContainer"], [data-testid="stMetricDelta"] { opacity: 1; color: inherit }
 [data-testid="stCaptionContainer"] p { opacity: 0.85 }
+[data-testid="stBaseButton-segmented_controlActive"] { color: inherit }
 </style>"""
 # A screen reader speaks a page in the language that its root element names.
 LANGUAGE = "<script>document.documentElement.lang = 'TAG';</script>"

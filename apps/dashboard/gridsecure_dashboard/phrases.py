@@ -314,6 +314,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "split_zone": ("供电区域", "Zone"),
     "split_customer_class": ("用户类别", "Customer class"),
     "peak_kw": ("最大负荷 (kW)", "Peak (kW)"),
+    "peak_help": ("各时段平均功率的最大值。", "The highest mean power of an interval."),
     "peak_at": ("最大负荷时刻", "Time of peak"),
     "mean_kw": ("平均负荷 (kW)", "Mean load (kW)"),
     "load_factor": ("负荷率", "Load factor"),

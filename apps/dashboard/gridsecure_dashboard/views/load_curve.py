@@ -129,7 +129,7 @@ def _key_figures(shown: LoadFigures) -> None:
     key_figures(
         [
             energy_tile(shown.energy_kwh),
-            Tile(say("peak_kw"), figures.decimal(shown.peak_kw, places=3)),
+            Tile(say("peak_kw"), figures.decimal(shown.peak_kw, places=3), tell("peak_help")),
             Tile(say("peak_at"), shown.peak_start.strftime("%m-%d %H:%M")),
             Tile(say("mean_kw"), figures.decimal(shown.mean_kw, places=3)),
             Tile(say("load_factor"), figures.percent(shown.load_factor), tell("load_factor_help")),
