@@ -112,6 +112,25 @@ def test_a_notice_is_tried_again_later_and_later_and_then_given_up(zone):
     assert (row.state, row.attempts) == ("given-up", len(notices.PAUSES) + 1)
 
 
+def test_what_was_given_up_is_sent_again_when_an_operator_says_so(zone, sources):
+    notices.announce_done(zone, at=NOW)
+    (row,) = rows(zone)
+    with write_session(zone.engine) as session:
+        row.state, row.attempts = "given-up", len(notices.PAUSES) + 1
+        session.merge(row)
+    path = "/v1/sources/headend/notices/retries"
+    assert sources.senders["headend"].post(path).status_code == 403
+    asked = {"headers": sources.token("operator")}
+    assert sources.client.post(path, **asked).json() == {"notices": 1}
+    assert sources.client.post(path, **asked).json() == {"notices": 0}, "it waits by now"
+    receiver = Receiver(zone)
+    assert notices.deliver_due(zone, post=receiver, now=sources.world.clock()) is None
+    assert [told.month for told in receiver.taken] == [MONTH]
+    for name, reason in (("other", "conflict.no-webhook"), ("nobody", "not-found.source")):
+        refused = sources.client.post(path.replace("headend", name), **asked)
+        assert refused.json()["reason"] == reason
+
+
 def test_a_notice_of_many_batches_goes_on_where_it_stopped(zone, monkeypatch):
     monkeypatch.setattr(notices, "_BATCHES", 1)
     notices.announce_done(zone, at=NOW)

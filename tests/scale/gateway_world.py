@@ -279,6 +279,9 @@ class GatewayMonth:
         for state in ("suspended", "active"):
             self.checked(ask.put(f"{own}/state", json={"state": state}, headers=operator))
         self.checked(ask.put(f"{own}/key", json=declared, headers=operator))
+        told = {"webhook": "https://headend.example/notices"}
+        self.checked(ask.put(own, json=declared | told, headers=operator))
+        self.checked(ask.post(f"{own}/notices/retries", headers=operator))
         other = {"public_key": point(generate_private_key())}
         self.checked(ask.put("/v1/sources/leaving", json=other, headers=operator))
         self.checked(ask.delete("/v1/sources/leaving", headers=operator))

@@ -12,11 +12,12 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from gridsecure.crypto.tokens import TokenClaims
+from gridsecure.gateway.ingestion.notices import retry_notices
 from gridsecure.gateway.ingestion.source_states import remove_source, replace_key, set_state
 from gridsecure.gateway.ingestion.sources import Source, list_sources, register_source
 from gridsecure.gateway.meanings import Unit
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.wire.gateway import SourceRegistered
+from gridsecure.wire.gateway import NoticesRetried, SourceRegistered
 from gridsecure_api.deps import require
 from gridsecure_api.gateway_readings import OPERATOR, In
 from gridsecure_api.settings import PublicPoint, public_key
@@ -100,6 +101,12 @@ def put_source_state(
         intake.zone, name, state=wanted.state, person=claims.subject, at=intake.clock()
     )
     return _shown(intake.zone, source)
+
+
+@router.post("/{name}/notices/retries")
+def retry_source_notices(name: str, intake: In, _claims: Operator) -> NoticesRetried:
+    """Send again the notices to a source that were given up, within a minute."""
+    return NoticesRetried(notices=retry_notices(intake.zone, name, at=intake.clock()))
 
 
 @router.delete("/{name}")

@@ -188,6 +188,17 @@ def resume(
     typer.echo(f"Source {name} may send.")
 
 
+@source_app.command("retry")
+@explain_errors
+def retry(
+    name: NameArgument, *, identity: IdentityUrlOption, gateway: GatewayOption, key: PersonOption
+) -> None:
+    """Send again the notices to a source that were given up, as an operator."""
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        found = call("gateway", "POST", f"/v1/sources/{name}/notices/retries")
+    typer.echo(f"Notices that are sent again within a minute: {found['notices']:,}.")
+
+
 @source_app.command("remove")
 @explain_errors
 def remove(
@@ -397,7 +408,9 @@ def show(
     def tell(console: Console) -> None:
         _list(receipts, gaps, console)
         for notice in notices:
-            console.print(f"Notice of {notice['month']}: {notice['state']}")
+            due = f", again {to_the_minute(notice['due_at'])}" if notice["due_at"] else ""
+            tried = f", failed attempts {notice['attempts']:,}" if notice["attempts"] else ""
+            console.print(f"Notice of {notice['month']}: {notice['state']}{tried}{due}")
 
     print_result(document, output, show=tell)
 

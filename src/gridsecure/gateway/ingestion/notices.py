@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from sqlmodel import Session, col, func, select, update
 
+from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.gateway.ingestion.batches import batch_state
 from gridsecure.gateway.month_plan import corrected_until, find_plan
 from gridsecure.gateway.tables import (
@@ -34,12 +35,16 @@ from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import BatchNotice, ReadingCounts, sign_message
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, newest, read_page
+from gridsecure.store.rows import find
 from gridsecure.wire.gateway import NoticeStatus
 
 PAUSES: Final = tuple(
     timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 360, 720, 1440, 1440, 1440, 1440)
 )
 """From each failed attempt to the next; after the last one the notice is given up."""
+
+MOST_AGAIN: Final = 1000
+"""Notices that are put back at once."""
 
 _BATCHES: Final = 1000  # in one notice
 _AT_ONCE: Final = 100  # notices in one round
@@ -271,6 +276,37 @@ def list_notices(
         for row in page.rows
     ]
     return [one.model_dump_json() for one in shown], page.after
+
+
+def retry_notices(zone: GatewayZone, source: str, *, at: datetime) -> int:
+    """Send again what was given up, with all attempts anew; how many notices that are.
+
+    Each goes on behind the last batch that was told.
+
+    Raises:
+        NotFoundError: There is no source of that name (`not-found.source`).
+        ConflictError: It has no address (`conflict.no-webhook`).
+    """
+    given_up = (
+        select(NoticeRow.id)
+        .where(NoticeRow.state == "given-up", NoticeRow.source == source)
+        .order_by(col(NoticeRow.due_at))
+        .limit(MOST_AGAIN)
+    )
+    with write_session(zone.engine) as session:
+        row = find(session, SourceRow, name=source)
+        if row is None:
+            raise NotFoundError("There is no source of that name here.", reason="not-found.source")
+        if not row.webhook:
+            raise ConflictError(
+                "The source has no address that notices go to.",
+                reason="conflict.no-webhook",
+                remedy="Register it again with --webhook; `source remove` takes the address away.",
+            )
+        numbers = session.exec(given_up).all()
+        again = {"state": "waiting", "attempts": 0, "due_at": at}
+        session.exec(update(NoticeRow).where(col(NoticeRow.id).in_(numbers)).values(**again))
+        return len(numbers)
 
 
 def notices_revision(session: Session) -> tuple[object, ...]:
