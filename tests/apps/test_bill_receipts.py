@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from gridsecure.bill_receipts import BillReceipt, DeliveredReceipt, ReceiptTree
 from gridsecure.cli.main import app as command
+from gridsecure.cli.my import receipt_check_of
 from gridsecure.cli.receipt_check import CustomersFile, check_bill
+from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.delivered_bills import issue_bill, seal_delivery
 from gridsecure.errors import AuditBrokenError
 from gridsecure.gateway.bill_commitments import list_receipt_trees, open_readings
 from gridsecure.gateway.correction_plan import list_corrections
@@ -24,13 +28,18 @@ from gridsecure.gateway.meanings import Meaning
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.reconciliation import compute_expected_bills
 from gridsecure.offices.billing_office import attach_receipts
+from gridsecure.portal.folder import BillFolder
+from gridsecure.portal.own_bills import CustomerKeys
+from gridsecure.portal.web import Door, new_token, portal_app
 from gridsecure.store.proved_entries import open_entry
 from gridsecure.tariffs.tariff import catalogue_tariffs
 from gridsecure.transparency.notes import NoteKey
 from gridsecure.transparency.tree import leaf_hash
+from gridsecure_api.deps import utc_now
 from tests.apps.gateway_services import Services
 from tests.apps.zone_apps import point
 from tests.cli.gateway_desk import ADDRESSES, open_desk
+from tests.cli.in_process import client_of
 from tests.gateway.gateway_world import MONTH
 
 CORRECTED = "2026-07-01 05:00:00+08:00"
@@ -179,6 +188,35 @@ def test_a_customer_counts_again(world: World) -> None:
     assert re.search(r"made of +744 readings, 0 of them estimated", done.output)
     told = json.loads(world.verify(world.uncorrected, format="json").stdout)
     assert told["log"].startswith("gridsecure/gateway/")
+
+
+def test_a_customer_counts_again_in_the_portal(world: World, tmp_path: Path) -> None:
+    office, customer = generate_private_key(), generate_private_key()
+    for version in (1, 2):
+        period = world.period(world.corrected, version)
+        code = issue_bill(world.corrected, period, issuer="", key=office)
+        sealed = seal_delivery(period, code=code, customer=customer.public_key, now=utc_now())
+        (tmp_path / f"{version}.bill").write_bytes(sealed)
+    door, keys = Door(8901, new_token()), CustomerKeys(customer, office.public_key)
+    check = receipt_check_of(point(world.services.key))
+    app = portal_app(BillFolder(tmp_path, keys), door=door, clock=utc_now, check=check)
+    with client_of(app, url=door.origin) as http:  # type: ignore[arg-type]  # any application
+        page = http.get(f"/{door.token}/en/").text
+        corrected, first = re.findall(r'href="([^"]+/bills/[0-9a-f]+)"', page)
+        assert "receipt-checks" in http.get(corrected).text
+
+        def checked(link: str, readings: str) -> httpx.Response:
+            opening = (world.folder / f"{world.corrected}.opening").read_bytes()
+            files = {"opening": opening, "readings": (world.folder / readings).read_bytes()}
+            return http.post(f"{link}/receipt-checks", files=files, headers={"Origin": door.origin})
+
+        for link, readings in ((corrected, "later.csv"), (first, "readings.csv")):
+            done = checked(link, readings)
+            assert done.status_code == 200, done.text
+            assert "The bill was made of these readings" in done.text
+            assert "744" in done.text
+        other = checked(corrected, "readings.csv")
+        assert (other.status_code, "receipt.readings" in other.text) == (422, True)
 
 
 def test_a_correction_names_the_bill_that_it_cancels(world: World) -> None:

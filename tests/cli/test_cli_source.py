@@ -146,6 +146,7 @@ def test_a_source_is_suspended_resumed_rotated_and_removed(desk):
         return [(one["name"], one["state"], one["signs_in"]) for one in document["sources"]]
 
     assert send(1).exit_code == 0
+    assert "conflict.no-webhook" in run("retry", "headend", *operator).output
     assert run("suspend", "headend", *operator).exit_code == 0
     refused = send(2)
     assert (refused.exit_code, "conflict.source-suspended" in refused.output) == (1, True)

@@ -26,7 +26,8 @@ from gridsecure.statements.wording import Language
 
 with on_use():
     from gridsecure import delivered_bills, whole_files
-    from gridsecure.cli import analyst, online, portal_server, statement, tables
+    from gridsecure.cli import analyst, online, portal_server, statement, tables, verify
+    from gridsecure.cli import receipt as receipt_room
     from gridsecure.crypto import sm2
     from gridsecure.offices import files as office_files
     from gridsecure.portal import comparisons, folder, own_bills, receipts, web
@@ -35,6 +36,7 @@ with on_use():
 if TYPE_CHECKING:
     from gridsecure.crypto.sm2 import Sm2PrivateKey
     from gridsecure.portal.own_bills import CustomerKeys, OwnBill
+    from gridsecure.portal.receipt_checks import ReceiptCheck
 
 my_app = typer.Typer(help="A customer's own bills, opened with the own key.", no_args_is_help=True)
 
@@ -128,17 +130,36 @@ def show_portal(
     *,
     key: KeyOption,
     office_key: OfficeOption,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="At 127.0.0.1; 0 for a free one.")
-    ] = 0,
+    gateway_key: Annotated[
+        str, typer.Option(help="The gateway's key (130 digits), to check receipts by.")
+    ] = "",
+    port: PortOption = 0,
 ) -> None:
     """Show your bills in the browser of this machine, until Ctrl-C. Nothing leaves it."""
+    check = receipt_check_of(gateway_key) if gateway_key else None
     own_folder = folder.BillFolder(bills, _keys(key, office_key))
     with portal_server.listen(port) as listening:
         door = web.Door(listening.getsockname()[1], web.new_token())
         typer.echo(f"Your bills: {door.address}")
         typer.echo("The address opens them until Ctrl-C; give it to nobody.")
-        portal_server.serve(web.portal_app(own_folder, door=door, clock=online.utc_now), listening)
+        app = web.portal_app(own_folder, door=door, clock=online.utc_now, check=check)
+        portal_server.serve(app, listening)
+
+
+def receipt_check_of(gateway_key: str) -> ReceiptCheck:
+    """What checks receipts in the portal, by a gateway's key.
+
+    Args:
+        gateway_key: 130 hexadecimal digits.
+
+    Raises:
+        InputError: It is no key (`settings.key`).
+    """
+    analyst.parse_point(gateway_key, option="--gateway-key")
+    trust = verify.LogTrust([], None, None)
+    return lambda material: receipt_room.check_material(
+        material, gateway_key=gateway_key, trust=trust
+    )
 
 
 @my_app.command("code")

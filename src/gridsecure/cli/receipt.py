@@ -19,7 +19,10 @@ with on_use():
     from gridsecure import bill_receipts
     from gridsecure.cli import analyst, online, receipt_check, statement, tariff_names
     from gridsecure.cli import verify as verify_room
+    from gridsecure.crypto import sm3
     from gridsecure.gateway import meanings
+    from gridsecure.portal import receipt_checks
+    from gridsecure.tariffs import tariff as tariffs
     from gridsecure.transparency import inclusion_proofs, log_policies, notes
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from gridsecure.bill_receipts import DeliveredReceipt, ReadingsOpening
     from gridsecure.cli.receipt_check import CountedAgain
     from gridsecure.cli.verify import LogTrust
+    from gridsecure.portal.receipt_checks import ReceiptMaterial
     from gridsecure.store.proved_entries import ProvedEntry
     from gridsecure.transparency.notes import NoteKey
 
@@ -90,19 +94,56 @@ def verify(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Check offline that a bill was made of these readings, as the gateway committed to."""
     trust = verify_room.LogTrust(log_key or [], policy, proof)
-    delivered = _read_receipt(receipt)
-    entry, cosigners = _prove(delivered, gateway_key, trust)
-    cancelled = None if earlier is None else _read_receipt(earlier)
-    own = receipt_check.CustomersFile(
-        readings,
-        meanings.Meaning(None, None, None, ""),
-        _read(tariff_names.find_tariff(tariff)).decode("utf-8-sig", errors="replace"),
+    material = receipt_checks.ReceiptMaterial(
+        receipt=_read(receipt),
+        opening=_read(opening),
+        readings=readings,
+        tariff=_read(tariff_names.find_tariff(tariff)),
+        earlier=None if earlier is None else _read(earlier),
     )
-    counted = receipt_check.check_bill(
-        delivered, _read_openings(opening), own=own, earlier=cancelled
-    )
-    document = _document(delivered, counted, entry) | {"cosigners": cosigners}
+    document = check_material(material, gateway_key=gateway_key, trust=trust)
     print_result(document, output, show=lambda console: _show(document, console))
+
+
+def check_material(
+    material: ReceiptMaterial, *, gateway_key: str, trust: LogTrust
+) -> dict[str, Any]:
+    """Check a receipt, and say what was found.
+
+    Raises:
+        GridSecureError: As `receipt_check.prove_receipt` and `check_bill`, or a file is no receipt
+            or opening (`receipt.file`).
+    """
+    delivered = _parse_receipt(material.receipt)
+    entry, cosigners = _prove(delivered, gateway_key, trust)
+    cancelled = None if material.earlier is None else _parse_receipt(material.earlier)
+    text = material.tariff or _committed_tariff(delivered)
+    own = receipt_check.CustomersFile(
+        material.readings,
+        meanings.Meaning(None, None, None, ""),
+        text.decode("utf-8-sig", errors="replace"),
+    )
+    openings = _parse_openings(material.opening)
+    counted = receipt_check.check_bill(delivered, openings, own=own, earlier=cancelled)
+    return _document(delivered, counted, entry) | {"cosigners": cosigners}
+
+
+def _committed_tariff(delivered: DeliveredReceipt) -> bytes:
+    """The edition of the catalogue that a bill was made by.
+
+    Raises:
+        NotFoundError: The catalogue has none that the gateway committed to (`receipt.tariff`).
+    """
+    wanted = delivered.receipt.commitment.tariff
+    for path in (path for editions in tariffs.catalogue_paths().values() for path in editions):
+        content = _read(path)
+        if sm3.sm3_hex(content.decode("utf-8-sig").encode()) == wanted:
+            return content
+    raise NotFoundError(
+        "The catalogue has no such edition of the bill's tariff.",
+        reason="receipt.tariff",
+        remedy="Give the file of the tariff that the statement names.",
+    )
 
 
 def _prove(
@@ -176,25 +217,23 @@ def _log_keys(gateway: str, others: Sequence[str]) -> list[NoteKey]:
     return [own, *map(notes.read_key, others)]
 
 
-def _read_receipt(path: Path) -> DeliveredReceipt:
+def _parse_receipt(content: bytes) -> DeliveredReceipt:
     try:
-        return bill_receipts.DeliveredReceipt.parse(_read(path))
+        return bill_receipts.DeliveredReceipt.parse(content)
     except GridSecureError as error:
-        if isinstance(error, NotFoundError):
-            raise
         raise InputError(
-            f"{path.name} is no receipt of a bill.",
+            "This is no receipt of a bill.",
             reason="receipt.file",
             remedy="Take the file that came with the statement, as it is.",
         ) from error
 
 
-def _read_openings(path: Path) -> list[ReadingsOpening]:
+def _parse_openings(content: bytes) -> list[ReadingsOpening]:
     try:
-        return bill_receipts.read_openings(_read(path))
+        return bill_receipts.read_openings(content)
     except ValueError as error:
         raise InputError(
-            f"{path.name} opens no receipt.",
+            "This opens no receipt.",
             reason="receipt.file",
             remedy="Take the file that `gridsecure receipt open` wrote, as it is.",
         ) from error

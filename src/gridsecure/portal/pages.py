@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -56,6 +57,7 @@ class Message:
     text: str
     back: str = ""
     is_alarm: bool = False
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,13 @@ class Pages:
 
     Args:
         root: Path that all of them are below; it has the token.
+        can_check: Whether receipts are checked here.
     """
 
     bills: BillFolder
     language: Language
     root: str
+    can_check: bool = False
 
     @property
     def say(self) -> dict[str, str]:
@@ -114,6 +118,25 @@ class Pages:
         """A page that says one thing."""
         return self._list(message=message)
 
+    def checked(self, found: Mapping[str, Any], *, back: str) -> str:
+        """What a check of a receipt found.
+
+        Args:
+            found: As `gridsecure receipt verify` says it.
+            back: Path of the bill's page.
+        """
+        say = self.say
+        facts = [
+            (say["check_readings"], f"{found['readings']:,}"),
+            (say["check_estimated"], f"{found['estimated']:,}"),
+            (say["check_logged"], f"{found['logged_at']}, {found['log']}"),
+            *((name, str(value)) for name, value in found["facts"].items() if value != ""),
+        ]
+        if found["unchecked"]:
+            facts.append((say["check_unchecked"], ", ".join(found["unchecked"])))
+        told = Message(say["check_good"], say["check_good_note"], back=back, facts=tuple(facts))
+        return self.message(told)
+
     def bill(self, name: str, *, beside: str = "") -> str:
         """A bill as its statement, with what was checked, a comparison and a form to ask.
 
@@ -142,6 +165,7 @@ class Pages:
             code_text=shown.code,
             has_receipt=shown.period.get("receipt") is not None,
             receipt_name=RECEIPT_NAME,
+            can_check=self.can_check,
             choices=choices,
             **self._comparison(earlier, shown),
             charges=[(charge, wording.charge(charge)) for charge in shown.charges],

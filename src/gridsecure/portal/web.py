@@ -16,11 +16,14 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -32,13 +35,19 @@ from gridsecure.bill_questions import REASONS
 from gridsecure.errors import GridSecureError, NotFoundError
 from gridsecure.portal.folder import BillFolder
 from gridsecure.portal.pages import RECEIPT_NAME, Message, Pages, stylesheet
-from gridsecure.portal.receipts import delivered_receipt, has_receipt
+from gridsecure.portal.receipt_checks import (
+    ReceiptCheck,
+    ReceiptMaterial,
+    find_cancelled,
+    receipt_of,
+)
 from gridsecure.statements.options import Format, RenderOptions
 from gridsecure.statements.render import StatementOrder, render_statement
 from gridsecure.statements.wording import Language
 
 HOST: Final = "127.0.0.1"
 _LONGEST_FORM: Final = 16 * 1024
+_LONGEST_FILES: Final = 64 * 1024 * 1024
 _FROM_HERE: Final = frozenset({"same-origin", "none", ""})
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -97,11 +106,18 @@ class Door:
         return request.method == "GET" or request.headers.get("origin") == self.origin
 
 
-def portal_app(bills: BillFolder, *, door: Door, clock: Callable[[], datetime]) -> Starlette:
+def portal_app(
+    bills: BillFolder,
+    *,
+    door: Door,
+    clock: Callable[[], datetime],
+    check: ReceiptCheck | None = None,
+) -> Starlette:
     """The portal.
 
     Args:
         clock: Gives the time, aware.
+        check: Checks receipts; without it, pages name the command that does.
     """
 
     async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -109,7 +125,7 @@ def portal_app(bills: BillFolder, *, door: Door, clock: Callable[[], datetime]) 
         answer.headers.update(HEADERS)
         return answer
 
-    views = _Views(bills, f"/{door.token}", clock, stylesheet())
+    views = _Views(bills, f"/{door.token}", clock, stylesheet(), check)
     root = "/{token}"  # which the guard has compared
     one = f"{root}/{{language}}/bills/{{bill}}"
     return Starlette(
@@ -121,6 +137,7 @@ def portal_app(bills: BillFolder, *, door: Door, clock: Callable[[], datetime]) 
             Route(f"{one}/statement.pdf", views.statement),
             Route(f"{one}/{RECEIPT_NAME}", views.receipt),
             Route(f"{one}/questions", views.ask, methods=["POST"]),
+            Route(f"{one}/receipt-checks", views.check_receipt, methods=["POST"]),
         ],
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)],
         exception_handlers={GridSecureError: views.refusal},
@@ -140,6 +157,7 @@ class _Views:
     root: str
     clock: Callable[[], datetime]
     style: bytes
+    check: ReceiptCheck | None
 
     def start(self, _request: Request) -> Response:
         return RedirectResponse(f"{self.root}/zh/", status_code=303)
@@ -165,6 +183,13 @@ class _Views:
         pages, name = self._pages(request), request.path_params["bill"]
         return await run_in_threadpool(_ask, pages, name, form, self.clock())
 
+    async def check_receipt(self, request: Request) -> Response:
+        pages, name = self._pages(request), request.path_params["bill"]
+        if self.check is None:
+            return _nothing()
+        files = await _read_files(request)
+        return await run_in_threadpool(_check, pages, name, files, self.check)
+
     def refusal(self, request: Request, error: Exception) -> Response:
         return _refusal(self._pages(request), error)
 
@@ -173,7 +198,7 @@ class _Views:
             language = Language(request.path_params.get("language", "zh"))
         except ValueError as error:
             raise HTTPException(404) from error
-        return Pages(self.bills, language, self.root)
+        return Pages(self.bills, language, self.root, can_check=self.check is not None)
 
 
 def _nothing() -> Response:
@@ -198,11 +223,8 @@ def _statement(pages: Pages, name: str) -> Response:
 
 
 def _receipt(bills: BillFolder, name: str) -> Response:
-    found = bills.bill(name)
-    order = StatementOrder(found.facts.account, found.period, found.code)
-    if not has_receipt(order):
-        return _nothing()
-    return Response(delivered_receipt(order), media_type="application/json")
+    found = receipt_of(bills.bill(name))
+    return _nothing() if found is None else Response(found, media_type="application/json")
 
 
 async def _read_form(request: Request) -> dict[str, str]:
@@ -231,3 +253,40 @@ def _ask(pages: Pages, name: str, form: dict[str, str], now: datetime) -> Respon
         return HTMLResponse(pages.message(told), status_code=422)
     text = pages.say["asked_note"].format(name=path.name)
     return HTMLResponse(pages.message(Message(pages.say["asked"], text, back=back)))
+
+
+async def _read_files(request: Request) -> dict[str, bytes]:
+    """The files of a form, within bounds; one that is missing is empty."""
+    size = request.headers.get("content-length", "")
+    if not size.isdecimal() or int(size) > _LONGEST_FILES:
+        raise HTTPException(413)
+    found = {}
+    async with request.form(max_files=3, max_fields=3) as form:
+        for name, file in form.items():
+            if isinstance(file, UploadFile):
+                found[name] = await file.read()
+    return found
+
+
+def _check(pages: Pages, name: str, files: dict[str, bytes], check: ReceiptCheck) -> Response:
+    bill, back = pages.bills.bill(name), pages.link(name)
+    receipt, cancelled = receipt_of(bill), find_cancelled(bill, pages.bills)
+    if receipt is None:
+        return _nothing()
+    with TemporaryDirectory() as folder:
+        readings = Path(folder) / "readings"
+        readings.write_bytes(files.get("readings", b""))
+        material = ReceiptMaterial(
+            receipt,
+            files.get("opening", b""),
+            readings,
+            files.get("tariff", b""),
+            None if cancelled is None else receipt_of(cancelled),
+        )
+        try:
+            found = check(material)
+        except GridSecureError as error:
+            why = f"{error.message} {error.remedy} ({error.reason})"
+            told = Message(pages.say["check_failed"], why, back=back, is_alarm=True)
+            return HTMLResponse(pages.message(told), status_code=422)
+    return HTMLResponse(pages.checked(found, back=back))

@@ -45,6 +45,27 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "A receipt comes with this bill. To check that the bill was made of your meter's readings, "
         "download it and run:",
     ),
+    "check": ("用电表读数核对", "Check it with the meter's readings"),
+    "check_opening": ("打开凭证的文件（随读数提供）", "Opening, which came with the readings"),
+    "check_file": ("电表读数文件", "File of the meter's readings"),
+    "check_tariff": ("电价表文件（目录中没有时）", "Tariff file, if the catalogue has none"),
+    "check_here": (
+        "文件只在您的电脑上读取，核对后不保留。",
+        "The files are read on your computer, and not kept.",
+    ),
+    "check_run": ("核对", "Check"),
+    "check_good": ("账单由这些读数算出", "The bill was made of these readings"),
+    "check_good_note": (
+        "凭证在数据封装节点的日志里；用文件中的读数和电价表重新计算，每一个数字都与账单一致。"
+        "以下合同信息请您自己与合同核对。",
+        "The receipt is in the gateway's log. Computed again from the readings in your file and "
+        "the tariff, every figure is that of the bill. Compare the facts below with your contract.",
+    ),
+    "check_failed": ("核对没有通过", "The check failed"),
+    "check_readings": ("读数个数", "Readings"),
+    "check_estimated": ("其中估计值", "Of them estimated"),
+    "check_logged": ("写入日志", "Logged"),
+    "check_unchecked": ("未核对的部分", "Not checked"),
     "no_receipt": ("这份账单没有读数凭证。", "This bill has no receipt of its readings."),
     "download_receipt": ("下载凭证", "Download the receipt"),
     "download_pdf": ("下载 PDF", "Download as PDF"),
