@@ -60,22 +60,25 @@ def load_curve_table(release: Release) -> pd.DataFrame:
     if release.plan != LOAD_CURVE:
         raise ValueError("a load-curve table needs a release of the load-curve plan")
     ordered = sorted(release.cells, key=lambda c: (c.start, c.zone, c.customer_class))
+    names = {
+        start: (start.strftime("%Y-%m-%d"), start.strftime("%H:%M"))
+        for start in {cell.start for cell in ordered}
+    }
     return pd.DataFrame(
-        [_row(cell, release=release) for cell in ordered],
+        [_row(cell, names[cell.start], release=release) for cell in ordered],
         columns=list(_COLUMNS),
         dtype=object,
     )
 
 
-def _row(cell: ReleasedCell, *, release: Release) -> tuple[object, ...]:
+def _row(cell: ReleasedCell, names: tuple[str, str], *, release: Release) -> tuple[object, ...]:
     return (
         cell.zone,
         cell.customer_class,
         cell.start,
         cell.end,
         cell.parts,
-        cell.start.strftime("%Y-%m-%d"),
-        cell.start.strftime("%H:%M"),
+        *names,
         cell_state([cell], release=release),
         None if cell.value is None else energy_kwh(cell.value),
         cell.value,

@@ -19,6 +19,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from gridsecure.analyst.merged_cells import CellRules, list_policies
@@ -310,6 +311,8 @@ def _unlimited() -> ReleaseRefusedError:
     )
 
 
+# A month of load curves names each of its intervals once a cell.
+@lru_cache(maxsize=4096)
 def _moment(text: str) -> datetime:
     return read_aware_time(text, on_error=lambda: _malformed("time"))
 
