@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
 from typing import Any, Final
@@ -11,24 +12,39 @@ from gridsecure.errors import InputError
 LARGEST_TEXT: Final = 1 << 20
 """Characters of a document."""
 _MOST_DOTS: Final = 64
+_STRING: Final = re.compile(
+    r'''"""(?:\\.|[^\\]|\\\Z)*?(?:"{3,5}|\Z)|"(?:\\[^\n]|[^"\\\n])*"?'''
+    r"""|'''.*?(?:'{3,5}|\Z)|'[^'\n]*'?|\#[^\n]*""",
+    re.DOTALL,
+)
+"""Strings and comments; an unfinished one, at which reading ends, goes to the end."""
 
 
-def read_document(text: str, *, name: str, refuse: Callable[[str], InputError]) -> dict[str, Any]:
+def read_document(
+    text: str,
+    *,
+    name: str,
+    refuse: Callable[[str], InputError],
+    largest: int = LARGEST_TEXT,
+    parse_float: Callable[[str], Any] = float,
+) -> dict[str, Any]:
     """Read a TOML text.
 
     Args:
         name: What it is, as in "rule book".
         refuse: Makes the error of what is wrong with it, a sentence without its full stop.
+        largest: Most characters.
+        parse_float: Makes a number with decimals from its text.
 
     Raises:
         InputError: As `refuse` makes it: the text is too long, too deep or no TOML.
     """
-    if len(text) > LARGEST_TEXT:
-        raise refuse(f"The {name} is longer than {LARGEST_TEXT:,} characters")
+    if len(text) > largest:
+        raise refuse(f"The {name} is longer than {largest:,} characters")
     # The time to read a key rises with the square of its parts: one of a megabyte takes hours.
-    if any(line.count(".") > _MOST_DOTS for line in text.split("\n")):
-        raise refuse(f"A line of the {name} has more than {_MOST_DOTS} dots")
+    if any(line.count(".") > _MOST_DOTS for line in _STRING.sub("", text).split("\n")):
+        raise refuse(f"A line of the {name} has more than {_MOST_DOTS} dots outside of texts")
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text, parse_float=parse_float)
     except (ValueError, RecursionError) as error:
         raise refuse(f"The {name} is not valid TOML ({error})") from error

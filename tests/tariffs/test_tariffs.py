@@ -287,3 +287,10 @@ def test_the_commercial_tariff_takes_a_hot_day_table() -> None:
     text = catalogue_text("shenzhen-commercial-four-period")
     tariff = parse_tariff(text + '\n[[days]]\ndate = 2025-06-20\nday_type = "hot"\n')
     assert tariff.days[0].day == date(2025, 6, 20)
+
+
+@pytest.mark.parametrize("text", ["a{} = 1", "'\"'{}.'\"' = 1", 'x = ["""a"""", {{a{} = 1}}]'])
+def test_a_key_of_thousands_of_parts_is_refused_before_it_is_read(text: str) -> None:
+    """The time to read one rises with the square of its parts: of 32 KiB, some 13 seconds."""
+    with pytest.raises(InvalidTariffError, match="more than 64 dots"):
+        parse_tariff(text.format(".a" * 16_000))

@@ -9,7 +9,6 @@ Not handled here: what a rate multiplies (`rules`), and which part of it is comp
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -70,6 +69,7 @@ from gridsecure.tariffs.sources import (
     read_figure_sources,
 )
 from gridsecure.tariffs.versions import choose_edition, tariff_paths
+from gridsecure.toml_documents import read_document
 
 # Monday to Friday, and Saturday with Sunday; a tariff may declare more and list their dates.
 WEEKDAY = "weekday"
@@ -197,11 +197,13 @@ def parse_tariff(text: str) -> Tariff:
 
 @lru_cache(maxsize=_KEPT)
 def _read_tariff(text: str) -> Tariff:
-    try:
-        document = tomllib.loads(text, parse_float=Decimal)
-    except (ValueError, RecursionError) as error:
-        # Besides its own error, tomllib lets through those of endless digits and deep nesting.
-        raise refusal("file", f"not valid TOML ({error})", "syntax") from error
+    document = read_document(
+        text,
+        name="file",
+        refuse=lambda why: refusal("file", why, "syntax"),
+        largest=LARGEST_TEXT,
+        parse_float=Decimal,
+    )
     tariff = _read_document(document)
     check_windows(tariff.windows, day_types=tariff.day_types)
     check_windows(tariff.demand_windows, day_types=tariff.day_types)
