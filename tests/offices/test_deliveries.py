@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -28,7 +29,14 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.messages import sign_message
-from gridsecure.offices.customers import Customers, read_customers, write_customers
+from gridsecure.offices.customers import (
+    Customers,
+    changing_customers,
+    read_customers,
+    write_customers,
+)
+from gridsecure.portal.own_bills import CustomerKeys
+from tests.attacks import Attacked, attack, cut, rule
 from tests.statements.samples import first_period
 
 NOW = datetime(2026, 8, 2, tzinfo=UTC)
@@ -132,6 +140,68 @@ def test_the_list_of_customers_keeps_keys_by_account(tmp_path):
     for account, thumbprint in (("MP-2", OTHER.public_key.thumbprint), ("MP-1", "")):
         with pytest.raises(NotFoundError):
             kept.without(account, thumbprint)
+
+
+def test_a_key_of_two_accounts_stays_where_its_customer_did_not_move_out():
+    kept, _ = Customers().add(request_key("MP-1", key=CUSTOMER, now=NOW))
+    kept, _ = kept.add(request_key("MP-2", key=CUSTOMER, now=NOW))
+    own = CUSTOMER.public_key.thumbprint
+    left = kept.without("MP-1", own)
+    assert left.thumbprints() == [("MP-2", own)]
+    with pytest.raises(ConflictError) as refused:
+        left.add(request_key("MP-1", key=CUSTOMER, now=NOW))
+    assert refused.value.reason == "customers.withdrawn"
+    again, _ = left.without("MP-2", own).add(request_key("MP-3", key=CUSTOMER, now=NOW))
+    assert again.thumbprints() == [("MP-3", own)]
+    lost, accounts = kept.without_lost("MP-1", own[:8])
+    assert (lost.thumbprints(), accounts) == ([], ["MP-1", "MP-2"])
+    with pytest.raises(ConflictError):
+        lost.add(request_key("MP-3", key=CUSTOMER, now=NOW))
+
+
+@attack(
+    "an own key under a neighbour's account in the office's list",
+    rule(
+        "A key stands under the account that its customer signed.",
+        "authenticity.customer-key",
+        cut(
+            "gridsecure.offices.customers:Customer.key", "if account != self.account:", "if False:"
+        ),
+    ),
+)
+def test_a_request_under_another_account(attacked: Attacked) -> None:
+    kept, _ = Customers().add(request_key("MALLORY", key=OTHER, now=NOW))
+    text = kept.model_dump_json()
+    changed = Customers.parse(text.replace('"account":"MALLORY","req', '"account":"MP-1","req'))
+    try:
+        keys = changed.keys_of("MP-1")
+    except SignatureError as refused:
+        attacked.ends(refused.reason)
+        return
+    assert keys == [OTHER.public_key]
+    attacked.ends("")
+
+
+def test_a_neighbours_bill_that_somebody_sealed_to_this_key_is_not_shown_as_ones_own():
+    keys = CustomerKeys(CUSTOMER, OFFICE.public_key, frozenset({"MP-1"}))
+    assert keys.open_bill(sealed()).facts.account == "MP-1"
+    of_another = issue_bill("MP-2", PERIOD, issuer="Utility", key=OFFICE)
+    with pytest.raises(InputError) as refused:
+        keys.open_bill(sealed(code=of_another))
+    assert refused.value.reason == "delivery.account"
+
+
+def test_two_who_change_the_list_at_once_lose_nothing(tmp_path):
+    path = tmp_path / "customers.json"
+    with ThreadPoolExecutor(4) as pool:
+
+        def enter(number: int) -> None:
+            with changing_customers(path) as kept:
+                added, _ = kept.add(request_key(f"MP-{number}", key=CUSTOMER, now=NOW))
+                write_customers(path, added)
+
+        list(pool.map(enter, range(4)))
+    assert len(read_customers(path).customers) == 4
 
 
 def test_a_list_with_a_request_that_was_changed_seals_to_nobody(tmp_path):

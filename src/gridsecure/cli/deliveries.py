@@ -34,6 +34,7 @@ from gridsecure.errors import ConflictError
 from gridsecure.offices.customers import Customers
 from gridsecure.portal.receipts import delivered_receipt, has_receipt
 from gridsecure.statements.bill_document import Bill, read_bill
+from gridsecure.statements.document import OTHER_ENERGY
 from gridsecure.statements.options import RenderOptions
 from gridsecure.statements.render import StatementOrder, choose_statements, render_statement
 
@@ -178,7 +179,7 @@ def _invoice(order: StatementOrder, bill: Bill) -> Sequence[str]:
     """The fields of an electronic invoice; net and tax are empty where the bill has no tax."""
     kwh: dict[str, Decimal] = defaultdict(Decimal)
     for line in bill.lines:
-        if line.unit == _UNIT:
+        if line.unit == _UNIT and line.charge not in OTHER_ENERGY:
             kwh[line.charge] += line.quantity
     # A component prices all energy, a surcharge of a tier a part of it.
     energy = max(kwh.values(), default=Decimal(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,6 +68,7 @@ def make_key(
     own = office_files.officer_key(key) if key.exists() else _new_key(key)
     asked = delivered_bills.request_key(account, key=own, now=online.utc_now())
     office_files.write_signed(request, asked)
+    _keep_account(key, account)
     typer.echo(f"Your key's thumbprint: {own.public_key.thumbprint}")
     typer.echo(f"Keep {key} safe: without it no bill opens. Give {request} to the billing office.")
 
@@ -82,6 +84,39 @@ def _new_key(path: Path) -> Sm2PrivateKey:
             remedy=f"Name a file in a folder that can be written ({error.strerror}).",
         ) from error
     return own
+
+
+def _accounts_of(key: Path) -> Path:
+    """Where the accounts are kept that a key was made for, one a line of JSON."""
+    return key.with_name(f"{key.name}.accounts")
+
+
+def _keep_account(key: Path, account: str) -> None:
+    kept = {account, *(_read_accounts(key) or ())}
+    lines = "".join(f"{json.dumps(one, ensure_ascii=False)}\n" for one in sorted(kept))
+    try:
+        whole_files.replace_file(_accounts_of(key), [lines.encode()])
+    except OSError as error:
+        raise StorageError(
+            f"{_accounts_of(key).name} could not be written.",
+            reason="my.key",
+            remedy=f"Have the key in a folder that can be written ({error.strerror}).",
+        ) from error
+
+
+def _read_accounts(key: Path) -> frozenset[str] | None:
+    """The accounts that a key was made for; None where none were kept."""
+    try:
+        text = _accounts_of(key).read_text(encoding="utf-8")
+        return frozenset(str(json.loads(line)) for line in text.splitlines())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"{_accounts_of(key).name} cannot be read.",
+            reason="my.key",
+            remedy="Remove it, and make the requests anew with `gridsecure my key`.",
+        ) from error
 
 
 @my_app.command("bill")
@@ -225,7 +260,7 @@ def answer(
 
 def _keys(key: Path, office_key: str) -> CustomerKeys:
     office = analyst.parse_point(office_key, option="--office-key")
-    return own_bills.CustomerKeys(office_files.officer_key(key), office)
+    return own_bills.CustomerKeys(office_files.officer_key(key), office, _read_accounts(key))
 
 
 def _files(
@@ -250,6 +285,9 @@ def _files(
 
 
 def _show(document: dict[str, Any], console: Console) -> None:
+    version = document["period"].get("version") or 1
+    line = f"Account {document['account']}, version {version} of this bill"
+    console.print(line, soft_wrap=True, markup=False, highlight=False)
     shown = {"meters": {document["account"]: {"periods": [document["period"]]}}}
     tables.show_bills(shown, console)
     if "compared" in document:

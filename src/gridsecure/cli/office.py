@@ -52,9 +52,10 @@ def enrol(
 
     Make sure first that the request is the customer's: have the key's thumbprint read out.
     """
-    kept = customer_keys.read_customers(customers)
-    with_it, added = kept.add(office_files.read_signed(request))
-    customer_keys.write_customers(customers, with_it)
+    asked = office_files.read_signed(request)
+    with customer_keys.changing_customers(customers) as kept:
+        with_it, added = kept.add(asked)
+        customer_keys.write_customers(customers, with_it)
     typer.echo(f"Bills of {added.account} are sealed to {added.key.thumbprint} from now on.")
 
 
@@ -65,14 +66,23 @@ def withdraw(
     account: Annotated[str, typer.Option(help="The name that the bills are under.")],
     thumbprint: Annotated[str, typer.Option(help="The key's thumbprint, or how it begins.")],
     customers: CustomersOption,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="Under all accounts that have it: it was lost.")
+    ] = False,
 ) -> None:
-    """Take a key off the list for good: it was lost, or its customer moved out.
+    """Take a key off an account for good: its customer moved out, or, with --lost, lost it.
 
-    Bills that were delivered stay as they are.
+    Under other accounts the same key stays, unless it was lost. Bills that were delivered stay as
+    they are.
     """
-    kept = customer_keys.read_customers(customers)
-    customer_keys.write_customers(customers, kept.without(account, thumbprint))
-    typer.echo(f"No later bill of {account} is sealed to it.")
+    with customer_keys.changing_customers(customers) as kept:
+        if lost:
+            left, accounts = kept.without_lost(account, thumbprint)
+        else:
+            left, accounts = kept.without(account, thumbprint), [account]
+        customer_keys.write_customers(customers, left)
+    for name in accounts:
+        typer.echo(f"No later bill of {name} is sealed to it.")
 
 
 @office_app.command("customers")

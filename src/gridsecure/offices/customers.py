@@ -7,6 +7,8 @@ by its thumbprint.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,9 +16,9 @@ from pydantic import Field
 
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.delivered_bills import read_request
-from gridsecure.errors import ConflictError, NotFoundError
+from gridsecure.errors import ConflictError, NotFoundError, SignatureError
 from gridsecure.messages import Digest, Message, Signed
-from gridsecure.offices.own_lists import read_list, write_list
+from gridsecure.offices.own_lists import holding_list, read_list, write_list
 
 
 class Customer(Message):
@@ -36,21 +38,44 @@ class Customer(Message):
         """The key.
 
         Raises:
-            SignatureError: As `read_request`.
+            SignatureError: As `read_request`, or its customer asked for another account
+                (`authenticity.customer-key`).
         """
-        return read_request(self.request)[1]
+        account, key = read_request(self.request)
+        if account != self.account:
+            raise SignatureError(
+                f"A key stands under {self.account} that was asked for under another account.",
+                reason="authenticity.customer-key",
+                remedy="Somebody changed the list: restore the file from its backup.",
+            )
+        return key
+
+
+class MovedOut(Message):
+    """A key that an account's bills are sealed to no longer.
+
+    Args:
+        key: Its thumbprint.
+    """
+
+    kind: ClassVar[str] = "customer-moved-out"
+    account: str
+    key: Digest
 
 
 class Customers(Message):
     """All customers who have a key.
 
     Args:
-        withdrawn: Thumbprints of keys that were taken off the list, for good.
+        withdrawn: Thumbprints of lost keys, which are sealed to for no account, for good.
+        moved_out: Keys of accounts that have them no longer, for good; under other accounts they
+            stay.
     """
 
     kind: ClassVar[str] = "customers"
     customers: list[Customer] = Field(default_factory=list)
     withdrawn: list[Digest] = Field(default_factory=list)
+    moved_out: list[MovedOut] = Field(default_factory=list)
 
     def keys_of(self, account: str) -> list[Sm2PublicKey]:
         """The keys that an account's bills are sealed to; none where it has none."""
@@ -65,9 +90,10 @@ class Customers(Message):
                 (`customers.withdrawn`).
         """
         account, key = read_request(request)
-        if key.thumbprint in self.withdrawn:
+        moved = MovedOut(account=account, key=key.thumbprint)
+        if key.thumbprint in self.withdrawn or moved in self.moved_out:
             raise ConflictError(
-                "This key was withdrawn, and nothing is sealed to it any more.",
+                f"This key was withdrawn: no bill of {account} is sealed to it any more.",
                 reason="customers.withdrawn",
                 remedy="Have the customer make a new one with `gridsecure my key`.",
             )
@@ -81,7 +107,9 @@ class Customers(Message):
         return self.model_copy(update={"customers": [*self.customers, added]}), added
 
     def without(self, account: str, thumbprint: str) -> Customers:
-        """The list without a key; no later bill is sealed to it, and it cannot be entered again.
+        """The list without an account's key, which cannot be entered again for this account.
+
+        Under other accounts the same key stays: one customer may have several.
 
         Args:
             thumbprint: The key's, or how it begins.
@@ -89,6 +117,31 @@ class Customers(Message):
         Raises:
             NotFoundError: The account has no such key, or several that begin so (`customers.key`).
         """
+        gone = MovedOut(account=account, key=self._find(account, thumbprint))
+        kept = [
+            one
+            for one in self.customers
+            if (one.account, one.key.thumbprint) != (account, gone.key)
+        ]
+        return self.model_copy(update={"customers": kept, "moved_out": [*self.moved_out, gone]})
+
+    def without_lost(self, account: str, thumbprint: str) -> tuple[Customers, list[str]]:
+        """The list without a lost key under any account, and the accounts that it was under.
+
+        Args:
+            account: One of them.
+            thumbprint: The key's, or how it begins.
+
+        Raises:
+            NotFoundError: As `without`.
+        """
+        gone = self._find(account, thumbprint)
+        kept = [one for one in self.customers if one.key.thumbprint != gone]
+        accounts = sorted(one for one, key in self.thumbprints() if key == gone)
+        update = {"customers": kept, "withdrawn": [*self.withdrawn, gone]}
+        return self.model_copy(update=update), accounts
+
+    def _find(self, account: str, thumbprint: str) -> Digest:
         found = [one for one in self.keys_of(account) if one.thumbprint.startswith(thumbprint)]
         if len(found) != 1:
             raise NotFoundError(
@@ -96,9 +149,7 @@ class Customers(Message):
                 reason="customers.key",
                 remedy="`gridsecure office customers` lists accounts and keys.",
             )
-        gone = found[0].thumbprint
-        kept = [one for one in self.customers if one.key.thumbprint != gone]
-        return Customers(customers=kept, withdrawn=[*self.withdrawn, gone])
+        return found[0].thumbprint
 
     def thumbprints(self) -> list[tuple[str, str]]:
         """Account and key's thumbprint of each, sorted."""
@@ -112,6 +163,17 @@ def read_customers(path: Path) -> Customers:
         StorageError: It cannot be read, or is no such list (`customers.file`).
     """
     return read_list(path, Customers(), reason="customers.file")
+
+
+@contextmanager
+def changing_customers(path: Path) -> Iterator[Customers]:
+    """The list in a file, of which nobody else writes another version meanwhile.
+
+    Raises:
+        StorageError: As `read_customers`, or the disk refuses.
+    """
+    with holding_list(path, reason="customers.file"):
+        yield read_customers(path)
 
 
 def write_customers(path: Path, customers: Customers) -> None:

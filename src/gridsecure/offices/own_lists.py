@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +38,24 @@ def read_list(path: Path, empty: ListT, *, reason: str) -> ListT:
         ) from error
 
 
+@contextmanager
+def holding_list(path: Path, *, reason: str) -> Iterator[None]:
+    """Let nobody else read a list to change it, until this one is written: the next waits.
+
+    Raises:
+        StorageError: The disk refuses.
+    """
+    try:
+        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _unwritten(path, reason) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 def write_list(path: Path, kept: Message, *, reason: str) -> None:
     """Write a list in place of the earlier one.
 
@@ -43,8 +65,12 @@ def write_list(path: Path, kept: Message, *, reason: str) -> None:
     try:
         replace_file(path, [kept.model_dump_json(indent=1).encode() + b"\n"])
     except OSError as error:
-        raise StorageError(
-            f"{path.name} could not be written; the earlier list stays.",
-            reason=reason,
-            remedy="Give a place that can be written, with enough free space.",
-        ) from error
+        raise _unwritten(path, reason) from error
+
+
+def _unwritten(path: Path, reason: str) -> StorageError:
+    return StorageError(
+        f"{path.name} could not be written; the earlier list stays.",
+        reason=reason,
+        remedy="Give a place that can be written, with enough free space.",
+    )

@@ -43,18 +43,36 @@ class OwnBill:
 
 @dataclass(frozen=True, slots=True)
 class CustomerKeys:
-    """The customer's own key, and the office that bills are believed of."""
+    """The customer's own key, and the office that bills are believed of.
+
+    Args:
+        accounts: Those that the customer asked to have sealed to this key; None where that was not
+            kept.
+    """
 
     own: Sm2PrivateKey
     office: Sm2PublicKey
+    accounts: frozenset[str] | None = None
 
     def open_bill(self, sealed: bytes) -> OwnBill:
         """A bill that was sealed to this key.
 
+        Anybody who has a genuine bill can seal it to anybody's key, so the account is looked at.
+
         Raises:
+            InputError: It is of an account that the customer did not ask for (`delivery.account`).
             GridSecureError: As `delivered_bills.open_delivery`.
         """
-        return OwnBill(*open_delivery(sealed, key=self.own, office=self.office))
+        opened = OwnBill(*open_delivery(sealed, key=self.own, office=self.office))
+        account = opened.facts.account
+        if self.accounts is not None and account not in self.accounts:
+            raise InputError(
+                f"This is a bill of {account}, and you asked for no bills of it with this key.",
+                reason="delivery.account",
+                remedy="If the account is yours, ask for it with `gridsecure my key`; if not, tell"
+                " the billing office who sent it.",
+            )
+        return opened
 
     def ask(
         self, bill: OwnBill, *, line: str, reason: Reason, text: str, now: datetime

@@ -377,7 +377,7 @@ def _named(key: Key, wording: Wording) -> str:
 
 SURCHARGE: Final = "tier-adder"
 # Priced by the kWh, but of another quantity than the energy taken.
-_OTHER_ENERGY: Final = {"feed-in", "free-quota"}
+OTHER_ENERGY: Final = {"feed-in", "free-quota"}
 _NO_PRICE: Final = "—"
 # What fits the width of a page; more go into further tables.
 COLUMNS_AT_ONCE: Final = 5
@@ -400,7 +400,7 @@ def build_up_section(bill: Bill, wording: Wording) -> Section | None:
     priced = [
         line
         for line in bill.lines
-        if line.unit == "kWh" and line.rate is not None and line.charge not in _OTHER_ENERGY
+        if line.unit == "kWh" and line.rate is not None and line.charge not in OTHER_ENERGY
     ]
     charges = tuple(dict.fromkeys(line.charge for line in priced))
     if len(charges) < 2:
