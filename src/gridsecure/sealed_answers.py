@@ -20,9 +20,14 @@ from gridsecure.crypto.padding import pad_by_fours
 from gridsecure.messages import Digest, Message, Signed
 from gridsecure.plans.noise import NoiseStatement
 from gridsecure.queries.totals import GroupCount
+from gridsecure.released_values import SignedCertificate
 
 SMALLEST: Final = 4096
 """The size of refusals; each other size is four times the one before it [bytes]."""
+_WIDEST: Final = 24
+"""Most digits of a number in an answer."""
+_QUOTES: Final = 8
+"""Bytes of a text's two quotes, three texts deep."""
 LONGEST_WORD: Final = 600
 """Most characters of a refusal's message and remedy, so that both have the smallest size."""
 
@@ -75,5 +80,26 @@ class QueryAnswer(Message):
 
 
 def pad_answer(answer: Signed) -> bytes:
-    """What is sealed of a signed answer: its text, in the smallest size that holds it."""
-    return pad_by_fours(answer.model_dump_json().encode(), smallest=SMALLEST)
+    """What is sealed of a signed answer: its text, in the smallest size that holds it.
+
+    Whether a number is told, and how large it is, depends on readings: so the size is that of all
+    that could have been told.
+    """
+    room = _room(QueryAnswer.parse(answer.body)) if answer.body_kind == QueryAnswer.kind else 0
+    return pad_by_fours(answer.model_dump_json().encode(), smallest=SMALLEST, room=room)
+
+
+def _room(answer: QueryAnswer) -> int:
+    """How much longer an answer could be if all was told, in the widest numbers [bytes]."""
+    if not answer.certificate or answer.groups is None:
+        return 0
+    values = SignedCertificate.parse(answer.certificate).values
+    if values is None:
+        return 0
+    numbers = [str(cell.members) for cell in values.cells]
+    for group in answer.groups.groups:
+        numbers += [str(group.points), str(group.customers)]
+    marks = sum(cell.told for cell in values.cells)  # "true" is shorter than "false"
+    told = [4 if value is None else len(value) + _QUOTES for value in values.values]
+    widest = len(numbers) * _WIDEST + len(told) * (_WIDEST + _QUOTES)
+    return marks + widest - sum(map(len, numbers)) - sum(told)

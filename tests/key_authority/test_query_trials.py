@@ -15,6 +15,7 @@ from gridsecure.crypto.padding import unpad
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import GridSecureError
+from gridsecure.key_authority.checker import query_trials
 from gridsecure.key_authority.checker.query_trials import TrialMemory, try_question
 from gridsecure.key_authority.checker.tables import SeedRow
 from gridsecure.messages import QueriedUploads, Signed, open_message
@@ -245,3 +246,12 @@ def test_a_trial_says_what_noise_would_cost_and_how_near_it_leaves_a_total(autho
     assert "0.3 is left" in spent.remedy
     exact = trying.tried(question_of(where=FUTIAN, every="day"))
     assert (exact.is_allowed, exact.reason, exact.noise) == (False, "release.private", None)
+
+
+@pytest.mark.parametrize("measure", ["bill", "tier:1", "line:energy"])
+def test_what_depends_on_single_quotas_is_not_tried(measure: str) -> None:
+    """39 homes and one with a quota of its own: a trial would say that one of them has one."""
+    with pytest.raises(GridSecureError) as refused:
+        query_trials._check_unbilled(parse_question(question_of(measure=measure)))
+    assert refused.value.reason == "query.trial-bills"
+    query_trials._check_unbilled(parse_question(question_of(measure="energy")))

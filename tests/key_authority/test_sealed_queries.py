@@ -38,9 +38,16 @@ from gridsecure.key_authority.checker.tables import (
 )
 from gridsecure.key_authority.packages import VaultAnswer
 from gridsecure.key_authority.query_orders import CheckedQuery
-from gridsecure.messages import ReleaseCertificate, ReleaseRequest, Signed
-from gridsecure.released_values import SignedCertificate
-from gridsecure.sealed_answers import SMALLEST
+from gridsecure.messages import CellTotal, ReleaseCertificate, ReleaseRequest, Signed
+from gridsecure.queries.totals import GroupCount
+from gridsecure.released_values import ReleasedValues, SignedCertificate
+from gridsecure.sealed_answers import (
+    SMALLEST,
+    AnsweredGroups,
+    QueryAnswer,
+    _room,
+    pad_answer,
+)
 from gridsecure.store.database import read_session
 from gridsecure.store.objects import folder_url, open_objects
 from tests.approving import APPROVERS, approval_of
@@ -393,6 +400,38 @@ def test_the_length_of_what_is_fetched_tells_no_reason_and_no_groups(asker):
     (smallest,) = refused
     over = smallest - SMALLEST
     assert told <= {over + SMALLEST * 4**n for n in range(1, 4)}
+
+
+def answer_of(value: str | None, members: int) -> Signed:
+    """An answer about a hundred groups, of which all or nothing is told."""
+    told = value is not None
+    cells = [
+        CellTotal(
+            zone="query", customer_class="0", start="", end="", measure="energy_wh",
+            members=members, value=None, told=told,
+        )
+    ] * 100  # fmt: skip
+    values = ReleasedValues(salt="0" * 64, values=[value] * 100, cells=cells)
+    certificate = SignedCertificate(
+        body_kind="c", body="", signer="0" * 64, signature="00", values=values
+    )
+    count = GroupCount(values=[], cohort="first", points=members, customers=members)
+    said = QueryAnswer(
+        asked_by="query",
+        certificate=certificate.model_dump_json(),
+        groups=AnsweredGroups(salt="0" * 64, groups=[count] * 100),
+    )
+    return Signed(body_kind=said.kind, body=said.model_dump_json(), signer="0" * 64, signature="0")
+
+
+def test_the_size_of_an_answer_is_that_of_all_that_could_have_been_told():
+    """Whether edges are told, and how large numbers are, depends on readings."""
+    answers = [answer_of(None, 0), answer_of("7", 40), answer_of("123456789012", 40_000)]
+    lengths = [len(one.model_dump_json()) for one in answers]
+    assert len(set(lengths)) == 3
+    rooms = [_room(QueryAnswer.parse(one.body)) for one in answers]
+    assert len({length + room for length, room in zip(lengths, rooms, strict=True)}) == 1
+    assert len({len(pad_answer(one)) for one in answers}) == 1
 
 
 def test_there_is_no_answer_before(asker):

@@ -20,14 +20,15 @@ def pad(text: bytes, *, size: int) -> bytes:
     return (len(text).to_bytes(LENGTH_BYTES, "big") + text).ljust(size, b"\0")
 
 
-def pad_by_fours(text: bytes, *, smallest: int) -> bytes:
+def pad_by_fours(text: bytes, *, smallest: int, room: int = 0) -> bytes:
     """A text in the smallest size that holds it, each of which is four times the one before it.
 
     Args:
         smallest: The first size [bytes].
+        room: How much longer another text could be that must not be told from it by its size.
     """
     sizes = (smallest * 4**n for n in count())
-    return pad(text, size=next(size for size in sizes if len(text) + LENGTH_BYTES <= size))
+    return pad(text, size=next(size for size in sizes if len(text) + room + LENGTH_BYTES <= size))
 
 
 def unpad(padded: bytes) -> bytes | None:

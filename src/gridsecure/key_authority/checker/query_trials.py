@@ -63,6 +63,7 @@ from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Digest, QueriedUploads, ReleaseRequest, sign_message
 from gridsecure.plans.noise import half_width, spell_epsilon
 from gridsecure.plans.purposes import RESEARCH
+from gridsecure.plans.query_measures import AskedMonth
 from gridsecure.plans.transcript_inputs import PlatformView
 from gridsecure.policy.decisions import Case, asked_for, find_approvals
 from gridsecure.queries.language import Question
@@ -261,6 +262,7 @@ def _answer(zone: AuthorityZone, query: Query, period: _Period, *, now: datetime
     try:
         content, question = read_question(zone, query)  # 2.
         _check_unnamed(question)  # 3.
+        _check_unbilled(question)
         left = _check_noise(zone, question, query, period)
     except _REFUSALS as error:
         return _refusal(error, period)
@@ -317,6 +319,18 @@ def _check_unnamed(question: Question) -> None:
             reason="query.trial-named",
             remedy="Ask it with a grant, which comes back if it is refused; or try a cohort by"
             " zone, customer_class, tariff and large.",
+        )
+
+
+def _check_unbilled(question: Question) -> None:
+    """Refuse what depends on quotas: whether a group holds one that few have would be found out."""
+    if AskedMonth(question.totals, ("", ""), {}).is_of_bills:
+        raise InputError(
+            "Questions about tiers, bills and their lines are not tried: whether a group has a part"
+            " of too few customers depends on their quotas and days.",
+            reason="query.trial-bills",
+            remedy="Ask it with a grant, which comes back if it is refused; or try the same cohort"
+            " about energy.",
         )
 
 
