@@ -28,11 +28,10 @@ LOOKS = """<style>
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem }
   [data-testid="stMetricValue"] { font-size: 1.3rem }
-  [data-testid="stMetric"] { padding: 0.5rem 0.75rem }
 }
 [data-testid="stCaptionContainer"], [data-testid="stMetricDelta"] { opacity: 1; color: inherit }
 [data-testid="stCaptionContainer"] p { opacity: 0.85 }
-[data-testid="stBaseButton-segmented_controlActive"] { color: inherit }
+button[data-variant="segmented_control"][aria-checked="true"] { color: inherit !important }
 </style>"""
 # A screen reader speaks a page in the language that its root element names.
 LANGUAGE = "<script>document.documentElement.lang = 'TAG';</script>"
