@@ -42,6 +42,7 @@ def folder(tmp_path_factory) -> Path:
     earlier = json.loads(json.dumps(PERIOD).replace("2026-0", "2025-0"))
     put(made, "2025-07-1.bill", earlier)
     put(made, "forged.bill", PERIOD, office=OTHER)
+    put(made, "broken.bill", PERIOD | {"tariff": PERIOD["tariff"] | {"currency": "JPY"}})
     answer = BillAnswer(question="0" * 64, code=code, text="<b>No.</b>", answered_at="2026-08-02")
     sealed = seal_answer(answer, key=OFFICE, customer=CUSTOMER.public_key, now=NOW)
     (made / "1.answer").write_bytes(sealed)
@@ -74,6 +75,7 @@ def test_the_first_page_lists_bills_answers_and_what_did_not_open(http):
     assert shown.count("1,025.72") == 2
     assert "0.00" in shown, "against last year"
     assert "forged.bill : authenticity.bill-code" in shown.replace(" :", " :")
+    assert "broken.bill : statement." in shown
     assert "&lt;b&gt;No.&lt;/b&gt;" in page.text
     assert "My electricity bills" in text(http.get(f"/{DOOR.token}/en/"))
 
@@ -106,6 +108,8 @@ def test_a_question_is_sealed_into_the_folder(http, folder):
     for wrong, status in (({"text": " "}, 422), ({"line": "none"}, 422), ({"reason": "x"}, 400)):
         refused = http.post(f"{link}/questions", data=form | wrong, headers=same)
         assert refused.status_code == status
+    many = http.post(f"{link}/questions", data={str(n): "x" for n in range(9)}, headers=same)
+    assert many.status_code == 400
     long = http.post(f"{link}/questions", content=b"x" * 20_000, headers=same)
     assert long.status_code == 413
     path.unlink()

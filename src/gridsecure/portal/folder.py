@@ -17,6 +17,7 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.delivered_bills import read_code
 from gridsecure.errors import GridSecureError, NotFoundError, StorageError
 from gridsecure.portal.own_bills import CustomerKeys, OwnBill
+from gridsecure.statements.bill_document import read_bill
 from gridsecure.whole_files import create_file
 
 BILL: Final = ".bill"
@@ -137,9 +138,11 @@ class BillFolder:
 
     def _opened(self, path: Path, content: bytes) -> OwnBill | Refused:
         try:
-            return self.keys.open_bill(content)
+            found = self.keys.open_bill(content)
+            read_bill(found.period)  # one that cannot be shown must not keep the others from it
         except GridSecureError as error:
             return Refused(path.name, error.reason)
+        return found
 
     def _answered(self, path: Path, content: bytes) -> BillAnswer | Refused:
         try:

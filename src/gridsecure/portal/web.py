@@ -97,7 +97,7 @@ class Door:
         return request.headers.get("host", "") == f"{HOST}:{self.port}"
 
     def _is_told(self, request: Request) -> bool:
-        said = request.url.path.split("/")[1]
+        said = request.scope["path"].split("/")[1]
         return secrets.compare_digest(said.encode(), self.token.encode())
 
     def _is_from_here(self, request: Request) -> bool:
@@ -234,7 +234,10 @@ async def _read_form(request: Request) -> dict[str, str]:
         content += part
         if len(content) > _LONGEST_FORM:
             raise HTTPException(413)
-    fields = parse_qs(content.decode("utf-8", errors="replace"), max_num_fields=8)
+    try:
+        fields = parse_qs(content.decode("utf-8", errors="replace"), max_num_fields=8)
+    except ValueError as error:  # more fields than any form of the portal has
+        raise HTTPException(400) from error
     return {name: said[0].replace("\r\n", "\n") for name, said in fields.items()}
 
 
