@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gridsecure.key_authority.checker import asked_questions, query_trials
 from gridsecure.key_authority.vault.decryption import Vault
 from tests.authority_simulator import Authority
 from tests.grid_simulator import GridSimulator, GridUpload, delivered_grid
@@ -33,6 +34,23 @@ def authority(grid: GridSimulator, tmp_path: Path) -> Iterator[Authority]:
     made = Authority(grid, tmp_path / "authority")
     yield made
     made.close()
+
+
+@pytest.fixture(autouse=True)
+def bills_are_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bills are still to come: questions are then held to what was told alone.
+
+    The grid's cells are small, so most questions would cost one. A test that is about bills to come
+    takes the fixture `bills_to_come`.
+    """
+    if "bills_to_come" not in request.fixturenames:
+        for module in (asked_questions, query_trials):
+            monkeypatch.setattr(module, "find_coming", lambda *_given: ())
+
+
+@pytest.fixture
+def bills_to_come() -> None:
+    """Bills of the month are still to be released, as they are in the ledger."""
 
 
 @pytest.fixture

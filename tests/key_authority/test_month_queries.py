@@ -141,7 +141,7 @@ def looked(asker: Asker, question: str, *, keep: str = "") -> LookedQuestion:
     queried = verify_queried(zone, request, view=asker.authority.view)
     laid = lay_out_question(zone, read_question(zone, asked.query), queried)
     with read_session(zone.engine) as session:
-        found = look_at_groups(session, laid, queried)
+        found = look_at_groups(session, zone, laid, queried)
     if keep:
         with write_session(zone.engine) as session:
             enter(session, found.giving, release_id=keep, at=NOW)

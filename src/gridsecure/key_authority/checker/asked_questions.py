@@ -34,6 +34,7 @@ from gridsecure.key_authority.checker.asked_months import (
     lay_out_asked,
     small_parts,
 )
+from gridsecure.key_authority.checker.coming_bills import ComingBills, find_coming, find_harming
 from gridsecure.key_authority.checker.ledger import (
     Basis,
     Giving,
@@ -396,27 +397,33 @@ class LookedQuestion:
     sets: Mapping[int, ToldSet]
 
 
-def look_at_groups(session: Session, asked: AskedQuestion, queried: QueriedData) -> LookedQuestion:
+def look_at_groups(
+    session: Session, zone: AuthorityZone, asked: AskedQuestion, queried: QueriedData
+) -> LookedQuestion:
     """What of a question's groups may be told (step 5).
 
     Raises:
         ReleaseRefusedError: As `check_overlap`.
     """
     check_overlap(session, queried.by_upload)
-    return look_beside(asked, queried, read_told(session, queried.period))
+    coming = find_coming(session, zone, queried)
+    return look_beside(asked, queried, read_told(session, queried.period), coming)
 
 
 def look_beside(
-    asked: AskedQuestion, queried: QueriedData, known: Sequence[KnownSet]
+    asked: AskedQuestion,
+    queried: QueriedData,
+    known: Sequence[KnownSet],
+    coming: Sequence[ComingBills] = (),
 ) -> LookedQuestion:
     """What of a question's groups may be told beside some sets, whatever rosters overlap.
 
     Args:
         known: What was told of the period.
+        coming: Bills of it that are still to be released.
     """
-    datas = queried.by_upload
+    datas, parts = queried.by_upload, asked.parts
     rosters = [data.roster for data in queried.datas]
-    parts = asked.parts
     members = group_members(rosters, parts.rows, groups=len(parts.groups))
     places = part_places(asked)
     sets = {place: CellSets(members[part]) for part, place in places.items()}
@@ -428,6 +435,11 @@ def look_beside(
     }
     withheld |= _moved_groups(asked, queried)
     own = {part: _told_set(sets[place], merged, place) for part, place in places.items()}
+    new = {parts.groups[part]: list[KnownSet]() for part in own}
+    for part, ones in own.items():
+        new[parts.groups[part]] += map(basis.known, ones)
+    new = {number: ones for number, ones in new.items() if number not in withheld}
+    withheld |= find_harming(coming, known, new, most=_ONE_BY_ONE)
     is_told = np.array([*(n not in withheld for n in range(len(asked.found))), False])
     given = {
         digest: data
@@ -435,11 +447,8 @@ def look_beside(
         if is_told[rows].any()
     }
     told = {place: own[p] for p, place in places.items() if parts.groups[p] not in withheld}
-    return LookedQuestion(
-        frozenset(withheld),
-        Giving({}, given, queried.period, told, basis),
-        _join_parts(parts.groups, own),
-    )
+    giving = Giving({}, given, queried.period, told, basis)
+    return LookedQuestion(frozenset(withheld), giving, _join_parts(parts.groups, own))
 
 
 def _join_parts(

@@ -147,6 +147,10 @@ class Basis:
         kept = {place: frozenset(some) for place, some in changed.items()}
         return cls(by_day, kept, silent=silent)
 
+    def known(self, told: ToldSet) -> KnownSet:
+        """A set of which a question would be told, as the ledger would know it."""
+        return KnownSet("day" if self.by_day else "month", told, is_group=True)
+
     def is_heard_enough(self, wanted: Sequence[ToldSet], company: _Company) -> bool:
         """Whether sets may be told of a sealed day, of which who was silent is nobody.
 

@@ -64,6 +64,7 @@ class QueriedData:
         timezone: Local time.
         period: What is told of it is compared within.
         left_out: How many rosters are not in it, because their days are divided otherwise.
+        lists: What each closing list names, by upload, also what is left out.
     """
 
     start: str
@@ -76,6 +77,7 @@ class QueriedData:
     timezone: str
     period: Period
     left_out: int = 0
+    lists: tuple[Mapping[Digest, RosterData], ...] = ()
 
     @property
     def by_upload(self) -> dict[Digest, RosterData]:
@@ -118,7 +120,8 @@ def verify_queried(
     queried = request.queried
     if queried is None or request.transcripts or request.seeds or request.closing is not None:
         raise ReleaseRefusedError("The request is incomplete.", reason="release.incomplete")
-    start, end = _check_lists(zone, request, queried)  # 1.
+    lists = _check_lists(zone, request, queried)  # 1.
+    start, end = lists[0].start, lists[0].end
     named = Transcript(  # 2. what was run is nothing; of what is named all holds that holds there
         plan="query",
         plan_version=SEALED_QUERY_VERSION,
@@ -136,6 +139,7 @@ def verify_queried(
     period = _find_period(datas)
     texts = {name: fetch_tariff(view, name) for name in sorted({d.roster.tariff for d in datas})}
     parsed = {name: parse_tariff(text) for name, text in texts.items()}
+    by_upload = dict(zip(queried.uploads, datas, strict=True))
     kept, quantities = _find_alike(datas, start=request.start, end=request.end)  # 4.
     return QueriedData(
         start=request.start,
@@ -148,6 +152,7 @@ def verify_queried(
         tariff_texts=texts,
         timezone=parsed[datas[0].roster.tariff].timezone,
         period=period,
+        lists=tuple({name: by_upload[name] for name in one.uploads} for one in lists),
     )
 
 
@@ -165,8 +170,8 @@ def _find_period(datas: Sequence[RosterData]) -> Period:
 
 def _check_lists(
     zone: AuthorityZone, request: ReleaseRequest, queried: QueriedUploads
-) -> tuple[str, str]:
-    """The period that the lists close."""
+) -> list[ClosingList]:
+    """The lists, which close one period."""
     try:
         lists = [
             open_message(one, expect=ClosingList, trusted=zone.office) for one in queried.closings
@@ -187,7 +192,7 @@ def _check_lists(
     if is_month(request.start, request.end) and not _is_same(request, start, end):
         raise _refused("The query is about a month that is not the one that was closed.")
     check_lists_in_force(zone, lists)
-    return start, end
+    return lists
 
 
 def _is_same(request: ReleaseRequest, start: str, end: str) -> bool:

@@ -49,6 +49,7 @@ from gridsecure.key_authority.checker.asked_questions import (
     read_question,
 )
 from gridsecure.key_authority.checker.budgets import list_left
+from gridsecure.key_authority.checker.coming_bills import ComingBills, find_coming
 from gridsecure.key_authority.checker.ledger import (
     KnownSet,
     check_days,
@@ -107,12 +108,13 @@ class QueriedView(PlatformView, Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Period:
-    """What is remembered of a period: verified, and told of."""
+    """What is remembered of a period: verified, told of, and still to be released."""
 
     at: datetime
     queried: QueriedData
     closings: list[Digest]
     classes: frozenset[str]
+    coming: tuple[ComingBills, ...]
     known: dict[str, KnownSet] = field(default_factory=dict)
 
 
@@ -254,8 +256,10 @@ def _read_period(zone: AuthorityZone, query: Query, view: QueriedView, *, now: d
     with read_session(zone.engine) as session:
         check_days(session, queried.by_upload)
         check_overlap(session, queried.by_upload)
+        coming = find_coming(session, zone, queried)
     classes = {name for data in queried.datas for name in data.roster.customer_classes}
-    return _Period(now, queried, [one.digest for one in uploads.closings], frozenset(classes))
+    closings = [one.digest for one in uploads.closings]
+    return _Period(now, queried, closings, frozenset(classes), coming)
 
 
 def _answer(zone: AuthorityZone, query: Query, period: _Period, *, now: datetime) -> TrialAnswer:
@@ -307,7 +311,7 @@ def _look(
     known: Sequence[KnownSet],
 ) -> tuple[AskedQuestion, LookedQuestion]:
     asked = lay_out_question(zone, opened, period.queried)
-    return asked, look_beside(asked, period.queried, known)
+    return asked, look_beside(asked, period.queried, known, period.coming)
 
 
 def _check_unnamed(question: Question) -> None:
@@ -383,7 +387,8 @@ def _tell(
 
 def _withheld_error() -> ReleaseRefusedError:
     return ReleaseRefusedError(
-        "Every group of the question would be withheld, beside what was told before.",
+        "Every group of the question would be withheld, beside what was told before or the bills "
+        "that are still to be released.",
         reason="query.withheld",
         remedy="Ask about the groups that were told of, or about others that have nobody, or"
         " enough, in common with them.",

@@ -277,7 +277,7 @@ def _look(at_work: _Asked, *, at: datetime) -> LookedQuestion:
         query_answers.telling_refusals(zone, at_work.request, at=at),
         read_session(zone.engine) as session,
     ):
-        return look_at_groups(session, at_work.asked, at_work.queried)
+        return look_at_groups(session, zone, at_work.asked, at_work.queried)
 
 
 def _approved(

@@ -213,7 +213,7 @@ def _begin(
     if transcript.plan != "load-curve":
         (data,) = datas
         running = begin_bill(data, zone=zone, view=view, keys=keys, by=transcript.tariff)
-        claims = [f"bill/{transcript.uploads[0]}"]
+        claims = [bill_claim(transcript.uploads[0])]
         if data.upload.corrects is not None:
             # The bill that is cancelled can be cancelled once.
             claims.append(CORRECTS_PREFIX + data.upload.corrects)
@@ -235,6 +235,11 @@ def _begin(
         # A seed that blinded two columns alike would show the vault their difference.
         claims.append(SEED_PREFIX + str(transcript.seed_commitment))
     return _Begun(transcript, envelope.digest, datas, tuple(claims), running)
+
+
+def bill_claim(upload: Digest) -> str:
+    """What the bills of an upload are released once as."""
+    return f"bill/{upload}"
 
 
 def begin_bill(

@@ -1,0 +1,140 @@
+"""Bills that are still to be released: no question costs them a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from gridsecure.key_authority.checker.coming_bills import ComingBills, find_coming, find_harming
+from gridsecure.key_authority.checker.ledger import OF_MONTH, KnownSet, read_told
+from gridsecure.key_authority.checker.queried_uploads import QueriedData, verify_queried
+from gridsecure.messages import ReleaseRequest
+from gridsecure.plans.cells import ENERGY, CellSets, Member, Place, ToldSet
+from gridsecure.plans.merging import Merged
+from gridsecure.store.database import read_session
+from tests.attacks import WITHHELD, Attacked, attack, cut, rule
+from tests.authority_simulator import Authority
+from tests.key_authority.asked_queries import Asker, question_of
+from tests.key_authority.test_month_queries import looked
+from tests.key_authority.test_sealed_attacks import FUTIAN
+
+CELL = ("futian", "household")
+pytestmark = pytest.mark.usefixtures("bills_to_come")
+
+
+@pytest.fixture
+def asker(authority: Authority) -> Asker:
+    return Asker(authority)
+
+
+def lying(asker: Asker) -> QueriedData:
+    request = ReleaseRequest.parse(asker.ask(question_of()).request.body)
+    return verify_queried(asker.authority.zone, request, view=asker.authority.view)
+
+
+def coming(asker: Asker) -> tuple[ComingBills, ...]:
+    zone = asker.authority.zone
+    with read_session(zone.engine) as session:
+        return find_coming(session, zone, lying(asker))
+
+
+def withheld_of(asker: Asker) -> frozenset[str]:
+    """What the bills' release would not tell of the cell."""
+    (bills,) = coming(asker)
+    with read_session(asker.authority.zone.engine) as session:
+        known = read_told(session, lying(asker).period)
+    return bills.withheld(known).get(CELL, frozenset())
+
+
+def but_five(asker: Asker) -> str:
+    """A question about the cell's homes but for five of them."""
+    names = [
+        name
+        for upload in asker.uploads
+        for name, *place in zip(
+            upload.roster.manifest.pseudonyms,
+            upload.roster.manifest.zones,
+            upload.roster.manifest.customer_classes,
+            strict=True,
+        )
+        if tuple(place) == CELL
+    ]
+    return question_of(where=FUTIAN | {"none_of": [{"pseudonym": sorted(names)[:5]}]})
+
+
+@attack(
+    "a cell of the month's bills, silenced by an early question about all but five of it",
+    rule(
+        "A question is withheld that would cost bills, which are to be released yet, a number.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.checker.coming_bills:find_harming",
+            "if not bills.are_harmed(known,",
+            "if True or bills.are_harmed(known,",
+        ),
+    ),
+)
+def test_an_early_question_silences_no_cell_of_the_bills(asker: Asker, attacked: Attacked) -> None:
+    assert withheld_of(asker) == frozenset()
+    if looked(asker, but_five(asker), keep="early").withheld:
+        attacked.ends(WITHHELD)
+    else:
+        attacked.ends("" if withheld_of(asker) else WITHHELD)
+
+
+def test_a_whole_cell_is_told_before_its_bills(asker: Asker) -> None:
+    assert not looked(asker, question_of(where=FUTIAN), keep="early").withheld
+    assert withheld_of(asker) == frozenset()
+
+
+def test_bills_that_were_released_are_not_to_come(asker: Asker) -> None:
+    assert len(coming(asker)) == 1
+    request = asker.authority.bill_request(asker.uploads)
+    assert asker.authority.answer(request).state == "released"
+    assert coming(asker) == ()
+
+
+# --- which groups --------------------------------------------------------------------------------
+
+
+def people(place: Place, many: int) -> frozenset[Member]:
+    return frozenset(Member(f"{place[0]}/{n}", "utility", counts=True) for n in range(many))
+
+
+def told(members: frozenset[Member], minimum: int = 15) -> KnownSet:
+    return KnownSet("month", ToldSet(members, minimum), is_group=True)
+
+
+@pytest.fixture
+def bills() -> ComingBills:
+    """Two cells of 40 homes, of each of which 25 have to be told together."""
+    places: Sequence[Place] = [("east", "household"), ("west", "household")]
+    return ComingBills(
+        {place: CellSets(people(place, 40)) for place in places},
+        Merged({place: place for place in places}, {place: {ENERGY: 25} for place in places}),
+        OF_MONTH,
+    )
+
+
+def test_the_group_that_costs_a_cell_is_withheld_and_no_other(bills: ComingBills) -> None:
+    east, west = (own.cell for own in bills.sets.values())
+    some = frozenset(sorted(west)[:35])
+    assert find_harming([bills], [], {0: [told(east)], 1: [told(some)]}, most=50) == {1}
+    assert find_harming([bills], [], {0: [told(east)], 1: [told(some)]}, most=1) == {0, 1}
+    assert find_harming([bills], [], {0: [told(east | west)]}, most=50) == set()
+
+
+def test_people_beside_a_cell_count_as_its_bills_want_it(bills: ComingBills) -> None:
+    """Twenty who are in no cell are enough for a question, and too few beside the bills' cell."""
+    east = bills.sets["east", "household"].cell
+    others = people(("north", "household"), 20)
+    assert find_harming([bills], [], {0: [told(east | others)]}, most=50) == {0}
+    assert find_harming([bills], [], {0: [told(others)]}, most=50) == set()
+
+
+def test_a_cell_that_is_withheld_anyway_stands_in_nobodys_way(bills: ComingBills) -> None:
+    east = bills.sets["east", "household"].cell
+    before = told(frozenset(sorted(east)[:35]))
+    again = told(frozenset(sorted(east)[:34]))
+    assert find_harming([bills], [before], {0: [again]}, most=50) == set()
