@@ -164,11 +164,13 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @contextmanager
-def world_in(tmp_path: Path, *, vault: Path, policy: str = UNIFORM) -> Iterator[World]:
+def world_in(
+    tmp_path: Path, *, vault: Path, policy: str = UNIFORM, grants: int = LIMIT, **choices: Any
+) -> Iterator[World]:
     folder = tmp_path / "platform"
-    with delivered_grid(folder, days=2) as grid:
+    with delivered_grid(folder, days=2, **choices) as grid:
         platform = create_platform_app(platform_settings(folder), clock=TestClock())
-        identity = identity_app(tmp_path / "identity", grants_per_epoch=LIMIT)
+        identity = identity_app(tmp_path / "identity", grants_per_epoch=grants)
         folder = tmp_path / "authority"
         authority = authority_of(folder, grid, platform, vault=vault, policy=policy)
         services = Services({"identity": identity, "platform": platform, "authority": authority})

@@ -106,27 +106,6 @@ def test_a_second_wallet_reads_the_same_without_another_release(world, cli, ask)
     assert (listed[0]["cells"], listed[0]["suppressed"]) == (0, 0)
 
 
-def test_bills_of_a_hidden_cohort_are_told_to_the_fen(world, cli, ask):
-    cli(*enrol_arguments(world))
-    shown = ask(question_of(measure="bill", where=FUTIAN), "--format", "json")
-    (row,) = json.loads(shown.stdout)["rows"]
-    contracts = world.grid.contracts
-    futian = (contracts["zone"] == "futian") & (contracts["customer_class"] == "household")
-    names = set(contracts[futian]["meter_point_id"])
-    (bills,) = [
-        bills
-        for bills in map(world.grid.bills, world.grid.rosters)
-        if names <= set(bills.meter_point_ids)
-    ]
-    exact = sum(
-        int(total)
-        for name, total in zip(bills.meter_point_ids, bills.totals, strict=True)
-        if name in names
-    )
-    assert float(row["value"]) == (exact + 500_000_000) // 10**9 / 100
-    assert row["unit"] == "yuan"
-
-
 def test_why_it_was_refused_is_printed_for_the_asker(world, cli, ask):
     cli(*enrol_arguments(world))
     few = question_of(where=FUTIAN | {"zone": ["luohu"]}, every="day", **DAYS)

@@ -11,9 +11,10 @@ Load curves are ordered by whoever wants them, and nothing is kept free for thos
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlmodel import Session
 
@@ -46,6 +47,9 @@ from gridsecure.plans.sealed_days import is_sealed_day
 from gridsecure.store.rows import find_many
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
 
+_FEW: Final = 20
+"""Sets of which it is worth finding out which hang together with a question."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComingBills:
@@ -55,17 +59,39 @@ class ComingBills:
     merged: Merged
     basis: Basis
 
-    def withheld(self, known: Iterable[KnownSet]) -> Withheld:
-        """What of them would be withheld beside some sets."""
-        return withhold_beside(known, self.sets, merged=self.merged, basis=self.basis)
+    def withheld(self, known: Iterable[KnownSet], *, only: Container[Place] = ()) -> Withheld:
+        """What of them would be withheld beside some sets.
+
+        Args:
+            only: The cells that are looked at, with all that hang together with them; by default
+                all.
+        """
+        own = {place: sets for place, sets in self.sets.items() if not only or place in only}
+        # All at once first, which is what most questions leave possible, and takes one look.
+        return withhold_beside(known, own, merged=self.merged, basis=self.basis, most=len(own))
 
     def are_harmed(self, known: Sequence[KnownSet], more: Sequence[KnownSet]) -> bool:
         """Whether something of them is withheld for sets that are told besides."""
-        cells = (sets.cell for sets in self.sets.values())
-        if all(cell.isdisjoint(one.told.members) for cell in cells for one in more):
-            return False
-        before, after = self.withheld(known), self.withheld([*known, *more])
+        only = self._reached(known, more)
+        after = self.withheld([*known, *more], only=only) if only else {}
+        before = self.withheld(known, only=only) if after else {}
         return any(own - before.get(place, NO_MEASURES) for place, own in after.items())
+
+    def _reached(self, known: Sequence[KnownSet], more: Sequence[KnownSet]) -> set[Place]:
+        """The cells that hang together with some sets; of very many known sets, any may."""
+        if len(known) > _FEW:
+            return set(self.sets)
+        cells = {place: sets.cell for place, sets in self.sets.items()}
+        left = [one.told.members for one in known]
+        reached, found = [one.told.members for one in more], set[Place]()
+        while reached:
+            own = reached.pop()
+            met = [place for place, cell in cells.items() if not cell.isdisjoint(own)]
+            reached += [cells.pop(place) for place in met]
+            reached += [members for members in left if not members.isdisjoint(own)]
+            left = [members for members in left if members.isdisjoint(own)]
+            found.update(met)
+        return found
 
 
 def find_coming(

@@ -152,8 +152,13 @@ def verify_queried(
         tariff_texts=texts,
         timezone=parsed[datas[0].roster.tariff].timezone,
         period=period,
-        lists=tuple({name: by_upload[name] for name in one.uploads} for one in lists),
+        lists=tuple(_listed(one, by_upload) for one in lists),
     )
+
+
+def _listed(one: ClosingList, by_upload: Mapping[Digest, RosterData]) -> dict[Digest, RosterData]:
+    names = set(one.uploads)
+    return {name: data for name, data in by_upload.items() if name in names}
 
 
 def _find_period(datas: Sequence[RosterData]) -> Period:
