@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from pathlib import Path
 
@@ -72,7 +72,8 @@ def adders(grid: GridSimulator) -> Decimal:
 
 
 def rounded(number: Fraction) -> Decimal:
-    return Decimal(int(round_half_up(number * 10**6, 1))) / 10**6
+    quotient = Decimal(number.numerator) / Decimal(number.denominator)
+    return quotient.quantize(Decimal("0.000001"), rounding=ROUND_HALF_UP)
 
 
 def spread(wh: pd.Series) -> tuple[int, int, int]:
