@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import nullcontext
 from fractions import Fraction
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -353,8 +352,8 @@ def spend(url: str, number: int, *, is_apart: bool, parent: Connection) -> None:
     "two processes race for the last of a month's budget of noise",
     rule("What is left is looked at in the transaction that charges it.", "query.budget", APART),
 )
-def test_two_questions_spend_the_last_at_once(tmp_path: Path, attacked: Attacked) -> None:
-    url, is_apart = f"sqlite:///{tmp_path / 'zone.db'}", attacked.goes_through
+def test_two_questions_spend_the_last_at_once(database_url: str, attacked: Attacked) -> None:
+    url, is_apart = database_url, attacked.goes_through
     engine = open_database(url)
     migrate(engine, SCHEMA)
     pipes, running = [], []
