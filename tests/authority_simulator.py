@@ -328,6 +328,7 @@ class Authority:
             uploads=[upload.upload_id for upload in uploads],
             inputs=dict(result.inputs),
             outputs=dict(result.outputs),
+            steps=dict(result.steps),
             seed_commitment=None if seed is None else sm3_hex(seed),
             release="test",
             policy=self.zone.policy.terms_digest if plan == "load-curve" else "",

@@ -320,6 +320,10 @@ class Transcript(Message):
     `tariff` is set in a shadow run that bills with another tariff than the rosters name. Such a
     transcript is never released. `policy` is the digest of the release policy that load curves are
     laid out by.
+
+    `steps` are digests of the ciphertexts between inputs and outputs of a bill plan, by name, in
+    the order in which one follows from those before. So whoever runs it again finds the first one
+    that differs.
     """
 
     kind: ClassVar[str] = "transcript"
@@ -335,6 +339,7 @@ class Transcript(Message):
     release: str
     tariff: Digest = ""
     policy: Digest = ""
+    steps: dict[str, Digest] = Field(default_factory=dict)
 
 
 class ClosingList(Message):

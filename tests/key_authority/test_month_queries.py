@@ -14,15 +14,19 @@ import pytest
 from gridsecure.billing.bills import compute_bills
 from gridsecure.billing.rounding import round_half_up
 from gridsecure.billing.settlements import settle
+from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.checker.asked_questions import (
     LookedQuestion,
     lay_out_question,
     look_at_groups,
     read_question,
 )
+from gridsecure.key_authority.checker.key_sets import key_ring
 from gridsecure.key_authority.checker.ledger import enter
 from gridsecure.key_authority.checker.queried_uploads import verify_queried
 from gridsecure.messages import ReleaseRequest
+from gridsecure.plans.execution import compile_bill, execute_bill, roster_data
+from gridsecure.plans.transcript_inputs import check_executed
 from gridsecure.store.database import read_session, write_session
 from gridsecure.tariffs.tariff import parse_tariff
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
@@ -170,3 +174,27 @@ def test_cohorts_that_differ_by_one_of_a_tariff(asker: Asker, attacked: Attacked
     assert not looked(asker, question_of(measure="bill"), keep="first").withheld
     second = looked(asker, question_of(measure="bill", where={"none_of": [{"pseudonym": left}]}))
     attacked.ends(WITHHELD if second.withheld else "")
+
+
+def test_steps_of_a_bill_are_named_and_the_first_that_differs_is_told(asker: Asker) -> None:
+    """Energy above each limit, then what each line multiplies: digests that a second run gives."""
+    (homes,) = [one for one in asker.uploads if "household" in one.roster.manifest.customer_classes]
+    said = asker.authority.bill_transcript(homes)
+    assert list(said.steps) == ["above:0", "above:1", "line:1:0", "line:2:0"]
+    assert not {*said.steps.values()} & {*said.inputs.values()}
+    data = roster_data(homes.roster.manifest, homes.manifest)
+    steps: dict[str, str] = {}
+    inputs, outputs = execute_bill(
+        data,
+        plan=compile_bill(data, tariff=asker.grid.tariff(homes.roster)),
+        load=asker.authority.view.object,
+        keys=key_ring(asker.authority.zone),
+        steps=steps,
+    )
+    given = {"inputs": inputs, "outputs": {name: one.entry for name, one in outputs}}
+    check_executed(said, **given, steps=steps)
+    check_executed(said.model_copy(update={"steps": {}}), **given, steps=steps)
+    other = said.steps | {"line:2:0": "0" * 64, "above:1": "0" * 64}
+    for wrong in (other, {**said.steps, "above:1": "0" * 64}):
+        with pytest.raises(ReleaseRefusedError, match=r"first step that differs is 'above:1'"):
+            check_executed(said.model_copy(update={"steps": wrong}), **given, steps=steps)

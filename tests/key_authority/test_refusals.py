@@ -171,7 +171,7 @@ def test_refused_with_its_reason_and_entered(
         "release.re-execution",
         cut(
             "gridsecure.key_authority.checker.verification:_Begun.finish",
-            "check_executed(self.transcript, inputs=inputs, outputs=derived)",
+            "check_executed(self.transcript, inputs=inputs, outputs=derived, steps=steps)",
             "pass",
         ),
     ),

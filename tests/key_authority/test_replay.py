@@ -307,7 +307,7 @@ def reason_of(found: Replay) -> str | None:
         "release.re-execution",
         cut(
             "gridsecure.plans.transcript_inputs:check_executed",
-            "inputs != transcript.inputs or outputs != transcript.outputs",
+            "(inputs, told, outputs) != (transcript.inputs, transcript.steps, transcript.outputs)",
             "False",
         ),
     ),

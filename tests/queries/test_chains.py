@@ -33,6 +33,10 @@ def test_revenue_goes_from_usage_to_parts_to_lines_to_bills_to_an_index() -> Non
         "energy of the month -> energy in each tier and register", "parts -> bill lines",
         "lines -> bills", "bill of zones and classes",
     ]  # fmt: skip
-    assert [step.named_by for step in steps[1:4]] == ["nothing: it is within one plan"] * 3
+    assert [step.named_by for step in steps[1:4]] == [
+        "the transcript's steps", "the transcript's outputs", "nothing: it is within one plan",
+    ]  # fmt: skip
+    sealed = explain_chain(list_packs()["revenue-index"], is_sealed=True)
+    assert {step.named_by for step in sealed[1:4]} == {"nothing: it is within one plan"}
     count = explain_chain(question(measure="count"), is_sealed=False)
     assert [step.party for step in count] == ["gateway", "asker", "asker"], "nothing is decrypted"

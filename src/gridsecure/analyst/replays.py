@@ -297,9 +297,11 @@ class _Replayer:
         (data,) = datas
         tariff = parse_tariff(fetch_tariff(self.material, data.roster.tariff))
         plan = compile_bill(data, tariff=tariff)
-        inputs, made = execute_bill(data, plan=plan, load=self.material.store.get, keys=self.keys)
+        steps: dict[str, str] = {}
+        load = self.material.store.get
+        inputs, made = execute_bill(data, plan=plan, load=load, keys=self.keys, steps=steps)
         outputs = {name: output.entry for name, output in made}
-        check_executed(transcript, inputs=inputs, outputs=outputs)
+        check_executed(transcript, inputs=inputs, outputs=outputs, steps=steps)
         self._outputs += [entry.digest for entry in outputs.values()]
         return Replayed(
             *(found.transcript, found.release, found.rosters, found.columns), outputs=len(outputs)

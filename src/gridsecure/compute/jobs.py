@@ -101,12 +101,17 @@ Job = BillJob | LoadCurveJob
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What a job consumed and produced; the files are in the object store, where `extents` says."""
+    """What a job consumed and produced; the files are in the object store, where `extents` says.
+
+    Args:
+        steps: As a transcript has them.
+    """
 
     name: str
     inputs: Mapping[str, str]
     outputs: Mapping[str, ColumnEntry]
     extents: tuple[Extent, ...]
+    steps: Mapping[str, str] = field(default_factory=dict)
 
 
 _OF_ZONES: Final = (".key", ".db")
@@ -135,6 +140,7 @@ class Worker:
             GridSecureError: The job's inputs are missing, foreign or malformed.
         """
         self._extents = {extent.digest: extent for extent in job.extents}
+        steps: dict[str, str] = {}
         if isinstance(job, BillJob):
             data = roster_data(RosterManifest.parse(job.roster), UploadManifest.parse(job.upload))
             text = self._objects.get(job.tariff or data.roster.tariff).decode()
@@ -143,6 +149,7 @@ class Worker:
                 plan=compile_bill(data, tariff=parse_tariff(text)),
                 load=self._load,
                 keys=self._keys,
+                steps=steps,
             )
         else:
             datas, layout = self._lay_out(job)
@@ -162,7 +169,7 @@ class Worker:
                 yield output.entry.digest, output.data
 
         extents = store_as_made(self._objects, noted())
-        return JobResult(job.name, inputs, entries, extents)
+        return JobResult(job.name, inputs, entries, extents, steps)
 
     def _lay_out(self, job: LoadCurveJob) -> tuple[list[RosterData], CellLayout]:
         """The uploads of a load curve, and the cells of rosters that the days before had too."""

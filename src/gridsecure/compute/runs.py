@@ -496,6 +496,7 @@ def _transcript(
         uploads=list(used[1]),
         inputs=dict(result.inputs),
         outputs=dict(result.outputs),
+        steps=dict(result.steps),
         seed_commitment=None if seed is None else sm3_hex(seed),
         release=VERSION,
     )

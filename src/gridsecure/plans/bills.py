@@ -123,32 +123,53 @@ def open_circuit(plan: BillPlan, *, inputs: Mapping[str, Column]) -> Circuit[Col
     return Circuit(plan.rules, plan.contracts, plan.period, inputs, parameters)
 
 
-def run_bill(plan: BillPlan, *, inputs: Mapping[str, Column]) -> dict[str, Column]:
+def run_bill(
+    plan: BillPlan, *, inputs: Mapping[str, Column], steps: dict[str, Column] | None = None
+) -> dict[str, Column]:
     """Run a compiled plan on encrypted or plain columns.
+
+    Args:
+        steps: Takes what is computed between columns and outputs: the energy above each limit, and
+            what each line multiplies by its rate. An output that is multiplied by nothing is none.
 
     Returns:
         Output name -> column, in the plan's order.
     """
     circuit = open_circuit(plan, inputs=inputs)
     results: dict[str, Column] = {}
+    lines: dict[str, Column] = {}
     for line in dict.fromkeys(output.line for output in plan.outputs):
-        results |= run_line(plan, circuit, line)
+        results |= run_line(plan, circuit, line, parts=lines)
+    if steps is not None:
+        steps |= {f"above:{number}": own for number, own in enumerate(circuit.list_above())}
+        steps |= lines
     return results
 
 
-def run_line(plan: BillPlan, circuit: Circuit[Column], line: int) -> dict[str, Column]:
+def run_line(
+    plan: BillPlan,
+    circuit: Circuit[Column],
+    line: int,
+    *,
+    parts: dict[str, Column] | None = None,
+) -> dict[str, Column]:
     """Run one line of a plan, or the divisor; what lines share is computed for the first of them.
+
+    Args:
+        parts: Takes what it multiplies, by name, where it does.
 
     Returns:
         Output name -> column.
     """
-    parts = split_line(circuit, line, plan.limb_bits)
+    split = split_line(circuit, line, plan.limb_bits)
     results: dict[str, Column] = {}
     finished: dict[int, Column] = {}
     for output in plan.outputs:
         if output.line == line:
             if output.part not in finished:
-                finished = {output.part: last_level(parts[output.part].column)}
+                finished = {output.part: last_level(split[output.part].column)}
             column = finished[output.part]
             results[output.name] = column if output.factor == 1 else column.scale(output.factor)
+            if parts is not None and output.factor != 1:
+                parts[f"line:{line}:{output.part}"] = column
     return results

@@ -77,6 +77,10 @@ class Circuit(Generic[Column]):
             )
         return self._above[key]
 
+    def list_above(self) -> list[Column]:
+        """The energy above each limit that was asked for, in that order."""
+        return list(self._above.values())
+
     def limbs(self, quantity: str) -> list[Column]:
         """A quantity's limbs, least significant first."""
         return [self.inputs[limb_quantity(quantity, n)] for n in range(LIMBS)]

@@ -137,8 +137,19 @@ def roster_rules(
     )
 
 
-def execute_bill(data: RosterData, *, plan: BillPlan, load: Load, keys: KeyRing) -> Executed:
+def execute_bill(
+    data: RosterData,
+    *,
+    plan: BillPlan,
+    load: Load,
+    keys: KeyRing,
+    steps: dict[str, str] | None = None,
+) -> Executed:
     """Run a bill plan on a roster's uploaded columns.
+
+    Args:
+        steps: Takes the digest of each ciphertext between inputs and outputs, by name, in the order
+            in which one follows from those before.
 
     Raises:
         NotFoundError: A needed column is missing.
@@ -151,12 +162,22 @@ def execute_bill(data: RosterData, *, plan: BillPlan, load: Load, keys: KeyRing)
     for need in plan.needs:
         check_needed(entries[need.quantity], need)
     inputs = OpenedColumns(entries, data, load, keys)
-    results = run_bill(plan, inputs=inputs)
+    made: dict[str, EncryptedColumn] = {}
+    results = run_bill(plan, inputs=inputs, steps=made)
+    if steps is not None:
+        # What is multiplied as it was uploaded is an input, which has a digest already.
+        steps |= {n: step_digest(own) for n, own in made.items() if not inputs.has_read(own)}
     outputs = (
         (name, write_output(column, name=name, unit="1e-11 CNY", like=data, span=data.upload))
         for name, column in results.items()
     )
     return {name: entry.digest for name, entry in entries.items()}, outputs
+
+
+def step_digest(column: EncryptedColumn) -> str:
+    """SM3 of a ciphertext's residues, prime by prime, polynomial by polynomial."""
+    ring = column.evaluation.ring
+    return sm3_hex(b"".join(ring.coefficients(chunk).tobytes() for chunk in column.chunks))
 
 
 def check_needed(entry: ColumnEntry, need: ColumnNeed) -> None:
@@ -199,6 +220,10 @@ class OpenedColumns(Mapping[str, EncryptedColumn]):
         if find_family(quantity) is not Family.PRICED:
             self._kept[quantity] = column
         return column
+
+    def has_read(self, column: EncryptedColumn) -> bool:
+        """Whether it is one that was opened here, and kept."""
+        return any(own is column for own in self._kept.values())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

@@ -5,7 +5,7 @@ The checker reads so of the platform, and whoever replays a certificate of what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from gridsecure.crypto.sm3 import sm3_hex
@@ -116,16 +116,38 @@ def check_upload(uploaded: UploadManifest, transcript: Transcript) -> None:
 
 
 def check_executed(
-    transcript: Transcript, *, inputs: Mapping[str, str], outputs: Mapping[str, ColumnEntry]
+    transcript: Transcript,
+    *,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, ColumnEntry],
+    steps: Mapping[str, str],
 ) -> None:
     """Hold what a plan gave when it was executed again to what a transcript says.
 
+    Args:
+        steps: As `execute_bill` has them, in their order. A transcript of before there were any
+            names none.
+
     Raises:
-        ReleaseRefusedError: It gave something else (`release.re-execution`).
+        ReleaseRefusedError: It gave something else (`release.re-execution`); the message names the
+            first step that differs.
     """
-    if inputs != transcript.inputs or outputs != transcript.outputs:
+    told = steps if transcript.steps else {}
+    if (inputs, told, outputs) != (transcript.inputs, transcript.steps, transcript.outputs):
+        pairs = zip((inputs, told, outputs), _parts(transcript), strict=True)
+        names = (name for own, said in pairs for name in _differing(own, said))
         raise ReleaseRefusedError(
-            "Executing the plan again does not give the transcript's outputs.",
+            "Executing the plan again does not give the transcript's outputs: the first step that"
+            f" differs is {next(names)!r}.",
             reason="release.re-execution",
             remedy="Find out what the platform ran; do not repeat the request unchanged.",
         )
+
+
+def _parts(transcript: Transcript) -> tuple[Mapping[str, object], ...]:
+    return transcript.inputs, transcript.steps, transcript.outputs
+
+
+def _differing(own: Mapping[str, object], said: Mapping[str, object]) -> Iterator[str]:
+    """Names of what is another, or is not there on one side; those that come first, first."""
+    return (name for name in dict.fromkeys([*own, *said]) if own.get(name) != said.get(name))

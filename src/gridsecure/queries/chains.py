@@ -16,6 +16,8 @@ CIPHERTEXT: Final = "ciphertext"
 NUMBER: Final = "number"
 _WITHIN: Final = "nothing: it is within one plan"
 _PARTS: Final = "energy of the month -> energy in each tier and register"
+_LINES: Final = "parts -> bill lines"
+_IN_TRANSCRIPT: Final = {_PARTS: "the transcript's steps", _LINES: "the transcript's outputs"}
 
 
 class ChainStep(NamedTuple):
@@ -44,8 +46,11 @@ def explain_chain(question: Question, *, is_sealed: bool) -> list[ChainStep]:
     party = "checker" if is_sealed else "platform, and the checker again"
     outputs = "the certificate's outputs" if is_sealed else "transcript, the certificate's outputs"
     steps = [ChainStep("gateway", _columns(question), CIPHERTEXT, "upload, in the closing list")]
+    named = {} if is_sealed else _IN_TRANSCRIPT
     steps += [
-        ChainStep(party, given, CIPHERTEXT, _WITHIN) for name in names for given in _computed(name)
+        ChainStep(party, given, CIPHERTEXT, named.get(given, _WITHIN))
+        for name in names
+        for given in _computed(name)
     ]
     if names:
         what = "groups and steps" if is_sealed else "zones and classes"
@@ -71,7 +76,7 @@ def _computed(name: str) -> Iterator[str]:
         yield _PARTS
     elif head in ("bill", "line") or name == BILL_WHAT_IF:
         yield _PARTS
-        yield "parts -> bill lines"
+        yield _LINES
         if head == "bill":
             yield "lines -> bills"
     elif name.startswith(AT_LEAST):

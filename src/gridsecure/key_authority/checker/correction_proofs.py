@@ -94,7 +94,7 @@ def prove_correction(
         corrected=Version(earlier.upload, before.upload, before.roster),
     )
     # 4. the earlier outputs
-    _, outputs = begin_bill(before, zone=zone, view=view, keys=keys).result()
+    outputs = begin_bill(before, zone=zone, view=view, keys=keys).result().outputs
     derived = sm3_hex("".join(output.entry.digest for output in outputs.values()).encode())
     is_same_plan = earlier.plan_version == after.transcript.plan_version
     if is_same_plan and derived != earlier.outputs:

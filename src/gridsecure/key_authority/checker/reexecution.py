@@ -26,7 +26,7 @@ from itertools import chain
 from pathlib import Path
 from tempfile import mkdtemp
 from threading import Lock
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 from weakref import finalize
 
 from gridsecure.crypto.sm3 import hkdf_sm3, sm3_hex
@@ -67,9 +67,9 @@ class BillCheck:
         """What is read, and of which roster."""
         return [(self.data, self.data.entry(need.quantity)) for need in self.plan.needs]
 
-    def execute(self, *, load: Load, keys: KeyRing) -> Executed:
+    def execute(self, *, load: Load, keys: KeyRing, steps: dict[str, Digest]) -> Executed:
         """As `execute_bill`."""
-        return execute_bill(self.data, plan=self.plan, load=load, keys=keys)
+        return execute_bill(self.data, plan=self.plan, load=load, keys=keys, steps=steps)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +86,13 @@ class LoadCurveCheck:
         """What is read, and of which roster."""
         return [(data, data.entry(name)) for name in self.quantities for data in self.datas]
 
-    def execute(self, *, load: Load, keys: KeyRing) -> Executed:
+    def execute(
+        self,
+        *,
+        load: Load,
+        keys: KeyRing,
+        steps: dict[str, Digest],  # noqa: ARG002 - blinding is one step
+    ) -> Executed:
         """As `execute_load_curve`."""
         return execute_load_curve(
             self.datas,
@@ -126,7 +132,13 @@ class QueryCheck(_AskedCheck):
 
     layout: TotalsLayout
 
-    def execute(self, *, load: Load, keys: KeyRing) -> Executed:
+    def execute(
+        self,
+        *,
+        load: Load,
+        keys: KeyRing,
+        steps: dict[str, Digest],  # noqa: ARG002 - blinding is one step
+    ) -> Executed:
         """As `execute_totals`."""
         return execute_totals(
             self.datas, layout=self.layout, seed=self.seed, load=load, keys=keys, only=self.only
@@ -139,7 +151,13 @@ class MonthCheck(_AskedCheck):
 
     layout: MonthLayout
 
-    def execute(self, *, load: Load, keys: KeyRing) -> Executed:
+    def execute(
+        self,
+        *,
+        load: Load,
+        keys: KeyRing,
+        steps: dict[str, Digest],  # noqa: ARG002 - blinding is one step
+    ) -> Executed:
         """As `execute_parts`, of both layouts, each under a seed of its own."""
         made = [
             execute_parts(
@@ -205,11 +223,20 @@ class Derived:
 
 
 class _Answer(Message):
-    """What a worker says: digests of the inputs, and the outputs, by name."""
+    """What a worker says: digests of the inputs and steps, and the outputs, by name."""
 
     kind: ClassVar[str] = "worker's"
     inputs: dict[str, Digest]
     outputs: dict[str, ColumnEntry]
+    steps: dict[str, Digest]
+
+
+class Rerun(NamedTuple):
+    """What a plan gave: digests of inputs and of steps, and the outputs, by name."""
+
+    inputs: dict[str, Digest]
+    outputs: dict[str, Derived]
+    steps: dict[str, Digest]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -219,8 +246,8 @@ class Running:
     _room: Room
     _future: Future[str]
 
-    def result(self) -> tuple[dict[str, str], dict[str, Derived]]:
-        """Digests of the inputs, and the outputs, by name, once it is done.
+    def result(self) -> Rerun:
+        """What it gave, once it is done.
 
         Raises:
             GridSecureError: As `execute_bill` and `execute_load_curve`; a worker process died
@@ -242,10 +269,11 @@ class Running:
         finally:
             if answer is None:  # an error holds whoever waited for it, and so the folder
                 self._room.drop()
-        return answer.inputs, {
+        outputs = {
             name: Derived(entry, self._room, _output(number))
             for number, (name, entry) in enumerate(answer.outputs.items())
         }
+        return Rerun(answer.inputs, outputs, answer.steps)
 
     def drop(self) -> None:
         """Take its folder away; a worker that still writes there fails, and nobody asks why."""
@@ -385,14 +413,15 @@ def _disk_error() -> StorageError:
 
 
 def _execute(job: _Job, keys: KeyRing) -> str:
-    inputs, outputs = job.check.execute(load=job.load, keys=keys)
+    steps: dict[str, Digest] = {}
+    inputs, outputs = job.check.execute(load=job.load, keys=keys, steps=steps)
     entries: dict[str, ColumnEntry] = {}
     for number, (name, output) in enumerate(outputs):
         (job.room / _output(number)).write_bytes(output.data)
         entries[name] = output.entry
     for name in job.files.values():  # a month of bills waits on the disk, without what it was of
         (job.room / name).unlink()
-    return _Answer(inputs=inputs, outputs=entries).model_dump_json()
+    return _Answer(inputs=inputs, outputs=entries, steps=steps).model_dump_json()
 
 
 _worker: dict[str, KeyRing] = {}

@@ -312,7 +312,7 @@ def _derive(at_work: _Asked, *, view: PlatformView) -> dict[str, Derived]:
             check = _check(at_work, slim, fetched, [slim[n].roster.roster_id for n in own])
             running.append(zone.checks.begin(check, view=view, keys=keys))
         for one in running:
-            found |= one.result()[1]
+            found |= one.result().outputs
     except BaseException:  # whatever ended one of them, none of the others is waited for
         for one in running:
             one.drop()

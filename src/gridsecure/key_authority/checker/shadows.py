@@ -204,7 +204,7 @@ def _prove(
         parse_tariff(fetch_tariff(view, digest)) for digest in (own.roster.tariff, order.tariff)
     )
     check_columns(issued, tried=tried)
-    _, before = begin_bill(own, zone=zone, view=view, keys=keys).result()
+    before = begin_bill(own, zone=zone, view=view, keys=keys).result().outputs
     # Every bill is compared, as if a correction listed it.
     upload = own.upload.model_copy(update={"corrected_slots": list(range(own.roster.slots))})
     roster = own.roster.model_copy(update={"tariff": order.tariff})

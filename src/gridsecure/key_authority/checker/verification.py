@@ -146,9 +146,9 @@ class _Begun:
 
     def finish(self) -> Proven:
         """Compare what was derived with what the transcript says."""
-        inputs, outputs = self.running.result()
+        inputs, outputs, steps = self.running.result()
         derived = {name: output.entry for name, output in outputs.items()}
-        check_executed(self.transcript, inputs=inputs, outputs=derived)
+        check_executed(self.transcript, inputs=inputs, outputs=derived, steps=steps)
         return Proven(self.transcript, self.digest, self.datas, outputs, self.claims)
 
 
