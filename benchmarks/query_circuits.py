@@ -190,7 +190,7 @@ def _bills_in_pandas(month: _Month, tariff: Tariff) -> NDArray[Any]:
 
 def _moments_in_pandas(month: _Month) -> Moments:
     energy = np.minimum(month.meters.values["total"], CAP_WH)
-    columns = {"sum": energy, "squares": energy**2, "capped": (energy == CAP_WH).astype(int)}
+    columns = {"sum": energy, "squares": energy**2}
     sums = _grouped(month, columns)
     return Moments(*(sums[name].to_numpy() for name in columns))
 
