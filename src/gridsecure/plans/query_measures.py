@@ -471,10 +471,12 @@ def share_cells(rosters: Sequence[RosterManifest], rows: Sequence[NDArray[np.int
     found = []
     for roster, own in zip(rosters, rows, strict=True):
         whose = (roster.gateway_id, roster.owner or roster.gateway_id)
-        numbers = np.full(roster.slots, OUTSIDE, dtype=np.int64)
-        for cell in np.unique(own[own >= 0]).tolist():
-            numbers[own == cell] = known.setdefault((cell, *whose), len(known))
-        found.append(numbers)
+        cells, places = np.unique(own, return_inverse=True)
+        numbers = [
+            known.setdefault((cell, *whose), len(known)) if cell >= 0 else OUTSIDE
+            for cell in cells.tolist()
+        ]
+        found.append(np.array(numbers, dtype=np.int64)[places])
     return CellShares(
         tuple(found), tuple(cell for cell, *_ in known), tuple(owner for *_, owner in known)
     )
