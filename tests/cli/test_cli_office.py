@@ -200,3 +200,6 @@ def test_a_key_is_made_once_and_taken_off_the_list(desk, tmp_path):
     assert "customers.key" in refused(
         *("office", "withdraw", "--account", account, "--thumbprint", folder.name), *customers
     )
+    (tmp_path / "customers.json").write_bytes((desk / "customers.json").read_bytes())
+    words = ("office", "withdraw", "--account", account, "--thumbprint", folder.name, "--lost")
+    assert f"No later bill of {account} is sealed" in run(*words, *customers)
