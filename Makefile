@@ -5,7 +5,8 @@
 # a folder whose name has spaces. Another interpreter: make dev PYTHON=python3.12
 
 PYTHON ?= python3
-# Further arguments for the command behind `run`, `bench`, `scale` and `mutants`, as in: make run ARGS="--no-serve"
+# Further arguments for the command behind `run`, `bench`, `scale`, `costs` and `mutants`, as in:
+# make run ARGS="--no-serve"
 ARGS ?=
 
 BIN := .venv/bin
@@ -143,7 +144,7 @@ test-gate: .venv/.dev ## Run both with all examples and cases: whole years on ci
 
 .PHONY: costs
 costs: .venv/.dev ## Measure what every test costs, for the choice of what is quick.
-	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -p tests.cost_meter -m "not slow"
+	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -p tests.cost_meter -m "not slow" $(ARGS)
 
 .PHONY: scale
 scale: .venv/.dev ## Measure every request beside ten million rows (docs/architecture.md): ARGS="platform".

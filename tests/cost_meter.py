@@ -1,6 +1,7 @@
 """Measures what every test costs and writes `costs.json`, which chooses what `make` runs.
 
-A plugin of pytest for `make costs` alone. A test's cost is the processor's time of its worker and
+A plugin of pytest for `make costs` alone; with ARGS="-m quick", or others, it measures those tests
+and lets the figures of all others stand. A test's cost is the processor's time of its worker and
 of the processes that it waited for; of a test with many cases, their mean. A fixture that several
 tests share is charged to each of them: whichever comes first will pay. The session's key sets are
 made before the first test, so that none is charged with them.
@@ -20,6 +21,8 @@ from tests.costs import MEASURED, QUICK_SECONDS, function_of
 from tests.grid_simulator import grid_keys
 
 CPU = "cpu"
+WHOLE = "not slow"
+"""The marks that `make costs` itself asks for."""
 BEGUN = pytest.StashKey[float]()
 found: dict[str, list[float]] = defaultdict(list)
 shared: dict[tuple[str, str], float] = {}
@@ -85,6 +88,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the table, unless this is one of several workers or something failed."""
     if exitstatus == 0 and not hasattr(session.config, "workerinput"):
-        table = {name: round(mean(seconds), 1) for name, seconds in sorted(found.items())}
-        dear = {name: seconds for name, seconds in table.items() if seconds > QUICK_SECONDS}
+        is_whole = session.config.option.markexpr == WHOLE
+        kept = {} if is_whole else json.loads(MEASURED.read_text(encoding="utf-8"))
+        table = kept | {name: round(mean(seconds), 2) for name, seconds in found.items()}
+        dear = {name: table[name] for name in sorted(table) if table[name] > QUICK_SECONDS}
         MEASURED.write_text(json.dumps(dear, indent=0) + "\n", encoding="utf-8")

@@ -17,6 +17,7 @@ from tests.costs import (
     DEAR_PER_MODULE,
     FEW_PER_MODULE,
     LONG_SECONDS,
+    LONGEST_SECONDS,
     MEASURED,
     QUICK,
     QUICK_SECONDS,
@@ -126,7 +127,7 @@ def test_this_very_test_is_marked(request: pytest.FixtureRequest) -> None:
 
 def test_what_takes_long_is_not_quick_whatever_it_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"tests/room/test_it.py::test_{n}" for n in "abc"]
-    taken = dict(zip(names, (QUICK_SECONDS, 9.0, 0.0), strict=True))
+    taken = dict(zip(names, (QUICK_SECONDS, LONGEST_SECONDS - 0.1, 0.0), strict=True))
     monkeypatch.setattr("tests.costs._measured", lambda: taken)
     tests = [item(with_harmless_command, f"{name}[case]") for name in names]
     mark_costs(tests)
