@@ -135,10 +135,10 @@ def check_executed(
     told = steps if transcript.steps else {}
     if (inputs, told, outputs) != (transcript.inputs, transcript.steps, transcript.outputs):
         pairs = zip((inputs, told, outputs), _parts(transcript), strict=True)
-        names = (name for own, said in pairs for name in _differing(own, said))
+        step = next(name for own, said in pairs for name in _differing(own, said))
         raise ReleaseRefusedError(
             "Executing the plan again does not give the transcript's outputs: the first step that"
-            f" differs is {next(names)!r}.",
+            f" differs is {step!r}.",
             reason="release.re-execution",
             remedy="Find out what the platform ran; do not repeat the request unchanged.",
         )
