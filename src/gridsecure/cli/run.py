@@ -12,6 +12,7 @@ kept, because the message sends its reader there.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 import time
@@ -30,6 +31,7 @@ from gridsecure.cli.home import CUSTODIANS, NEEDED_CUSTODIANS, SHARE, Home, crea
 from gridsecure.cli.meters import MeterFiles, meter_files
 from gridsecure.cli.online import utc_now
 from gridsecure.cli.processes import Services
+from gridsecure.cli.run_addresses import write_addresses
 from gridsecure.cli.run_analyst import RunAnalyst
 from gridsecure.cli.run_month import RunMonth, bill_file
 from gridsecure.cli.run_order import RunMeters
@@ -209,6 +211,8 @@ def _serve(result: RunResult, services: Services, console: Console) -> None:
     console.print(f"\n{told}", soft_wrap=True, highlight=False, markup=False)
     console.print("\nEach person's SM2 key, and the two offices' halves of the opening key:")
     console.print(f"  {home.person('NAME')}/signing.key, opener.key   (gridsecure identity --help)")
+    console.print("\nAddresses and public keys, for the commands of docs/quick-starts:")
+    console.print(f"  . {shlex.quote(str(write_addresses(home)))}", soft_wrap=True, highlight=False)
     console.print("\nCtrl-C stops everything.")
     try:
         while True:
