@@ -23,7 +23,7 @@ import httpx
 from gridsecure.errors import GridSecureError
 from gridsecure.wire.connections import new_client
 
-READY_SECONDS: Final = 60.0
+READY_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 10.0
 _PR_SET_PDEATHSIG: Final = 1
 _NO_LOG: Final = "It wrote nothing. Run again when the machine has free memory and processors."
