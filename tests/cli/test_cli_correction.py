@@ -1,4 +1,4 @@
-"""`gridsecure correction` against the services that `gridsecure run` leaves running."""
+"""Commands against the services that `gridsecure run` leaves running: corrections, quick starts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ PROGRAM = str(Path(sys.executable).parent / "gridsecure")
 ADDRESS = re.compile(r"API docs +(http://127\.0\.0\.1:\d+)/docs +\((\w+)\)")
 MONTH = "2026-07"
 WHY = ("--reason=read on site",)
+QUICK_STARTS = Path(__file__).parents[2] / "docs" / "quick-starts"
+PAGES = ("billing", "integrator", "analyst", "officer", "customer", "operator", "contributor")
 
 
-@pytest.fixture
-def running(tmp_path):
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
     """A billed month, the addresses of its services, and the folder of people's keys."""
+    tmp_path = tmp_path_factory.mktemp("run")
     log = tmp_path / "run.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -47,6 +50,32 @@ def running(tmp_path):
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def tried(running, tmp_path_factory):
+    """What each page of the quick starts printed and how it ended, before anything is corrected."""
+    _, home = running
+    pages = {}
+    for page in PAGES:
+        folder = tmp_path_factory.mktemp(page)
+        script = "".join(commands_of(QUICK_STARTS / f"{page}.md"))
+        pages[page] = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", f". {home}/addresses.sh\n{script}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=240,
+            check=False,
+            cwd=folder,
+            env=os.environ | {"PATH": f"{Path(PROGRAM).parent}:{os.environ['PATH']}"},
+        )
+    return pages
+
+
+def commands_of(page: Path) -> list[str]:
+    """The shell's blocks of a page."""
+    return re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
 def run(services, person, *command: str, of: str = "correction") -> str:
@@ -135,8 +164,25 @@ def needed(name: str) -> tuple[str, ...]:
     return ("platform", "authority") if name == "release" else ("gateway",)
 
 
-def test_a_billed_month_is_corrected_computed_and_released(running, tmp_path):
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_quick_start_runs(tried, page):
+    assert tried[page].returncode == 0, tried[page].stdout[-2000:]
+    assert "Traceback" not in tried[page].stdout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_both_editions_of_a_quick_start_have_the_same_commands(page):
+    def plain(edition: str) -> list[str]:
+        text = "".join(commands_of(QUICK_STARTS / f"{page}{edition}.md"))
+        return re.sub(r'"[^"]*"', '""', text.replace("--language zh", "--language en")).split()
+
+    assert plain("") == plain(".zh")
+    assert len(plain("")) > 5
+
+
+def test_a_billed_month_is_corrected_computed_and_released(running, tried, tmp_path):
     _, home = running
+    assert tried
     processed = json.loads(
         run(running, "operator", "process", MONTH, "--format=json", of="gateway")
     )
