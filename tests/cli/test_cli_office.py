@@ -139,6 +139,22 @@ def test_a_customer_asks_and_the_office_answers(desk, tmp_path):
     assert "questions.number" in refused("office", "questions", "show", "2", *listed, *office[:2])
 
 
+def test_a_second_account_does_not_lock_out_the_first_of_a_key_without_a_list(desk, tmp_path):
+    """Keys that were made before there were lists have none, and a list can be lost."""
+    (sealed,) = (desk / "out" / "sealed").rglob("*.bill")
+    own = tmp_path / "my.key"
+    create_file(own, (desk / "my.key").read_bytes())
+    more = ("my", "key", "--key", own, "--account", "MP-2", "--request")
+    opens = ("my", "bill", sealed, "--key", own, "--office-key", POINT)
+    assert "my.key.accounts is missing" in run(*more, tmp_path / "b.json")
+    assert "426.35" in run(*opens)
+    first = next(iter(document("correction")["meters"]))
+    assert "missing" not in run(*more, tmp_path / "c.json", "--also", first)
+    assert "426.35" in run(*opens)
+    own.with_name("my.key.accounts").write_text('"MP-2"\n', encoding="utf-8")
+    assert "delivery.account" in refused(*opens)
+
+
 def test_a_portal_listens_on_this_machine_and_says_where(desk, monkeypatch):
     served = []
     monkeypatch.setattr(portal_server, "serve", lambda app, at: served.append(at.getsockname()))

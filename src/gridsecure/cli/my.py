@@ -60,15 +60,24 @@ def make_key(
     account: Annotated[str, typer.Option(help="The account, as it stands on your statement.")],
     key: Annotated[Path, typer.Option(help="Your key; made there if there is none yet.")],
     request: Annotated[Path, typer.Option(help="Where the request goes, for the office.")],
+    also: Annotated[
+        list[str] | None,
+        typer.Option(help="Another account that has this key; where no list of them was kept."),
+    ] = None,
 ) -> None:
     """Make a key of your own, and the request that the billing office enters it by.
 
     A key that is there already is used: for another account of yours, or where a request was lost.
     """
+    kept = _read_accounts(key) if key.exists() else frozenset[str]()
     own = office_files.officer_key(key) if key.exists() else _new_key(key)
     asked = delivered_bills.request_key(account, key=own, now=online.utc_now())
     office_files.write_signed(request, asked)
-    _keep_account(key, account)
+    if kept is not None or also:
+        _keep_accounts(key, {account, *(kept or ()), *(also or ())})
+    else:  # accounts that have the key already would be left out
+        typer.echo(f"{_accounts_of(key).name} is missing: bills of any account open with this key.")
+        typer.echo("To have it hold your own alone, name all that have the key: --also ACCOUNT.")
     typer.echo(f"Your key's thumbprint: {own.public_key.thumbprint}")
     typer.echo(f"Keep {key} safe: without it no bill opens. Give {request} to the billing office.")
 
@@ -91,9 +100,8 @@ def _accounts_of(key: Path) -> Path:
     return key.with_name(f"{key.name}.accounts")
 
 
-def _keep_account(key: Path, account: str) -> None:
-    kept = {account, *(_read_accounts(key) or ())}
-    lines = "".join(f"{json.dumps(one, ensure_ascii=False)}\n" for one in sorted(kept))
+def _keep_accounts(key: Path, accounts: set[str]) -> None:
+    lines = "".join(f"{json.dumps(one, ensure_ascii=False)}\n" for one in sorted(accounts))
     try:
         whole_files.replace_file(_accounts_of(key), [lines.encode()])
     except OSError as error:
@@ -115,7 +123,8 @@ def _read_accounts(key: Path) -> frozenset[str] | None:
         raise StorageError(
             f"{_accounts_of(key).name} cannot be read.",
             reason="my.key",
-            remedy="Remove it, and make the requests anew with `gridsecure my key`.",
+            remedy="Remove it, and name all accounts that have the key once: `gridsecure my key"
+            " --account … --also …`.",
         ) from error
 
 
