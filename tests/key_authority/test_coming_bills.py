@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
+from gridsecure.errors import GridSecureError
+from gridsecure.key_authority.checker import asked_questions
 from gridsecure.key_authority.checker.coming_bills import ComingBills, find_coming, find_harming
-from gridsecure.key_authority.checker.ledger import OF_MONTH, KnownSet, read_told
+from gridsecure.key_authority.checker.ledger import OF_MONTH, KnownSet, enter, read_told
 from gridsecure.key_authority.checker.queried_uploads import QueriedData, verify_queried
+from gridsecure.key_authority.checker.tables import SCHEMA
 from gridsecure.messages import ReleaseRequest
-from gridsecure.plans.cells import ENERGY, CellSets, Member, Place, ToldSet
+from gridsecure.plans.cells import ENERGY, CellSets, Member, Place, ToldSet, roster_members
 from gridsecure.plans.merging import Merged
-from gridsecure.store.database import read_session
+from gridsecure.store.database import open_database, read_session, write_session
+from gridsecure.store.schema import migrate
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 from tests.authority_simulator import Authority
+from tests.grid_simulator import NOW
 from tests.key_authority.asked_queries import Asker, question_of
 from tests.key_authority.test_month_queries import looked
 from tests.key_authority.test_sealed_attacks import FUTIAN
@@ -88,6 +93,50 @@ def test_a_whole_cell_is_told_before_its_bills(asker: Asker) -> None:
     assert withheld_of(asker) == frozenset()
 
 
+@attack(
+    "a cell of the month's bills, silenced by two questions at once, neither of which would alone",
+    rule(
+        "A question that was looked at beside bills to come waits if anything was told meanwhile.",
+        "release.meanwhile",
+        cut(
+            "gridsecure.key_authority.checker.ledger:enter",
+            "if giving.beside is not None and",
+            "if False and",
+        ),
+    ),
+)
+def test_two_questions_at_once_silence_no_cell(
+    asker: Asker, database_url: str, monkeypatch: pytest.MonkeyPatch, attacked: Attacked
+) -> None:
+    """Two checkers of one database look before either certifies; 14 of 48 would be left."""
+    rosters = [upload.roster.manifest for upload in asker.uploads]
+    everybody = frozenset(one for roster in rosters for one in roster_members(roster))
+    bills = bills_of({CELL: everybody}, fewest=15)
+    monkeypatch.setattr(asked_questions, "find_coming", lambda *_given: (bills,))
+    names = sorted(one.name for one in everybody)
+    both = [
+        looked(asker, question_of(where={"pseudonym": own})) for own in (names[:17], names[17:34])
+    ]
+    assert not any(one.withheld for one in both)
+    engine = open_database(database_url)
+    migrate(engine, SCHEMA)
+    ended = []
+    for number, one in enumerate(both):
+        try:
+            with write_session(engine) as session:
+                enter(session, one.giving, release_id=str(number), at=NOW)
+        except GridSecureError as error:
+            ended.append(error.reason)
+        else:
+            ended.append("")
+    with read_session(engine) as session:
+        known = read_told(session, both[0].giving.period)
+    engine.dispose()
+    assert ended[0] == "", "the first is answered in any case"
+    assert bool(ended[1]) != bool(bills.withheld(known)), "else the cell would be lost"
+    attacked.ends(ended[1])
+
+
 def test_bills_that_were_released_are_not_to_come(asker: Asker) -> None:
     assert len(coming(asker)) == 1
     request = asker.authority.bill_request(asker.uploads)
@@ -106,15 +155,17 @@ def told(members: frozenset[Member], minimum: int = 15) -> KnownSet:
     return KnownSet("month", ToldSet(members, minimum), is_group=True)
 
 
+def bills_of(cells: Mapping[Place, frozenset[Member]], *, fewest: int) -> ComingBills:
+    """Bills whose cells are told of so many."""
+    merged = Merged({place: place for place in cells}, {place: {ENERGY: fewest} for place in cells})
+    return ComingBills({place: CellSets(own) for place, own in cells.items()}, merged, OF_MONTH)
+
+
 @pytest.fixture
 def bills() -> ComingBills:
     """Two cells of 40 homes, of each of which 25 have to be told together."""
     places: Sequence[Place] = [("east", "household"), ("west", "household")]
-    return ComingBills(
-        {place: CellSets(people(place, 40)) for place in places},
-        Merged({place: place for place in places}, {place: {ENERGY: 25} for place in places}),
-        OF_MONTH,
-    )
+    return bills_of({place: people(place, 40) for place in places}, fewest=25)
 
 
 def test_the_group_that_costs_a_cell_is_withheld_and_no_other(bills: ComingBills) -> None:

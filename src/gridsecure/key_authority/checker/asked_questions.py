@@ -447,7 +447,8 @@ def look_beside(
         if is_told[rows].any()
     }
     told = {place: own[p] for p, place in places.items() if parts.groups[p] not in withheld}
-    giving = Giving({}, given, queried.period, told, basis)
+    beside = frozenset(one.name for one in known) if coming else None
+    giving = Giving({}, given, queried.period, told, basis, beside)
     return LookedQuestion(frozenset(withheld), giving, _join_parts(parts.groups, own))
 
 

@@ -180,6 +180,8 @@ class Giving:
         datas: Uploads by digest of which something is given out.
         told: By cell, the sets that something is told of.
         basis: What its figures are of, and whose readings changed between days and the month.
+        beside: The names of all sets that it was looked at beside, where bills that are still to
+            come were looked at too: beside any other set it has to be looked at again.
     """
 
     claims: Mapping[str, str]
@@ -187,6 +189,7 @@ class Giving:
     period: Period
     told: Mapping[Place, tuple[ToldSet, ...]] = field(default_factory=dict)
     basis: Basis = field(default_factory=lambda: OF_MONTH)
+    beside: frozenset[str] | None = None
 
 
 def join_givings(givings: Iterable[Giving]) -> Giving:
@@ -380,7 +383,10 @@ def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) ->
         place: frozenset[Member]().union(*(one.members for one in sets))
         for place, sets in giving.told.items()
     }
-    for company in _compare(read_told(session, giving.period), giving.basis, cells):
+    known = read_told(session, giving.period)
+    if giving.beside is not None and {one.name for one in known} != giving.beside:
+        raise _told_meanwhile()  # each may cost bills to come nothing, and both together a cell
+    for company in _compare(known, giving.basis, cells):
         wanted = [one for place in company.places for one in giving.told[place]]
         if not may_tell(wanted, told=company.told, is_compared=giving.basis.is_compared):
             raise _told_meanwhile()
