@@ -8,7 +8,8 @@ Both are padded to one size: who carries them learns that somebody asks somethin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import ClassVar, Final, Literal
 
@@ -19,6 +20,7 @@ from gridsecure.crypto.padding import pad, unpad
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.errors import GridSecureError, InputError, SignatureError
 from gridsecure.messages import Digest, Message, Signed, open_message, sign_message
+from gridsecure.written_words import Words, is_plain
 
 QUESTION_PURPOSE: Final = "bill-question"
 ANSWER_PURPOSE: Final = "bill-answer"
@@ -26,7 +28,11 @@ ANSWER_PURPOSE: Final = "bill-answer"
 LONGEST_QUESTION: Final = 500
 LONGEST_ANSWER: Final = 2000
 """Characters."""
-_SIZE: Final = 16_384
+_CHARGE: Final = r"[^\W\d][\w-]*"
+"""What charges are called: a list that has no amounts and no sentences has none in this either."""
+_QUESTION_SIZE: Final = 16_384
+_ANSWER_SIZE: Final = 32_768
+"""What the two are padded to; an answer quotes its question."""
 
 Reason = Literal["readings", "estimate", "price", "tier", "correction", "other"]
 REASONS: Final[tuple[Reason, ...]] = (
@@ -50,9 +56,9 @@ class BillQuestion(Message):
 
     kind: ClassVar[str] = "bill-question"
     code: str = Field(repr=False, max_length=4000)
-    line: str = Field(default="", repr=False, max_length=100)
+    line: str = Field(default="", repr=False, max_length=100, pattern=rf"^({_CHARGE})?$")
     reason: Reason
-    text: str = Field(repr=False, min_length=1, max_length=LONGEST_QUESTION)
+    text: Words = Field(repr=False, min_length=1, max_length=LONGEST_QUESTION)
     asked_at: str
 
 
@@ -60,22 +66,27 @@ class BillAnswer(Message):
     """What the office answers.
 
     Args:
-        question: Digest of the signed question.
-        code: Of the bill that it was about.
+        asked: The question, as the customer's key signed it: who else is shown the answer sees
+            that the question is another's.
     """
 
     kind: ClassVar[str] = "bill-answer"
-    question: Digest
-    code: str = Field(repr=False)
-    text: str = Field(repr=False, min_length=1, max_length=LONGEST_ANSWER)
+    asked: Signed = Field(repr=False)
+    text: Words = Field(repr=False, min_length=1, max_length=LONGEST_ANSWER)
     answered_at: str
+
+    @property
+    def code(self) -> str:
+        """Of the bill that it was about."""
+        return BillQuestion.parse(self.asked.body).code
 
 
 def require_text(text: str, *, longest: int) -> str:
     """What somebody wrote, without blanks around it.
 
     Raises:
-        InputError: Nothing, or too much (`question.text`).
+        InputError: Nothing, or too much (`question.text`), or what steers a terminal
+            (`question.characters`).
     """
     kept = text.strip()
     if not 0 < len(kept) <= longest:
@@ -84,7 +95,28 @@ def require_text(text: str, *, longest: int) -> str:
             reason="question.text",
             remedy=f"Write between 1 and {longest} characters.",
         )
+    if not is_plain(kept, but="\n\t"):
+        raise InputError(
+            "The text has control characters.",
+            reason="question.characters",
+            remedy="Write letters, digits, signs and line ends alone.",
+        )
     return kept
+
+
+def require_line(line: str, *, charges: Sequence[str]) -> str:
+    """A charge of a bill, or nothing for the whole of it.
+
+    Raises:
+        InputError: The bill has no such charge, or no question can name it (`question.line`).
+    """
+    if line and (line not in charges or re.fullmatch(_CHARGE, line) is None):
+        raise InputError(
+            f"No question can name the charge {line!r} of this bill.",
+            reason="question.line",
+            remedy=f"Its charges are {', '.join(charges)}; ask about the whole bill otherwise.",
+        )
+    return line
 
 
 def seal_question(
@@ -97,7 +129,8 @@ def seal_question(
         now: The present, aware.
     """
     signed = sign_message(question, key=key)
-    return _seal(signed, office, QUESTION_PURPOSE, now), signed.digest
+    content = pad(signed.model_dump_json().encode(), size=_QUESTION_SIZE)
+    return _seal(content, office, QUESTION_PURPOSE, now), signed.digest
 
 
 def open_question(sealed: bytes, *, key: Sm2PrivateKey) -> Signed:
@@ -139,11 +172,15 @@ def seal_answer(
         key: The billing office's.
         now: The present, aware.
     """
-    return _seal(sign_message(answer, key=key), customer, ANSWER_PURPOSE, now)
+    signed = sign_message(answer, key=key)
+    content = pad(signed.model_dump_json().encode(), size=_ANSWER_SIZE)
+    return _seal(content, customer, ANSWER_PURPOSE, now)
 
 
 def open_answer(sealed: bytes, *, key: Sm2PrivateKey, office: Sm2PublicKey) -> BillAnswer:
-    """What the office answered.
+    """What the office answered to a question of this key.
+
+    Whoever opened an answer can seal it to anybody's key, so the question is looked at.
 
     Args:
         key: The customer's.
@@ -151,23 +188,37 @@ def open_answer(sealed: bytes, *, key: Sm2PrivateKey, office: Sm2PublicKey) -> B
 
     Raises:
         EnvelopeError: It is sealed to another key, or was altered.
-        SignatureError: It is another's answer (`authenticity.answer`).
+        SignatureError: It is another's answer (`authenticity.answer`), or another key asked
+            (`answer.question`).
     """
     opened = unpad(open_from(sealed, private_key=key, purpose=ANSWER_PURPOSE)) or b""
     try:
         signed = Signed.parse(opened)
-        return open_message(signed, expect=BillAnswer, trusted={office.thumbprint: office})
+        answer = open_message(signed, expect=BillAnswer, trusted={office.thumbprint: office})
     except GridSecureError as error:
         raise SignatureError(
             "This office did not give such an answer.",
             reason="authenticity.answer",
             remedy="Check the office's key. If it is right, the answer is forged: tell the office.",
         ) from error
+    _require_asked(answer, key)
+    return answer
 
 
-def _seal(signed: Signed, recipient: Sm2PublicKey, purpose: str, now: datetime) -> bytes:
+def _require_asked(answer: BillAnswer, key: Sm2PrivateKey) -> None:
+    try:
+        read_question(answer.asked, keys=[key.public_key])
+    except GridSecureError as error:
+        raise SignatureError(
+            "This answers a question that was not asked with this key.",
+            reason="answer.question",
+            remedy="It is an answer to somebody else: tell the billing office who sent it.",
+        ) from error
+
+
+def _seal(content: bytes, recipient: Sm2PublicKey, purpose: str, now: datetime) -> bytes:
     return seal_to(
-        pad(signed.model_dump_json().encode(), size=_SIZE),
+        content,
         recipient=recipient,
         purpose=purpose,
         owner=recipient.thumbprint,

@@ -32,6 +32,7 @@ from gridsecure.messages import (
     open_message,
     sign_message,
 )
+from gridsecure.written_words import OneLine
 
 DELIVERY_PURPOSE: Final = "delivered-bill"
 """What deliveries are sealed for."""
@@ -52,7 +53,7 @@ class CustomerKey(Message):
     """
 
     kind: ClassVar[str] = "customer-key"
-    account: str = Field(min_length=1, max_length=200)
+    account: OneLine = Field(min_length=1, max_length=200)
     public_key: str
     made_at: str
 

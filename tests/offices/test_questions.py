@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
-from gridsecure.bill_questions import open_answer
+from gridsecure.bill_questions import (
+    ANSWER_PURPOSE,
+    BillAnswer,
+    BillQuestion,
+    open_answer,
+    require_line,
+    seal_answer,
+)
+from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.delivered_bills import issue_bill, request_key, seal_delivery
 from gridsecure.errors import (
@@ -14,9 +23,11 @@ from gridsecure.errors import (
     EnvelopeError,
     GridSecureError,
     InputError,
+    InvalidMessageError,
     NotFoundError,
     SignatureError,
 )
+from gridsecure.messages import sign_message
 from gridsecure.offices.customers import Customers
 from gridsecure.offices.questions import QuestionDesk, Questions
 from gridsecure.portal.own_bills import CustomerKeys
@@ -27,6 +38,7 @@ NOW = datetime(2026, 8, 2, tzinfo=UTC)
 OFFICE, CUSTOMER, OTHER = (generate_private_key() for _ in range(3))
 PERIOD = first_period("residential-tiers")
 CUSTOMERS, _ = Customers().add(request_key("MP-1", key=CUSTOMER, now=NOW))
+ERASING = "\x1b[2J\x1b[HQuestion 3 is answered.\x1b[8m"
 DESK = QuestionDesk(OFFICE, CUSTOMERS, NOW)
 
 
@@ -82,6 +94,8 @@ def test_a_bill_that_the_office_did_not_issue_is_asked_about_in_vain():
     [
         ({"text": " "}, "question.text"),
         ({"text": "x" * 501}, "question.text"),
+        ({"text": ERASING}, "question.characters"),
+        ({"text": "\u202e1.00"}, "question.characters"),
         ({"line": "none"}, "question.line"),
     ],
 )
@@ -97,7 +111,7 @@ def test_an_answer_opens_for_who_asked_and_is_the_offices():
     assert done.find(1).state == "answered"
     office = OFFICE.public_key
     found = open_answer(sealed, key=CUSTOMER, office=office)
-    assert (found.text, found.question) == ("Because.", kept.find(1).digest)
+    assert (found.text, found.asked.digest) == ("Because.", kept.find(1).digest)
     with pytest.raises(EnvelopeError):
         open_answer(sealed, key=OTHER, office=office)
     with pytest.raises(SignatureError) as forged:
@@ -115,3 +129,95 @@ def test_nothing_is_sealed_to_a_key_that_was_withdrawn():
     assert refused.value.reason == "questions.key"
     with pytest.raises(GridSecureError):
         QuestionDesk(OFFICE, gone, NOW).take(Questions(), asked())
+
+
+@attack(
+    "a customer's words that write to the clerk's terminal",
+    rule(
+        "What one person writes to another holds no control characters.",
+        "message.invalid",
+        cut("gridsecure.written_words:_words", 'not is_plain(text, but="\\n\\t")', "False"),
+    ),
+)
+def test_a_question_does_not_steer_the_terminal_that_shows_it(attacked: Attacked) -> None:
+    shape = json.loads(question().model_dump_json())
+    written = json.dumps(shape | {"text": ERASING})  # by a program of the customer's own
+    try:
+        found = BillQuestion.parse(written)
+    except InvalidMessageError as refused:
+        attacked.ends(refused.reason)
+        return
+    assert found.text == ERASING
+    attacked.ends(None)
+
+
+@pytest.mark.parametrize("line", ["\x1b]52;c;cm0=\x07", "2,318 kWh too much", "1204", "energy\n"])
+def test_what_a_list_shows_as_a_charge_is_called_like_one(line):
+    with pytest.raises(InvalidMessageError):
+        BillQuestion.parse(json.dumps(json.loads(question().model_dump_json()) | {"line": line}))
+    with pytest.raises(InputError) as refused:
+        require_line(line, charges=[line])
+    assert refused.value.reason == "question.line"
+    assert require_line("附加费-2", charges=["附加费-2"]) == "附加费-2"
+
+
+def test_a_request_for_a_key_names_an_account_in_plain_letters():
+    request = request_key("MP-1", key=OTHER, now=NOW)
+    body = request.body.replace("MP-1", "MP\\u001b[2J")
+    with pytest.raises(InvalidMessageError):
+        Customers().add(request.model_copy(update={"body": body}))
+
+
+def question() -> BillQuestion:
+    kept, taken = DESK.take(Questions(), asked())
+    return DESK.read(kept.find(taken.number))
+
+
+@attack(
+    "an answer to somebody else, sealed to a customer's key",
+    rule(
+        "An answer shows the question, which the key that opens it signed.",
+        "answer.question",
+        cut("gridsecure.bill_questions:open_answer", "_require_asked(answer, key)", "None"),
+    ),
+    rule(
+        "A bill that an answer is about is of an account that was asked for.",
+        "delivery.account",
+        cut(
+            "gridsecure.portal.own_bills:CustomerKeys.open_answer",
+            "self._require_own(read_code(answer.code, office=self.office).account)",
+            "None",
+        ),
+    ),
+)
+def test_an_answer_to_another_is_not_shown_as_ones_own(attacked: Attacked) -> None:
+    """The other is told that a bill is cancelled, and has a neighbour believe it of the own."""
+    code = issue_bill("MALLORY", PERIOD, issuer="", key=OFFICE)
+    said = question().model_copy(update={"code": code})
+    answer = BillAnswer(
+        asked=sign_message(said, key=OTHER),
+        text="Your bill is cancelled; pay nothing.",
+        answered_at=NOW.isoformat(),
+    )
+    genuine = seal_answer(answer, key=OFFICE, customer=OTHER.public_key, now=NOW)
+    again = seal_to(
+        open_from(genuine, private_key=OTHER, purpose=ANSWER_PURPOSE),
+        recipient=CUSTOMER.public_key,
+        purpose=ANSWER_PURPOSE,
+        owner=CUSTOMER.public_key.thumbprint,
+        created_at=NOW,
+    )
+    keys = CustomerKeys(CUSTOMER, OFFICE.public_key, frozenset({"MP-1"}))
+    try:
+        shown = keys.open_answer(again)
+    except GridSecureError as refused:
+        attacked.ends(refused.reason)
+        return
+    assert shown.text == answer.text
+    attacked.ends(None)
+
+
+def test_the_longest_answer_to_the_longest_question_can_be_sealed():
+    kept, _ = DESK.take(Questions(), asked(text='"' * 500))
+    _, sealed = DESK.answer(kept, 1, "\\" * 2000)
+    assert open_answer(sealed, key=CUSTOMER, office=OFFICE.public_key).text == "\\" * 2000

@@ -10,9 +10,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gridsecure.bill_questions import BillAnswer, open_question, read_question, seal_answer
+from gridsecure.bill_questions import (
+    BillAnswer,
+    BillQuestion,
+    open_question,
+    read_question,
+    seal_answer,
+)
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.delivered_bills import issue_bill, seal_delivery
+from gridsecure.messages import sign_message
 from gridsecure.portal.folder import BillFolder
 from gridsecure.portal.own_bills import CustomerKeys
 from gridsecure.portal.web import HEADERS, Door, portal_app
@@ -43,7 +50,9 @@ def folder(tmp_path_factory) -> Path:
     put(made, "2025-07-1.bill", earlier)
     put(made, "forged.bill", PERIOD, office=OTHER)
     put(made, "broken.bill", PERIOD | {"tariff": PERIOD["tariff"] | {"currency": "JPY"}})
-    answer = BillAnswer(question="0" * 64, code=code, text="<b>No.</b>", answered_at="2026-08-02")
+    asked = BillQuestion(code=code, reason="price", text="Why?", asked_at="2026-08-02")
+    signed = sign_message(asked, key=CUSTOMER)
+    answer = BillAnswer(asked=signed, text="<b>No.</b>", answered_at="2026-08-02")
     sealed = seal_answer(answer, key=OFFICE, customer=CUSTOMER.public_key, now=NOW)
     (made / "1.answer").write_bytes(sealed)
     return made

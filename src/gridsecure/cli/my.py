@@ -263,7 +263,7 @@ def answer(
     keys = _keys(key, office_key)
     found = keys.open_answer(read_sealed(file))
     about = delivered_bills.read_code(found.code, office=keys.office)
-    typer.echo(f"To question {found.question[:16]}, about {about.account}, {about.start[:7]}:")
+    typer.echo(f"To question {found.asked.digest[:16]}, about {about.account}, {about.start[:7]}:")
     typer.echo(found.text)
 
 

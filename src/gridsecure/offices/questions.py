@@ -164,8 +164,7 @@ class QuestionDesk:
                 remedy="Answer by letter.",
             )
         answer = BillAnswer(
-            question=listed.digest,
-            code=self.read(listed).code,
+            asked=open_question(base64.b64decode(listed.sealed), key=self.key),
             text=require_text(text, longest=LONGEST_ANSWER),
             answered_at=self.now.isoformat(),
         )

@@ -14,7 +14,6 @@ from typing import Final, Generic, TypeVar
 
 from gridsecure.bill_questions import BillAnswer, Reason
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.delivered_bills import read_code
 from gridsecure.errors import GridSecureError, NotFoundError, StorageError
 from gridsecure.portal.own_bills import CustomerKeys, OwnBill
 from gridsecure.statements.bill_document import read_bill
@@ -146,11 +145,9 @@ class BillFolder:
 
     def _answered(self, path: Path, content: bytes) -> BillAnswer | Refused:
         try:
-            found = self.keys.open_answer(content)
-            read_code(found.code, office=self.keys.office)
+            return self.keys.open_answer(content)
         except GridSecureError as error:
             return Refused(path.name, error.reason)
-        return found
 
 
 def year_before(bill: OwnBill, bills: dict[str, OwnBill]) -> OwnBill | None:

@@ -12,11 +12,12 @@ from gridsecure.bill_questions import (
     BillQuestion,
     Reason,
     open_answer,
+    require_line,
     require_text,
     seal_question,
 )
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
-from gridsecure.delivered_bills import IssuedBill, open_delivery
+from gridsecure.delivered_bills import IssuedBill, open_delivery, read_code
 from gridsecure.errors import InputError
 from gridsecure.messages import Digest
 
@@ -64,7 +65,10 @@ class CustomerKeys:
             GridSecureError: As `delivered_bills.open_delivery`.
         """
         opened = OwnBill(*open_delivery(sealed, key=self.own, office=self.office))
-        account = opened.facts.account
+        self._require_own(opened.facts.account)
+        return opened
+
+    def _require_own(self, account: str) -> None:
         if self.accounts is not None and account not in self.accounts:
             raise InputError(
                 f"This is a bill of {account}, and you asked for no bills of it with this key.",
@@ -72,7 +76,6 @@ class CustomerKeys:
                 remedy="If the account is yours, ask for it with `gridsecure my key`; if not, tell"
                 " the billing office who sent it.",
             )
-        return opened
 
     def ask(
         self, bill: OwnBill, *, line: str, reason: Reason, text: str, now: datetime
@@ -84,18 +87,11 @@ class CustomerKeys:
             now: The present, aware.
 
         Raises:
-            InputError: The bill has no such charge (`question.line`), or the text is empty or too
-                long (`question.text`).
+            InputError: As `require_line` and `require_text`.
         """
-        if line and line not in bill.charges:
-            raise InputError(
-                f"The bill has no charge {line!r}.",
-                reason="question.line",
-                remedy=f"Its charges are {', '.join(bill.charges)}.",
-            )
         question = BillQuestion(
             code=bill.code,
-            line=line,
+            line=require_line(line, charges=bill.charges),
             reason=reason,
             text=require_text(text, longest=LONGEST_QUESTION),
             asked_at=now.isoformat(),
@@ -103,9 +99,13 @@ class CustomerKeys:
         return seal_question(question, key=self.own, office=self.office, now=now)
 
     def open_answer(self, sealed: bytes) -> BillAnswer:
-        """An answer that was sealed to this key.
+        """An answer to a question of this key, about a bill that the office issued.
 
         Raises:
-            GridSecureError: As `bill_questions.open_answer`.
+            InputError: The bill is of an account that the customer did not ask for
+                (`delivery.account`).
+            GridSecureError: As `bill_questions.open_answer` and `delivered_bills.read_code`.
         """
-        return open_answer(sealed, key=self.own, office=self.office)
+        answer = open_answer(sealed, key=self.own, office=self.office)
+        self._require_own(read_code(answer.code, office=self.office).account)
+        return answer
