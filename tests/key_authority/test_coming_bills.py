@@ -74,9 +74,9 @@ def but_five(asker: Asker) -> str:
         "A question is withheld that would cost bills, which are to be released yet, a number.",
         WITHHELD,
         cut(
-            "gridsecure.key_authority.checker.coming_bills:find_harming",
-            "if not bills.are_harmed(known,",
-            "if True or bills.are_harmed(known,",
+            "gridsecure.key_authority.checker.coming_bills:ComingBills.find_harming",
+            "if not self._are_harmed(",
+            "if True or self._are_harmed(",
         ),
     ),
 )
@@ -172,8 +172,19 @@ def test_the_group_that_costs_a_cell_is_withheld_and_no_other(bills: ComingBills
     east, west = (own.cell for own in bills.sets.values())
     some = frozenset(sorted(west)[:35])
     assert find_harming([bills], [], {0: [told(east)], 1: [told(some)]}, most=50) == {1}
-    assert find_harming([bills], [], {0: [told(east)], 1: [told(some)]}, most=1) == {0, 1}
     assert find_harming([bills], [], {0: [told(east | west)]}, most=50) == set()
+
+
+def test_groups_are_counted_that_hang_together_over_cells_or_what_was_told() -> None:
+    """As after the bills: of sixty zones, the one less five homes is withheld alone."""
+    places: Sequence[Place] = [(f"z{number:02}", "household") for number in range(60)]
+    bills = bills_of({place: people(place, 20) for place in places}, fewest=15)
+    groups = {number: [told(people(place, 20))] for number, place in enumerate(places)}
+    groups[0] = [told(frozenset(sorted(people(places[0], 20))[:15]))]
+    assert find_harming([bills], [], groups, most=50) == {0}
+    before = told(frozenset().union(*(people(place, 20) for place in places[:59])))
+    assert find_harming([bills], [before], groups, most=59) == {0}
+    assert find_harming([bills], [before], groups, most=58) == set(range(59))
 
 
 def test_people_beside_a_cell_count_as_its_bills_want_it(bills: ComingBills) -> None:

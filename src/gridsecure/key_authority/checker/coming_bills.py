@@ -11,10 +11,10 @@ Load curves are ordered by whoever wants them, and nothing is kept free for thos
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
 from sqlmodel import Session
 
@@ -37,6 +37,7 @@ from gridsecure.plans.cells import (
     Minima,
     Place,
     cell_sets,
+    join_names,
     roster_members,
     roster_places,
 )
@@ -47,9 +48,6 @@ from gridsecure.plans.sealed_days import is_sealed_day
 from gridsecure.store.rows import find_many
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
 
-_FEW: Final = 20
-"""Sets of which it is worth finding out which hang together with a question."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComingBills:
@@ -59,39 +57,72 @@ class ComingBills:
     merged: Merged
     basis: Basis
 
-    def withheld(self, known: Iterable[KnownSet], *, only: Container[Place] = ()) -> Withheld:
+    def withheld(
+        self, known: Iterable[KnownSet], *, only: Iterable[Place] | None = None
+    ) -> Withheld:
         """What of them would be withheld beside some sets.
 
         Args:
             only: The cells that are looked at, with all that hang together with them; by default
                 all.
         """
-        own = {place: sets for place, sets in self.sets.items() if not only or place in only}
+        own = {place: self.sets[place] for place in (self.sets if only is None else only)}
         # All at once first, which is what most questions leave possible, and takes one look.
         return withhold_beside(known, own, merged=self.merged, basis=self.basis, most=len(own))
 
-    def are_harmed(self, known: Sequence[KnownSet], more: Sequence[KnownSet]) -> bool:
-        """Whether something of them is withheld for sets that are told besides."""
-        only = self._reached(known, more)
-        after = self.withheld([*known, *more], only=only) if only else {}
-        before = self.withheld(known, only=only) if after else {}
+    def find_harming(
+        self, known: Sequence[KnownSet], told: Mapping[int, Sequence[KnownSet]], *, most: int
+    ) -> Iterator[int]:
+        """The groups of a question that would cost one of them a number, as `find_harming`."""
+        for company in self._divide(known, told):
+            everything = [one for sets in company.told.values() for one in sets]
+            beside = company.known
+            if not self._are_harmed(company, beside, everything):
+                continue
+            if len(everything) > most:
+                yield from company.told
+                continue
+            for number, sets in company.told.items():
+                if self._are_harmed(company, beside, sets):
+                    yield number
+                else:
+                    beside += sets
+
+    def _are_harmed(
+        self, company: _Company, known: Sequence[KnownSet], more: Sequence[KnownSet]
+    ) -> bool:
+        """Whether a number of its cells is withheld for sets that are told besides."""
+        after = self.withheld([*known, *more], only=company.cells)
+        before = self.withheld(known, only=company.cells) if after else {}
         return any(own - before.get(place, NO_MEASURES) for place, own in after.items())
 
-    def _reached(self, known: Sequence[KnownSet], more: Sequence[KnownSet]) -> set[Place]:
-        """The cells that hang together with some sets; of very many known sets, any may."""
-        if len(known) > _FEW:
-            return set(self.sets)
-        cells = {place: sets.cell for place, sets in self.sets.items()}
-        left = [one.told.members for one in known]
-        reached, found = [one.told.members for one in more], set[Place]()
-        while reached:
-            own = reached.pop()
-            met = [place for place, cell in cells.items() if not cell.isdisjoint(own)]
-            reached += [cells.pop(place) for place in met]
-            reached += [members for members in left if not members.isdisjoint(own)]
-            left = [members for members in left if members.isdisjoint(own)]
-            found.update(met)
-        return found
+    def _divide(
+        self, known: Sequence[KnownSet], told: Mapping[int, Sequence[KnownSet]]
+    ) -> list[_Company]:
+        """The groups with all that hangs together with them; those in no cell are left out."""
+        sets = [
+            *((own.cell,) for own in self.sets.values()),
+            *((one.told.members,) for one in known),
+            *(tuple(one.told.members for one in own) for own in told.values()),
+        ]
+        joined = iter(join_names([(m.name for some in own for m in some) for own in sets]))
+        found: dict[int, _Company] = defaultdict(_Company)
+        for place in self.sets:
+            found[next(joined)].cells.append(place)
+        for one in known:
+            found[next(joined)].known.append(one)
+        for number, own in told.items():
+            found[next(joined)].told[number] = own
+        return [company for company in found.values() if company.cells and company.told]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Company:
+    """Cells of bills, known sets and groups of a question that hang together."""
+
+    cells: list[Place] = field(default_factory=list)
+    known: list[KnownSet] = field(default_factory=list)
+    told: dict[int, Sequence[KnownSet]] = field(default_factory=dict)
 
 
 def find_coming(
@@ -122,21 +153,13 @@ def find_harming(
     Args:
         known: What was told of the period.
         told: What would be told of each group.
-        most: How many groups are looked at one by one where not all may be told.
+        most: How many sets that hang together, also over cells of the bills and what was told
+            before, are looked at one by one where not all may be told; of more, none is told.
     """
     harming = set[int]()
     for bills in coming:
         left = {number: sets for number, sets in told.items() if number not in harming}
-        if not bills.are_harmed(known, [one for sets in left.values() for one in sets]):
-            continue
-        if len(left) > most:
-            return set(told)
-        beside = list(known)
-        for number, sets in left.items():
-            if bills.are_harmed(beside, sets):
-                harming.add(number)
-            else:
-                beside += sets
+        harming.update(bills.find_harming(known, left, most=most))
     return harming
 
 
