@@ -198,3 +198,6 @@ def test_steps_of_a_bill_are_named_and_the_first_that_differs_is_told(asker: Ask
     for wrong in (other, {**said.steps, "above:1": "0" * 64}):
         with pytest.raises(ReleaseRefusedError, match=r"first step that differs is 'above:1'"):
             check_executed(said.model_copy(update={"steps": wrong}), **given, steps=steps)
+    long = said.model_copy(update={"steps": steps | {"x" * 10_000: "0" * 64}})
+    with pytest.raises(ReleaseRefusedError, match=f"differs is '{'x' * 64}'"):
+        check_executed(long, **given, steps=steps)

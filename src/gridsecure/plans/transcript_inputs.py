@@ -16,6 +16,8 @@ from gridsecure.plans.sealed_days import check_sealed_day, is_sealed_day
 
 _OF_MANY: Final = frozenset({"load-curve", "query"})
 """Plans over many rosters at once, and over days as well as months."""
+_LONGEST_STEP: Final = 64
+"""Letters of a step's name in an error: a platform names steps as it likes."""
 DAY_BILLED: Final = "release.day"
 """Why a transcript of bills over a day is refused."""
 
@@ -126,7 +128,8 @@ def check_executed(
 
     Args:
         steps: As `execute_bill` has them, in their order. A transcript of before there were any
-            names none.
+            names none, and what a transcript says of its release is what the platform says: so a
+            platform may leave them out, and what differs is then found at the outputs.
 
     Raises:
         ReleaseRefusedError: It gave something else (`release.re-execution`); the message names the
@@ -138,7 +141,7 @@ def check_executed(
         step = next(name for own, said in pairs for name in _differing(own, said))
         raise ReleaseRefusedError(
             "Executing the plan again does not give the transcript's outputs: the first step that"
-            f" differs is {step!r}.",
+            f" differs is {step[:_LONGEST_STEP]!r}.",
             reason="release.re-execution",
             remedy="Find out what the platform ran; do not repeat the request unchanged.",
         )
