@@ -45,7 +45,7 @@ def bills_are_out(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """
     if "bills_to_come" not in request.fixturenames:
         for module in (asked_questions, query_trials):
-            monkeypatch.setattr(module, "find_coming", lambda *_given: ())
+            monkeypatch.setattr(module, "find_coming", lambda *_given, **_named: ())
 
 
 @pytest.fixture

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
 from gridsecure.errors import GridSecureError
-from gridsecure.key_authority.checker import asked_questions
-from gridsecure.key_authority.checker.coming_bills import ComingBills, find_coming, find_harming
+from gridsecure.key_authority.checker import asked_questions, query_trials
+from gridsecure.key_authority.checker.asked_questions import LookedQuestion
+from gridsecure.key_authority.checker.coming_bills import (
+    ComingBills,
+    find_billed,
+    find_coming,
+    find_harming,
+)
 from gridsecure.key_authority.checker.ledger import OF_MONTH, KnownSet, enter, read_told
 from gridsecure.key_authority.checker.queried_uploads import QueriedData, verify_queried
 from gridsecure.key_authority.checker.tables import SCHEMA
@@ -19,10 +26,12 @@ from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.schema import migrate
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 from tests.authority_simulator import Authority
-from tests.grid_simulator import NOW
+from tests.grid_simulator import NOW, GridUpload
 from tests.key_authority.asked_queries import Asker, question_of
 from tests.key_authority.test_month_queries import looked
+from tests.key_authority.test_query_trials import Trying
 from tests.key_authority.test_sealed_attacks import FUTIAN
+from tests.key_authority.test_sealed_days import sealed_day
 
 CELL = ("futian", "household")
 pytestmark = pytest.mark.usefixtures("bills_to_come")
@@ -34,14 +43,15 @@ def asker(authority: Authority) -> Asker:
 
 
 def lying(asker: Asker) -> QueriedData:
-    request = ReleaseRequest.parse(asker.ask(question_of()).request.body)
+    request = ReleaseRequest.parse(asker.ask(question_of(), span=asker.span).request.body)
     return verify_queried(asker.authority.zone, request, view=asker.authority.view)
 
 
 def coming(asker: Asker) -> tuple[ComingBills, ...]:
     zone = asker.authority.zone
     with read_session(zone.engine) as session:
-        return find_coming(session, zone, lying(asker))
+        queried = lying(asker)
+        return find_coming(session, zone, queried, billed=find_billed(session, queried))
 
 
 def withheld_of(asker: Asker) -> frozenset[str]:
@@ -112,7 +122,7 @@ def test_two_questions_at_once_silence_no_cell(
     rosters = [upload.roster.manifest for upload in asker.uploads]
     everybody = frozenset(one for roster in rosters for one in roster_members(roster))
     bills = bills_of({CELL: everybody}, fewest=15)
-    monkeypatch.setattr(asked_questions, "find_coming", lambda *_given: (bills,))
+    monkeypatch.setattr(asked_questions, "find_coming", lambda *_given, **_named: (bills,))
     names = sorted(one.name for one in everybody)
     both = [
         looked(asker, question_of(where={"pseudonym": own})) for own in (names[:17], names[17:34])
@@ -142,6 +152,41 @@ def test_bills_that_were_released_are_not_to_come(asker: Asker) -> None:
     request = asker.authority.bill_request(asker.uploads)
     assert asker.authority.answer(request).state == "released"
     assert coming(asker) == ()
+
+
+def test_bills_of_a_sealed_day_come_until_those_of_its_month_are_released(
+    authority: Authority, uploads: list[GridUpload]
+) -> None:
+    days = [sealed_day(authority.grid, upload) for upload in uploads]
+    for day in days:
+        authority.show(day)
+    asker = Asker(authority, lying=days)
+    (bills,) = coming(asker)
+    assert CELL in bills.sets
+    homes, others = uploads
+    assert authority.answer(authority.bill_request([homes])).state == "released"
+    (bills,) = coming(asker)
+    assert bills.sets
+    assert CELL not in bills.sets
+    assert authority.answer(authority.bill_request([others])).state == "released"
+    assert coming(asker) == ()
+
+
+def test_trials_forget_bills_that_were_released_meanwhile(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trying, seen = Trying(authority), list[int]()
+    real = query_trials.look_beside
+
+    def counted(*given: Any) -> LookedQuestion:
+        seen.append(len(given[-1]))
+        return real(*given)
+
+    monkeypatch.setattr(query_trials, "look_beside", counted)
+    trying.tried(question_of(where=FUTIAN))
+    assert authority.answer(authority.bill_request(trying.uploads)).state == "released"
+    trying.tried(question_of(where=FUTIAN))
+    assert (seen, trying.view.reads) == ([1, 0], 1)
 
 
 # --- which groups --------------------------------------------------------------------------------

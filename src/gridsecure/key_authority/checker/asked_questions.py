@@ -34,7 +34,12 @@ from gridsecure.key_authority.checker.asked_months import (
     lay_out_asked,
     small_parts,
 )
-from gridsecure.key_authority.checker.coming_bills import ComingBills, find_coming, find_harming
+from gridsecure.key_authority.checker.coming_bills import (
+    ComingBills,
+    find_billed,
+    find_coming,
+    find_harming,
+)
 from gridsecure.key_authority.checker.ledger import (
     Basis,
     Giving,
@@ -406,7 +411,8 @@ def look_at_groups(
         ReleaseRefusedError: As `check_overlap`.
     """
     check_overlap(session, queried.by_upload)
-    coming = find_coming(session, zone, queried)
+    billed = find_billed(session, queried)
+    coming = find_coming(session, zone, queried, billed=billed)
     return look_beside(asked, queried, read_told(session, queried.period), coming)
 
 

@@ -12,21 +12,27 @@ Load curves are ordered by whoever wants them, and nothing is kept free for thos
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlmodel import Session
+from sqlalchemy import ColumnElement
+from sqlmodel import Session, col, select
 
 from gridsecure.key_authority.checker.ledger import (
     OF_MONTH,
     Basis,
     KnownSet,
+    Period,
     Withheld,
     withhold_beside,
 )
 from gridsecure.key_authority.checker.queried_uploads import QueriedData
-from gridsecure.key_authority.checker.tables import ClaimRow
+from gridsecure.key_authority.checker.tables import (
+    ClaimRow,
+    CohortMemberRow,
+    CohortRow,
+)
 from gridsecure.key_authority.checker.verification import bill_claim
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.control_totals import billed_rows
@@ -125,20 +131,59 @@ class _Company:
     told: dict[int, Sequence[KnownSet]] = field(default_factory=dict)
 
 
+def find_billed(session: Session, queried: QueriedData) -> frozenset[Digest]:
+    """The uploads of a period whose bills were released: of its lists, or of a sealed day's month.
+
+    It changes whenever what `find_coming` gives does.
+    """
+    uploads = {name for own in queried.lists for name in own}
+    if _is_of_days(queried):
+        uploads.update(session.exec(select(CohortRow.upload).where(*_of_month(queried.period))))
+    claims = {bill_claim(name): name for name in uploads}
+    found = find_many(session, ClaimRow, list(claims), by="claim")
+    return frozenset(claims[claim] for claim in found)
+
+
 def find_coming(
-    session: Session, zone: AuthorityZone, queried: QueriedData
+    session: Session, zone: AuthorityZone, queried: QueriedData, *, billed: Container[Digest]
 ) -> tuple[ComingBills, ...]:
     """The bills of a period that were closed and not released yet.
 
-    Of a sealed day these are its month's, taken to be about who is in the day's rosters.
+    Of a sealed day these are its month's, taken to be about who is in the day's rosters, but for
+    those whom released bills of the month are about: the month has uploads of its own.
+
+    Args:
+        billed: What `find_billed` gives.
     """
     minima = zone.find_minima(BILLING, resolution="monthly")
     tariffs = {name: parse_tariff(text) for name, text in queried.tariff_texts.items()}
-    return tuple(
-        _lay_out(own.values(), tariffs, minima=minima)
-        for own in queried.lists
-        if len(find_many(session, ClaimRow, list(map(bill_claim, own)), by="claim")) < len(own)
+    left = [own for own in queried.lists if any(name not in billed for name in own)]
+    names = _read_billed(session, queried, billed) if left and _is_of_days(queried) else frozenset()
+    found = (_lay_out(own.values(), tariffs, minima=minima, without=names) for own in left)
+    return tuple(bills for bills in found if bills.sets)
+
+
+def _is_of_days(queried: QueriedData) -> bool:
+    return any(is_sealed_day(data.upload) for own in queried.lists for data in own.values())
+
+
+def _of_month(period: Period) -> tuple[ColumnElement[bool], ...]:
+    """Which cohorts are of a month itself and not of its days."""
+    return (
+        ~col(CohortRow.by_day),
+        col(CohortRow.domain) == period.domain,
+        col(CohortRow.start_at) == period.start_at,
+        col(CohortRow.end_at) == period.end_at,
     )
+
+
+def _read_billed(
+    session: Session, queried: QueriedData, billed: Container[Digest]
+) -> frozenset[str]:
+    """The pseudonyms that released bills of the month are about."""
+    rows = select(CohortMemberRow.pseudonym, CohortMemberRow.upload).join(CohortRow)
+    found = session.exec(rows.where(*_of_month(queried.period)))
+    return frozenset(name for name, upload in found if upload in billed)
 
 
 def find_harming(
@@ -164,7 +209,11 @@ def find_harming(
 
 
 def _lay_out(
-    datas: Iterable[RosterData], tariffs: Mapping[Digest, Tariff], *, minima: Minima
+    datas: Iterable[RosterData],
+    tariffs: Mapping[Digest, Tariff],
+    *,
+    minima: Minima,
+    without: Container[str],
 ) -> ComingBills:
     found = list(datas)
     merged = merge_cells(
@@ -172,6 +221,7 @@ def _lay_out(
             seat
             for data in found
             for seat in zip(roster_places(data.roster), roster_members(data.roster), strict=True)
+            if seat[1].name not in without
         ),
         minima=minima,
     )
@@ -179,6 +229,7 @@ def _lay_out(
         row
         for data in found
         for row in billed_rows(data.roster, **_span(data), tariff=tariffs[data.roster.tariff])
+        if row[1].name not in without
     )
     is_of_day = any(is_sealed_day(data.upload) for data in found)
     basis = OF_MONTH if is_of_day else Basis.of(found)

@@ -49,7 +49,7 @@ from gridsecure.key_authority.checker.asked_questions import (
     read_question,
 )
 from gridsecure.key_authority.checker.budgets import list_left
-from gridsecure.key_authority.checker.coming_bills import ComingBills, find_coming
+from gridsecure.key_authority.checker.coming_bills import ComingBills, find_billed, find_coming
 from gridsecure.key_authority.checker.ledger import (
     KnownSet,
     check_days,
@@ -108,13 +108,17 @@ class QueriedView(PlatformView, Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Period:
-    """What is remembered of a period: verified, told of, and still to be released."""
+    """What is remembered of a period: verified, told of, and still to be released.
+
+    Args:
+        bills: Uploads whose bills were released, and the bills that are still to come.
+    """
 
     at: datetime
     queried: QueriedData
     closings: list[Digest]
     classes: frozenset[str]
-    coming: tuple[ComingBills, ...]
+    bills: tuple[frozenset[Digest], tuple[ComingBills, ...]]
     known: dict[str, KnownSet] = field(default_factory=dict)
 
 
@@ -256,10 +260,11 @@ def _read_period(zone: AuthorityZone, query: Query, view: QueriedView, *, now: d
     with read_session(zone.engine) as session:
         check_days(session, queried.by_upload)
         check_overlap(session, queried.by_upload)
-        coming = find_coming(session, zone, queried)
+        billed = find_billed(session, queried)
+        coming = find_coming(session, zone, queried, billed=billed)
     classes = {name for data in queried.datas for name in data.roster.customer_classes}
     closings = [one.digest for one in uploads.closings]
-    return _Period(now, queried, closings, frozenset(classes), coming)
+    return _Period(now, queried, closings, frozenset(classes), (billed, coming))
 
 
 def _answer(zone: AuthorityZone, query: Query, period: _Period, *, now: datetime) -> TrialAnswer:
@@ -272,6 +277,10 @@ def _answer(zone: AuthorityZone, query: Query, period: _Period, *, now: datetime
         return _refusal(error, period)
     with read_session(zone.engine) as session:
         known = read_told(session, period.queried.period, known=period.known)
+        billed = find_billed(session, period.queried)
+        if billed != period.bills[0]:  # bills were released since
+            coming = find_coming(session, zone, period.queried, billed=billed)
+            period.bills = billed, coming
     period.known.update((one.name, one) for one in known)
     try:
         asked, looked = _look(zone, (content, question), period, known)  # 4.
@@ -311,7 +320,7 @@ def _look(
     known: Sequence[KnownSet],
 ) -> tuple[AskedQuestion, LookedQuestion]:
     asked = lay_out_question(zone, opened, period.queried)
-    return asked, look_beside(asked, period.queried, known, period.coming)
+    return asked, look_beside(asked, period.queried, known, period.bills[1])
 
 
 def _check_unnamed(question: Question) -> None:
