@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -230,6 +231,15 @@ def test_groups_are_counted_that_hang_together_over_cells_or_what_was_told() -> 
     before = told(frozenset().union(*(people(place, 20) for place in places[:59])))
     assert find_harming([bills], [before], groups, most=59) == {0}
     assert find_harming([bills], [before], groups, most=58) == set(range(59))
+
+
+def test_a_long_row_of_told_sets_joins_groups_too() -> None:
+    places: Sequence[Place] = [(f"z{number:02}", "household") for number in range(40)]
+    cells = {place: people(place, 20) for place in places}
+    row = [told(cells[one] | cells[other]) for one, other in pairwise(places)]
+    groups = {0: [told(frozenset(sorted(cells[places[0]])[:15]))], 1: [told(cells[places[-1]])]}
+    assert find_harming([bills_of(cells, fewest=15)], row, groups, most=1) == {0, 1}
+    assert find_harming([bills_of(cells, fewest=15)], row[1:], groups, most=1) == {0}
 
 
 def test_people_beside_a_cell_count_as_its_bills_want_it(bills: ComingBills) -> None:
