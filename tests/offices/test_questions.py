@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Event
 
 import pytest
 
@@ -29,7 +31,13 @@ from gridsecure.errors import (
 )
 from gridsecure.messages import sign_message
 from gridsecure.offices.customers import Customers
-from gridsecure.offices.questions import QuestionDesk, Questions
+from gridsecure.offices.questions import (
+    QuestionDesk,
+    Questions,
+    changing_questions,
+    read_questions,
+    write_questions,
+)
 from gridsecure.portal.own_bills import CustomerKeys
 from tests.attacks import Attacked, attack, cut, rule
 from tests.statements.samples import first_period
@@ -221,3 +229,25 @@ def test_the_longest_answer_to_the_longest_question_can_be_sealed():
     kept, _ = DESK.take(Questions(), asked(text='"' * 500))
     _, sealed = DESK.answer(kept, 1, "\\" * 2000)
     assert open_answer(sealed, key=CUSTOMER, office=OFFICE.public_key).text == "\\" * 2000
+
+
+def test_a_question_that_is_taken_in_while_another_is_answered_stays_on_the_list(tmp_path):
+    path, held = tmp_path / "questions.json", Event()
+    kept, _ = DESK.take(Questions(), asked())
+    write_questions(path, kept)
+    beside = asked(text="And this?")
+
+    def take() -> None:
+        held.wait(10)
+        with changing_questions(path) as kept:
+            write_questions(path, DESK.take(kept, beside)[0])
+
+    with ThreadPoolExecutor(1) as pool:
+        with changing_questions(path) as kept:
+            taken = pool.submit(take)
+            held.set()
+            with pytest.raises(TimeoutError):
+                taken.result(0.2)
+            write_questions(path, DESK.answer(kept, 1, "Because.")[0])
+        taken.result(10)
+    assert [one.state for one in read_questions(path).questions] == ["answered", "open"]

@@ -43,10 +43,12 @@ def take(
     customers: CustomersOption,
 ) -> None:
     """Take questions in: about bills that this office issued, of keys that it entered."""
-    desk, kept = _desk(office_key, customers), lists.read_questions(questions)
+    desk = _desk(office_key, customers)
     for path in files:
-        kept, taken = desk.take(kept, read_sealed(path))
-        lists.write_questions(questions, kept)
+        sealed = read_sealed(path)
+        with lists.changing_questions(questions) as kept:
+            listed, taken = desk.take(kept, sealed)
+            lists.write_questions(questions, listed)
         typer.echo(f"Question {taken.number}, of {taken.account}: {taken.reason}.")
 
 
@@ -101,10 +103,11 @@ def answer(
     customers: CustomersOption,
 ) -> None:
     """Answer a question, sealed to the customer's key that asked it."""
-    desk, kept = _desk(office_key, customers), lists.read_questions(questions)
-    done, sealed = desk.answer(kept, number, text)
-    write_sealed(out, sealed)
-    lists.write_questions(questions, done)
+    desk = _desk(office_key, customers)
+    with lists.changing_questions(questions) as kept:
+        done, sealed = desk.answer(kept, number, text)
+        write_sealed(out, sealed)
+        lists.write_questions(questions, done)
     typer.echo(f"Question {number} is answered. Give {out} to the customer.")
 
 

@@ -7,6 +7,8 @@ no amount; what a customer wrote stays in its envelope, which the office's key o
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +31,7 @@ from gridsecure.delivered_bills import read_code
 from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.messages import Digest, Message
 from gridsecure.offices.customers import Customers
-from gridsecure.offices.own_lists import read_list, write_list
+from gridsecure.offices.own_lists import holding_list, read_list, write_list
 
 
 class ListedQuestion(Message):
@@ -181,6 +183,17 @@ def read_questions(path: Path) -> Questions:
         StorageError: It cannot be read, or is no such list (`questions.file`).
     """
     return read_list(path, Questions(), reason="questions.file")
+
+
+@contextmanager
+def changing_questions(path: Path) -> Iterator[Questions]:
+    """The list in a file, of which nobody else writes another version meanwhile.
+
+    Raises:
+        StorageError: As `read_questions`, or the disk refuses.
+    """
+    with holding_list(path, reason="questions.file"):
+        yield read_questions(path)
 
 
 def write_questions(path: Path, questions: Questions) -> None:
