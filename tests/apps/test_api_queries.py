@@ -203,7 +203,8 @@ def resting(tmp_path_factory: pytest.TempPathFactory, vault: Path) -> Iterator[W
 @pytest.fixture
 def cli(world, monkeypatch):
     """The command, its connections carried to the services, its clock the grid's."""
-    monkeypatch.setattr(online, "open_connection", lambda: httpx.Client(transport=world.services))
+    for opened in ("open_connection", "open_unlinked"):
+        monkeypatch.setattr(online, opened, lambda: httpx.Client(transport=world.services))
     monkeypatch.setattr(online, "utc_now", lambda: NOW)
     monkeypatch.setattr(analyst, "patience", lambda _seconds: world.pause)
 

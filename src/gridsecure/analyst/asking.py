@@ -72,7 +72,7 @@ class Asking:
     """Where and how queries are asked.
 
     Args:
-        http: A connection that was never used with a name.
+        http: A client that was never used with a name, of `unlinked_client`.
         authority: The pinned key authority.
         pause: Called between two looks at a query; may raise to give up.
         query_key: Thumbprint of the authority's query keys that is taken in place of the wallet's.

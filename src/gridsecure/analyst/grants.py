@@ -1,8 +1,9 @@
 """Queries under grants: asked, followed and read without saying who asks.
 
 No request here carries a name, a session or a cookie of one: a grant request proves itself, and
-what it is exchanged for names the query. Nothing hides the network address; who needs that sends
-over a network that does.
+what it is exchanged for names the query. Its client keeps no connection either
+(`wire.connections.unlinked_client`), which would show one asker's questions. Nothing hides the
+network address; who needs that sends over a network that does.
 
 Invariants:
 - The wallet with the next nonce is kept before a request leaves: a nonce is never used twice.

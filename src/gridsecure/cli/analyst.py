@@ -107,7 +107,7 @@ def ask(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Ask for the load curve of a month or sealed day, and wait for it. It takes one grant."""
     span = period_span(month, day, timezone, cycle_day=cycle_day)
-    with online.open_connection() as http:
+    with online.open_unlinked() as http:
         analyst_client = asking.Asking(
             http,
             grants.QueryAddresses(identity_url, platform_url, authority_url),

@@ -13,7 +13,7 @@ import httpx
 from gridsecure.identity_messages import Audience
 from gridsecure.offices import officers
 from gridsecure.offices.files import officer_key
-from gridsecure.wire.connections import new_client
+from gridsecure.wire.connections import new_client, unlinked_client
 
 TIMEOUT: Final = 120.0
 """A batch of a search takes the service a while to check [s]."""
@@ -27,6 +27,11 @@ def utc_now() -> datetime:
 def open_connection() -> httpx.Client:
     """A new connection; one says a name or none, never both."""
     return new_client(timeout=TIMEOUT)
+
+
+def open_unlinked() -> httpx.Client:
+    """What anonymous requests go over: each has a connection of its own."""
+    return unlinked_client(timeout=TIMEOUT)
 
 
 @contextmanager

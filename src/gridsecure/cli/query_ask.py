@@ -71,7 +71,7 @@ def ask(  # noqa: PLR0913 - one parameter an option
         wallet=wallet,
         query_key=query_key,
         clock=online.utc_now,
-        open_connection=online.open_connection,
+        open_connection=online.open_unlinked,
     ) as analyst:
         found = analyst.ask(asked, size=size, joining=joining, pause=patience(wait))
     _tell_basis(found)

@@ -49,7 +49,7 @@ def try_out(  # noqa: PLR0913 - one parameter an option
     It takes no grant; nothing is decrypted, and nothing is entered in any log.
     """
     asked = read_question(question)
-    with online.open_connection() as http:
+    with online.open_unlinked() as http:
         client = asking.Asking(
             http,
             grants.QueryAddresses(identity_url, "", authority_url),

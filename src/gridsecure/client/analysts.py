@@ -28,7 +28,7 @@ from gridsecure.analyst.releases import pin_authority
 from gridsecure.analyst.sealed_asking import SealedAnswer, ask_question
 from gridsecure.errors import GridSecureError
 from gridsecure.queries.language import Question
-from gridsecure.wire.connections import new_client
+from gridsecure.wire.connections import unlinked_client
 
 TIMEOUT_S: Final = 120.0
 """Longest that one request may take [s]."""
@@ -72,7 +72,8 @@ class Analyst:
         wallet: The wallet's file.
         query_key: Thumbprint of the authority's query keys that is taken in place of the wallet's.
         clock: Gives the time, aware.
-        open_connection: Opens the connection, over which no name was ever said.
+        open_connection: Opens what requests go over: no name was ever said there, and by default
+            each has a connection of its own.
 
     Raises:
         InputError: `authority_key` is no public key (`settings.authority-key`).
@@ -86,7 +87,7 @@ class Analyst:
         wallet: Path,
         query_key: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        open_connection: Callable[[], httpx.Client] = lambda: new_client(timeout=TIMEOUT_S),
+        open_connection: Callable[[], httpx.Client] = lambda: unlinked_client(timeout=TIMEOUT_S),
     ) -> None:
         self._authority = pin_authority(authority_key)
         self._addresses, self._wallet, self._query_key = addresses, wallet, query_key

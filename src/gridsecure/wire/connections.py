@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -16,9 +17,19 @@ def trusted_roots() -> ssl.SSLContext:
 
 
 def new_client(**options: Any) -> httpx.Client:
-    """A client that follows no redirect.
+    """A client that follows no redirect and keeps no cookie: one would number its requests.
 
     Args:
         options: As `httpx.Client` takes them.
     """
-    return httpx.Client(verify=trusted_roots(), follow_redirects=False, **options)
+    jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    return httpx.Client(verify=trusted_roots(), follow_redirects=False, cookies=jar, **options)
+
+
+def unlinked_client(**options: Any) -> httpx.Client:
+    """A client whose every request has a connection of its own, so that none shows the next.
+
+    Args:
+        options: As `httpx.Client` takes them.
+    """
+    return new_client(limits=httpx.Limits(max_keepalive_connections=0), **options)
