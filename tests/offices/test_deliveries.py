@@ -159,6 +159,29 @@ def test_a_key_of_two_accounts_stays_where_its_customer_did_not_move_out():
         lost.add(request_key("MP-3", key=CUSTOMER, now=NOW))
 
 
+def test_a_key_that_is_found_lost_after_its_customer_moved_out_is_entered_for_nobody():
+    own = CUSTOMER.public_key.thumbprint
+    kept, _ = Customers().add(request_key("MP-1", key=CUSTOMER, now=NOW))
+    left, accounts = kept.without("MP-1", own).without_lost("MP-1", own)
+    assert accounts == []
+    with pytest.raises(ConflictError) as refused:
+        left.add(request_key("MP-2", key=CUSTOMER, now=NOW))
+    assert refused.value.reason == "customers.withdrawn"
+    with pytest.raises(NotFoundError):
+        kept.without("MP-1", own).without_lost("MP-2", own)
+
+
+def test_an_altered_entry_of_another_account_stops_no_withdrawal():
+    kept, _ = Customers().add(request_key("MALLORY", key=OTHER, now=NOW))
+    text = kept.model_dump_json().replace('"account":"MALLORY","req', '"account":"MP-2","req')
+    kept, _ = Customers.parse(text).add(request_key("MP-1", key=CUSTOMER, now=NOW))
+    own = CUSTOMER.public_key.thumbprint
+    assert kept.without("MP-1", own).keys_of("MP-1") == []
+    left, accounts = kept.without_lost("MP-1", own)
+    assert (left.keys_of("MP-1"), accounts) == ([], ["MP-1"])
+    assert kept.without("MP-2", OTHER.public_key.thumbprint).keys_of("MP-2") == []
+
+
 @attack(
     "an own key under a neighbour's account in the office's list",
     rule(

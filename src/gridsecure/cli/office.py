@@ -81,6 +81,8 @@ def withdraw(
         else:
             left, accounts = kept.without(account, thumbprint), [account]
         customer_keys.write_customers(customers, left)
+    if not accounts:
+        typer.echo("It stood under no account any more; none can have it entered again.")
     for name in accounts:
         typer.echo(f"No later bill of {name} is sealed to it.")
 

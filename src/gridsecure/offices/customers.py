@@ -7,7 +7,7 @@ by its thumbprint.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -109,7 +109,8 @@ class Customers(Message):
     def without(self, account: str, thumbprint: str) -> Customers:
         """The list without an account's key, which cannot be entered again for this account.
 
-        Under other accounts the same key stays: one customer may have several.
+        Under other accounts the same key stays: one customer may have several. What is taken off is
+        not verified first: an altered entry stops no withdrawal.
 
         Args:
             thumbprint: The key's, or how it begins.
@@ -121,7 +122,7 @@ class Customers(Message):
         kept = [
             one
             for one in self.customers
-            if (one.account, one.key.thumbprint) != (account, gone.key)
+            if (one.account, one.request.signer) != (account, gone.key)
         ]
         return self.model_copy(update={"customers": kept, "moved_out": [*self.moved_out, gone]})
 
@@ -129,27 +130,29 @@ class Customers(Message):
         """The list without a lost key under any account, and the accounts that it was under.
 
         Args:
-            account: One of them.
+            account: One of them, or one that it was taken off before it was found lost.
             thumbprint: The key's, or how it begins.
 
         Raises:
             NotFoundError: As `without`.
         """
-        gone = self._find(account, thumbprint)
-        kept = [one for one in self.customers if one.key.thumbprint != gone]
-        accounts = sorted(one for one, key in self.thumbprints() if key == gone)
+        moved = {one.key for one in self.moved_out if one.account == account}
+        gone = self._find(account, thumbprint, also=moved)
+        kept = [one for one in self.customers if one.request.signer != gone]
+        accounts = sorted(one.account for one in self.customers if one.request.signer == gone)
         update = {"customers": kept, "withdrawn": [*self.withdrawn, gone]}
         return self.model_copy(update=update), accounts
 
-    def _find(self, account: str, thumbprint: str) -> Digest:
-        found = [one for one in self.keys_of(account) if one.thumbprint.startswith(thumbprint)]
+    def _find(self, account: str, thumbprint: str, *, also: Iterable[Digest] = ()) -> Digest:
+        known = {*(one.request.signer for one in self.customers if one.account == account), *also}
+        found = [one for one in known if one.startswith(thumbprint)]
         if len(found) != 1:
             raise NotFoundError(
                 f"{account} has no such key.",
                 reason="customers.key",
                 remedy="`gridsecure office customers` lists accounts and keys.",
             )
-        return found[0].thumbprint
+        return found[0]
 
     def thumbprints(self) -> list[tuple[str, str]]:
         """Account and key's thumbprint of each, sorted."""
