@@ -37,7 +37,7 @@ def read_document(
         parse_float: Makes a number with decimals from its text.
 
     Raises:
-        InputError: As `refuse` makes it: the text is too long, too deep or no TOML.
+        InputError: As `refuse` makes it: the text is too long, too deep or no TOML, or has a number that cannot be held.
     """
     if len(text) > largest:
         raise refuse(f"The {name} is longer than {largest:,} characters")
@@ -48,3 +48,5 @@ def read_document(
         return tomllib.loads(text, parse_float=parse_float)
     except (ValueError, RecursionError) as error:
         raise refuse(f"The {name} is not valid TOML ({error})") from error
+    except ArithmeticError as error:  # the decimal module's
+        raise refuse(f"The {name} has a number whose exponent is too large") from error

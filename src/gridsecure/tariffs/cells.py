@@ -16,6 +16,7 @@ from gridsecure.month_texts import FIRST_YEAR, LAST_YEAR, is_in_years
 ALL_MONTHS = tuple(range(1, 13))
 MINUTES_PER_DAY = 1440
 LARGEST_NUMBER = Decimal(1_000_000)
+LARGEST_TIER = 1_000
 
 
 def refusal(row: str, why: str, code: str) -> InvalidTariffError:
@@ -90,10 +91,10 @@ def read_months(table: Mapping[str, Any], *, row: str) -> tuple[int, ...]:
 
 
 def read_tier_number(table: Mapping[str, Any], *, row: str) -> int:
-    """Read the number of a tier, from 1."""
+    """Read the number of a tier, from 1 to `LARGEST_TIER`."""
     tier = table["tier"]
-    if type(tier) is not int or tier < 1:
-        raise refusal(row, "tier must be a whole number from 1", "tier")
+    if type(tier) is not int or not 1 <= tier <= LARGEST_TIER:
+        raise refusal(row, f"tier must be a whole number from 1 to {LARGEST_TIER:,}", "tier")
     return tier
 
 

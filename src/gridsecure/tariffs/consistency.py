@@ -112,7 +112,7 @@ def _check_numbers(ladder: Sequence[TierRow], *, month: int) -> None:
     for below, tier in pairwise(ladder):
         if below.tier == tier.tier:
             raise refusal(tier.row, f"tier {tier.tier} is given twice", "tier-overlap")
-    if not ladder or [tier.tier for tier in ladder] != list(range(1, ladder[-1].tier + 1)):
+    if not ladder or [tier.tier for tier in ladder] != list(range(1, len(ladder) + 1)):
         raise refusal("tiers", f"month {month} needs tiers numbered 1, 2, … in a row", "tier-gap")
 
 
