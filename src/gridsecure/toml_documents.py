@@ -37,7 +37,8 @@ def read_document(
         parse_float: Makes a number with decimals from its text.
 
     Raises:
-        InputError: As `refuse` makes it: the text is too long, too deep or no TOML, or has a number that cannot be held.
+        InputError: As `refuse` makes it: the text is too long, too deep or no TOML, or has a
+            number that cannot be held.
     """
     if len(text) > largest:
         raise refuse(f"The {name} is longer than {largest:,} characters")
