@@ -643,3 +643,34 @@ def test_a_rejected_question_but_for_one(asker: Asker, attacked: Attacked) -> No
         assert stand(asker.authority, bearer=role, scope="domain", domain="queries") == ""
     again = asker.ask(question_of(where=without(victim(asker)), every="day"))
     attacked.ends(asker.unapproved(again).reason)
+
+
+@attack(
+    "one question that ends every round before the requests behind it",
+    rule(
+        "A tariff with a number that no decimal holds is refused as any that is none.",
+        "tariff.syntax",
+        cut("gridsecure.toml_documents:read_document", "except ArithmeticError", "except KeyError"),
+    ),
+    rule(
+        "A request that fails as nobody foresaw waits, and its round goes on.",
+        "release.unexpected",
+        cut(
+            "gridsecure.key_authority.checker.answering:_going_on",
+            "except Exception",
+            "except KeyError",
+        ),
+    ),
+)
+def test_a_tariff_that_no_decimal_holds(
+    asker: Asker, attacked: Attacked, caplog: pytest.LogCaptureFixture
+) -> None:
+    what_if = {"name": "what_if", "tariff": f"a = 1e{'9' * 20}\n"}
+    asked = asker.ask(question_of(measure="bill", statistic=what_if))
+    try:
+        ended = how_it_ended(asker, asked)
+    except ArithmeticError:
+        ended = ""  # and with it the round
+    attacked.ends(ended)
+    assert ("InvalidOperation" in caplog.text) == (ended == "release.unexpected")
+    assert "99999" not in caplog.text, "what was asked"

@@ -14,14 +14,15 @@
 Sealed queries have a way of their own (`sealed_queries`).
 
 A refusal is entered as well. It names a reason code and nothing of the data. What fails for reasons
-that are not the request's (vault down, platform out of reach, disk full) is no refusal: the request
-waits, and is asked again.
+that are not the request's (vault down, platform out of reach, disk full), or as nobody foresaw, is
+no refusal: the request waits, and is asked again. The requests behind it are answered.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -104,6 +105,7 @@ PREVIEWED: Final = "previewed"
 REFUSED: Final = "refused"
 FAILED: Final = "failed"
 WAITING: Final = "waiting"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +150,13 @@ def answer_request(
     name = request.request_id
     try:
         _check_name(name, request_name(request))
-        if request.plan == "query":
-            # Which release answers it is the asker's: it says who asked the same before.
-            release_query(zone, request, view=view, clock=clock)
-            return Outcome(name, RELEASED)
-        if not _is_released(zone, name):
-            _release(zone, request, view=view, clock=clock)
+        with _going_on(name):
+            if request.plan == "query":
+                # Which release answers it is the asker's: it says who asked the same before.
+                release_query(zone, request, view=view, clock=clock)
+                return Outcome(name, RELEASED)
+            if not _is_released(zone, name):
+                _release(zone, request, view=view, clock=clock)
     except GridSecureError as error:
         # Of two that answer one request at once, the slower finds it released by the faster.
         if name == request_name(request) and _is_released(zone, name):
@@ -178,14 +181,38 @@ def _answer_shadow(
     name = request.request_id
     try:
         _check_name(name, shadow_name(request))
-        if not is_previewed(zone, name):
-            preview_shadow(zone, request, view=view, clock=clock)
+        with _going_on(name):
+            if not is_previewed(zone, name):
+                preview_shadow(zone, request, view=view, clock=clock)
     except GridSecureError as error:
         state = _state(error)
         asked = {"requested_by": request.requested_by}
         _enter(zone, state, name, error, at=clock(), about="shadow", **asked)
         return Outcome(name, state, error.reason)
     return Outcome(name, PREVIEWED)
+
+
+@contextmanager
+def _going_on(name: str) -> Iterator[None]:
+    """Have a request that fails as nobody foresaw wait, so that its round goes on to the next.
+
+    The log has the type of what failed and not its message, which may hold what was asked.
+
+    Raises:
+        GridSecureError: Such a failure (`release.unexpected`); others as they are.
+    """
+    try:
+        yield
+    except GridSecureError:
+        raise
+    except Exception as error:  # noqa: BLE001 - askers find the kinds that nobody thought of
+        _log.error("request %s failed unexpectedly: %s", name, type(error).__name__)
+        raise GridSecureError(
+            "A request failed in a way that nobody foresaw.",
+            reason="release.unexpected",
+            remedy="Send its maker the type of error that stands in the key authority's log; the"
+            " other requests of the round are answered.",
+        ) from None
 
 
 def _check_name(name: str, expected: str) -> None:
