@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from gridsecure.gateway.month_plan import MonthPlan, fix_plan, keep_report
 from gridsecure.gateway.tables import NoticeRow
 from gridsecure.head_end.sender import read_notice
 from gridsecure.store.database import read_session, write_session
+from gridsecure.store.evidence import list_entries_of
 from gridsecure.wire.gateway import MonthReport
 from gridsecure_api.gateway_notices import Courier
 from tests.apps.office_services import served
@@ -126,6 +128,13 @@ def test_what_was_given_up_is_sent_again_when_an_operator_says_so(zone, sources)
     receiver = Receiver(zone)
     assert notices.deliver_due(zone, post=receiver, now=sources.world.clock()) is None
     assert [told.month for told in receiver.taken] == [MONTH]
+    with read_session(zone.engine) as session:
+        changes = [json.loads(one.detail) for one in list_entries_of(session, "source.changed")]
+    assert [(one["change"], one["person"] != "") for one in changes][-1] == ("notices-again", True)
+    state = "/v1/sources/headend/state"
+    for wanted, refusal in (("suspended", "conflict.source-suspended"), ("active", None)):
+        sources.client.put(state, json={"state": wanted}, **asked)
+        assert sources.client.post(path, **asked).json().get("reason") == refusal
     for name, reason in (("other", "conflict.no-webhook"), ("nobody", "not-found.source")):
         refused = sources.client.post(path.replace("headend", name), **asked)
         assert refused.json()["reason"] == reason

@@ -104,9 +104,13 @@ def put_source_state(
 
 
 @router.post("/{name}/notices/retries")
-def retry_source_notices(name: str, intake: In, _claims: Operator) -> NoticesRetried:
-    """Send again the notices to a source that were given up, within a minute."""
-    return NoticesRetried(notices=retry_notices(intake.zone, name, at=intake.clock()))
+def retry_source_notices(name: str, intake: In, claims: Operator) -> NoticesRetried:
+    """Send again the notices to a source that were given up, within a minute.
+
+    One that is suspended is resumed first (409).
+    """
+    again = retry_notices(intake.zone, name, person=claims.subject, at=intake.clock())
+    return NoticesRetried(notices=again)
 
 
 @router.delete("/{name}")

@@ -21,6 +21,7 @@ from sqlmodel import Session, col, func, select, update
 
 from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.gateway.ingestion.batches import batch_state
+from gridsecure.gateway.ingestion.sources import note_change, read_source
 from gridsecure.gateway.month_plan import corrected_until, find_plan
 from gridsecure.gateway.tables import (
     BatchMonthRow,
@@ -278,14 +279,15 @@ def list_notices(
     return [one.model_dump_json() for one in shown], page.after
 
 
-def retry_notices(zone: GatewayZone, source: str, *, at: datetime) -> int:
+def retry_notices(zone: GatewayZone, source: str, *, person: str, at: datetime) -> int:
     """Send again what was given up, with all attempts anew; how many notices that are.
 
-    Each goes on behind the last batch that was told.
+    Each goes on behind the last batch that was told. The evidence log has who ordered it.
 
     Raises:
         NotFoundError: There is no source of that name (`not-found.source`).
-        ConflictError: It has no address (`conflict.no-webhook`).
+        ConflictError: It is suspended (`conflict.source-suspended`), or has no address
+            (`conflict.no-webhook`).
     """
     given_up = (
         select(NoticeRow.id)
@@ -297,6 +299,12 @@ def retry_notices(zone: GatewayZone, source: str, *, at: datetime) -> int:
         row = find(session, SourceRow, name=source)
         if row is None:
             raise NotFoundError("There is no source of that name here.", reason="not-found.source")
+        if row.state == "suspended":
+            raise ConflictError(
+                "The source is suspended: it is told nothing.",
+                reason="conflict.source-suspended",
+                remedy="Resume it first.",
+            )
         if not row.webhook:
             raise ConflictError(
                 "The source has no address that notices go to.",
@@ -306,6 +314,10 @@ def retry_notices(zone: GatewayZone, source: str, *, at: datetime) -> int:
         numbers = session.exec(given_up).all()
         again = {"state": "waiting", "attempts": 0, "due_at": at}
         session.exec(update(NoticeRow).where(col(NoticeRow.id).in_(numbers)).values(**again))
+        if numbers:
+            note_change(
+                zone, session, read_source(row), change="notices-again", person=person, at=at
+            )
         return len(numbers)
 
 
