@@ -18,6 +18,8 @@ _STRING: Final = re.compile(
     re.DOTALL,
 )
 """Strings and comments; an unfinished one, at which reading ends, goes to the end."""
+_BETWEEN: Final = re.compile(r"[\n,=\[\]{}]")
+"""What no key has outside of strings; numbers of an array have one between them."""
 
 
 def read_document(
@@ -43,8 +45,8 @@ def read_document(
     if len(text) > largest:
         raise refuse(f"The {name} is longer than {largest:,} characters")
     # The time to read a key rises with the square of its parts: one of a megabyte takes hours.
-    if any(line.count(".") > _MOST_DOTS for line in _STRING.sub("", text).split("\n")):
-        raise refuse(f"A line of the {name} has more than {_MOST_DOTS} dots outside of texts")
+    if any(part.count(".") > _MOST_DOTS for part in _BETWEEN.split(_STRING.sub("", text))):
+        raise refuse(f"A key of the {name} has more than {_MOST_DOTS} dots")
     try:
         return tomllib.loads(text, parse_float=parse_float)
     except (ValueError, RecursionError) as error:

@@ -38,6 +38,18 @@ def test_numbers_and_times_go_as_they_stand(zone):
     assert frame_body(readings) == frame_body(readings.copy())
 
 
+def test_no_number_goes_with_an_exponent_whatever_holds_it():
+    small = pd.DataFrame({"kwh": [1e-05, 1e16, -2.5e-7, 0.1, 0.0, None]})
+    digits = ["0.00001", "10000000000000000", "-0.00000025", "0.1", "0.0", '""']
+    assert frame_body(small).decode().splitlines() == ["kwh", *digits]
+    for kind in ("object", "Float64"):
+        assert "e" not in frame_body(small.astype(kind)).decode()
+    named = pd.DataFrame({"meter_point_id": pd.Categorical(["a", None]), "kwh": 1})
+    assert frame_body(named) == b"meter_point_id,kwh\na,1\n,1\n"
+    exact = pd.DataFrame({"kwh": pd.Categorical([Decimal("1E+1")])})
+    assert frame_body(exact) == b"kwh\n10\n"
+
+
 def test_what_became_of_a_batch_is_a_month_a_row():
     counts = ReadingCounts(came_in=3, billed=2, estimated=1, quarantined=0, waiting=0, reasons={})
     receipt = BatchReceipt(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -194,3 +196,46 @@ def test_no_other_site_asks(http, folder, attacked: Attacked, origin: str | None
     attacked.ends(ended(http.post(f"{bill_link(http)}/questions", data=form, headers=said)))
     for path in folder.glob("*.question"):
         path.unlink()
+
+
+def test_a_bill_opens_as_soon_as_its_account_was_asked_for(folder):
+    asked = {"MP-2"}
+    keys = CustomerKeys(CUSTOMER, OFFICE.public_key, frozenset(asked))
+    bills = BillFolder(folder, keys, lambda: frozenset(asked))
+    assert not bills.bills().opened
+    assert [one.reason for one in bills.answers().refused] == ["delivery.account"]
+    asked.add("MP-1")
+    assert len(bills.bills().opened) == 2
+    assert bills.answers().opened
+
+
+def test_what_fails_inside_and_what_has_no_path_are_answered_like_all_else(folder, monkeypatch):
+    bills = BillFolder(folder, CustomerKeys(CUSTOMER, OFFICE.public_key))
+    app = portal_app(bills, door=DOOR, clock=lambda: NOW)
+    monkeypatch.setattr(bills, "folder", None)
+    failed = answer_to(app, f"/{DOOR.token}/en/")
+    starred = answer_to(app, "*")
+    for answer, status in ((failed, 500), (starred, 404)):
+        headers = {name.decode().lower(): value.decode() for name, value in answer["headers"]}
+        assert answer["status"] == status
+        assert {name: headers[name.lower()] for name in HEADERS} == HEADERS
+
+
+def answer_to(app, path: str) -> dict:
+    """How an answer begins, to a request as it came over the wire."""
+    sent: list[dict] = []
+
+    async def receive() -> dict:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "scheme": "http",
+        "query_string": b"", "root_path": "", "http_version": "1.1", "server": ("127.0.0.1", 8900),
+        "headers": [(b"host", DOOR.origin.removeprefix("http://").encode())],
+    }  # fmt: skip
+    with suppress(TypeError, AttributeError):  # the server's log has the error, once it is answered
+        asyncio.run(app(scope, receive, send))
+    return sent[0]

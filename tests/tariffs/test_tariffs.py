@@ -8,6 +8,7 @@ import pytest
 
 from gridsecure.errors import InputError, InvalidTariffError
 from gridsecure.tariffs.tariff import load_tariff, parse_tariff
+from gridsecure.toml_documents import read_document
 from tests.billing.bill_inputs import catalogue_text
 
 GOOD = """
@@ -297,3 +298,9 @@ def test_a_key_of_thousands_of_parts_is_refused_before_it_is_read(text: str) -> 
     """The time to read one rises with the square of its parts: of 32 KiB, some 13 seconds."""
     with pytest.raises(InvalidTariffError, match="more than 64 dots"):
         parse_tariff(text.format(".a" * 16_000))
+
+
+def test_an_array_of_many_decimals_is_no_key_of_many_parts() -> None:
+    text = f"x = [{', '.join(['0.5'] * 500)}]"
+    found = read_document(text, name="tariff", refuse=InputError)
+    assert found == {"x": [0.5] * 500}

@@ -181,7 +181,7 @@ def show_portal(
 ) -> None:
     """Show your bills in the browser of this machine, until Ctrl-C. Nothing leaves it."""
     check = receipt_check_of(gateway_key) if gateway_key else None
-    own_folder = folder.BillFolder(bills, _keys(key, office_key))
+    own_folder = folder.BillFolder(bills, _keys(key, office_key), lambda: _read_accounts(key))
     with portal_server.listen(port) as listening:
         door = web.Door(listening.getsockname()[1], web.new_token())
         typer.echo(f"Your bills: {door.address}")

@@ -6,8 +6,8 @@ the next look.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -52,15 +52,18 @@ class BillFolder:
 
     Args:
         folder: With the sealed files, at any depth.
+        accounts: Gives those that the customer asked for by now; without it, they stay as they are.
     """
 
     folder: Path
     keys: CustomerKeys
+    accounts: Callable[[], frozenset[str] | None] | None = None
     _bills: dict[str, OwnBill | Refused] = field(default_factory=dict)
     _answers: dict[str, BillAnswer | Refused] = field(default_factory=dict)
 
     def bills(self) -> Found[OwnBill]:
         """Bills by id, the newest period first, and of one period its newest version."""
+        self._ask_for_accounts()
         opened: dict[str, OwnBill] = {}
         refused = []
         for path, content in self._files(BILL):
@@ -92,6 +95,7 @@ class BillFolder:
 
     def answers(self) -> Found[BillAnswer]:
         """What the office answered, the newest first."""
+        self._ask_for_accounts()
         opened: dict[str, BillAnswer] = {}
         refused = []
         for path, content in self._files(ANSWER):
@@ -124,6 +128,13 @@ class BillFolder:
                 remedy="Make the folder writable, with enough free space.",
             ) from error
         return path
+
+    def _ask_for_accounts(self) -> None:
+        """Try files anew that did not open, once the customer asked for another account."""
+        accounts = self.accounts() if self.accounts else self.keys.accounts
+        if accounts != self.keys.accounts:
+            self.keys = replace(self.keys, accounts=accounts)
+            self._bills, self._answers = {}, {}
 
     def _files(self, ending: str) -> Iterator[tuple[Path, bytes]]:
         """Plain files that are no longer than a bill; no link leads out of the folder."""

@@ -97,7 +97,7 @@ class Door:
         return request.headers.get("host", "") == f"{HOST}:{self.port}"
 
     def _is_told(self, request: Request) -> bool:
-        said = request.scope["path"].split("/")[1]
+        said = request.scope["path"].partition("/")[2].partition("/")[0]  # `OPTIONS *` has none
         return secrets.compare_digest(said.encode(), self.token.encode())
 
     def _is_from_here(self, request: Request) -> bool:
@@ -140,7 +140,7 @@ def portal_app(
             Route(f"{one}/receipt-checks", views.check_receipt, methods=["POST"]),
         ],
         middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)],
-        exception_handlers={GridSecureError: views.refusal},
+        exception_handlers={GridSecureError: views.refusal, Exception: _failed},
     )
 
 
@@ -203,6 +203,11 @@ class _Views:
 
 def _nothing() -> Response:
     return Response("Not Found", status_code=404, media_type="text/plain")
+
+
+def _failed(_request: Request, _error: Exception) -> Response:
+    """What went wrong inside; it is answered outside of the guard."""
+    return Response("Internal Server Error", 500, HEADERS, media_type="text/plain")
 
 
 def _refusal(pages: Pages, error: Exception) -> Response:
