@@ -128,7 +128,9 @@ def test_a_customer_asks_and_the_office_answers(desk, tmp_path):
     assert "426.35" not in (tmp_path / "questions.json").read_text(), "no amount"
     assert "yuan" not in (tmp_path / "questions.json").read_text(), "and no word of the customer's"
     shown = run("office", "questions", "show", "1", *listed, *office[:2])
-    assert shown.endswith(":\n4.26 yuan too much?\n")
+    assert shown.endswith("\n4.26 yuan too much?\n")
+    assert "before the key that asked was entered" in shown, "of July, and the key is of today"
+    assert "later" in run("office", "questions", "list", *listed)
     told = ("office", "questions", "answer", "1", "--text", "No: tier 2.", *office, *listed)
     run(*told, "--out", answered)
     assert "No: tier 2." in run("my", "answer", answered, *keys)

@@ -251,3 +251,14 @@ def test_a_question_that_is_taken_in_while_another_is_answered_stays_on_the_list
             write_questions(path, DESK.answer(kept, 1, "Because.")[0])
         taken.result(10)
     assert [one.state for one in read_questions(path).questions] == ["answered", "open"]
+
+
+@pytest.mark.parametrize(("entered", "marked"), [((2026, 7, 20), False), ((2026, 9, 1), True)])
+def test_a_question_about_a_bill_of_before_the_key_was_entered_is_marked(entered, marked):
+    """A tenant who finds the last one's bill in the letter box asks about it, with the own key."""
+    request = request_key("MP-1", key=CUSTOMER, now=NOW)
+    customers, _ = Customers().add(request, now=datetime(*entered, tzinfo=UTC))
+    _, taken = QuestionDesk(OFFICE, customers, NOW).take(Questions(), asked())
+    assert taken.before_key is marked
+    _, taken = DESK.take(Questions(), asked())
+    assert not taken.before_key, "when it was entered was not kept"

@@ -54,7 +54,7 @@ def enrol(
     """
     asked = office_files.read_signed(request)
     with customer_keys.changing_customers(customers) as kept:
-        with_it, added = kept.add(asked)
+        with_it, added = kept.add(asked, now=online.utc_now())
         customer_keys.write_customers(customers, with_it)
     typer.echo(f"Bills of {added.account} are sealed to {added.key.thumbprint} from now on.")
 

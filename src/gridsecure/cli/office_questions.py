@@ -22,7 +22,7 @@ with on_use():
     from gridsecure.offices import questions as lists
 
 if TYPE_CHECKING:
-    from gridsecure.offices.questions import QuestionDesk
+    from gridsecure.offices.questions import ListedQuestion, QuestionDesk
 
 questions_app = typer.Typer(help="Questions of customers about their bills.", no_args_is_help=True)
 
@@ -50,6 +50,7 @@ def take(
             listed, taken = desk.take(kept, sealed)
             lists.write_questions(questions, listed)
         typer.echo(f"Question {taken.number}, of {taken.account}: {taken.reason}.")
+        _warn(taken)
 
 
 @questions_app.command("list")
@@ -68,11 +69,12 @@ def show_list(
     ]
 
     def show(console: Console) -> None:
-        table = Table("number", "taken in", "account", "month", "charge", "reason", "state")
+        table = Table("number", "taken in", "account", "month", "charge", "reason", "state", "key")
         for one in found:
             words = (str(one["number"]), to_the_minute(str(one["taken_at"])), str(one["account"]))
             about = (str(one["start"])[:7], str(one["line"]) or "all of it", str(one["reason"]))
-            table.add_row(*(Text(word) for word in (*words, *about, str(one["state"]))))
+            last = (str(one["state"]), "entered later" if one["before_key"] else "")
+            table.add_row(*(Text(word) for word in (*words, *about, *last)))
         console.print(table)
 
     print_result({"questions": found}, output, show=show)
@@ -88,6 +90,7 @@ def show_one(number: NumberArgument, *, questions: QuestionsOption, office_key: 
     )
     about = listed.line or "the whole bill"
     typer.echo(f"{listed.account}, {listed.start[:7]}, {about}, {listed.reason}, {listed.state}:")
+    _warn(listed)
     typer.echo(desk.read(listed).text)
 
 
@@ -109,6 +112,12 @@ def answer(
         write_sealed(out, sealed)
         lists.write_questions(questions, done)
     typer.echo(f"Question {number} is answered. Give {out} to the customer.")
+
+
+def _warn(question: ListedQuestion) -> None:
+    """Say where the bill may be of somebody else, who has left."""
+    if question.before_key:
+        typer.echo("Its bill is of before the key that asked was entered: find out whose it was.")
 
 
 def _desk(office_key: Path, customers: Path) -> QuestionDesk:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,11 +28,13 @@ class Customer(Message):
     Args:
         account: The name that its bills are under.
         request: The customer's signed request, which has the key.
+        entered_at: When the office entered it, ISO 8601; empty in lists of before this was kept.
     """
 
     kind: ClassVar[str] = "customer"
     account: str
     request: Signed
+    entered_at: str = ""
 
     @property
     def key(self) -> Sm2PublicKey:
@@ -81,8 +84,20 @@ class Customers(Message):
         """The keys that an account's bills are sealed to; none where it has none."""
         return [one.key for one in self.customers if one.account == account]
 
-    def add(self, request: Signed) -> tuple[Customers, Customer]:
+    def entered_at(self, account: str, key: Digest) -> str:
+        """When an account's key was entered, ISO 8601; empty where that was not kept.
+
+        Args:
+            key: Its thumbprint.
+        """
+        found = (one for one in self.customers if one.account == account)
+        return next((one.entered_at for one in found if one.request.signer == key), "")
+
+    def add(self, request: Signed, *, now: datetime | None = None) -> tuple[Customers, Customer]:
         """The list with one key more.
+
+        Args:
+            now: The present, aware.
 
         Raises:
             SignatureError: As `read_request`.
@@ -103,7 +118,8 @@ class Customers(Message):
                 reason="customers.twice",
                 remedy="Nothing is to be done.",
             )
-        added = Customer(account=account, request=request)
+        entered_at = now.isoformat() if now else ""
+        added = Customer(account=account, request=request, entered_at=entered_at)
         return self.model_copy(update={"customers": [*self.customers, added]}), added
 
     def without(self, account: str, thumbprint: str) -> Customers:

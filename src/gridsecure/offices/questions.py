@@ -27,7 +27,7 @@ from gridsecure.bill_questions import (
     seal_answer,
 )
 from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.delivered_bills import read_code
+from gridsecure.delivered_bills import IssuedBill, read_code
 from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.messages import Digest, Message
 from gridsecure.offices.customers import Customers
@@ -44,6 +44,8 @@ class ListedQuestion(Message):
         line: The charge that it is about; empty for the whole bill.
         asked_by: Thumbprint of the customer's key.
         sealed: The question in its envelope, in base64.
+        before_key: The bill's period ended before the key that asked was entered: it may be of who
+            lived there before.
         answered_at: Empty while it is open.
     """
 
@@ -59,6 +61,7 @@ class ListedQuestion(Message):
     sealed: str = Field(repr=False)
     taken_at: str
     answered_at: str = ""
+    before_key: bool = False
 
     @property
     def state(self) -> Literal["open", "answered"]:
@@ -130,8 +133,13 @@ class QuestionDesk:
             asked_by=signed.signer,
             sealed=base64.b64encode(sealed).decode(),
             taken_at=self.now.isoformat(),
+            before_key=self._is_before_key(facts, signed.signer),
         )
         return Questions(questions=[*kept.questions, taken]), taken
+
+    def _is_before_key(self, facts: IssuedBill, key: Digest) -> bool:
+        entered = self.customers.entered_at(facts.account, key)
+        return bool(entered) and _moment(facts.end) <= _moment(entered)
 
     def read(self, listed: ListedQuestion) -> BillQuestion:
         """What the customer wrote.
@@ -174,6 +182,10 @@ class QuestionDesk:
         done = listed.model_copy(update={"answered_at": answer.answered_at})
         others = [done if one.number == number else one for one in kept.questions]
         return Questions(questions=others), sealed
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def read_questions(path: Path) -> Questions:
