@@ -26,7 +26,7 @@ from gridsecure.messages import CountedPlace, MergeStep, Merging, OwnCount, Rele
 from gridsecure.plans.cells import MEASURES
 from gridsecure.plans.purposes import STAFF_PURPOSES
 from gridsecure.wire.sessions import Session
-from gridsecure_dashboard import access, figures, tables
+from gridsecure_dashboard import access, figures, starts, tables
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
 from gridsecure_dashboard.office_phrases import OFFICE_PHRASES
 from gridsecure_dashboard.page_phrases import PAGE_PHRASES
@@ -370,6 +370,19 @@ def test_a_regulator_starts_with_releases_and_refusals_and_no_value(services) ->
     assert (counts["verify"], counts["policy"], counts["officers"]) == ("0", "1", "0")
     assert app.dataframe[-1].value["requested_by"].tolist() == ["billing", "billing"]
     assert not [digits for digits in SECRETS if digits in sent(app)]
+
+
+def test_a_regulator_is_told_where_the_newest_release_was_not_looked_at(
+    services, monkeypatch
+) -> None:
+    """Also where as many smaller ones stand behind it, which all verify."""
+    by_size = sorted(services.certificates.items(), key=lambda one: len(one[1].cells))
+    monkeypatch.setattr(starts, "_NEWEST", 1)
+    monkeypatch.setattr(starts, "_CELLS_OPENED", 2 * len(by_size[0][1].cells))
+    for listed, told in ((by_size, False), (by_size[::-1], True)):
+        services.certificates = dict(listed)
+        notes = [caption.value for caption in on_page("regulator", "home").caption]
+        assert any("Larger releases are not opened" in note for note in notes) is told
 
 
 def test_an_analyst_starts_with_the_month_and_the_budget_of_questions(services) -> None:

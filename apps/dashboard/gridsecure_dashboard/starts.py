@@ -181,7 +181,7 @@ def show_regulator(session: Session) -> None:
     _todo(_waiting(session))
     st.header(say("latest_releases"))
     _released(opened)
-    if len(small) < min(len(listed), _NEWEST):
+    if any(item not in small for item in listed[:_NEWEST]):
         st.caption(tell("start_unread"))
     link_page(access.RELEASES)
 
