@@ -300,10 +300,14 @@ class Month:
             rows=rows,
         )
         queried: Any = SimpleNamespace(
-            by_upload=dict(chosen), datas=datas, period=ledger.Period.of(datas[0])
+            by_upload=dict(chosen),
+            datas=datas,
+            period=ledger.Period.of(datas[0]),
+            lists=(),  # no bills are to come
+            tariff_texts={},
         )
         with write_session(self.zone.engine) as session:
-            found = look_at_groups(session, laid, queried)
+            found = look_at_groups(session, self.zone, laid, queried)
             if found.withheld:
                 return
             enter(session, found.giving, release_id=self._release(session), at=NOW)
