@@ -15,7 +15,7 @@ from gridsecure.crypto.padding import unpad
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import GridSecureError
-from gridsecure.key_authority.checker import query_trials
+from gridsecure.key_authority.checker import asked_months, query_trials
 from gridsecure.key_authority.checker.query_trials import TrialMemory, try_question
 from gridsecure.key_authority.checker.tables import SeedRow
 from gridsecure.messages import QueriedUploads, Signed, open_message
@@ -207,6 +207,13 @@ def test_a_load_curve_and_another_period_than_shown_are_refused(trying):
     with pytest.raises(GridSecureError) as refused:
         trying.sealed("", query=load_curve_text(trying))
     assert refused.value.reason == "query.trial"
+
+
+def test_a_tariff_in_a_trial_is_not_even_read(trying, monkeypatch):
+    monkeypatch.setattr(asked_months, "parse_tariff", None)
+    what_if = {"name": "what_if", "tariff": "a = 1"}
+    answer = trying.tried(question_of(measure="bill", statistic=what_if))
+    assert answer.reason == "query.trial-bills"
 
 
 def load_curve_text(trying: Trying) -> str:

@@ -13,7 +13,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -123,16 +123,12 @@ class AskedQuestion:
     @property
     def parts(self) -> Parts:
         """What has to be enough to be told of by itself: groups, or their parts."""
-        return (
-            Parts(self.rows, tuple(range(len(self.found))))
-            if self.month is None
-            else (self.month.parts)
-        )
+        own = Parts(self.rows, tuple(range(len(self.found))))
+        return own if self.month is None else self.month.parts
 
     def list_counts(self, withheld: Container[int]) -> list[GroupCount]:
         """What the asker is told of each group; of a withheld one not how many are in it."""
-        empty = QueryGroup()
-        groups = (empty if n in withheld else group for n, group in enumerate(self.found))
+        groups = (QueryGroup() if n in withheld else one for n, one in enumerate(self.found))
         return [
             GroupCount(
                 values=list(label.values),
@@ -155,8 +151,13 @@ class AskedQuestion:
         return steps_digest(self.steps, self.spans, salt=self.content.salt)
 
 
-def read_question(zone: AuthorityZone, query: Query) -> tuple[SealedQuestion, Question]:
+def read_question(
+    zone: AuthorityZone, query: Query, *, admit: Callable[[Question], None] | None = None
+) -> tuple[SealedQuestion, Question]:
     """Open a query's question (steps 1 and 2).
+
+    Args:
+        admit: Refuses questions before a tariff in them is read.
 
     Raises:
         EnvelopeError: As `open_question`.
@@ -174,6 +175,8 @@ def read_question(zone: AuthorityZone, query: Query) -> tuple[SealedQuestion, Qu
             reason="query.spelling",
             remedy="Seal the text that the question's parser gives.",
         )
+    if admit is not None:
+        admit(question)
     check_epsilon(zone.policy, question.private.millionths if question.private else 0)
     if question.base is not None:
         raise InputError(
@@ -300,8 +303,7 @@ def _keep_large(
     Raises:
         ReleaseRefusedError: There is none (`query.small`).
     """
-    kept = _large_groups(labels, found, small)
-    if not kept:
+    if not (kept := _large_groups(labels, found, small)):
         raise _too_small()
     numbers = np.full(len(found) + 1, OUTSIDE, dtype=np.int64)  # the last is who is outside
     numbers[kept] = np.arange(len(kept))

@@ -3,7 +3,7 @@
 1. the pass has a trial left, and each computing is one of them;
 2. the question opens and makes sense, as `asked_questions.read_question`;
 3. it names no single meter points, nor does a range of sizes: trials cost nothing, and would find
-   out one by one who is where;
+   out one by one who is where; nor is it about bills, whose tariff is not even read;
 4. groups, steps and ledger are looked at as for a question, of what is remembered of the period;
 5. where it is not allowed, questions near it are tried, until one is.
 
@@ -269,9 +269,7 @@ def _read_period(zone: AuthorityZone, query: Query, view: QueriedView, *, now: d
 
 def _answer(zone: AuthorityZone, query: Query, period: _Period, *, now: datetime) -> TrialAnswer:
     try:
-        content, question = read_question(zone, query)  # 2.
-        _check_unnamed(question)  # 3.
-        _check_unbilled(question)
+        content, question = read_question(zone, query, admit=_check_free)  # 2., 3.
         left = _check_noise(zone, question, query, period)
     except _REFUSALS as error:
         return _refusal(error, period)
@@ -321,6 +319,11 @@ def _look(
 ) -> tuple[AskedQuestion, LookedQuestion]:
     asked = lay_out_question(zone, opened, period.queried)
     return asked, look_beside(asked, period.queried, known, period.bills[1])
+
+
+def _check_free(question: Question) -> None:
+    _check_unnamed(question)
+    _check_unbilled(question)
 
 
 def _check_unnamed(question: Question) -> None:
