@@ -235,6 +235,15 @@ def test_the_same_question_again_is_answered_from_what_there_is(asker, decrypted
     assert decrypted == ["release_query"]
 
 
+def test_what_was_told_by_earlier_rules_is_looked_at_again(asker, decrypted, monkeypatch):
+    question = question_of(where=FUTIAN, every="day")
+    first, second = asker.ask(question), asker.ask(question, reader=generate_private_key())
+    monkeypatch.setattr(query_answers, "_RULES", "before")
+    assert asker.answered(first).state == "released"
+    monkeypatch.undo()
+    assert asker.unapproved(second).state == "waiting"
+
+
 def test_the_platform_sees_no_difference_when_the_same_is_asked_again(asker, decrypted):
     for role in APPROVER_ROLES:
         assert stand(asker.authority, bearer=role, scope="domain", domain="queries") == ""

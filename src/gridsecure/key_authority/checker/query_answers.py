@@ -54,6 +54,9 @@ from gridsecure.store.rows import find, keep, load_row
 
 REFUSED: Final = "release.query"
 _KEPT: Final = "kept-answer"
+_RULES: Final = "2"
+"""The version of what may be told. It changes with those rules: what was told by earlier ones is
+not served to another asker."""
 _NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WAIT: Final = frozenset({MISSING, EXPIRED, REVOKED})
 _OF_QUESTIONS: Final = (InputError, ReleaseRefusedError, EnvelopeError, OutOfRangeError)
@@ -61,12 +64,13 @@ _OF_QUESTIONS: Final = (InputError, ReleaseRefusedError, EnvelopeError, OutOfRan
 
 
 def question_key(zone: AuthorityZone, asked: SealedQuestion, queried: QueriedData) -> Digest:
-    """What the answer to a question is kept under: the same question, over the same, by one policy.
+    """What the answer to a question is kept under: the same, over the same, by the same rules.
 
     The public period is part of it: how fine a question is depends on it.
     """
     key = hkdf_sm3(zone.query_key.to_bytes(), info=b"gridsecure question names", length=32)
-    parts = (asked.question, queried.start, queried.end, zone.policy.digest, *queried.uploads)
+    rules = (_RULES, zone.policy.digest)
+    parts = (asked.question, queried.start, queried.end, *rules, *queried.uploads)
     return hmac_sm3(key, frame_parts(*parts)).hex()
 
 
