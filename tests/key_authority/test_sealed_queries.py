@@ -453,7 +453,7 @@ def test_there_is_no_answer_before(asker):
 # --- nothing twice -------------------------------------------------------------------------------
 
 
-class KilledError(Exception):
+class KilledError(BaseException):
     """Ends whatever is at work, as a killed process would."""
 
 
