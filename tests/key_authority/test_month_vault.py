@@ -553,9 +553,7 @@ def test_edges_told_of_others_under_a_larger_minimum(attacked: Attacked) -> None
     rule(
         "Squares are told of a group in which nobody can have more than half.",
         WITHHELD,
-        cut(
-            "gridsecure.key_authority.vault.month_queries:_dominated", "4 * squares", "0 * squares"
-        ),
+        cut("gridsecure.key_authority.vault.month_queries:_is_mixed", "4 * sum", "0 * sum"),
     ),
 )
 def test_the_concentration_of_one_large_and_many_small(attacked: Attacked) -> None:
@@ -566,6 +564,69 @@ def test_the_concentration_of_one_large_and_many_small(attacked: Attacked) -> No
     if total is not None and squares is not None:
         assert (total + (2 * squares - total**2) ** 0.5) / 2 > 2_990_000
     attacked.ends(WITHHELD if total is None else "")
+
+
+@attack(
+    "the largest of fifteen by sums and squares of two groups that differ by these",
+    rule(
+        "Squares are told where nobody has more than half of what two groups differ by.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.vault.month_queries:_dominated",
+            "for cell in company)",
+            "for cell in company[:1])",
+        ),
+    ),
+)
+def test_squares_with_and_without_fifteen(attacked: Attacked) -> None:
+    homes = Homes([np.array([*range(250_000, 264_000, 140), 3_000_123, *[10_000] * 14])])
+    rows = [np.where(np.arange(115) < 100, 0, -1)]
+    (energy,), (squares,) = homes.ask("energy", "energy:squared", rows=rows).values()
+    assert energy is not None
+    assert squares is not None
+    homes.told = [EdgedSet(homes.names(*range(100)), frozenset(), 15)]
+    assert homes.ask("energy", "energy:squared", rows=rows)["energy"] == [energy], "the same again"
+    (more,), (beyond,) = homes.ask("energy", "energy:squared").values()
+    if more is not None and beyond is not None:
+        rest, own = more - energy, beyond - squares
+        assert (rest + (2 * own - rest**2) ** 0.5) / 2 > 2_990_000
+    attacked.ends(WITHHELD if more is None else "")
+
+
+@attack(
+    "the same by an owner of other homes, who takes its own off",
+    rule(
+        "Squares are told where nobody has more than half of what is left without each owner.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.vault.month_queries:_is_mixed", "(None, *moments)", "(None,)"
+        ),
+    ),
+)
+def test_squares_with_ones_own_homes_taken_off(attacked: Attacked) -> None:
+    homes = Homes([np.array([3_000_123, *[10_000] * 14]), np.full(30, 1_000_000)], ("0" * 64,) * 2)
+    homes.owners = ("one", "another")
+    (energy,), (squares,) = homes.ask("energy", "energy:squared").values()
+    if energy is not None and squares is not None:
+        rest, own = energy - 30 * 10**6, squares - 30 * 10**12
+        assert (rest + (2 * own - rest**2) ** 0.5) / 2 > 2_990_000
+    attacked.ends(WITHHELD if energy is None else "")
+
+
+def test_squares_of_what_overlaps_are_told_where_every_difference_is_mixed() -> None:
+    homes = Homes([spread(20, 16, 15)])
+    homes.told = [EdgedSet(homes.names(*range(35)), frozenset(), 15)]
+    wh = homes.wh[0][20:].astype(object)
+    told = homes.ask("energy", "energy:squared", rows=[np.where(np.arange(51) < 20, -1, 0)])
+    assert told == {"energy": [wh.sum()], "energy:squared": [(wh**2).sum()]}
+
+
+def test_squares_of_two_owners_are_told_where_either_is_mixed() -> None:
+    homes = Homes([spread(20, 16, 15), spread(15, 15, 15)], ("0" * 64,) * 2)
+    homes.owners = ("one", "another")
+    wh = np.concatenate(homes.wh).astype(object)
+    told = homes.ask("energy", "energy:squared")
+    assert told == {"energy": [wh.sum()], "energy:squared": [(wh**2).sum()]}
 
 
 def test_edges_of_the_grid_are_named_beside_those_that_are_not() -> None:

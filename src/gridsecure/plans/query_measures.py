@@ -37,6 +37,7 @@ from gridsecure.billing.rules import (
     LineRule,
 )
 from gridsecure.errors import InputError
+from gridsecure.homomorphic.parameters import Parameters
 from gridsecure.homomorphic.thresholds import WH_PER_KWH
 from gridsecure.messages import Digest, RosterManifest
 from gridsecure.plans.bills import PlannedInputs
@@ -433,7 +434,7 @@ class NoRecipe:
 
 
 class CellShares(NamedTuple):
-    """The meter points of a cell that one gateway has: they are counted by themselves.
+    """The meter points of a cell that one gateway has: counted, and squared, by themselves.
 
     A gateway encrypts what it likes in its own slots, also residues that no digit has. Added up
     with others', such a slot hides one of theirs; by itself, its gateway's count is out of range
@@ -487,7 +488,7 @@ class MonthLayout:
     """What is computed of a month, proven.
 
     Args:
-        main: What totals are put together of, by the parts of groups.
+        main: What totals are put together of, by the parts of groups; moments, by `shares`.
         reach: How many reach each edge, by cell and gateway.
         parts: The parts of groups.
         edges: All edges that are counted.
@@ -528,31 +529,37 @@ def lay_out_month(
             too much to count (`query.overlaps`).
         GridSecureError: As `lay_out_parts`.
     """
-    main = lay_out_parts(
-        rosters, recipes=_main_recipes(asked, rosters, parts), rows=parts.rows, minima=minima
-    )
-    sizes = _sizes(parts.rows, len(parts.groups))
-    for block in main.blocks:
-        if ((block.members != 0) & (block.members != sizes)).any():
-            raise _few()
     shares = share_cells(rosters, cells.rows)
     if len(shares.cells) * (1 + len(edges)) > _MOST_COUNTS:
         raise too_many_cells()
     capped = asked.is_of_moments
-    reach = lay_out_parts(
-        rosters,
-        recipes=[
-            CountRecipe(
-                tuple(edges), circuit_parameters(asked.own_rules(roster)), counts_capped=capped
-            )
+
+    def lay_out_shares(make: Callable[[Parameters], Recipe]) -> PartsLayout:
+        recipes = [
+            make(circuit_parameters(asked.own_rules(roster)))
             if (edges or capped) and (own >= 0).any() and asked.has_digits(roster)
             else NoRecipe()
             for roster, own in zip(rosters, cells.rows, strict=True)
-        ],
-        rows=shares.rows,
-        minima=[0] * len(shares.cells),
-    )
+        ]
+        minima = [0] * len(shares.cells)
+        return lay_out_parts(rosters, recipes=recipes, rows=shares.rows, minima=minima)
+
+    reach = lay_out_shares(lambda used: CountRecipe(tuple(edges), used, counts_capped=capped))
+    # Whom moments are of has digits, all of them.
+    main = lay_out_shares(MomentRecipe) if capped else _lay_out_main(asked, rosters, parts, minima)
     return MonthLayout(main, reach, parts, tuple(edges), shares)
+
+
+def _lay_out_main(
+    asked: AskedMonth, rosters: Sequence[RosterManifest], parts: Parts, minima: Sequence[int]
+) -> PartsLayout:
+    recipes = _main_recipes(asked, rosters, parts)
+    main = lay_out_parts(rosters, recipes=recipes, rows=parts.rows, minima=minima)
+    sizes = _sizes(parts.rows, len(parts.groups))
+    for block in main.blocks:
+        if ((block.members != 0) & (block.members != sizes)).any():
+            raise _few()
+    return main
 
 
 def _sizes(rows: Sequence[NDArray[np.int64]], cells: int) -> NDArray[Any]:
@@ -584,8 +591,6 @@ def _make_recipes(asked: AskedMonth, rosters: Sequence[RosterManifest]) -> Itera
     if asked.edges_kwh:
         return (NoRecipe() for _ in rosters)
     sets = [circuit_parameters(asked.own_rules(roster)) for roster in rosters]
-    if asked.is_of_moments:
-        return (MomentRecipe(used) for used in sets)
     if not asked.is_of_bills:
         needs = map(asked.column, rosters)
         return (NoRecipe() if need is None else ColumnRecipe(need) for need in needs)
@@ -623,11 +628,13 @@ class MonthTotals(NamedTuple):
             are none of them. Money is rounded to the fen.
         reached: By edge, how many meter points of each cell reach it, by owner.
         capped: How many meter points of each cell are too large for sums of squares.
+        moments: Of each cell, sum and sum of squares of each owner's meter points.
     """
 
     values: Mapping[str, NDArray[Any]]
     reached: Mapping[int, Sequence[Mapping[str, int]]]
     capped: Sequence[int]
+    moments: Sequence[Mapping[str, tuple[int, int]]] = ()
 
 
 def total_month(
@@ -637,13 +644,14 @@ def total_month(
     reach: Mapping[str, NDArray[Any]],
     *,
     groups: int,
-    cells: int,
+    cells: Sequence[int],
 ) -> MonthTotals:
     """The totals of a question's groups from the totals of parts.
 
     Args:
-        main: From `add_up_parts`, by the parts of groups.
+        main: From `add_up_parts`, by the parts of groups; moments by share.
         reach: Likewise, by share.
+        cells: The group of each cell, or a negative number.
     """
 
     def join(own: NDArray[Any]) -> NDArray[Any]:
@@ -652,21 +660,36 @@ def total_month(
         return totals
 
     reached = {
-        edge: layout.shares.by_owner(reach[edge_name(edge)], cells=cells) for edge in layout.edges
+        edge: layout.shares.by_owner(reach[edge_name(edge)], cells=len(cells))
+        for edge in layout.edges
     }
     if asked.edges_kwh:
-        return MonthTotals({}, reached, [0] * cells)
+        return MonthTotals({}, reached, [0] * len(cells))
     if asked.is_of_moments:
-        moments = add_up_moments(main)
-        both = (join(moments.energy_wh), join(moments.squares_wh2))
-        capped = layout.shares.by_owner(reach[CAPPED], cells=cells)
+        capped = layout.shares.by_owner(reach[CAPPED], cells=len(cells))
         numbers = [sum(own.values()) for own in capped]
-        return MonthTotals(dict(zip(MOMENTS, both, strict=True)), reached, numbers)
+        moments = _moments_by_owner(layout, main, cells=len(cells))
+        values = {name: np.zeros(groups, dtype=object) for name in MOMENTS}
+        for group, owned in zip(cells, moments, strict=True):
+            for n, name in enumerate(MOMENTS) if group >= 0 else ():
+                values[name][group] += sum(one[n] for one in owned.values())
+        return MonthTotals(values, reached, numbers, moments)
     (name,) = asked.totals
     if not asked.is_of_bills:
         (own,) = main.values()
-        return MonthTotals({name: join(own)}, reached, [0] * cells)
-    return MonthTotals({name: _total_bills(asked, layout, main, join)}, reached, [0] * cells)
+        return MonthTotals({name: join(own)}, reached, [0] * len(cells))
+    return MonthTotals({name: _total_bills(asked, layout, main, join)}, reached, [0] * len(cells))
+
+
+def _moments_by_owner(
+    layout: MonthLayout, main: Mapping[str, NDArray[Any]], *, cells: int
+) -> list[dict[str, tuple[int, int]]]:
+    """Of each cell, sum and sum of squares of each owner's meter points."""
+    sums, squares = (layout.shares.by_owner(own, cells=cells) for own in add_up_moments(main))
+    return [
+        {owner: (wh, squared[owner]) for owner, wh in own.items()}
+        for own, squared in zip(sums, squares, strict=True)
+    ]
 
 
 def _total_bills(

@@ -46,7 +46,7 @@ from gridsecure.plans.query_measures import (
     narrow_rows,
     total_month,
 )
-from gridsecure.plans.query_names import AT_LEAST, MOMENTS
+from gridsecure.plans.query_names import AT_LEAST
 from gridsecure.plans.query_parts import add_up_parts
 from gridsecure.tariffs.tariff import parse_tariff
 
@@ -224,7 +224,7 @@ def total_answer(
         add_up_parts(islice(remaining, len(list(layout.outputs()))), layout=layout)
         for layout in checked.layout.both
     )
-    groups, cells = order.groups, len(checked.cells.groups)
+    groups, cells = order.groups, checked.cells.groups
     totals = total_month(checked.asked, checked.layout, main, reach, groups=groups, cells=cells)
     return _list_cells(order, checked, totals, _decide(order, checked, totals))
 
@@ -240,7 +240,7 @@ def _decide(order: CheckedQuery, checked: CheckedMonth, totals: MonthTotals) -> 
     groups = frozenset(range(order.groups)) - set(order.withheld)
     capped = zip(checked.cells.groups, totals.capped, strict=True)
     groups -= {group for group, number in capped if number}
-    groups -= _dominated(checked.asked, totals)
+    groups -= _dominated(checked, totals)
     if not checked.is_edged:
         return _Told(groups, {})
     edges: dict[int, frozenset[int]] = {}
@@ -252,16 +252,35 @@ def _decide(order: CheckedQuery, checked: CheckedMonth, totals: MonthTotals) -> 
     return _Told(groups, edges)
 
 
-def _dominated(asked: AskedMonth, totals: MonthTotals) -> set[int]:
-    """Groups in which one member may have more than half of the energy.
+def _dominated(checked: CheckedMonth, totals: MonthTotals) -> set[int]:
+    """Groups in which one member may have more than half of the energy, whoever looks.
 
-    Sum and squares of such a group say how much that one has, to some parts in a thousand. Where
-    four times the squares are at most the square of the sum, nobody has more than half.
+    Sum and squares of such a group say how much that one has, to some parts in a thousand. Those of
+    two sets that overlap are those of their difference as well. So it is looked at in each cell of
+    those that hang together: where nobody has more than half in any, nobody has in several.
     """
-    if not asked.is_of_moments:
+    if not checked.asked.is_of_moments:
         return set()
-    sums, squares = (totals.values[name] for name in MOMENTS)
-    return set(np.flatnonzero(4 * squares > sums**2).tolist())
+    cells, found = checked.cells, set[int]()
+    for company in cells.companies:
+        if not all(_is_mixed(totals.moments[cell]) for cell in company):
+            found |= {cells.groups[cell] for cell in company}
+    return found
+
+
+def _is_mixed(moments: Mapping[str, tuple[int, int]]) -> bool:
+    """Whether nobody has more than half, also of what is left without each owner's own.
+
+    Where four times the squares are at most the square of the sum, nobody has.
+
+    Args:
+        moments: Sum and squares of each owner.
+    """
+    for knower in (None, *moments):
+        left = [own for owner, own in moments.items() if owner != knower]
+        if 4 * sum(squares for _, squares in left) > sum(wh for wh, _ in left) ** 2:
+            return False
+    return True
 
 
 def _kept_edges(
