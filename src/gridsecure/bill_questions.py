@@ -3,7 +3,7 @@
     question  `BillQuestion`, signed by the customer's key and sealed to the office
     answer    `BillAnswer`, signed by the office and sealed to the key that asked
 
-Both are padded to one size: who carries them learns that somebody asks something.
+Each is padded to its one size: who carries them learns that somebody asks something.
 """
 
 from __future__ import annotations
