@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -44,6 +45,10 @@ def test_no_number_goes_with_an_exponent_whatever_holds_it():
     assert frame_body(small).decode().splitlines() == ["kwh", *digits]
     for kind in ("object", "Float64"):
         assert "e" not in frame_body(small.astype(kind)).decode()
+    narrow = pd.DataFrame({"kwh": np.array([1e-05, 0.1], dtype="float32")})
+    assert frame_body(narrow) == b"kwh\n0.00001\n0.1\n"
+    mixed = pd.DataFrame({"kwh": pd.Series([np.float64(0.1), np.float32(1e-05), 7], dtype=object)})
+    assert frame_body(mixed) == b"kwh\n0.1\n0.00001\n7\n"
     named = pd.DataFrame({"meter_point_id": pd.Categorical(["a", None]), "kwh": 1})
     assert frame_body(named) == b"meter_point_id,kwh\na,1\n,1\n"
     exact = pd.DataFrame({"kwh": pd.Categorical([Decimal("1E+1")])})

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
@@ -40,7 +41,8 @@ def _written(column: pd.Series) -> pd.Series:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return _written(column.astype(column.cat.categories.dtype))
     if pd.api.types.is_float_dtype(column.dtype) and _has_exponents(column):
-        return column.astype(object).map(_text, na_action="ignore")
+        numbers = pd.Series(list(column.to_numpy()), index=column.index, dtype=object)
+        return numbers.map(_text, na_action="ignore")
     if column.dtype == object:
         return column.map(_text, na_action="ignore")
     return column
@@ -53,8 +55,8 @@ def _has_exponents(column: pd.Series) -> bool:
 
 
 def _text(value: object) -> object:
-    if isinstance(value, float):
-        return format(Decimal(repr(value)), "f")
+    if isinstance(value, float | np.floating):
+        return format(Decimal(str(value)), "f")
     return format(value, "f") if isinstance(value, Decimal) else value
 
 
