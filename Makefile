@@ -122,29 +122,33 @@ slope: .venv/.dev ## Measure what a meter point costs as there are more, for doc
 
 # --- quality -----------------------------------------------------------------------------------
 
+# One worker more than processors: a quarter of the time two of them waited for processes beside them.
+WORKERS ?= $(shell expr $$(nproc) + 1)
+PYTEST_ALL := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 # Test workers and the processes they start import the same modules, which need compiling once.
 quick test test-rest test-gate test-all attack costs mutants coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: quick
 quick: .venv/.dev ## Run the tests that cost little, some of every room: for while you work.
-	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m quick
+	HYPOTHESIS_PROFILE=quick $(PYTEST_ALL) -m quick
 
 .PHONY: test
 test: .venv/.dev ## Run the tests that fit into minutes, with some of the costly ones.
-	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not rest"
+	HYPOTHESIS_PROFILE=test $(PYTEST_ALL) -m "not slow and not rest"
 
 .PHONY: test-rest
 test-rest: .venv/.dev ## Run what `make test` leaves out.
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "rest and not slow"
+	$(PYTEST_ALL) -m "rest and not slow"
 
 # In one run, which collects once and ends with short tests beside each other.
 .PHONY: test-gate
 test-gate: .venv/.dev ## Run both with all examples and cases: whole years on ciphertext among them.
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(PYTEST_ALL) -m "not slow"
 
 .PHONY: costs
 costs: .venv/.dev ## Measure what every test costs, for the choice of what is quick.
-	HYPOTHESIS_PROFILE=test $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -p tests.cost_meter -m "not slow" $(ARGS)
+	HYPOTHESIS_PROFILE=test $(PYTEST_ALL) -p tests.cost_meter -m "not slow" $(ARGS)
 
 .PHONY: scale
 scale: .venv/.dev ## Measure every request beside ten million rows (docs/architecture.md): ARGS="platform".
@@ -152,7 +156,7 @@ scale: .venv/.dev ## Measure every request beside ten million rows (docs/archite
 
 .PHONY: attack
 attack: .venv/.dev ## Try each attack with its rule and without it, and print what refused it.
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m attack $$(grep -rl --include='test_*.py' '@attack(' tests)
+	$(PYTEST_ALL) -m attack $$(grep -rl --include='test_*.py' '@attack(' tests)
 
 .PHONY: mutants
 mutants: .venv/.dev ## Change one operator of a room at a time and see whether its tests notice: ARGS="store".
