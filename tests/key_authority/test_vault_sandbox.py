@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -69,12 +71,18 @@ def test_the_kernel_refuses_what_a_vault_has_no_business_with(
     assert {said[name] for name in KEPT} == {"done"}
 
 
+def states_of_threads(pid: int) -> Iterator[list[str]]:
+    """What the kernel says of each thread of a process, but of one that ends meanwhile."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            yield (task / "status").read_text().split("\n")
+
+
 def test_every_thread_of_a_running_vault_is_confined(tmp_path: Path) -> None:
     settings = vault_settings(tmp_path, grid_keys().authority)
     settings = settings.model_copy(update={"sandbox": "required"})
     with running_vault(settings) as vault:
-        tasks = list(Path(f"/proc/{vault.process.pid}/task").iterdir())
-        states = [(task / "status").read_text().split("\n") for task in tasks]
+        states = list(states_of_threads(vault.process.pid))
     assert len(states) > 1, "libraries started some"
     assert all({"NoNewPrivs:\t1", "Seccomp:\t2"} <= set(state) for state in states)
 
