@@ -29,12 +29,7 @@ from gridsecure.errors import (
     StorageError,
 )
 from gridsecure.messages import sign_message
-from gridsecure.offices.customers import (
-    Customers,
-    changing_customers,
-    read_customers,
-    write_customers,
-)
+from gridsecure.offices.customers import CUSTOMER_LIST, Customers
 from gridsecure.portal.own_bills import CustomerKeys
 from tests.attacks import Attacked, attack, cut, rule
 from tests.statements.samples import first_period
@@ -122,20 +117,20 @@ def test_a_request_is_of_whoever_holds_the_key():
 
 def test_the_list_of_customers_keeps_keys_by_account(tmp_path):
     path = tmp_path / "customers.json"
-    assert read_customers(path) == Customers()
-    first, added = Customers().add(request_key("MP-1", key=CUSTOMER, now=NOW))
+    assert CUSTOMER_LIST.read(path) == Customers()
+    first, added = Customers().add(request_key("MP-1", key=CUSTOMER, now=NOW), now=NOW)
     assert added.account == "MP-1"
-    both, _ = first.add(request_key("MP-1", key=OTHER, now=NOW))
-    write_customers(path, both)
-    kept = read_customers(path)
+    both, _ = first.add(request_key("MP-1", key=OTHER, now=NOW), now=NOW)
+    CUSTOMER_LIST.write(path, both)
+    kept = CUSTOMER_LIST.read(path)
     assert kept.keys_of("MP-1") == [CUSTOMER.public_key, OTHER.public_key]
     assert kept.keys_of("MP-2") == []
     with pytest.raises(ConflictError):
-        kept.add(request_key("MP-1", key=OTHER, now=NOW))
+        kept.add(request_key("MP-1", key=OTHER, now=NOW), now=NOW)
     left = kept.without("MP-1", CUSTOMER.public_key.thumbprint[:8])
     assert left.thumbprints() == [("MP-1", OTHER.public_key.thumbprint)]
     with pytest.raises(ConflictError) as refused:
-        left.add(request_key("MP-1", key=CUSTOMER, now=NOW))
+        left.add(request_key("MP-1", key=CUSTOMER, now=NOW), now=NOW)
     assert refused.value.reason == "customers.withdrawn"
     for account, thumbprint in (("MP-2", OTHER.public_key.thumbprint), ("MP-1", "")):
         with pytest.raises(NotFoundError):
@@ -143,38 +138,38 @@ def test_the_list_of_customers_keeps_keys_by_account(tmp_path):
 
 
 def test_a_key_of_two_accounts_stays_where_its_customer_did_not_move_out():
-    kept, _ = Customers().add(request_key("MP-1", key=CUSTOMER, now=NOW))
-    kept, _ = kept.add(request_key("MP-2", key=CUSTOMER, now=NOW))
+    kept, _ = Customers().add(request_key("MP-1", key=CUSTOMER, now=NOW), now=NOW)
+    kept, _ = kept.add(request_key("MP-2", key=CUSTOMER, now=NOW), now=NOW)
     own = CUSTOMER.public_key.thumbprint
     left = kept.without("MP-1", own)
     assert left.thumbprints() == [("MP-2", own)]
     with pytest.raises(ConflictError) as refused:
-        left.add(request_key("MP-1", key=CUSTOMER, now=NOW))
+        left.add(request_key("MP-1", key=CUSTOMER, now=NOW), now=NOW)
     assert refused.value.reason == "customers.withdrawn"
-    again, _ = left.without("MP-2", own).add(request_key("MP-3", key=CUSTOMER, now=NOW))
+    again, _ = left.without("MP-2", own).add(request_key("MP-3", key=CUSTOMER, now=NOW), now=NOW)
     assert again.thumbprints() == [("MP-3", own)]
     lost, accounts = kept.without_lost("MP-1", own[:8])
     assert (lost.thumbprints(), accounts) == ([], ["MP-1", "MP-2"])
     with pytest.raises(ConflictError):
-        lost.add(request_key("MP-3", key=CUSTOMER, now=NOW))
+        lost.add(request_key("MP-3", key=CUSTOMER, now=NOW), now=NOW)
 
 
 def test_a_key_that_is_found_lost_after_its_customer_moved_out_is_entered_for_nobody():
     own = CUSTOMER.public_key.thumbprint
-    kept, _ = Customers().add(request_key("MP-1", key=CUSTOMER, now=NOW))
+    kept, _ = Customers().add(request_key("MP-1", key=CUSTOMER, now=NOW), now=NOW)
     left, accounts = kept.without("MP-1", own).without_lost("MP-1", own)
     assert accounts == []
     with pytest.raises(ConflictError) as refused:
-        left.add(request_key("MP-2", key=CUSTOMER, now=NOW))
+        left.add(request_key("MP-2", key=CUSTOMER, now=NOW), now=NOW)
     assert refused.value.reason == "customers.withdrawn"
     with pytest.raises(NotFoundError):
         kept.without("MP-1", own).without_lost("MP-2", own)
 
 
 def test_an_altered_entry_of_another_account_stops_no_withdrawal():
-    kept, _ = Customers().add(request_key("MALLORY", key=OTHER, now=NOW))
+    kept, _ = Customers().add(request_key("MALLORY", key=OTHER, now=NOW), now=NOW)
     text = kept.model_dump_json().replace('"account":"MALLORY","req', '"account":"MP-2","req')
-    kept, _ = Customers.parse(text).add(request_key("MP-1", key=CUSTOMER, now=NOW))
+    kept, _ = Customers.parse(text).add(request_key("MP-1", key=CUSTOMER, now=NOW), now=NOW)
     own = CUSTOMER.public_key.thumbprint
     assert kept.without("MP-1", own).keys_of("MP-1") == []
     left, accounts = kept.without_lost("MP-1", own)
@@ -193,7 +188,7 @@ def test_an_altered_entry_of_another_account_stops_no_withdrawal():
     ),
 )
 def test_a_request_under_another_account(attacked: Attacked) -> None:
-    kept, _ = Customers().add(request_key("MALLORY", key=OTHER, now=NOW))
+    kept, _ = Customers().add(request_key("MALLORY", key=OTHER, now=NOW), now=NOW)
     text = kept.model_dump_json()
     changed = Customers.parse(text.replace('"account":"MALLORY","req', '"account":"MP-1","req'))
     try:
@@ -219,23 +214,23 @@ def test_two_who_change_the_list_at_once_lose_nothing(tmp_path):
     with ThreadPoolExecutor(4) as pool:
 
         def enter(number: int) -> None:
-            with changing_customers(path) as kept:
-                added, _ = kept.add(request_key(f"MP-{number}", key=CUSTOMER, now=NOW))
-                write_customers(path, added)
+            with CUSTOMER_LIST.changing(path) as kept:
+                added, _ = kept.add(request_key(f"MP-{number}", key=CUSTOMER, now=NOW), now=NOW)
+                CUSTOMER_LIST.write(path, added)
 
         list(pool.map(enter, range(4)))
-    assert len(read_customers(path).customers) == 4
+    assert len(CUSTOMER_LIST.read(path).customers) == 4
 
 
 def test_a_list_with_a_request_that_was_changed_seals_to_nobody(tmp_path):
     """Or whoever may write the file puts an own key under an account."""
     path = tmp_path / "customers.json"
-    kept, _ = Customers().add(request_key("MP-1", key=CUSTOMER, now=NOW))
+    kept, _ = Customers().add(request_key("MP-1", key=CUSTOMER, now=NOW), now=NOW)
     text = kept.model_dump_json()
     own = OTHER.public_key.point.hex()
     path.write_text(text.replace(CUSTOMER.public_key.point.hex(), own), encoding="utf-8")
     with pytest.raises(SignatureError):
-        read_customers(path).keys_of("MP-1")
+        CUSTOMER_LIST.read(path).keys_of("MP-1")
     path.write_text("{}x", encoding="utf-8")
     with pytest.raises(StorageError):
-        read_customers(path)
+        CUSTOMER_LIST.read(path)

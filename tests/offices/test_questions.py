@@ -31,13 +31,7 @@ from gridsecure.errors import (
 )
 from gridsecure.messages import sign_message
 from gridsecure.offices.customers import Customers
-from gridsecure.offices.questions import (
-    QuestionDesk,
-    Questions,
-    changing_questions,
-    read_questions,
-    write_questions,
-)
+from gridsecure.offices.questions import QUESTION_LIST, QuestionDesk, Questions
 from gridsecure.portal.own_bills import CustomerKeys
 from tests.attacks import Attacked, attack, cut, rule
 from tests.statements.samples import first_period
@@ -45,7 +39,7 @@ from tests.statements.samples import first_period
 NOW = datetime(2026, 8, 2, tzinfo=UTC)
 OFFICE, CUSTOMER, OTHER = (generate_private_key() for _ in range(3))
 PERIOD = first_period("residential-tiers")
-CUSTOMERS, _ = Customers().add(request_key("MP-1", key=CUSTOMER, now=NOW))
+CUSTOMERS, _ = Customers().add(request_key("MP-1", key=CUSTOMER, now=NOW), now=NOW)
 ERASING = "\x1b[2J\x1b[HQuestion 3 is answered.\x1b[8m"
 DESK = QuestionDesk(OFFICE, CUSTOMERS, NOW)
 
@@ -173,7 +167,7 @@ def test_a_request_for_a_key_names_an_account_in_plain_letters():
     request = request_key("MP-1", key=OTHER, now=NOW)
     body = request.body.replace("MP-1", "MP\\u001b[2J")
     with pytest.raises(InvalidMessageError):
-        Customers().add(request.model_copy(update={"body": body}))
+        Customers().add(request.model_copy(update={"body": body}), now=NOW)
 
 
 def question() -> BillQuestion:
@@ -234,23 +228,23 @@ def test_the_longest_answer_to_the_longest_question_can_be_sealed():
 def test_a_question_that_is_taken_in_while_another_is_answered_stays_on_the_list(tmp_path):
     path, held = tmp_path / "questions.json", Event()
     kept, _ = DESK.take(Questions(), asked())
-    write_questions(path, kept)
+    QUESTION_LIST.write(path, kept)
     beside = asked(text="And this?")
 
     def take() -> None:
         held.wait(10)
-        with changing_questions(path) as kept:
-            write_questions(path, DESK.take(kept, beside)[0])
+        with QUESTION_LIST.changing(path) as kept:
+            QUESTION_LIST.write(path, DESK.take(kept, beside)[0])
 
     with ThreadPoolExecutor(1) as pool:
-        with changing_questions(path) as kept:
+        with QUESTION_LIST.changing(path) as kept:
             taken = pool.submit(take)
             held.set()
             with pytest.raises(TimeoutError):
                 taken.result(0.2)
-            write_questions(path, DESK.answer(kept, 1, "Because.")[0])
+            QUESTION_LIST.write(path, DESK.answer(kept, 1, "Because.")[0])
         taken.result(10)
-    assert [one.state for one in read_questions(path).questions] == ["answered", "open"]
+    assert [one.state for one in QUESTION_LIST.read(path).questions] == ["answered", "open"]
 
 
 @pytest.mark.parametrize(("entered", "marked"), [((2026, 7, 20), False), ((2026, 9, 1), True)])
@@ -260,5 +254,7 @@ def test_a_question_about_a_bill_of_before_the_key_was_entered_is_marked(entered
     customers, _ = Customers().add(request, now=datetime(*entered, tzinfo=UTC))
     _, taken = QuestionDesk(OFFICE, customers, NOW).take(Questions(), asked())
     assert taken.before_key is marked
-    _, taken = DESK.take(Questions(), asked())
+    kept = [one.model_copy(update={"entered_at": ""}) for one in customers.customers]
+    unsaid = customers.model_copy(update={"customers": kept})
+    _, taken = QuestionDesk(OFFICE, unsaid, NOW).take(Questions(), asked())
     assert not taken.before_key, "when it was entered was not kept"

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
+import pandas as pd
 import streamlit as st
 
 from gridsecure.analyst.releases import Release
+from gridsecure.analyst.reports import csv_bytes
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.exports import Sheet, pdf_bytes, xlsx_bytes
@@ -18,7 +20,7 @@ from gridsecure_dashboard.wording import ENGLISH, chosen_language, say, say_or, 
 _MOST_PDF_ROWS = 2000
 
 
-def provenance(session: Session, release: Release, *, at: datetime) -> dict[str, str]:
+def _provenance(session: Session, release: Release, *, at: datetime) -> dict[str, str]:
     """Where the figures of a release come from, by the name of its column in a CSV file."""
     return {
         "certificate_digest": release.certificate_digest,
@@ -28,7 +30,7 @@ def provenance(session: Session, release: Release, *, at: datetime) -> dict[str,
     }
 
 
-def make_sheet(
+def _make_sheet(
     session: Session,
     release: Release,
     *,
@@ -36,12 +38,7 @@ def make_sheet(
     rows: Sequence[Mapping[str, object]],
     at: datetime,
 ) -> Sheet:
-    """A table of a release with its provenance, in the reader's language.
-
-    Args:
-        columns: Keys of the titles, in order, and decimals of their numbers.
-        rows: By the same keys: text, int, Decimal, or None for a figure that was not released.
-    """
+    """A table of a release with its provenance, in the reader's language, as `show_exports`."""
     zone = access.local_timezone()
     period = figures.period(release.start.isoformat(), release.end.isoformat())
     policy = tell("export_rule", policy=release.policy or "–", minimum=release.largest_minimum)
@@ -65,16 +62,27 @@ def make_sheet(
     )
 
 
-def show_exports(sheet: Sheet, csv: bytes, *, name: str) -> None:
-    """Offer the files; workbook and PDF are made when somebody clicks.
+def show_exports(
+    session: Session,
+    release: Release,
+    *,
+    shown: tuple[Mapping[str, int], Sequence[Mapping[str, object]]],
+    csv: tuple[pd.DataFrame, Sequence[str]],
+) -> None:
+    """Offer a table of a release as files; workbook and PDF are made when somebody clicks.
 
     Args:
-        csv: The same figures as CSV.
-        name: Of the files, without an ending.
+        shown: What people read: keys of the titles, in order, with the decimals of their numbers,
+            and rows by the same keys: text, int, Decimal, or None for what was not released.
+        csv: What programs read: a table as `reports.csv_bytes` takes it, and its columns.
     """
+    at, name = datetime.now(access.local_timezone()), release.release_id
+    sheet = _make_sheet(session, release, columns=shown[0], rows=shown[1], at=at)
+    source = _provenance(session, release, at=at)
+    text = csv_bytes(csv[0], release_id=name, columns=csv[1], source=source)
     is_chinese = chosen_language() != ENGLISH
     kinds: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
-        "csv": (csv, "text/csv"),
+        "csv": (text, "text/csv"),
         "xlsx": (
             partial(xlsx_bytes, sheet, notes_title=say("export_source")),
             "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",

@@ -53,9 +53,9 @@ def enrol(
     Make sure first that the request is the customer's: have the key's thumbprint read out.
     """
     asked = office_files.read_signed(request)
-    with customer_keys.changing_customers(customers) as kept:
+    with customer_keys.CUSTOMER_LIST.changing(customers) as kept:
         with_it, added = kept.add(asked, now=online.utc_now())
-        customer_keys.write_customers(customers, with_it)
+        customer_keys.CUSTOMER_LIST.write(customers, with_it)
     typer.echo(f"Bills of {added.account} are sealed to {added.key.thumbprint} from now on.")
 
 
@@ -75,12 +75,12 @@ def withdraw(
     Under other accounts the same key stays, unless it was lost. Bills that were delivered stay as
     they are.
     """
-    with customer_keys.changing_customers(customers) as kept:
+    with customer_keys.CUSTOMER_LIST.changing(customers) as kept:
         if lost:
             left, accounts = kept.without_lost(account, thumbprint)
         else:
             left, accounts = kept.without(account, thumbprint), [account]
-        customer_keys.write_customers(customers, left)
+        customer_keys.CUSTOMER_LIST.write(customers, left)
     if not accounts:
         typer.echo("It stood under no account any more; none can have it entered again.")
     for name in accounts:
@@ -93,7 +93,7 @@ def list_customers(*, customers: CustomersOption) -> None:
     """List accounts that have a key."""
     table = Table("account")
     table.add_column("key", overflow="fold")
-    for account, thumbprint in customer_keys.read_customers(customers).thumbprints():
+    for account, thumbprint in customer_keys.CUSTOMER_LIST.read(customers).thumbprints():
         table.add_row(account, thumbprint)
     Console().print(table)
 
@@ -119,7 +119,7 @@ def statements(  # noqa: PLR0913 - one parameter an option
         bill=bill,
         output=output,
         key=office_files.officer_key(office_key),
-        customers=customer_keys.read_customers(customers),
+        customers=customer_keys.CUSTOMER_LIST.read(customers),
         now=online.utc_now(),
         meter=meter,
         month=month,

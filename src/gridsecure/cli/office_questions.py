@@ -46,9 +46,9 @@ def take(
     desk = _desk(office_key, customers)
     for path in files:
         sealed = read_sealed(path)
-        with lists.changing_questions(questions) as kept:
+        with lists.QUESTION_LIST.changing(questions) as kept:
             listed, taken = desk.take(kept, sealed)
-            lists.write_questions(questions, listed)
+            lists.QUESTION_LIST.write(questions, listed)
         typer.echo(f"Question {taken.number}, of {taken.account}: {taken.reason}.")
         _warn(taken)
 
@@ -64,7 +64,7 @@ def show_list(
     """List questions that are open: account, month, charge and reason, no amount and no text."""
     found = [
         {"state": one.state, **one.model_dump(exclude={"sealed", "digest", "asked_by"})}
-        for one in lists.read_questions(questions).questions
+        for one in lists.QUESTION_LIST.read(questions).questions
         if all_ or one.state == "open"
     ]
 
@@ -84,7 +84,7 @@ def show_list(
 @explain_errors
 def show_one(number: NumberArgument, *, questions: QuestionsOption, office_key: KeyOption) -> None:
     """Show what a customer wrote."""
-    listed = lists.read_questions(questions).find(number)
+    listed = lists.QUESTION_LIST.read(questions).find(number)
     desk = lists.QuestionDesk(
         office_files.officer_key(office_key), customer_keys.Customers(), online.utc_now()
     )
@@ -107,10 +107,10 @@ def answer(
 ) -> None:
     """Answer a question, sealed to the customer's key that asked it."""
     desk = _desk(office_key, customers)
-    with lists.changing_questions(questions) as kept:
+    with lists.QUESTION_LIST.changing(questions) as kept:
         done, sealed = desk.answer(kept, number, text)
         write_sealed(out, sealed)
-        lists.write_questions(questions, done)
+        lists.QUESTION_LIST.write(questions, done)
     typer.echo(f"Question {number} is answered. Give {out} to the customer.")
 
 
@@ -123,6 +123,6 @@ def _warn(question: ListedQuestion) -> None:
 def _desk(office_key: Path, customers: Path) -> QuestionDesk:
     return lists.QuestionDesk(
         office_files.officer_key(office_key),
-        customer_keys.read_customers(customers),
+        customer_keys.CUSTOMER_LIST.read(customers),
         online.utc_now(),
     )

@@ -15,8 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import httpx
 
@@ -26,6 +25,7 @@ from gridsecure.analyst.grants import QueryAddresses
 from gridsecure.analyst.queries import QueryProgress
 from gridsecure.analyst.releases import pin_authority
 from gridsecure.analyst.sealed_asking import SealedAnswer, ask_question
+from gridsecure.client.closings import Closing, InCoroutines
 from gridsecure.errors import GridSecureError
 from gridsecure.queries.language import Question
 from gridsecure.wire.connections import unlinked_client
@@ -63,7 +63,7 @@ def patience(seconds: float, *, tell: Pause = lambda _progress: None) -> Pause:
     return pause
 
 
-class Analyst:
+class Analyst(Closing):
     """Whoever asks with a wallet of grants; enrolling is `gridsecure analyst enrol`.
 
     Args:
@@ -93,17 +93,6 @@ class Analyst:
         self._addresses, self._wallet, self._query_key = addresses, wallet, query_key
         self._clock = clock
         self._http = open_connection()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection."""
@@ -143,26 +132,8 @@ class Analyst:
         return ask_question(asking, self._wallet, asked, size=size, joining=joining)
 
 
-class AsyncAnalyst:
-    """`Analyst` in coroutines: a question waits in a thread of its own.
-
-    Args:
-        analyst: Closed with this object.
-    """
-
-    def __init__(self, analyst: Analyst) -> None:
-        self._analyst = analyst
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await asyncio.to_thread(self._analyst.close)
+class AsyncAnalyst(InCoroutines[Analyst]):
+    """`Analyst` in coroutines: a question waits in a thread of its own."""
 
     async def ask(
         self,
@@ -174,5 +145,5 @@ class AsyncAnalyst:
     ) -> SealedAnswer:
         """As `Analyst.ask`. If cancelled, it waits on to its end; asked again, it goes on."""
         return await asyncio.to_thread(
-            self._analyst.ask, question, size=size, joining=joining, pause=pause
+            self._own.ask, question, size=size, joining=joining, pause=pause
         )

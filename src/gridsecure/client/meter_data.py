@@ -17,12 +17,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
 import pandas as pd
 
+from gridsecure.client.closings import Closing, InCoroutines
 from gridsecure.client.reading_frames import answer_frame, frame_body
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.head_end.sender import TIMEOUT_S, Addresses, Became, Progress, connect, read_point
@@ -39,7 +38,7 @@ def _silent(_status: BatchStatus) -> None:
     """Nobody is told."""
 
 
-class MeterDataSystem:
+class MeterDataSystem(Closing):
     """A source, signed in at its gateway whenever that is needed; safe for threads.
 
     A lost connection and a busy gateway are tried again. Every receipt is checked before it is
@@ -80,17 +79,6 @@ class MeterDataSystem:
                 open_connection=open_connection,
             )
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connections."""
@@ -181,30 +169,13 @@ class MeterDataSystem:
         return self._sender.reconcile(month)
 
 
-class AsyncMeterDataSystem:
+class AsyncMeterDataSystem(InCoroutines[MeterDataSystem]):
     """`MeterDataSystem` in coroutines, with the same methods.
 
     Each request waits in a thread of its own, so the loop goes on meanwhile, and several may be
     awaited together. A coroutine that is cancelled leaves its request to its end; sending the batch
     again is harmless. `progress` is called from that thread.
-
-    Args:
-        system: Closed with this object.
     """
-
-    def __init__(self, system: MeterDataSystem) -> None:
-        self._system = system
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await asyncio.to_thread(self._system.close)
 
     async def send(
         self,
@@ -216,32 +187,32 @@ class AsyncMeterDataSystem:
     ) -> Became:
         """As `MeterDataSystem.send`."""
         return await asyncio.to_thread(
-            self._system.send, readings, sequence=sequence, batch_id=batch_id, progress=progress
+            self._own.send, readings, sequence=sequence, batch_id=batch_id, progress=progress
         )
 
     async def find(self, batch_id: str, *, progress: Progress = _silent) -> Became:
         """As `MeterDataSystem.find`."""
-        return await asyncio.to_thread(self._system.find, batch_id, progress=progress)
+        return await asyncio.to_thread(self._own.find, batch_id, progress=progress)
 
     async def verify(self, batch_id: str, readings: Readings | None = None) -> Became:
         """As `MeterDataSystem.verify`."""
-        return await asyncio.to_thread(self._system.verify, batch_id, readings)
+        return await asyncio.to_thread(self._own.verify, batch_id, readings)
 
     async def rejected(self, batch_id: str) -> pd.DataFrame:
         """As `MeterDataSystem.rejected`."""
-        return await asyncio.to_thread(self._system.rejected, batch_id)
+        return await asyncio.to_thread(self._own.rejected, batch_id)
 
     async def receipts(self) -> pd.DataFrame:
         """As `MeterDataSystem.receipts`."""
-        return await asyncio.to_thread(self._system.receipts)
+        return await asyncio.to_thread(self._own.receipts)
 
     async def gaps(self) -> pd.DataFrame:
         """As `MeterDataSystem.gaps`."""
-        return await asyncio.to_thread(self._system.gaps)
+        return await asyncio.to_thread(self._own.gaps)
 
     async def reconcile(self, month: str) -> ReadingCounts:
         """As `MeterDataSystem.reconcile`."""
-        return await asyncio.to_thread(self._system.reconcile, month)
+        return await asyncio.to_thread(self._own.reconcile, month)
 
 
 def _body(readings: Readings) -> bytes | Path:

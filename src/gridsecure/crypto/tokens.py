@@ -68,6 +68,10 @@ class TokenClaims:
             raise ValueError("a token's times need a time zone")
 
 
+_NO_JWK: Final = "keys are exchanged as 65-byte points, not as JWK"
+"""No standard gives SM2 keys a JWK form; one of our own would be a second way to write a key."""
+
+
 class _Sm2Algorithm(Algorithm):
     """SM2 with SM3 as PyJWT wants an algorithm."""
 
@@ -86,16 +90,13 @@ class _Sm2Algorithm(Algorithm):
             return False
         return True
 
-    # PyJWT asks every algorithm for these two. They refuse for good: no standard gives
-    # SM2 keys a JWK form, and a form of our own would be a second way to write a key.
-
     @staticmethod
     def to_jwk(key_obj: object, as_dict: bool = False) -> NoReturn:
-        raise NotImplementedError("keys are exchanged as 65-byte points, not as JWK")
+        raise NotImplementedError(_NO_JWK)  # for good: PyJWT asks, and there is no such form
 
     @staticmethod
     def from_jwk(jwk: str | dict[str, Any]) -> NoReturn:
-        raise NotImplementedError("keys are exchanged as 65-byte points, not as JWK")
+        raise NotImplementedError(_NO_JWK)  # for good: PyJWT asks, and there is no such form
 
 
 _jws = PyJWS(algorithms=[])

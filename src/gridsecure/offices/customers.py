@@ -7,11 +7,9 @@ by its thumbprint.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pydantic import Field
 
@@ -19,7 +17,7 @@ from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.delivered_bills import read_request
 from gridsecure.errors import ConflictError, NotFoundError, SignatureError
 from gridsecure.messages import Digest, Message, Signed
-from gridsecure.offices.own_lists import holding_list, read_list, write_list
+from gridsecure.offices.own_lists import OwnList
 
 
 class Customer(Message):
@@ -93,7 +91,7 @@ class Customers(Message):
         found = (one for one in self.customers if one.account == account)
         return next((one.entered_at for one in found if one.request.signer == key), "")
 
-    def add(self, request: Signed, *, now: datetime | None = None) -> tuple[Customers, Customer]:
+    def add(self, request: Signed, *, now: datetime) -> tuple[Customers, Customer]:
         """The list with one key more.
 
         Args:
@@ -118,8 +116,7 @@ class Customers(Message):
                 reason="customers.twice",
                 remedy="Nothing is to be done.",
             )
-        entered_at = now.isoformat() if now else ""
-        added = Customer(account=account, request=request, entered_at=entered_at)
+        added = Customer(account=account, request=request, entered_at=now.isoformat())
         return self.model_copy(update={"customers": [*self.customers, added]}), added
 
     def without(self, account: str, thumbprint: str) -> Customers:
@@ -175,30 +172,10 @@ class Customers(Message):
         return sorted((one.account, one.key.thumbprint) for one in self.customers)
 
 
-def read_customers(path: Path) -> Customers:
-    """The list in a file; an empty one where there is no file yet.
-
-    Raises:
-        StorageError: It cannot be read, or is no such list (`customers.file`).
-    """
-    return read_list(path, Customers(), reason="customers.file")
-
-
-@contextmanager
-def changing_customers(path: Path) -> Iterator[Customers]:
-    """The list in a file, of which nobody else writes another version meanwhile.
-
-    Raises:
-        StorageError: As `read_customers`, or the disk refuses.
-    """
-    with holding_list(path, reason="customers.file"):
-        yield read_customers(path)
-
-
-def write_customers(path: Path, customers: Customers) -> None:
-    """Write the list in place of the earlier one, whole or not at all.
-
-    Raises:
-        StorageError: The disk refuses (`customers.file`).
-    """
-    write_list(path, customers, reason="customers.file")
+CUSTOMER_LIST: Final = OwnList(
+    "The list of customers' keys cannot be read or written, and stays as it is.",
+    empty=Customers(),
+    reason="customers.file",
+    remedy="Check its path and the free space, or restore the file from its backup.",
+)
+"""The office's file of them."""

@@ -7,12 +7,9 @@ no amount; what a customer wrote stays in its envelope, which the office's key o
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -31,7 +28,7 @@ from gridsecure.delivered_bills import IssuedBill, read_code
 from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.messages import Digest, Message
 from gridsecure.offices.customers import Customers
-from gridsecure.offices.own_lists import holding_list, read_list, write_list
+from gridsecure.offices.own_lists import OwnList
 
 
 class ListedQuestion(Message):
@@ -188,30 +185,10 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def read_questions(path: Path) -> Questions:
-    """The list in a file; an empty one where there is no file yet.
-
-    Raises:
-        StorageError: It cannot be read, or is no such list (`questions.file`).
-    """
-    return read_list(path, Questions(), reason="questions.file")
-
-
-@contextmanager
-def changing_questions(path: Path) -> Iterator[Questions]:
-    """The list in a file, of which nobody else writes another version meanwhile.
-
-    Raises:
-        StorageError: As `read_questions`, or the disk refuses.
-    """
-    with holding_list(path, reason="questions.file"):
-        yield read_questions(path)
-
-
-def write_questions(path: Path, questions: Questions) -> None:
-    """Write the list in place of the earlier one, whole or not at all.
-
-    Raises:
-        StorageError: The disk refuses (`questions.file`).
-    """
-    write_list(path, questions, reason="questions.file")
+QUESTION_LIST: Final = OwnList(
+    "The list of customers' questions cannot be read or written, and stays as it is.",
+    empty=Questions(),
+    reason="questions.file",
+    remedy="Check its path and the free space, or restore the file from its backup.",
+)
+"""The office's file of them."""

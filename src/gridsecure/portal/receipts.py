@@ -1,4 +1,7 @@
-"""A bill's receipt, on its way to the customer."""
+"""A bill's receipt as the customer gets it: beside a printed statement, or out of a sealed bill.
+
+It is above statements, which know nothing of receipts.
+"""
 
 from __future__ import annotations
 

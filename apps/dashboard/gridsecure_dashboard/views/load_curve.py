@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -21,12 +20,12 @@ from gridsecure.analyst.load_curves import (
     peak_day,
 )
 from gridsecure.analyst.releases import LOAD_CURVE, Release
-from gridsecure.analyst.reports import RELEASED, WITHHELD, Dimension, all_parts, csv_bytes
+from gridsecure.analyst.reports import RELEASED, WITHHELD, Dimension, all_parts
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.charts import load_curves
 from gridsecure_dashboard.chooser import choose_release, show_gaps, show_source
-from gridsecure_dashboard.export_files import make_sheet, provenance, show_exports
+from gridsecure_dashboard.export_files import show_exports
 from gridsecure_dashboard.money_tiles import energy_tile
 from gridsecure_dashboard.reconciled import show_reconciliation
 from gridsecure_dashboard.tables import Tile, key_figures
@@ -154,29 +153,17 @@ def _chart(rows: pd.DataFrame, choice: _Choice) -> None:
 def _closing(session: Session, table: pd.DataFrame, rows: pd.DataFrame, release: Release) -> None:
     show_gaps(table.drop_duplicates(["zone", "customer_class"]), release=release)
     show_reconciliation(session, bounds=(release.start.isoformat(), release.end.isoformat()))
-    at, zone = datetime.now(access.local_timezone()), access.local_timezone()
-    sheet = make_sheet(
-        session,
-        release,
-        columns=_EXPORTED,
-        rows=[
-            {
-                "zone": zone_names(row["parts"]),
-                "customer_class": class_names(row["parts"]),
-                "start": figures.moment(row["start"], zone=zone),
-                "energy_kwh": row["energy_kwh"],
-            }
-            for row in rows.to_dict("records")
-        ],
-        at=at,
-    )
-    csv = csv_bytes(
-        rows,
-        release_id=release.release_id,
-        columns=_CSV_COLUMNS,
-        source=provenance(session, release, at=at),
-    )
-    show_exports(sheet, csv, name=release.release_id)
+    zone = access.local_timezone()
+    read = [
+        {
+            "zone": zone_names(row["parts"]),
+            "customer_class": class_names(row["parts"]),
+            "start": figures.moment(row["start"], zone=zone),
+            "energy_kwh": row["energy_kwh"],
+        }
+        for row in rows.to_dict("records")
+    ]
+    show_exports(session, release, shown=(_EXPORTED, read), csv=(rows, _CSV_COLUMNS))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -20,7 +19,6 @@ from gridsecure.analyst.reports import (
     Dimension,
     bill_table,
     bill_totals,
-    csv_bytes,
 )
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
@@ -36,7 +34,7 @@ from gridsecure_dashboard.billed_months import (
 )
 from gridsecure_dashboard.charts import bars, columns
 from gridsecure_dashboard.chooser import fetch_months, show_gaps, show_source
-from gridsecure_dashboard.export_files import make_sheet, provenance, show_exports
+from gridsecure_dashboard.export_files import show_exports
 from gridsecure_dashboard.money_tiles import billed_tiles
 from gridsecure_dashboard.reconciled import fetch_releases, show_reconciliation
 from gridsecure_dashboard.tables import key_figures, show_table
@@ -265,24 +263,11 @@ def _cells(session: Session, table: pd.DataFrame, release: Release) -> None:
         "note": say("state"),
     }
     show_table(shown, titles=places | titles, formats=formats, whole=True)
-    at = datetime.now(access.local_timezone())
     named = {"zone": "zone_shown", "customer_class": "class_shown", "state": "note"}
-    sheet = make_sheet(
-        session,
-        release,
-        columns=_EXPORTED,
-        rows=[
-            {key: row[named.get(key, key)] for key in _EXPORTED} for row in shown.to_dict("records")
-        ],
-        at=at,
-    )
-    csv = csv_bytes(
-        table,
-        release_id=release.release_id,
-        columns=_CSV_COLUMNS,
-        source=provenance(session, release, at=at),
-    )
-    show_exports(sheet, csv, name=release.release_id)
+    read = [
+        {key: row[named.get(key, key)] for key in _EXPORTED} for row in shown.to_dict("records")
+    ]
+    show_exports(session, release, shown=(_EXPORTED, read), csv=(table, _CSV_COLUMNS))
 
 
 _average: Final = partial(figures.decimal, places=4)
