@@ -183,7 +183,8 @@ def test_a_damaged_object_is_named_and_fetched_again(world: World, tmp_path: Pat
     transcript = world.of(Transcript)[0]
     digest = next(iter(transcript.inputs.values()))
     path = tmp_path / "objects" / digest[:2] / digest[2:]
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    written = path.read_bytes()
+    path.write_bytes(written[:-1] + bytes([written[-1] ^ 1]))
     found = world.replay(material)
     (broken,) = [part for part in found.parts if part.error]
     assert broken.error.reason == "audit.object"
