@@ -26,12 +26,12 @@ PAGES = ("billing", "integrator", "analyst", "officer", "customer", "operator", 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    """A billed month, the addresses of its services, and the folder of people's keys."""
+    """Two billed months, the addresses of their services, and the folder of people's keys."""
     tmp_path = tmp_path_factory.mktemp("run")
     log = tmp_path / "run.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [PROGRAM, "run", "--meters", "16", "--months", "1", "--home", str(tmp_path / "home")],
+            [PROGRAM, "run", "--meters", "16", "--months", "2", "--home", str(tmp_path / "home")],
             stdout=output,
             stderr=subprocess.STDOUT,
             env=os.environ | {"COLUMNS": "200"},
@@ -180,6 +180,19 @@ def test_both_editions_of_a_quick_start_have_the_same_commands(page):
     assert len(plain("")) > 5
 
 
+def test_a_run_of_months_keeps_all_their_bills(running):
+    _, home = running
+    told = (home.parents[1] / "run.log").read_text()
+    assert re.search(r"month 2026-06 +│ 25 bills, 0 mismatches", told), told
+    assert re.search(r"differ from the plaintext oracle │ +0 │ +0 │", told), told
+    document = json.loads((home / "billing-office" / "bills.json").read_text())
+    starts = {
+        tuple(period["start"][:7] for period in bill["periods"])
+        for bill in document["meters"].values()
+    }
+    assert (len(document["meters"]), starts) == (25, {("2026-06", "2026-07")})
+
+
 def test_a_billed_month_is_corrected_computed_and_released(running, tried, tmp_path):
     _, home = running
     assert tried
@@ -208,7 +221,7 @@ def test_a_billed_month_is_corrected_computed_and_released(running, tried, tmp_p
     assert "period.gateways" in compared(running, "--gateway", "http://127.0.0.1:9")[1]
     code, shown = compared(running)
     assert (code, "2 releases, 1 of them corrections" in shown) == (0, True), shown
-    assert "period.nothing-released" in compared(running, month="2026-06")[1]
+    assert "period.nothing-released" in compared(running, month="2026-05")[1]
     stems = [f"statement-{name}-2026-07-{version}en" for version in ("", "v2-")]
     made = sorted(f"{stem}.{kind}" for stem in stems for kind in ("html", "receipt.json"))
     assert statements_of(running, tmp_path, name) == made
