@@ -27,9 +27,8 @@ from tests.apps.zone_apps import TestClock, authority_app, bearer, grid_keys, po
 RELEASES = 5
 BYTES = 1_800_000
 """Of a certificate of a month of load curves."""
-MOST_HELD = 13 * BYTES
-"""Of two that are read at once, client and all: it was 8.1 to 12.0 of them in ten runs. All 32
-would be too many."""
+MOST_HELD = 6 * BYTES
+"""Of two that are read at once, client and all: it is 4.1 of them. All 32 would be too many."""
 
 
 def release(number: int, *, size: int = BYTES) -> ReleaseRow:
@@ -87,15 +86,15 @@ def test_who_has_a_page_is_not_sent_it_again_until_it_differs(authority):
 
 
 @pytest.fixture
-def usual_search():
-    """Garbage is looked for as often as Python does by itself; tests do it less often."""
-    before = gc.get_threshold()
-    gc.set_threshold(700, 10, 10)
+def only_new_garbage():
+    """What is there already is left out of every search for garbage, so that one costs little."""
+    gc.collect()
+    gc.freeze()
     yield
-    gc.set_threshold(*before)
+    gc.unfreeze()
 
 
-@pytest.mark.usefixtures("usual_search")
+@pytest.mark.usefixtures("only_new_garbage")
 def test_readers_pass_a_write_in_progress_and_parse_no_certificate(authority, monkeypatch):
     def refuse(*_args, **_options):
         raise AssertionError("a certificate was parsed")
@@ -106,8 +105,13 @@ def test_readers_pass_a_write_in_progress_and_parse_no_certificate(authority, mo
     with write_session(engine) as session, ThreadPoolExecutor(2) as pool:
         session.execute(ReleaseRow.__table__.delete().where(ReleaseRow.id < 0))
 
+        def status(path: str) -> int:
+            answered = authority.get(path).status_code
+            gc.collect()  # answers lie in circles: when they go must not hang on other tests
+            return answered
+
         def read(paths: list[str]) -> set[int]:
-            return set(pool.map(lambda path: authority.get(path).status_code, paths))
+            return set(pool.map(status, paths))
 
         assert read(["/releases", "/releases/r1", "/releases?limit=1"] * 16) == {200}
         tracemalloc.start()
