@@ -53,6 +53,7 @@ from gridsecure.cli.statement_options import (
 from gridsecure.cli.tariff import tariff_app
 from gridsecure.cli.usage import usage_app
 from gridsecure.cli.vault import vault_app
+from gridsecure.cli.workshop import workshop_app
 from gridsecure.garbage import search_seldom
 from gridsecure.gateway.meanings import Meaning, Stamps, Values
 from gridsecure.month_texts import CALENDAR
@@ -108,6 +109,7 @@ app.add_typer(edits_app, name="edits")
 app.add_typer(objects_app, name="objects")
 app.add_typer(build_app, name="build")
 app.add_typer(usage_app, name="usage")
+app.add_typer(workshop_app, name="workshop")
 
 
 TariffOption = Annotated[

@@ -203,3 +203,13 @@ _LINES: Final[dict[type[Form], Lines]] = {
     Regression: fits.regression_lines,
     Score: fits.score_lines,
 }
+_COMPARING: Final[dict[type[Form], str]] = {
+    Index: curves.index_lines.__module__,
+    Shift: curves.shift_lines.__module__,
+}
+"""Those that compare periods by a function of their own."""
+
+
+def computing_module(form: type[Form]) -> str:
+    """The module that computes a statistic, by its dotted name."""
+    return _COMPARING.get(form) or _LINES[form].__module__

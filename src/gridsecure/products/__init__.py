@@ -1,0 +1,1 @@
+"""Data products: what they are composed of, what they cost and tell, and what is kept of them."""
