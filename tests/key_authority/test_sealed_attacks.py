@@ -47,6 +47,25 @@ ENTERED = rule(
     ),
 )
 
+UNREAD = rule(
+    "A question that cannot be read in a way nobody foresaw is refused, and told to its asker.",
+    "query.shape",
+    cut(
+        "gridsecure.key_authority.checker.asked_questions:read_question",
+        "except Exception",
+        "except KeyError",
+    ),
+)
+UNFORESEEN = rule(
+    "A request that fails as nobody foresaw waits, and its round goes on.",
+    "release.unexpected",
+    cut(
+        "gridsecure.key_authority.checker.answering:_going_on",
+        "except Exception",
+        "except KeyError",
+    ),
+)
+
 
 @pytest.fixture
 def asker(authority: Authority) -> Asker:
@@ -652,15 +671,8 @@ def test_a_rejected_question_but_for_one(asker: Asker, attacked: Attacked) -> No
         "tariff.syntax",
         cut("gridsecure.toml_documents:read_document", "except ArithmeticError", "except KeyError"),
     ),
-    rule(
-        "A request that fails as nobody foresaw waits, and its round goes on.",
-        "release.unexpected",
-        cut(
-            "gridsecure.key_authority.checker.answering:_going_on",
-            "except Exception",
-            "except KeyError",
-        ),
-    ),
+    UNREAD,
+    UNFORESEEN,
 )
 def test_a_tariff_that_no_decimal_holds(
     asker: Asker, attacked: Attacked, caplog: pytest.LogCaptureFixture
@@ -672,5 +684,27 @@ def test_a_tariff_that_no_decimal_holds(
     except ArithmeticError:
         ended = ""  # and with it the round
     attacked.ends(ended)
-    assert ("InvalidOperation" in caplog.text) == (ended == "release.unexpected")
+    assert ("InvalidOperation" in caplog.text) == (ended in ("query.shape", "release.unexpected"))
     assert "99999" not in caplog.text, "what was asked"
+
+
+@attack(
+    "a text that no parser was thought to fail on, asked anew in every round",
+    rule(
+        "What Python reads as JSON and the question's own parser does not is refused as no JSON.",
+        "query.shape",
+        cut(
+            "gridsecure.queries.refusals:explain_error",
+            "return no_question()",
+            'raise ValueError("not enough values to unpack")',
+        ),
+    ),
+    UNREAD,
+    UNFORESEEN,
+)
+def test_half_of_a_surrogate_pair(asker: Asker, attacked: Attacked) -> None:
+    try:
+        ended = how_it_ended(asker, asker.ask(r'{"measure":"\ud800"}'))
+    except ValueError:
+        ended = ""  # and with it the round
+    attacked.ends(ended)

@@ -393,6 +393,8 @@ def nested(depth: int) -> dict[str, Any]:
         ('{"measure": "' + "x" * 131_072 + '"}', "query.size"),
         ('{"x": Infinity}', "query.number"),
         ("\ud800", "query.shape"),
+        (r'{"measure":"\ud800"}', "query.shape"),
+        ('{"where":' + '{"none_of":[' * 150 + "1" + "]}" * 150 + "}", "query.shape"),
         (json.dumps({"measure": "energy", "period": JULY, "where": nested(6)}), "query.depth"),
         (
             json.dumps({"measure": "energy", "period": JULY, "where": {"any_of": [SHOPS] * 100}}),

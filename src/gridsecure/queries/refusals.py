@@ -50,11 +50,16 @@ def check_text(text: str) -> Any:
             remedy="Nest the expressions of a cohort up to 6 deep.",
         ) from error
     except ValueError as error:
-        raise InputError(
-            "The question is not JSON.",
-            reason="query.shape",
-            remedy="Write it as `gridsecure query schema` describes.",
-        ) from error
+        raise no_question() from error
+
+
+def no_question() -> InputError:
+    """The error for a text that cannot be read at all."""
+    return InputError(
+        "The question is not JSON, or cannot be read.",
+        reason="query.shape",
+        remedy="Write it as `gridsecure query schema` describes.",
+    )
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -97,6 +102,8 @@ def check_statistic(document: Any, *, refused: Mapping[str, tuple[str, str]]) ->
 def explain_error(error: ErrorDetails, *, model: type[BaseModel]) -> InputError:
     """What is wrong with a field, from pydantic's first finding."""
     place, kind = _name_place(error["loc"]), error["type"]
+    if kind == "json_invalid":  # what Python reads as JSON and pydantic does not
+        return no_question()
     if kind == "extra_forbidden":
         fields = ", ".join(_model_at(model, error["loc"][:-1]).model_fields)
         return _refuse(f"There is no {place}.", f"Fields there are {fields}.")
@@ -124,8 +131,10 @@ def _name_place(places: tuple[int | str, ...]) -> str:
 
 def _describe(model: type[BaseModel], places: tuple[int | str, ...]) -> str:
     """What a field's own description says of it."""
-    (*before, last) = [place for place in places if isinstance(place, str)]
-    field = _model_at(model, tuple(before)).model_fields.get(last)
+    names = [place for place in places if isinstance(place, str)]
+    if not names:
+        return ""
+    field = _model_at(model, tuple(names[:-1])).model_fields.get(names[-1])
     return (field.description if field else "") or ""
 
 

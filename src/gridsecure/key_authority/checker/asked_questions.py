@@ -13,6 +13,7 @@ alone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,7 +27,7 @@ from gridsecure.approvals import roster_digest
 from gridsecure.credentials.queries import Query
 from gridsecure.credentials.sealed_questions import SealedQuestion, open_question
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import InputError, ReleaseRefusedError
+from gridsecure.errors import GridSecureError, InputError, ReleaseRefusedError
 from gridsecure.key_authority.checker.asked_months import (
     LaidMonth,
     ask_month,
@@ -81,11 +82,13 @@ from gridsecure.policy.noise_costs import check_epsilon
 from gridsecure.policy.query_resolutions import question_resolution
 from gridsecure.queries.groups import Grouping, GroupLabel, group_rosters
 from gridsecure.queries.language import Question, parse_question
+from gridsecure.queries.refusals import no_question
 from gridsecure.queries.steps import find_steps
 from gridsecure.queries.totals import GroupCount
 
 _ONE_BY_ONE: Final = 50
 """Most groups that hang together, of which some are told where not all may be."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,14 +162,29 @@ def read_question(
     Args:
         admit: Refuses questions before a tariff in them is read.
 
+    What is read here is the asker's alone, and nothing was computed: so what fails in a way nobody
+    foresaw is the question's fault, is told to the asker, and is not tried again in every round.
+
     Raises:
         EnvelopeError: As `open_question`.
-        InputError: It is none, or in another spelling (`query.spelling`), about another period than
-            the query shows (`query.period`), or about what is not computed (`query.measure`); or as
-            `check_month_question`.
+        InputError: It is none (`query.shape` and others), or in another spelling
+            (`query.spelling`), about another period than the query shows (`query.period`), or about
+            what is not computed (`query.measure`); or as `check_month_question`.
         ReleaseRefusedError: Numbers are told with noise and it asks for exact ones, or the other
             way round (`release.private`).
     """
+    try:
+        return _read_question(zone, query, admit=admit)
+    except (GridSecureError, OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - askers find the kinds that nobody thought of
+        _log.error("a question could not be read: %s", type(error).__name__)
+        raise no_question() from None
+
+
+def _read_question(
+    zone: AuthorityZone, query: Query, *, admit: Callable[[Question], None] | None
+) -> tuple[SealedQuestion, Question]:
     content = open_question(query.sealed, key=zone.query_key, reader=query.reader)
     question = parse_question(content.question)
     if question.text != content.question:
