@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from gridsecure.gateway.reconciliation import read_oracle
 from gridsecure.zone_keys import read_private_key
 
 PROGRAM = str(Path(sys.executable).parent / "gridsecure")
+RUN = [PROGRAM, "run", "--meters", "16", "--months", "2"]
 ADDRESS = re.compile(r"API docs +(http://127\.0\.0\.1:\d+)/docs +\((\w+)\)")
 MONTH = "2026-07"
 WHY = ("--reason=read on site",)
@@ -26,30 +29,43 @@ PAGES = ("billing", "integrator", "analyst", "officer", "customer", "operator", 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    """Two billed months, the addresses of their services, and the folder of people's keys."""
+    """Two billed months, the addresses of their services, and the folder of people's keys.
+
+    They are served a second time: whatever is tried here works after that.
+    """
     tmp_path = tmp_path_factory.mktemp("run")
-    log = tmp_path / "run.log"
-    with log.open("wb") as output:
+    with served(tmp_path, "first.log"):
+        pass
+    with served(tmp_path, "run.log") as told:
+        (home,) = (tmp_path / "home").iterdir()
+        assert f"Serving again what {home} has: 25 meter points" in told
+        assert "start services" not in told, "it was run again"
+        yield {name: url for url, name in ADDRESS.findall(told)}, home
+
+
+@contextmanager
+def served(folder: Path, log: str) -> Iterator[str]:
+    """A run from its start to Ctrl-C; what it printed until it was open."""
+    log_file = folder / log
+    with log_file.open("wb") as output:
         process = subprocess.Popen(
-            [PROGRAM, "run", "--meters", "16", "--months", "2", "--home", str(tmp_path / "home")],
+            [*RUN, "--home", str(folder / "home")],
             stdout=output,
             stderr=subprocess.STDOUT,
             env=os.environ | {"COLUMNS": "200"},
-            cwd=tmp_path,
+            cwd=folder,
         )
     deadline = time.monotonic() + 240
     try:
-        while "Ctrl-C stops everything" not in (told := log.read_text()):
+        while "Ctrl-C stops everything" not in (told := log_file.read_text()):
             assert process.poll() is None, told
             assert time.monotonic() < deadline, told
             time.sleep(0.2)
-        yield (
-            {name: url for url, name in ADDRESS.findall(told)},
-            next((tmp_path / "home").iterdir()),
-        )
+        yield told
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
+    assert log_file.read_text().endswith("Stopping. The same command serves it again.\n")
 
 
 @pytest.fixture(scope="module")
@@ -180,9 +196,20 @@ def test_both_editions_of_a_quick_start_have_the_same_commands(page):
     assert len(plain("")) > 5
 
 
+def test_a_run_that_is_open_is_named_to_a_second_one(running):
+    _, home = running
+    command = [*RUN, "--home", str(home.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    sentence, remedy = done.stderr.splitlines()
+    assert re.match(f"run.open .*{home}: its dashboard is http://127.0.0.1:", sentence)
+    assert "--new" in remedy
+    assert len(list(home.parent.iterdir())) == 1
+
+
 def test_a_run_of_months_keeps_all_their_bills(running):
     _, home = running
-    told = (home.parents[1] / "run.log").read_text()
+    told = (home.parents[1] / "first.log").read_text()
     assert re.search(r"month 2026-06 +│ 25 bills, 0 mismatches", told), told
     assert re.search(r"differ from the plaintext oracle │ +0 │ +0 │", told), told
     document = json.loads((home / "billing-office" / "bills.json").read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
@@ -9,21 +10,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from gridsecure.cli.home import create_home
+from gridsecure.cli.home import HOME_FILE, create_home, open_home
 from gridsecure.cli.main import app
 from gridsecure.cli.online import utc_now
 from gridsecure.cli.ports import SERVICES, USUAL_PORTS, choose_ports
 from gridsecure.cli.processes import Services
-from gridsecure.cli.run import Run, RunOrder, heed_ctrl_c, new_folder
+from gridsecure.cli.run import Run, RunOrder, heed_ctrl_c, run_grid
+from gridsecure.cli.run_folder import begin_record, find_run, hold_run, new_folder
 from gridsecure.cli.run_order import RunMeters
 from gridsecure.cli.service_specs import dashboard_spec
-from gridsecure.errors import InputError
+from gridsecure.errors import InputError, StorageError
 from gridsecure.simulator.synthetic_meters import simulate
 
 ROOT = Path(__file__).parents[2]
@@ -121,8 +124,10 @@ def test_lines_are_written_as_they_come_and_ctrl_c_leaves_nothing(tmp_path: Path
         assert run.poll() is None
         run.send_signal(signal.SIGINT)
         rest, said = run.communicate(timeout=240)
-    assert run.returncode != 0
+    assert run.returncode == 1
     assert "Traceback" not in rest + said
+    assert said.startswith("run.stopped Ctrl-C ended the run: stopped after 0 of 1 months.\n")
+    assert "nothing was kept" in said
     assert not home.exists()
 
 
@@ -133,12 +138,74 @@ class Losing:
         signal.raise_signal(signal.SIGINT)
 
 
+def test_a_second_run_finds_one_of_its_settings_that_is_open_finished_or_half_made(
+    june: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    record = begin_record(RunMeters(readings=(june,)))
+    assert find_run(runs, like=record) is None
+    now = utc_now()
+    folders = []
+    for _ in range(3):  # within one second
+        with new_folder(runs, record, now=now) as folder:
+            folder.is_kept = True
+            folders.append(folder)
+    finished, of_other_software, half_made = folders
+    of_other_software.note(build="other", months=("2026-06",), is_finished=True)
+    june.write_bytes(june.read_bytes() + b"\n")
+    assert find_run(runs, like=begin_record(RunMeters(readings=(june,)))) is None
+    found = find_run(runs, like=record)
+    assert found is not None
+    assert (found.folder, found.is_open) == (half_made.path, False)
+    assert found.record.text == "stopped after 0 of 1 months"
+    finished.note(meters=2, bills=2, months=("2026-06",), is_finished=True)
+    found = find_run(runs, like=record)
+    assert found is not None
+    assert found.folder == finished.path
+    assert found.record.text == "2 meter points, month 2026-06, 2 bills, 0 mismatches"
+    with hold_run(half_made.path):
+        found = find_run(runs, like=record)
+        assert found is not None
+        assert (found.folder, found.is_open) == (half_made.path, True)
+
+
+def test_a_half_made_run_is_named_and_another_one_begins(tmp_path: Path) -> None:
+    meters = RunMeters(meters=1, month="2026-13")
+    with new_folder(tmp_path, begin_record(meters), now=utc_now()) as folder:
+        folder.is_kept = True
+    said = Console(file=io.StringIO(), width=200)
+    with pytest.raises(InputError) as refused:
+        run_grid(RunOrder(meters, None, serve=True), parent=tmp_path, console=said)
+    assert refused.value.reason == "month.format"
+    told = said.file.getvalue()
+    assert f"{folder.path} was stopped after 0 of 1 months and cannot go on" in told
+    assert f"rm -r {folder.path}" in told
+
+
+def test_the_home_of_a_run_is_what_it_was_but_for_passwords(tmp_path: Path) -> None:
+    made = create_home(tmp_path, ports={"gateway": 1})
+    found = open_home(tmp_path, ports={"gateway": 2})
+    assert {zone: found.point(zone) for zone in found.keys} == {
+        zone: made.point(zone) for zone in made.keys
+    }
+    assert replace(found, passwords={}, ports={}, keys={}, people={}) == replace(
+        made, passwords={}, ports={}, keys={}, people={}
+    )
+    assert found.passwords.keys() == made.passwords.keys()
+    assert not {*found.passwords.values()} & {*made.passwords.values()}
+    (tmp_path / HOME_FILE).unlink()
+    with pytest.raises(StorageError) as damaged:
+        open_home(tmp_path, ports={})
+    assert damaged.value.reason == "run.damaged"
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_that_python_loses_ends_the_run_before_its_next_stage(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
-    with heed_ctrl_c() as pressed, new_folder(tmp_path, now=utc_now()) as folder:
-        order = RunOrder(RunMeters(), {}, serve=False)
-        run = Run(order, folder=folder, console=Console(), ctrl_c=pressed)
+    record = begin_record(RunMeters())
+    with heed_ctrl_c() as pressed, new_folder(tmp_path, record, now=utc_now()) as folder:
+        order = RunOrder(RunMeters(), None, serve=False)
+        run = Run(order, folder=folder, ports={}, console=Console(), ctrl_c=pressed)
         Losing()
         with pytest.raises(KeyboardInterrupt):
             run.execute(Services())

@@ -7,9 +7,10 @@ the opening key each; both sign what holders pin.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from gridsecure.credentials.issuer_keys import generate_issuer_key
 from gridsecure.credentials.opening import OFFICE_OF, Opener, OpenerKey, generate_opener_key
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.errors import StorageError
 from gridsecure.identity_messages import IdentityKeys
 from gridsecure.key_authority.vault.ceremony import init_vault
 from gridsecure.messages import sign_message
@@ -29,6 +31,8 @@ from gridsecure.whole_files import create_file
 from gridsecure.zone_keys import load_signing_key
 
 BUILD: Final = "build.json"
+HOME_FILE: Final = "home.json"
+"""What of a run's folder is in no key: the offices' statements, the users, the maker's key."""
 ZONES: Final = ("identity", "gateway", "platform", "authority")
 SIGNING_ZONES: Final = (*ZONES, "billing-office")
 USERS: Final = {
@@ -123,12 +127,46 @@ def create_home(folder: Path, *, ports: Mapping[str, int], has_dashboard: bool =
     make_vault_folders(folder, users)
     people = {user: load_signing_key(_person(folder, user)) for user in USERS}
     _init_vault(folder, people, users)
-    # Officers sign on their own machines, and so do further custodians; no page is theirs.
-    keyed = {*APPROVERS, *CUSTODIANS[1:]}
-    browsing = [user for user in USERS if has_dashboard and user not in keyed]
-    passwords = {user: secrets.token_urlsafe(9) for user in browsing}
     statements, maker = _identity_keys(folder, people), _state_build(folder)
+    passwords = _draw_passwords() if has_dashboard else {}
+    kept = {"statements": statements, "maker": maker, "users": asdict(users)}
+    create_file(folder / HOME_FILE, json.dumps(kept).encode())
     return Home(folder, keys, people, statements, passwords, ports, users, maker)
+
+
+def open_home(folder: Path, *, ports: Mapping[str, int]) -> Home:
+    """The home of a run that was made before, to be served again with passwords of its own.
+
+    Args:
+        ports: Port by service; they may be others than they were.
+
+    Raises:
+        StorageError: A key or a file is not as it was made (`run.damaged`), or the disk refuses.
+    """
+    keys = {zone: load_signing_key(folder / zone) for zone in SIGNING_ZONES}
+    people = {user: load_signing_key(_person(folder, user)) for user in USERS}
+    try:
+        kept = json.loads((folder / HOME_FILE).read_bytes())
+        users = ServiceUsers(**kept["users"])
+        first, second = kept["statements"]
+        # A socket that a killed vault left would look as if the vault were there.
+        (folder / "vault-door" / "vault.sock").unlink(missing_ok=True)
+        return Home(
+            *(folder, keys, people, (first, second)),
+            *(_draw_passwords(), ports, users, kept["maker"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"The run in {folder} is damaged.",
+            reason="run.damaged",
+            remedy="Begin anew with --new.",
+        ) from error
+
+
+def _draw_passwords() -> dict[str, str]:
+    """Of those who sign in at the dashboard; officers and further custodians sign elsewhere."""
+    keyed = {*APPROVERS, *CUSTODIANS[1:]}
+    return {user: secrets.token_urlsafe(9) for user in USERS if user not in keyed}
 
 
 def _state_build(folder: Path) -> str:

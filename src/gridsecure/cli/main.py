@@ -285,14 +285,16 @@ def run(  # noqa: PLR0913 - one parameter an option
         ),
     ] = None,
     serve: Annotated[bool, typer.Option(help="Stay open with the dashboard.")] = True,
+    anew: Annotated[
+        bool, typer.Option("--new", help="Begin anew, even if such a run is there to be served.")
+    ] = False,
 ) -> None:
     """Bill meters through all services on this machine, and open the dashboard."""
     count = meters if meters is not None else (0 if readings else DEFAULT_METERS)
     several = months if months is not None else (1 if readings else DEFAULT_MONTHS)
     chosen = RunMeters(count, tuple(readings or ()), contract, tariff, month, several)
-    order = run_room.RunOrder(chosen, ports.choose_ports(port), serve)
-    result = run_room.run_grid(order, parent=home.resolve(), console=Console())
-    if result.mismatches or not result.bills:
+    order = run_room.RunOrder(chosen, port, serve, anew)
+    if not run_room.run_grid(order, parent=home.resolve(), console=Console()):
         raise typer.Exit(1)
 
 

@@ -21,7 +21,7 @@ from gridsecure.cli.run_order import TIMEZONE
 from gridsecure.month_texts import read_month
 from gridsecure.offices.officers import Call
 from gridsecure.periods import billing_month
-from gridsecure.whole_files import create_file
+from gridsecure.whole_files import replace_file
 from gridsecure.wire.service_tokens import ServiceLoginClient
 from gridsecure.zone_keys import SIGNING_KEY, load_signing_key
 
@@ -53,9 +53,27 @@ def prepare_source(folder: Path, *, call: Call, identity: httpx.Client, day: byt
     declared = {"public_key": public, "stamps": "start"}
     call("gateway", "PUT", f"/v1/sources/{NAME}", json=declared)
     call("identity", "POST", "/source-keys", json={"name": NAME, "public_key": public})
-    token, _ = ServiceLoginClient(identity, key, utc_now).token("gateway")
-    create_file(folder / _BEARER, token.encode())
-    create_file(folder / _READINGS, day)
+    renew_token(folder, identity=identity)
+    replace_file(folder / _READINGS, [day])
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether a source was registered and given all that it needs."""
+    return (folder / _READINGS).exists()
+
+
+def renew_token(folder: Path, *, identity: httpx.Client) -> None:
+    """Sign a registered source in, and write its token in place of an earlier one.
+
+    Args:
+        folder: As in `prepare_source`.
+        identity: As in `prepare_source`.
+
+    Raises:
+        GridSecureError: The service refused, or the disk did.
+    """
+    token, _ = ServiceLoginClient(identity, load_signing_key(folder), utc_now).token("gateway")
+    replace_file(folder / _BEARER, [token.encode()])
 
 
 def day_of_readings(files: MeterFiles, *, now: datetime) -> bytes:
