@@ -210,7 +210,7 @@ def new_folder(parent: Path, record: RunRecord, *, now: datetime) -> Iterator[Ru
         StorageError: The folder cannot be written (`run.folder`).
     """
     path = parent / now.strftime("%Y%m%d-%H%M%S")
-    made = [place for place in (path, *path.parents) if not place.exists()]
+    above = [place for place in path.parents if not place.exists()]
     try:
         path = _made(path)
     except OSError as error:
@@ -222,7 +222,7 @@ def new_folder(parent: Path, record: RunRecord, *, now: datetime) -> Iterator[Ru
             yield folder
         finally:
             if not folder.is_kept:
-                _take_away(path, [path, *made])
+                _take_away(path, [path, *above])
 
 
 def _made(path: Path) -> Path:
