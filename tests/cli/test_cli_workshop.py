@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from gridsecure.cli.main import app as command
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.products.components import list_components
+from gridsecure.products.designs import list_standard
 
 
 def run(*arguments: object) -> Result:
@@ -34,3 +35,22 @@ def test_components_are_printed_signed_and_checked(tmp_path: Path) -> None:
     assert "components are the signed ones" in checked.output
     other = generate_private_key().public_key.point.hex()
     assert "components.signature" in run("check-components", file, "--maker", other).output
+
+
+def test_products_are_listed_checked_and_previewed(tmp_path: Path) -> None:
+    listed = json.loads(run("list", "--format", "json").stdout)["products"]
+    assert [row["name"] for row in listed] == list_standard()
+    own, sample = tmp_path / "own.toml", tmp_path / "sample.json"
+    own.write_text(run("show", "vacancy-index").stdout)
+    checked = run("check", own)
+    assert checked.exit_code == 0
+    assert "260 customers, at least 15" in checked.stdout
+    shown = run("preview", own, "--to", sample)
+    assert "月用电低于100千瓦时的住宅占比" in shown.stdout
+    assert json.loads(sample.read_text())["synthetic"] is True
+    own.write_text(own.read_text().replace("edges_kwh = [20]", "edges_kwh = [21]"))
+    refused = run("check", own)
+    assert (refused.exit_code, "parts.0.question" in refused.stdout) == (1, True)
+    assert "query.edge" in refused.stdout
+    assert "product.unknown" in run("check", "soup").output
+    assert json.loads(run("schema").stdout)["title"] == "ProductDesign"

@@ -54,6 +54,10 @@ from gridsecure.cli.tariff import tariff_app
 from gridsecure.cli.usage import usage_app
 from gridsecure.cli.vault import vault_app
 from gridsecure.cli.workshop import workshop_app
+from gridsecure.cli.workshop_products import check as check_product
+from gridsecure.cli.workshop_products import list_products, show_product
+from gridsecure.cli.workshop_products import preview as preview_product
+from gridsecure.cli.workshop_products import schema as product_schema
 from gridsecure.garbage import search_seldom
 from gridsecure.gateway.meanings import Meaning, Stamps, Values
 from gridsecure.month_texts import CALENDAR
@@ -109,6 +113,11 @@ app.add_typer(edits_app, name="edits")
 app.add_typer(objects_app, name="objects")
 app.add_typer(build_app, name="build")
 app.add_typer(usage_app, name="usage")
+workshop_app.command("list")(list_products)
+workshop_app.command("show")(show_product)
+workshop_app.command("schema")(product_schema)
+workshop_app.command("check")(check_product)
+workshop_app.command("preview")(preview_product)
 app.add_typer(workshop_app, name="workshop")
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridsecure.messages import Digest, RosterManifest
-from gridsecure.plans.cells import Minima
+from gridsecure.plans.cells import BILLS, ENERGY, MONEY, OTHER_CLASSES, Minima
 from gridsecure.plans.query_edges import EdgedCells, divide_by_sets
 from gridsecure.plans.query_groups import QueryGroup, count_groups
 from gridsecure.plans.query_measures import (
@@ -30,6 +31,8 @@ from gridsecure.queries.forms import WhatIf
 from gridsecure.queries.language import Question
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
 
+ANYBODY: Final = Minima({OTHER_CLASSES: {ENERGY: 0, MONEY: 0, BILLS: 0}})
+"""Nobody wants a minimum: for counting alone."""
 Rows = tuple[NDArray[np.int64], ...]
 
 
@@ -92,7 +95,7 @@ def lay_out_open(
     """
     own = narrow_rows(asked, rosters, rows)
     found = count_groups(rosters, own, groups=groups, minima=minima, measures=asked.measures)
-    own = _keep(own, [group.is_enough for group in found])
+    whole, own = own, _keep(own, [group.is_enough for group in found])
     check_what_if(asked, rosters, own)
     parts = divide_groups(asked, rosters, own)
     edges = find_edges(asked, rosters, parts.rows, cells=len(parts.groups))
@@ -107,7 +110,7 @@ def lay_out_open(
         edges=sorted(frozenset(asked.edges_kwh).union(*edges)),
         minima=[found[group].minimum or 0 for group in parts.groups],
     )
-    return OpenMonth(asked, layout, cells, own, tuple(found), tuple(edges))
+    return OpenMonth(asked, layout, cells, whole, tuple(found), tuple(edges))
 
 
 def _keep(rows: Rows, told: Sequence[bool]) -> Rows:

@@ -23,7 +23,6 @@ from gridsecure.messages import MAX_SLOTS, Message, RosterManifest
 from gridsecure.month_texts import read_month
 from gridsecure.periods import BillingPeriod, billing_month
 from gridsecure.plans.bills import plan_bill, run_bill
-from gridsecure.plans.cells import BILLS, ENERGY, MONEY, OTHER_CLASSES, Minima
 from gridsecure.plans.execution import roster_contracts, roster_rules
 from gridsecure.plans.needs import published_needs
 from gridsecure.plans.operation_costs import OPERATION_MS, counted_us, family
@@ -32,7 +31,7 @@ from gridsecure.plans.quantities import INTERVAL_BOUNDS_WH, ColumnNeed
 from gridsecure.plans.query_measures import AskedMonth
 from gridsecure.plans.query_parts import PartsLayout
 from gridsecure.products.measured_columns import MeasuredColumn, MeasuredInputs
-from gridsecure.products.open_layouts import lay_out_open
+from gridsecure.products.open_layouts import ANYBODY, lay_out_open
 from gridsecure.tariffs.tariff import Tariff, catalogue_paths, parse_tariff
 
 EDGE_KWH: Final = 50
@@ -43,7 +42,6 @@ _SLOTS: Final = 16
 """Slots of a reference: an operation on a ciphertext costs the same whoever fills it."""
 Leaving = tuple[MeasuredColumn, MeasuredColumn]
 """A column as it is computed, and as it leaves: blinded, where it is."""
-_NOBODY: Final = Minima({OTHER_CLASSES: {ENERGY: 0, MONEY: 0, BILLS: 0}})
 
 
 class Reference(Message):
@@ -170,7 +168,7 @@ def _total(sample: _Sample, totals: tuple[str, ...]) -> Reference | None:
         asked.check()
         if not asked.has(roster):
             return None
-        month = lay_out_open(asked, [roster], rows, groups=1, minima=_NOBODY)
+        month = lay_out_open(asked, [roster], rows, groups=1, minima=ANYBODY)
     except GridSecureError as refusal:
         return Reference(of=sample.tariff, refusal=refusal.reason)
     tally: Tally = Counter()
