@@ -86,8 +86,8 @@ def but_five(asker: Asker) -> str:
         WITHHELD,
         cut(
             "gridsecure.key_authority.checker.coming_bills:ComingBills.find_harming",
-            "if not self._are_harmed(",
-            "if True or self._are_harmed(",
+            "if not bills.is_harmed(",
+            "if True or bills.is_harmed(",
         ),
     ),
 )

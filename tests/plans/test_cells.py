@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from gridsecure.plans.cells import (
     MEASURES,
     MONEY,
     NO_MEASURES,
+    WHOLE,
     CellCrowds,
     Member,
     Minima,
@@ -24,6 +27,7 @@ from gridsecure.plans.cells import (
     may_tell,
     money_keys,
     roster_members,
+    thin,
 )
 from gridsecure.plans.load_curve import lay_out_cells
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
@@ -181,6 +185,32 @@ def test_no_atom_of_a_cell_is_ever_smaller_than_the_minimum(
         key = tuple(name in found for found in admitted)
         parts[key] = parts.get(key, 0) + 1
     assert min(parts.values()) >= FEWEST
+
+
+@given(st.randoms(use_true_random=False))
+def test_of_thinned_sets_the_same_may_be_told(random: Random) -> None:
+    """Whatever some sets are held to, whoever owns their members, and who is seated anew."""
+    homes = [Member(str(n), random.choice("aab"), random.random() < 0.9) for n in range(24)]
+    sets = [
+        frozenset(
+            one._replace(counts=False) if random.random() < 0.02 else one
+            for one in homes[random.randrange(8) : random.randrange(8, 25)]
+        )
+        for _ in range(random.randrange(1, 6))
+    ]
+    left = thin(sets, most=3)
+    some = [ToldSet(own, random.randrange(4), random.choice([15, WHOLE])) for own in sets]
+    few = [one._replace(members=left[one.members]) for one in some]
+    at, is_compared = random.randrange(len(some)), random.random() < 0.5
+    expected = may_tell(some[at:], told=some[:at], is_compared=is_compared)
+    assert may_tell(few[at:], told=few[:at], is_compared=is_compared) is expected
+
+
+def test_thinning_leaves_of_every_atom_what_is_enough() -> None:
+    cell, part = frozenset(members("a", 500)), frozenset(members("a", 100))
+    left = thin([cell, part], most=15)
+    assert (len(left[part]), len(left[cell])) == (15, 30)
+    assert left[part] < left[cell] < cell
 
 
 def test_the_rule_on_a_few_sets() -> None:

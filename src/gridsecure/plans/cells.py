@@ -25,7 +25,16 @@ a union of such sets keeps it too.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+)
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import itemgetter
@@ -242,6 +251,9 @@ def cell_sets(
     return sets
 
 
+NAME: Final[Callable[[Member], str]] = itemgetter(0)
+"""Of a member, over many thousands of them."""
+
 _COUNTED: Final = itemgetter(1, 2)
 """Owner of a member, and whether it counts."""
 
@@ -396,14 +408,14 @@ def may_tell(
     """
     before = list(told)
     sets = list(dict.fromkeys((*before, *wanted)))
-    atoms = _find_atoms(sets)
+    atoms = _find_atoms([one.members for one in sets])
     own = frozenset(wanted)
     reached = _connect((n for n, one in enumerate(sets) if one in own), atoms)
     least = max((one.minimum for one in wanted), default=0)
     share = min((one.limit for one in wanted), default=WHOLE)
     compared = frozenset((*before, *wanted) if is_compared else before)
 
-    def is_within(numbers: tuple[int, ...], found: Sequence[Member]) -> bool:
+    def is_within(numbers: tuple[int, ...], found: Set[Member]) -> bool:
         limit = min(share if numbers[0] in reached else WHOLE, *(sets[n].limit for n in numbers))
         # An atom lies in each of its sets, so one of as many members is the atom itself.
         return limit == WHOLE or any(
@@ -421,27 +433,70 @@ def may_tell(
     )
 
 
-def _find_atoms(sets: Sequence[ToldSet]) -> dict[tuple[int, ...], list[Member]]:
+_COUNTING: Final = Member("", "", True)
+
+
+def _find_atoms(sets: Sequence[Members]) -> dict[tuple[int, ...], Set[Member]]:
     """Who is in exactly the same sets, by the numbers of these.
 
     Members of the same sets cannot be told apart by any sum; so each such atom must be enough.
     """
-    inside: dict[str, list[int]] = defaultdict(list)
+    found = _seat_once(sets)
+    everybody = set().union(*found)
+    atoms, inside, numbers = [everybody], dict.fromkeys(everybody, 0), [tuple[int, ...]()]
+    for number, members in enumerate(found):
+        # Only atoms that the set meets are looked at, and of those that it parts the part in it.
+        for atom, met in Counter(map(inside.__getitem__, members)).items():
+            if met == len(atoms[atom]):
+                numbers[atom] += (number,)
+                continue
+            part = atoms[atom] & members
+            atoms[atom] -= part
+            inside.update(dict.fromkeys(part, len(atoms)))
+            atoms.append(part)
+            numbers.append((*numbers[atom], number))
+    return {own: atom for own, atom in zip(numbers, atoms, strict=True) if own}
+
+
+def _seat_once(sets: Sequence[Members]) -> Sequence[Members]:
+    """The same sets with one member a name: seated anew it counts only if it always did."""
+    everybody = frozenset[Member]().union(*sets)
+    if len(set(map(NAME, everybody))) == len(everybody):
+        return sets
     known: dict[str, Member] = {}
-    for number, one in enumerate(sets):
-        for member in one.members:
-            name, owner, counts = member
-            inside[name].append(number)
-            first = known.get(name)
-            if first is None:
-                known[name] = member
-            elif first != member:
-                # Seated anew it may count otherwise; then it counts only if it always did.
-                known[name] = Member(name, owner, counts and first.counts)
-    atoms: dict[tuple[int, ...], list[Member]] = defaultdict(list)
-    for name, numbers in inside.items():
-        atoms[tuple(numbers)].append(known[name])
-    return atoms
+    for members in sets:
+        for name, owner, counts in members:
+            known[name] = Member(name, owner, counts and known.get(name, _COUNTING).counts)
+    return [frozenset(known[name] for name, _, _ in members) for members in sets]
+
+
+def thin(sets: Collection[Members], *, most: int) -> dict[Members, Members]:
+    """Each of some sets with fewer members, of which the same may be told.
+
+    Of each atom as many of every owner are left as the largest minimum asks for: a sum of numbers
+    reaches a minimum if and only if it does with each number that is larger taken for it. All sets
+    are unions of atoms, so this goes for those that some of them alone divide the members into.
+
+    Args:
+        most: No minimum that any of the sets is held to is larger.
+
+    >>> cell = frozenset(Member(str(n), "utility", True) for n in range(40))
+    >>> one = frozenset({Member("0", "utility", True)})
+    >>> [len(left) for left in thin([cell, cell - one], most=15).values()]
+    [16, 15]
+    """
+    everybody = frozenset[Member]().union(*sets)
+    times = Counter(map(NAME, everybody))
+    # Who is seated twice counts in some of them only: what that makes of each depends on which.
+    twice = {one for one in everybody if times[one.name] > 1}
+    kept = set(twice)
+    for atom in _find_atoms([own - twice for own in sets]).values():
+        left = Counter[tuple[str, bool]]()
+        for member in atom:
+            left[member.owner, member.counts] += 1
+            if left[member.owner, member.counts] <= most:
+                kept.add(member)
+    return {own: own & kept for own in sets}
 
 
 def find_joined(sets: Sequence[Members]) -> list[int]:
@@ -453,7 +508,7 @@ def find_joined(sets: Sequence[Members]) -> list[int]:
     >>> find_joined([frozenset({a}), frozenset({b}), frozenset({b, c})])
     [0, 1, 1]
     """
-    return join_names([(name for name, _, _ in members) for members in sets])
+    return join_names([map(NAME, members) for members in sets])
 
 
 def join_names(sets: Sequence[Iterable[str]]) -> list[int]:
@@ -469,7 +524,7 @@ def join_names(sets: Sequence[Iterable[str]]) -> list[int]:
     seen: dict[str, int] = {}
     for number, members in enumerate(sets):
         # Of the sets that its members were met in before, each once: most have met in few.
-        for met in {seen.setdefault(name, number) for name in members}:
+        for met in set(map(seen.setdefault, members, repeat(number))):
             one, other = first(met), first(number)
             before[max(one, other)] = min(one, other)
     return [first(number) for number in range(len(sets))]

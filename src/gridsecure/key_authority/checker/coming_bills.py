@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import chain
 from typing import Final
 
 from sqlalchemy import ColumnElement
@@ -39,6 +40,7 @@ from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.control_totals import billed_rows
 from gridsecure.messages import Digest
 from gridsecure.plans.cells import (
+    NAME,
     NO_MEASURES,
     CellSets,
     Members,
@@ -48,6 +50,7 @@ from gridsecure.plans.cells import (
     join_names,
     roster_members,
     roster_places,
+    thin,
 )
 from gridsecure.plans.execution import RosterData
 from gridsecure.plans.merging import Merged, gather_crowds, merge_cells
@@ -87,21 +90,51 @@ class ComingBills:
         self, known: Sequence[KnownSet], told: Mapping[int, Sequence[KnownSet]], *, most: int
     ) -> Iterator[int]:
         """The groups of a question that would cost one of them a number, as `find_harming`."""
-        for company in self._divide(known, told):
+        for whole in self._divide(known, told):
+            bills, company = self._thin(whole)
             everything = [one for sets in company.told.values() for one in sets]
             beside = company.known
-            if not self._are_harmed(company, beside, everything):
+            if not bills.is_harmed(company, beside, everything):
                 continue
             if len(everything) > most:
                 yield from company.told
                 continue
             for number, sets in company.told.items():
-                if self._are_harmed(company, beside, sets):
+                if bills.is_harmed(company, beside, sets):
                     yield number
                 else:
                     beside += sets
 
-    def _are_harmed(
+    def _thin(self, company: _Company) -> tuple[ComingBills, _Company]:
+        """Both with as few members as decide the same, since they are looked at many times."""
+        cells = {place: self.sets[place] for place in company.cells}
+        known = [*company.known, *chain(*company.told.values())]
+        sets = [
+            *chain(*((own.cell, *own.parts) for own in cells.values())),
+            *(one.told.members for one in known),
+            *self.basis.changed.values(),
+        ]
+        silent = (m for own in cells.values() for m in own.cell if m.name in self.basis.silent)
+        minima = chain(
+            *(self.merged.minima[place].values() for place in cells),
+            (one.told.minimum for one in known),
+        )
+        left = thin([*sets, frozenset(silent)], most=max(minima))
+        bills = ComingBills(
+            {
+                p: CellSets(left[own.cell], tuple(left[part] for part in own.parts))
+                for p, own in cells.items()
+            },
+            self.merged,
+            replace(self.basis, changed={p: left[own] for p, own in self.basis.changed.items()}),
+        )
+        return bills, _Company(
+            company.cells,
+            [_thinned(left, one) for one in company.known],
+            {number: [_thinned(left, one) for one in own] for number, own in company.told.items()},
+        )
+
+    def is_harmed(
         self, company: _Company, known: Sequence[KnownSet], more: Sequence[KnownSet]
     ) -> bool:
         """Whether a number of its cells is withheld for sets that are told besides."""
@@ -139,6 +172,10 @@ class _Company:
     told: dict[int, Sequence[KnownSet]] = field(default_factory=dict)
 
 
+def _thinned(left: Mapping[Members, Members], one: KnownSet) -> KnownSet:
+    return one._replace(told=one.told._replace(members=left[one.told.members]))
+
+
 def _find_near(sets: Sequence[_Joint], groups: Iterable[_Joint]) -> set[int]:
     """Which sets hang together with a group, and perhaps others, where it takes long to find out.
 
@@ -156,7 +193,7 @@ def _find_near(sets: Sequence[_Joint], groups: Iterable[_Joint]) -> set[int]:
 
 
 def _names(own: _Joint) -> Iterator[str]:
-    return (name for members in own for name, _, _ in members)
+    return map(NAME, chain(*own))
 
 
 def find_billed(session: Session, queried: QueriedData) -> frozenset[Digest]:
