@@ -25,6 +25,7 @@ from gridsecure.errors import (
     InvalidMessageError,
     ReleaseRefusedError,
 )
+from gridsecure.key_authority.checker import authorisations
 from gridsecure.key_authority.checker.answering import REFUSED, RELEASED, WAITING, answer_request
 from gridsecure.key_authority.checker.approvals import (
     _is_like,
@@ -829,6 +830,30 @@ def test_an_authorisation_taken_back_counts_no_more(
     assert answer(authority, authority.bill_request(uploads)) == (WAITING, "approval.missing")
     assert stand(authority, note="a new one") == ""
     assert answer(authority, authority.bill_request(uploads)) == (RELEASED, None)
+
+
+def test_the_list_of_authorisations_is_another_one_when_one_comes_or_goes(
+    authority: Authority,
+) -> None:
+    zone, signed, seen = authority.zone, authorisation_of(), list[object]()
+
+    def look() -> int:
+        with read_session(zone.engine) as session:
+            found = authorisations.read_revision(session)
+        seen.append(found)
+        return seen.index(found)
+
+    assert look() == 0
+    record_authorisation(zone, signed, bearer=OWNER, now=NOW)
+    assert look() == 1
+    with write_session(zone.engine) as session:
+        evidence.append(session, at=NOW, actor="keeper", action="key-set.created", detail={})
+    assert look() == 1
+    for _ in range(2):
+        revoke_authorisation(zone, signed.digest, actor="custodian", at=NOW)
+        assert look() == 3, "and taken back once more it stays"
+    record_authorisation(zone, authorisation_of(note="new"), bearer=OWNER, now=NOW)
+    assert look() == 5
 
 
 def test_an_authorisation_taken_back_in_the_middle_of_a_job(order: Order) -> None:
