@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, settings
 
 from gridsecure.store import database
 from tests.attacks import MARK, attacked, write_attacks
+from tests.browser.chromium import write_left_out
 from tests.costs import COSTS, QUICK, REST, SAMPLED, Sampled, begin_with_long, mark_costs
 from tests.postgres_server import database_url, postgres_server, postgres_url
 from tests.python_leaks import watched_errors
@@ -113,5 +114,6 @@ def pytest_runtest_call() -> Generator[None, object, object]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which attacks were refused by which rule, where all of them were tried."""
+    """Say which attacks were refused by which rule, where all were tried, and what was left out."""
     write_attacks(terminalreporter)
+    write_left_out(terminalreporter)

@@ -42,7 +42,7 @@ QUICK: Final = "quick"
 REST: Final = "rest"
 SAMPLED: Final = "sampled"
 RUNS: Final = "runs"
-"""The product as a program of its own, started and interrupted: for the gate alone."""
+"""The product as a program of its own, interrupted, or in a browser: for the gate alone."""
 RINGS: Final = "rings"
 PROOFS: Final = "proofs"
 FEW_PER_MODULE: Final = 1
@@ -62,7 +62,7 @@ COSTS: Final[Mapping[str, frozenset[str]]] = {
             *("WorkerPool", "VaultClient", "create_authority_app", "authority_app"),
         }
     ),
-    RUNS: frozenset({"started_run"}),
+    RUNS: frozenset({"started_run", "sync_playwright"}),
     "kills": frozenset({"SIGKILL", "kill"}),
     "postgres": frozenset({"postgres_server", "postgres_url"}),
     "buckets": frozenset({"s3_server", "s3_url"}),

@@ -6,16 +6,10 @@ messages, so that a reload is a new connection with the cookies of the browser, 
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx
 import pytest
@@ -27,11 +21,10 @@ from websockets.sync.client import ClientConnection, connect
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard.sign_ins import TICKET_SECONDS, SignIns, cookie_name
 from tests.analyst.zone_services import PASSWORD, ZoneServices, certificate, served
+from tests.apps.dashboard_server import PATIENCE, dashboard
 
-SERVER = Path(__file__).resolve().parents[2] / "apps/dashboard/gridsecure_dashboard/server.py"
 NOW = datetime(2026, 8, 1, 9, 0, tzinfo=UTC)
 ONE_MINUTE = timedelta(seconds=TICKET_SECONDS)
-PATIENCE = 60  # seconds; a busy machine starts the server in ten
 
 
 # --- sign-ins, without a server ----------------------------------------------------------------
@@ -199,38 +192,8 @@ def services() -> Iterator[ZoneServices]:
 
 @pytest.fixture(scope="module")
 def server(services: ZoneServices, tmp_path_factory) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    names = ("IDENTITY", "AUTHORITY", "PLATFORM", "GATEWAY")
-    settings = {f"GRIDSECURE_DASHBOARD_{name}_URL": services.address for name in names}
-    settings["GRIDSECURE_DASHBOARD_AUTHORITY_KEY"] = services.key.public_key.point.hex()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", str(SERVER), f"--server.port={port}"],
-        env={**os.environ, **settings},
-        cwd=tmp_path_factory.mktemp("elsewhere"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait(address, child)
+    with dashboard(services, folder=tmp_path_factory.mktemp("elsewhere")) as address:
         yield address
-    finally:
-        child.terminate()
-        child.wait(10)
-
-
-def _wait(address: str, child: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        assert child.poll() is None, "the server ended by itself"
-        try:
-            if httpx.get(f"{address}/_stcore/health", timeout=2).is_success:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.1)
-    pytest.fail("the server did not start")
 
 
 @pytest.fixture

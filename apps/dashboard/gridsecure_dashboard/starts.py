@@ -177,7 +177,7 @@ def show_regulator(session: Session) -> None:
     counts = {"alarm_forged": forged} | refused
     key_figures([Tile(say(name), figures.count(number)) for name, number in counts.items()])
     st.markdown(tell("start_witness"))
-    st.code(_WITNESS, language=None)
+    st.code(_WITNESS, language=None, wrap_lines=True)
     _todo(_waiting(session))
     st.header(say("latest_releases"))
     _released(opened)

@@ -32,7 +32,7 @@ def show() -> None:
 def _by_code() -> None:
     with st.form("code", clear_on_submit=True):
         st.markdown(tell("code_how"))
-        st.code(commands.SIGN_IN, language=None)
+        st.code(commands.SIGN_IN, language=None, wrap_lines=True)
         code = st.text_area(
             say("code"),
             placeholder=say("code_paste"),

@@ -1,0 +1,182 @@
+"""The console in a real browser: every page of every role, in both languages, at three widths.
+
+One server and one browser for all; a test signs one role in and moves through its pages as a person
+does. Screenshots are kept in `build/browser`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Final
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from gridsecure.messages import ReleaseCertificate
+from gridsecure_dashboard import access
+from tests.analyst.zone_services import (
+    MONTH,
+    PASSWORD,
+    SECRETS,
+    VALUES,
+    ZoneServices,
+    asked,
+    bill_cells,
+    certificate,
+    served,
+)
+from tests.apps.dashboard_server import dashboard
+from tests.browser.chromium import ARGUMENTS, HOW_TO, find_chromium
+from tests.browser.open_pages import LANGUAGES, USUAL, WIDTHS, Tab
+from tests.browser.shown_numbers import find_strange
+
+ROLES: Final = sorted({role for roles in access.ROLES.values() for role in roles})
+READERS: Final = access.ROLES[access.REVENUE]
+"""Roles that see figures of releases."""
+REPORT: Final = MONTH["report"] | {
+    "meters": 2195, "billed_meters": 2189, "excluded": {"quarantined": 6}, "rosters": 1
+}  # fmt: skip
+COUNTS: Final = (2195, 2189, 6, 4, 24)
+"""Of no release: meter points taken in, billed, not billed, withheld; questions for an analyst."""
+PICTURES: Final = {("zh", 1920), ("en", 390)}
+
+
+def month_before(
+    start: str, end: str, *, percent: tuple[int, int], shops: bool
+) -> ReleaseCertificate:
+    """Bills of another month: some percent of July's, of energy and of amounts."""
+    values = [
+        (
+            zone,
+            kind,
+            members,
+            energy and energy * percent[0] // 100,
+            amount and amount * percent[1] // 100,
+        )
+        for zone, kind, members, energy, amount in VALUES
+        if shops or kind != "shop"
+    ]
+    moved = {"start": f"{start}-01T00:00:00+08:00", "end": f"{end}-01T00:00:00+08:00"}
+    cells = [cell.model_copy(update=moved) for cell in bill_cells(values)]
+    return certificate(cells=cells, release_id=f"release-{start}").model_copy(update=moved)
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[ZoneServices]:
+    services = ZoneServices()
+    services.publish(certificate())
+    services.publish(month_before("2026-06", "2026-07", percent=(83, 87), shops=True))
+    services.publish(month_before("2025-07", "2025-08", percent=(96, 91), shops=False))
+    services.publish(certificate(plan="load-curve"))
+    services.months["2026-07"] = MONTH | {"report": REPORT}
+    services.waiting.append(asked())
+    with served(services) as address:
+        services.address = address
+        yield services
+
+
+@pytest.fixture(scope="module")
+def address(services: ZoneServices, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with dashboard(services, folder=tmp_path_factory.mktemp("console")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    program = find_chromium()
+    assert program is not None, HOW_TO
+    with ExitStack() as stack:
+        playwright = stack.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        stack.callback(browser.close)
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def only_tab(chromium: Browser, address: str) -> Iterator[Tab]:
+    """One tab for all: what a browser fetches and compiles for a new one takes seconds."""
+    context = chromium.new_context(color_scheme="light", reduced_motion="reduce")
+    yield Tab(context.new_page(), address)
+    context.close()
+
+
+@pytest.fixture
+def tab(only_tab: Tab) -> Tab:
+    """A tab of somebody who is not signed in."""
+    only_tab.start_anew()
+    return only_tab
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_page_of_a_role(tab: Tab, services: ZoneServices, role: str) -> None:
+    tab.sign_in(role)
+    tab.wait_for(access.HOME)
+    pages = [page for page, roles in access.ROLES.items() if role in roles]
+    # There in one language, and back in the other.
+    for language, way in zip(LANGUAGES, (pages, pages[::-1]), strict=True):
+        tab.speak(language, page=way[0])
+        for page in way:
+            tab.turn_to(page)
+            read(tab, services, role=role, page=page)
+            look_at(tab, role=role, page=page)
+    assert not tab.noted, "\n".join(tab.noted)
+
+
+def read(tab: Tab, services: ZoneServices, *, role: str, page: str) -> None:
+    """Note every number that this reader should not find here."""
+    where, text = f"{role}, {page}, {tab.language}", tab.text()
+    if role in READERS:
+        strange = find_strange(text, services.certificates.values(), allowed=COUNTS)
+        tab.noted += [f"{where}: {number} is in no release" for number in strange]
+    else:
+        told = [digits for digits in SECRETS if digits in text]
+        tab.noted += [f"{where}: a released value: {digits}" for digits in told]
+
+
+def look_at(tab: Tab, *, role: str, page: str) -> None:
+    """See the page at all widths, light and dark, and ask axe about it.
+
+    A page that several roles have is looked at thoroughly as the first of them sees it; as the
+    others do, at the usual width and the smallest. The start page is another one for each role.
+    """
+    name, is_first = f"{page}-{role}-{tab.language}", role == min(access.ROLES[page])
+    if not is_first and page != access.HOME:
+        if tab.language == "en":
+            tab.resize(min(WIDTHS))
+            tab.resize(USUAL)
+        return
+    if tab.language == "zh":
+        tab.ask_axe(name)
+    elif is_first:
+        tab.show_in("dark")
+        tab.ask_axe(name)
+        tab.keep_picture(f"{name}-dark")
+        tab.show_in("light")
+    for width in WIDTHS:
+        tab.resize(width)
+        if (tab.language, width) in PICTURES:
+            tab.keep_picture(f"{name}-{width}")
+
+
+def test_the_sign_in_page(tab: Tab) -> None:
+    tab.ask_axe("sign_in")
+    for width in WIDTHS:
+        tab.resize(width)
+        tab.keep_picture(f"sign_in-{width}")
+    tab.show_in("dark")
+    tab.ask_axe("sign_in")
+    tab.keep_picture("sign_in-dark")
+    tab.show_in("light")
+    assert not tab.noted, "\n".join(tab.noted)
+
+
+def test_the_keyboard_alone_signs_in_and_turns_to_a_page(tab: Tab) -> None:
+    tab.press_to("input[autocomplete=username]").type("billing")
+    tab.press_to("input[autocomplete=current-password]").type(PASSWORD)
+    tab.page.keyboard.press("Enter")
+    tab.wait_for(access.HOME)
+    tab.press_to('[data-testid="stSidebarNavLink"][href$="/revenue"]')
+    tab.page.keyboard.press("Enter")
+    tab.wait_for(access.REVENUE)
+    assert not tab.noted, "\n".join(tab.noted)
