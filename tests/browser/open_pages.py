@@ -67,6 +67,8 @@ _IS_IN: Final = """scheme => {
   const light = getComputedStyle(app).backgroundColor.match(/\\d+/g)[0] > 127;
   return light === (scheme === 'light');
 }"""
+_STANDS_STILL: Final = """() => document.getAnimations().every(
+  one => one.playState !== 'running' || one.effect.getComputedTiming().iterations === Infinity)"""
 _BOTTOM: Final = """() => Math.ceil(Math.max(
   ...[...document.querySelectorAll('[data-testid="stMainBlockContainer"] > *')]
     .map(part => part.getBoundingClientRect().bottom)))"""
@@ -198,6 +200,7 @@ class Tab:
     def keep_picture(self, name: str) -> None:
         """Keep a screenshot down to the end of what is on the page."""
         ARTEFACTS.mkdir(parents=True, exist_ok=True)
+        self.page.wait_for_function(_STANDS_STILL, polling=_EVERY)
         size = self.page.viewport_size or {"width": WIDTHS[0], "height": HEIGHT}
         bottom = min(self.page.evaluate(_BOTTOM) + 40, size["height"])
         clip = {"x": 0, "y": 0, "width": size["width"], "height": max(bottom, 600)}

@@ -59,11 +59,11 @@ def numbers_of(text: str) -> Iterator[Shown]:
 
 
 def find_strange(
-    text: str, certificates: Iterable[ReleaseCertificate], *, allowed: Iterable[int] = ()
+    text: str, certificates: Iterable[ReleaseCertificate], *, allowed: Iterable[float] = ()
 ) -> list[str]:
     """The numbers of a page that no release holds, and nothing that can be reckoned from one."""
     values, ratios = _reckoned(list(certificates))
-    values |= {Decimal(number) for number in allowed}
+    values |= {Decimal(str(number)) for number in allowed}
     return [
         shown.text
         for shown in numbers_of(text)

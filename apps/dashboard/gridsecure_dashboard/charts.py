@@ -11,6 +11,8 @@ _COLUMN_HEIGHT = 260
 _END_OF_DAY = "24:00"
 _MINUTES_OF_DAY = 24 * 60
 _THEME_COLORS = 7
+# Longer names lean, or they would stand on each other where a window is narrow.
+_UPRIGHT_LETTERS = 8
 # They differ in lightness as well, and stand out on white as on black.
 _TOTAL = "#2f78ab"
 _DIFFERENCE = "#d98324"
@@ -61,6 +63,7 @@ def columns(table: pd.DataFrame, *, name: str, value: str, value_title: str) -> 
         level += number
     drawn["begin"] = begins
     drawn["end"] = drawn["begin"] + drawn["value"]
+    angle = 0 if drawn["name"].str.len().max() <= _UPRIGHT_LETTERS else -35
     chart: alt.Chart = (
         alt.Chart(drawn)
         .mark_bar(cornerRadius=2)
@@ -69,7 +72,7 @@ def columns(table: pd.DataFrame, *, name: str, value: str, value_title: str) -> 
                 "name:N",
                 title=None,
                 sort=None,
-                axis=alt.Axis(labelAngle=0, labelLimit=100, labelOverlap=False),
+                axis=alt.Axis(labelAngle=angle, labelLimit=110, labelOverlap=False),
             ),
             y=alt.Y("begin:Q", title=value_title, axis=alt.Axis(format=",~f", tickCount=5)),
             y2="end:Q",

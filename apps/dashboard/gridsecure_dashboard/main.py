@@ -31,6 +31,7 @@ LOOKS = """<style>
 }
 [data-testid="stCaptionContainer"], [data-testid="stMetricDelta"] { opacity: 1; color: inherit }
 [data-testid="stCaptionContainer"] p { opacity: 0.85 }
+[data-testid="stButtonGroup"] [role="radiogroup"] { flex-wrap: wrap }
 button[data-variant="segmented_control"][aria-checked="true"] { color: inherit !important }
 </style>"""
 # A screen reader speaks a page in the language that its root element names.
