@@ -60,6 +60,9 @@ _TEXT: Final = """() => {
   charts.forEach(chart => { chart.style.visibility = ''; });
   return text;
 }"""
+_HAVE_ROWS: Final = """() =>
+  [...document.querySelectorAll('[data-testid="stMain"] canvas[data-testid="data-grid-canvas"]')]
+    .every(canvas => canvas.querySelector('tr'))"""
 _HAS_FOCUS: Final = """selector => document.activeElement?.matches(selector)
   && document.activeElement.matches(':focus-visible')"""
 _IS_IN: Final = """scheme => {
@@ -181,7 +184,8 @@ class Tab:
             self.noted.append(f"{self.page.url} is wider than {width} pixels")
 
     def text(self) -> str:
-        """All that stands on the page, cells of tables among it."""
+        """All that stands on the page, cells of tables among it, which come a moment later."""
+        self.page.wait_for_function(_HAVE_ROWS, polling=_EVERY)
         found: str = self.page.evaluate(_TEXT)
         return found
 

@@ -82,7 +82,7 @@ def _reckoned(certificates: list[ReleaseCertificate]) -> tuple[set[Decimal], set
     months: dict[str, Mapping[Group, Billed]] = {}
     for one in certificates:
         values |= {Decimal(cell.members) for cell in one.cells}
-        values.add(Decimal(one.minimum_members))
+        values.update(map(Decimal, (one.minimum_members, *_sizes(one))))
         if one.plan == "bill":
             months[one.start] = _billed(one)
         else:
@@ -102,6 +102,11 @@ def _reckoned(certificates: list[ReleaseCertificate]) -> tuple[set[Decimal], set
                 (a / b - 1) * 100 for a, b in zip(_figures(new), _figures(old), strict=True) if b
             }
     return values, ratios
+
+
+def _sizes(one: ReleaseCertificate) -> tuple[int, int]:
+    """How many cells a list says that a release has, and how many without a value."""
+    return len(one.cells), sum(cell.value is None for cell in one.cells)
 
 
 def _billed(one: ReleaseCertificate) -> Mapping[Group, Billed]:

@@ -7,11 +7,10 @@ does. Screenshots are kept in `build/browser`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from gridsecure.messages import ReleaseCertificate
 from gridsecure_dashboard import access
@@ -28,7 +27,6 @@ from tests.analyst.zone_services import (
     served,
 )
 from tests.apps.dashboard_server import dashboard
-from tests.browser.chromium import ARGUMENTS, HOW_TO, find_chromium
 from tests.browser.open_pages import LANGUAGES, USUAL, WIDTHS, Tab
 from tests.browser.shown_numbers import find_strange
 
@@ -89,17 +87,6 @@ def address(services: ZoneServices, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    program = find_chromium()
-    assert program is not None, HOW_TO
-    with ExitStack() as stack:
-        playwright = stack.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
-        stack.callback(browser.close)
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def only_tab(chromium: Browser, address: str) -> Iterator[Tab]:
     """One tab for all: what a browser fetches and compiles for a new one takes seconds."""
     context = chromium.new_context(color_scheme="light", reduced_motion="reduce")
@@ -124,8 +111,8 @@ def test_every_page_of_a_role(tab: Tab, services: ZoneServices, role: str) -> No
         tab.speak(language, page=way[0])
         for page in way:
             tab.turn_to(page)
-            read(tab, services, role=role, page=page)
             look_at(tab, role=role, page=page)
+            read(tab, services, role=role, page=page)
     assert not tab.noted, "\n".join(tab.noted)
 
 
