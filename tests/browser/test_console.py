@@ -173,3 +173,37 @@ def test_the_keyboard_alone_signs_in_and_turns_to_a_page(tab: Tab) -> None:
     tab.page.keyboard.press("Enter")
     tab.wait_for(access.REVENUE)
     assert not tab.noted, "\n".join(tab.noted)
+
+
+def test_work_is_done_in_forms(
+    tab: Tab, services: ZoneServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator assigns an exception, billing has released what ran: the services are told so."""
+    monkeypatch.setattr(services, "exceptions", [dict(one) for one in services.exceptions])
+    monkeypatch.setattr(services, "notes", [])
+    tab.sign_in("operator")
+    tab.wait_for(access.HOME)
+    tab.speak("en", page=access.HOME)
+    tab.turn_to(access.EXCEPTIONS)
+    entered = {"Owner": "Wang", "Due day": "2026-08-20", "Note": "asked the crew"}
+    for label, text in entered.items():
+        tab.page.get_by_label(label).fill(text)
+    tab.page.get_by_role("button", name="Save").click()
+    tab.page.get_by_text("Saved.").wait_for()
+    changed = services.exceptions[0]
+    assert [changed[name] for name in ("state", "owner", "due")] == [
+        "assigned",
+        "Wang",
+        "2026-08-20",
+    ]
+    assert [note["text"] for note in services.notes] == ["asked the crew"]
+    assert not tab.noted, "\n".join(tab.noted)
+
+    tab.start_anew()
+    tab.sign_in("billing")
+    tab.wait_for(access.HOME)
+    tab.turn_to(access.BILL_RUNS)
+    tab.page.get_by_role("button", name="Request a release round").click()
+    tab.page.locator("canvas td", has_text="request-ab").wait_for(state="attached")
+    assert "POST /release-rounds" in services.asked
+    assert not tab.noted, "\n".join(tab.noted)
