@@ -22,6 +22,7 @@ ROOMS = {
     "crypto": "Commercial cryptography: SM2, SM3, SM4, envelopes, tokens",
     "credentials": "Anonymous credentials",
     "queries": "Analysts' questions, their groups and steps",
+    "circulation": "Documents of the data market, and the rules between them",
     "statements": "A customer's statement from a bill",
     "client": "For programs: meter-data systems and analysts, sync and async",
     "analyst": "The client of released results",

@@ -27,7 +27,7 @@ from gridsecure_api.settings import (
     key_registry,
 )
 from gridsecure_api.signed_uploads import signed_request
-from tests.apps.zone_apps import TestClock, all_services, bearer, point, refused_body
+from tests.apps.zone_apps import TestClock, bearer, point, refused_body, with_market
 from tests.grid_simulator import NOW, grid_keys
 
 PUBLIC = {
@@ -43,15 +43,18 @@ PUBLIC = {
     "/identity-keys", "/challenges", "/registrations", "/registrations/list", "/logins",
     "/deny-list", "/grants", "/grants/returned", "/grants/terms", "/grants/trials",
 }  # fmt: skip
-PUBLIC_OF = {"authority": {"/key-sets", "/query-key", "/returned-grants"}}
-"""What one zone answers without a token: a gateway signs its request for key sets itself, and
-whoever seals a question has no name."""
-ZONES = ("identity", "gateway", "platform", "authority")
+PUBLIC_OF = {
+    "authority": {"/key-sets", "/query-key", "/returned-grants"},
+    "market": {"/portal", "/portal.css", "/public"},
+}
+"""What one zone answers without a token: a gateway signs its request for key sets itself, whoever
+seals a question has no name, and what was published on the market is everybody's."""
+ZONES = ("identity", "gateway", "platform", "authority", "market")
 
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory) -> Iterator[dict[str, TestClient]]:
-    with all_services(tmp_path_factory.mktemp("zones")) as running:
+    with with_market(tmp_path_factory.mktemp("zones")) as running:
         yield running
 
 

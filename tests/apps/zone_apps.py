@@ -28,11 +28,13 @@ from gridsecure_api.gateway import create_gateway_app
 from gridsecure_api.gateway_peers import HolderAuth
 from gridsecure_api.identity import create_identity_app
 from gridsecure_api.identity_zone import ISSUER_KEY
+from gridsecure_api.market import create_market_app
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import (
     AuthoritySettings,
     GatewaySettings,
     IdentitySettings,
+    MarketSettings,
     PersonEntry,
     PlatformSettings,
     ServiceEntry,
@@ -240,6 +242,27 @@ def answered_round(client: TestClient, headers: dict[str, str] | None = None) ->
         return answer
     approve_waiting(client)
     return client.post("/release-rounds", headers=headers)
+
+
+def market_app(folder: Path) -> FastAPI:
+    keys = grid_keys()
+    settings = MarketSettings(
+        folder=folder,
+        identity_public_key=point(keys.identity),
+        registrar_public_key=point(keys.stranger),
+        authority_public_key=point(keys.authority),
+        policy="uniform-15",
+        approvers=ENTRIES,
+    )
+    return create_market_app(settings, clock=TestClock())
+
+
+@contextmanager
+def with_market(folder: Path) -> Iterator[dict[str, TestClient]]:
+    """The four services and the data market, running."""
+    market = market_app(folder / "market")
+    with all_services(folder) as running, TestClient(market) as client:
+        yield running | {"market": client}
 
 
 @contextmanager

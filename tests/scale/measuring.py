@@ -15,6 +15,7 @@ from tests.scale.authority_world import authority_at
 from tests.scale.filling import Size
 from tests.scale.gateway_world import gateway_at
 from tests.scale.identity_world import identity_at
+from tests.scale.market_world import market_at
 from tests.scale.platform_world import HerePool, platform_at
 from tests.scale.work_meter import WorkMeter
 
@@ -23,12 +24,13 @@ WORLDS: Final = {
     "authority": authority_at,
     "identity": identity_at,
     "gateway": gateway_at,
+    "market": market_at,
 }
 FACTOR: Final = 2
 
 LOGS: Final = {
     "identity": ("/registrations", "/enrolments"),
-    **dict.fromkeys(("gateway", "platform", "authority"), ("",)),
+    **dict.fromkeys(("gateway", "platform", "authority", "market"), ("",)),
 }
 AS_LONG_AS_IT_IS: Final = {
     ("identity", "POST", "/person-searches"): "compares the person with everybody who may act",

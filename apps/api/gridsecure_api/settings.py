@@ -45,8 +45,10 @@ Role = Literal[
     "operator",
     "data-owner",
     "privacy-officer",
+    "member",
 ]
-"""Services: the first four; a meter-data system sends readings to a gateway. People: the others."""
+"""Services: the first four; a meter-data system sends readings to a gateway. People: the others; a
+member is of an organisation of the data market, which says there what it may."""
 
 ServiceRole = Literal["gateway", "platform", "authority"]
 """Meter-data systems are no setting: an operator registers them while the service runs."""
@@ -282,6 +284,25 @@ class PlatformSettings(ZoneSettings, EngineSettings):
     authority_public_key: PublicPoint
     billing_office_public_key: PublicPoint
     warm_up: bool = False
+    policy: str = ""
+    approvers: tuple[ApproverEntry, ...] = ()
+
+
+class MarketSettings(ZoneSettings):
+    """The data market.
+
+    Args:
+        registrar_public_key: The registration office's, which enters organisations.
+        authority_public_key: The key authority's, whose certificates are metered.
+        policy: The release policy of the first start, the very one of the key authority.
+        approvers: The officers whose signatures other policies need, as the authority is told them.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="GRIDSECURE_MARKET_", extra="forbid", frozen=True)
+
+    registrar_public_key: PublicPoint
+    authority_public_key: PublicPoint
+    max_body_bytes: int = Field(default=8 * MIB, ge=1)
     policy: str = ""
     approvers: tuple[ApproverEntry, ...] = ()
 

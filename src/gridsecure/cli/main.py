@@ -24,6 +24,7 @@ from gridsecure.cli.gateway import gateway_app
 from gridsecure.cli.identity import identity_app
 from gridsecure.cli.keys import keys_app
 from gridsecure.cli.log import log_app
+from gridsecure.cli.market import market_app
 from gridsecure.cli.my import my_app
 from gridsecure.cli.objects import objects_app
 from gridsecure.cli.office import office_app
@@ -119,6 +120,7 @@ workshop_app.command("schema")(product_schema)
 workshop_app.command("check")(check_product)
 workshop_app.command("preview")(preview_product)
 app.add_typer(workshop_app, name="workshop")
+app.add_typer(market_app, name="market")
 
 
 TariffOption = Annotated[

@@ -26,6 +26,8 @@ with on_use():
     from gridsecure.compute import usage as platform_usage
     from gridsecure.key_authority.checker import tables as authority_tables
     from gridsecure.key_authority.checker import usage as authority_usage
+    from gridsecure.market import tables as market_tables
+    from gridsecure.market import usage as market_usage
     from gridsecure.store import database as databases
     from gridsecure.store import schema as schemas
 
@@ -43,6 +45,7 @@ class MeteredZone(StrEnum):
 
     PLATFORM = "platform"
     AUTHORITY = "authority"
+    MARKET = "market"
 
 
 class UsageFormat(StrEnum):
@@ -58,7 +61,7 @@ MonthOption = Annotated[str, typer.Option(help="The month, of UTC, as 2026-11.")
 
 @usage_app.command()
 @explain_errors
-def show(
+def show(  # noqa: PLR0913 - one parameter an option
     *,
     month: MonthOption,
     identity: IdentityUrlOption,
@@ -69,19 +72,22 @@ def show(
     authority: Annotated[
         str, typer.Option(help="Address of the key authority.", callback=without_slash)
     ] = "",
+    market: Annotated[
+        str, typer.Option(help="Address of the data market.", callback=without_slash)
+    ] = "",
     output: Annotated[
         UsageFormat, typer.Option("--format", help="What to print.")
     ] = UsageFormat.TABLE,
 ) -> None:
-    """Show what each party used in a month: of the platform, of the key authority, or of both."""
-    named: dict[Audience, str] = {"platform": platform, "authority": authority}
+    """Show what each party used in a month: of platform, key authority, data market, or several."""
+    named: dict[Audience, str] = {"platform": platform, "authority": authority, "market": market}
     services = {name: url for name, url in named.items() if url}
     if not services:
         raise InputError(
             "No service is named that meters.",
             reason="usage.service",
-            remedy="Name the platform with --platform, the key authority with --authority, or "
-            "both.",
+            remedy="Name the platform with --platform, the key authority with --authority, the "
+            "data market with --market, or several.",
         )
     with online.person(identity, key=key, services=services) as call:
         found = {name: call(name, "GET", "/usage", params={"month": month}) for name in services}
@@ -147,16 +153,16 @@ def check(
 
 
 def _differences(zone: MeteredZone, url: str) -> list[Difference]:
-    is_platform = zone is MeteredZone.PLATFORM
+    rooms = {
+        MeteredZone.PLATFORM: (platform_tables, platform_usage),
+        MeteredZone.AUTHORITY: (authority_tables, authority_usage),
+        MeteredZone.MARKET: (market_tables, market_usage),
+    }
+    tables, usage = rooms[zone]
     engine = databases.open_database(url)
     try:
-        schema = platform_tables.SCHEMA if is_platform else authority_tables.SCHEMA
-        schemas.check_schema(engine, schema)
+        schemas.check_schema(engine, tables.SCHEMA)
         with databases.read_session(engine) as session:
-            if is_platform:
-                done = platform_usage.list_done(session)
-                return list(platform_usage.BOOK.find_differences(session, done))
-            done = authority_usage.list_done(session)
-            return list(authority_usage.BOOK.find_differences(session, done))
+            return list(usage.BOOK.find_differences(session, usage.list_done(session)))
     finally:
         engine.dispose()

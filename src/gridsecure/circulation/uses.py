@@ -1,0 +1,202 @@
+"""Metered use and settlement: a use is a release certificate, counted once; money is whole fen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import ClassVar, Final, Self
+
+from pydantic import Field, model_validator
+
+from gridsecure.circulation.documents import MarketDocument, Named, Slug, Title, When, moment
+from gridsecure.circulation.trade import MOST_FEN, Agreement
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.errors import (
+    AuthenticityError,
+    ConflictError,
+    InvalidMessageError,
+    ReleaseRefusedError,
+    SignatureError,
+)
+from gridsecure.messages import (
+    CellTotal,
+    Digest,
+    Message,
+    ReleaseCertificate,
+    Signed,
+    open_message,
+)
+from gridsecure.released_values import SignedCertificate, attach_values
+
+Authority = Mapping[Digest, Sm2PublicKey]
+"""The key authority's key by its thumbprint."""
+
+MONTH: Final = r"^[0-9]{4}-(0[1-9]|1[0-2])$"
+
+
+class MeteredUse(MarketDocument):
+    """That a certificate was released under an agreement.
+
+    Args:
+        agreement: Its digest.
+        certificate: As the key authority signed it, without its values.
+    """
+
+    kind: ClassVar[str] = "metered-use"
+    agreement: Named
+    certificate: Signed
+
+
+class UseLine(Message):
+    """One use in a statement.
+
+    Args:
+        release_id: Of the certificate.
+        certificate: Its digest.
+    """
+
+    kind: ClassVar[str] = "use-line"
+    release_id: str
+    certificate: Named
+    released_at: When
+    price_fen: int = Field(ge=0, le=MOST_FEN)
+
+
+class SettlementStatement(Message):
+    """What a consumer owes a provider for a month's uses, as the market signs it.
+
+    Args:
+        month: In which the market metered the uses, of UTC: YYYY-MM.
+        total_fen: The sum of the lines [fen].
+    """
+
+    kind: ClassVar[str] = "settlement-statement"
+    agreement: Named
+    provider: Slug
+    consumer: Slug
+    month: str = Field(pattern=MONTH)
+    lines: list[UseLine]
+    total_fen: int = Field(ge=0)
+    issued_at: When
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if sum(line.price_fen for line in self.lines) != self.total_fen:
+            raise ValueError("the total is the sum of the lines")
+        if len({line.release_id for line in self.lines}) != len(self.lines):
+            raise ValueError("every release is there once")
+        return self
+
+
+class ReleasedAggregate(MarketDocument):
+    """Released totals that their operator shows to everybody.
+
+    Args:
+        certificate: With its values.
+    """
+
+    kind: ClassVar[str] = "released-aggregate"
+    design: Named
+    title: Title
+    title_zh: Title
+    certificate: SignedCertificate
+
+
+def open_certificate(envelope: Signed, authority: Authority) -> ReleaseCertificate:
+    """A certificate of the key authority's.
+
+    Raises:
+        SignatureError: Somebody else signed it, or it was altered (`use.certificate`).
+        InvalidMessageError: It has another shape.
+    """
+    try:
+        return open_message(envelope, expect=ReleaseCertificate, trusted=authority)
+    except InvalidMessageError:
+        raise
+    except AuthenticityError as error:
+        raise SignatureError(
+            "The certificate is not signed by the key authority.",
+            reason="use.certificate",
+            remedy="Send it as the key authority gave it.",
+        ) from error
+
+
+def check_use(found: ReleaseCertificate, agreement: Agreement) -> None:
+    """Refuse a certificate that is no use of an agreement.
+
+    Args:
+        found: From `open_certificate`.
+
+    Raises:
+        ReleaseRefusedError: It has values in it, which the market takes none of (`use.values`); it
+            is of another plan or purpose (`use.purpose`), or under another policy than the one
+            that was agreed (`use.policy`); or it was released before or after (`use.period`).
+    """
+    if any(cell.value is not None for cell in found.cells):
+        raise _refused("The certificate has values in it", "values")
+    if (found.plan, found.purpose) != (agreement.plan, agreement.purpose):
+        raise _refused("The certificate is of another plan or purpose", "purpose")
+    if found.policy != agreement.policy:
+        raise _refused("The certificate was released under another policy", "policy")
+    released = moment(found.released_at)
+    if not moment(agreement.begins_at) <= released < moment(agreement.ends_at):
+        raise _refused("The certificate was released before or after the agreement", "period")
+
+
+def read_aggregate(said: ReleasedAggregate, found: ReleaseCertificate) -> list[CellTotal]:
+    """The cells that are shown, with the values that were told.
+
+    Args:
+        found: Its certificate, from `open_certificate`.
+
+    Raises:
+        SignatureError: As `attach_values`.
+        ReleaseRefusedError: The certificate comes without its values, or answers a sealed question,
+            whose cells have numbers for names (`use.shown`).
+    """
+    if found.question or said.certificate.values is None:
+        raise _refused("The certificate has no values that everybody could read", "shown")
+    return attach_values(found, said.certificate).cells
+
+
+def month_of(at: datetime) -> str:
+    """The month of UTC that a moment is in."""
+    return at.astimezone(UTC).strftime("%Y-%m")
+
+
+def settle(
+    agreement: Signed, uses: Sequence[UseLine], *, month: str, now: datetime
+) -> SettlementStatement:
+    """The statement of a month.
+
+    Args:
+        agreement: As either side signed it.
+        uses: That the market metered in the month, in their order.
+
+    Raises:
+        ConflictError: The month is not over (`settlement.month`).
+    """
+    if month_of(now) <= month:
+        raise ConflictError(
+            "A month is settled once it is over.",
+            reason="settlement.month",
+            remedy="Ask again after the last day of the month, of UTC.",
+        )
+    said = Agreement.parse(agreement.body)
+    return SettlementStatement(
+        agreement=agreement.digest,
+        provider=said.provider,
+        consumer=said.consumer,
+        month=month,
+        lines=list(uses),
+        total_fen=sum(line.price_fen for line in uses),
+        issued_at=now.isoformat(),
+    )
+
+
+def _refused(message: str, code: str) -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        f"{message}.",
+        reason=f"use.{code}",
+        remedy="Report certificates of the agreement alone, as the key authority signed them.",
+    )

@@ -1,0 +1,213 @@
+"""Datasets, and who has which right to them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlmodel import Session, select
+
+from gridsecure.circulation.documents import Member
+from gridsecure.circulation.organisations import OrganisationRecord
+from gridsecure.circulation.products import ProductDesign
+from gridsecure.circulation.rights import (
+    DatasetRecord,
+    RightGrant,
+    Step,
+    Wanted,
+    Withdrawal,
+    check_grant,
+    check_right,
+)
+from gridsecure.circulation.trade import Agreement, Need, Offer, OfferRequest, check_open
+from gridsecure.circulation.uses import ReleasedAggregate
+from gridsecure.errors import ConflictError, ReleaseRefusedError
+from gridsecure.market import members, shelf
+from gridsecure.market.received import Received
+from gridsecure.market.tables import DocumentRow
+
+_OF_SIGNER = frozenset(
+    one.kind for one in (RightGrant, Offer, Need, OfferRequest, ReleasedAggregate, Agreement)
+)
+
+
+def enter_organisation(session: Session, received: Received[OrganisationRecord]) -> DocumentRow:
+    """Enter an organisation, or its next record, in whose place the last one stood.
+
+    Raises:
+        ReleaseRefusedError: The registration office did not sign it (`market.registrar`).
+        ConflictError: It is not the next number (`market.number`), or as `replace_people`.
+    """
+    said, member = received.said, received.member
+    check_registrar(member)
+    earlier = session.exec(
+        select(DocumentRow)
+        .where(DocumentRow.kind == said.kind, DocumentRow.about == said.name)
+        .where(DocumentRow.month == "")  # or the index of what documents are about ends here
+        .order_by(DocumentRow.id.desc())  # type: ignore[union-attr] # a column
+        .limit(1)
+    ).first()
+    newest = 0 if earlier is None else OrganisationRecord.parse(earlier.envelope.body).number
+    row = received.row(f"{said.name}/{said.number}", counterpart=said.name, about=said.name)
+    if earlier is not None and earlier.digest == row.digest:
+        return earlier
+    if said.number != newest + 1:
+        raise ConflictError(
+            f"The next record of {said.name} has the number {newest + 1}.",
+            reason="market.number",
+            remedy="Number the organisation's records without gaps.",
+        )
+    if earlier is not None:
+        shelf.move(session, earlier, target="replaced")
+    members.replace_people(session, said)
+    shelf.keep_document(session, row, by=member.person)
+    return row
+
+
+def check_registrar(member: Member) -> None:
+    """Refuse what the registration office alone may do.
+
+    Raises:
+        ReleaseRefusedError: Somebody else signed it (`market.registrar`).
+    """
+    if not member.is_registrar:
+        raise ReleaseRefusedError(
+            "Only the registration office may do this.",
+            reason="market.registrar",
+            remedy="Have the registration office sign it.",
+        )
+
+
+def check_role(member: Member, role: str) -> None:
+    """Refuse an organisation that is something else in the market.
+
+    Raises:
+        ReleaseRefusedError: It has not this role (`market.role`).
+    """
+    if role not in member.roles:
+        raise ReleaseRefusedError(
+            f"Only an organisation entered as {role} may do this.",
+            reason="market.role",
+            remedy="Have the registration office enter this role in the organisation's record.",
+        )
+
+
+def record_dataset(session: Session, received: Received[DatasetRecord]) -> DocumentRow:
+    """Keep whose a dataset is; a name is given once.
+
+    Raises:
+        ReleaseRefusedError: The organisation is no supplier (`market.role`).
+        ConflictError: It is not kept any more (`market.over`), or the name is taken
+            (`conflict.document`).
+    """
+    said, member = received.said, received.member
+    check_role(member, "supplier")
+    check_open(said.retained_until, now=received.now, what="dataset")
+    row = received.row(said.dataset)
+    shelf.keep_document(session, row, by=member.person)
+    return row
+
+
+def read_record(session: Session, dataset: str) -> DatasetRecord:
+    """The ownership record of a dataset.
+
+    Raises:
+        NotFoundError: There is none (`not-found.named`).
+    """
+    row = shelf.find_named(session, DatasetRecord.kind, dataset)
+    return DatasetRecord.parse(row.envelope.body)
+
+
+def grant_right(session: Session, received: Received[RightGrant]) -> DocumentRow:
+    """Keep a grant of a right.
+
+    Raises:
+        NotFoundError: There is no such dataset (`not-found.named`).
+        GridSecureError: As `check_grant`, and of the giver's own right as `check_right`.
+    """
+    said, member = received.said, received.member
+    record = read_record(session, said.dataset)
+    check_grant(said, record=record, is_registrar=member.is_registrar)
+    if said.right != "hold":
+        measures = (said.domain,) if said.domain else tuple(record.measures)
+        wanted = Wanted(member.organisation, said.dataset, measures, said.purpose)
+        require_right(session, "grant", wanted, now=received.now)
+    about = _grants_of(said.right, said.dataset, said.grantee)
+    row = received.row(received.envelope.digest, counterpart=said.grantee, about=about)
+    shelf.keep_document(session, row, by=member.person)
+    return row
+
+
+def _grants_of(right: str, dataset: str, grantee: str) -> str:
+    return f"{right}/{dataset}/{grantee}"
+
+
+def require_right(session: Session, step: Step, wanted: Wanted, *, now: datetime) -> None:
+    """Refuse a step whose right is not in force at this moment.
+
+    Raises:
+        ReleaseRefusedError: As `check_right`.
+    """
+    about = [
+        _grants_of(right, wanted.dataset, wanted.organisation)
+        for right in ("hold", "process", "operate")
+    ]
+    found = select(DocumentRow).where(
+        DocumentRow.kind == RightGrant.kind,
+        DocumentRow.about.in_(about),  # type: ignore[attr-defined] # a column
+    )
+    # By the index of what grants are about: by their state all that are in force would be read.
+    grants = [
+        RightGrant.parse(row.envelope.body)
+        for row in session.exec(found)
+        if row.state == shelf.IN_FORCE
+    ]
+    check_right(step, wanted, grants, now=now)
+
+
+def require_design(
+    session: Session, step: Step, organisation: str, design: ProductDesign, *, now: datetime
+) -> None:
+    """As `require_right`, for each dataset of a product and what it has of its measures.
+
+    Raises:
+        ReleaseRefusedError: As `check_right`.
+    """
+    asked = set(design.measures)
+    for dataset in design.datasets:
+        told = tuple(one for one in read_record(session, dataset).measures if one in asked)
+        require_right(session, step, Wanted(organisation, dataset, told, design.purpose), now=now)
+
+
+def withdraw(session: Session, received: Received[Withdrawal]) -> DocumentRow:
+    """Take a document back, for good and at once.
+
+    Its own organisation may, of an agreement either side, of a grant a regulator too.
+
+    Raises:
+        NotFoundError: It is not there, or does not concern the signer (`not-found.document`).
+        ReleaseRefusedError: It is not the signer's to take back (`market.withdrawal`).
+        ConflictError: It is not in force (`market.not-in-force`).
+    """
+    said, member = received.said, received.member
+    about = shelf.load_readable(session, said.about, member)
+    sides = {about.organisation} | ({about.counterpart} if about.kind == Agreement.kind else set())
+    is_theirs = member.organisation in sides or (
+        about.kind == RightGrant.kind and "regulator" in member.roles
+    )
+    if about.kind not in _OF_SIGNER or not is_theirs:
+        raise ReleaseRefusedError(
+            "The document is not this signer's to take back.",
+            reason="market.withdrawal",
+            remedy="Have the organisation take it back that gave it; products have a step for it.",
+        )
+    others = {about.organisation, about.counterpart} - {member.organisation, ""}
+    row = received.row(said.about, counterpart=min(others, default=""), about=said.about)
+    if not shelf.keep_document(session, row, by=member.person):
+        return row
+    if about.state == shelf.WITHDRAWN or not shelf.move(session, about, target=shelf.WITHDRAWN):
+        raise ConflictError(
+            "The document is not in force any more.",
+            reason="market.not-in-force",
+            remedy="Look at how it stands (gridsecure market show).",
+        )
+    return row

@@ -1,0 +1,134 @@
+"""Products at the market: their designs, and each step of their life."""
+
+from __future__ import annotations
+
+from typing import Final, get_args
+
+from sqlmodel import Session, select
+
+from gridsecure.circulation.products import (
+    ProductDesign,
+    ProductState,
+    ProductStep,
+    check_design,
+    check_version,
+    take_step,
+)
+from gridsecure.circulation.uses import ReleasedAggregate
+from gridsecure.errors import ConflictError
+from gridsecure.market import holdings, shelf
+from gridsecure.market.received import Received
+from gridsecure.market.tables import DocumentRow
+from gridsecure.store.rows import find
+
+_STATES: Final[dict[str, ProductState]] = {name: name for name in get_args(ProductState)}
+
+
+def keep_design(session: Session, received: Received[ProductDesign]) -> DocumentRow:
+    """Keep the design of a product's next version.
+
+    Raises:
+        GridSecureError: The organisation is no processor (`market.role`), or another's product has
+            the name (`product.owner`); as `check_version` and `check_design`; the right to process
+            is missing; or no organisation has the reviewer's name (`not-found.named`).
+    """
+    said, member = received.said, received.member
+    holdings.check_role(member, "processor")
+    row = received.row(
+        f"{said.product}/{said.version}",
+        counterpart=said.reviewer,
+        about=said.product,
+        state="designed",
+    )
+    newest = _newest(session, said.product)
+    if newest is not None and newest.digest == row.digest:
+        return newest
+    if newest is not None and newest.organisation != member.organisation:
+        raise ConflictError(
+            "Another organisation has a product of this name.",
+            reason="product.owner",
+            remedy="Give the product another name.",
+        )
+    before = 0 if newest is None else ProductDesign.parse(newest.envelope.body).version
+    check_version(said, newest=before)
+    shelf.find_named(session, "organisation", f"{said.reviewer}/1")
+    check_design(said, records=[holdings.read_record(session, one) for one in said.datasets])
+    holdings.require_design(session, "design", member.organisation, said, now=received.now)
+    shelf.keep_document(session, row, by=member.person)
+    return row
+
+
+def _newest(session: Session, product: str) -> DocumentRow | None:
+    its = select(DocumentRow).where(
+        DocumentRow.kind == ProductDesign.kind,
+        DocumentRow.about == product,
+        DocumentRow.month == "",
+    )
+    return session.exec(its.order_by(DocumentRow.id.desc()).limit(1)).first()  # type: ignore[union-attr] # a column
+
+
+def keep_step(session: Session, received: Received[ProductStep]) -> DocumentRow:
+    """Take a step of a product's life; the same again changes nothing.
+
+    Raises:
+        NotFoundError: There is no such design (`not-found.document`).
+        GridSecureError: As `take_step`; or the right to operate is missing for a publication.
+    """
+    said, member = received.said, received.member
+    row = shelf.load_readable(session, said.design, member, kind=ProductDesign.kind)
+    design = ProductDesign.parse(row.envelope.body)
+    step = received.row(
+        f"{said.design}/{said.previous}", counterpart=design.organisation, about=said.design
+    )
+    if find(session, DocumentRow, digest=step.digest) is not None:
+        return step
+    after = take_step(
+        _STATES[row.state], said, design=design, last=_last(session, row), member=member
+    )
+    if said.step == "publish":
+        holdings.require_design(session, "publish", member.organisation, design, now=received.now)
+    shelf.keep_document(session, step, by=member.person)
+    shelf.move(session, row, target=after)
+    return step
+
+
+def _last(session: Session, design: DocumentRow) -> str:
+    """Digest of a version's last step, or of its design."""
+    steps = select(DocumentRow.digest).where(
+        DocumentRow.kind == ProductStep.kind,
+        DocumentRow.about == design.digest,
+        DocumentRow.month == "",
+    )
+    newest = steps.order_by(DocumentRow.id.desc()).limit(1)  # type: ignore[union-attr] # a column
+    return session.exec(newest).first() or design.digest
+
+
+def show_aggregate(session: Session, received: Received[ReleasedAggregate]) -> DocumentRow:
+    """Show released totals of a published product to everybody.
+
+    Raises:
+        GridSecureError: The product is not there or not published (`product.order`), the
+            certificate is of another plan or purpose (`use.purpose`), or the right to operate is
+            missing.
+    """
+    said, member = received.said, received.member
+    row = shelf.load_readable(session, said.design, member, kind=ProductDesign.kind)
+    design, certificate = ProductDesign.parse(row.envelope.body), received.certificate
+    if row.state not in shelf.PUBLIC[row.kind]:
+        raise ConflictError(
+            "The product is not published.",
+            reason="product.order",
+            remedy="Have the product reviewed and published first.",
+        )
+    if certificate is None:
+        raise AssertionError("the certificate is read before the document is kept")
+    if (certificate.plan, certificate.purpose) != (design.recipe.plan, design.purpose):
+        raise ConflictError(
+            "The certificate is of another plan or purpose than the product.",
+            reason="use.purpose",
+            remedy="Show certificates of the product alone.",
+        )
+    holdings.require_design(session, "show", member.organisation, design, now=received.now)
+    kept = received.row(said.certificate.digest, counterpart=design.organisation, about=said.design)
+    shelf.keep_document(session, kept, by=member.person)
+    return kept

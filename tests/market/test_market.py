@@ -1,0 +1,554 @@
+"""The road from a record to a settlement, its rules, and that nothing crosses on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, event
+from sqlmodel import select
+
+from gridsecure.circulation.documents import REGISTRAR
+from gridsecure.circulation.kinds import KINDS
+from gridsecure.circulation.rights import Withdrawal
+from gridsecure.circulation.uses import SettlementStatement
+from gridsecure.errors import StorageError
+from gridsecure.market.intake import Sender, take_in
+from gridsecure.market.tables import SCHEMA, CounterRow, DocumentRow, SignatureRow
+from gridsecure.market.usage import BOOK, list_done
+from gridsecure.messages import Signed, open_message
+from gridsecure.policy.packs import load_pack
+from gridsecure.store.database import open_database, read_session, write_transaction
+from gridsecure.store.evidence import EvidenceRow
+from gridsecure.store.log_tree import verify_log
+from gridsecure.store.schema import migrate
+from tests.approving import signed_policy
+from tests.attacks import Attacked, attack, cut, rule
+from tests.grid_simulator import NOW
+from tests.market import market_world as world
+from tests.market.market_world import Market, key_of, market_at
+from tests.store.schema_checks import check_schema, differences
+
+MONTH = f"{NOW:%Y-%m}"
+AFTER = timedelta(days=31)
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Iterator[Market]:
+    with market_at(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def published(market: Market) -> Market:
+    """A market with a published product."""
+    market.enter()
+    market.publish()
+    return market
+
+
+@pytest.fixture
+def agreed(published: Market) -> Market:
+    """A market with an agreement."""
+    published.agree()
+    return published
+
+
+def withdrawal(of: str, person: str) -> Signed:
+    return world.sign(person, Withdrawal(**world.by(person), about=of))
+
+
+def test_an_empty_database_comes_to_these_tables(database_url: str) -> None:
+    check_schema(database_url, SCHEMA)
+
+
+def test_the_migration_makes_the_same_tables(database_url: str) -> None:
+    engine = open_database(database_url)
+    with write_transaction(engine) as connection:
+        EvidenceRow.metadata.create_all(connection)
+    migrate(engine, SCHEMA)
+    assert differences(engine, SCHEMA) == []
+    engine.dispose()
+
+
+def test_the_whole_road_ends_with_a_statement_to_the_fen(agreed: Market) -> None:
+    made, agreement = agreed.digests["design"], agreed.digests["agreement"]
+    assert agreed.state("agreement", "bank-2") == "concluded"
+    signed = agreed.get(f"/documents/{agreement}", "bank-1").json()["signed"]
+    assert [Signed(**one).digest for one in signed] == [agreement, agreement]
+    assert {one["signer"] for one in signed} == {
+        key_of(person).public_key.thumbprint for person in ("exchange-1", "bank-1")
+    }
+    for number, reporter in ((1, "bank-1"), (2, "exchange-2")):
+        agreed.take(f"use {number}", world.use(agreement, reporter, number=number))
+    assert agreed.settle(MONTH).json()["reason"] == "settlement.month"
+    agreed.clock.advance(days=AFTER.days)
+    answer = agreed.settle(MONTH)
+    assert answer.json() == agreed.settle(MONTH, "exchange-1").json()
+    (envelope,) = (Signed(**one) for one in answer.json()["signed"])
+    key = agreed.app.state.market.zone.signing_key.public_key
+    said = open_message(envelope, expect=SettlementStatement, trusted={key.thumbprint: key})
+    assert [line.price_fen for line in said.lines] == [world.PRICE, world.PRICE]
+    assert (said.total_fen, said.provider, said.consumer) == (2 * world.PRICE, "exchange", "bank")
+    bundle = "5" * 64
+    step = world.step(
+        REGISTRAR, "register", of=made, after=agreed.digests["publish"], evidence=bundle
+    )
+    agreed.take("register", step)
+    assert agreed.state("design", "rival-1") == "registered"
+    used = {
+        (one["party"], one["measure"]): one["amount"]
+        for one in agreed.get(f"/usage?month={MONTH}", "bureau-1").json()["used"]
+    }
+    assert used["bank", "metered-uses"] == 2
+    assert used["bank", "fen"] == said.total_fen
+    assert used["exchange", "agreements"] == 1
+    with read_session(agreed.app.state.market.zone.engine) as session:
+        assert list(BOOK.find_differences(session, list_done(session))) == []
+        assert verify_log(session) > 15
+
+
+def test_a_use_is_counted_once_however_it_is_reported(agreed: Market) -> None:
+    agreement = agreed.digests["agreement"]
+    first = agreed.take("use", world.use(agreement))
+    again = agreed.bring(world.use(agreement, "exchange-1"))
+    assert (again.status_code, again.json()["digest"]) == (200, first)
+    with read_session(agreed.app.state.market.zone.engine) as session:
+        counted = {row.name: row.amount for row in session.exec(select(CounterRow))}
+    assert counted == {f"agreement/{agreement}": 1, "dataset/load": 1}
+    for name, readers in (("agreement", "bank-1 bureau-1"), ("dataset", "grid-1 bureau-1")):
+        path = f"/documents/{agreed.digests[name]}"
+        assert [agreed.get(path, one).json()["uses"] for one in readers.split()] == [1, 1]
+    path = f"/documents/{agreed.digests['dataset']}"
+    assert agreed.get(path, "rival-1").json()["uses"] is None
+    for changes, reason in (
+        ({"purpose": "billing"}, "use.purpose"),
+        ({"policy": "6" * 64}, "use.policy"),
+        ({"released_at": (NOW - timedelta(days=2)).isoformat()}, "use.period"),
+    ):
+        assert agreed.refusal(world.use(agreement, number=7, **changes)) == reason
+    agreed.take("use 2", world.use(agreement, number=2))
+    assert agreed.refusal(world.use(agreement, number=3)) == "use.agreed"
+    forged = world.use(agreement, number=3)
+    body = json.loads(forged.body)
+    body["certificate"]["body"] = body["certificate"]["body"].replace("operations", "operationz")
+    said = KINDS["metered-use"].parse(json.dumps(body))
+    answer = agreed.bring(world.sign("bank-1", said))
+    assert (answer.status_code, answer.json()["reason"]) == (401, "authenticity.refused")
+
+
+def test_a_dataset_is_used_as_often_as_its_record_says(market: Market) -> None:
+    for name in world.ORGANISATIONS:
+        market.take(name, world.record(name))
+    market.take("dataset", world.dataset(uses=1))
+    for right, grantee in (("hold", "grid"), ("process", "workshop"), ("operate", "exchange")):
+        market.take(right, world.grant(right, grantee))
+    market.publish()
+    agreement = market.agree()
+    market.take("use", world.use(agreement))
+    assert market.refusal(world.use(agreement, number=2)) == "use.dataset"
+
+
+@pytest.mark.parametrize("missing", ["hold", "process", "operate"])
+def test_a_withdrawn_right_stops_its_step_at_once_and_no_other(
+    agreed: Market, missing: str
+) -> None:
+    """Over the service, where grants are looked up: each step as it would be taken next."""
+    made, agreement = agreed.digests["design"], agreed.digests["agreement"]
+    giver = REGISTRAR if missing == "hold" else "grid-1"
+    agreed.take("withdrawal", withdrawal(agreed.digests[missing], giver))
+    tried = {
+        "hold": world.grant("process", "rival"),
+        "process": world.use(agreement),
+        "operate": world.offer(made, price_fen=1),
+    }
+    for right, envelope in tried.items():
+        answer = agreed.bring(envelope)
+        if right == missing:
+            assert answer.json()["reason"] == "rights.missing"
+            assert f"right to {missing}" in answer.json()["detail"]
+        else:
+            assert answer.status_code == 200, answer.text
+    again = world.design(version=2)
+    expected = "rights.missing" if missing == "process" else ""
+    answer = agreed.bring(again)
+    assert answer.json().get("reason", "") == expected
+
+
+def test_a_regulator_withdraws_a_grant_and_a_stranger_none(published: Market) -> None:
+    grant = published.digests["operate"]
+    assert published.refusal(withdrawal(grant, "rival-1")) == "not-found.document"
+    assert published.refusal(withdrawal(grant, "exchange-1")) == "market.withdrawal"
+    published.take("withdrawal", withdrawal(grant, "bureau-1"))
+    assert published.refusal(withdrawal(grant, "grid-1")) in ("conflict.document",)
+    assert published.refusal(world.offer(published.digests["design"])) == "rights.missing"
+
+
+def test_an_agreement_is_of_the_policy_in_force_and_of_two_sides(published: Market) -> None:
+    published.take("offer", world.offer(published.digests["design"]))
+    published.take("request", world.request(published.digests["offer"]))
+    text = published.draft()
+    assert text.policy_text == world.POLICY.text
+    for changes, reason in (
+        ({"price_fen": 1}, "agreement.terms"),
+        ({"uses": 99}, "agreement.terms"),
+        ({"consumer": "rival"}, "agreement.terms"),
+    ):
+        other = text.model_copy(update=changes)
+        assert published.refusal(world.sign("exchange-1", other)) == reason
+    assert published.refusal(world.sign("rival-1", text)) == "agreement.side"
+    published.take("agreement", world.sign("exchange-1", text))
+    published.take("agreement", world.sign("exchange-2", text))  # of the same side: no second one
+    assert published.state("agreement", "bank-1") == "proposed"
+    assert published.refusal(world.use(published.digests["agreement"])) == "market.not-in-force"
+    stricter = signed_policy(load_pack("strict").text).model_dump()
+    headers = published.headers("data-owner", "data-owner")
+    assert published.client.put("/policy", json=stricter, headers=headers).status_code == 200
+    assert published.refusal(world.sign("bank-1", text)) == "agreement.policy"
+    text = published.draft()
+    assert text.policy_text != world.POLICY.text
+    for person in ("bank-1", "exchange-1"):
+        published.take("agreement", world.sign(person, text))
+    assert published.state("agreement", "bank-1") == "concluded"
+    published.take("end", withdrawal(published.digests["agreement"], "bank-2"))
+    assert published.state("agreement", "exchange-1") == "withdrawn"
+
+
+class Killed(BaseException):
+    """What ends a process in the middle of a statement."""
+
+
+@contextmanager
+def killed_at(engine: Engine, number: int) -> Iterator[None]:
+    """Let the statement of this number be the last one, of those that write."""
+    seen: list[str] = []
+
+    def look(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith(("INSERT", "UPDATE", "DELETE", "RELEASE")):
+            seen.append(statement)
+            if len(seen) == number:
+                raise Killed
+
+    event.listen(engine, "before_cursor_execute", look)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", look)
+
+
+def picture(engine: Engine) -> dict[str, list[str]]:
+    """All that the market keeps, which reconciles."""
+    with read_session(engine) as session:
+        assert list(BOOK.find_differences(session, list_done(session))) == []
+        tables = (DocumentRow, SignatureRow, CounterRow, EvidenceRow)
+        return {
+            str(table.__tablename__): sorted(repr(row) for row in session.exec(select(table)))
+            for table in tables
+        }
+
+
+def test_a_crash_at_every_statement_leaves_the_old_or_the_new(published: Market) -> None:
+    """Of each step of an agreement, of a use and of an end: killed before each that writes."""
+    published.take("offer", world.offer(published.digests["design"]))
+    published.take("request", world.request(published.digests["offer"]))
+    text = published.draft()
+    provider, consumer = world.sign("exchange-1", text), world.sign("bank-1", text)
+    use, end = world.use(provider.digest), withdrawal(provider.digest, "bank-1")
+    zone = published.app.state.market.zone
+    killed = 0
+    for envelope, person in (
+        (provider, "exchange-1"),
+        (consumer, "bank-1"),
+        (use, "bank-1"),
+        (end, "bank-1"),
+    ):
+        before, number, is_through = picture(zone.engine), 1, False
+        while not is_through:
+            try:
+                with killed_at(zone.engine, number):
+                    take_in(zone, envelope, sender=Sender(person), now=NOW)
+                is_through = True
+            except StorageError:  # what the database's own library makes of it
+                killed, number = killed + 1, number + 1
+                assert picture(zone.engine) == before
+        assert picture(zone.engine) != before
+        assert number > 3, "each step writes a document, its entry and its count"
+    assert killed > 15
+    assert published.state("request", "bank-1") == "in-force"
+    assert published.get(f"/documents/{provider.digest}", "bank-1").json()["state"] == "withdrawn"
+
+
+PRIVATE = (
+    "hold", "process", "operate", "review", "publish", "request", "agreement", "use",
+    "draft of a design",
+)  # fmt: skip
+
+
+@attack(
+    "another organisation's agreement, asked for by its digest",
+    rule(
+        "A document is read by whom it concerns; for everybody else it is not there.",
+        "not-found.document",
+        cut("gridsecure.market.shelf:load_readable", "not may_read(row, reader)", "False"),
+    ),
+)
+def test_an_agreement_is_read_by_its_sides(agreed: Market, attacked: Attacked) -> None:
+    answer = agreed.get(f"/documents/{agreed.digests['agreement']}", "rival-1")
+    attacked.ends(answer.json().get("reason"))
+
+
+@attack(
+    "one release, settled under two agreements",
+    rule(
+        "A certificate is counted once, over all agreements.",
+        "conflict.document",
+        cut(
+            "gridsecure.market.metering:meter_use",
+            "certificate.release_id",
+            "received.envelope.digest",
+        ),
+    ),
+)
+def test_a_release_is_no_use_twice(agreed: Market, attacked: Attacked) -> None:
+    """The provider agreed with the consumer a second time, and reports the first one's use."""
+    agreed.take("use", world.use(agreed.digests["agreement"]))
+    agreed.digests["offer"] = agreed.take(
+        "offer 2", world.offer(agreed.digests["design"], price_fen=5)
+    )
+    agreed.take("request", world.request(agreed.digests["offer"]))
+    text = agreed.draft()
+    for person in ("bank-1", "exchange-1"):
+        again = agreed.take("agreement", world.sign(person, text))
+    attacked.ends(agreed.bring(world.use(again, "exchange-1")).json().get("reason"))
+
+
+@attack(
+    "a product reviewed by whoever designed it",
+    rule(
+        "Whoever designed a product does not review it.",
+        "product.same-person",
+        cut("gridsecure.circulation.products:take_step", "member.person == design.person", "False"),
+    ),
+)
+def test_a_designer_does_not_review(market: Market, attacked: Attacked) -> None:
+    market.enter()
+    made = market.take("design", world.design(reviewer="workshop"))
+    review = world.step("workshop-1", "review", of=made, after=made)
+    attacked.ends(market.bring(review).json().get("reason"))
+
+
+def told_to(market: Market, person: str) -> str:
+    """All that any route that reads answers somebody, whatever it is asked for."""
+    answers = []
+    digests = list(market.digests.values())
+    bodies = {
+        "/agreement-drafts": [
+            {"offer": one, "request": other} for one in digests for other in digests
+        ][:: max(1, len(digests) // 3)],
+        "/settlements": [{"agreement": one, "month": MONTH} for one in digests],
+    }
+    for path, methods in market.app.openapi()["paths"].items():
+        if path.startswith("/log") or path in ("/about", "/health", "/reasons/{code}"):
+            continue
+        if "get" in methods:
+            asked = [path]
+            if path == "/documents":
+                sides = ("everybody", "ours", "to-us")
+                asked = [f"{path}?kind={kind}&side={side}" for kind in KINDS for side in sides]
+            elif "{digest}" in path:
+                asked = [path.format(digest=one) for one in digests]
+            elif path == "/usage":
+                asked = [f"{path}?month={MONTH}"]
+            answers += [market.get(one, person).text for one in asked]
+        elif path in bodies:
+            headers = market.headers(person)
+            answers += [
+                market.client.post(path, json=one, headers=headers).text for one in bodies[path]
+            ]
+        else:
+            assert path == "/documents" or set(methods) == {"put"}, f"{path} is not tried here"
+    return "\n".join(answers)
+
+
+def test_nothing_of_others_is_read_by_any_route(agreed: Market) -> None:
+    """Everything is in the market; a rival with every role, and a consumer, ask for all of it."""
+    agreed.take("use", world.use(agreed.digests["agreement"]))
+    agreed.take("draft of a design", world.design(product="secret", summary=world.SECRET))
+    agreed.clock.advance(days=AFTER.days)
+    assert agreed.settle(MONTH).status_code == 200
+    private = {
+        name: agreed.digests[name]
+        for name in (
+            "process",
+            "operate",
+            "hold",
+            "review",
+            "publish",
+            "request",
+            "agreement",
+            "use",
+        )
+    }
+    private["draft of a design"] = agreed.digests["draft of a design"]
+    theirs = {person: told_to(agreed, person) for person in ("rival-1", "bank-1", "bureau-1")}
+    assert [name for name, one in private.items() if one in theirs["rival-1"]] == []
+    assert world.SECRET not in theirs["rival-1"]
+    assert f'"{world.PRICE}"' not in theirs["rival-1"]
+    assert "fen" not in [one["measure"] for one in _used(agreed, "rival-1")]
+    for name in ("process", "operate", "review", "draft of a design"):
+        assert private[name] not in theirs["bank-1"], name
+    for name in ("request", "agreement", "use"):
+        assert private[name] in theirs["bank-1"], name
+    assert [name for name, one in private.items() if one not in theirs["bureau-1"]] == []
+    answers = [agreed.get(f"/documents/{one}", "rival-1") for one in private.values()]
+    assert {(one.status_code, one.json()["reason"]) for one in answers} == {
+        (404, "not-found.document")
+    }
+    assert answers[0].json()["detail"] == agreed.get("/documents/none", "rival-1").json()["detail"]
+
+
+def _used(market: Market, person: str) -> list[dict[str, object]]:
+    used: list[dict[str, object]] = market.get(f"/usage?month={MONTH}", person).json()["used"]
+    return used
+
+
+def test_a_page_that_was_kept_is_of_whoever_asked(agreed: Market) -> None:
+    """Pages are kept between requests: the second one to ask gets its own."""
+    path = "/documents?kind=agreement"
+    (mine,) = agreed.get(path, "exchange-1").json()
+    assert mine["digest"] == agreed.digests["agreement"]
+    assert agreed.get(path, "rival-1").json() == []
+    assert agreed.get(f"{path}&side=to-us", "bank-1").json() == [mine]
+
+
+def test_nobody_writes_for_another_organisation(published: Market) -> None:
+    made = published.digests["design"]
+    assert published.refusal(world.offer(made), "rival-1") == "authenticity.refused"
+    refused = (
+        world.sign("rival-1", KINDS["market-offer"].parse(world.offer(made).body)),
+        world.sign("nobody", KINDS["market-offer"].parse(world.offer(made).body)),
+    )
+    assert {published.refusal(one, "rival-1") for one in refused} == {"authenticity.refused"}
+    assert published.refusal(world.record("grid", number=3)) == "market.number"
+    stolen = KINDS["organisation"].parse(world.record("rival", number=2).body)
+    stolen = stolen.model_copy(
+        update={
+            "people": [one.model_copy(update={"person": "bank-1"}) for one in stolen.people[:1]]
+        }
+    )
+    assert published.refusal(world.sign(REGISTRAR, stolen)) == "market.person-taken"
+    fake = world.sign("rival-1", stolen.model_copy(update=world.by("rival-1")))
+    assert published.refusal(fake) == "market.registrar"
+
+
+def test_people_who_left_sign_nothing_more(published: Market) -> None:
+    published.take("without the second", world.record("exchange", number=2, people=1))
+    made = published.digests["design"]
+    assert published.refusal(world.offer(made, "exchange-2")) == "authenticity.refused"
+    published.take("offer", world.offer(made))
+    assert published.state("exchange", "bureau-1") == "replaced"
+
+
+def test_versions_follow_each_other_and_names_are_of_one_organisation(published: Market) -> None:
+    assert published.refusal(world.design(version=3)) == "product.version"
+    for envelope in (world.dataset("rival-1", dataset="theirs"), world.record("bank")):
+        published.take("more", envelope)
+    assert published.refusal(world.design("rival-1", version=2)) == "product.owner"
+    second = published.take("design 2", world.design(version=2))
+    assert published.refusal(world.offer(second, version=2)) == "not-found.document"
+    review = world.step("grid-1", "review", of=second, after=second)
+    published.take("review 2", review)
+    assert published.refusal(world.offer(second, version=2)) == "product.order"
+    again = world.step("grid-2", "reject", of=second, after=second)
+    assert published.refusal(again) == "product.order"
+
+
+def test_a_grant_comes_from_whoever_may_give_it(market: Market) -> None:
+    for name in world.ORGANISATIONS:
+        market.take(name, world.record(name))
+    market.take("dataset", world.dataset())
+    process = world.grant("process", "workshop")
+    assert market.refusal(process) == "rights.missing"  # nobody confirmed that the grid holds it
+    said = KINDS["right-grant"].parse(world.grant("hold", "grid").body)
+    own = world.sign("grid-1", said.model_copy(update=world.by("grid-1")))
+    assert market.refusal(own) == "rights.giver"
+    assert market.refusal(world.grant("hold", "rival")) == "rights.giver"
+    market.take("hold", world.grant("hold", "grid"))
+    assert market.refusal(world.grant("process", "rival", "rival-1")) == "rights.giver"
+    bills = world.grant("process", "workshop", scope="domain", domain="bills")
+    assert market.refusal(bills) == "rights.measure"
+    market.take("process", process)
+
+
+def test_the_portal_shows_what_is_published_and_nothing_that_waits(published: Market) -> None:
+    made = published.digests["design"]
+    published.take("need", world.need())
+    published.take("aggregate", world.aggregate(made))
+    published.take("offer", world.offer(made))
+    published.take("draft", world.design(product="secret", title="Hidden", title_zh="未发布"))
+    page = published.client.get("/portal")
+    assert page.status_code == 200
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    for word in ("复工电力指数", "123.45", "空置率", "福田负荷", "123456789", "不公布", "产品"):
+        assert word in page.text, word
+    for word in ("<script", "http:", "https:", "未发布", "style="):
+        assert word not in page.text, word
+    english = published.client.get("/portal?language=en").text
+    assert "Recovery index" in english
+    assert "Hidden" not in english
+    told = published.client.get("/public").json()
+    assert {name: len(rows) for name, rows in told.items()} == {
+        "products": 1, "offers": 1, "needs": 1, "aggregates": 1
+    }  # fmt: skip
+    shown = Signed(**told["offers"][0]["signed"][0])
+    shown.verify(key_of("exchange-1").public_key)
+    assert published.client.get("/portal.css").status_code == 200
+    published.take("no offer", withdrawal(published.digests["offer"], "exchange-2"))
+    published.take("no totals", withdrawal(published.digests["aggregate"], "exchange-2"))
+    after = published.client.get("/portal").text
+    assert "123.45" not in after
+    assert "123456789" not in after
+    published.clock.advance(days=100)
+    assert "空置率" not in published.client.get("/portal").text
+
+
+def test_values_are_shown_of_whole_certificates_alone(published: Market) -> None:
+    said = KINDS["released-aggregate"].parse(world.aggregate(published.digests["design"]).body)
+    bare = said.certificate.model_copy(update={"values": None})
+    assert _refused_totals(published, said, bare) == "use.shown"
+    values = said.certificate.values
+    wrong = values.model_copy(update={"values": ["1", None]})
+    other = said.certificate.model_copy(update={"values": wrong})
+    assert _refused_totals(published, said, other) == "authenticity.refused"
+
+
+def _refused_totals(market: Market, said: object, certificate: object) -> str:
+    changed = said.model_copy(update={"certificate": certificate})  # type: ignore[attr-defined] # a message
+    return market.refusal(world.sign("exchange-1", changed))
+
+
+def test_no_words_of_others_steer_a_terminal_and_times_are_times(published: Market) -> None:
+    made = published.digests["design"]
+    offer = world.offer(made, terms="first line\nsecond line")
+    published.take("offer", offer)
+    steering = offer.body.replace("second", "\\u001b[2Jsecond")
+    forged = world.sign_text("exchange-1", offer.body_kind, steering)
+    assert published.refusal(forged) == "message.invalid"
+    for changes in ({"ends_at": NOW.isoformat()}, {"ends_at": "soon"}):
+        asked = world.request(offer.digest, begins_at=NOW.isoformat(), **changes)
+        assert published.refusal(asked) == "market.time"
+    over = world.dataset(dataset="old", retained_until=NOW.isoformat())
+    assert published.refusal(over) == "market.over"
+
+
+def test_lists_and_settlements_are_of_members_alone(published: Market) -> None:
+    for path in ("/documents?kind=market-offer", f"/usage?month={MONTH}"):
+        assert published.client.get(path).status_code == 401
+        answer = published.client.get(path, headers=published.headers("clerk", "operator"))
+        assert answer.json()["reason"] == "authenticity.role"
+        assert published.get(path, "somebody").status_code == 403
+    assert published.get("/documents?kind=nonsense", "bank-1").json()["reason"] == "market.kind"
