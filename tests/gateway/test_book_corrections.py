@@ -16,6 +16,7 @@ import pytest
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.bills import bill_readings
 from gridsecure.billing.contracts import default_contracts
+from gridsecure.billing.meter_serials import UNDECLARED
 from gridsecure.errors import ConflictError, InputError
 from gridsecure.gateway import outbox
 from gridsecure.gateway.agent_records import recall_members
@@ -28,7 +29,7 @@ from gridsecure.gateway.correction_orders import (
     find_orders,
     order_correction,
 )
-from gridsecure.gateway.correction_plan import list_corrections
+from gridsecure.gateway.correction_plan import list_corrections, make_correction_folder
 from gridsecure.gateway.correction_run import correct_month
 from gridsecure.gateway.exceptions import Wanted, list_exceptions
 from gridsecure.gateway.month_files import load_files
@@ -321,3 +322,45 @@ def test_an_order_does_not_turn_the_month_back_to_older_books(world):
             act()
     decide_order(world.zone, early, approve=False, by=Author("bob", "late"), at=world.clock())
     assert total_wh(world, home) == total
+
+
+def test_readings_that_waited_for_the_exchange_of_their_meter_are_used_once_it_is_declared(
+    tmp_path,
+):
+    """The new meter shows 3 kWh more than the old one did: an hour nobody knows, and no energy."""
+    world = GatewayWorld(tmp_path, load_curves=False)
+    name, day = homes(world)[0], f"{MONTH}-10"
+    head, *rows = faces_csv(world, name).splitlines()
+    at = next(row for row, line in enumerate(rows) if f",{day} 00:00," in line)
+    old_face = float(rows[at].split(",")[2])
+    parted = [line.rsplit(",", 1) for line in rows[at:]]
+    new = [f"{whose},{float(face) + 3:.3f},NEW" for whose, face in parted]
+    faces = "\n".join([f"{head},meter_serial", *(f"{line},OLD" for line in rows[:at]), *new, ""])
+    lines = world.simulated.wide_csv().decode().splitlines(keepends=True)
+    world.save("".join(one for one in lines if not one.startswith(name)).encode(), faces.encode())
+    try:
+        report = world.process()
+        assert (report.excluded, report.estimated) == ({}, 1)
+        assert states(world, name) == {UNDECLARED: "open"}
+        truth = int(used(world, [name])["energy_wh"].sum()) // RATIO
+        assert 0 < abs(total_wh(world, name) - truth) < 3_000
+        change(
+            world,
+            "meter_point_id,valid_from,meter,first_face_kwh,final_face_kwh\n"
+            f"{name},{MONTH}-01,OLD,,\n{name},{day},NEW,{old_face + 3:.3f},{old_face:.3f}\n",
+        )
+        assert corrected(world).corrected == 1
+        (correction,) = list_corrections(world.zone, MONTH)
+        folder = make_correction_folder(world.zone, correction.files)
+        assert load_totals(folder)[name] == truth
+        assert states(world, name) == {UNDECLARED: "resolved"}
+        assert balance_readings(world.zone, MONTH).adds_up
+    finally:
+        world.close()
+
+
+def states(world, name: str) -> dict[str, str]:
+    """The work list of a meter point."""
+    with read_session(world.zone.engine) as session:
+        listed = list_exceptions(session, PageAsked(), wanted=Wanted(month=MONTH))[0]
+    return {one.rule: one.state for one in listed if one.meter_point_id == name}

@@ -381,3 +381,42 @@ def test_a_late_batch_without_a_register_corrects_the_energy_beside_it(tmp_path)
     laid = laid.sort_values("start")
     assert laid["energy_wh"].tolist() == [500] * 2 + [700] * 4
     assert laid["export_wh"].tolist() == [200] * 4 + [-1] * 2
+
+
+@pytest.mark.parametrize("column", ["meter_serial", "电表资产号", "表号"])
+def test_a_table_that_names_the_meter_of_each_face_keeps_two_meters_apart(tmp_path, column):
+    """The new meter's first face is a little higher: no difference of faces shows the exchange."""
+    at = int(np.flatnonzero(HOURS == EXCHANGE)[0])
+    faces = FACES.copy()
+    faces[at:] += 700
+    head = f"meter_point_id,start,register_kwh,{column}"
+    parts = [(range(at), ",OLD"), (range(at, len(HOURS)), ",NEW")]
+    paths = [
+        batch(tmp_path, "\n".join([head, *lines(rows, faces=faces, tail=tail), ""]))
+        for rows, tail in parts
+    ]
+    readings, rules = told(paths)
+    assert rules == {"undeclared-exchange"}
+    apart = [*WANTED[:239], *WANTED[240:]]
+    assert readings["energy_wh"].tolist() == apart
+    # By the books the second face is the first one of the new meter.
+    swap = f"{EXCHANGE:%Y-%m-%d}"
+    old = meter("2020-01-01", swap, 1, taken_out=int(FACES[at]))
+    new = meter(swap, "9999-12-31", 1, built_in=int(faces[at]))
+    declared, rules = told(paths, old, new)
+    assert (declared["energy_wh"].tolist(), rules) == (WANTED, set())
+
+
+def test_a_reading_of_json_names_its_meter_and_one_of_energies_does_not(tmp_path):
+    rows = [
+        {"meter_point_id": "m", "start": f"{HOURS[row]:%Y-%m-%dT%H:%M}", "register_kwh": f"{kwh}"}
+        for row, kwh in ((100, 10), (101, 11), (102, 12))
+    ]
+    named = [{**one, "meter_serial": serial} for one, serial in zip(rows, "AAB", strict=True)]
+    readings, rules = told([batch(tmp_path, json.dumps(named))])
+    assert readings["energy_wh"].tolist() == [1000]
+    assert rules == {"undeclared-exchange"}
+    assert told([batch(tmp_path, json.dumps(rows))])[0]["energy_wh"].tolist() == [1000, 1000]
+    with pytest.raises(InvalidReadingsError) as refused:
+        batch(tmp_path, f"meter_point_id,start,kwh,meter_serial\nm,{HOURS[0]:%Y-%m-%dT%H:%M},1,A\n")
+    assert refused.value.reason == "readings.columns"

@@ -308,3 +308,19 @@ def test_a_code_is_eighteen_numbers():
     assert not is_code(TAKEN.removesuffix(".0"))
     assert not is_code(f"{TAKEN}\n")
     assert read_type(VOLTAGE) is None
+
+
+def test_a_face_of_a_document_has_the_serial_of_the_meter_beside_its_usage_point():
+    def exchanged(serial: str, first: int) -> str:
+        faces = [
+            reading(str(10 + row), row, kind="Readings", type=FACE)
+            for row in range(first, first + 3)
+        ]
+        return meter(*faces, f"<Meter><mRID>{serial}</mRID></Meter>")
+
+    both = message(exchanged("A", -1), exchanged("B", 2))
+    stored = read_readings(both, differences=False).readings
+    assert stored["meter_serial"].tolist() == ["A"] * 3 + ["B"] * 3
+    file = read_readings(both)
+    assert file.readings["energy_wh"].tolist() == [1000] * 4
+    assert [one.rule for one in file.problems] == ["undeclared-exchange"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import pairwise
 
 import pandas as pd
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridsecure.billing.contracts import default_contracts
+from gridsecure.billing.meter_serials import UNDECLARED
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.batch_readings import meter_books, read_month_batches
-from gridsecure.gateway.books.months import MonthContracts
+from gridsecure.gateway.books.months import MeterDays, MonthContracts
 from gridsecure.gateway.formats import read_offsets, read_readings
 from gridsecure.gateway.ingestion.body_pieces import kind_of
 from gridsecure.periods import month_period
@@ -244,3 +246,105 @@ def test_reads_of_batches_fit_together_across_files_and_a_rollover(tmp_path):
     inside = together[(together["start"] >= july.start) & (together["start"] < july.end)]
     assert told["energy_wh"].sum() == inside["energy_wh"].sum()
     assert set(told["quality"]) == {"estimated"}
+
+
+# A meter that shows more than the one before it: 1 kWh an hour, exchanged at four.
+OUT = "20250716040000"
+OLD = record("000100.0", "000976.0", begin="20250609160000", end=OUT, meter="OLD", quantity="876")
+NEW = record("001500.0", "002124.0", begin=OUT, end="20250811040000", meter="NEW", quantity="624")
+LATER = record(
+    "001501.0", "002125.0", begin="20250717050000", end="20250812050000", meter="NEW",
+    quantity="624",
+)  # fmt: skip
+JULY = month_period("2025-07", timezone=ZONE)
+
+
+def told(paths, *meters: MeterDays, period=JULY):
+    contracts = MonthContracts(default_contracts(["1234567890"]), meters=meters)
+    return read_month_batches(paths, period=period, books=meter_books(contracts, timezone=ZONE))
+
+
+def installed(day: str, *, out: int = 976_000, built_in: int = 1_500_000) -> list[MeterDays]:
+    at = date.fromisoformat(day)
+    return [
+        MeterDays("1234567890", (date(2020, 1, 1), at), 1, -1, out),
+        MeterDays("1234567890", (at, date.max), 1, built_in, -1),
+    ]
+
+
+def test_reads_of_another_meter_that_shows_more_are_no_energy_until_its_exchange_is_declared(
+    tmp_path,
+):
+    """Two files of two meters, a day apart: what lies between their faces is not known."""
+    paths = [batch(tmp_path, file_of(one).decode()) for one in (LATER, OLD)]
+    waiting = told(paths)
+    assert {one.rule for one in waiting.problems} == {UNDECLARED}
+    (first, last) = (one.start for one in waiting.problems)
+    assert (first, last) == (
+        pd.Timestamp("2025-07-16", tz=ZONE),
+        pd.Timestamp("2025-07-17 23:59", tz=ZONE),
+    )
+    days = waiting.readings.set_index("start")["energy_wh"]
+    assert set(days) == {24_000}
+    absent = pd.date_range("2025-07-16", "2025-07-17", tz=ZONE)
+    assert len(days) == 29
+    assert not absent.isin(days.index).any()
+    # The exchange as the books have it: the same readings tell all of the month.
+    declared = told(paths, *installed("2025-07-17", built_in=1_476_000))
+    assert {one.rule for one in declared.problems} == {"register-gap"}
+    assert declared.readings["energy_wh"].tolist() == [24_000] * 31
+
+
+@pytest.mark.parametrize("day", ["", "2025-07-16", "2025-07-17"])
+def test_both_faces_of_an_exchange_in_one_file_lose_nothing_whether_or_not_books_have_it(
+    tmp_path, day
+):
+    paths = [batch(tmp_path, file_of(OLD, NEW).decode())]
+    found = told(paths, *(installed(day) if day else ()))
+    assert found.readings["energy_wh"].tolist() == [24_000] * 31
+    assert found.problems == ()
+
+
+def test_a_declaration_that_serials_contradict_is_not_followed(tmp_path):
+    """The books have the exchange a week late: neither time is differenced, and both are told."""
+    paths = [batch(tmp_path, file_of(one).decode()) for one in (OLD, LATER)]
+    found = told(paths, *installed("2025-07-24"))
+    assert set(found.readings["energy_wh"]) == {24_000}
+    assert len(found.readings) == 28
+    assert [one.rule for one in found.problems] == [UNDECLARED] * 3
+    days = {one.start.day for one in found.problems}
+    assert days == {16, 17, 23}
+    # A collection system that never says the new number contradicts nothing.
+    stale = [one.replace(",OLD,", ",NEW,") for one in (OLD, LATER)]
+    paths = [batch(tmp_path, file_of(one).decode()) for one in stale]
+    known = told(paths, *installed("2025-07-17", built_in=1_476_000)).readings
+    assert known["energy_wh"].tolist() == [24_000] * 31
+
+
+def test_faces_that_were_stored_without_serials_are_differenced_as_they_were(tmp_path):
+    """What was taken in before, and what other formats send."""
+    old, new = (one.replace(",OLD,", ",,").replace(",NEW,", ",,") for one in (OLD, NEW))
+    paths = [batch(tmp_path, file_of(one).decode()) for one in (old, new)]
+    found = told(paths)
+    assert len(found.readings) == 31
+    assert found.readings["energy_wh"].max() > 500_000
+    # One that says it beside one that does not: the meter of the latter may be either.
+    assert told([paths[0], batch(tmp_path, file_of(NEW).decode())]).readings.equals(found.readings)
+
+
+def test_data_streams_of_one_meter_are_exchanged_together(tmp_path):
+    streams = [
+        one.replace(",11,11,", f",{suffix},{suffix},")
+        for suffix in ("11", "41")
+        for one in (OLD, NEW)
+    ]
+    found = told([batch(tmp_path, file_of(*streams).decode())])
+    assert found.readings["energy_wh"].tolist() == [48_000] * 31
+    # Of streams of two meters, one of which stays.
+    alone = record(
+        "000100.0", "001600.0", begin="20250609160000", end="20250811040000", meter="STAYS",
+        quantity="1500", suffix="41",
+    )  # fmt: skip
+    found = told([batch(tmp_path, file_of(*streams[:2], alone).decode())])
+    assert found.readings["energy_wh"].tolist() == [48_000] * 31
+    assert found.problems == ()

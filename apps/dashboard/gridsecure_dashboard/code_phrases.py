@@ -153,6 +153,7 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "rule_face-out-of-line": ("示数与前后不符", "Register face out of line"),
     "rule_zero-face": ("示数为零", "Register face of zero"),
     "rule_register-exchange": ("换表或示数归零", "Register exchanged or rolled over"),
+    "rule_undeclared-exchange": ("电表已更换但未登记", "Meter exchanged, not in the books"),
     "rule_register-gap": ("示数缺口", "Gap between register faces"),
     "rule_cumulative": ("数值只增不减", "Values only rise"),
     "rule_malformed": ("行格式错误", "Malformed line"),

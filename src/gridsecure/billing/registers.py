@@ -13,6 +13,9 @@ from the last to the first hundredth of a power of ten is a rollover if the ener
 ordinary for the meter point. Any other fall that cannot be energy is another meter, and so is an
 absurd rise: what was used between its two faces is unknown and left missing. A fall that could be
 energy fed in stays negative, so that the meter point is named and not billed.
+
+Where faces say which meter showed them, those of two meters are never differenced
+(`meter_serials`): each meter's faces are gone through by themselves.
 """
 
 from __future__ import annotations
@@ -27,6 +30,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import UNKNOWN_MINUTES, interval_minutes
+from gridsecure.billing.meter_serials import (
+    SERIAL,
+    UNDECLARED,
+    UNDECLARED_DETAIL,
+    find_exchanges,
+    number_serials,
+    order_exchanges,
+    split_moments,
+)
 from gridsecure.billing.readings import (
     DAY_MINUTES,
     INTERVAL_MINUTES,
@@ -47,6 +59,9 @@ REACTIVE: Final = "reactive"
 
 GAP: Final = "register-gap"
 """The rule that says that faces are missing between two."""
+
+EXCHANGE: Final = "register-exchange"
+"""The rule that says that another register goes on."""
 
 _SMALLEST_REGISTER_WH: Final = 10**6  # three digits before the point
 _PLAUSIBLE_PART: Final = 100
@@ -81,7 +96,8 @@ def registers_to_readings(
 
     Args:
         faces: A readings frame whose `start` is the moment of reading and whose `energy_wh` is the
-            register's face [Wh]. Missing faces are passed over.
+            register's face [Wh]. Missing faces are passed over. `SERIAL` says which meter showed
+            each, where that is known.
         known: Interval length of meter points that have too few faces to tell it.
 
     Returns:
@@ -132,7 +148,7 @@ def register_totals(faces: pd.DataFrame) -> RegisterResult:
 
 def _numbered(faces: pd.DataFrame) -> tuple[pd.DataFrame, _Found]:
     """The faces that are given, with numbers for meter points, and where each stood."""
-    check_readings(faces)
+    check_readings(faces.drop(columns=SERIAL, errors="ignore"))
     (row,) = np.nonzero(faces["quality"].to_numpy() != "missing")
     codes, names = pd.factorize(faces["meter_point_id"], sort=True)
     starts = pd.DatetimeIndex(faces["start"])
@@ -143,6 +159,7 @@ def _numbered(faces: pd.DataFrame) -> tuple[pd.DataFrame, _Found]:
             "face_wh": faces["energy_wh"].to_numpy(np.int64)[row],
             "rank": np.where(faces["quality"].to_numpy() == "actual", 0, 1)[row],
             "local": starts.tz_localize(None).as_unit("us").asi8[row],
+            "serial": number_serials(faces)[row],
             "row": row,
         }
     )
@@ -210,17 +227,26 @@ class _Found:
 
 
 def _one_a_moment(frame: pd.DataFrame, found: _Found) -> pd.DataFrame:
-    """One face a moment, sorted; faces of equal quality that disagree are none."""
+    """One face a moment, sorted; faces of equal quality that disagree are none.
+
+    At the moment of an exchange stand the face of the old meter and then that of the new one.
+    """
     order, steps = neighbour_steps(frame["meter"].to_numpy(), frame["start"].to_numpy())
     frame = frame.iloc[order].reset_index(drop=True)
     if not (steps == 0).any():
         return frame
-    key = ["meter", "start"]
+    frame = frame.assign(part=split_moments(frame))
+    moment, key = ["meter", "start"], ["meter", "start", "part"]
+    # Where two meters have a face of a moment, one without a serial may be of either.
+    known = frame.groupby(moment)["part"].transform("max") == 0
+    frame = frame[known | (frame["part"] != 0)]
     frame = frame[frame["rank"] == frame.groupby(key)["rank"].transform("min")]
     clash = frame.groupby(key)["face_wh"].transform("nunique") > 1
+    kept, contradicting = order_exchanges(frame[~clash].drop_duplicates(key).drop(columns="part"))
     detail = "faces of one moment disagree; none of them is used"
-    found.add(frame[clash].drop_duplicates(key), "face-conflict", detail)
-    return frame[~clash].drop_duplicates(key).reset_index(drop=True)
+    clashing = pd.concat([frame[clash], contradicting]).drop_duplicates(moment)
+    found.add(clashing, "face-conflict", detail)
+    return kept.reset_index(drop=True)
 
 
 def _on_their_grid(frame: pd.DataFrame, found: _Found) -> pd.DataFrame:
@@ -246,20 +272,34 @@ def _fitting(frame: pd.DataFrame, found: _Found) -> pd.DataFrame:
     faces = frame["face_wh"].to_numpy()
     meters = frame["meter"].to_numpy()
     gains = np.diff(faces, prepend=0)
-    unknown = np.append(True, meters[1:] != meters[:-1])[: len(frame)]
+    exchanged = find_exchanges(meters, frame["serial"].to_numpy(np.int64))
+    unknown = np.append(True, meters[1:] != meters[:-1])[: len(frame)] | exchanged
+    runs = np.cumsum(unknown)
     hours = np.diff(frame["start"].to_numpy(), prepend=0) / _HOUR_US
     odd = ~unknown & ((gains < 0) | (gains > _ABSURD_W * hours))
     odd |= faces == 0
     keep = np.ones(len(frame), dtype=bool)
-    for meter in np.unique(meters[odd]):
-        first, end = np.searchsorted(meters, [meter, meter + 1])
+    for run in np.unique(runs[odd]):
+        first, end = np.searchsorted(runs, [run, run + 1])
         starts, own = frame["start"].to_numpy()[first:end], faces[first:end]
-        walked = _OneRegister(int(meter), starts, own, _usual_w(starts, own)).walk(found)
+        walked = _OneRegister(int(meters[first]), starts, own, _usual_w(starts, own)).walk(found)
         keep[first:end] = False
         for row, (gain, is_unknown) in walked.items():
             keep[first + row] = True
             gains[first + row], unknown[first + row] = gain, is_unknown
+    _tell_exchanges(frame, np.flatnonzero(exchanged), found)
     return frame.assign(gain_wh=gains, unknown=unknown)[keep].reset_index(drop=True)
+
+
+def _tell_exchanges(frame: pd.DataFrame, rows: NDArray[np.intp], found: _Found) -> None:
+    """Name the times between faces of two meters whose exchange nobody declared."""
+    begun, ended = (frame.iloc[row] for row in (rows - 1, rows))
+    length = ended["start"].to_numpy() - begun["start"].to_numpy()
+    # Both meters' faces of one moment are the declaration.
+    found.add(begun[length > 0], UNDECLARED, UNDECLARED_DETAIL)
+    # Its end too, so that a month which it reaches into from the one before is told of it.
+    late = ended[length > _DAY_US]
+    found.add(late.assign(start=late["start"] - MINUTE_US), UNDECLARED, UNDECLARED_DETAIL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -351,7 +391,7 @@ class _OneRegister:
             if faces[row] and self._ordinary(-gain, last, row):
                 return gain, False
         detail = "another register goes on here; the energy since the face before is not known"
-        found.problems.append((self.meter, start, "register-exchange", detail))
+        found.problems.append((self.meter, start, EXCHANGE, detail))
         return 0, True
 
     def _pass_over(self, faces: list[int], row: int, found: _Found) -> None:

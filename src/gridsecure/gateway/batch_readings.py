@@ -7,9 +7,10 @@ than those of the intervals are compared with them (`check_files`), and conclude
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import UNKNOWN_MINUTES, find_starts_within
+from gridsecure.billing.meter_serials import UNDECLARED
 from gridsecure.billing.reading_versions import (
     UNFIT,
     find_misfits,
@@ -31,6 +33,7 @@ from gridsecure.billing.readings import (
     MINUTES_COLUMN,
     QUALITIES,
     REGISTER_COLUMNS,
+    ReadingProblem,
     join_readings,
     start_us,
 )
@@ -119,10 +122,21 @@ class Laid:
         readings: A readings frame.
         unfit: Late readings that do not fit the intervals of the others, and in whose time nothing
             came since that does.
+        undeclared: Meter points whose faces were told again -> exchanges that nobody declared.
     """
 
     readings: pd.DataFrame
     unfit: pd.DataFrame
+    undeclared: Mapping[str, tuple[ReadingProblem, ...]] = field(default_factory=dict)
+
+    def tell(self, problems: Iterable[ReadingProblem]) -> tuple[ReadingProblem, ...]:
+        """What was concluded before, with exchanges as they were told again."""
+        stands = (
+            one
+            for one in problems
+            if one.rule != UNDECLARED or one.meter_point_id not in self.undeclared
+        )
+        return (*stands, *chain.from_iterable(self.undeclared.values()))
 
     def lay(self, above: pd.DataFrame) -> Laid:
         """The version with later readings, which fit."""
@@ -160,14 +174,15 @@ def overlay_batches(
     sent_before, faces_before = _divided(late.earlier)
     sent_parts = load_parts(sent, period=period)
     changed = below.readings.iloc[:0]
+    undeclared: dict[str, tuple[ReadingProblem, ...]] = {}
     if of_faces or (faces_before and books.hours_of is not None):
         parts = [read_faces(of_faces, period=period)] if of_faces else []
         if books.hours_of is not None:
             parts += sent_parts
         named = pd.concat([one["meter_point_id"].astype("str") for one in parts])
         names = named[~named.isin(late.without)].unique()
-        every = [*late.earlier, *late.paths]
-        after = _tell_again(every, names, period=period, books=books)
+        after = _tell_again([*late.earlier, *late.paths], names, period=period, books=books)
+        undeclared = _undeclared(after, names)
         before = PlacedRegisters(after.readings.iloc[:0], (), frozenset())
         if faces_before:
             before = _tell_again(late.earlier, names, period=period, books=books)
@@ -181,11 +196,22 @@ def overlay_batches(
             below, placed = _beside(below, own[~own["meter_point_id"].isin(late.without)], placed)
         below = _lay_sent(below, sent_parts, without=late.without, mark=mark)
     if changed.empty:
-        return below, placed
+        return replace(below, undeclared=undeclared), placed
     if all_sent := [*sent_before, *sent]:
         energies = read_batches(all_sent, period=period)
         changed = _without_sent(_without_intervals(changed, [energies]), energies)
-    return _lay_changed(below, changed), placed
+    return replace(_lay_changed(below, changed), undeclared=undeclared), placed
+
+
+def _undeclared(
+    told: PlacedRegisters, names: NDArray[np.object_]
+) -> dict[str, tuple[ReadingProblem, ...]]:
+    """Exchanges of meters that nobody declared, of meter points whose faces were told again."""
+    found: dict[str, tuple[ReadingProblem, ...]] = {str(name): () for name in names}
+    for one in told.problems:
+        if one.rule == UNDECLARED:
+            found[one.meter_point_id] = (*found[one.meter_point_id], one)
+    return found
 
 
 def _beside(below: Laid, sent: pd.DataFrame, placed: frozenset[str]) -> tuple[Laid, frozenset[str]]:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from gridsecure.billing.interval_lengths import UNKNOWN
+from gridsecure.billing.meter_serials import SERIAL
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import foreign_files
 from gridsecure.gateway.channels import (
@@ -268,6 +269,8 @@ def check_columns(table: pd.DataFrame) -> None:
         known -= set(REGISTERS)
     if "register_kwh" in names and CHANNEL not in names:
         known |= {FACES_FED_IN, FACES_REACTIVE} | {name for name in names if is_of_hours(name)}
+    if FACES in names:
+        known |= {SERIAL}
     strange = [
         name if QUOTABLE_NAME.fullmatch(name) else f"number {position}"
         for position, name in enumerate(names, start=1)

@@ -23,6 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import UNKNOWN, find_length_changes, usual_interval
+from gridsecure.billing.meter_serials import UNDECLARED
 from gridsecure.billing.reading_versions import UNFIT, find_uncovered, overlay_readings
 from gridsecure.billing.readings import ReadingProblem, as_categories, join_readings
 from gridsecure.billing.register_hours import PlacedRegisters, put_back
@@ -270,7 +271,8 @@ def _overlaid(
             placed=below.placed,
             mark=files.mark,
         )
-        below = replace(below, readings=laid.readings, placed=placed)
+        problems = laid.tell(below.problems)
+        below = replace(below, readings=laid.readings, placed=placed, problems=problems)
         unfit = laid.unfit
     own = replace(files, trace=None)
     for file in _read(own, later.files, timezone=timezone, interval=UNKNOWN, held=held):
@@ -491,7 +493,9 @@ def collect(
     for source in sources:
         problems.update({f"passed-over-{name}": n for name, n in source.passed_over.items()})
     placed = frozenset(name for source in sources for name in source.placed)
-    unfit = tuple(one for source in sources for one in source.problems if one.rule == UNFIT)
+    # Of what reading concludes, that is work for somebody; the report counts the rest.
+    work = (UNFIT, UNDECLARED)
+    told = tuple(one for source in sources for one in source.problems if one.rule in work)
     readings = as_categories(join_readings([source.readings for source in sources]))
     sources.clear()
     whole = (period.start, period.end)
@@ -513,7 +517,7 @@ def collect(
         input_rows=result.input_rows,
         accepted_rows=len(result.accepted),
         problems=dict(sorted(problems.items())),
-        found=(*result.problems, *unfit),
+        found=(*result.problems, *told),
         placed=placed,
     )
 

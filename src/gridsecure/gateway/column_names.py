@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from gridsecure.billing.meter_serials import SERIAL
 from gridsecure.billing.register_hours import register_name
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway import passed_over
@@ -52,6 +53,7 @@ _READ_NAMES: Final = {
     "quality": "质量 质量标志 quality_flag",
     "ratio": "综合倍率 倍率",
     "channel": "数据类型",
+    SERIAL: "meter_serial_number",
 }
 _OPEN_NAMES: Final = {
     "meter_point_id": "表号 电表资产号 资产编号 meter meter_id meterid meter_number usage_point",
@@ -87,14 +89,16 @@ _OF_HOURS: Final = re.compile(
     r"(?:(?P<word>深谷|[尖峰平谷])段?|费率_?(?P<rate>\d{1,2}))_?(?:电能)?(?:示值)?"
     r"|pap_r(?P<pap>\d{1,2})|0001(?P<dlt645>[0-3][0-9a-f])00|001002(?P<dlt698>[0-4][0-9a-f])"
 )
-# A meter is one of several that a meter point may have had: its number is none of a meter point.
-_METERS: Final = re.compile(r"通信地址|表地址|电?表号|(电能?表)?资产(编)?号")
+# A meter is one of several that a meter point may have had: its number is none of a meter point. Of
+# faces it says which meter showed them; an address is of the line that it is read over.
+_SERIALS: Final = re.compile(r"电?表号|(电能?表)?资产(编)?号")
+_METERS: Final = re.compile(rf"通信地址|表地址|{_SERIALS.pattern}")
 _METER_POINTS: Final = ("计量点编号", "测量点编号")
 _READ: Final = {name: ours for ours, names in _READ_NAMES.items() for name in names.split()}
 _MEANT: Final = {name: ours for ours, names in _OPEN_NAMES.items() for name in names.split()}
 _OURS: Final = re.compile(
     r"meter_point_id|start|kwh|kvarh|export_kwh|register_kwh|register_export_kwh|register_kvarh"
-    r"|quality|unit|values|stamps|date|ratio|channel"
+    r"|quality|unit|values|stamps|date|ratio|channel|meter_serial"
     r"|p[1-9][0-9]{0,2}"
 )
 _UNITS: Final = {
@@ -207,6 +211,16 @@ def _without_passed_over(written: list[str], known_names: tuple[str, ...]) -> tu
         known = known or is_of_hours(names[place])
         if is_less or is_meter or (not known and (_NO_VALUES.fullmatch(key) or _unbilled(name))):
             names[place] = f"{_UNREAD}{place + 1}"
+    return _with_serial(written, names)
+
+
+def _with_serial(written: list[str], names: list[str]) -> tuple[str, ...]:
+    """The same, the first number of a meter read that is passed over beside faces and ids."""
+    if FACES in names and "meter_point_id" in names and SERIAL not in names:
+        for place, name in enumerate(written):
+            if is_passed_over(names[place]) and _SERIALS.fullmatch(_key(name)):
+                names[place] = SERIAL
+                break
     return tuple(names)
 
 

@@ -15,9 +15,11 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from gridsecure.billing.meter_serials import UNDECLARED
 from gridsecure.billing.readings import MINUTES_COLUMN, ReadingProblem, make_readings
 from gridsecure.billing.register_hours import HoursOf, PlacedRegisters, place_registers
 from gridsecure.billing.registers import (
+    EXCHANGE,
     FED_IN,
     GAP,
     REACTIVE,
@@ -64,7 +66,7 @@ def tell_energies(
 
     Args:
         faces: A readings frame whose `start` is the moment and `energy_wh` the face [Wh], with
-            `REGISTER`.
+            `REGISTER`, and with `SERIAL` where that is known.
         known: Interval length of meter points that have too few faces to tell it.
 
     Returns:
@@ -81,7 +83,7 @@ def tell_energies(
         other, more = _differenced(faces[register == name], as_they_stand, known)
         if not other.empty:
             readings = join_channels(readings, other, column=column)
-        problems += more
+        problems += _beside(name, more)
     by_hours = faces[register.str.startswith(OF_HOURS)]
     if books.hours_of is None or by_hours.empty or readings.empty:
         return PlacedRegisters(readings, problems, frozenset())
@@ -97,7 +99,7 @@ def tell_energies(
         found += [
             replace(problem, detail=f"register {name}: {problem.detail}")
             for problem in told
-            if problem.rule != GAP
+            if problem.rule not in (GAP, UNDECLARED)
         ]
     placed = place_registers(
         readings,
@@ -109,6 +111,19 @@ def tell_energies(
     counting = {one.meter_point_id for one in placed.problems}
     problems += tuple(one for one in found if one.meter_point_id in counting)
     return PlacedRegisters(placed.readings, (*problems, *placed.problems), placed.placed)
+
+
+def _beside(name: str, problems: tuple[ReadingProblem, ...]) -> tuple[ReadingProblem, ...]:
+    """What is said of a register beside the one of energy taken.
+
+    That one says of an exchange that nobody declared it; of the others the books declare no faces.
+    """
+    return tuple(
+        replace(one, rule=EXCHANGE, detail=f"register {name}: {one.detail}")
+        if one.rule == UNDECLARED
+        else one
+        for one in problems
+    )
 
 
 def _units_wh(faces: pd.DataFrame) -> dict[str, int]:

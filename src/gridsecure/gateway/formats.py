@@ -37,6 +37,7 @@ from gridsecure.billing.interval_lengths import (
     interval_minutes,
     usual_interval,
 )
+from gridsecure.billing.meter_serials import SERIAL
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.billing.registers import FED_IN, REACTIVE, REGISTER, TAKEN, registers_to_readings
 from gridsecure.gateway import foreign_files, format_times
@@ -569,12 +570,16 @@ def _read_long(table: pd.DataFrame, timezone: str, *, energy: str) -> pd.DataFra
     energy_wh, missing = cells.read_energy(table, [energy])
     if "ratio" in table.columns:
         energy_wh = cells.apply_ratio(table, energy_wh, points=1)
-    return cells.build_readings(
+    readings = cells.build_readings(
         table["meter_point_id"].reset_index(drop=True),
         start=starts,
         energy_wh=energy_wh,
         quality=cells.read_quality(table, missing, repeat=1),
     )
+    if SERIAL in table.columns:
+        said = table[SERIAL].astype("str").str.strip()
+        readings[SERIAL] = said.to_numpy(object)
+    return readings
 
 
 def _read_wide(

@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gridsecure.billing.meter_serials import SERIAL
 from gridsecure.billing.readings import (
     DAY_MINUTES,
     MINUTE_US,
@@ -85,7 +86,7 @@ class MeterReadings:
 
     Attributes:
         readings: A readings frame; where they are faces, its `energy_wh` are those of the register
-            of energy taken.
+            of energy taken, with `SERIAL`.
         fed_in: Faces of the register of energy fed in; empty where there is none.
         reactive: Those of the register of reactive energy, likewise.
         passed_over: Values that are not billed, by name.
@@ -112,6 +113,7 @@ class _Document:
     types: list[str] = field(default_factory=list)
     owners: list[int] = field(default_factory=list)
     meters: list[str] = field(default_factory=list)
+    serials: list[str] = field(default_factory=list)
     open_blocks: dict[str, int] = field(default_factory=dict)
     waiting: list[tuple[int, int, int, str]] = field(default_factory=list)
     count: int = 0
@@ -136,6 +138,7 @@ class _Document:
             self.rows += [(block, *reading) for reading in self._read(element, own)]
         elif name == "MeterReading":
             self.meters.append(_meter_of(element, own) if self.open_blocks else "")
+            self.serials.append(_name_of(element, own, "Meter"))
             self.open_blocks = {}
         else:
             return False
@@ -185,7 +188,7 @@ def read_meter_readings(
     parts = rows[["meter", "minutes", "column", "wh", "quality"]]
     moments = rows["moment"].to_numpy(np.int64)
     if are_faces:
-        kept = parts.assign(start=moments).drop(columns="minutes")
+        kept = parts.assign(start=moments, **{SERIAL: rows[SERIAL]}).drop(columns="minutes")
         kept = kept.rename(columns={"wh": "energy_wh"})
         taken, fed_in, reactive = (
             _frame(kept[kept["column"] == column].drop(columns="column"), timezone)
@@ -283,12 +286,19 @@ def _type_of(element: ET.Element, space: str) -> str:
 
 
 def _meter_of(element: ET.Element, space: str) -> str:
-    for owner in ("UsagePoint", "Meter"):
-        for place in (f"{space}mRID", f"{space}Names/{space}name"):
-            name = (element.findtext(f"{space}{owner}/{place}") or "").strip()
-            if name:
-                return name
-    raise ValueError
+    name = _name_of(element, space, "UsagePoint") or _name_of(element, space, "Meter")
+    if not name:
+        raise ValueError
+    return name
+
+
+def _name_of(element: ET.Element, space: str, owner: str) -> str:
+    """What a meter reading's usage point or meter is called; empty where nothing says it."""
+    for place in (f"{space}mRID", f"{space}Names/{space}name"):
+        name = (element.findtext(f"{space}{owner}/{place}") or "").strip()
+        if name:
+            return name
+    return ""
 
 
 def _read_reading(element: ET.Element, space: str) -> tuple[int, int, int, str]:
@@ -345,6 +355,7 @@ def _energies(
     rows["code"] = np.array(document.types, dtype=object)[own]
     owners = np.array(document.owners, dtype=np.int64)[own]
     rows["meter"] = np.array(document.meters, dtype=object)[owners]
+    rows[SERIAL] = np.array(document.serials, dtype=object)[owners]
     types: dict[str, ReadingType] = {}
     for code in dict.fromkeys(rows["code"]):
         kind = read_type(code) if is_code(code) else None
@@ -433,4 +444,6 @@ def _frame(rows: pd.DataFrame, timezone: str) -> pd.DataFrame:
     )
     for column in register_columns(rows):
         readings[column] = rows[column].to_numpy(np.int64)
+    if SERIAL in rows:
+        readings[SERIAL] = rows[SERIAL].astype("str").to_numpy(object)
     return readings

@@ -16,6 +16,12 @@ The quantity is what is owed. It has to be the difference of the reads, after a 
 digits that they are written with, times a whole number: the ratio of the register. Otherwise the
 reads do not tell the energy between them, and the file is refused.
 
+A record names its meter. At a gateway, faces of two meters are not differenced (`meter_serials`).
+Where a record begins at the very moment at which the one of another meter ended, both faces of the
+exchange are there: so at the next midnight stands, beside the new meter's face, what the old one
+would show if it had gone on, and no energy is lost. Anything else about an exchange is for the
+books to say.
+
 Data streams of one direction are added up. It is read here and not by a library, because those take
 the numbers for binary fractions, and the quantity for the difference.
 """
@@ -34,6 +40,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gridsecure.billing.meter_serials import SERIAL
 from gridsecure.billing.readings import make_readings, moment_us
 from gridsecure.billing.registers import FED_IN, REACTIVE, REGISTER, TAKEN
 from gridsecure.errors import InvalidReadingsError
@@ -108,7 +115,8 @@ class AccumulatedData:
     """What a file holds.
 
     Attributes:
-        faces: A readings frame with `REGISTER`: faces at midnights.
+        faces: A readings frame with `REGISTER` and, unless records were chained, `SERIAL`: faces
+            at midnights.
         is_counted: Whether they are as registers show them, without a ratio.
         passed_over: Reads that are not billed, by name.
     """
@@ -325,21 +333,17 @@ def _add_registers(records: Sequence[_Record], timezone: str, *, chains: bool) -
         parts.append(faces.assign(meter_point_id=nmi, **{REGISTER: register}))
     every = pd.concat(parts, ignore_index=True).sort_values("rank", kind="stable")
     key = ["meter_point_id", REGISTER, "start"]
-    every = every.drop_duplicates([*key, "own", "energy_wh"])
-    if every.duplicated([*key, "own"]).any() and chains:
+    face = [*key, "own", SERIAL]
+    every = every.drop_duplicates([*face, "energy_wh"])
+    if every.duplicated(face).any() and chains:
         raise InvalidReadingsError(
             "Records of one register tell different faces of one time.",
             reason="readings.conflict",
             remedy="Records of one register follow each other: each begins with the read that the"
             " one before it ends with. Take the wrong ones out.",
         )
-    every = every.drop_duplicates([*key, "own"], keep="last")
-    added = every.groupby(key, sort=True).agg(
-        energy_wh=("energy_wh", "sum"), rank=("rank", "max"), count=("own", "size")
-    )
-    added = added.reset_index()
-    wanted = [streams[pair] for pair in zip(added["meter_point_id"], added[REGISTER], strict=True)]
-    added = added[added["count"] == wanted].reset_index(drop=True)
+    every = every.drop_duplicates(face, keep="last")
+    added = _added(every, key, streams)
     starts = pd.DatetimeIndex(added["start"].to_numpy().view("datetime64[us]")).tz_localize("UTC")
     faces = make_readings(
         added["meter_point_id"].astype("str"),
@@ -347,7 +351,31 @@ def _add_registers(records: Sequence[_Record], timezone: str, *, chains: bool) -
         energy_wh=added["energy_wh"].to_numpy(np.int64),
         quality=added["rank"].map(dict(enumerate(_WORDS))).astype("str"),
     )
-    return faces.assign(**{REGISTER: added[REGISTER].astype("str")})
+    named = faces.assign(**{REGISTER: added[REGISTER].astype("str")})
+    return named if chains else named.assign(**{SERIAL: added[SERIAL].astype("str")})
+
+
+def _added(every: pd.DataFrame, key: list[str], streams: Counter[tuple[str, str]]) -> pd.DataFrame:
+    """Faces of all data streams of one direction together, of every moment that all of them have.
+
+    Where a meter of one was exchanged, the others' faces stand beside both of its own.
+    """
+    every = every.sort_values("turn", kind="stable")
+    every = every.assign(place=every.groupby([*key, "own"]).cumcount())
+    places = every.groupby(key)["place"].transform("max")
+    lone = every.groupby([*key, "own"])["place"].transform("max") == 0
+    every = pd.concat([every, every[lone & (places > 0)].assign(place=1)])
+    grouped = every.groupby([*key, "place"], sort=True)
+    added = grouped.agg(energy_wh=("energy_wh", "sum"), rank=("rank", "max"), count=("own", "size"))
+    own = every.sort_values(SERIAL, kind="stable").drop_duplicates([*key, "place", SERIAL])
+    if len(own) == len(added):
+        serials = own.set_index([*key, "place"])[SERIAL]
+    else:  # data streams of several meters
+        serials = own.groupby([*key, "place"])[SERIAL].agg("+".join)
+    added = added.assign(**{SERIAL: serials}).reset_index()
+    wanted = [streams[pair] for pair in zip(added["meter_point_id"], added[REGISTER], strict=True)]
+    whole: pd.DataFrame = added[added["count"] == wanted].reset_index(drop=True)
+    return whole
 
 
 def _one_ratio(records: Sequence[_Record]) -> int:
@@ -365,34 +393,54 @@ def _one_ratio(records: Sequence[_Record]) -> int:
 
 
 def _faces(records: Sequence[_Record], timezone: str, *, chains: bool, wraps: bool) -> pd.DataFrame:
-    """`start` [µs], `energy_wh` and `rank` of a register at each midnight that reads tell of."""
-    starts, faces, ranks = [], [], []
+    """`start` [µs], `energy_wh`, `rank` and `SERIAL` of a register at midnights that reads tell of.
+
+    `turn` counts the records, so that of two meters the old one stands first.
+    """
+    parts = []
     beyond, end = 0, records[0].first.face
+    # What the meter before would show by now; None where nothing tells it.
+    before: tuple[int, _Record] | None = None
     for number, one in enumerate(records):
-        if chains and one.first.moment_us == records[number - 1].last.moment_us and number:
+        last = records[number - 1] if number else one
+        follows = number > 0 and one.first.moment_us == last.last.moment_us
+        is_other = not chains and "" not in (one.meter, last.meter) and one.meter != last.meter
+        if is_other:
+            before, beyond = ((end, last) if follows else None), 0
+        elif not follows:
+            before = None
+        if chains and follows:
             beyond = end - one.first.face
-        begin, length = one.first.moment_us, one.last.moment_us - one.first.moment_us
         moments = _midnights(one, timezone)
+        span_s = (one.last.moment_us - one.first.moment_us) // _SECOND_US
         # Seconds, so that the product stays far inside 63 bits.
-        part = one.gain * ((moments - begin) // _SECOND_US) // (length // _SECOND_US)
-        shown = one.first.face + part
-        starts.append(moments)
-        faces.append(shown % one.first.modulus if wraps else shown + beyond)
-        rank = np.full(len(moments), _WORDS.index("estimated"))
-        rank[moments == begin] = _rank(one.first.quality)
-        rank[moments == one.last.moment_us] = _rank(one.last.quality)
-        worst = max(_rank(one.first.quality), _rank(one.last.quality))
-        ranks.append(np.maximum(rank, worst if worst == len(_WORDS) - 1 else 0))
+        part = one.gain * ((moments - one.first.moment_us) // _SECOND_US) // span_s
+        shown, modulus = one.first.face + part, one.first.modulus
+        faces = shown % modulus if wraps else shown + beyond
+        table = pd.DataFrame({"start": moments, "energy_wh": faces, "rank": _ranks(one, moments)})
+        parts.append(table.assign(turn=number, **{SERIAL: "" if chains else one.meter}))
+        if before is not None and len(moments):
+            face, old = before[0] + int(part[0]), before[1]
+            face = face % old.first.modulus if wraps else face
+            went_on = parts[-1].iloc[:1].assign(energy_wh=face, turn=number - 1)
+            parts.append(went_on.assign(**{SERIAL: old.meter}))
+            before = None
+        elif before is not None:
+            before = before[0] + one.gain, before[1]
         end = one.first.face + one.gain + beyond
         if not chains and one.last.face < one.first.face:
             beyond += one.first.modulus
-    return pd.DataFrame(
-        {
-            "start": np.concatenate(starts),
-            "energy_wh": np.concatenate(faces),
-            "rank": np.concatenate(ranks),
-        }
-    )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _ranks(record: _Record, moments: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The quality of the faces at moments between two reads: estimated, but for the reads."""
+    rank = np.full(len(moments), _WORDS.index("estimated"))
+    rank[moments == record.first.moment_us] = _rank(record.first.quality)
+    rank[moments == record.last.moment_us] = _rank(record.last.quality)
+    worst = max(_rank(record.first.quality), _rank(record.last.quality))
+    ranks: NDArray[np.int64] = np.maximum(rank, worst if worst == len(_WORDS) - 1 else 0)
+    return ranks
 
 
 def _rank(quality: str) -> int:

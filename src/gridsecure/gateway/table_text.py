@@ -26,6 +26,7 @@ import pyarrow.csv as csv_of_arrow
 from numpy.typing import NDArray
 from pandas.api.types import union_categoricals
 
+from gridsecure.billing.meter_serials import SERIAL
 from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.row_faults import MOST_PROBLEMS, name_rows
@@ -45,7 +46,7 @@ READINGS_PER_BYTE: Final = 10
 """Readings for one compressed byte beyond the free ones: meter data hold 1 or 2, zeros 30."""
 
 REPEATED: Final = frozenset(
-    ("meter_point_id", "start", "date", "quality", "unit", "values", "stamps", "channel")
+    ("meter_point_id", "start", "date", "quality", "unit", "values", "stamps", "channel", SERIAL)
 )
 """Columns whose texts stand on many lines."""
 

@@ -6,7 +6,9 @@ moved out has those before. What nobody held stays under the meter point's own i
 
 What a register counted becomes energy by the multiplier of its day. Where the books have both
 faces of an exchange, the new meter's faces go on from the old one's last, so that what was used
-before and after it is the difference of each meter's own faces.
+before and after it is the difference of each meter's own faces. Where readings say which meter a
+face is of, that has to fit: books declare the exchange of the meters that change on its day, and of
+no others.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gridsecure.billing.contracts import default_contracts
+from gridsecure.billing.meter_serials import SERIAL, serials_of
 from gridsecure.billing.readings import NO_REGISTER, register_columns
 from gridsecure.billing.register_hours import Span
 from gridsecure.periods import BillingPeriod
@@ -247,11 +250,15 @@ class MonthContracts:
         """Faces as one register would show them that goes on where meters were exchanged.
 
         The exchange is at the beginning of its day. A face of that moment is the old meter's where
-        it shows the final face.
+        it shows the final face, and one of that day where it has the old meter's serial.
 
         Args:
-            faces: A readings frame whose `start` is the moment and `energy_wh` the face [Wh].
+            faces: A readings frame whose `start` is the moment and `energy_wh` the face [Wh], with
+                `SERIAL` where that is known.
             timezone: Local time of days.
+
+        Returns:
+            The same faces. Both meters of an exchange that was declared have one serial.
         """
         affected, names, local = _affected(faces, {m.meter_point_id for m in self.meters})
         if not len(affected):
@@ -259,6 +266,8 @@ class MonthContracts:
         local = local.tz_convert(timezone).tz_localize(None)
         shown = faces["energy_wh"].to_numpy(np.int64).copy()
         read = shown[affected].copy()
+        serials = serials_of(faces)
+        meters = serials[affected]
         for old, new in pairwise(self.meters):
             if (old.meter_point_id, old.days[1]) != (new.meter_point_id, new.days[0]):
                 continue
@@ -267,8 +276,57 @@ class MonthContracts:
             at = pd.Timestamp(new.days[0])
             after = (names == new.meter_point_id) & (local >= at)
             after &= ~((local == at) & (read == old.final_face_wh))
+            own = names == new.meter_point_id
+            after = _join_serials(meters, local, own=own, after=after, day=new.days)
             shown[affected[after]] += old.final_face_wh - new.first_face_wh
-        return faces.assign(energy_wh=shown)
+        if not meters.any():
+            return faces.assign(energy_wh=shown)
+        serials[affected] = meters
+        return faces.assign(energy_wh=shown, **{SERIAL: serials})
+
+
+def _join_serials(
+    meters: NDArray[np.object_],
+    local: pd.DatetimeIndex,
+    *,
+    own: NDArray[np.bool_],
+    after: NDArray[np.bool_],
+    day: Days,
+) -> NDArray[np.bool_]:
+    """Give the new meter of a declared exchange the old one's serial.
+
+    Where the meter does not change with the exchange, but on another day, books and readings
+    contradict each other. Then the old meter's faces have another serial from the exchange on, so
+    that nothing is differenced at either time and somebody is told. Where no face of the meter
+    point has another serial, nothing says that the readings are right and the books wrong.
+
+    Args:
+        meters: The serial of each face, which is changed here.
+        own: Faces of the meter point.
+        after: Those that the books say are the new meter's.
+        day: The days that the new meter is there.
+
+    Returns:
+        `after`, without faces of the exchange's day that are the old meter's.
+    """
+    at, end = pd.Timestamp(day[0]), pd.Timestamp(day[1])
+    named = own & (meters != "")
+    before, later = named & ~after & (local < at), named & after & (local < end)
+    if not before.any():
+        return after
+    old = meters[before][local[before].argmax()]
+    others = later & (meters != old)
+    if others.any():
+        still = later & (meters == old) & (local <= at + pd.Timedelta(days=1))
+        after, later = after & ~still, later & ~still
+    if not later.any():
+        return after
+    new = meters[later][local[later].argmin()]
+    if new != old:
+        meters[later & (meters == new)] = old
+    elif (named & (meters != old)).any():
+        meters[later & (meters == old)] = f"{old} from {day[0]}"
+    return after
 
 
 Dated = TypeVar("Dated", Holding, MeterDays)

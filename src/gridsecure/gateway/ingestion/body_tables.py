@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from gridsecure.billing.meter_serials import SERIAL
 from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.channels import CHANNEL, FACES, FACES_FED_IN, FACES_REACTIVE
 from gridsecure.gateway.column_names import ColumnNames, is_of_hours, name_columns
@@ -47,7 +48,7 @@ HEADER_LINES: Final = 1
 """Lines that a file would have before the first of the cells."""
 _ENERGIES: Final = frozenset(("kwh", "kvarh", "export_kwh", FACES, FACES_FED_IN, FACES_REACTIVE))
 _NAMES: Final = _ENERGIES | frozenset(
-    ("meter_point_id", "start", CHANNEL, "quality", "unit", "values", "stamps")
+    ("meter_point_id", "start", CHANNEL, "quality", "unit", "values", "stamps", SERIAL)
 )
 _REACTIVE: Final = frozenset(("kvarh", FACES_REACTIVE))
 _OF_UNIT: Final = _ENERGIES - _REACTIVE

@@ -6,7 +6,8 @@ all batches are put together when a period is asked for: those near it, and for 
 without any there, the nearest one that lies further out.
 
 Of several faces of one moment the one of the best quality counts, and of equals the one that came
-last, as for energies. Faces that a ratio was applied to are a series of their own.
+last, as for energies; but a face of another meter, by its serial number, takes no other's place.
+Faces that a ratio was applied to are a series of their own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Final, Literal
 import pandas as pd
 
 from gridsecure.billing.interval_lengths import UNKNOWN
+from gridsecure.billing.meter_serials import number_serials, split_moments
 from gridsecure.billing.readings import QUALITIES, ReadingProblem, join_readings
 from gridsecure.billing.register_hours import PlacedRegisters
 from gridsecure.billing.registers import REGISTER
@@ -40,7 +42,7 @@ def read_faces(paths: Sequence[Path], *, period: BillingPeriod) -> pd.DataFrame:
         paths: Of batches that hold faces, in the order in which they came; at least one.
 
     Returns:
-        Faces with `REGISTER` and `COUNTED`.
+        Faces with `REGISTER` and `COUNTED`, and with `SERIAL` where a batch has it.
 
     Raises:
         StorageError: A batch is gone or was altered (`storage.read`).
@@ -84,11 +86,18 @@ def latest_faces(faces: pd.DataFrame) -> pd.DataFrame:
     key = [*_SERIES, "start"]
     if not faces.duplicated(key).any():
         return faces
+    own = [faces[name] for name in key]
+    numbers = pd.DataFrame(
+        {
+            "meter": faces.groupby(_SERIES).ngroup(),
+            "start": faces["start"],
+            "serial": number_serials(faces),
+        }
+    )
+    own.append(split_moments(numbers))
     rank = faces["quality"].map({name: number for number, name in enumerate(QUALITIES[::-1])})
     counts = rank * (faces["came"].max() + 1) + faces["came"]
-    kept: pd.DataFrame = faces[
-        counts == counts.groupby([faces[name] for name in key]).transform("max")
-    ]
+    kept: pd.DataFrame = faces[counts == counts.groupby(own).transform("max")]
     return kept
 
 

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import UNKNOWN_MINUTES, interval_minutes
+from gridsecure.billing.meter_serials import SERIAL
 from gridsecure.billing.reading_versions import keep_registers
 from gridsecure.billing.readings import (
     COLUMNS,
@@ -114,7 +115,7 @@ class ReadingsWriter:
         Raises:
             StorageError: The disk refuses (`storage.failed`).
         """
-        of_faces = [name for name in (REGISTER, COUNTED) if name in readings]
+        of_faces = [name for name in (REGISTER, COUNTED, SERIAL) if name in readings]
         self._kind = _FACES if of_faces else ""
         days = _of_days(readings)
         columns = (*COLUMNS, *register_columns(readings), *of_faces, *days, RULE)
@@ -402,6 +403,8 @@ def has_faces(path: Path) -> bool:
 
 def read_stored_faces(path: Path, *, period: BillingPeriod) -> pd.DataFrame:
     """The faces of a period that a batch holds, with `REGISTER` and `COUNTED`.
+
+    And with `SERIAL`, but for batches of formats that give none, or of before it was kept.
 
     Raises:
         StorageError: It is gone or was altered (`storage.read`).
