@@ -14,6 +14,7 @@ interpreter believes one whose time fits, so whoever may write there is such a o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,19 +72,43 @@ def measure_build() -> BuildStatement:
         GridSecureError: A file or a library cannot be read (`build.unreadable`).
     """
     try:
-        files = {name: sm3_hex(path.read_bytes()) for name, path in sorted(_files(PACKAGES))}
+        source = _source(PACKAGES)
         libraries = _needed(PRODUCT)
     except (OSError, PackageNotFoundError) as error:
-        raise GridSecureError(
-            "The software cannot measure itself: a file or library of it is missing, or is a link.",
-            reason="build.unreadable",
-            remedy="Install the release again.",
-        ) from error
+        raise _unreadable() from error
     return BuildStatement(
         version=VERSION,
-        source=_digest(files.items()),
+        source=source,
         dependencies=_digest(sorted(libraries.items())),
         parameters=_digest((name, str(PARAMETER_SETS[name])) for name in sorted(PARAMETER_SETS)),
+    )
+
+
+@cache
+def source_digest() -> Digest:
+    """What this process computes by: of all files of the product's own package, by path.
+
+    Of those that were there when it was asked for first, which is when a service starts.
+
+    Raises:
+        GridSecureError: A file cannot be read (`build.unreadable`).
+    """
+    try:
+        return _source((PRODUCT,))
+    except OSError as error:
+        raise _unreadable() from error
+
+
+def _source(packages: Iterable[str]) -> Digest:
+    files = {name: sm3_hex(path.read_bytes()) for name, path in sorted(_files(packages))}
+    return _digest(files.items())
+
+
+def _unreadable() -> GridSecureError:
+    return GridSecureError(
+        "The software cannot measure itself: a file or library of it is missing, or is a link.",
+        reason="build.unreadable",
+        remedy="Install the release again.",
     )
 
 

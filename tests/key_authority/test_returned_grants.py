@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 from sqlmodel import select
 
+from gridsecure.builds import source_digest
 from gridsecure.credentials.returned_grants import (
     GrantOrder,
     ReturnedGrant,
@@ -14,10 +18,16 @@ from gridsecure.credentials.returned_grants import (
 )
 from gridsecure.credentials.sealed_questions import seal_question, write_question
 from gridsecure.errors import GridSecureError, StorageError
-from gridsecure.key_authority.checker import query_answers
+from gridsecure.key_authority.checker import query_answers, sealed_queries
 from gridsecure.key_authority.checker.approvals import record_approval
+from gridsecure.key_authority.checker.failed_questions import MOST_ATTEMPTS
+from gridsecure.key_authority.checker.query_answers import find_answer, question_key
 from gridsecure.key_authority.checker.returned_grants import order_grant, published_return_key
-from gridsecure.key_authority.checker.tables import AnsweredQueryRow, SpentNoiseRow
+from gridsecure.key_authority.checker.tables import (
+    AnsweredQueryRow,
+    FailedQuestionRow,
+    SpentNoiseRow,
+)
 from gridsecure.messages import ReleaseRequest, Signed, open_message
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import keep
@@ -144,3 +154,91 @@ def test_what_noise_was_charged_for_is_not_given_back(asker):
     assert asker.answered(asked).reason == "release.query"
     answer = asker.answer(asked)
     assert (answer.reason, answer.returned) == ("query.small", "")
+
+
+FAULT = "a reading of 7731.5 kWh"
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
+    """Have a step of answering fail as nobody foresaw; its calls are counted."""
+    calls: list[int] = []
+
+    def fails(*_args: object, **_how: object) -> None:
+        calls.append(1)
+        raise ZeroDivisionError(FAULT)
+
+    monkeypatch.setattr(sealed_queries, name, fails)
+    return calls
+
+
+def test_a_question_that_fails_is_refused_in_the_end_and_says_nothing_of_why(
+    asker, monkeypatch, caplog
+):
+    asked, ticket = asked_with_ticket(asker, question_of(every="day"))
+    calls = failing(monkeypatch, "look_at_groups")
+    for _ in range(MOST_ATTEMPTS - 1):
+        assert asker.unapproved(asked).reason == "release.unexpected"
+        assert find_answer(asker.authority.zone, asked.subject) is None
+    assert asker.unapproved(asked).reason == "release.query"
+    assert asker.answer(asked).reason == "query.failed"
+    monkeypatch.undo()
+    assert asker.unapproved(asked).reason == "release.query", "for good"
+    assert len(calls) == MOST_ATTEMPTS
+    assert use(asker, came_back(asker, asked, ticket))
+    assert "ZeroDivisionError" in caplog.text
+    assert FAULT not in f"{asker.answer(asked)}{asker.authority.evidence}{caplog.text}"
+
+
+@attack(
+    "a reading that makes an answer fail, told by a refusal",
+    rule(
+        "What fails once the vault was asked is never told, and not tried for ever.",
+        "release.unexpected",
+        cut(
+            "gridsecure.key_authority.checker.failed_questions:_count",
+            "and not row.asked_vault",
+            "",
+        ),
+    ),
+)
+def test_what_fails_after_decryption_is_not_told(asker, attacked, monkeypatch):
+    asked, _ = asked_with_ticket(asker, question_of(every="day"))
+    calls = failing(monkeypatch, "_granted")
+    for _ in range(MOST_ATTEMPTS + 1):
+        outcome = asker.answered(asked)
+    assert len(calls) == MOST_ATTEMPTS
+    is_told = outcome.reason == "release.query" and asker.answer(asked).reason == "query.failed"
+    attacked.ends(None if is_told else outcome.reason)
+
+
+def test_the_next_release_of_the_software_tries_what_failed_again_and_tells_as_little(
+    asker, monkeypatch
+):
+    asked, _ = asked_with_ticket(asker, question_of(every="day"))
+    zone, name = asker.authority.zone, ReleaseRequest.parse(asked.request.body).request_id
+    spent = {"request_id": name, "rules": zone.rules, "attempts": MOST_ATTEMPTS, "at": NOW}
+    with write_session(zone.engine) as session:
+        session.add(FailedQuestionRow(asked_vault=True, **spent))
+    calls = failing(monkeypatch, "look_at_groups")
+    assert asker.answered(asked).reason == "release.unexpected"
+    assert calls == []
+    asker.authority.zone = replace(zone, rules="0" * 64)
+    for _ in range(MOST_ATTEMPTS + 1):
+        assert asker.answered(asked).reason == "release.unexpected"
+    assert len(calls) == MOST_ATTEMPTS
+    assert find_answer(zone, asked.subject) is None
+    monkeypatch.undo()
+    asker.authority.zone = replace(zone, rules="1" * 64)
+    assert asker.answered(asked).state == "released"
+
+
+def test_what_other_software_told_is_not_found_for_another_asker(asker):
+    zone, asked = asker.authority.zone, asker.ask(question_of(every="day"))
+    assert zone.rules == source_digest()
+    lies = SimpleNamespace(start="a", end="b", uploads=["c"])
+    own, other = (
+        question_key(replace(zone, rules=rules), asked.content, lies)
+        for rules in (zone.rules, "0" * 64)
+    )
+    assert own == question_key(zone, asked.content, lies)
+    assert own != other

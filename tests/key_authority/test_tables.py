@@ -60,6 +60,7 @@ COUNTS = {
     "answered_query": 0,
     "query_grant": 1,
     "told_edge": 0,
+    "failed_question": 0,
     "preview": 0,
     "preview_cell": 0,
     "release": 1,

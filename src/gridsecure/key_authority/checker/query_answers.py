@@ -54,9 +54,6 @@ from gridsecure.store.rows import find, keep, load_row
 
 REFUSED: Final = "release.query"
 _KEPT: Final = "kept-answer"
-_RULES: Final = "2"
-"""The version of what may be told. It changes with those rules: what was told by earlier ones is
-not served to another asker."""
 _NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WAIT: Final = frozenset({MISSING, EXPIRED, REVOKED})
 _OF_QUESTIONS: Final = (InputError, ReleaseRefusedError, EnvelopeError, OutOfRangeError)
@@ -67,9 +64,16 @@ def question_key(zone: AuthorityZone, asked: SealedQuestion, queried: QueriedDat
     """What the answer to a question is kept under: the same, over the same, by the same rules.
 
     The public period is part of it: how fine a question is depends on it.
+
+    The rules are the whole software and not a number that somebody raises with them, nor a list of
+    the files that they stand in: what may be told hangs on how a question is read, a tariff
+    compiled and members are counted as well, and what was told by earlier rules must not be served
+    to another asker because a list was too short. So a question that is asked again after the
+    software changed in anything is looked at again, and costs what it costs; who asked before
+    reads the answer that was kept.
     """
     key = hkdf_sm3(zone.query_key.to_bytes(), info=b"gridsecure question names", length=32)
-    rules = (_RULES, zone.policy.digest)
+    rules = (zone.rules, zone.policy.digest)
     parts = (asked.question, queried.start, queried.end, *rules, *queried.uploads)
     return hmac_sm3(key, frame_parts(*parts)).hex()
 

@@ -16,7 +16,8 @@ have outputs at all: its confined workers blind the gateways' own columns for th
 What a question with noise costs is charged before the fifth step (`noise_budgets`).
 
 What the question itself is refused for in steps 2 to 4, and that officers rejected it, is told to
-the asker alone, for good (`query_answers`). All else that goes wrong waits, and is asked again.
+the asker alone, for good (`query_answers`). What fails as nobody foresaw is tried a few times
+(`failed_questions`). All else that goes wrong waits, and is asked again.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ from gridsecure.key_authority.checker.asked_questions import (
     read_question,
 )
 from gridsecure.key_authority.checker.budgets import check_budget
+from gridsecure.key_authority.checker.failed_questions import Attempt, counting_failures
 from gridsecure.key_authority.checker.grants import bind_grant, check_purpose
 from gridsecure.key_authority.checker.held_policies import check_in_force
 from gridsecure.key_authority.checker.key_sets import key_ring
@@ -96,6 +98,7 @@ class _Asked:
     request: ReleaseRequest
     queried: QueriedData
     asked: AskedQuestion
+    attempt: Attempt
 
 
 def release_query(
@@ -128,7 +131,7 @@ def release_query(
     with read_session(zone.engine) as session:
         check_days(session, queried.by_upload)
     bind_grant(zone, request, now=clock())
-    with query_answers.letting_wait():
+    with query_answers.letting_wait(), counting_failures(zone, request, clock=clock) as attempt:
         # 2. the question, and whether it was answered before
         with query_answers.telling_refusals(zone, request, at=clock()):
             opened = read_question(zone, parse_query(request.query))
@@ -139,7 +142,7 @@ def release_query(
             _approved(zone, request, known, at=clock())
         with query_answers.telling_refusals(zone, request, at=clock()):
             asked = lay_out_question(zone, opened, queried)
-        at_work = _Asked(zone, request, queried, asked)
+        at_work = _Asked(zone, request, queried, asked, attempt)
         if kept is None:
             _release(at_work, known, question=question, view=view, clock=clock)
             return
@@ -172,6 +175,7 @@ def _release(
     # 5. the vault
     check_counts(zone, at=clock())
     _spend(at_work, approved, at=clock())
+    at_work.attempt.asks_vault()
     # What never passes is told: nothing of the question was decrypted.
     with query_answers.telling_refusals(zone, request, only=_NO_ORDERS, at=clock()):
         answer = _order(at_work, looked, outputs, approved)

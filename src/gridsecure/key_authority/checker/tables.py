@@ -524,6 +524,23 @@ class AnsweredQueryRow(Kept, Row, table=True):
     at: datetime = Field(sa_type=Moment)
 
 
+class FailedQuestionRow(Row, table=True):
+    """How often the checker failed at a question as nobody foresaw.
+
+    Attributes:
+        rules: Of the software that failed; attempts are counted by it.
+        asked_vault: Whether one of them, by whatever software, came as far as the vault.
+    """
+
+    __tablename__ = "failed_question"
+
+    request_id: str = Field(primary_key=True)
+    rules: str
+    attempts: int = 0
+    asked_vault: bool = False
+    at: datetime = Field(sa_type=Moment)
+
+
 # --- what was used
 
 
@@ -534,5 +551,5 @@ class UsageRow(UsageColumns, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0018"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0019"
 )

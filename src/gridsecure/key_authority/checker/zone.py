@@ -9,11 +9,12 @@ from typing import Protocol
 from sqlalchemy import Engine
 
 from gridsecure.approvals import Approvers
+from gridsecure.builds import source_digest
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.key_authority.packages import Keep, PreviewAnswer, VaultAnswer
-from gridsecure.messages import Signed
+from gridsecure.messages import Digest, Signed
 from gridsecure.plans.cells import Minima
 from gridsecure.policy.decisions import asked_for, find_minima
 from gridsecure.policy.language import Policy, Resolution
@@ -115,6 +116,7 @@ class AuthorityZone:
         approvers: The officers whose approval of releases counts.
         shadow_questions: How many a cell answers of a month in previews of shadow runs.
         timezones: Local time of every tariff that this process read.
+        rules: What it decides by, which is its software as it stood when the process began.
     """
 
     engine: Engine
@@ -133,6 +135,7 @@ class AuthorityZone:
     approvers: Approvers
     shadow_questions: int = 0
     timezones: dict[str, str] = field(default_factory=dict, repr=False)
+    rules: Digest = field(default_factory=source_digest)
 
     def find_minima(self, purpose: str, *, resolution: Resolution) -> Minima:
         """What policy permits a request of this purpose, at a resolution."""
