@@ -418,19 +418,26 @@ def test_only_seated_gateways_count(world: World) -> None:
     assert all(reasons(world.replay(identity=stranger)))
 
 
-def test_a_load_curve_is_followed_to_its_inputs_and_not_executed(
+def test_a_load_curve_is_executed_with_another_seed_and_compared_but_for_its_bytes(
     grid: GridSimulator, tmp_path: Path
 ) -> None:
     authority = Authority(grid, tmp_path / "authority")
     request = authority.request([authority.load_curve_transcript(grid.uploads)], seeds=[SEED])
     world = gathered(authority, request, tmp_path)
     found = world.replay()
+    (transcript,) = world.of(Transcript)
+    name, entry = next(iter(transcript.outputs.items()))
+    for other in ({"end": transcript.start}, {"high": entry.high - 1}, {"key_id": "0" * 64}):
+        outputs = transcript.outputs | {name: entry.model_copy(update=other)}
+        lied = certified(world, outputs=outputs, release=VERSION).replay()
+        assert reasons(lied) == ["release.re-execution"]
+    less = certified(world, outputs={name: entry}, release=VERSION).replay()
+    assert reasons(less) == ["release.re-execution"]
     authority.close()
     assert reasons(found) == ["replay.blinded"]
     assert found.error is None
     assert found.counted == len(found.certificate.places) > 0
     assert not found.is_same
-    (transcript,) = world.of(Transcript)
     digest = next(iter(transcript.inputs.values()))
     path = tmp_path / "objects" / digest[:2] / digest[2:]
     path.write_bytes(bytes(path.stat().st_size))

@@ -12,8 +12,8 @@ identity authority's, which says which gateway speaks for a roster.
 What this shows: the outputs that were decrypted are those that the plan gives on what the gateways
 signed, and the members of each cell are those of the signed rosters (`replay_counts`). What it does
 not show: that the vault decrypted them rightly, and that the gateways encrypted what meters read.
-The plan of load curves cannot be executed by whoever has no blinding seed, and the seed is for
-platform and checker alone; what hangs on it is checked all the same.
+Outputs of load curves hang on a blinding seed, which is for platform and checker alone; their plan
+is executed with another, and compared in all that does not hang on it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from gridsecure.credentials.seats import verify_seats
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuditBrokenError, GridSecureError, NotFoundError, ReleaseRefusedError
+from gridsecure.homomorphic.blinding import SEED_SIZE
 from gridsecure.messages import (
     ColumnEntry,
     KeyNotice,
@@ -40,9 +41,16 @@ from gridsecure.messages import (
     open_message,
 )
 from gridsecure.plans.bills import BILL_PLAN_VERSION
-from gridsecure.plans.execution import RosterData, compile_bill, execute_bill, roster_data
+from gridsecure.plans.cells import ENERGY, OTHER_CLASSES, Minima
+from gridsecure.plans.execution import (
+    RosterData,
+    compile_bill,
+    execute_bill,
+    execute_load_curve,
+    roster_data,
+)
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
-from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION
+from gridsecure.plans.load_curve import LOAD_CURVE_PLAN_VERSION, lay_out_cells
 from gridsecure.plans.transcript_inputs import (
     check_executed,
     check_upload,
@@ -55,7 +63,11 @@ from gridsecure.tariffs.tariff import parse_tariff
 from gridsecure.version import VERSION
 
 BLINDED: Final = "replay.blinded"
-"""Why a load curve is not executed again."""
+"""Why a load curve's outputs are not compared byte for byte."""
+_OWN_SEED: Final = bytes(SEED_SIZE)
+"""In place of the blinding seed, which platform and checker alone have."""
+_OF_EACH: Final = Minima({OTHER_CLASSES: {ENERGY: 1}})
+"""Every zone and class is a cell; how they were merged, the blinding alone would show."""
 LARGEST_OBJECT: Final = 1 << 28
 """Bytes of a key, tariff or seats, above which nothing of it is read."""
 
@@ -308,20 +320,38 @@ class _Replayer:
         )
 
     def _check_curve(self, transcript: Transcript, datas: Sequence[RosterData]) -> None:
-        """Check what a load curve read, as far as that takes no seed."""
-        named = {}
-        for data in datas:
-            for name in {text.partition("/")[2] for text in transcript.inputs}:
-                entry = data.entry(name)
-                self.keys.evaluation(entry, gateway=data.roster.gateway_id)
-                self.material.store.get(entry.digest)
-                named[f"{data.roster.roster_id}/{name}"] = entry.digest
-        if named != transcript.inputs:
+        """Execute a load curve's plan with a seed of our own: all but the bytes has to come out.
+
+        The blinding is what the seed gives, added to the gateways' columns, and the bytes of the
+        outputs are all that hangs on it. What does not: which columns go in, under which keys and
+        labels; that all rosters divide a day alike and that no zone's and class's total can wrap;
+        and of each output whose it is, of which time and unit, under which keys and with which
+        bound. The cells are those of before merging, which the blinding alone would show.
+        """
+        names = sorted({text.partition("/")[2] for text in transcript.inputs})
+        layout = lay_out_cells((data.roster for data in datas), minima=_OF_EACH)
+        inputs, made = execute_load_curve(
+            datas,
+            quantities=names,
+            layout=layout,
+            seed=_OWN_SEED,
+            load=self.material.store.get,
+            keys=self.keys,
+        )
+        outputs = {name: _without_bytes(output.entry) for name, output in made}
+        said = {name: _without_bytes(entry) for name, entry in transcript.outputs.items()}
+        if inputs != transcript.inputs or outputs != said:
             raise ReleaseRefusedError(
-                "A transcript read other columns than the gateways signed.",
+                "A transcript read other columns than the gateways signed, or has other outputs"
+                " than its plan gives of them.",
                 reason="release.re-execution",
                 remedy="Find out what the platform ran.",
             )
+
+
+def _without_bytes(entry: ColumnEntry) -> ColumnEntry:
+    """What is said of a column, but for what its blinding is part of."""
+    return entry.model_copy(update={"digest": "", "size": 0})
 
 
 def _as_missing(found: Replayed, missing: Mapping[str, str]) -> Replayed:
@@ -365,8 +395,9 @@ def _sealed() -> ReleaseRefusedError:
 
 def _blinded() -> GridSecureError:
     return GridSecureError(
-        "A load curve is blinded by a seed that only platform and key authority have, so its plan "
-        "was not executed. Its inputs, keys and signatures hold.",
+        "A load curve is blinded by a seed that only platform and key authority have. Its plan was "
+        "executed with another one: all is the same but the bytes of outputs, which were not "
+        "compared.",
         reason=BLINDED,
-        remedy="Nothing is wrong. The key authority executed it before the release.",
+        remedy="Nothing is wrong. The key authority executed it with its seed before the release.",
     )
