@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridsecure.billing.contracts import default_contracts
+from gridsecure.billing.readings import ReadingProblem
 from gridsecure.errors import InvalidReadingsError, StorageError
 from gridsecure.gateway.batch_readings import (
     Laid,
@@ -420,3 +421,39 @@ def test_a_reading_of_json_names_its_meter_and_one_of_energies_does_not(tmp_path
     with pytest.raises(InvalidReadingsError) as refused:
         batch(tmp_path, f"meter_point_id,start,kwh,meter_serial\nm,{HOURS[0]:%Y-%m-%dT%H:%M},1,A\n")
     assert refused.value.reason == "readings.columns"
+
+
+def test_a_meter_that_late_faces_show_to_be_another_is_told_until_its_exchange_is_declared(
+    tmp_path,
+):
+    at = int(np.flatnonzero(HOURS == EXCHANGE)[0])
+    faces = FACES.copy()
+    faces[at:] += 700
+    head = "meter_point_id,start,register_kwh,meter_serial"
+    earlier, later = (
+        batch(tmp_path, "\n".join([head, *lines(rows, faces=faces, tail=tail), ""]))
+        for rows, tail in ((range(at), ",OLD"), (range(at, len(HOURS)), ",NEW"))
+    )
+    swap = f"{EXCHANGE:%Y-%m-%d}"
+    declared = (
+        meter("2020-01-01", swap, 1, taken_out=int(FACES[at])),
+        meter(swap, "9999-12-31", 1, built_in=int(faces[at])),
+    )
+    late = LateBatches((later,), (earlier,))
+    for meters, rules, lacks in (
+        ((), ["undeclared-exchange"], [HOURS[at - 1]]),
+        (declared, [], []),
+    ):
+        before, _ = told([earlier], *meters)
+        books = MonthContracts(default_contracts(["m"]), meters=meters)
+        below = Laid(before, before.iloc[:0])
+        laid, _ = overlay_batches(
+            below, late=late, period=JULY, books=meter_books(books, timezone=ZONE)
+        )
+        (own,) = laid.undeclared.values()
+        assert [one.rule for one in own] == rules
+        # What was said of it before is said anew, and of others it stands.
+        other = ReadingProblem("n", None, "undeclared-exchange", "")
+        assert laid.tell([*own, other]) == (other, *own)
+        hours = laid.readings[laid.readings["quality"] != "missing"]["start"]
+        assert HOURS[IN_JULY].difference(pd.DatetimeIndex(hours)).tolist() == lacks
