@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from copy import deepcopy
+from functools import cache
 from itertools import product
 from typing import Any, get_args
 from urllib.parse import quote
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -39,6 +42,21 @@ def services(tmp_path_factory) -> Iterator[dict[str, TestClient]]:
             zone: stack.enter_context(TestClient(client.app, raise_server_exceptions=False))
             for zone, client in running.items()
         }
+
+
+def ask_within(client: TestClient, ask: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
+    """Have requests asked where the service runs, by whoever signed in with every role.
+
+    A test client hands each request to another thread and back, which takes as long as answering.
+    """
+
+    async def run() -> None:
+        sys.modules.setdefault("sniffio", None)  # looked for in vain with every request
+        transport = httpx.ASGITransport(client.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url=str(client.base_url)) as within:
+            await ask(within)
+
+    client.portal.call(run)
 
 
 # --- requests made from what a service says of itself --------------------------------------------
@@ -169,15 +187,19 @@ def hostile_requests(client: TestClient) -> Iterator[tuple[str, str, dict[str, A
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_no_route_fails_on_a_date(services, zone, sampled):
-    client = services[zone]
+    client, everyone = services[zone], bearer(zone, *ROLES)
     requests = list(hostile_requests(client))
-    for method, url, request in sampled(requests):
-        answer = client.request(method, url, headers=bearer(zone, *ROLES), **request)
-        told = (method, url, request, answer.text[:300])
-        if '"vault.down"' in answer.text:  # it got as far as the vault, and here is none
-            continue
-        assert answer.status_code < 500, told
-        assert "internal" not in json.dumps(answer.json() if answer.content else {}), told
+
+    async def ask(within: httpx.AsyncClient) -> None:
+        for method, url, request in sampled(requests):
+            answer = await within.request(method, url, headers=everyone, **request)
+            told = (method, url, request, answer.text[:300])
+            if '"vault.down"' in answer.text:  # it got as far as the vault, and here is none
+                continue
+            assert answer.status_code < 500, told
+            assert "internal" not in json.dumps(answer.json() if answer.content else {}), told
+
+    ask_within(client, ask)
     assert len(requests) > 100
 
 
@@ -219,38 +241,45 @@ def signed_routes(client: TestClient) -> Iterator[tuple[str, str]]:
             yield method, path
 
 
+@cache
+def sample_of(kind: type[Message]) -> Any:
+    """A document that fits a kind's schema."""
+    schema = kind.model_json_schema()
+    return sample(schema, {"components": {"schemas": schema.get("$defs", {})}})
+
+
 @pytest.mark.parametrize("zone", ["identity", "platform"])
 def test_no_signed_message_fails_on_a_date(services, zone, sampled):
     """Each kind under each key at each door; where it is read at all, its texts in turn."""
-    client = services[zone]
+    client, everyone = services[zone], bearer(zone, *ROLES)
     tried = list(product(signed_routes(client), message_kinds(), keys()))
     read = set()
-    for (method, path), kind, key in sampled(tried):
 
-        def send(
-            content: Any,
-            *,
-            place: tuple[str, str] = (method, path),
-            how: tuple[type[Message], Sm2PrivateKey] = (kind, key),
-        ) -> int:
-            answer = client.request(
-                *place,
-                json=sealed(how[0], content, key=how[1]),
-                headers=bearer(zone, *ROLES),
-                **({"auth": GATEWAY} if place[1] == "/uploads" else {}),
-            )
-            assert answer.status_code < 500, (place, how[0], content, answer.text)
-            return answer.status_code
+    async def ask(within: httpx.AsyncClient) -> None:
+        for door, kind, key in sampled(tried):
+            auth = GATEWAY if door[1] == "/uploads" else None
 
-        schema = kind.model_json_schema()
-        document = sample(schema, {"components": {"schemas": schema.get("$defs", {})}})
-        # A login of another minute is refused like a stranger's; its time is read before, where
-        # there are logins.
-        login = zone == "identity" and issubclass(kind, SignedLogin)
-        if send(document) in {401, 403} and not login:
-            continue
-        read.add((path, kind.kind))
-        for number, place in enumerate(leaves(document)):
-            for text in HOSTILE if place[-1] in WHEN else HOSTILE[number % 5 :: 5]:
-                send(replaced(document, place, text))
+            async def send(
+                content: Any,
+                *,
+                door: tuple[str, str] = door,
+                how: tuple[type[Message], Sm2PrivateKey] = (kind, key),
+                auth: httpx.Auth | None = auth,
+            ) -> int:
+                message = sealed(how[0], content, key=how[1])
+                answer = await within.request(*door, json=message, headers=everyone, auth=auth)
+                assert answer.status_code < 500, (door, how[0], content, answer.text)
+                return answer.status_code
+
+            # A login of another minute is refused like a stranger's; its time is read before,
+            # where there are logins.
+            document, login = sample_of(kind), zone == "identity" and issubclass(kind, SignedLogin)
+            if await send(document) in {401, 403} and not login:
+                continue
+            read.add((door[1], kind.kind))
+            for number, place in enumerate(leaves(document)):
+                for text in HOSTILE if place[-1] in WHEN else HOSTILE[number % 5 :: 5]:
+                    await send(replaced(document, place, text))
+
+    ask_within(client, ask)
     assert len(read) >= 2 or not sampled.is_whole, read
