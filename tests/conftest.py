@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from functools import cache, wraps
 from typing import Any, Final
 
 import pytest
 import typer.testing
 from hypothesis import HealthCheck, settings
+from sqlalchemy import Connection, event
 
-from gridsecure.store import database
+from gridsecure.store import database, schema
 from tests.attacks import MARK, attacked, write_attacks
 from tests.browser.chromium import write_left_out
 from tests.costs import COSTS, QUICK, REST, SAMPLED, Sampled, begin_with_long, mark_costs
@@ -102,6 +104,46 @@ def nobody_waits_for_the_disk() -> Generator[None]:
         patched.setattr(os, "fsync", lambda _descriptor: None)
         patched.setattr(database, "_set_up_sqlite", set_up_at_ease)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tables_worded_once() -> Generator[None]:
+    """What makes a zone's tables is put into words once, which takes longer than to carry it out.
+
+    A world of a test makes the tables of several zones, each time the same.
+    """
+    create = schema._create
+    worded: dict[object, list[tuple[str, Any]]] = {}
+
+    @wraps(create)
+    def create_again(connection: Connection, zone: schema.Schema) -> None:
+        key = (connection.dialect.name, zone, tuple(zone.metadata.tables))
+        if key not in worded:
+            with _noted(connection) as words:
+                create(connection, zone)
+            worded[key] = words
+            return
+        for statement, parameters in worded[key]:
+            connection.exec_driver_sql(statement, parameters)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(schema, "_create", create_again)
+        yield
+
+
+@contextmanager
+def _noted(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
+    """What is sent to the database in the block."""
+    words: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        words.append((statement, parameters))
+
+    event.listen(connection, "before_cursor_execute", note)
+    try:
+        yield words
+    finally:
+        event.remove(connection, "before_cursor_execute", note)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -112,9 +112,8 @@ def _revision(engine: Engine) -> str | None:
 
 def _create(connection: Connection, schema: Schema) -> None:
     """Give an empty database the tables that its migrations would lead to, without Alembic."""
-    schema.metadata.create_all(connection)
-    EvidenceRow.metadata.create_all(connection)
-    _VERSIONS.create_all(connection)
+    for tables in (schema.metadata, EvidenceRow.metadata, _VERSIONS):
+        tables.create_all(connection, checkfirst=False)
     connection.execute(insert(_VERSION), [{"version_num": schema.head}])
 
 
