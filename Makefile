@@ -124,14 +124,17 @@ slope: .venv/.dev ## Measure what a meter point costs as there are more, for doc
 
 # One worker more than processors: a quarter of the time two of them waited for processes beside them.
 WORKERS ?= $(shell expr $$(nproc) + 1)
-PYTEST_ALL := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# What is quick waits for nothing, and each worker begins with a sixth of its time on collecting tests.
+QUICK_WORKERS ?= $(shell nproc)
+PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
+PYTEST_ALL := $(PYTEST) -n $(WORKERS)
 
 # Test workers and the processes they start import the same modules, which need compiling once.
 quick test test-rest test-gate test-all attack costs mutants coverage: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: quick
 quick: .venv/.dev ## Run the tests that cost little, some of every room: for while you work.
-	HYPOTHESIS_PROFILE=quick $(PYTEST_ALL) -m quick
+	HYPOTHESIS_PROFILE=quick $(PYTEST) -n $(QUICK_WORKERS) -m quick
 
 .PHONY: test
 test: .venv/.dev ## Run the tests that fit into minutes, with some of the costly ones.
