@@ -38,6 +38,9 @@ PARTS: Final = ("src", "apps", "tests", "data", "docs", "benchmarks", "pyproject
 LIMIT_SECONDS: Final = 1200
 """A mutant that keeps its tests from ending is noticed too."""
 
+OUTPUT: int | None = subprocess.DEVNULL
+"""Where what tests print goes; None for where ours goes."""
+
 Changeable = ast.expr | ast.stmt
 
 COMPARED: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
@@ -202,8 +205,8 @@ class Checkout:
                 command,
                 cwd=self.folder,
                 env=environment,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stdout=OUTPUT,
+                stderr=OUTPUT,
                 timeout=LIMIT_SECONDS,
                 check=False,
             )

@@ -77,8 +77,9 @@ def test_limit():
 
 @pytest.mark.parametrize(("claim", "killer"), [("limit(4) == 5", "test"), ("True", None)])
 def test_a_mutant_is_killed_by_a_test_that_fails(
-    room: Path, claim: str, killer: str | None
+    room: Path, claim: str, killer: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mutants, "OUTPUT", None)  # shown beside a failure of this test
     test = mutants.ROOT / "test_code.py"
     test.write_text(TEST.format(claim=claim))
     found = mutants_of(room.relative_to(mutants.ROOT))
