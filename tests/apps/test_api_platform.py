@@ -296,7 +296,7 @@ def stuck_inputs(folder: Path, grid: GridSimulator) -> dict[str, int]:
     return hold_inputs(folder, [c.digest for c in columns if c.quantity.startswith(wanted)])
 
 
-def wait_for_workers(*, seconds: float = 20) -> list[int]:
+def wait_for_workers(*, seconds: float = 120) -> list[int]:
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         found = [child.pid or 0 for child in multiprocessing.active_children()]
@@ -312,7 +312,7 @@ def kill_workers() -> None:
     for pid in killed:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + 120
     while {child.pid for child in multiprocessing.active_children()} & set(killed):
         assert time.monotonic() < limit, "a killed worker is still there"
         time.sleep(0.01)
@@ -364,7 +364,7 @@ def test_stopping_the_service_ends_its_workers_and_the_run_goes_on_with_the_next
         run_id = start(platform, grid)
         wait_for_workers()
         stopping = time.monotonic()
-    assert time.monotonic() - stopping < 10
+    assert time.monotonic() - stopping < 60
     assert multiprocessing.active_children() == []
     assert [t.name for t in threading.enumerate() if t.name.startswith("run_")] == []
     release_inputs(settings.folder, lay_in)
@@ -438,7 +438,7 @@ def test_a_platform_that_was_killed_goes_on_where_it_was(tmp_path, grid):
         stderr=subprocess.DEVNULL,
     )
     try:
-        limit = time.monotonic() + 30
+        limit = time.monotonic() + 120
         while not (started.exists() and started.read_text()) and time.monotonic() < limit:
             time.sleep(0.05)
     finally:

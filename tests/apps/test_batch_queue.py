@@ -398,7 +398,7 @@ def test_why_a_batch_waits_or_was_refused_is_told(world, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(batch_queue, "take_in", full)
         world.reader.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not all(one["reason"] for one in waiting(world)) and time.monotonic() < deadline:
             time.sleep(0.01)
         reasons = {one["batch_id"]: one["reason"] for one in waiting(world)}

@@ -70,7 +70,7 @@ def pids(folder: Path) -> list[int]:
 
 
 def ended(numbers: list[int]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if not any(is_running(pid) for pid in numbers):
             return True

@@ -58,7 +58,7 @@ def alive(process_id: int) -> bool:
     return "Z" not in Path(f"/proc/{process_id}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
-def wait_until_gone(process_ids: list[int], *, seconds: float = 20) -> bool:
+def wait_until_gone(process_ids: list[int], *, seconds: float = 120) -> bool:
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:
         if not any(alive(process_id) for process_id in process_ids):

@@ -228,7 +228,7 @@ def test_the_courier_sends_over_a_real_connection_and_follows_no_redirect(zone, 
             sources.register("headend", webhook=f"{url}/{path}")
             courier = Courier(zone, sources.world.clock)
             courier.start()
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 120
             while not done():
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
@@ -243,7 +243,7 @@ def test_a_name_that_no_host_can_have_is_an_address_that_cannot_be_reached(zone,
     assert sources.register("headend", webhook="https://xn--/").status_code == 200
     courier = Courier(zone, sources.world.clock)
     courier.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not rows(zone)[0].attempts:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -303,9 +303,9 @@ def test_a_host_that_answers_byte_by_byte_keeps_no_other_source_waiting(zone, so
         sources.register("other", webhook=f"{url}/notices")
         courier = Courier(zone, sources.world.clock, deadline_s=6.0)
         courier.start()
-        assert arrived.wait(20)
+        assert arrived.wait(120)
         assert [row.attempts for row in rows(zone)] == [0, 0], "the slow one is waited for"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not rows(zone)[0].attempts:
             assert time.monotonic() < deadline
             time.sleep(0.02)

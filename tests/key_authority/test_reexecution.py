@@ -98,7 +98,7 @@ def test_a_killed_worker_loses_no_check_and_alters_none(
     assert len(working.entries("release.failed")) == 1
     assert working.answer(request).state == RELEASED
     assert kill_workers(), "idle, until the next request"
-    executor, limit = working.zone.checks._pool._executor, time.monotonic() + 20
+    executor, limit = working.zone.checks._pool._executor, time.monotonic() + 120
     while not executor._broken:
         assert time.monotonic() < limit, "the executor does not notice"
         time.sleep(0.02)

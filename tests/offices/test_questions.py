@@ -232,7 +232,7 @@ def test_a_question_that_is_taken_in_while_another_is_answered_stays_on_the_list
     beside = asked(text="And this?")
 
     def take() -> None:
-        held.wait(10)
+        held.wait(120)
         with QUESTION_LIST.changing(path) as kept:
             QUESTION_LIST.write(path, DESK.take(kept, beside)[0])
 
@@ -243,7 +243,7 @@ def test_a_question_that_is_taken_in_while_another_is_answered_stays_on_the_list
             with pytest.raises(TimeoutError):
                 taken.result(0.2)
             QUESTION_LIST.write(path, DESK.answer(kept, 1, "Because.")[0])
-        taken.result(10)
+        taken.result(120)
     assert [one.state for one in QUESTION_LIST.read(path).questions] == ["answered", "open"]
 
 

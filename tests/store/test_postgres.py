@@ -322,7 +322,7 @@ def test_the_newest_of_several_versions_is_taken(monkeypatch, tmp_path: Path) ->
 
 def wait_for(engine: Engine, question: str) -> None:
     """Until a count is not nought."""
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + 120
     while time.monotonic() < ends:
         with engine.connect() as connection:
             if connection.execute(text(question)).scalar():
