@@ -1,10 +1,11 @@
 """Measures what every test costs and writes `costs.json`, which chooses what `make` runs.
 
 A plugin of pytest for `make costs` alone; with ARGS="-m quick", or others, it measures those tests
-and lets the figures of all others stand. A test's cost is the processor's time of its worker and
-of the processes that it waited for; of a test with many cases, their mean. A fixture that several
-tests share is charged to each of them: whichever comes first will pay. The session's key sets are
-made before the first test, so that none is charged with them.
+and lets the figures of all others stand. A test's cost is the processor's time of its worker, of
+the processes that it waited for, and of those forked beside it that ended; of a test with many
+cases, their mean. A fixture that several tests share is charged to each of them: whichever comes
+first will pay. The session's key sets are made before the first test, so that none is charged with
+them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Sequence
+from multiprocessing import forkserver
+from pathlib import Path
 from statistics import mean
 
 import pytest
@@ -31,7 +34,16 @@ shared: dict[tuple[str, str], float] = {}
 
 def _cpu() -> float:
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    return times.user + times.system + times.children_user + times.children_system + _beside()
+
+
+def _beside() -> float:
+    """Seconds of the server that forks processes beside tests, and of those that ended."""
+    pid = forkserver._forkserver._forkserver_pid
+    if pid is None:
+        return 0.0
+    ticks = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:15]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 def pytest_collection_finish() -> None:
