@@ -79,7 +79,8 @@ def own_share(folder: Path, name: str) -> SecretShare:
     """A custodian's share, as it was when the vault was made."""
     splitting = read_splitting(folder)
     for owner, sealed in sealed_shares(splitting).items():
-        _SHARES[splitting.splitting, owner] = open_share(sealed, key=custodian_key(owner))
+        if (splitting.splitting, owner) not in _SHARES:
+            _SHARES[splitting.splitting, owner] = open_share(sealed, key=custodian_key(owner))
     return _SHARES[splitting.splitting, name]
 
 
