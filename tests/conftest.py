@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Generator, Iterator
+import sys
+from collections.abc import Generator, Hashable, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
 from typing import Any, Final
@@ -128,6 +129,38 @@ def tables_worded_once() -> Generator[None]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(schema, "_create", create_again)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def validators_made_once() -> Generator[None]:
+    """FastAPI makes validators of all answers anew for every application, each time the same.
+
+    A tenth of what tests of applications took was that. A field of more than a type, as parameters
+    are, is made as ever.
+    """
+    if "fastapi" not in sys.modules:
+        yield
+        return
+    from fastapi._compat import v2  # noqa: PLC0415 - for tests of applications alone
+
+    make, made = v2.ModelField.__post_init__, dict[object, Any]()
+    plain = v2.asdict(v2.FieldInfo(annotation=object, default=v2.Undefined, alias=None))
+    del plain["annotation"]
+
+    def make_once(field: Any) -> None:
+        told = v2.asdict(field.field_info)
+        kind = told.pop("annotation")
+        if field.config is not None or told != plain or not isinstance(kind, Hashable):
+            make(field)
+        elif kind in made:
+            field._type_adapter = made[kind]
+        else:
+            make(field)
+            made[kind] = field._type_adapter
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(v2.ModelField, "__post_init__", make_once)
         yield
 
 
