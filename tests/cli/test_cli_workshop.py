@@ -12,6 +12,8 @@ from gridsecure.cli.main import app as command
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.products.components import list_components
 from gridsecure.products.designs import list_standard
+from tests.analyst.logged_certificates import write_certificate
+from tests.queries.published_months import bill_release
 
 
 def run(*arguments: object) -> Result:
@@ -54,3 +56,34 @@ def test_products_are_listed_checked_and_previewed(tmp_path: Path) -> None:
     assert "query.edge" in refused.stdout
     assert "product.unknown" in run("check", "soup").output
     assert json.loads(run("schema").stdout)["title"] == "ProductDesign"
+
+
+def test_a_bundle_is_registered_and_verified_offline(tmp_path: Path) -> None:
+    holder, key = generate_private_key(), tmp_path / "holder.key"
+    key.write_bytes(holder.to_bytes())
+    key.chmod(0o600)
+    authority = generate_private_key()
+    certificate = write_certificate(bill_release("2026-07"), key=authority, folder=tmp_path)
+    said, bundle = tmp_path / "said.toml", tmp_path / "bundle.json"
+    rights = "".join(
+        f'[[ownership]]\nright = "{right}"\nholder = "示范供电局"\nbasis = "合同 1"\n'
+        for right in ("hold", "process", "operate")
+    )
+    said.write_text(
+        rights + '[[statements]]\nclause = "第六条"\nstatement = "合计"\nevidence = "uniform-15"\n'
+    )
+    registered = run(
+        "register", "vacancy-index", "--statements", said, "--holder", "示范供电局", "--key", key,
+        "--to", bundle, "--type", "data-index", "--certificate", certificate, "--on", "2026-11-30",
+    )  # fmt: skip
+    assert registered.exit_code == 0, registered.output
+    assert bundle.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    keys = ("--holder-key", holder.public_key.point.hex())
+    with_log = ("--authority-key", authority.public_key.point.hex())
+    verified = run("verify-bundle", bundle, *keys, *with_log)
+    assert "kept until    2056-11-30" in verified.output
+    assert "registration.authority" in run("verify-bundle", bundle, *keys).output
+    forged = run("verify-bundle", bundle, *keys, "--authority-key", holder.public_key.point.hex())
+    assert "release.signature" in forged.output
+    bundle.write_text(bundle.read_text().replace("2056-11-30", "2057-11-30"))
+    assert "authenticity.signature" in run("verify-bundle", bundle, *keys, *with_log).output

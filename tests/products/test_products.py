@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from gridsecure.cli.workshop_city import METERS, MINUTES, SEED, make_city
+from gridsecure.cli.workshop_city import METERS, MINUTES, SEED
 from gridsecure.errors import InputError
 from gridsecure.products.checks import check_design
-from gridsecure.products.cities import OpenCity
 from gridsecure.products.designs import (
     SAMPLE_ENDING,
     STANDARD,
@@ -24,14 +22,13 @@ from gridsecure.products.designs import (
     design_schema,
     list_standard,
     read_design,
-    standard_text,
 )
 from gridsecure.products.joined_parts import run_step
-from gridsecure.products.previews import Frames, preview_design, sample_of
+from gridsecure.products.previews import sample_of
 from gridsecure.simulator.synthetic_meters import simulate
+from tests.products.small_city import JULY, city_of, previewed
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "product.schema.json"
-JULY = Issue("2026-07")
 NAMED = """
 name = "own"
 version = 1
@@ -47,18 +44,6 @@ title = "Part"
 title_zh = "分项"
 question = {question}
 """
-
-
-@cache
-def city_of(utilities: int) -> OpenCity:
-    return make_city(utilities=utilities)
-
-
-@cache
-def previewed(name: str) -> tuple[ProductDesign, OpenCity, Frames]:
-    design = read_design(standard_text(name))
-    city = city_of(max(len(design.suppliers), 1))
-    return design, city, preview_design(design, city=city, issue=JULY)
 
 
 def own(question: str, *, policy: str = "uniform-15") -> ProductDesign:

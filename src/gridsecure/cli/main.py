@@ -14,6 +14,7 @@ from gridsecure.cli.approval import approval_app
 from gridsecure.cli.authorisation import authorisation_app
 from gridsecure.cli.books import books_app
 from gridsecure.cli.build import build_app
+from gridsecure.cli.catalogue import catalogue_app
 from gridsecure.cli.correction import correction_app
 from gridsecure.cli.day import day_app
 from gridsecure.cli.edits import edits_app
@@ -59,6 +60,8 @@ from gridsecure.cli.workshop_products import check as check_product
 from gridsecure.cli.workshop_products import list_products, show_product
 from gridsecure.cli.workshop_products import preview as preview_product
 from gridsecure.cli.workshop_products import schema as product_schema
+from gridsecure.cli.workshop_registration import register as register_product
+from gridsecure.cli.workshop_registration import verify_bundle
 from gridsecure.garbage import search_seldom
 from gridsecure.gateway.meanings import Meaning, Stamps, Values
 from gridsecure.month_texts import CALENDAR
@@ -119,8 +122,11 @@ workshop_app.command("show")(show_product)
 workshop_app.command("schema")(product_schema)
 workshop_app.command("check")(check_product)
 workshop_app.command("preview")(preview_product)
+workshop_app.command("register")(register_product)
+workshop_app.command("verify-bundle")(verify_bundle)
 app.add_typer(workshop_app, name="workshop")
 app.add_typer(market_app, name="market")
+app.add_typer(catalogue_app, name="catalogue")
 
 
 TariffOption = Annotated[

@@ -73,7 +73,7 @@ def check(
 ) -> None:
     """Prove a product before anything runs: who is told of, bounds, noise, cost, or why not."""
     design = read_product(product)
-    city, issue = _city_of(design, meters), designs.Issue(period)
+    city, issue = city_of(design, meters), designs.Issue(period)
     found = checks.check_design(design, city=city, issue=issue)
     print_result(found.model_dump(), output, show=lambda console: _show_check(found, console))
     if found.refusals:
@@ -91,7 +91,7 @@ def preview(
 ) -> None:
     """Make a product of synthetic readings, in the open, and show what its buyer would see."""
     design = read_product(product)
-    city, issue = _city_of(design, meters), designs.Issue(period)
+    city, issue = city_of(design, meters), designs.Issue(period)
     frames = previews.preview_design(design, city=city, issue=issue)
     sample = previews.sample_of(design, frames, city=city, issue=issue)
     print_result(
@@ -102,7 +102,7 @@ def preview(
         write_json(to, sample.model_dump())
 
 
-def _city_of(design: ProductDesign, meters: int) -> OpenCity:
+def city_of(design: ProductDesign, meters: int) -> OpenCity:
     """A city of as many utilities as a product has suppliers, up to two."""
     return workshop_city.make_city(meters=meters, utilities=min(max(len(design.suppliers), 1), 2))
 
@@ -114,18 +114,26 @@ def read_product(name: str) -> ProductDesign:
         NotFoundError: There is neither (`product.unknown`).
         InputError: It is none (`product.<what>`).
     """
+    return designs.read_design(product_text(name))
+
+
+def product_text(name: str) -> str:
+    """The text of a product that ships, or of a file.
+
+    Raises:
+        NotFoundError: There is neither (`product.unknown`).
+    """
     path = Path(name)
     if name in designs.list_standard() or not path.suffix:
-        return designs.read_design(designs.standard_text(name))
+        return designs.standard_text(name)
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise NotFoundError(
             f"{path.name} cannot be read.",
             reason="product.unknown",
             remedy="Check its path and permissions.",
         ) from error
-    return designs.read_design(text)
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -135,8 +143,17 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
         StorageError: It cannot be written (`product.output`).
     """
     text = json.dumps(document, ensure_ascii=False, indent=2)
+    write_bytes(path, f"{text}\n".encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, as a whole or not at all.
+
+    Raises:
+        StorageError: It cannot be written (`product.output`).
+    """
     try:
-        whole_files.replace_file(path, [f"{text}\n".encode()])
+        whole_files.replace_file(path, [content])
     except OSError as error:
         raise StorageError(
             f"{path.name} cannot be written.",

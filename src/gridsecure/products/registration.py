@@ -1,0 +1,327 @@
+"""Registration (登记) and balance sheet (入表): what a product's holder hands in, in one bundle.
+
+A bundle names the product, who has which right, what it was made of and by which rules, what
+processing cost, and the evidence of its issues, each by digest, and is signed by its holder.
+Whoever has it checks it offline. It claims no approval: whether something is registered, or is an
+asset, is for a registry and an auditor to say.
+
+Sources, read 2026-11-30:
+[1] 《深圳市数据产权登记管理暂行办法》 (深发改规〔2023〕5号), in force 2023-07-01 for three years:
+    data products include data indices, analyses and encrypted data; records are kept for no less
+    than 30 years. Whether it was prolonged is for the registrant to ask.
+[2] 《数据资产全过程管理试点方案》 (财资〔2024〕167号, 2024-12-19): ledger, registration, authorised
+    operation, distribution of income and trading of data assets, a pilot of 2025 and 2026.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple
+
+from pydantic import Field, NonNegativeInt
+
+from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.errors import AuthenticityError, InputError
+from gridsecure.messages import Digest, Message
+from gridsecure.policy.language import parse_policy
+from gridsecure.products.checks import ProductCheck
+from gridsecure.products.components import ComponentCard
+from gridsecure.products.datasets import Text
+from gridsecure.products.designs import ProductDesign, read_design
+from gridsecure.products.previews import ProductSample
+from gridsecure.queries.exact import Unsigned
+
+LEAST_YEARS: Final = 30
+"""How long records are kept [1]."""
+RIGHTS: Final = {
+    "hold": "数据资源持有权",
+    "process": "数据加工使用权",
+    "operate": "数据产品经营权",
+}
+RULES: Final = (
+    "《深圳市数据产权登记管理暂行办法》（深发改规〔2023〕5号，2023年7月1日起施行，有效期三年）",
+    "《数据资产全过程管理试点方案》（财资〔2024〕167号）",
+)
+NO_APPROVAL: Final = (
+    "本材料由持有方自行编制，未经任何登记机构、主管部门或审计机构审核、登记或批准；"
+    "能否登记、能否入表由其认定。"
+)
+_FEN: Final = Decimal("0.01")
+
+
+class Ownership(Message):
+    """Who has a right, and by what.
+
+    Args:
+        basis: Where that is written, as a contract's number.
+    """
+
+    kind: ClassVar[str] = "ownership"
+    right: Literal["hold", "process", "operate"]
+    holder: Text
+    basis: Text
+
+
+class ComplianceStatement(Message):
+    """What the holder states, and where it can be seen.
+
+    Args:
+        clause: Of which rule.
+        evidence: A digest, a command or a document.
+    """
+
+    kind: ClassVar[str] = "compliance-statement"
+    clause: Text
+    statement: Text
+    evidence: Text
+
+
+class CostLine(Message):
+    """What was used of a measure, and what the holder values it at.
+
+    Args:
+        party: As the metering ledger names it.
+        yuan_per_unit: The holder's own; None where it has none, and the line counts nothing.
+    """
+
+    kind: ClassVar[str] = "processing-cost"
+    month: Text
+    zone: Text
+    party: Text
+    measure: Text
+    amount: NonNegativeInt
+    yuan_per_unit: Unsigned | None = None
+
+
+class RegistrationBundle(Message):
+    """What is handed in of a product.
+
+    Args:
+        product_type: In the words of [1].
+        design: The product's file, `policy` the text of its release policy.
+        components: Name and version of the cards that it is composed of.
+        certificates: The signed certificates of issues, with their proofs in the log.
+        registered_on: The day it was put together.
+        retained_until: Until when all of it is kept.
+    """
+
+    kind: ClassVar[str] = "registration-bundle"
+    version: Literal[1] = 1
+    holder: Text
+    product_type: Literal["data-index", "data-report", "dataset", "encrypted-data"]
+    design: Annotated[str, Field(max_length=1 << 17)]
+    policy: Annotated[str, Field(max_length=1 << 17)]
+    check: ProductCheck
+    sample: ProductSample
+    components: dict[str, Digest]
+    ownership: Annotated[list[Ownership], Field(min_length=1)]
+    statements: Annotated[list[ComplianceStatement], Field(min_length=1)]
+    costs: list[CostLine]
+    certificates: list[str]
+    rules: list[str] = Field(default_factory=lambda: list(RULES))
+    notice: Literal[
+        "本材料由持有方自行编制，未经任何登记机构、主管部门或审计机构审核、登记或批准；"
+        "能否登记、能否入表由其认定。"
+    ] = NO_APPROVAL
+    registered_on: Text
+    retained_until: Text
+
+    @property
+    def digests(self) -> dict[str, Digest]:
+        """What each part is called."""
+        return {
+            "design": sm3_hex(self.design.encode()),
+            "policy": sm3_hex(self.policy.encode()),
+            "check": sm3_hex(self.check.model_dump_json().encode()),
+            "sample": sm3_hex(self.sample.model_dump_json().encode()),
+            **{
+                f"certificate {number}": sm3_hex(text.encode())
+                for number, text in enumerate(self.certificates, 1)
+            },
+        }
+
+    @property
+    def processing_yuan(self) -> Decimal:
+        """What processing cost by the holder's own rates [yuan], to the fen, half up."""
+        total = sum(
+            (line.amount * Decimal(line.yuan_per_unit or 0) for line in self.costs), Decimal(0)
+        )
+        return total.quantize(_FEN, rounding="ROUND_HALF_UP")
+
+
+class Holder(NamedTuple):
+    """Who registers, what, and since when.
+
+    Args:
+        years: How long all of it is kept.
+    """
+
+    name: str
+    product_type: Literal["data-index", "data-report", "dataset", "encrypted-data"]
+    on: date
+    years: int = LEAST_YEARS
+
+
+def make_bundle(  # noqa: PLR0913 - one parameter a part of the bundle
+    text: str,
+    *,
+    holder: Holder,
+    check: ProductCheck,
+    sample: ProductSample,
+    cards: Sequence[ComponentCard],
+    ownership: Sequence[Ownership],
+    statements: Sequence[ComplianceStatement],
+    costs: Sequence[CostLine] = (),
+    certificates: Sequence[str] = (),
+) -> RegistrationBundle:
+    """Put a bundle together, and check it as whoever gets it does.
+
+    Args:
+        text: The product's file.
+
+    Raises:
+        InputError: As `check_bundle`, or it is kept for less than 30 years
+            (`registration.retention`).
+        AuthenticityError: As `check_bundle`.
+    """
+    design = read_design(text)
+    made = RegistrationBundle(
+        holder=holder.name,
+        product_type=holder.product_type,
+        design=text,
+        policy=design.release_policy.text,
+        check=check,
+        sample=sample,
+        components=component_versions(design, cards),
+        ownership=list(ownership),
+        statements=list(statements),
+        costs=list(costs),
+        certificates=list(certificates),
+        registered_on=holder.on.isoformat(),
+        retained_until=_years_later(holder.on, holder.years).isoformat(),
+    )
+    check_bundle(made)
+    return made
+
+
+def component_versions(design: ProductDesign, cards: Sequence[ComponentCard]) -> dict[str, Digest]:
+    """The cards that a product's questions use, with their versions."""
+    used = {("plan", "query")}
+    for part in design.parts:
+        measure = str(part.question.get("measure", "")).partition(":")[0]
+        statistic = part.question.get("statistic", {})
+        named = statistic.get("name", "sum") if isinstance(statistic, dict) else "sum"
+        used |= {
+            ("measure", measure),
+            ("statistic", str(named)),
+            ("step", str(part.question.get("every", "month"))),
+        }
+    return {
+        f"{card.sort} {card.name}": card.version for card in cards if (card.sort, card.name) in used
+    }
+
+
+def _years_later(day: date, years: int) -> date:
+    try:
+        return day.replace(year=day.year + years)
+    except ValueError as error:  # 29 February, or beyond the calendar
+        if day.year + years > date.max.year:
+            raise _too_short("It is kept beyond all calendars.") from error
+        return day.replace(year=day.year + years, month=3, day=1)
+
+
+def check_bundle(bundle: RegistrationBundle) -> ProductDesign:
+    """Check all that a bundle says of itself; its certificates are checked by whoever has the keys.
+
+    1. it is kept for 30 years at the least;
+    2. its design can be read, and what was proven and sampled is of that design;
+    3. the policy beside it is the one that it was proven under, by name and digest;
+    4. every right of the three is somebody's;
+    5. it claims nothing of which the proof says otherwise: no refused field.
+
+    Raises:
+        InputError: `registration.retention`, `registration.rights`, `registration.refused`, or it
+            is no design or policy.
+        AuthenticityError: A digest is another one's (`registration.digest`).
+    """
+    try:
+        first, last = map(date.fromisoformat, (bundle.registered_on, bundle.retained_until))
+    except ValueError as error:
+        raise _too_short("Its days are no days.") from error
+    if last < _years_later(first, LEAST_YEARS):
+        raise _too_short(f"It is kept for less than {LEAST_YEARS} years.")
+    design, policy = read_design(bundle.design), parse_policy(bundle.policy)
+    if (bundle.check.design, bundle.sample.design) != (design.digest, design.digest):
+        raise _other("check or sample", "design")
+    if bundle.check.policy != policy.digest or design.policy != policy.name:
+        raise _other("check", "policy")
+    missing = RIGHTS.keys() - {one.right for one in bundle.ownership}
+    if missing:
+        raise InputError(
+            f"Nobody is named who has the right to {', '.join(sorted(missing))}.",
+            reason="registration.rights",
+            remedy="Name who may hold, process and operate, each with its basis.",
+        )
+    if bundle.check.refusals:
+        raise InputError(
+            "A field of the product was refused when it was checked.",
+            reason="registration.refused",
+            remedy="Mend the product until `gridsecure workshop check` refuses nothing.",
+        )
+    return design
+
+
+def _too_short(sentence: str) -> InputError:
+    return InputError(
+        sentence,
+        reason="registration.retention",
+        remedy=f"Keep the records for {LEAST_YEARS} years or more.",
+    )
+
+
+def _other(what: str, of: str) -> AuthenticityError:
+    return AuthenticityError(
+        f"The {what} of the bundle is of another {of} than the one beside it.",
+        reason="registration.digest",
+        remedy="Take the bundle as its holder signed it.",
+    )
+
+
+def read_costs(
+    usages: Sequence[str], *, parties: Sequence[str], rates: Mapping[str, str]
+) -> list[CostLine]:
+    """Processing costs from the metering ledger.
+
+    Args:
+        usages: What `gridsecure usage show --format json` printed.
+        parties: Whose use counts; all, if there is none.
+        rates: Yuan a unit, by measure.
+
+    Raises:
+        InputError: What was used is none of the ledger's (`registration.usage`), or a rate is no
+            amount (`query.number`).
+    """
+    try:
+        found = [
+            CostLine(
+                month=used["month"],
+                zone=used["zone"],
+                party=used["party"],
+                measure=used["measure"],
+                amount=used["amount"],
+                yuan_per_unit=rates.get(used["measure"]),
+            )
+            for rows in map(json.loads, usages)
+            for used in rows
+            if not parties or used["party"] in parties
+        ]
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            "What was used is no answer of the metering ledger.",
+            reason="registration.usage",
+            remedy="Take what `gridsecure usage show --format json` prints.",
+        ) from error
+    return found
