@@ -20,7 +20,9 @@ from typing import Any, Final
 import pytest
 import typer.testing
 from hypothesis import HealthCheck, settings
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.util import LRUCache
 
 from gridsecure.store import database, schema
 from tests.attacks import MARK, attacked, write_attacks
@@ -161,6 +163,32 @@ def validators_made_once() -> Generator[None]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(v2.ModelField, "__post_init__", make_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statements_compiled_once() -> Generator[None]:
+    """Statements are compiled once for all of a run's SQLite databases: each engine did so anew.
+
+    A tenth of a test with databases was that. All of them are of one driver, version and settings,
+    so that what is compiled for one of them is the same for all.
+    """
+    make, compiled = database._engine, LRUCache[Any, Any](4_000)
+
+    @wraps(make)
+    def make_sharing(*given: Any, **named: Any) -> Engine:
+        engine = make(*given, **named)
+        if engine.dialect.name == "sqlite":
+            engine.update_execution_options(compiled_cache=compiled)
+        return engine
+
+    def is_alike(one: object, other: object) -> bool:
+        return type(one) is type(other)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(SQLiteDialect_pysqlite, "__eq__", is_alike)
+        patched.setattr(SQLiteDialect_pysqlite, "__hash__", lambda one: hash(type(one)))
+        patched.setattr(database, "_engine", make_sharing)
         yield
 
 

@@ -180,5 +180,5 @@ class Services:
     def processed(self) -> dict:
         started = self.call("POST", "/process")
         assert started.status_code == 202, started.text
-        self.worker.wait(60)
+        self.worker.wait(300)
         return self.call("GET", "").json()

@@ -43,7 +43,7 @@ def order(services, *lines: str, by: str = "ann", reason: str = WHY, tariffs: tu
     headers = services.token("operator", subject=by)
     path, why = f"/months/{MONTH}/corrections", {"reason": reason}
     answer = services.client.post(path, files=parts, params=why, headers=headers)
-    services.worker.wait(60)
+    services.worker.wait(300)
     return answer
 
 
@@ -63,7 +63,7 @@ def decide(services, number: int, *, by: str = "bob", approve: bool = True, reas
     headers = services.token("operator", subject=by)
     wanted = {"approve": approve, "reason": reason}
     answer = services.client.post(f"{ORDERS}/{number}/decision", json=wanted, headers=headers)
-    services.worker.wait(60)
+    services.worker.wait(300)
     return answer
 
 
@@ -154,7 +154,7 @@ def test_of_two_who_approve_at_once_one_is_told_that_it_is_decided(billed):
 
     with ThreadPoolExecutor(2) as threads:
         assert sorted(threads.map(approve, ("bob", "eve"))) == [200, 409]
-    billed.worker.wait(60)
+    billed.worker.wait(300)
     assert stands(billed, waits["name"])["state"] == "done"
 
 
@@ -191,7 +191,7 @@ def test_an_order_that_is_killed_once_fixed_is_finished_and_not_rejected(billed,
     path, operator = f"/months/{MONTH}/corrections", billed.token("operator", subject="ann")
     answer = billed.client.post(path, headers=operator)
     assert answer.status_code == 202, answer.text
-    billed.worker.wait(60)
+    billed.worker.wait(300)
     assert stands(billed, answer.json()["name"])["report"]["corrected"] == 1
 
 

@@ -63,7 +63,7 @@ def corrected(services, *, readings=(), tariffs=()) -> dict:
     asked = {"files": parts, "params": {"reason": "read on site"}} if parts else {}
     started = services.call("POST", "/corrections", **asked)
     assert started.status_code == 202, started.text
-    services.worker.wait(60)
+    services.worker.wait(300)
     found = services.call("GET", "/corrections").json()
     return next(one for one in found if one["name"] == started.json()["name"])
 
@@ -179,7 +179,7 @@ def test_a_correction_that_waits_for_an_earlier_one_says_so_and_fails_with_it(
         assert begun.wait(60)
         assert told() == [(1, "running", None), (None, "running", None)]
         go_on.set()
-        finished.worker.wait(60)
+        finished.worker.wait(300)
         assert told() == [(1, "failed", "peer.away"), (None, "failed", "peer.away")]
     assert corrected(finished)["name"] == started.json()["name"]
     assert told() == [(1, "done", None), (2, "done", None)]
@@ -200,7 +200,7 @@ def test_a_correction_is_done_once_the_last_of_its_work_is_over(finished, monkey
     assert told["state"] == "running"  # its report is there, and nothing else may begin
     assert finished.call("POST", "/corrections").json()["reason"] == "conflict.month-busy"
     go_on.set()
-    finished.worker.wait(60)
+    finished.worker.wait(300)
     (told,) = finished.call("GET", "/corrections").json()
     assert (told["state"], told["report"]["corrected"]) == ("done", 1)
 

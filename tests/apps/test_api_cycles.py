@@ -58,7 +58,7 @@ def test_a_period_of_two_months_is_sealed_by_day_and_billed(services):
     assert services.put_files(readings=[]).json()["contracts"] == 20
     for day in DAYS:
         assert ask(services, "POST", f"/days/{day}/seal").status_code == 202
-        services.worker.wait(60)
+        services.worker.wait(300)
         assert ask(services, "GET", f"/days/{day}").json()["state"] == "sealed"
     listed = ask(services, "GET", f"/months/{MONTH}/days").json()
     assert [one["day"] for one in listed] == list(DAYS)

@@ -60,7 +60,7 @@ def ask(services, method: str, path: str, *, role: str = "operator"):
 def sealed(services, day: str) -> dict:
     started = ask(services, "POST", f"/days/{day}/seal")
     assert started.status_code == 202, started.text
-    services.worker.wait(60)
+    services.worker.wait(300)
     return ask(services, "GET", f"/days/{day}").json()
 
 
@@ -241,7 +241,7 @@ def test_a_day_is_sealed_by_itself_when_it_is_due(services):
 
     def look(hours: float) -> list[str]:
         Timetable(own.zone, own.worker, lambda: now, Due(None, None, hours)).begin_due()
-        services.worker.wait(60)
+        services.worker.wait(300)
         days = ask(services, "GET", f"/months/{MONTH}/days").json()
         return [one["day"] for one in days if one["state"] == "sealed"]
 

@@ -242,7 +242,7 @@ def test_a_month_is_done_once_the_last_of_its_work_is_over(services, monkeypatch
     assert services.call("GET", "").json()["state"] == "running"  # nothing else may begin
     assert services.call("POST", "/process").json()["reason"] == "conflict.month-busy"
     go_on.set()
-    services.worker.wait(60)
+    services.worker.wait(300)
     assert services.call("GET", "").json()["state"] == "done"
 
 

@@ -49,7 +49,7 @@ class Reconciled(Sources):
         files, why = [("readings", ("r.csv", text.encode()))], {"reason": "read on site"}
         started = self.call("POST", "/corrections", files=files, params=why)
         assert started.status_code == 202, started.text
-        self.worker.wait(60)
+        self.worker.wait(300)
         return started.json()
 
     def source(self, name: str) -> dict:
@@ -127,7 +127,7 @@ def test_a_month_from_batches_edits_and_late_readings_adds_up_at_every_step(gate
     assert gateway.source("headend")["reasons"]["waiting"] == {"late": 1}
     started = gateway.call("POST", "/corrections")
     assert started.status_code == 202, started.text
-    gateway.worker.wait(60)
+    gateway.worker.wait(300)
     assert gateway.source("headend")["billed"] == 1
     assert gateway.told()["reported"] is None
 
@@ -205,7 +205,7 @@ def test_a_source_is_told_what_became_of_each_of_its_batches(gateway):
     assert gateway.status("late")["months"] == {MONTH: "late"}
     assert gateway.status("late")["counts"] == {}
     gateway.call("POST", "/corrections")
-    gateway.worker.wait(60)
+    gateway.worker.wait(300)
     late = gateway.status("late")
     assert late["months"] == {MONTH: "corrected"}
     assert counts(late["counts"][MONTH]) == (1, 1, 0, 0, 0)

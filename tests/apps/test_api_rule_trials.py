@@ -45,7 +45,7 @@ def ask(services, method, path=TRIALS, *, role="operator", month=MONTH, **conten
 def tried(services, text):
     started = ask(services, "POST", content=text.encode())
     assert started.status_code == 202, started.text
-    services.worker.wait(60)
+    services.worker.wait(300)
     return ask(services, "GET").json()
 
 

@@ -45,7 +45,7 @@ def timetable(services, now: datetime, *, cut_off=None, gathered=None) -> Timeta
 def begun(services, now: datetime, **days) -> dict:
     """What a look at a moment begins; where the month stands when that is done."""
     timetable(services, now, **days).begin_due()
-    services.worker.wait(60)
+    services.worker.wait(300)
     return services.call("GET", "").json()
 
 

@@ -118,7 +118,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         files = [("readings", ("late.csv", late))]
         asked = services.call("POST", "/corrections", files=files, params={"reason": "on site"})
         assert asked.is_success, asked.text
-        services.worker.wait(60)
+        services.worker.wait(300)
         (folder / "later.csv").write_bytes(with_reading(readings, corrected, "1.234"))
         document = bill_document(services)
         (folder / "bills.json").write_text(json.dumps(document))

@@ -321,7 +321,7 @@ class Faults(Reconciled):
         operator = self.token("operator")
         started = self.client.post(f"/days/{day}/seal", headers=operator)
         assert started.status_code == 202, started.text
-        self.worker.wait(60)
+        self.worker.wait(300)
         return self.client.get(f"/days/{day}", headers=operator).json()
 
     def edit(self) -> None:
@@ -347,11 +347,11 @@ class Faults(Reconciled):
             with self.monkeypatch.context() as patched:
                 patched.setattr(outbox, "send", _kill)
                 self.call("POST", path)
-                self.worker.wait(60)
+                self.worker.wait(300)
             self.start()
         started = self.call("POST", path)
         assert started.status_code == 202, started.text
-        self.worker.wait(60)
+        self.worker.wait(300)
         stands = self.call("GET", "").json() if path == "/process" else self.corrections()[-1]
         assert stands["state"] == "done", (stands, self.log)
         self.model.bill()

@@ -218,18 +218,18 @@ class GatewayMonth:
         of_month = {"params": {"month": MONTH}, "headers": operator}
         tried = default_text().replace("factor = 30", "factor = 29").encode()
         self.checked(ask.post("/v1/rule-trials", content=tried, **of_month))
-        services.worker.wait(60)
+        services.worker.wait(300)
         self.checked(ask.get("/v1/rule-trials", **of_month))
         self.checked(services.call("POST", "/process"))
         for page in ("checkpoint", "tile/0/000"):
             self.checked(ask.get(f"/log/{page}"))
-        services.worker.wait(60)
+        services.worker.wait(300)
         status = self.checked(services.call("GET", "")).json()
         assert status["state"] == "done", status
         late = BATCH.replace(b"MP-1", services.world.simulated.meter_point_ids[0].encode())
         files, why = [("readings", ("r.csv", late))], {"reason": "read on site"}
         self.checked(services.call("POST", "/corrections", files=files, params=why))
-        services.worker.wait(60)
+        services.worker.wait(300)
         (corrected,) = self.checked(services.call("GET", "/corrections")).json()
         self.decide_order()
         self.checked(services.client.get("/months", headers=services.token("operator")))
@@ -300,7 +300,7 @@ class GatewayMonth:
         named = self.sender | {"Idempotency-Key": "day", "Batch-Sequence": "2"}
         self.checked(ask.post("/v1/readings", content=day, headers=named))
         self.checked(ask.post(f"/days/{MONTH}-01/seal", headers=operator))
-        self.services.worker.wait(60)
+        self.services.worker.wait(300)
         told = self.checked(ask.get(f"/days/{MONTH}-01", headers=operator)).json()
         assert told["state"] == "sealed", told
         self.checked(ask.get(f"/months/{MONTH}/days", headers=operator))
