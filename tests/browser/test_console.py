@@ -1,4 +1,4 @@
-"""The console in a real browser: every page of every role, in both languages, at three widths.
+"""The console in a real browser: each role, page, language and width, light and dark.
 
 One server and one browser for all; a test signs one role in and moves through its pages as a person
 does. Screenshots are kept in `build/browser`.
@@ -107,13 +107,28 @@ def test_every_page_of_a_role(tab: Tab, services: ZoneServices, role: str) -> No
     tab.wait_for(access.HOME)
     pages = [page for page, roles in access.ROLES.items() if role in roles]
     # There in one language, and back in the other.
+    shown = access.HOME
     for language, way in zip(LANGUAGES, (pages, pages[::-1]), strict=True):
-        tab.speak(language, page=way[0])
-        for page in way:
-            tab.turn_to(page)
+        tab.speak(language, page=shown)
+        for page in (page for page in way if is_due(page, role=role, language=language)):
+            tab.turn_to(shown := page)
             look_at(tab, role=role, page=page)
             read(tab, services, role=role, page=page)
     assert not tab.noted, "\n".join(tab.noted)
+
+
+def is_thorough(page: str, *, role: str) -> bool:
+    """Whether the page is looked at in all ways: as the first of its roles sees it.
+
+    The start page is another one for each role.
+    """
+    return page == access.HOME or role == min(access.ROLES[page])
+
+
+def is_due(page: str, *, role: str, language: str) -> bool:
+    """Whether a role opens a page in a language; the roles after a page's first take turns."""
+    turn = list(LANGUAGES)[ROLES.index(role) % len(LANGUAGES)]
+    return is_thorough(page, role=role) or language == turn
 
 
 def read(tab: Tab, services: ZoneServices, *, role: str, page: str) -> None:
@@ -130,14 +145,12 @@ def read(tab: Tab, services: ZoneServices, *, role: str, page: str) -> None:
 def look_at(tab: Tab, *, role: str, page: str) -> None:
     """See the page at all widths, light and dark, and ask axe about it.
 
-    A page that several roles have is looked at thoroughly as the first of them sees it; as the
-    others do, at the usual width and the smallest. The start page is another one for each role.
+    For roles after a page's first, at the usual width and the smallest; dark for its first alone.
     """
     name, is_first = f"{page}-{role}-{tab.language}", role == min(access.ROLES[page])
-    if not is_first and page != access.HOME:
-        if tab.language == "en":
-            tab.resize(min(WIDTHS))
-            tab.resize(USUAL)
+    if not is_thorough(page, role=role):
+        tab.resize(min(WIDTHS))
+        tab.resize(USUAL)
         return
     if tab.language == "zh":
         tab.ask_axe(name)
