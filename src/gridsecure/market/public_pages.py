@@ -35,6 +35,7 @@ class Shown:
 
     Args:
         stage: Of a product, "product" or "asset"; else empty.
+        product: Of an offer, the design that it is of.
         cells: Of released totals.
     """
 
@@ -42,6 +43,7 @@ class Shown:
     said: Message
     stage: str = ""
     stage_zh: str = ""
+    product: ProductDesign | None = None
     cells: tuple[CellTotal, ...] = ()
 
 
@@ -76,7 +78,11 @@ def read_public(session: Session, *, now: datetime) -> PublicRows:
 def _offers(session: Session, now: datetime) -> list[Shown]:
     found = _standing(session, Offer, now)
     designs = find_many(session, DocumentRow, [said.design for _, said in found], by="digest")
-    return [Shown(row, said) for row, said in found if designs[said.design].state in ON_SALE]
+    return [
+        Shown(row, said, product=ProductDesign.parse(designs[said.design].envelope.body))
+        for row, said in found
+        if designs[said.design].state in ON_SALE
+    ]
 
 
 def _standing(
@@ -101,7 +107,15 @@ def _aggregate(row: DocumentRow) -> Shown:
 
 @cache
 def _templates() -> Environment:
-    return Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
+    made = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
+    made.filters["minute"] = _to_the_minute
+    return made
+
+
+def _to_the_minute(text: str) -> str:
+    """A time as people read it, with its offset: 2026-07-01 00:00 +08:00."""
+    at = moment(text)
+    return f"{at:%Y-%m-%d %H:%M} {at.isoformat()[-6:]}"
 
 
 def write_page(rows: PublicRows, *, language: str) -> str:
