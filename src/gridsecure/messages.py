@@ -727,6 +727,30 @@ class ReadingCounts(BaseModel):
     reasons: dict[Literal["estimated", "quarantined", "waiting"], dict[str, NonNegativeInt]]
 
 
+class EventNotice(Message):
+    """What a service tells a receiver: that something happened, and where its log says so.
+
+    Args:
+        zone: Which service it is.
+        event: What happened, as `cycle.done`.
+        subject: What it is about: a month, YYYY-MM, or a release.
+        count: How many there are.
+        entry: Index of the entry of the zone's evidence log.
+        happened_at: When it was entered, ISO 8601.
+        at: When this was sent, ISO 8601.
+    """
+
+    kind: ClassVar[str] = "event-notice"
+    zone: Literal["gateway", "authority"]
+    receiver: str
+    event: str
+    subject: str
+    count: NonNegativeInt
+    entry: NonNegativeInt
+    happened_at: str
+    at: str
+
+
 class BatchNotice(Message):
     """What a gateway tells a source of its batches, as far as they are of one month.
 

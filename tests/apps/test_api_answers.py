@@ -94,7 +94,7 @@ PAGED = {
         "/v1/sources/{name}/batches/{batch_id}/rejected",
         "/v1/books/imports/{digest}/differences",
         *("/v1/books/meter-points", "/v1/edits", "/v1/exceptions", "/v1/waiting-batches"),
-        "/v1/correction-orders",
+        *("/v1/correction-orders", "/v1/receivers/{name}/notices"),
     },
     "platform": {"/runs", "/release-requests"},
     "market": {"/documents"},
@@ -103,7 +103,7 @@ PAGED = {
         "/authorisations",
         "/releases",
         "/shadow-previews",
-        "/gateway-key-sets",
+        *("/gateway-key-sets", "/v1/receivers/{name}/notices"),
     },
 }
 

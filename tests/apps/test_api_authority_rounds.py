@@ -9,7 +9,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gridsecure.errors import GridSecureError
+from gridsecure.key_authority.checker.event_receivers import receivers_of
+from gridsecure.key_authority.checker.usage import GRANTED
 from gridsecure.messages import Signed, sign_message
+from gridsecure.store.database import read_session
+from gridsecure.store.evidence import list_entries_of
 from gridsecure_api.authority import create_authority_app
 from tests.apps.zone_apps import (
     TestClock,
@@ -108,6 +112,25 @@ def signed_as_request(envelope: Signed, world: World) -> Signed:
     unsigned = envelope.model_copy(update={"body_kind": "release-request", "body": '{"x": 1}'})
     signature = world.grid.platform_key.sign(unsigned._signed_bytes).hex()
     return unsigned.model_copy(update={"signature": signature})
+
+
+def test_a_receiver_is_told_of_a_release_by_the_entry_that_says_so(
+    world: World, client: TestClient
+) -> None:
+    operator = {"headers": bearer("authority", "operator")}
+    wanted = {"address": "http://127.0.0.1:9/events", "events": ["release.done"]}
+    registered = client.put("/v1/receivers/desk", json=wanted, **operator).json()
+    zone = world.app.state.authority.zone
+    assert registered["service_key"] == zone.signing_key.public_key.point.hex()
+    assert client.put("/v1/receivers/desk", json=wanted).status_code == 403, "a custodian's"
+    world.queue.requests = [world.maker.bill_request(world.uploads)]
+    (outcome,) = answered_round(client).json()
+    receivers_of(zone).announce(at=TestClock()())  # unless the courier was faster
+    (notice,) = client.get("/v1/receivers/desk/notices", **operator).json()
+    assert (notice["event"], notice["subject"]) == ("release.done", outcome["release_id"])
+    with read_session(zone.engine) as session:
+        (granted,) = list_entries_of(session, GRANTED)
+    assert notice["entry"] == granted.index
 
 
 def test_an_answer_the_platform_misses_is_told_again(world: World, client: TestClient) -> None:

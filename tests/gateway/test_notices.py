@@ -15,14 +15,17 @@ from sqlmodel import select
 
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import AuthenticityError
+from gridsecure.gateway.event_receivers import receivers_of
 from gridsecure.gateway.ingestion import notices
 from gridsecure.gateway.month_plan import MonthPlan, fix_plan, keep_report
 from gridsecure.gateway.tables import NoticeRow
 from gridsecure.head_end.sender import read_notice
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.evidence import list_entries_of
+from gridsecure.store.notices import PAUSES
 from gridsecure.wire.gateway import MonthReport
-from gridsecure_api.gateway_notices import Courier
+from gridsecure_api.courier import Courier
+from gridsecure_api.gateway_notices import gateway_round
 from tests.apps.office_services import served
 from tests.apps.test_api_readings import HEADER, LINE, Sources
 from tests.gateway.gateway_world import MONTH
@@ -81,6 +84,11 @@ class Receiver:
         return self.takes
 
 
+def round_of(zone):
+    """What the gateway's courier sends."""
+    return gateway_round(zone, receivers_of(zone))
+
+
 def rows(zone):
     with read_session(zone.engine) as session:
         return list(session.exec(select(NoticeRow)))
@@ -109,16 +117,16 @@ def test_a_notice_is_tried_again_later_and_later_and_then_given_up(zone):
         waited.append(due - now)
         assert notices.deliver_due(zone, post=receiver, now=due - timedelta(seconds=1)) == due
         now = due
-    assert waited == list(notices.PAUSES)
+    assert waited == list(PAUSES)
     (row,) = rows(zone)
-    assert (row.state, row.attempts) == ("given-up", len(notices.PAUSES) + 1)
+    assert (row.state, row.attempts) == ("given-up", len(PAUSES) + 1)
 
 
 def test_what_was_given_up_is_sent_again_when_an_operator_says_so(zone, sources):
     notices.announce_done(zone, at=NOW)
     (row,) = rows(zone)
     with write_session(zone.engine) as session:
-        row.state, row.attempts = "given-up", len(notices.PAUSES) + 1
+        row.state, row.attempts = "given-up", len(PAUSES) + 1
         session.merge(row)
     path = "/v1/sources/headend/notices/retries"
     assert sources.senders["headend"].post(path).status_code == 403
@@ -226,7 +234,7 @@ def test_the_courier_sends_over_a_real_connection_and_follows_no_redirect(zone, 
     with served(app) as url:
         for path, done in (("moved", lambda: bool(paths)), ("notices", arrived.is_set)):
             sources.register("headend", webhook=f"{url}/{path}")
-            courier = Courier(zone, sources.world.clock)
+            courier = Courier(round_of(zone), sources.world.clock)
             courier.start()
             deadline = time.monotonic() + 120
             while not done():
@@ -241,7 +249,7 @@ def test_the_courier_sends_over_a_real_connection_and_follows_no_redirect(zone, 
 def test_a_name_that_no_host_can_have_is_an_address_that_cannot_be_reached(zone, sources):
     notices.announce_done(zone, at=NOW)
     assert sources.register("headend", webhook="https://xn--/").status_code == 200
-    courier = Courier(zone, sources.world.clock)
+    courier = Courier(round_of(zone), sources.world.clock)
     courier.start()
     deadline = time.monotonic() + 120
     while not rows(zone)[0].attempts:
@@ -301,7 +309,7 @@ def test_a_host_that_answers_byte_by_byte_keeps_no_other_source_waiting(zone, so
     with dripping(head=head) as slow, served(app) as url:
         sources.register("headend", webhook=slow)
         sources.register("other", webhook=f"{url}/notices")
-        courier = Courier(zone, sources.world.clock, deadline_s=6.0)
+        courier = Courier(round_of(zone), sources.world.clock, deadline_s=6.0)
         courier.start()
         assert arrived.wait(120)
         assert [row.attempts for row in rows(zone)] == [0, 0], "the slow one is waited for"

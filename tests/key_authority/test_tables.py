@@ -61,6 +61,8 @@ COUNTS = {
     "query_grant": 1,
     "told_edge": 0,
     "failed_question": 0,
+    "event_notice": 0,
+    "receiver": 0,
     "preview": 0,
     "preview_cell": 0,
     "release": 1,

@@ -122,6 +122,20 @@ def _fill_approvals(to, n, like: str) -> None:
     fill(to, tables.AuthorisationRow, n, **more, expires_at=AT, message=like, at=AT)
 
 
+def _fill_told(to, n) -> None:
+    """What parties used, and what a receiver was told."""
+    used = {"month": "2025-01", "party": name("party", n), "measure": "releases", "amount": 1}
+    fill(to, tables.UsageRow, n, **used)
+    event = {
+        "receiver": "desk",
+        "event": "release.done",
+        "subject": name("event", n),
+        "count": 1,
+    }
+    waits = {"entry": n + 1, "happened_at": "", "state": "told", "attempts": literal(0)}
+    fill(to, tables.EventNoticeRow, n, **event, **waits, due_at=AT, at=AT)
+
+
 def fill_authority(engine: Engine, size: Size, grid: GridSimulator) -> None:
     """Releases, claims, cohorts and told sets of the months before."""
     (start, end), certificate = MONTHS[0], certificate_of(grid)
@@ -155,8 +169,7 @@ def fill_authority(engine: Engine, size: Size, grid: GridSimulator) -> None:
         more = {"corrects": None, "start": start, "end": end, "slots": 4096, "corrected": 4096}
         version = chain | of | made | more
         fill(to, tables.BillVersionRow, n, **version, release_id=release, at=AT)
-        used = {"month": "2025-01", "party": name("party", n), "measure": "releases", "amount": 1}
-        fill(to, tables.UsageRow, n, **used)
+        _fill_told(to, n)
         fill(to, tables.CohortRow, n, upload=name("upload", n), **period)
         granted = {"request_id": name("asked", n), "token": name("token", n)}
         fill(to, tables.QueryGrantRow, n, **granted, used=name("used", n), at=AT)
@@ -261,6 +274,7 @@ class AuthorityWorld:
         self.read(f"/usage?month={NOW:%Y-%m}", "regulator")
         path = "/approvers/privacy-officer/revoke"
         self.checked(self.client.post(path, headers=bearer("authority", "custodian")))
+        self.register_receiver()
         self.split_the_vaults_key()
         self.read("/log/checkpoint", "regulator")
         self.read("/log/tile/0/000", "regulator")
@@ -289,6 +303,16 @@ class AuthorityWorld:
         path = f"/gateway-key-sets/{key_id}/revoke"
         self.checked(self.client.post(path, headers=bearer("authority", "custodian")))
         self.checked(self.client.post("/vault/lock", headers=bearer("authority", "operator")))
+
+    def register_receiver(self) -> None:
+        """Who is told of releases from now on, and what it was told."""
+        operator, own = {"headers": bearer("authority", "operator")}, "/v1/receivers/desk"
+        wanted = {"address": "https://desk.example/", "events": ["release.done"]}
+        self.checked(self.client.put(own, json=wanted, **operator))
+        for path in (f"{own}/notices", f"{own}/notices?state=given-up", "/v1/receivers"):
+            self.read(path, "operator")
+        self.checked(self.client.post(f"{own}/notices/retries", **operator))
+        self.checked(self.client.delete(own, **operator))
 
     def split_the_vaults_key(self) -> None:
         """As two custodians: a new key, of which each has a new share."""

@@ -17,6 +17,7 @@ from gridsecure.billing.rule_books import default_text
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.gateway import preparation, tables
 from gridsecure.gateway.books.facts import NO_CONTRACT
+from gridsecure.gateway.event_receivers import receivers_of
 from gridsecure.gateway.exceptions import record_found
 from gridsecure.gateway.findings import Found
 from gridsecure.gateway.month_files import load_files
@@ -105,6 +106,9 @@ def fill_gateway(engine: Engine, size: Size, *, entries: int) -> None:
         told = {"source": "headend", "month": "2025-01", "occasion": name("done", n)}
         attempts = {"attempts": literal(0), "after": literal(0), "due_at": AT}
         fill(to, tables.NoticeRow, n, **told, **attempts, state="told", at=AT)
+        event = {"receiver": "desk", "event": "cycle.done", "subject": name("event", n), "count": 1}
+        waits = {"entry": n + 1, "happened_at": "", "state": "told", "attempts": literal(0)}
+        fill(to, tables.EventNoticeRow, n, **event, **waits, due_at=AT, at=AT)
         n = numbers(size.seats)
         said = {"meter_point_id": name("meter", n), "valid_from": YEARS_AGO, "valid_to": LAST_YEAR}
         made = {"revision": 1, "until_revision": 2}
@@ -285,6 +289,27 @@ class GatewayMonth:
         other = {"public_key": point(generate_private_key())}
         self.checked(ask.put("/v1/sources/leaving", json=other, headers=operator))
         self.checked(ask.delete("/v1/sources/leaving", headers=operator))
+        self.register_receiver()
+
+    def register_receiver(self) -> None:
+        """Who is told of events from now on, and what it was told."""
+        ask, operator = self.services.client, self.services.token("operator")
+        own = "/v1/receivers/desk"
+        wanted = {"address": "https://desk.example/", "events": ["exception.opened", "cycle.done"]}
+        self.checked(ask.put(own, json=wanted, headers=operator))
+        record_found(
+            self.services.app.state.service.zone,
+            "2026-09",
+            [Found("MP-1", "spike", 1)],
+            at=self.services.world.clock(),
+            is_final=False,
+        )
+        receivers_of(self.services.app.state.service.zone).announce(at=self.services.world.clock())
+        for asked in ({}, {"state": "given-up"}):
+            self.checked(ask.get(f"{own}/notices", params=asked, headers=operator))
+        self.checked(ask.post(f"{own}/notices/retries", headers=operator))
+        self.checked(ask.get("/v1/receivers", headers=operator))
+        self.checked(ask.delete(own, headers=operator))
 
     def reconcile(self) -> None:
         """Ask whether what came in of the month adds up."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +44,7 @@ from gridsecure.key_authority.checker.answering import (
     answer_request,
     read_sealed_statements,
 )
+from gridsecure.key_authority.checker.event_receivers import receivers_of
 from gridsecure.key_authority.checker.held_policies import (
     policy_shelf,
     put_policy,
@@ -81,6 +82,7 @@ from gridsecure_api.authority_queries import QUERY_KEY, RETURNED
 from gridsecure_api.authority_queries import router as queries_router
 from gridsecure_api.authority_state import AuthorityState, State
 from gridsecure_api.authority_vault import router as vault_router
+from gridsecure_api.courier import Courier, event_round
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.lists import (
     KEPT_ANSWERS,
@@ -95,6 +97,8 @@ from gridsecure_api.own_build import OwnBuild, open_build
 from gridsecure_api.peer_connections import connecting
 from gridsecure_api.policies import PolicyDesk
 from gridsecure_api.policies import router as policies_router
+from gridsecure_api.receiver_pages import ReceiverDesk
+from gridsecure_api.receiver_pages import router as receivers_router
 from gridsecure_api.serving import (
     FRAMES_BODY,
     OCTETS,
@@ -237,6 +241,7 @@ def answer_waiting_requests(state: State) -> list[RoundOutcome]:
         ]
     finally:
         state.round_lock.release()
+        state.told()
 
 
 @router.get("/releases", tags=["releases"], response_model=list[ReleaseSummary], responses=PAGED)
@@ -342,14 +347,8 @@ def create_authority_app(
     enter_sandbox(zone.engine, sandbox, at=clock())
     platform = pull or open_pull(settings, build=build, login=login)
 
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        await run_in_threadpool(zone.checks.close)
-        if isinstance(zone.vault, VaultClient):
-            await run_in_threadpool(zone.vault.close)
-        zone.engine.dispose()
-
+    receivers = receivers_of(zone)
+    courier = Courier(event_round(receivers), clock)
     logs = {LOG: ServedLog(zone.engine, zone.log)}
     app = new_app(
         replace(DESCRIPTION, logs=logs, facts={"sandbox": sandbox}),
@@ -357,15 +356,34 @@ def create_authority_app(
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
         build=build,
-        lifespan=lifespan,
+        lifespan=_living(zone, courier),
     )
-    app.state.authority = AuthorityState(zone, platform, clock, Lock())
+    app.state.receivers = ReceiverDesk(receivers, clock)
+    app.state.authority = AuthorityState(zone, platform, clock, Lock(), courier.wake)
     app.state.policies = _policy_desk(app)
     metered = usage_router(usage.BOOK, zone.engine, *USAGE_READERS)
     others = (approvals_router, policies_router, queries_router, vault_router, metered)
-    for routes in (router, *others):
+    for routes in (router, *others, receivers_router):
         app.include_router(routes)
     return app
+
+
+def _living(
+    zone: AuthorityZone, courier: Courier
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """What the service does from its start to its end beside answering."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        courier.start()
+        yield
+        await run_in_threadpool(courier.stop)
+        await run_in_threadpool(zone.checks.close)
+        if isinstance(zone.vault, VaultClient):
+            await run_in_threadpool(zone.vault.close)
+        zone.engine.dispose()
+
+    return lifespan
 
 
 def _policy_desk(app: FastAPI) -> PolicyDesk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Annotated
@@ -22,6 +23,7 @@ class AuthorityState:
     Args:
         zone: The checker's stores, keys and vault.
         round_lock: One release round at a time.
+        told: Called when something happened that receivers may be told of.
         trials: What trials of questions remember.
     """
 
@@ -29,6 +31,7 @@ class AuthorityState:
     pull: PlatformPull
     clock: Clock
     round_lock: Lock
+    told: Callable[[], None]
     trials: TrialMemory = field(default_factory=TrialMemory)
 
     def zone_now(self) -> AuthorityZone:

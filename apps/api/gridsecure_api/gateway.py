@@ -7,8 +7,8 @@ quarantined readings, excluded meter points and the plaintext oracle stay in its
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Final
@@ -24,6 +24,7 @@ from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import CorrectionFiles
 from gridsecure.gateway.correction_run import correct_month
 from gridsecure.gateway.day_sealing import seal_day
+from gridsecure.gateway.event_receivers import receivers_of
 from gridsecure.gateway.expected_bills import seal_expected
 from gridsecure.gateway.ingestion.batch_queue import BatchQueue
 from gridsecure.gateway.month_files import HandedIn, load_day_files, load_files, save_files
@@ -53,10 +54,12 @@ from gridsecure_api import (
     gateway_sources,
     gateway_trials,
     gateway_validation,
+    receiver_pages,
 )
+from gridsecure_api.courier import Courier
 from gridsecure_api.deps import Clock, require, utc_now
 from gridsecure_api.gateway_months import Correct, MonthWorker, Seal, Work
-from gridsecure_api.gateway_notices import Courier
+from gridsecure_api.gateway_notices import gateway_round
 from gridsecure_api.gateway_peers import open_peers, open_zone
 from gridsecure_api.gateway_queue import BatchReader
 from gridsecure_api.gateway_small_batches import add_small_batches
@@ -67,6 +70,7 @@ from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.own_build import open_build
 from gridsecure_api.peer_connections import Connect
 from gridsecure_api.process_memory import keep_freed_pages
+from gridsecure_api.receiver_pages import ReceiverDesk
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, public_key
 
@@ -218,6 +222,7 @@ _ROOMS: Final = (
     gateway_trials,
     gateway_reconciliation,
     gateway_receipts,
+    receiver_pages,
 )
 """What has routes besides the months."""
 
@@ -292,6 +297,23 @@ def _work(
     return process, correct, seal
 
 
+def _living(
+    zone: GatewayZone, *, begin: Sequence[Callable[[], None]], end: Sequence[Callable[[], None]]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """What the service does from its start to its end beside answering."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        for one in begin:
+            one()
+        yield
+        for one in end:
+            await to_thread.run_sync(one)
+        zone.engine.dispose()
+
+    return lifespan
+
+
 def create_gateway_app(
     settings: GatewaySettings, *, clock: Clock = utc_now, connect: Connect | None = None
 ) -> FastAPI:
@@ -303,7 +325,9 @@ def create_gateway_app(
     build, zone = open_build(settings, whose="the gateway"), open_zone(settings)
     served = open_log(zone.engine, zone.folder, name="gateway", key=zone.signing_key)
     peers = open_peers(settings, zone=zone, build=build, connect=connect, clock=clock)
-    courier = Courier(zone, clock, count=lambda month: _count_by_now(zone, months, month))
+    receivers = receivers_of(zone)
+    told = gateway_round(zone, receivers, count=lambda month: _count_by_now(zone, months, month))
+    courier = Courier(told, clock)
     months = MonthWorker(zone, *_work(zone, peers, clock, done=courier.wake))
     due = Due(settings.cut_off_days, settings.correction_days, settings.seal_hours)
     timetable = Timetable(zone, months, clock, due)
@@ -311,29 +335,24 @@ def create_gateway_app(
     queue = BatchQueue(zone, limit=settings.max_waiting_bytes)
     reader, turns = BatchReader(queue, clock), BatchTurns(zone, queue, settings)
 
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        courier.start()
-        conductor.start()
-        reader.start()
-        yield
-        conductor.stop()
-        for end in (reader.stop, turns.close, courier.stop):
-            await to_thread.run_sync(end)
-        zone.engine.dispose()
-
+    life = _living(
+        zone,
+        begin=(courier.start, conductor.start, reader.start),
+        end=(conductor.stop, reader.stop, turns.close, courier.stop),
+    )
     app = new_app(
         replace(DESCRIPTION, logs={LOG: served}),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
         build=build,
-        lifespan=lifespan,
+        lifespan=life,
     )
     office, most = public_key(settings.billing_office_public_key), settings.queued_body_bytes
     app.state.service = GatewayService(zone, months, timetable, office, clock, served.log)
     app.state.intake = gateway_readings.Intake(zone, clock, queue, reader, turns, most)
     add_small_batches(app)
+    app.state.receivers = ReceiverDesk(receivers, clock)
     for routes in (router, *(room.router for room in _ROOMS)):
         app.include_router(routes)
     return app

@@ -1,123 +1,33 @@
-"""The gateway's courier: sends notices to sources in a thread of its own, and sleeps in between.
-
-The addresses come from the operator. A redirect is not followed and an answer's body is not read,
-so that whoever stands behind an address can neither send the gateway elsewhere nor fill it. A
-delivery has one deadline from the first packet to the end of the answer's headers, because a host
-that answers byte by byte is never silent; all deliveries of a round to one address have another.
-"""
+"""What the gateway's courier sends: what became of sources' batches, and events."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import threading
-import time
-from collections.abc import Callable, Mapping
-from datetime import timedelta
-from typing import Final
+from collections.abc import Callable
+from datetime import datetime
 
-import httpx
-
-from gridsecure.errors import GridSecureError
-from gridsecure.gateway.ingestion.notices import Post, announce_done, deliver_due
+from gridsecure.gateway.ingestion.notices import announce_done, deliver_due
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.wire.connections import trusted_roots
+from gridsecure.store.notices import Post
+from gridsecure.store.receivers import Receivers
+from gridsecure_api.courier import Round, event_round
 from gridsecure_api.deps import Clock
 
-_log = logging.getLogger(__name__)
 
-TIMEOUT_S: Final = 10.0
-"""Longest that a delivery may take [s]."""
-ROUND_S: Final = 30.0
-"""Longest that an address may take before the rest of its deliveries is put off [s]."""
-_LONGEST_SLEEP: Final = timedelta(minutes=1)
-
-
-class Courier:
-    """Delivers what sources are to be told.
+def gateway_round(
+    zone: GatewayZone,
+    receivers: Receivers,
+    *,
+    count: Callable[[str], bool] = lambda _month: True,
+) -> Round:
+    """What the gateway's courier sends.
 
     Args:
         count: As `announce_done` takes it.
-        deadline_s: Longest that a delivery may take [s].
     """
+    events = event_round(receivers)
 
-    def __init__(
-        self,
-        zone: GatewayZone,
-        clock: Clock,
-        *,
-        count: Callable[[str], bool] = lambda _month: True,
-        deadline_s: float = TIMEOUT_S,
-    ) -> None:
-        self._zone = zone
-        self._clock = clock
-        self._count = count
-        self._deadline_s = deadline_s
-        self._wanted = threading.Event()
-        self._is_stopped = False
-        self._thread: threading.Thread | None = None
+    def send(post: Post, clock: Clock) -> list[datetime | None]:
+        announce_done(zone, at=clock(), count=count)
+        return [deliver_due(zone, post=post, now=clock()), *events(post, clock)]
 
-    def start(self) -> None:
-        """Begin, with what was not told before the last end."""
-        self._is_stopped = False
-        self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Look at once: something was announced."""
-        self._wanted.set()
-
-    def stop(self) -> None:
-        """End after the attempt at hand."""
-        self._is_stopped = True
-        self._wanted.set()
-        if self._thread is not None:
-            self._thread.join(2 * TIMEOUT_S)
-
-    def _run(self) -> None:
-        while not self._is_stopped:
-            self._wanted.wait(self._look().total_seconds())
-            self._wanted.clear()
-
-    def _round(self) -> Post:
-        """Sends the notices of one round, each within its deadline."""
-        began: dict[str, float] = {}
-
-        def post(address: str, body: bytes, headers: Mapping[str, str]) -> bool:
-            now = time.monotonic()
-            if self._is_stopped or now - began.setdefault(address, now) > ROUND_S:
-                return False
-            return asyncio.run(_post(address, body, headers, deadline_s=self._deadline_s))
-
-        return post
-
-    def _look(self) -> timedelta:
-        """Send what is due; how long to sleep then."""
-        try:
-            announce_done(self._zone, at=self._clock(), count=self._count)
-            due = deliver_due(self._zone, post=self._round(), now=self._clock())
-        except GridSecureError as error:  # the database, for now
-            _log.warning("notices wait: %s", error.reason)
-            return _LONGEST_SLEEP
-        except Exception as error:  # noqa: BLE001 - the thread's boundary: it looks again
-            _log.error("notices wait: %s", type(error).__name__)
-            return _LONGEST_SLEEP
-        now = self._clock()
-        return _LONGEST_SLEEP if due is None else min(max(due - now, timedelta(0)), _LONGEST_SLEEP)
-
-
-async def _post(
-    address: str, body: bytes, headers: Mapping[str, str], *, deadline_s: float
-) -> bool:
-    """Whether an address took a body within so many seconds, whatever it does meanwhile."""
-    client = httpx.AsyncClient(verify=trusted_roots(), follow_redirects=False, timeout=deadline_s)
-    try:
-        async with (
-            asyncio.timeout(deadline_s),
-            client,
-            client.stream("POST", address, content=body, headers=headers) as answer,
-        ):
-            return answer.is_success
-    # The last: no host's name.
-    except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, UnicodeError):
-        return False
+    return send

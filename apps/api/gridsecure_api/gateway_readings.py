@@ -33,13 +33,14 @@ from gridsecure.gateway.ingestion.batches import (
     load_batch,
     take_in,
 )
-from gridsecure.gateway.ingestion.notices import list_notices, notices_revision
+from gridsecure.gateway.ingestion.notices import list_notices
 from gridsecure.gateway.ingestion.sources import ROLE, Source, find_source
 from gridsecure.gateway.ingestion.spooled_bodies import HELD_BYTES, SpooledBody
 from gridsecure.gateway.ingestion.stored_readings import RejectedRow
-from gridsecure.gateway.tables import BatchRow, QueuedBatchRow
+from gridsecure.gateway.tables import BatchRow, NoticeRow, QueuedBatchRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import BatchReceipt, Signed
+from gridsecure.store.notices import notices_revision
 from gridsecure.store.pages import newest
 from gridsecure.wire.gateway import (
     BatchStatus,
@@ -336,7 +337,7 @@ def read_notices(name: str, request: Request, intake: In, asked: Paging) -> Resp
     return answer_page(
         request,
         intake.zone.engine,
-        revision=notices_revision,
+        revision=lambda session: notices_revision(session, NoticeRow),
         read=lambda session: list_notices(session, asked, source=name),
         write=join_texts,
     )

@@ -17,7 +17,8 @@ from gridsecure.gateway.ingestion.source_states import remove_source, replace_ke
 from gridsecure.gateway.ingestion.sources import Source, list_sources, register_source
 from gridsecure.gateway.meanings import Unit
 from gridsecure.gateway.zone import GatewayZone
-from gridsecure.wire.gateway import NoticesRetried, SourceRegistered
+from gridsecure.wire.gateway import SourceRegistered
+from gridsecure.wire.services import NoticesRetried
 from gridsecure_api.deps import require
 from gridsecure_api.gateway_readings import OPERATOR, In
 from gridsecure_api.settings import PublicPoint, public_key

@@ -41,6 +41,7 @@ from gridsecure.cli.query_packs import pack_app
 from gridsecure.cli.query_series import describe_series
 from gridsecure.cli.query_try import try_out
 from gridsecure.cli.receipt import receipt_app
+from gridsecure.cli.receiver import receiver_app
 from gridsecure.cli.rules import rules_app
 from gridsecure.cli.run_order import DEFAULT_METERS, DEFAULT_MONTHS, DEFAULT_TARIFF, RunMeters
 from gridsecure.cli.shadow import shadow_app
@@ -104,6 +105,7 @@ app.add_typer(office_app, name="office")
 app.add_typer(my_app, name="my")
 app.add_typer(shadow_app, name="shadow")
 app.add_typer(source_app, name="source")
+app.add_typer(receiver_app, name="receiver")
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(books_app, name="books")
 app.add_typer(correction_app, name="correction")

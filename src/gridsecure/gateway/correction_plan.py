@@ -47,6 +47,8 @@ from gridsecure.store.pages import newest
 from gridsecure.store.rows import keep
 from gridsecure.tariffs.tariff import parse_tariff
 
+CORRECTION_DONE: Final = "correction.done"
+"""In the evidence log: a month is corrected and its uploads committed."""
 APPROVED: Final = "approved"
 """The state of an order that is being carried out, or will be."""
 APPLIED: Final = "applied"
@@ -512,11 +514,18 @@ def _require_approved(session: Session, number: int) -> None:
 def keep_correction_report(
     zone: GatewayZone, files: CorrectionFiles, *, report: CorrectionReport, at: datetime
 ) -> None:
-    """Record the report of a finished correction, and that its order is carried out."""
+    """Record the report of a finished correction, and that its order is carried out.
+
+    The evidence log has that the month is corrected.
+    """
     counts = asdict(report)
     del counts["number"]  # as in the plan
     with write_session(zone.engine) as session:
-        keep(session, CorrectionReportRow(name=files.name, **counts, at=at))
+        if keep(session, CorrectionReportRow(name=files.name, **counts, at=at)):
+            detail: dict[str, JSON] = {"month": files.month, "number": report.number}
+            evidence.append(
+                session, at=at, actor=zone.service_id, action=CORRECTION_DONE, detail=detail
+            )
         order = session.get(CorrectionOrderRow, files.order) if files.order else None
         if order is not None:
             order.state, order.revision = APPLIED, newest(session, CorrectionOrderRow.revision) + 1

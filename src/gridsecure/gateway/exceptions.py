@@ -12,7 +12,8 @@ is brought up to what was found whenever a month is validated, for its bills or 
 So a waiver is refused where it would do nothing: readings that were set aside count once they are
 confirmed (`edits`), and what no rule of readings holds is not let go by it.
 
-So validating the same month again changes nothing. Neither table holds a reading.
+So validating the same month again changes nothing. Neither table holds a reading. How many were
+opened is in the evidence log, which receivers of events are told from.
 """
 
 from __future__ import annotations
@@ -33,12 +34,15 @@ from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.rule_sets import rules_of
 from gridsecure.gateway.tables import CURRENT, ContractRow, ExceptionNoteRow, ExceptionRow
 from gridsecure.gateway.zone import GatewayZone
+from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, narrow, newest, read_page
 
 State = Literal["open", "assigned", "resolved", "waived"]
 OPEN, ASSIGNED, RESOLVED, WAIVED = "open", "assigned", "resolved", "waived"
 CLOSED: Final = (RESOLVED, WAIVED)
+EXCEPTIONS_OPENED: Final = "exceptions.opened"
+"""In the evidence log: how many a validation opened, or opened again."""
 GATEWAY: Final = "gateway"
 """Who changes what validation itself settles."""
 
@@ -133,13 +137,15 @@ def record_found(
     """
     wanted = {(one.meter_point_id, one.rule): one for one in found}
     with write_session(zone.engine) as session:
-        revision = read_revision(session)
+        revision, opened = read_revision(session), 0
         rows = session.exec(select(ExceptionRow).where(ExceptionRow.month == month)).all()
         for row in rows:
             one = wanted.pop((row.meter_point_id, row.rule), None)
             if one is None and not is_final and row.rule.startswith(_OF_IDENTITY):
                 continue
+            was_closed = row.state in CLOSED
             said = _brought_up(row, one, occasion)
+            opened += was_closed and row.state == OPEN
             if said:
                 revision += 1
                 row.revision, row.changed_at = revision, at
@@ -148,6 +154,12 @@ def record_found(
         for one in wanted.values():
             revision += 1
             session.add(_opened(month, one, revision=revision, at=at))
+        opened += len(wanted)
+        if opened:
+            detail: dict[str, evidence.JSON] = {"month": month, "opened": opened}
+            evidence.append(
+                session, at=at, actor=zone.service_id, action=EXCEPTIONS_OPENED, detail=detail
+            )
 
 
 def _brought_up(row: ExceptionRow, found: Found | None, occasion: str) -> str:

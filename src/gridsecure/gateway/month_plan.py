@@ -28,9 +28,13 @@ from gridsecure.gateway.tables import (
 )
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import FIRST_REVISION
+from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find, keep
 from gridsecure.wire.gateway import MonthReport
+
+MONTH_DONE: Final = "month.done"
+"""In the evidence log: a month's bills are fixed and its uploads committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +144,12 @@ def replace_plan(
 
 
 def keep_report(zone: GatewayZone, month: str, *, report: MonthReport, at: datetime) -> None:
-    """Record the report of a finished month."""
-    _keep(zone, MonthReportRow(month=month, **_document(report.model_dump(), at=at)))
+    """Record the report of a finished month, and in the evidence log that it is done."""
+    row = MonthReportRow(month=month, **_document(report.model_dump(), at=at))
+    with write_session(zone.engine) as session:
+        if keep(session, row):
+            detail: dict[str, evidence.JSON] = {"month": month, "report": row.digest}
+            evidence.append(session, at=at, actor=zone.service_id, action=MONTH_DONE, detail=detail)
 
 
 def load_plan(zone: GatewayZone, month: str) -> MonthPlan:

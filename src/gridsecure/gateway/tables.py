@@ -16,6 +16,8 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from gridsecure.identity_messages import Facts
+from gridsecure.store.notices import NoticeColumns
+from gridsecure.store.receivers import EventNoticeColumns, ReceiverColumns, event_indexes
 from gridsecure.store.rows import Kept, Moment, SignedKept
 from gridsecure.store.schema import Schema
 
@@ -469,14 +471,12 @@ class MonthCountRow(Row, table=True):
     document: str
 
 
-class NoticeRow(Row, table=True):
+class NoticeRow(NoticeColumns, Row, table=True):
     """What a source is to be told of a month.
 
     Attributes:
         occasion: What happened, by its digest.
-        state: waiting, told or given-up.
         after: The number of the last batch that it was told of.
-        due_at: When it is sent, or sent again.
     """
 
     __tablename__ = "notice"
@@ -486,15 +486,23 @@ class NoticeRow(Row, table=True):
         Index("ix_notice_page", "source", "id"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
     source: str
     month: str
     occasion: str
-    state: str
-    attempts: int
     after: int
-    due_at: datetime = Field(sa_type=Moment)
-    at: datetime = Field(sa_type=Moment)
+
+
+class ReceiverRow(ReceiverColumns, Row, table=True):
+    """A receiver that the gateway tells of events."""
+
+    __tablename__ = "receiver"
+
+
+class EventNoticeRow(EventNoticeColumns, Row, table=True):
+    """An event that a receiver is to be told of."""
+
+    __tablename__ = "event_notice"
+    __table_args__ = event_indexes()
 
 
 class RuleTrialRow(Row, table=True):
@@ -687,5 +695,5 @@ class CorrectionReportRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0029"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="gateway_0030"
 )

@@ -527,12 +527,6 @@ class SequenceGap(Answer):
     last: int
 
 
-class NoticesRetried(Answer):
-    """How many notices that were given up are sent again."""
-
-    notices: Count
-
-
 class NoticeStatus(Answer):
     """A notice about a month, made `at`: whether its source was told, or when it is tried again."""
 

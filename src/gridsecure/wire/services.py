@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -71,6 +71,37 @@ class MonthUsage(Answer):
 
     month: str
     used: list[Usage]
+
+
+class ReceiverRegistered(Answer):
+    """Who is told of events, and where; its notices are signed with `service_key`."""
+
+    name: str
+    address: str
+    events: list[str]
+    service_key: str
+
+
+class EventNoticeStatus(Answer):
+    """A notice of an event, made `at`: whether its receiver was told, or when it is tried again.
+
+    `entry` is the entry of the evidence log that says what happened.
+    """
+
+    event: str
+    subject: str
+    count: Count
+    entry: Count
+    state: Literal["waiting", "told", "given-up"]
+    attempts: Count
+    at: str
+    due_at: str | None
+
+
+class NoticesRetried(Answer):
+    """How many notices that were given up are sent again."""
+
+    notices: Count
 
 
 class Health(Answer):

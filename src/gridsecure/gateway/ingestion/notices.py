@@ -1,23 +1,18 @@
 """Telling sources what became of their batches, once a month's bills are fixed or corrected.
 
-A notice is a row from the moment something happened until the source took it: a gateway that is
-ended in between tells it after its next start, and a source that cannot be reached is tried again,
-less and less often, for five days. What it is told is read as the notice goes out, a thousand
-batches at a time, so a repeated notice says the same or what is newer.
-
-Sources are told side by side, so that one whose address is slow keeps no other waiting. Once it
-does not take a notice, its others of that round are put off with it.
+How notices wait, are tried again and given up is `store.notices`. What a source is told is read as
+the notice goes out, a thousand batches at a time, so a repeated notice says the same or what is
+newer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlmodel import Session, col, func, select, update
+from sqlmodel import Session, col, select
 
 from gridsecure.errors import ConflictError, NotFoundError
 from gridsecure.gateway.ingestion.batches import batch_state
@@ -34,25 +29,14 @@ from gridsecure.gateway.tables import (
 )
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.messages import BatchNotice, ReadingCounts, sign_message
+from gridsecure.store import notices
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.pages import PageAsked, newest, read_page
+from gridsecure.store.notices import Attempt, Post
+from gridsecure.store.pages import PageAsked, read_page
 from gridsecure.store.rows import find
 from gridsecure.wire.gateway import NoticeStatus
 
-PAUSES: Final = tuple(
-    timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 360, 720, 1440, 1440, 1440, 1440)
-)
-"""From each failed attempt to the next; after the last one the notice is given up."""
-
-MOST_AGAIN: Final = 1000
-"""Notices that are put back at once."""
-
 _BATCHES: Final = 1000  # in one notice
-_AT_ONCE: Final = 100  # notices in one round
-_SIDE_BY_SIDE: Final = 32  # sources
-
-Post = Callable[[str, bytes, Mapping[str, str]], bool]
-"""Sends a body with headers to an address; whether it was taken."""
 
 
 def announce_done(
@@ -129,40 +113,19 @@ def deliver_due(zone: GatewayZone, *, post: Post, now: datetime) -> datetime | N
     Returns:
         When to come again; None while no notice waits.
     """
-    waiting = select(NoticeRow).where(NoticeRow.state == "waiting")
-    ordered = waiting.order_by(col(NoticeRow.due_at), col(NoticeRow.id)).limit(_AT_ONCE)
-    with read_session(zone.engine) as session:
-        rows = [row for row in session.exec(ordered) if row.due_at <= now]
-        addresses = {
-            row.name: row.webhook
-            for row in session.exec(
-                select(SourceRow).where(col(SourceRow.name).in_({row.source for row in rows}))
-            )
-        }
-    by_source: dict[str, list[_Delivery]] = {}
-    for row in rows:
-        delivery = _Delivery(zone, row, addresses.get(row.source, ""), now)
-        by_source.setdefault(row.source, []).append(delivery)
-    with ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="notice") as pool:
-        for _ in pool.map(lambda own: _deliver(own, post), by_source.values()):
-            pass
-    with read_session(zone.engine) as session:
-        return session.exec(
-            select(NoticeRow.due_at)
-            .where(NoticeRow.state == "waiting")
-            .order_by(col(NoticeRow.due_at))
-        ).first()
 
+    def prepare(rows: Sequence[NoticeRow]) -> dict[str, list[Attempt]]:
+        names = {row.source for row in rows}
+        with read_session(zone.engine) as session:
+            told = session.exec(select(SourceRow).where(col(SourceRow.name).in_(names)))
+            addresses = {row.name: row.webhook for row in told}
+        by_source: dict[str, list[Attempt]] = {}
+        for row in rows:
+            delivery = _Delivery(zone, row, addresses.get(row.source, ""), now)
+            by_source.setdefault(row.source, []).append(delivery.run)
+        return by_source
 
-def _deliver(own: Sequence[_Delivery], post: Post) -> None:
-    """Send the notices of one source, until it does not take one."""
-    for delivery in own:
-        if not delivery.run(post):
-            post = _put_off
-
-
-def _put_off(_address: str, _body: bytes, _headers: Mapping[str, str]) -> bool:
-    return False
+    return notices.deliver_due(zone.engine, NoticeRow, prepare=prepare, post=post, now=now)
 
 
 class _Told(NamedTuple):
@@ -245,19 +208,12 @@ class _Delivery:
 
     def note_failure(self, after: int) -> None:
         """Try again later from here, or give up."""
-        attempts = self.row.attempts + 1
-        fields: dict[str, object] = {"attempts": attempts, "after": after}
-        if attempts > len(PAUSES) or not self.address:
-            fields["state"] = "given-up"
-        else:
-            fields["due_at"] = self.now + PAUSES[attempts - 1]
-        self.note(**fields)
+        off = notices.put_off(self.row.attempts, address=self.address, now=self.now)
+        self.note(after=after, **off)
 
     def note(self, **fields: object) -> None:
         """Change the notice's row."""
-        changed = update(NoticeRow).where(col(NoticeRow.id) == self.row.id).values(**fields)
-        with write_session(self.zone.engine) as session:
-            session.exec(changed)
+        notices.note(self.zone.engine, NoticeRow, self.row.id, fields)
 
 
 def list_notices(
@@ -289,12 +245,6 @@ def retry_notices(zone: GatewayZone, source: str, *, person: str, at: datetime) 
         ConflictError: It is suspended (`conflict.source-suspended`), or has no address
             (`conflict.no-webhook`).
     """
-    given_up = (
-        select(NoticeRow.id)
-        .where(NoticeRow.state == "given-up", NoticeRow.source == source)
-        .order_by(col(NoticeRow.due_at))
-        .limit(MOST_AGAIN)
-    )
     with write_session(zone.engine) as session:
         row = find(session, SourceRow, name=source)
         if row is None:
@@ -311,17 +261,9 @@ def retry_notices(zone: GatewayZone, source: str, *, person: str, at: datetime) 
                 reason="conflict.no-webhook",
                 remedy="Register it again with --webhook; `source remove` takes the address away.",
             )
-        numbers = session.exec(given_up).all()
-        again = {"state": "waiting", "attempts": 0, "due_at": at}
-        session.exec(update(NoticeRow).where(col(NoticeRow.id).in_(numbers)).values(**again))
-        if numbers:
+        count = notices.send_again(session, NoticeRow, whose=NoticeRow.source == source, at=at)
+        if count:
             note_change(
                 zone, session, read_source(row), change="notices-again", person=person, at=at
             )
-        return len(numbers)
-
-
-def notices_revision(session: Session) -> tuple[object, ...]:
-    """Differs whenever a notice is made, sent, tried or given up."""
-    tried = select(func.count(), func.sum(NoticeRow.attempts)).where(NoticeRow.state == "waiting")
-    return newest(session, NoticeRow.id), *session.execute(tried).one()
+        return count

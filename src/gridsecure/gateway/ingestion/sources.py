@@ -20,7 +20,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -36,6 +35,7 @@ from gridsecure.gateway.tables import SourceRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
+from gridsecure.store.notices import may_be_told
 from gridsecure.store.rows import find
 
 ROLE: Final = "meter-data"
@@ -50,8 +50,6 @@ _EASTMOST_MINUTES: Final = 14 * 60
 _WESTMOST_MINUTES: Final = -12 * 60
 _MOST_PREFIXES: Final = 1000
 _LONGEST_PREFIX: Final = 64
-_LONGEST_ADDRESS: Final = 2000
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,17 +313,7 @@ def _check_interval(minutes: int) -> None:
 
 def _check_webhook(address: str) -> None:
     """Refuse an address that no notice should go to: unprotected, or with a password in it."""
-    try:
-        parts = urlsplit(address)
-        is_safe = parts.scheme == "https" or (
-            parts.scheme == "http" and parts.hostname in _LOOPBACK
-        )
-        is_plain = not (parts.username or parts.password or parts.fragment)
-        is_whole = bool(parts.hostname) and parts.port != 0 and address.isascii()
-        (parts.hostname or "").encode("idna")
-    except ValueError:  # a port that is no number, or a name with a part that is empty or too long
-        is_safe = is_plain = is_whole = False
-    if address and not (is_safe and is_plain and is_whole and len(address) <= _LONGEST_ADDRESS):
+    if address and not may_be_told(address):
         raise InputError(
             "This is no address that notices can go to.",
             reason="source.webhook",

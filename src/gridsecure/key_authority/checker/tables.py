@@ -17,6 +17,7 @@ from sqlmodel import AutoString, Field, SQLModel
 from gridsecure.plans.cells import WHOLE
 from gridsecure.released_values import SignedCertificate
 from gridsecure.store.held_policies import HeldPolicyRow
+from gridsecure.store.receivers import EventNoticeColumns, ReceiverColumns, event_indexes
 from gridsecure.store.rows import Kept, Moment, SignedKept
 from gridsecure.store.schema import Schema
 from gridsecure.store.usage import UsageColumns
@@ -550,6 +551,22 @@ class UsageRow(UsageColumns, Row, table=True):
     __tablename__ = "usage"
 
 
+# --- who is told
+
+
+class ReceiverRow(ReceiverColumns, Row, table=True):
+    """A receiver that the key authority tells of releases."""
+
+    __tablename__ = "receiver"
+
+
+class EventNoticeRow(EventNoticeColumns, Row, table=True):
+    """An event that a receiver is to be told of."""
+
+    __tablename__ = "event_notice"
+    __table_args__ = event_indexes()
+
+
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0019"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0020"
 )
