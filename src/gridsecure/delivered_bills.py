@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError
 from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.crypto.padding import pad_by_fours, unpad
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
-from gridsecure.crypto.sm3 import sm3_hex
+from gridsecure.crypto.sm3 import hmac_sm3, sm3_hex
 from gridsecure.errors import AuditBrokenError, GridSecureError, InputError, SignatureError
 from gridsecure.messages import (
     FIRST_REVISION,
@@ -50,12 +50,15 @@ class CustomerKey(Message):
     Args:
         account: The name that bills are under: the meter point, or its holder's.
         public_key: 130 hexadecimal digits.
+        fetching: What customer and office find the bills at a web server by, 64 hexadecimal digits;
+            empty in requests of before bills could be fetched.
     """
 
     kind: ClassVar[str] = "customer-key"
     account: OneLine = Field(min_length=1, max_length=200)
     public_key: str
     made_at: str
+    fetching: str = Field(default="", pattern=r"^([0-9a-f]{64})?$", repr=False)
 
 
 class IssuedBill(Message):
@@ -100,10 +103,27 @@ def request_key(account: str, *, key: Sm2PrivateKey, now: datetime) -> Signed:
     Args:
         now: The present, aware.
     """
-    point = key.public_key.point.hex()
-    return sign_message(
-        CustomerKey(account=account, public_key=point, made_at=now.isoformat()), key=key
+    asked = CustomerKey(
+        account=account,
+        public_key=key.public_key.point.hex(),
+        made_at=now.isoformat(),
+        fetching=own_secret(key).hex(),
     )
+    return sign_message(asked, key=key)
+
+
+def own_secret(key: Sm2PrivateKey) -> bytes:
+    """What a customer's bills are found by at a web server, the same for all accounts of a key."""
+    return hmac_sm3(key.to_bytes(), b"gridsecure fetching of bills")
+
+
+def fetching_secret(request: Signed) -> bytes | None:
+    """What the customer who made a request finds bills by; None where that was not kept.
+
+    Raises:
+        InvalidMessageError: It is no request.
+    """
+    return bytes.fromhex(CustomerKey.parse(request.body).fetching) or None
 
 
 def read_request(envelope: Signed) -> tuple[str, Sm2PublicKey]:

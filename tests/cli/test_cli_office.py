@@ -5,6 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -107,6 +112,47 @@ def test_a_customer_opens_a_bill_and_has_the_statement_written(desk, tmp_path):
         *("my", "bill", sealed, "--key", desk / "my.key"),
         *("--office-key", generate_private_key().public_key.point.hex()),
     )
+
+
+@contextmanager
+def web_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """A plain server of files, and the paths that it was asked for."""
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_request(self, *_: object) -> None:
+            asked.append(self.path)
+
+    make = partial(Handler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), make) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+def test_a_customer_fetches_the_own_bills_from_any_web_server(desk, tmp_path):
+    site, into = tmp_path / "site", tmp_path / "bills"
+    given = ("--office-key", desk / "office.key", "--customers", desk / "customers.json")
+    told = run("office", "post", desk / "out", "--site", site, "--name", "2026-07", *given)
+    assert "Posted as 2026-07: 1 bills of 1 customers." in told
+    keys = ("--key", desk / "my.key", "--office-key", POINT)
+    with web_server(site) as (url, asked):
+        assert "New bills: 1." in run("my", "fetch", f"{url}/", *keys, "--into", into)
+        assert asked == ["/mailings.json", "/2026-07/00000.shelf"]
+        assert "New bills: 0." in run("my", "fetch", url, *keys, "--into", into)
+        assert asked[2:] == ["/mailings.json"]
+        other = generate_private_key()
+        create_file(tmp_path / "other.key", other.to_bytes())
+        theirs = ("--key", tmp_path / "other.key", "--office-key", POINT)
+        assert "New bills: 0." in run("my", "fetch", url, *theirs, "--into", tmp_path / "none")
+        assert asked[-1] == "/2026-07/00000.shelf", "the server sees no difference"
+        shelf = site / "2026-07" / "00000.shelf"
+        shelf.write_bytes(shelf.read_bytes() + bytes(8192))
+        assert "mailing.server" in refused("my", "fetch", url, *theirs, "--into", tmp_path / "none")
+        assert "mailing.server" in refused("my", "fetch", f"{url}/no", *keys, "--into", into)
+    assert "426.35" in run("my", "bill", into / "2026-07.1.bill", *keys)
 
 
 def test_a_customer_asks_and_the_office_answers(desk, tmp_path):

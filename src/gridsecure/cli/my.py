@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gridsecure.cli.explained import explain_errors
+from gridsecure.cli.office_options import without_slash
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.statement_options import (
@@ -31,7 +32,7 @@ with on_use():
     from gridsecure.cli import receipt as receipt_room
     from gridsecure.crypto import sm2
     from gridsecure.offices import files as office_files
-    from gridsecure.portal import comparisons, folder, own_bills, receipts, web
+    from gridsecure.portal import comparisons, fetching, folder, own_bills, receipts, web
     from gridsecure.statements import render
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ PortOption = Annotated[
 
 @my_app.callback()
 def my() -> None:
-    """All of it works on the customer's own machine and calls no service."""
+    """All of it works on the customer's own machine. `fetch` asks the office's web server."""
 
 
 @my_app.command("key")
@@ -80,6 +81,31 @@ def make_key(
         typer.echo("To have it hold your own alone, name all that have the key: --also ACCOUNT.")
     typer.echo(f"Your key's thumbprint: {own.public_key.thumbprint}")
     typer.echo(f"Keep {key} safe: without it no bill opens. Give {request} to the billing office.")
+
+
+@my_app.command("fetch")
+@explain_errors
+def fetch(
+    url: Annotated[
+        str,
+        typer.Argument(help="Where the office posts bills (https://…).", callback=without_slash),
+    ],
+    *,
+    key: KeyOption,
+    office_key: OfficeOption,
+    into: Annotated[Path, typer.Option(help="Folder of your sealed bills.")],
+) -> None:
+    """Fetch your sealed bills, for `gridsecure my bill` and `gridsecure my portal`.
+
+    Each is on a shelf among many others', which is fetched whole: the server cannot tell yours.
+    """
+    own = office_files.officer_key(key)
+    office = analyst.parse_point(office_key, option="--office-key")
+    with online.open_unlinked() as http:
+        found = fetching.fetch_bills(http, url, key=own, office=office, folder=into)
+    for path in found:
+        typer.echo(str(path))
+    typer.echo(f"New bills: {len(found):,}.")
 
 
 def _new_key(path: Path) -> Sm2PrivateKey:

@@ -27,6 +27,7 @@ with on_use():
     from gridsecure.cli import deliveries, online
     from gridsecure.offices import customers as customer_keys
     from gridsecure.offices import files as office_files
+    from gridsecure.offices import mailings
 
 office_app = typer.Typer(
     help="Bills leave the billing office: sealed to customers, or to be printed.",
@@ -130,3 +131,31 @@ def statements(  # noqa: PLR0913 - one parameter an option
         f"Bills sealed to their customers: {done.sealed:,}. To be printed: {done.printed:,}."
         f" All of them: {output / deliveries.DELIVERIES}"
     )
+
+
+@office_app.command("post")
+@explain_errors
+def post(
+    delivered: Annotated[Path, typer.Argument(help="Folder that `office statements` wrote.")],
+    *,
+    site: Annotated[Path, typer.Option(help="Folder that your web server serves.")],
+    name: Annotated[str, typer.Option(help="The mailing's, as 2026-07; of no other one.")],
+    office_key: Annotated[Path, typer.Option(help="The billing office's key.")],
+    customers: CustomersOption,
+) -> None:
+    """Hand a cycle's sealed bills over: put them where customers fetch them.
+
+    The web server learns neither whose they are nor how many, and who fetches takes dozens.
+    """
+    done = mailings.post_bills(
+        delivered / deliveries.SEALED,
+        site,
+        name=name,
+        key=office_files.officer_key(office_key),
+        customers=customer_keys.CUSTOMER_LIST.read(customers),
+        now=online.utc_now(),
+    )
+    typer.echo(f"Posted as {name}: {done.bills:,} bills of {done.customers:,} customers.")
+    typer.echo(f"Shelves: {done.shelves:,}, of {done.shelf_bytes:,} bytes each, in {site / name}.")
+    if done.left:
+        typer.echo(f"Left in {delivered / deliveries.SEALED}, to go another way: {done.left:,}.")

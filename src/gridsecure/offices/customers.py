@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.delivered_bills import read_request
+from gridsecure.delivered_bills import fetching_secret, read_request
 from gridsecure.errors import ConflictError, NotFoundError, SignatureError
 from gridsecure.messages import Digest, Message, Signed
 from gridsecure.offices.own_lists import OwnList
@@ -92,7 +92,7 @@ class Customers(Message):
         return next((one.entered_at for one in found if one.request.signer == key), "")
 
     def add(self, request: Signed, *, now: datetime) -> tuple[Customers, Customer]:
-        """The list with one key more.
+        """The list with one key more, or a key's newer request, by which bills can be fetched.
 
         Args:
             now: The present, aware.
@@ -110,7 +110,12 @@ class Customers(Message):
                 reason="customers.withdrawn",
                 remedy="Have the customer make a new one with `gridsecure my key`.",
             )
-        if any(one.thumbprint == key.thumbprint for one in self.keys_of(account)):
+        before = self._entry(account, key)
+        if before is not None:
+            if fetching_secret(before.request) is None and fetching_secret(request) is not None:
+                renewed = before.model_copy(update={"request": request})
+                kept = [renewed if one is before else one for one in self.customers]
+                return self.model_copy(update={"customers": kept}), renewed
             raise ConflictError(
                 f"{account} has this key already.",
                 reason="customers.twice",
@@ -155,6 +160,11 @@ class Customers(Message):
         accounts = sorted(one.account for one in self.customers if one.request.signer == gone)
         update = {"customers": kept, "withdrawn": [*self.withdrawn, gone]}
         return self.model_copy(update=update), accounts
+
+    def _entry(self, account: str, key: Sm2PublicKey) -> Customer | None:
+        """An account's entry with a key."""
+        own = (one for one in self.customers if one.account == account)
+        return next((one for one in own if one.key.thumbprint == key.thumbprint), None)
 
     def _find(self, account: str, thumbprint: str, *, also: Iterable[Digest] = ()) -> Digest:
         known = {*(one.request.signer for one in self.customers if one.account == account), *also}

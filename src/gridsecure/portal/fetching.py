@@ -1,0 +1,91 @@
+"""A customer fetches the own sealed bills from the billing office's web server.
+
+Whole shelves are fetched, each over a connection of its own, and nothing says who fetches.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from gridsecure.bill_mailings import INDEX, Mailing, find_bills, read_index, shelf_name, shelf_of
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.delivered_bills import own_secret
+from gridsecure.errors import GridSecureError, StorageError
+from gridsecure.portal.folder import BILL
+from gridsecure.whole_files import replace_file
+
+_LARGEST_INDEX: Final = 1 << 20
+_HEAD: Final = 4096  # what is signed of a shelf, at most
+
+
+def fetch_bills(
+    http: httpx.Client, url: str, *, key: Sm2PrivateKey, office: Sm2PublicKey, folder: Path
+) -> list[Path]:
+    """Fetch the bills of every mailing of which none is in the folder yet; where they are now.
+
+    They are sealed as they were by the office.
+
+    Args:
+        http: Opens a connection for each request.
+        url: Address of the folder that the web server serves.
+        key: The customer's.
+        office: The billing office's.
+
+    Raises:
+        GridSecureError: The server did not answer so (`mailing.server`), or answers what the office
+            did not sign.
+        StorageError: The disk refuses (`delivery.output`).
+    """
+    index = read_index(_get(http, f"{url}/{INDEX}", longest=_LARGEST_INDEX), office=office)
+    secret, written = own_secret(key), []
+    for mailing in index.mailings:
+        if (folder / f"{mailing.name}.1{BILL}").exists():
+            continue
+        number = shelf_of(secret, mailing)
+        longest = mailing.shelf_bytes + _HEAD
+        body = _get(http, f"{url}/{mailing.name}/{shelf_name(number)}", longest=longest)
+        bills = find_bills(body, secret=secret, mailing=mailing, office=office)
+        written += _write(folder, mailing, bills)
+    return written
+
+
+def _write(folder: Path, mailing: Mailing, bills: list[bytes]) -> list[Path]:
+    paths = [folder / f"{mailing.name}.{number}{BILL}" for number in range(1, len(bills) + 1)]
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path, sealed in reversed(list(zip(paths, bills, strict=True))):
+            replace_file(path, [sealed])  # the first one last: it says that the others are there
+    except OSError as error:
+        raise StorageError(
+            f"Bills could not be written into {folder.name}.",
+            reason="delivery.output",
+            remedy=f"Name a folder that can be written ({error.strerror}).",
+        ) from error
+    return paths
+
+
+def _get(http: httpx.Client, url: str, *, longest: int) -> bytes:
+    """A file of the web server, if it is no longer than it may be."""
+    body = bytearray()
+    try:
+        with http.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer:
+            for piece in answer.iter_raw():
+                body += piece
+                if len(body) > longest:
+                    raise _unfit("It sent more than it may.")
+        if answer.status_code != httpx.codes.OK:
+            raise _unfit(f"It answered {answer.status_code}.")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _unfit("It cannot be reached.") from error
+    return bytes(body)
+
+
+def _unfit(why: str) -> GridSecureError:
+    return GridSecureError(
+        f"The web server of the billing office has no such bills. {why}",
+        reason="mailing.server",
+        remedy="Check the address, or try again later.",
+    )
