@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from gridsecure.cli.ports import choose_ports
+from gridsecure.errors import InputError
 from gridsecure.gateway.reconciliation import read_oracle
 from gridsecure.zone_keys import read_private_key
 
@@ -33,23 +35,31 @@ def running(tmp_path_factory):
 
     They are served a second time: whatever is tried here works after that.
     """
-    tmp_path = tmp_path_factory.mktemp("run")
-    with served(tmp_path, "first.log"):
+    tmp_path, port = tmp_path_factory.mktemp("run"), free_row()
+    with served(tmp_path, "first.log", port=port):
         pass
-    with served(tmp_path, "run.log") as told:
+    with served(tmp_path, "run.log", port=port) as told:
         (home,) = (tmp_path / "home").iterdir()
         assert f"Serving again what {home} has: 25 meter points" in told
         assert "start services" not in told, "it was run again"
         yield {name: url for url, name in ADDRESS.findall(told)}, home
 
 
+def free_row() -> int:
+    """Ports that no other process's runs look for: a run beside this one takes the usual ones."""
+    for first in range(20_000 + os.getpid() % 2_000 * 5, 32_000, 5):
+        with suppress(InputError):
+            return choose_ports(first)["dashboard"]
+    raise AssertionError("no five ports in a row are free")
+
+
 @contextmanager
-def served(folder: Path, log: str) -> Iterator[str]:
+def served(folder: Path, log: str, *, port: int) -> Iterator[str]:
     """A run from its start to Ctrl-C; what it printed until it was open."""
     log_file = folder / log
     with log_file.open("wb") as output:
         process = subprocess.Popen(
-            [*RUN, "--home", str(folder / "home")],
+            [*RUN, "--home", str(folder / "home"), "--port", str(port)],
             stdout=output,
             stderr=subprocess.STDOUT,
             env=os.environ | {"COLUMNS": "200"},
