@@ -52,11 +52,11 @@ def test_a_code_made_of_parts_is_found_with_its_parts_in_braces():
     assert "tariff.{code}" in known()
 
 
-WRITTEN = sorted(page for page in (ROOT / "docs").glob("*.md") if page.name != "reasons.md")
+PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if page.name != "reasons.md")
 """That one is made of the codes when the documentation is built, maybe of earlier ones."""
 
 
-@pytest.mark.parametrize("page", WRITTEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_a_page_names_only_codes_that_exist(page: Path):
     """Of areas that the code has; `module.py` and `table.column` are others' words."""
     made = {code.split(".")[0] for code in known() if "{" in code}
