@@ -64,16 +64,12 @@ def columns(table: pd.DataFrame, *, name: str, value: str, value_title: str) -> 
     drawn["begin"] = begins
     drawn["end"] = drawn["begin"] + drawn["value"]
     angle = 0 if drawn["name"].str.len().max() <= _UPRIGHT_LETTERS else -35
+    names = alt.Axis(labelAngle=angle, labelLimit=110, labelOverlap=False)
     chart: alt.Chart = (
         alt.Chart(drawn)
         .mark_bar(cornerRadius=2)
         .encode(
-            x=alt.X(
-                "name:N",
-                title=None,
-                sort=None,
-                axis=alt.Axis(labelAngle=angle, labelLimit=110, labelOverlap=False),
-            ),
+            x=alt.X("name:N", title=None, sort=None, axis=names),
             y=alt.Y("begin:Q", title=value_title, axis=alt.Axis(format=",~f", tickCount=5)),
             y2="end:Q",
             color=alt.Color(
