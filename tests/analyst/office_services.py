@@ -22,6 +22,7 @@ from gridsecure.identity_messages import LogEntry, PersonLogin, person_login
 from gridsecure.messages import Signed, open_message
 from gridsecure.wire.identity import (
     AccountShown,
+    EvidenceShown,
     OpeningShown,
     PersonTokens,
     Revoked,
@@ -66,6 +67,15 @@ class OfficeServices:
     in_books: bool = True
     forgot_result: bool = False
     revoked: set[str] = field(default_factory=set)
+    logged: list[tuple[str, str]] = field(
+        default_factory=lambda: [
+            ("identity", "registered"),
+            ("custodian", "warrant"),
+            ("regulator", "share"),
+            ("identity", "opened"),
+            ("regulator", "revoked"),
+        ]
+    )
     searches: list[dict[str, object]] | None = field(default_factory=list)
     people: dict[str, tuple[Sm2PublicKey, tuple[str, ...]]] = field(default_factory=dict)
     nonces: set[str] = field(default_factory=set)
@@ -116,6 +126,20 @@ class OfficeServices:
         if method == "POST":
             return self._order(SubjectOrder.model_validate_json(content))
         return httpx.Response(200, json=[self._warrant(order) for order in self.orders])
+
+    def evidence(self, role: str, *, after: int) -> httpx.Response:
+        """The log of registrations, two entries at a time."""
+        if role not in OFFICE_OF:
+            return httpx.Response(403, json=REFUSED)
+        entries = [
+            LogEntry(
+                index=number, at=f"2026-07-0{number + 1}T08:00:00+00:00", actor=actor,
+                action=f"identity.{action}", detail=json.dumps({"subject": SUBJECT}), previous="",
+                hash=sm3_hex(action.encode()), salt="0" * 32,
+            )
+            for number, (actor, action) in enumerate(self.logged)
+        ]  # fmt: skip
+        return shown(EvidenceShown(entries=[e for e in entries if e.index > after][:2]))
 
     def _searches(self) -> httpx.Response:
         if self.searches is None:

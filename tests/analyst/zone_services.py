@@ -20,8 +20,15 @@ from gridsecure.analyst.client import Addresses, ReleaseClient
 from gridsecure.analyst.releases import PinnedAuthority
 from gridsecure.approvals import AskedCell, ReleaseSubject, subject_digest
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
-from gridsecure.messages import CellTotal, ClosingList, ReleaseCertificate, sign_message
-from gridsecure.released_values import detach_values, sign_certificate
+from gridsecure.messages import (
+    CellTotal,
+    ClosingList,
+    KeyNotice,
+    ReleaseCertificate,
+    sign_message,
+)
+from gridsecure.policy.packs import load_pack
+from gridsecure.released_values import SignedCertificate, detach_values, sign_certificate
 from tests.analyst.office_services import OfficeServices
 
 START, END = "2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00"
@@ -128,6 +135,25 @@ EXCEPTION = {
     "revision": 1,
 }  # fmt: skip
 
+USED = [
+    {"party": "9a" * 32, "measure": "bytes_taken_in", "amount": 75_100_000},
+    {"party": "billing", "measure": "jobs", "amount": 12},
+    {"party": "analysts", "measure": "jobs", "amount": 31},
+]
+ORDER = {
+    "id": 3, "month": "2026-07", "correction": "order-3", "readings": ["ab" * 32], "tariffs": [],
+    "rules": "", "books": 0, "meter_points": 2, "intervals": 48, "state": "pending",
+    "person": "operator", "reason": "2026/17: read on site", "approver": "", "decision": "",
+    "at": "2026-08-03T09:00:00+08:00",
+}  # fmt: skip
+CORRECTION = {
+    "name": "c-1", "number": 1, "state": "done", "order": None, "left_out": {"spike": 2},
+    "report": {
+        "corrected": 4, "rosters": 1, "columns": 30, "bytes_uploaded": 1000, "late": 3,
+        "first_billed": 1,
+    },
+}  # fmt: skip
+
 APPROVAL_READERS = {
     "billing", "operator", "custodian", "regulator", "data-owner", "privacy-officer",
 }  # fmt: skip
@@ -171,6 +197,13 @@ class ZoneServices:
     waiting: list[dict[str, object]] = field(default_factory=list)
     exceptions: list[dict[str, object]] = field(default_factory=lambda: [dict(EXCEPTION)])
     notes: list[dict[str, object]] = field(default_factory=list)
+    confirmed: list[dict[str, str]] = field(default_factory=list)
+    proved: dict[str, bytes] = field(default_factory=dict)
+    used: list[dict[str, object]] = field(default_factory=lambda: [dict(one) for one in USED])
+    key_states: tuple[str, ...] = ("retired", "in-force")
+    policy: str = "billing-office"
+    orders: list[dict[str, object]] = field(default_factory=lambda: [dict(ORDER)])
+    corrections: list[dict[str, object]] = field(default_factory=lambda: [dict(CORRECTION)])
     asked: list[str] = field(default_factory=list)
     address: str = ""
 
@@ -188,6 +221,8 @@ class ZoneServices:
         role = request.headers.get("authorization", "").removeprefix("Bearer ").split(":")[0]
         if not role or self.tokens_expired:
             return refusal(401, "authenticity.refused")
+        if path == "/evidence":
+            return self.offices.evidence(role, after=int(request.url.params["after"]))
         if path.split("/")[1] in {"warrants", "revocations", "person-searches"}:
             return self.offices.handle(method, path, role=role, content=request.content)
         routes = {
@@ -202,6 +237,13 @@ class ZoneServices:
                 lambda: [one for one in self.waiting if one["state"] == request.url.params["only"]],
             ),
             ("GET", "/months"): ({"billing", "operator"}, self._board),
+            ("GET", "/gateway-key-sets"): ({"custodian", "operator", "regulator"}, self._key_sets),
+            ("GET", "/policy"): ({*APPROVAL_READERS, "analyst"}, self._policy),
+            ("GET", "/usage"): (
+                APPROVAL_READERS,
+                lambda: {"month": request.url.params["month"], "used": self.used},
+            ),
+            ("GET", "/v1/correction-orders"): ({"billing", "operator"}, lambda: self.orders),
             ("GET", "/v1/exceptions"): (
                 {"operator"},
                 lambda: [
@@ -218,6 +260,10 @@ class ZoneServices:
                 for one in self.exceptions
                 for verb, tail in (("GET", ""), ("POST", "/changes"))
             },
+            ("POST", "/v1/edits/confirmations"): (
+                {"operator"},
+                partial(self._confirm, request.content),
+            ),
             ("POST", "/release-rounds"): ({"billing", "operator", "custodian"}, self._round),
         }
         if (method, path) in routes:
@@ -257,7 +303,19 @@ class ZoneServices:
             one |= change | {"revision": one["revision"] + 1}
         return httpx.Response(200, json={"exception": one, "notes": self.notes})
 
+    def _confirm(self, content: bytes) -> dict[str, object]:
+        body = json.loads(content)
+        self.confirmed.append(body)
+        return {
+            "id": 1, "kind": "confirmation", "intervals": 3, "state": "pending",
+            "person": "operator", "approver": "", "decision": "", "readings_digest": DIGEST,
+            "at": "2026-08-02T09:00:00+08:00", **body,
+        }  # fmt: skip
+
     def _month(self, method: str, name: str, *, role: str) -> httpx.Response:
+        if name.endswith("/corrections"):
+            found = self.corrections if name.startswith("2026-07") else []
+            return httpx.Response(200, json=found)
         if method == "POST":
             name = name.removesuffix("/process")
             if role != "operator":
@@ -265,6 +323,30 @@ class ZoneServices:
             self.months[name] = {"state": "running", "stage": "", "done": 0, "of": 0}
         found = self.months.get(name)
         return httpx.Response(200, json=found) if found else refusal(404, "not-found.month")
+
+    def _key_sets(self) -> list[dict[str, object]]:
+        """Two generations of a gateway: the first retired, the second in force."""
+        listed = []
+        for number, state in enumerate(self.key_states, 1):
+            notice = KeyNotice(
+                key_id=f"key-{number}", gateway="9a" * 32, generation=number,
+                parameters="billing-2048", parameters_digest=DIGEST, public_key=DIGEST,
+                relinearisation_keys=None, created_at=f"2026-0{number}-01T00:00:00+00:00",
+            )  # fmt: skip
+            signed = sign_message(notice, key=self.key).model_dump()
+            facts = notice.model_dump(
+                include={"key_id", "gateway", "generation", "parameters", "created_at"}
+            )
+            listed.append(facts | {"state": state, "notice": signed})
+        return listed
+
+    def _policy(self) -> dict[str, object]:
+        pack = load_pack(self.policy)
+        told = {
+            "digest": pack.digest, "name": pack.name, "version": pack.version,
+            "begins_at": "2026-01-01T00:00:00+00:00", "text": pack.text, "signatures": [],
+        }  # fmt: skip
+        return {"in_force": told, "waiting": []}
 
     def _board(self) -> list[dict[str, object]]:
         return [
@@ -310,7 +392,12 @@ class ZoneServices:
         item = self.certificates.get(name)
         if item is None:
             return refusal(404, "not-found.release")
-        envelope = sign_certificate(*detach_values(item), key=self.key)
+        kept = self.proved.get(name)
+        envelope = (
+            sign_certificate(*detach_values(item), key=self.key)
+            if kept is None
+            else SignedCertificate.parse(kept)
+        )
         if role == "regulator" and self.blanks_for_regulator:
             envelope = envelope.without_values()
         if self.forge:

@@ -20,20 +20,27 @@ from streamlit.runtime import context
 from streamlit.testing.v1 import AppTest
 
 from gridsecure.cli.approval import approval_app
+from gridsecure.cli.correction import correction_app
+from gridsecure.cli.keys import keys_app
+from gridsecure.cli.main import app as whole_app
 from gridsecure.cli.period import period_app
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.messages import CountedPlace, MergeStep, Merging, OwnCount, ReleaseCertificate
 from gridsecure.plans.cells import MEASURES
 from gridsecure.plans.purposes import STAFF_PURPOSES
+from gridsecure.statements.wording import Language, Wording
 from gridsecure.wire.sessions import Session
-from gridsecure_dashboard import access, figures, starts, tables
+from gridsecure_dashboard import access, commands, figures, starts, tables
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
+from gridsecure_dashboard.grid_phrases import GRID_PHRASES
 from gridsecure_dashboard.office_phrases import OFFICE_PHRASES
 from gridsecure_dashboard.page_phrases import PAGE_PHRASES
 from gridsecure_dashboard.phrases import PHRASES
 from gridsecure_dashboard.sign_ins import SIGN_INS, cookie_name
+from gridsecure_dashboard.tariff_phrases import TARIFF_PHRASES
 from gridsecure_dashboard.views import bill_runs
 from gridsecure_dashboard.work_phrases import WORK_PHRASES
+from tests.analyst.logged_certificates import write_certificate
 from tests.analyst.office_services import (
     PERSON,
     SUBJECT,
@@ -44,6 +51,7 @@ from tests.analyst.office_services import (
 from tests.analyst.zone_services import (
     BILL_ID,
     CURVE_ID,
+    EXCEPTION,
     MONTH,
     PASSWORD,
     RUN,
@@ -60,12 +68,24 @@ NOW = datetime.now(UTC)
 SHENZHEN = ZoneInfo("Asia/Shanghai")
 ENTRY = Path(__file__).resolve().parents[2] / "apps/dashboard/gridsecure_dashboard/main.py"
 PAGES = {
-    "billing": {"home", "cycle", "bill_runs", "revenue", "load_curve", "approvals", "releases"},
-    "operator": {"home", "cycle", "bill_runs", "exceptions", "approvals"},
-    "analyst": {"home", "revenue", "load_curve", "releases"},
-    "regulator": {"home", "approvals", "releases", "openings", "revocations"},
-    "custodian": {"home", "approvals", "openings", "revocations"},
-    "data-owner": {"home", "approvals"},
+    "billing": {
+        *("home", "cycle", "bill_runs", "revenue", "corrections", "load_curve", "losses"),
+        *("approvals", "releases", "policy", "usage", "tariffs"),
+    },
+    "operator": {
+        *("home", "cycle", "bill_runs", "exceptions", "corrections", "approvals", "policy"),
+        *("keys", "usage", "tariffs"),
+    },
+    "analyst": {"home", "revenue", "load_curve", "losses", "releases", "policy", "tariffs"},
+    "regulator": {
+        *("home", "approvals", "releases", "policy", "keys", "usage", "tariffs", "openings"),
+        *("revocations", "identity_log"),
+    },
+    "custodian": {
+        *("home", "approvals", "policy", "keys", "usage", "tariffs", "openings", "revocations"),
+        *("identity_log",),
+    },
+    "data-owner": {"home", "approvals", "policy", "usage", "tariffs"},
     "unheard-of": set[str](),
 }
 # Who has no page is told so at the start, and where to go instead.
@@ -614,7 +634,7 @@ def test_no_page_shows_a_time_of_another_clock(services) -> None:
     for page in PAGES["billing"]:
         text = sent(on_page("billing", page))
         assert "+00:00" not in text
-        assert "UTC" not in text
+        assert "UTC" not in text or page == "usage"  # whose months are those of the logs
 
 
 def test_revenue_in_either_language(services) -> None:
@@ -628,6 +648,154 @@ def test_revenue_in_either_language(services) -> None:
         "中文": "电费 (元)",
         "English": "Amount (yuan)",
     }
+
+
+# --- corrections -------------------------------------------------------------------------------
+
+
+def test_corrections_of_a_month_from_order_to_release(services) -> None:
+    cells = bill_cells(
+        [("futian", "household", 40, -500_000, -30_050), ("luohu", "shop", 3, None, None)]
+    )
+    services.publish(certificate(plan="rebill", cells=cells, release_id="release-rebill"))
+    app = on_page("billing", "corrections")
+    assert [one.value for one in app.metric] == ["1", "4", "0", "40", "-300.50"]
+    orders, made, left_out, totals = (table.value for table in app.dataframe)
+    assert orders["state"].tolist() == ["待审批 Waiting for a second person"]
+    assert orders["correction_by"].tolist() == ["读数文件 readings × 1"]
+    assert made["correction_billed"].tolist() == ["4"]
+    assert left_out["name"].tolist() == ["远高于自身平均值 Far above its own mean"]
+    assert totals["amount_change"].tolist() == ["-300.50", figures.NOTHING]
+    assert app.code[0].value.startswith("gridsecure correction approve 3 ")
+    assert len(app.get("download_button")) == 3
+    known = typer.main.get_command(correction_app).commands["approve"].params
+    options = {word for word in app.code[0].value.split() if word.startswith("--")}
+    assert {one.opts[0] for one in known if one.required and one.opts[0][0] == "-"} <= options
+    assert options <= {option for one in known for option in one.opts}
+
+
+def test_an_operator_sees_corrections_without_an_amount(services) -> None:
+    services.publish(certificate(plan="rebill", release_id="release-rebill"))
+    app = on_page("operator", "corrections")
+    assert [one.value for one in app.metric] == ["1", "4", "0"]
+    assert "no amounts" in app.info[0].value
+    assert not [digits for digits in SECRETS if digits in sent(app)]
+    services.orders, services.corrections = [], []
+    app.run()
+    assert any("No corrections were ordered" in caption.value for caption in app.caption)
+
+
+# --- policy and keys ---------------------------------------------------------------------------
+
+
+def test_the_policy_says_its_rules_and_what_becomes_of_a_request(services) -> None:
+    app = on_page("analyst", "policy")
+    rules = app.dataframe[0].value
+    assert rules["policy_rule"].tolist()[0] == "月度控制总数 Control totals of a month"
+    assert rules["minimum_members"].tolist() == ["15", "100", "15"]
+    assert rules["customer_class"].tolist()[1] == "居民 Household, 其他类别 Any other class"
+    app.selectbox(key="policy_purpose").select("operations")
+    app.selectbox(key="policy_measure").select("energy_wh")
+    app.selectbox(key="policy_asked_resolutions").select("interval")
+    app.selectbox(key="policy_customer_class").select("household").run()
+    assert "groups of at least 100 customers" in app.success[0].value
+    assert "数据所有者 data owner, 隐私官 privacy officer" in app.success[0].value
+    app.selectbox(key="policy_measure").select("amount_fen").run()
+    assert "No rule permits it" in app.warning[0].value
+    permitted = app.dataframe[-1].value
+    assert set(permitted["minimum_members"]) == {"15", "100"}
+
+
+def test_a_policy_of_another_digest_is_not_shown(services, monkeypatch) -> None:
+    told = services._policy()
+    told["in_force"]["digest"] = "ab" * 32
+    monkeypatch.setattr(services, "_policy", lambda: told)
+    app = on_page("regulator", "policy")
+    assert "`policy.text`" in app.error[0].value
+    assert not app.dataframe
+
+
+def test_key_sets_and_who_moves_them(services) -> None:
+    app = on_page("custodian", "keys")
+    assert [one.value for one in app.metric] == ["1", "1"]
+    listed = app.dataframe[0].value
+    assert listed["generation"].tolist() == ["1", "2"]
+    assert listed["state"].tolist() == ["已停用 Retired", "使用中 In force"]
+    said = [code.value for code in app.code if code.value.startswith("gridsecure")]
+    assert [text.split()[2:4] for text in said] == [
+        ["show", "key-2"], ["suspend", "key-2"], ["rotate", "key-2"],
+    ]  # fmt: skip
+    known = typer.main.get_command(keys_app).commands
+    for text in said:
+        options = {word for word in text.split() if word.startswith("--")}
+        params = known[text.split()[2]].params
+        assert {one.opts[0] for one in params if one.required and one.opts[0][0] == "-"} <= options
+        assert options <= {option for one in params for option in one.opts}
+    operator = on_page("operator", "keys")
+    assert not [code for code in operator.code if code.value.startswith("gridsecure")]
+
+
+def test_a_key_set_of_another_authority_is_not_shown(services, monkeypatch) -> None:
+    point = generate_private_key().public_key.point.hex()
+    monkeypatch.setenv("GRIDSECURE_DASHBOARD_AUTHORITY_KEY", point)
+    app = on_page("operator", "keys")
+    assert "`keys.notice`" in app.error[0].value
+    assert not app.code
+
+
+# --- usage -------------------------------------------------------------------------------------
+
+
+def test_usage_by_party_is_shown_and_exported(services) -> None:
+    app = on_page("billing", "usage")
+    assert [one.value for one in app.metric] == ["0", "86", "0", "0"]
+    rows = app.dataframe[0].value
+    assert rows["usage_amount"].tolist() == ["71.6 MiB", "12", "31"] * 2
+    assert rows["usage_party"].tolist()[2] == "全体分析员 All analysts"
+    assert len(app.get("download_button")) == 3
+    services.used = []
+    app.run()
+    assert "Nothing was used" in app.info[0].value
+
+
+def test_a_regulator_sees_the_usage_of_the_key_authority_alone(services) -> None:
+    app = on_page("regulator", "usage")
+    assert set(app.dataframe[0].value["usage_zone"]) == {"密钥管理方 Key authority"}
+
+
+# --- tariffs -----------------------------------------------------------------------------------
+
+
+def test_a_tariff_is_explained_and_compared(services) -> None:
+    app = on_page("analyst", "tariffs")
+    app.selectbox(key="tariff").select("shenzhen-commercial-capacity@2025-02").run()
+    assert not app.exception
+    tables = [table.value for table in app.dataframe]
+    build_up = next(one for one in tables if "峰 peak" in one)
+    assert build_up["峰 peak"].tolist()[-1] == "1.15526875"  # the published price of the peak
+    assert "not confirmed" in app.warning[0].value
+    other = app.selectbox(key="tariff_other_shenzhen-commercial-capacity@2025-02")
+    other.select("shenzhen-commercial-demand@2025-02").run()
+    changes = app.dataframe[-1].value
+    assert "容量电费 Capacity" in changes["tariff_row"].tolist()
+
+
+def test_a_tariff_whose_price_depends_on_the_energy_is_not_added_up(services) -> None:
+    app = on_page("data-owner", "tariffs")
+    app.selectbox(key="tariff").select("shanghai-residential-tiers").run()
+    assert not app.exception
+    assert any("depends on the month's energy" in caption.value for caption in app.caption)
+
+
+def test_charges_and_periods_have_the_names_of_statements() -> None:
+    """One name for a thing: the page's words and those of the bill."""
+    for language, index in ((Language.CHINESE, 0), (Language.ENGLISH, 1)):
+        words = Wording(language, "CNY")
+        for key, pair in TARIFF_PHRASES.items():
+            prefix, _, code = key.partition("_")
+            if prefix in {"charge", "tou"} and code and code != "period":
+                named = words.charge(code) if prefix == "charge" else words.tou_period(code)
+                assert pair[index] == named, key
 
 
 # --- work lists --------------------------------------------------------------------------------
@@ -694,6 +862,36 @@ def test_an_exception_is_assigned_and_closed_with_a_note(services) -> None:
     assert services.notes[-1]["text"] == "The factory ran at night."
 
 
+def test_readings_are_confirmed_and_estimates_stand(services) -> None:
+    app = on_page("operator", "exceptions")
+    assert "release the hold" in app.selectbox(key="act").options[-1]
+    app.selectbox(key="act").select("confirm")
+    app.text_input(key="last_7").input("2026-07-03 11:00 +08:00")
+    app.text_area(key="note").input("Read on the meter.")
+    save(app)
+    assert "Another operator has to approve it" in app.success[0].value
+    (said,) = services.confirmed
+    assert (said["first"], said["last"]) == (EXCEPTION["first"], "2026-07-03T11:00+08:00")
+    assert services.exceptions[0]["state"] == "open"
+    app.selectbox(key="act").select("estimate")
+    app.text_area(key="note").input("The estimate is near the year before.")
+    save(app)
+    assert services.exceptions[0]["state"] == "resolved"
+
+
+def test_the_work_list_is_filtered_and_exported(services) -> None:
+    other = EXCEPTION | {"id": 8, "meter_point_id": "MP-0008", "rule": "gap", "owner": "Li"}
+    services.exceptions.append(other)
+    app = on_page("operator", "exceptions")
+    assert len(app.get("download_button")) == 3
+    app.selectbox(key="filter_rule").select("gap").run()
+    assert app.dataframe[0].value["exception"].tolist() == [8]
+    app.text_input(key="filter_point").input("0007").run()
+    assert "No exception is as chosen" in app.info[0].value
+    app.selectbox(key="filter_rule").select("").run()
+    assert app.dataframe[0].value["exception"].tolist() == [7]
+
+
 def test_an_exception_that_somebody_else_changed_is_not_written_over(services) -> None:
     app = on_page("operator", "exceptions")
     services.exceptions[0]["revision"] = 2
@@ -718,7 +916,18 @@ def test_load_curve_begins_at_the_day_of_the_peak(services) -> None:
     app = on_page("billing", "load_curve")
     assert app.multiselect[0].value == ["2026-07-02"]
     values = [metric.value for metric in app.metric]
-    assert values[1:] == ["7,066.290", "07-02 23:30", "5,936.645", "84.0 %"]
+    assert values[1:5] == ["7,066.290", "07-02 23:30", "5,936.645", "84.0 %"]
+
+
+def test_load_curve_of_the_whole_month(services) -> None:
+    app = on_page("billing", "load_curve")
+    assert [metric.value for metric in app.metric][6:] == ["2026-07-02", "7,066.290", "80.2 %"]
+    days = app.dataframe[0].value
+    assert days["split_day"].tolist() == ["2026-07-01", "2026-07-02"]
+    assert days["peak_kw"].tolist() == ["6,423.900", "7,066.290"]
+    assert days["load_factor"].tolist() == ["84.0 %", "84.0 %"]
+    app.multiselect[0].set_value(["2026-07-01"]).run()  # days choose curves, not the month
+    assert app.metric[6].value == "2026-07-02"
 
 
 def test_load_curve_follows_the_choice(services) -> None:
@@ -742,6 +951,31 @@ def test_a_choice_without_released_cells_says_so(services) -> None:
     assert "No released values" in app.info[0].value
 
 
+# --- losses ------------------------------------------------------------------------------------
+
+
+def test_losses_of_zones_that_are_shown_in_full(services) -> None:
+    app = on_page("analyst", "losses")
+    assert "luohu,0" in app.code[-1].value
+    stated(app, "zone\tenergy_kwh\n福田\t8,5\n")
+    assert "`losses.energy`" in app.error[0].value
+    stated(app, "zone,energy_kwh\nFutian,4000000\n福田,500000")
+    (futian, luohu) = app.dataframe[0].value.to_dict("records")
+    # 1,285 members of (100 + i) × 21 Wh over 48 half-hours of two days
+    assert (futian["supplied_kwh"], futian["released_kwh"]) == ("4,500,000.000", "159,967.080")
+    assert futian["loss_ratio"] == "96.4 %"
+    assert (luohu["released_kwh"], luohu["cells_left_out"]) == (figures.NOTHING, "1")
+    assert len(app.get("download_button")) == 3
+    stated(app, "zone,energy_kwh\nyantian,1\n")
+    assert "`losses.zone`" in app.error[0].value
+
+
+def stated(app: AppTest, table: str) -> None:
+    app.text_area(key="losses_supply").input(table)
+    button(app, "Compute").click().run()
+    assert not app.exception
+
+
 # --- releases and evidence ---------------------------------------------------------------------
 
 
@@ -752,6 +986,41 @@ def test_evidence_shows_the_certificate_and_its_values(services) -> None:
     for expected in ("Signature verified ✔", "12" * 32, "cd" * 32, "245,678.91",
                      services.key.public_key.thumbprint, "ab" * 32, "ef" * 32):  # fmt: skip
         assert expected in text
+
+
+def test_a_certificate_is_verified_offline_with_its_log_proof(services, tmp_path) -> None:
+    path = write_certificate(certificate(), key=services.key, folder=tmp_path)
+    services.proved[BILL_ID] = path.read_bytes()
+    for role in ("billing", "regulator"):
+        app = on_page(role, "releases")
+        app.selectbox[0].select(BILL_ID).run()
+        before = len(services.asked)
+        button(app, "Verify now").click().run()
+        assert not app.exception
+        assert "entry 0 of the log" in app.success[-1].value
+        assert {line.split()[1] for line in services.asked[before:]} <= {"/releases"}
+        named = app.dataframe[-1].value["value"].tolist()
+        assert f"gridsecure/authority/{services.key.public_key.thumbprint}" in named
+
+
+def test_a_certificate_without_a_proof_does_not_verify(services) -> None:
+    app = on_page("analyst", "releases")
+    button(app, "Verify now").click().run()
+    assert "`log.no-proof`" in app.error[0].value
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("verify", commands.verify_certificate("04ab")),
+        ("replay", commands.replay_certificate("04ab")),
+    ],
+)
+def test_commands_of_the_evidence_are_those_that_there_are(command, text) -> None:
+    options = {word for word in text.split() if word.startswith("--")}
+    known = typer.main.get_command(whole_app).commands[command].params
+    assert {one.opts[0] for one in known if one.required and one.opts[0][0] == "-"} <= options
+    assert options <= {option for one in known for option in one.opts}
 
 
 @pytest.mark.parametrize("blanks", [True, False])
@@ -776,7 +1045,7 @@ def test_the_same_digits_are_found_where_they_are_released(services) -> None:
     assert [digits for digits in SECRETS if digits in sent(app)]
 
 
-@pytest.mark.parametrize("page", ["revenue", "load_curve", "releases"])
+@pytest.mark.parametrize("page", ["revenue", "load_curve", "losses", "releases"])
 def test_nothing_of_a_forged_release_is_shown(services, page, monkeypatch) -> None:
     point = generate_private_key().public_key.point.hex()
     monkeypatch.setenv("GRIDSECURE_DASHBOARD_AUTHORITY_KEY", point)
@@ -1044,7 +1313,7 @@ def test_a_share_with_an_ended_token_goes_back_to_sign_in(services) -> None:
     assert offered(app) == set()
 
 
-@pytest.mark.parametrize("page", ["openings", "revocations"])
+@pytest.mark.parametrize("page", ["openings", "revocations", "identity_log"])
 def test_nobody_is_both_offices(services, page) -> None:
     app = signed_in_by_code(services.offices.code("custodian", "regulator"))
     app.switch_page(f"views/{page}.py").run()
@@ -1144,6 +1413,24 @@ def test_without_searches_the_page_says_what_to_do(services, searches, said) -> 
     assert not app.error
 
 
+# --- the log of identities ---------------------------------------------------------------------
+
+
+def test_what_was_done_to_pseudonyms_is_listed_without_them(services) -> None:
+    app = on_page("regulator", "identity_log")
+    assert [one.value for one in app.metric] == ["1", "1", "1", "1"]
+    rows = app.dataframe[0].value
+    assert rows["entry_index"].tolist() == ["4", "3", "2", "1"]
+    assert rows["logged_action"].tolist()[0] == "假名已撤销 Pseudonym revoked"
+    assert SUBJECT not in sent(app)
+    app.selectbox(key="logged").select("opened").run()
+    assert app.dataframe[0].value["entry_index"].tolist() == ["3"]
+    assert len(app.get("download_button")) == 3
+    services.offices.logged = [("identity", "registered")]
+    app.run()
+    assert "no disclosure, search or revocation" in app.info[-1].value
+
+
 # --- set-up ------------------------------------------------------------------------------------
 
 
@@ -1167,13 +1454,18 @@ def test_a_service_that_is_down_is_named(services, monkeypatch) -> None:
 
 
 def test_no_phrase_is_written_twice() -> None:
-    for module in ("phrases", "office_phrases", "code_phrases", "page_phrases", "work_phrases"):
+    parts = (
+        OFFICE_PHRASES, CODE_PHRASES, GRID_PHRASES, PAGE_PHRASES, TARIFF_PHRASES, WORK_PHRASES,
+    )  # fmt: skip
+    assert sum(map(len, parts)) == len({key for part in parts for key in part})
+    names = ("phrases", "office_phrases", "code_phrases", "grid_phrases", "page_phrases")
+    for module in (*names, "tariff_phrases", "work_phrases"):
         source = (ENTRY.parent / f"{module}.py").read_text(encoding="utf-8")
         (table,) = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Dict))
         keys = [key.value for key in table.keys if isinstance(key, ast.Constant)]
         assert len(keys) == len(set(keys))
         if module == "phrases":
-            assert not set(keys) & {*OFFICE_PHRASES, *CODE_PHRASES, *PAGE_PHRASES, *WORK_PHRASES}
+            assert not set(keys) & {key for part in parts for key in part}
 
 
 def test_every_phrase_is_bilingual_and_takes_the_same_values() -> None:

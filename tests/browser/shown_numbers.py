@@ -19,6 +19,7 @@ from gridsecure.messages import ReleaseCertificate
 _LETTERS_OF_TIME_AND_IDS: Final = re.compile(
     r"\d{4}-\d{2}(-\d{2})?([ T]\d{2}:\d{2}(:\d{2})?)?( ?[+-]\d{2}:\d{2})?"
     r"|\d{2}-\d{2} \d{2}:\d{2}|\b\d{1,2}:\d{2}\b|\b[0-9a-f]{12,}\b|\b[a-z]+(-[a-z0-9]+)+\b"
+    r"|https?://[^\s]+|\b\d{4}/\d+\b"
 )
 _NUMBER: Final = re.compile(r"([-+−]?\d[\d,]*(?:\.\d+)?)\s*(亿|万|GWh|MWh|[kM](?![A-Za-z])|%)?")
 _UNITS: Final = {
@@ -162,8 +163,13 @@ def _loads(one: ReleaseCertificate) -> Iterator[Decimal]:
 
 
 def _means_and_peaks(one: ReleaseCertificate) -> Iterator[tuple[Decimal, Decimal]]:
-    for day in _days(one):
+    """Of each day, and of all days together."""
+    days = _days(one)
+    for day in days:
         yield sum(day, Decimal(0)) / 24, max(day) * len(day) / 24
+    if days:
+        whole, peak = sum(map(sum, days), Decimal(0)), max(max(day) * len(day) for day in days)
+        yield whole / 24 / len(days), peak / 24
 
 
 def _days(one: ReleaseCertificate) -> list[list[Decimal]]:

@@ -14,7 +14,7 @@ import pytest
 from sqlmodel import update
 
 from gridsecure.analyst.releases import REBILL, pin_authority, verify_release
-from gridsecure.analyst.reports import bill_table
+from gridsecure.analyst.reports import bill_table, correction_table
 from gridsecure.billing.bill_documents import bills_to_json
 from gridsecure.billing.corrections import correct_bills, corrections_to_json
 from gridsecure.crypto.envelope import open_from
@@ -182,6 +182,8 @@ def test_the_analyst_reads_differences_and_takes_them_for_no_bills(
     assert energy.value == -len(slots)
     with pytest.raises(ValueError, match="bill"):
         bill_table(release)
+    (row,) = correction_table(release).to_dict("records")
+    assert row["energy_kwh"] == -Decimal(len(slots)) / 1000
 
 
 # --- versions ----------------------------------------------------------------------------------

@@ -31,12 +31,19 @@ HOME: Final = "home"
 CYCLE: Final = "cycle"
 BILL_RUNS: Final = "bill_runs"
 REVENUE: Final = "revenue"
+CORRECTIONS: Final = "corrections"
 LOAD_CURVE: Final = "load_curve"
+LOSSES: Final = "losses"
 RELEASES: Final = "releases"
 EXCEPTIONS: Final = "exceptions"
 APPROVALS: Final = "approvals"
+KEYS: Final = "keys"
+POLICY: Final = "policy"
+USAGE: Final = "usage"
+TARIFFS: Final = "tariffs"
 OPENINGS: Final = "openings"
 REVOCATIONS: Final = "revocations"
+IDENTITY_LOG: Final = "identity_log"
 
 # Who signs what is released, each with a key of their own.
 APPROVERS: Final = frozenset({"data-owner", "privacy-officer"})
@@ -48,11 +55,18 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
     BILL_RUNS: frozenset({"billing", "operator"}),
     EXCEPTIONS: frozenset({"operator"}),
     REVENUE: frozenset({"billing", "analyst"}),
+    CORRECTIONS: frozenset({"billing", "operator"}),
     LOAD_CURVE: frozenset({"billing", "analyst"}),
+    LOSSES: frozenset({"billing", "analyst"}),
     APPROVALS: APPROVERS | {"billing", "operator", "custodian", "regulator"},
     RELEASES: frozenset({"billing", "analyst", "regulator"}),
+    POLICY: APPROVERS | {"billing", "operator", "analyst", "custodian", "regulator"},
+    KEYS: frozenset({"operator", "custodian", "regulator"}),
+    USAGE: APPROVERS | {"billing", "operator", "custodian", "regulator"},
+    TARIFFS: APPROVERS | {"billing", "operator", "analyst", "custodian", "regulator"},
     OPENINGS: frozenset({"custodian", "regulator"}),
     REVOCATIONS: frozenset({"custodian", "regulator"}),
+    IDENTITY_LOG: frozenset({"custodian", "regulator"}),
 }
 
 # Which roles may let the gateway process a month.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import altair as alt
 import pandas as pd
 
 _BAR_HEIGHT = 34
 _CURVE_HEIGHT = 380
 _COLUMN_HEIGHT = 260
+_DAY_HEIGHT = 14
+_FEWEST_DAYS = 6
 _END_OF_DAY = "24:00"
 _MINUTES_OF_DAY = 24 * 60
 _THEME_COLORS = 7
@@ -110,6 +114,11 @@ def _curve_colors(curves: int, title: str) -> alt.Color:
     )
 
 
+def _hour_ticks(clocks: pd.Series) -> list[str]:
+    """Every second full hour that occurs."""
+    return [c for c in sorted(set(clocks)) if c.endswith(":00") and int(c[:2]) % 2 == 0]
+
+
 def load_curves(
     table: pd.DataFrame, *, clock_title: str, power_title: str, curve_title: str
 ) -> alt.Chart:
@@ -124,8 +133,7 @@ def load_curves(
     """
     drawn = table.assign(power_kw=[float(power) for power in table["power_kw"]])
     drawn = _to_the_end(drawn)
-    full_hours = [clock for clock in sorted(set(drawn["clock"])) if clock.endswith(":00")]
-    ticks = [clock for clock in full_hours if int(clock[:2]) % 2 == 0]
+    ticks = _hour_ticks(drawn["clock"])
     chart: alt.Chart = (
         alt.Chart(drawn)
         .mark_line(interpolate="step-after", strokeWidth=2)
@@ -140,5 +148,123 @@ def load_curves(
             ],
         )
         .properties(height=_CURVE_HEIGHT)
+    )
+    return chart
+
+
+def heat_map(
+    table: pd.DataFrame, *, clock_title: str, day_title: str, power_title: str
+) -> alt.Chart:
+    """Mean power by day and clock; what was not released has no colour.
+
+    Args:
+        table: Frame with `day`, `clock` and `power_kw`.
+        power_title: What the colours show, with the unit.
+    """
+    drawn = table[["day", "clock"]].assign(power_kw=[float(power) for power in table["power_kw"]])
+    days = max(drawn["day"].nunique(), _FEWEST_DAYS)
+    axis = alt.Axis(values=_hour_ticks(drawn["clock"]), labelAngle=0, labelOverlap=True)
+    chart: alt.Chart = (
+        alt.Chart(drawn)
+        .mark_rect()
+        .encode(
+            x=alt.X("clock:O", title=clock_title, axis=axis),
+            y=alt.Y("day:O", title=None, axis=alt.Axis(labelOverlap=True)),
+            color=alt.Color(
+                "power_kw:Q",
+                title=power_title,
+                scale=alt.Scale(scheme="viridis"),
+                legend=alt.Legend(orient="bottom", format=",~f", gradientLength=240),
+            ),
+            tooltip=[
+                alt.Tooltip("day:O", title=day_title),
+                alt.Tooltip("clock:O", title=clock_title),
+                alt.Tooltip("power_kw:Q", title=power_title, format=",.3f"),
+            ],
+        )
+        .properties(height=days * _DAY_HEIGHT + 130)
+    )
+    return chart
+
+
+def duration_curve(table: pd.DataFrame, *, hours_title: str, power_title: str) -> alt.Chart:
+    """Power over the hours for which it was at least so large.
+
+    Args:
+        table: Frame with `hours` and `power_kw`, the largest power first.
+        hours_title: What the x axis shows, with the unit.
+        power_title: What the y axis shows, with the unit.
+    """
+    drawn = pd.DataFrame({name: [float(number) for number in table[name]] for name in table})
+    chart: alt.Chart = (
+        alt.Chart(drawn)
+        .mark_area(interpolate="step-after", color=_TOTAL, opacity=0.35, line={"color": _TOTAL})
+        .encode(
+            x=alt.X(
+                "hours:Q",
+                title=hours_title,
+                scale=alt.Scale(nice=False),
+                axis=alt.Axis(format=",~f"),
+            ),
+            y=alt.Y("power_kw:Q", title=power_title, axis=alt.Axis(format=",~f")),
+            tooltip=[
+                alt.Tooltip("hours:Q", title=hours_title, format=",.2f"),
+                alt.Tooltip("power_kw:Q", title=power_title, format=",.3f"),
+            ],
+        )
+        .properties(height=_COLUMN_HEIGHT)
+    )
+    return chart
+
+
+# From the dearest hours to the cheapest; other labels take the theme's order.
+_PERIOD_COLORS = {
+    "sharp": "#b23a48",
+    "peak": "#d98324",
+    "flat": "#c2a83e",
+    "valley": "#2f78ab",
+    "deep-valley": "#6b5fa8",
+}
+_SPARE_COLORS = ("#3b8a5a", "#8e4585", "#5b7083")
+_STRIP_HEIGHT = 44
+
+
+def hour_strips(
+    table: pd.DataFrame, *, labels: Mapping[str, str], hour_title: str, label_title: str
+) -> alt.Chart:
+    """The hours of a day as a strip, one for each type of day.
+
+    Args:
+        table: Frame with `day`, `label`, `begin` and `end` [hours], and `hours` as text.
+        labels: Label as tariffs have it -> as the reader reads it, in the legend's order.
+    """
+    drawn = table.assign(begin=table["begin"].astype(float), end=table["end"].astype(float))
+    spare = iter(_SPARE_COLORS * len(labels))
+    colors = [_PERIOD_COLORS.get(label) or next(spare) for label in labels]
+    chart: alt.Chart = (
+        alt.Chart(drawn)
+        .mark_bar(height=_STRIP_HEIGHT - 12)
+        .encode(
+            x=alt.X(
+                "begin:Q",
+                title=hour_title,
+                scale=alt.Scale(domain=[0, 24], nice=False),
+                axis=alt.Axis(values=list(range(0, 25, 2))),
+            ),
+            x2="end:Q",
+            y=alt.Y("day:N", title=None, sort=None, axis=alt.Axis(labelLimit=140)),
+            color=alt.Color(
+                "label:N",
+                title=label_title,
+                scale=alt.Scale(domain=list(labels.values()), range=colors),
+                legend=alt.Legend(orient="bottom"),
+            ),
+            tooltip=[
+                alt.Tooltip("day:N", title=" "),
+                alt.Tooltip("label:N", title=label_title),
+                alt.Tooltip("hours:N", title=hour_title),
+            ],
+        )
+        .properties(height=table["day"].nunique() * _STRIP_HEIGHT + 130)
     )
     return chart

@@ -256,6 +256,22 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "这不是月份。请按 2026-07 的格式输入年和月。",
         "This is not a month. Write year and month as in 2026-07.",
     ),
+    "error_losses.table": (
+        "供电量表须含 zone 和 energy_kwh 两列。",
+        "The table of supply needs the columns zone and energy_kwh.",
+    ),
+    "error_losses.zone": (
+        "供电量表中有该发布没有的供电区域。",
+        "The table of supply names a zone that the release does not have.",
+    ),
+    "error_losses.energy": (
+        "供电量表中有一行的电量不是千瓦时数。",
+        "A line of the table of supply has no energy in kWh.",
+    ),
+    "error_losses.period": (
+        "供电量表中有一行不在该发布的周期内。",
+        "A line of the table of supply does not lie in the period of the release.",
+    ),
     "error_warrant.subject": (
         "这不是假名。假名为 64 位十六进制数字，请完整复制。",
         "This is not a pseudonym. A pseudonym has 64 hexadecimal digits; copy it whole.",

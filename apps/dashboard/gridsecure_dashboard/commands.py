@@ -44,6 +44,57 @@ def decide(subject: str, *, decision: str, identity: str, authority: str) -> str
     )
 
 
+def decide_correction(number: int, *, identity: str, gateway: str) -> str:
+    """Approve an order of a correction, as a second operator.
+
+    Args:
+        number: The order's.
+        identity: Base address of the identity service.
+        gateway: Base address of the gateway.
+    """
+    return (
+        f"gridsecure correction approve {number} --reason REASON --identity {quote(identity)} "
+        f"--gateway {quote(gateway)} --key KEY_FILE"
+    )
+
+
+def move_keys(key_id: str, *, move: str, identity: str, authority: str) -> str:
+    """Move a gateway's key set to another state, as a custodian.
+
+    Args:
+        key_id: The key set's.
+        move: `suspend`, `resume`, `rotate` or `show`.
+        identity: Base address of the identity service.
+        authority: Base address of the key authority.
+    """
+    return (
+        f"gridsecure keys {move} {quote(key_id)} --identity {quote(identity)} "
+        f"--authority {quote(authority)} --key KEY_FILE"
+    )
+
+
+def verify_certificate(authority_key: str) -> str:
+    """Verify a certificate that was downloaded, with the pinned key alone.
+
+    Args:
+        authority_key: The key authority's public key, 130 hexadecimal digits.
+    """
+    return f"gridsecure verify CERTIFICATE_FILE --authority-key {quote(authority_key)}"
+
+
+def replay_certificate(authority_key: str) -> str:
+    """Execute a certificate's plans again from the ciphertexts.
+
+    Args:
+        authority_key: The key authority's public key, 130 hexadecimal digits.
+    """
+    return (
+        "gridsecure replay CERTIFICATE_FILE --objects OBJECTS "
+        f"--authority-key {quote(authority_key)} --identity-key IDENTITY_KEY "
+        "--messages MESSAGES_FILE"
+    )
+
+
 def share(name: str, *, url: str) -> str:
     """Compute this office's share for a warrant, and print it.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv as csv_files
+import io
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -10,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from gridsecure.analyst.releases import Release
-from gridsecure.analyst.reports import csv_bytes
+from gridsecure.analyst.reports import csv_bytes, harmless_label
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.exports import Sheet, pdf_bytes, xlsx_bytes
@@ -80,6 +82,55 @@ def show_exports(
     sheet = _make_sheet(session, release, columns=shown[0], rows=shown[1], at=at)
     source = _provenance(session, release, at=at)
     text = csv_bytes(csv[0], release_id=name, columns=csv[1], source=source)
+    _offer(sheet, text, name=name)
+    st.caption(tell("export_note"))
+
+
+def show_plain_exports(
+    session: Session,
+    *,
+    name: str,
+    title: str,
+    columns: Mapping[str, int],
+    rows: Sequence[Mapping[str, object]],
+    facts: Mapping[str, str],
+) -> None:
+    """Offer a table that is of no release as the same files.
+
+    Args:
+        name: Of the files, without a suffix.
+        columns: Keys of the titles, in order, with the decimals of their numbers.
+        rows: By the same keys: text, int, Decimal, or None.
+        facts: Where it comes from: key of each fact's name, and its text.
+    """
+    at = datetime.now(access.local_timezone())
+    exported = {"exported_by": session.user, "exported_at": at.isoformat(timespec="seconds")}
+    sheet = Sheet(
+        title=title,
+        titles=[say(key) for key in columns],
+        places=list(columns.values()),
+        rows=[[row[key] for key in columns] for row in rows],  # type: ignore[misc]  # as documented
+        notes=[(say(key), text) for key, text in {**facts, **exported}.items()],
+        at=at,
+    )
+    _offer(sheet, _plain_csv(columns, rows, exported), name=name)
+    st.caption(tell("export_note_plain"))
+
+
+def _plain_csv(
+    columns: Mapping[str, int], rows: Sequence[Mapping[str, object]], exported: Mapping[str, str]
+) -> bytes:
+    """Rows as programs read them; the byte order mark is for spreadsheets."""
+    text = io.StringIO()
+    writer = csv_files.writer(text, lineterminator="\n")
+    writer.writerow([*columns, *exported])
+    for row in rows:
+        cells = ["" if row[key] is None else str(row[key]) for key in columns]
+        writer.writerow([harmless_label(cell) for cell in (*cells, *exported.values())])
+    return text.getvalue().encode("utf-8-sig")
+
+
+def _offer(sheet: Sheet, text: bytes, *, name: str) -> None:
     is_chinese = chosen_language() != ENGLISH
     kinds: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
         "csv": (text, "text/csv"),
@@ -102,4 +153,3 @@ def show_exports(
                 key=f"{kind}_{name}",
                 on_click="ignore",
             )
-    st.caption(tell("export_note"))

@@ -28,6 +28,10 @@ LOOKS = """<style>
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: 1rem; padding-right: 1rem }
   [data-testid="stMetricValue"] { font-size: 1.3rem }
+  [data-testid="stElementContainer"]:has(> [data-testid="stMetric"]) {
+    flex: 1 1 calc(50% - 1rem); min-width: calc(50% - 1rem); width: auto
+  }
+  [data-testid="stMetric"] { width: 100%; height: 100% }
 }
 [data-testid="stCaptionContainer"], [data-testid="stMetricDelta"] { opacity: 1; color: inherit }
 [data-testid="stCaptionContainer"] p { opacity: 0.85 }
@@ -45,12 +49,19 @@ ICONS = {
     "cycle": ":material/view_kanban:",
     "bill_runs": ":material/play_circle:",
     "exceptions": ":material/rule:",
+    "losses": ":material/electric_meter:",
     "approvals": ":material/approval:",
     "revenue": ":material/payments:",
+    "corrections": ":material/published_with_changes:",
     "load_curve": ":material/monitoring:",
     "releases": ":material/verified:",
+    "policy": ":material/policy:",
+    "keys": ":material/key:",
+    "usage": ":material/data_usage:",
+    "tariffs": ":material/request_quote:",
     "openings": ":material/person_search:",
     "revocations": ":material/block:",
+    "identity_log": ":material/history:",
 }
 
 

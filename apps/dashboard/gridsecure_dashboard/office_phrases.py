@@ -27,6 +27,36 @@ OFFICE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "entry_hash": ("日志条目哈希 (SM3)", "Hash of log entry (SM3)"),
     "entry_index": ("日志序号", "Place in the log"),
     "found": ("命中数", "Found"),
+    # the log
+    "page_identity_log": ("身份操作记录", "Disclosures as logged"),
+    "shows_identity_log": (
+        "存证日志中的核实、查找与撤销记录；不含假名和姓名。",
+        "Disclosures, searches and revocations in the evidence log; no pseudonym and no name.",
+    ),
+    "identity_log_none": (
+        "日志中尚无核实、查找或撤销。",
+        "The log has no disclosure, search or revocation yet.",
+    ),
+    "identity_log_more": (
+        "日志很长，仅显示前 {count} 条中的记录；全部记录请用 `gridsecure log witness` 保存。",
+        "The log is long: what follows is of its first {count} entries. `gridsecure log witness` "
+        "keeps all of it.",
+    ),
+    "identity_log_how": (
+        "按身份服务日志原样列出，本页不作核对；各方的命令会将日志与此前所见比对。",
+        "As the identity service's log has it. Nothing is verified here: each office's commands "
+        "compare the log with what the office has seen.",
+    ),
+    "logged_action": ("事项", "What was done"),
+    "logged_warrant": ("申请核实", "Disclosure requested"),
+    "logged_share": ("提交份额", "Share given"),
+    "logged_share-refused": ("份额被拒绝", "Share refused"),
+    "logged_opened": ("身份已核实", "Disclosed"),
+    "logged_revoked": ("假名已撤销", "Pseudonym revoked"),
+    "logged_search": ("申请按人查找", "Search ordered"),
+    "logged_searched": ("查找完成", "Search finished"),
+    "logged_search-refused": ("查找被拒绝", "Search refused"),
+    "logged_clone-alarm": ("重复登记告警", "Alarm: registered twice"),
     # openings
     "dual_control": (
         "双方授权：供电企业与监管机构各给出一份额，二者齐备才能核实一个假名的身份。每一步都记入存证日志。",

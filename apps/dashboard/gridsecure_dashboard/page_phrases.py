@@ -172,6 +172,10 @@ PAGE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "文件注明证书摘要、导出人、时间和发布规则。",
         "Files name the certificate's digest, who exported them, when, and the release rule.",
     ),
+    "export_note_plain": (
+        "文件注明来源、导出人和时间。",
+        "Files name their source, who exported them and when.",
+    ),
     "export_source": ("来源", "Source"),
     "export_rule_name": ("发布规则", "Release rule"),
     "export_rule": (

@@ -10,8 +10,10 @@ from typing import Final
 
 from gridsecure.analyst.reconciled_words import RECONCILED_PHRASES
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
+from gridsecure_dashboard.grid_phrases import GRID_PHRASES
 from gridsecure_dashboard.office_phrases import OFFICE_PHRASES
 from gridsecure_dashboard.page_phrases import PAGE_PHRASES
+from gridsecure_dashboard.tariff_phrases import TARIFF_PHRASES
 from gridsecure_dashboard.work_phrases import WORK_PHRASES
 
 # Terms follow docs/nomenclature.md.
@@ -363,8 +365,10 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "download_certificate": ("下载签名证书 (JSON)", "Download signed certificate (JSON)"),
     **CODE_PHRASES,
+    **GRID_PHRASES,
     **RECONCILED_PHRASES,
     **OFFICE_PHRASES,
     **PAGE_PHRASES,
+    **TARIFF_PHRASES,
     **WORK_PHRASES,
 }

@@ -17,6 +17,7 @@ BOTH: Final = "中文 · English"
 CHINESE: Final = "中文"
 ENGLISH: Final = "English"
 LANGUAGES: Final = (BOTH, CHINESE, ENGLISH)
+_COMMAS: Final = ("、", ", ")
 # Errors whose own sentence names what the phrase cannot: which service, which field.
 _NAMING: Final = frozenset({"service.unreachable", "session.service", "message.answer"})
 
@@ -57,7 +58,8 @@ def large(number: Decimal | int | None, *, places: int = 0) -> str:
 def tell_audience(page: str, roles: Iterable[str]) -> str:
     """What is on a page and which roles see it, each language with its own words for them."""
     named = [
-        ", ".join(PHRASES[f"role_{role}"][index] for role in sorted(roles)) for index in (0, 1)
+        between.join(PHRASES[f"role_{role}"][index] for role in sorted(roles))
+        for index, between in enumerate(_COMMAS)
     ]
     chinese, english = (
         f"{what}{between}{who.format(roles=names)}"
@@ -103,6 +105,11 @@ def joined_names(words: Iterable[str], name_of: Callable[[str], str]) -> str:
     shown, more = pick_named(words)
     rest = [say("and_more", count=more)] if more else []
     return " + ".join([*map(name_of, shown), *rest])
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words that the reader's language has already, in a row."""
+    return _COMMAS[0 if _language() == CHINESE else 1].join(words)
 
 
 def plain(text: str) -> str:

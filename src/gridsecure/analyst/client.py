@@ -13,17 +13,30 @@ from urllib.parse import quote
 
 import httpx
 
+from gridsecure.analyst.certificates import VerifiedCertificate, verify_certificate
 from gridsecure.analyst.closings import MonthClosing
+from gridsecure.analyst.key_sets import KeySetShown, read_key_set
+from gridsecure.analyst.policies import StandingPolicies, read_policies
 from gridsecure.analyst.releases import PinnedAuthority, Release, verify_release
 from gridsecure.analyst.runs import RunOrder, check_month
 from gridsecure.wire import sessions
 from gridsecure.wire.answers import fetch_body, fetch_list, read_object
 from gridsecure.wire.asked_releases import AskedRelease, read_listed
-from gridsecure.wire.authority import ApprovalListed, ReleaseSummary, RoundOutcome
+from gridsecure.wire.authority import ApprovalListed, KeySetListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import parse_answer
-from gridsecure.wire.gateway import ExceptionStatus, MonthOnBoard, MonthStatus, ReadingException
+from gridsecure.wire.gateway import (
+    CorrectionOrder,
+    CorrectionStatus,
+    ExceptionStatus,
+    MonthOnBoard,
+    MonthStatus,
+    ReadingEdit,
+    ReadingException,
+)
 from gridsecure.wire.identity import Terms
 from gridsecure.wire.platform import RunStarted, RunStatus
+from gridsecure.wire.policies import PoliciesTold
+from gridsecure.wire.services import MonthUsage
 from gridsecure.wire.sessions import AUTHORITY, GATEWAY, IDENTITY, PLATFORM, Session
 from gridsecure.wire.words import PeopleWords
 
@@ -116,6 +129,14 @@ class ReleaseClient:
         release = verify_release(content, release_id=release_id, authority=self._authority)
         return release if session.roles & READERS_OF_VALUES else release.hide_values()
 
+    def verify_offline(self, signed_text: str) -> VerifiedCertificate:
+        """Verify a signed certificate and its log proof with the pinned key; asks no service.
+
+        Raises:
+            SignatureError, AuditBrokenError, ReleaseRefusedError: As `verify_certificate`.
+        """
+        return verify_certificate(signed_text.encode(), authority=self._authority)
+
     def approvals(self, session: Session, *, state: str) -> tuple[AskedRelease, ...]:
         """What was asked to be released, oldest first.
 
@@ -127,6 +148,33 @@ class ReleaseClient:
         """
         path = f"/approvals?only={quote(state, safe='')}"
         return tuple(map(read_listed, self._list(session, AUTHORITY, path, ApprovalListed)))
+
+    def key_sets(self, session: Session) -> tuple[KeySetShown, ...]:
+        """Gateways' key sets, oldest first, each as its signed notice says.
+
+        Raises:
+            SignatureError: A notice is not signed by the pinned authority (`keys.notice`).
+        """
+        listed = self._list(session, AUTHORITY, "/gateway-key-sets", KeySetListed)
+        return tuple(read_key_set(one, authority=self._authority) for one in listed)
+
+    def policies(self, session: Session) -> StandingPolicies:
+        """The key authority's release policy in force, and those that wait.
+
+        Raises:
+            SignatureError: A text is not what its digest says (`policy.text`).
+        """
+        content = self._ask(session, AUTHORITY, "GET", "/policy")
+        return read_policies(_read(content, PoliciesTold, service=AUTHORITY))
+
+    def usage(self, session: Session, *, service: str, month: str) -> MonthUsage:
+        """What each party used of key authority or platform in a month of UTC.
+
+        Raises:
+            InputError: Not a month.
+        """
+        content = self._ask(session, service, "GET", f"/usage?month={check_month(month)}")
+        return _read(content, MonthUsage, service=service)
 
     def exceptions(self, session: Session, *, state: str) -> tuple[ReadingException, ...]:
         """The gateway's work list, in the order in which exceptions were opened.
@@ -156,6 +204,42 @@ class ReleaseClient:
         path = f"/v1/exceptions/{number}/changes"
         content = self._ask(session, GATEWAY, "POST", path, body=dict(change))
         return _read(content, ExceptionStatus, service=GATEWAY)
+
+    def confirm_readings(
+        self, session: Session, one: ReadingException, *, span: tuple[str, str], reason: str
+    ) -> ReadingEdit:
+        """Vouch for readings that validation set aside: they count as they came.
+
+        Args:
+            span: Start of the first interval and of the last one, ISO 8601 with offset.
+            reason: Why; it is kept.
+
+        Raises:
+            InputError: Nothing was set aside there, or the month is fixed.
+        """
+        body = {
+            "month": one.month,
+            "meter_point_id": one.meter_point_id,
+            "first": span[0],
+            "last": span[1],
+            "reason": reason,
+        }
+        content = self._ask(session, GATEWAY, "POST", "/v1/edits/confirmations", body=body)
+        return _read(content, ReadingEdit, service=GATEWAY)
+
+    def correction_orders(self, session: Session) -> tuple[CorrectionOrder, ...]:
+        """Every order of a correction at the gateway, in the order in which they were made."""
+        return tuple(self._list(session, GATEWAY, "/v1/correction-orders", CorrectionOrder))
+
+    def corrections(self, session: Session, *, month: str) -> tuple[CorrectionStatus, ...]:
+        """Where each correction of a month stands at the gateway, in counts.
+
+        Raises:
+            InputError: Not a month.
+        """
+        path = f"/months/{check_month(month)}/corrections"
+        content = self._ask(session, GATEWAY, "GET", path)
+        return tuple(_read(content, list[CorrectionStatus], service=GATEWAY))
 
     def grant_terms(self) -> Terms:
         """How many questions each analyst may ask in a month; everybody may know."""

@@ -152,6 +152,43 @@ def load_figures(totals: pd.DataFrame) -> LoadFigures | None:
     )
 
 
+def daily_figures(totals: pd.DataFrame) -> dict[str, LoadFigures]:
+    """What each day's intervals come to, in order of the days.
+
+    Args:
+        totals: As `interval_totals` gives them.
+    """
+    found = {str(day): load_figures(part) for day, part in totals.groupby("day", sort=True)}
+    return {day: figures for day, figures in found.items() if figures is not None}
+
+
+def load_duration(totals: pd.DataFrame) -> pd.DataFrame:
+    """The load-duration curve: for how many hours the load was at least so large.
+
+    Args:
+        totals: As `interval_totals` gives them.
+
+    Returns:
+        Frame with `hours` (Decimal, from which on the power is `power_kw`) and `power_kw`
+        (Decimal), the largest first; the last row ends the curve.
+    """
+    powers = list(totals["power_kw"])
+    lengths = [end - start for start, end in zip(totals["start"], totals["end"], strict=True)]
+    order = sorted(range(len(powers)), key=lambda index: (-powers[index], index))
+    rows, passed = [], timedelta(0)
+    for index in order:
+        rows.append((_hours(passed), powers[index]))
+        passed += lengths[index]
+    if order:
+        rows.append((_hours(passed), powers[order[-1]]))
+    return pd.DataFrame(rows, columns=["hours", "power_kw"], dtype=object)
+
+
+def _hours(length: timedelta) -> Decimal:
+    minutes = Decimal(length // timedelta(minutes=1))
+    return (minutes / 60).quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
+
+
 def peak_day(table: pd.DataFrame) -> str | None:
     """The day of the largest total over all released cells; None if nothing is released."""
     figures = load_figures(interval_totals(choose_rows(table)))

@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 import pandas as pd
 
-from gridsecure.analyst.releases import BILL, MEASURES, Release, ReleasedCell
+from gridsecure.analyst.releases import BILL, MEASURES, REBILL, Release, ReleasedCell
 from gridsecure.errors import InvalidMessageError
 from gridsecure.plans.cells import Place
 
@@ -114,6 +114,24 @@ def bill_table(release: Release) -> pd.DataFrame:
     """
     if release.plan != BILL:
         raise ValueError("a bill table needs a release of the bill plan")
+    return _group_table(release)
+
+
+def correction_table(release: Release) -> pd.DataFrame:
+    """One row per cell of a release of corrections: what they changed, as `bill_table`.
+
+    The average price of a difference says nothing.
+
+    Raises:
+        InvalidMessageError: A measure is missing or appears twice (`release.malformed`).
+        ValueError: The release is of another plan.
+    """
+    if release.plan != REBILL:
+        raise ValueError("a table of corrections needs a release of the rebill plan")
+    return _group_table(release)
+
+
+def _group_table(release: Release) -> pd.DataFrame:
     grouped: dict[tuple[str, str, datetime, datetime], dict[str, ReleasedCell]] = {}
     for cell in release.cells:
         measures = grouped.setdefault((cell.zone, cell.customer_class, cell.start, cell.end), {})
@@ -122,7 +140,7 @@ def bill_table(release: Release) -> pd.DataFrame:
         measures[cell.measure] = cell
     rows = []
     for place, measures in sorted(grouped.items()):
-        if measures.keys() != MEASURES[BILL]:
+        if measures.keys() != MEASURES[release.plan]:
             raise _malformed("lacks a measure")
         state = cell_state(measures.values(), release=release)
         parts = measures["bills"].parts

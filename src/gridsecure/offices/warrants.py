@@ -14,7 +14,7 @@ Not here: checking log and warrant, which the office's own machine does before i
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, TypeAlias
 
 import httpx
 
@@ -27,9 +27,16 @@ from gridsecure.errors import (
     NotFoundError,
     SignatureError,
 )
+from gridsecure.identity_messages import LogEntry
 from gridsecure.offices.warrant_states import Opening, PersonSearch, WarrantState
 from gridsecure.wire.answers import fetch_body, read_object, read_objects
+from gridsecure.wire.client import parse_answer
+from gridsecure.wire.identity import EvidenceShown
 from gridsecure.wire.sessions import IDENTITY, Session
+from gridsecure.wire.words import PeopleWords
+
+LoggedEntry: TypeAlias = LogEntry
+"""An entry of the log as it came."""
 
 _LONGEST_REFERENCE: Final = 256
 _NO_SUCH_METHOD: Final = "http.405"  # a service that only takes orders to search
@@ -153,6 +160,25 @@ class OfficeClient:
                 raise
             return None
         return tuple(PersonSearch.of_answer(a) for a in read_objects(content, service=IDENTITY))
+
+    def logged(self, session: Session, *, most: int) -> tuple[LoggedEntry, ...]:
+        """What was done to pseudonyms and orders, as the log of registrations has it, in order.
+
+        Nothing is verified here: an office's command compares the log with what it has seen.
+
+        Args:
+            most: How many entries are asked for, from the first one.
+        """
+        found: list[LoggedEntry] = []
+        while len(found) < most:
+            after = found[-1].index if found else -1
+            path = f"/evidence?log=registrations&after={after}"
+            content = self._ask(session, "GET", path)
+            shown = parse_answer(content, EvidenceShown, words=PeopleWords(IDENTITY)).entries
+            if not shown:
+                break
+            found += shown
+        return tuple(found)
 
     def _ask(self, session: Session, method: str, path: str, body: object = None) -> bytes:
         office_of(session)

@@ -15,7 +15,7 @@ from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, commands, figures
 from gridsecure_dashboard.settings import load_settings
 from gridsecure_dashboard.tables import Tile, key_figures, show_table
-from gridsecure_dashboard.wording import class_name, say, say_or, tell, zone_name
+from gridsecure_dashboard.wording import class_name, listed, say, say_or, tell, zone_name
 
 
 def show() -> None:
@@ -64,7 +64,7 @@ def _period(one: AskedRelease) -> str:
 
 
 def _roles(roles: Sequence[str]) -> str:
-    return ", ".join(say_or("role", role) for role in roles) or say("nobody")
+    return listed(say_or("role", role) for role in roles) or say("nobody")
 
 
 def _one(session: Session, one: AskedRelease) -> None:

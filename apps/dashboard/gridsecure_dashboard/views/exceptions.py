@@ -13,27 +13,36 @@ import streamlit as st
 from gridsecure.wire.gateway import ExceptionStatus, ReadingException
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
+from gridsecure_dashboard.export_files import show_plain_exports
 from gridsecure_dashboard.tables import show_table
 from gridsecure_dashboard.wording import say, say_or, tell
 
 _STATES: Final = ("open", "assigned", "resolved", "waived")
 _AT_WORK: Final = frozenset({"open", "assigned"})
-# What is done -> the state that it leads to; a note leads to none.
+# What is done -> the state that it leads to; a note, and confirmed readings, lead to none.
 _ACTS: Final = {
     "assign": "assigned",
     "note": None,
+    "confirm": None,
+    "estimate": "resolved",
     "resolve": "resolved",
     "waive": "waived",
     "reopen": "open",
 }
-_CLOSING: Final = frozenset({"resolve", "waive"})
+_NEED_NOTE: Final = frozenset({"note", "confirm", "estimate", "resolve", "waive"})
+_FILTERS: Final = ("month", "rule", "owner")
+_EXPORTED: Final = {
+    "exception": 0, "month": 0, "meter_point_id": 0, "rule": 0, "intervals": 0, "first": 0,
+    "unbilled": 0, "owner": 0, "due": 0,
+}  # fmt: skip
 
 
 def show() -> None:
     """The list of one state, then one exception of it."""
     session = access.enter(access.EXCEPTIONS)
-    if access.page_memory().pop("saved", False):
-        st.success(tell("saved"))
+    saved = access.page_memory().pop("saved", None)
+    if saved is not None:
+        st.success(tell(saved))
     with access.explain_errors():
         states = {one: say(f"exception_{one}") for one in _STATES}
         state = st.segmented_control(
@@ -44,7 +53,11 @@ def show() -> None:
         if not found:
             st.info(tell("exceptions_none"))
             return
-        _table(found)
+        found = _filter(found)
+        if not found:
+            st.info(tell("exceptions_filtered"))
+            return
+        _table(session, found, state=state)
         names = {one.id: f"{one.id} · {one.month} · {one.meter_point_id}" for one in found}
         number = st.selectbox(
             say("choose_exception"), list(names), format_func=names.__getitem__, key="exception"
@@ -52,7 +65,30 @@ def show() -> None:
         _one(session, access.open_client().exception(session, number=number))
 
 
-def _table(found: tuple[ReadingException, ...]) -> None:
+def _filter(found: tuple[ReadingException, ...]) -> tuple[ReadingException, ...]:
+    """Those of a month, rule and owner, and of meter points whose number holds a text."""
+    every = say("all")
+    chosen: dict[str, str] = {}
+    columns = st.columns(4)
+    for column, name in zip(columns, _FILTERS, strict=False):
+        values = sorted({str(getattr(one, name)) for one in found if getattr(one, name)})
+        labels = {"": every} | {one: say_or("rule", one) for one in values}
+        chosen[name] = column.selectbox(
+            say(f"filter_{name}"),
+            list(labels),
+            format_func=labels.__getitem__,
+            key=f"filter_{name}",
+        )
+    text = columns[3].text_input(say("meter_point_id"), max_chars=100, key="filter_point").strip()
+    return tuple(
+        one
+        for one in found
+        if text.lower() in one.meter_point_id.lower()
+        and all(not value or getattr(one, name) == value for name, value in chosen.items())
+    )
+
+
+def _table(session: Session, found: tuple[ReadingException, ...], *, state: str) -> None:
     zone = access.local_timezone()
     table = pd.DataFrame(
         {
@@ -70,41 +106,94 @@ def _table(found: tuple[ReadingException, ...]) -> None:
     )
     titles = {str(name): say(str(name)) for name in table}
     show_table(table, titles=titles, formats={"intervals": str})
+    with st.expander(say("export")):
+        show_plain_exports(
+            session,
+            name=f"exceptions-{state}",
+            title=f"{say('page_exceptions')} · {say(f'exception_{state}')}",
+            columns=_EXPORTED,
+            rows=_rows(table, found),
+            facts={"state": say(f"exception_{state}")},
+        )
+
+
+def _rows(table: pd.DataFrame, found: tuple[ReadingException, ...]) -> list[dict[str, object]]:
+    """The table's rows, with counts as numbers."""
+    return [
+        {str(name): row[name] for name in table} | {"intervals": one.intervals}
+        for row, one in zip(table.to_dict("records"), found, strict=True)
+    ]
+
+
+def _history(status: ExceptionStatus) -> None:
+    if not status.notes:
+        return
+    zone = access.local_timezone()
+    table = pd.DataFrame(
+        {
+            "at": [figures.moment(note.at, zone=zone) for note in status.notes],
+            "person": [note.person for note in status.notes],
+            "said": [note.text for note in status.notes],
+        },
+        dtype=object,
+    )
+    st.markdown(f"**{say('history')}**")
+    show_table(table, titles={str(name): say(str(name)) for name in table}, wide=("said",))
 
 
 def _one(session: Session, status: ExceptionStatus) -> None:
-    one, zone = status.exception, access.local_timezone()
+    one = status.exception
     st.header(f"{say('exception')} {one.id}")
-    if status.notes:
-        table = pd.DataFrame(
-            {
-                "at": [figures.moment(note.at, zone=zone) for note in status.notes],
-                "person": [note.person for note in status.notes],
-                "said": [note.text for note in status.notes],
-            },
-            dtype=object,
-        )
-        st.markdown(f"**{say('history')}**")
-        show_table(table, titles={str(name): say(str(name)) for name in table}, wide=("said",))
-    acts = [name for name in _ACTS if (name == "reopen") != (one.state in _AT_WORK)]
+    _history(status)
+    acts = _acts(one)
     labels = {name: say(f"act_{name}") for name in acts}
+    if one.unbilled:
+        labels |= {"waive": say("act_release")}
     with st.form("change"):
         act = st.selectbox(say("act"), acts, format_func=labels.__getitem__, key="act")
         owner, due = st.columns(2)
         named = owner.text_input(say("owner"), value=one.owner, max_chars=100, key="owner")
         day = due.text_input(say("due_day"), value=one.due, max_chars=10, key="due")
         note = st.text_area(say("note"), max_chars=1000, key="note")
+        last = ""
+        if "confirm" in acts:
+            last = st.text_input(
+                say("confirm_last"), value=_shown(one.first), max_chars=40, key=f"last_{one.id}"
+            )
         st.caption(tell("act_help"))
         wanted = st.form_submit_button(say("save"), type="primary", key="save")
     # The run that a click starts reads the exception anew; what counts is what was on the screen.
     seen: dict[int, int] = access.page_memory().setdefault("seen", {})
     if wanted:
         shown = seen.pop(one.id, one.revision)
-        _save(
-            session, (one.id, shown), act=act, note=note.strip(), named=(named.strip(), day.strip())
-        )
+        if act in _NEED_NOTE and not note.strip():
+            st.warning(tell("needs_note"))
+        elif act == "confirm":
+            _confirm(session, one, last=last.strip(), note=note.strip())
+        else:
+            named_until = (named.strip(), day.strip())
+            _save(session, (one.id, shown), act=act, note=note.strip(), named=named_until)
     else:
         seen[one.id] = one.revision
+
+
+def _acts(one: ReadingException) -> list[str]:
+    """What can be done to it as it stands; readings are confirmed where intervals are meant."""
+    if one.state not in _AT_WORK:
+        return ["reopen"]
+    return [name for name in _ACTS if name != "reopen" and (name != "confirm" or one.first)]
+
+
+def _shown(moment: str) -> str:
+    return figures.moment(moment, zone=access.local_timezone())
+
+
+def _confirm(session: Session, one: ReadingException, *, last: str, note: str) -> None:
+    """Let readings count that were set aside; the exception stays until the month is validated."""
+    until = last.replace(" ", "T", 1).replace(" ", "") or one.first
+    edit = access.open_client().confirm_readings(session, one, span=(one.first, until), reason=note)
+    access.page_memory()["saved"] = f"confirmed_{edit.state.replace('-', '_')}"
+    st.rerun()
 
 
 def _save(
@@ -116,9 +205,6 @@ def _save(
         one: Its number, and the revision that was on the screen.
         named: Owner and due day.
     """
-    if act in _CLOSING | {"note"} and not note:
-        st.warning(tell("needs_note"))
-        return
     if act == "assign" and not named[0]:
         st.warning(tell("needs_owner"))
         return
@@ -128,7 +214,7 @@ def _save(
     if act == "assign":
         change |= {"owner": named[0], "due": named[1]}
     access.open_client().change_exception(session, number=one[0], change=change)
-    access.page_memory()["saved"] = True
+    access.page_memory()["saved"] = "saved"
     st.rerun()
 
 

@@ -1,4 +1,4 @@
-"""The released load curve: mean power by interval, peak and load factor."""
+"""The released load curve: mean power by interval, peak and load factor; then the whole month."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.charts import load_curves
 from gridsecure_dashboard.chooser import choose_release, show_gaps, show_source
 from gridsecure_dashboard.export_files import show_exports
+from gridsecure_dashboard.load_months import show_month
 from gridsecure_dashboard.money_tiles import energy_tile
 from gridsecure_dashboard.reconciled import show_reconciliation
 from gridsecure_dashboard.tables import Tile, key_figures
@@ -69,6 +70,7 @@ def show() -> None:
             return
         _key_figures(figures_shown)
         _chart(rows, choice)
+        show_month(choose_rows(table, zones=choice.zones, classes=choice.classes))
         _closing(session, table, rows, release)
 
 

@@ -7,11 +7,13 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
+from gridsecure.analyst.certificates import VerifiedCertificate
 from gridsecure.analyst.client import READERS_OF_VALUES
 from gridsecure.analyst.releases import Release, ReleasedCell
 from gridsecure.analyst.reports import amount_yuan, energy_kwh
-from gridsecure_dashboard import access, figures
+from gridsecure_dashboard import access, commands, figures
 from gridsecure_dashboard.chooser import choose_release, show_source
+from gridsecure_dashboard.settings import load_settings
 from gridsecure_dashboard.tables import show_table
 from gridsecure_dashboard.wording import class_names, say, say_or, tell, zone_names
 
@@ -34,7 +36,10 @@ def show() -> None:
         if not session.roles & READERS_OF_VALUES:
             st.info(tell("no_role_values"), icon=":material/visibility_off:")
         _cells(release)
-        if release.signed_text is not None:
+        if release.signed_text is None:
+            st.caption(tell("verify_not_here"))
+        else:
+            _proof(release.signed_text)
             st.download_button(
                 say("download_certificate"),
                 release.signed_text,
@@ -62,6 +67,49 @@ def _certificate(release: Release) -> None:
     }
     table = pd.DataFrame({"field": [say(key) for key in fields], "value": list(fields.values())})
     show_table(table, titles={"field": say("field"), "value": say("value")}, wide=("value",))
+
+
+def _proof(signed_text: str) -> None:
+    """The offline verification, done here and by the reader, and what a replay takes."""
+    st.header(say("verify_title"))
+    st.markdown(tell("verify_how"))
+    if st.button(say("verify_button"), icon=":material/fact_check:", key="verify"):
+        with access.explain_errors():
+            _verified(access.open_client().verify_offline(signed_text))
+    key = load_settings().authority_key
+    st.caption(tell("verify_yourself"))
+    st.code(commands.verify_certificate(key), language=None, wrap_lines=True)
+    with st.expander(say("replay_title")):
+        st.markdown(tell("replay_needs"))
+        st.code(commands.replay_certificate(key), language=None, wrap_lines=True)
+        st.caption(tell("replay_limits"))
+
+
+def _verified(found: VerifiedCertificate) -> None:
+    entry, zone = found.entry, access.local_timezone()
+    st.success(
+        "  \n".join(
+            [
+                f"**{say('verify_good')}**",
+                tell("verify_step_signature"),
+                tell("verify_step_cells", count=figures.count(len(found.release.cells))),
+                tell("verify_step_log", index=entry.index, size=entry.checkpoint.size),
+            ]
+        ),
+        icon=":material/verified:",
+    )
+    fields = {
+        "log_origin": entry.checkpoint.origin,
+        "entry_index": str(entry.index),
+        "entry_hash": found.release.evidence_head,
+        "logged_at": figures.moment(entry.at, zone=zone),
+        "checkpoint_size": figures.count(entry.checkpoint.size),
+        "checkpoint_root": entry.checkpoint.root.hex(),
+    }
+    table = pd.DataFrame({"field": [say(key) for key in fields], "value": list(fields.values())})
+    show_table(table, titles={"field": say("field"), "value": say("value")}, wide=("value",),
+               whole=True)  # fmt: skip
+    st.caption(tell("verify_limits"))
 
 
 def _rests_on(release: Release) -> None:

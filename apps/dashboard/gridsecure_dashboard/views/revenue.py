@@ -93,6 +93,7 @@ def show() -> None:
         _by_month(months)
         for table, release in zip(tables, month.releases, strict=True):
             _cells(session, table, release)
+        st.caption(tell("not_in_releases"))
 
 
 def _choose(months: Sequence[BilledMonth]) -> tuple[BilledMonth, BilledMonth | None]:
