@@ -255,3 +255,12 @@ def test_a_cell_that_is_withheld_anyway_stands_in_nobodys_way(bills: ComingBills
     before = told(frozenset(sorted(east)[:35]))
     again = told(frozenset(sorted(east)[:34]))
     assert find_harming([bills], [before], {0: [again]}, most=50) == set()
+
+
+def test_squares_of_two_cells_wait_until_the_bills_of_both_are_out(bills: ComingBills) -> None:
+    """The cells would divide them, and nobody would look at the squares of each."""
+    east, west = (own.cell for own in bills.sets.values())
+    squares = [told(own)._replace(has_squares=True) for own in (east, east | west)]
+    assert find_harming([bills], [], {0: [squares[0]]}, most=50) == set()
+    assert find_harming([bills], [], {0: [squares[1]]}, most=50) == {0}
+    assert find_harming([bills], [told(east), told(west)], {0: [squares[1]]}, most=50) == set()

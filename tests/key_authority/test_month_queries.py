@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,14 +17,17 @@ from gridsecure.billing.rounding import round_half_up
 from gridsecure.billing.settlements import settle
 from gridsecure.errors import ReleaseRefusedError
 from gridsecure.key_authority.checker.asked_questions import (
+    AskedQuestion,
     LookedQuestion,
     lay_out_question,
     look_at_groups,
     read_question,
 )
 from gridsecure.key_authority.checker.key_sets import key_ring
-from gridsecure.key_authority.checker.ledger import enter
+from gridsecure.key_authority.checker.ledger import SQUARES, enter
 from gridsecure.key_authority.checker.queried_uploads import verify_queried
+from gridsecure.key_authority.checker.sealed_queries import _giving
+from gridsecure.key_authority.checker.told_edges import enter_edges
 from gridsecure.messages import ReleaseRequest
 from gridsecure.plans.execution import compile_bill, execute_bill, roster_data
 from gridsecure.plans.transcript_inputs import check_executed
@@ -140,6 +144,13 @@ def test_what_was_told_of_all_homes_is_looked_at_zone_by_zone(asker: Asker) -> N
 
 def looked(asker: Asker, question: str, *, keep: str = "") -> LookedQuestion:
     """What of a question may be told, without anything computed; kept as if it was told."""
+    return laid_out(asker, question, keep=keep)[1]
+
+
+def laid_out(
+    asker: Asker, question: str, *, keep: str = ""
+) -> tuple[AskedQuestion, LookedQuestion]:
+    """The same, and how it is laid out."""
     zone, asked = asker.authority.zone, asker.ask(question)
     request = ReleaseRequest.parse(asked.request.body)
     queried = verify_queried(zone, request, view=asker.authority.view)
@@ -149,7 +160,10 @@ def looked(asker: Asker, question: str, *, keep: str = "") -> LookedQuestion:
     if keep:
         with write_session(zone.engine) as session:
             enter(session, found.giving, release_id=keep, at=NOW)
-    return found
+            if laid.is_squared and laid.month is not None and laid.month.known is not None:
+                edges = dict.fromkeys(found.giving.told, frozenset({SQUARES}))
+                enter_edges(session, found.giving, edges, known=laid.month.known, at=NOW)
+    return laid, found
 
 
 @attack(
@@ -201,3 +215,62 @@ def test_steps_of_a_bill_are_named_and_the_first_that_differs_is_told(asker: Ask
     long = said.model_copy(update={"steps": steps | {"x" * 10_000: "0" * 64}})
     with pytest.raises(ReleaseRefusedError, match=f"differs is '{'x' * 64}'"):
         check_executed(long, **given, steps=steps)
+
+
+def first_homes(asker: Asker, many: int) -> dict[str, Any]:
+    """A cohort of some homes."""
+    (homes,) = [one for one in asker.uploads if "household" in one.roster.manifest.customer_classes]
+    return {"pseudonym": sorted(homes.roster.manifest.pseudonyms)[:many]}
+
+
+@attack(
+    "the largest of fifteen by their energy and, later, a variance of them and others",
+    rule(
+        "Squares are looked at in all that sets divide of which anything was told.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.checker.asked_months:read_known",
+            "if asked.is_of_moments",
+            "if False",
+        ),
+    ),
+)
+def test_a_variance_of_more_than_a_plain_energy(asker: Asker, attacked: Attacked) -> None:
+    """The vault looks at the fifteen by themselves, as at any cell, and withholds the variance."""
+    fifteen = first_homes(asker, 15)
+    assert not looked(asker, question_of(where=fifteen), keep="energy").withheld
+    laid, found = laid_out(asker, question_of(where=HOMES, statistic={"name": "variance"}))
+    assert not found.withheld
+    assert laid.month is not None
+    counted = sorted(sum((own == cell).sum() for own in laid.month.cells.rows) for cell in (0, 1))
+    attacked.ends(WITHHELD if counted == [15, 89] else "")
+
+
+@attack(
+    "the same the other way round: the variance first",
+    rule(
+        "Nothing is told of a set that divides what squares were told of.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.checker.ledger:Basis.divides_squares",
+            "not self.is_squared and",
+            "False and",
+        ),
+    ),
+)
+def test_a_plain_energy_of_some_of_a_variance(asker: Asker, attacked: Attacked) -> None:
+    variance = {"name": "variance"}
+    assert not looked(asker, question_of(where=HOMES, statistic=variance), keep="one").withheld
+    for more in (question_of(where=HOMES), question_of(where=HOMES, statistic={"name": "cv"})):
+        assert not looked(asker, more).withheld, "the same people, or squares again"
+    fifteen = question_of(where=first_homes(asker, 15), statistic=variance)
+    assert not looked(asker, fifteen, keep="two").withheld, "the vault looks at both"
+    assert not looked(asker, question_of(where=first_homes(asker, 15))).withheld, "as it did"
+    found = looked(asker, question_of(where=first_homes(asker, 30)))
+    attacked.ends(WITHHELD if found.withheld else "")
+
+
+def test_squares_that_the_vault_withheld_divide_nothing(asker: Asker) -> None:
+    laid, found = laid_out(asker, question_of(where=HOMES, statistic={"name": "variance"}))
+    assert found.giving.told
+    assert _giving(laid, found, []).told == {}

@@ -594,7 +594,7 @@ def test_squares_with_and_without_fifteen(attacked: Attacked) -> None:
 
 
 @attack(
-    "the same by an owner of other homes, who takes its own off",
+    "the largest of fifteen by squares of them and an owner's own homes, taken off",
     rule(
         "Squares are told where nobody has more than half of what is left without each owner.",
         WITHHELD,

@@ -7,7 +7,7 @@ to know (`told_edges`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from gridsecure.credentials.queries import Query
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError
+from gridsecure.key_authority.checker.ledger import SQUARES, KnownSet
 from gridsecure.key_authority.checker.queried_uploads import QueriedData
-from gridsecure.key_authority.checker.told_edges import KnownEdges, read_edges
+from gridsecure.key_authority.checker.told_edges import KnownEdges, read_all, read_edges
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.key_authority.query_orders import OrderedMonth, month_steps
 from gridsecure.messages import CellTotal, RosterManifest
@@ -94,6 +95,8 @@ class LaidMonth:
     def told_edges(self, cells: Sequence[CellTotal], *, groups: int) -> dict[int, frozenset[int]]:
         """The edges that were told of, or that all depends on, of each part that was told of.
 
+        Squares are one of them.
+
         Args:
             cells: Of the answer.
             groups: How many there are.
@@ -106,6 +109,8 @@ class LaidMonth:
             if cell.value is not None:
                 name = self.asked.totals[number]
                 edges = told.setdefault(group, set())
+                if self.asked.is_of_moments:
+                    edges.add(SQUARES)
                 if name.startswith(AT_LEAST):
                     edges.add(int(name.removeprefix(AT_LEAST)))
         return {
@@ -186,8 +191,26 @@ def small_parts(
     return {group for group, part in pairs if not part.is_enough}
 
 
-def lay_out_asked(
+def read_known(
     zone: AuthorityZone,
+    asked: AskedMonth,
+    queried: QueriedData,
+    *,
+    told: Sequence[KnownSet] | None = None,
+) -> KnownEdges:
+    """What was told before that divides a question's cells.
+
+    Args:
+        told: All that was told of the period, where that was read.
+    """
+    with read_session(zone.engine) as session:
+        if asked.is_of_moments:
+            return read_all(session, queried.period, known=told)
+        return read_edges(session, queried.period)
+
+
+def lay_out_asked(
+    read: Callable[[], KnownEdges],
     asked: AskedMonth,
     question: Question,
     queried: QueriedData,
@@ -198,6 +221,7 @@ def lay_out_asked(
     """What is computed of a question's groups, and beside what it is looked at.
 
     Args:
+        read: Reads what was told before, as `read_known`; it is needed where edges or squares are.
         rows: Per roster, the group of each slot, without groups that are too small.
         found: The groups.
 
@@ -213,8 +237,7 @@ def lay_out_asked(
     outside = tuple(np.full_like(own, OUTSIDE) for own in rows)
     cells, known = EdgedCells(outside, (), (), (), (), ()), None
     if asked.edges_kwh or asked.is_of_moments or any(edges):
-        with read_session(zone.engine) as session:
-            known = read_edges(session, queried.period)
+        known = read()
         cells = divide_by_sets(rosters, parts.rows, groups=parts.groups, told=known.sets)
     layout = lay_out_month(
         asked,

@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -33,6 +34,7 @@ from gridsecure.key_authority.checker.asked_months import (
     ask_month,
     check_month_question,
     lay_out_asked,
+    read_known,
     small_parts,
 )
 from gridsecure.key_authority.checker.coming_bills import (
@@ -122,6 +124,11 @@ class AskedQuestion:
     layout: TotalsLayout | MonthLayout
     scale: int = 0
     month: LaidMonth | None = None
+
+    @property
+    def is_squared(self) -> bool:
+        """Whether it asks for sums of squares."""
+        return self.month is not None and self.month.asked.is_of_moments
 
     @property
     def parts(self) -> Parts:
@@ -216,9 +223,16 @@ def _read_question(
 
 
 def lay_out_question(
-    zone: AuthorityZone, opened: tuple[SealedQuestion, Question], queried: QueriedData
+    zone: AuthorityZone,
+    opened: tuple[SealedQuestion, Question],
+    queried: QueriedData,
+    *,
+    told: Sequence[KnownSet] | None = None,
 ) -> AskedQuestion:
     """Find a question's groups and steps, and what of it policy permits (steps 3 and 4).
+
+    Args:
+        told: What was told of the period, where that was read.
 
     Raises:
         InputError: As `group_rosters`, `_find_steps` and `laplace_scale`.
@@ -229,7 +243,7 @@ def lay_out_question(
     rosters = [data.roster for data in queried.datas]
     grouping = _group(question, rosters, queried)
     if question.totals != INTERVALS:
-        return _lay_out_month(zone, opened, queried, grouping)
+        return _lay_out_month(zone, opened, queried, grouping, told=told)
     steps, spans = _find_steps(question, queried, groups=len(grouping.labels))
     resolution = question_resolution(
         {name: own.tolist() for name, own in steps.items()},
@@ -276,6 +290,8 @@ def _lay_out_month(
     opened: tuple[SealedQuestion, Question],
     queried: QueriedData,
     grouping: Grouping,
+    *,
+    told: Sequence[KnownSet] | None,
 ) -> AskedQuestion:
     """The same of a measure of a month."""
     _, question = opened
@@ -290,7 +306,8 @@ def _lay_out_month(
         raise _too_large()
     kept, rows = _keep_large(grouping.labels, found, narrowed, small=small)
     groups = tuple(found[number] for number in kept)
-    month = lay_out_asked(zone, asked, question, queried, rows=rows, found=groups)
+    read = partial(read_known, zone, asked, queried, told=told)
+    month = lay_out_asked(read, asked, question, queried, rows=rows, found=groups)
     return AskedQuestion(
         *opened,
         labels=tuple(grouping.labels[number] for number in kept),
@@ -454,7 +471,7 @@ def look_beside(
     places = part_places(asked)
     sets = {place: CellSets(members[part]) for part, place in places.items()}
     merged = _rules_of(asked, places)
-    basis = replace(Basis.of(queried.datas), is_compared=False)
+    basis = replace(Basis.of(queried.datas), is_compared=False, is_squared=asked.is_squared)
     found = withhold_beside(known, sets, merged=merged, basis=basis, most=_ONE_BY_ONE)
     withheld = {
         parts.groups[part] for part, place in places.items() if ENERGY in found.get(place, ())

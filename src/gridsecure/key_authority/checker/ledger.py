@@ -37,6 +37,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
@@ -49,6 +50,7 @@ from gridsecure.key_authority.checker.tables import (
     CohortMemberRow,
     CohortRow,
     SeedRow,
+    ToldEdgeRow,
     ToldMemberRow,
     ToldSetRow,
 )
@@ -74,6 +76,7 @@ from gridsecure.plans.cells import (
 from gridsecure.plans.execution import RosterData
 from gridsecure.plans.merging import Merged
 from gridsecure.plans.sealed_days import is_sealed_day
+from gridsecure.plans.squares import SquaredAtoms
 from gridsecure.store.rows import find_many, insert_all, keep
 
 REPEATED: Final = "release.repeated"
@@ -83,6 +86,8 @@ _PORTION: Final = 500  # pseudonyms in one query; databases limit how many a sta
 Withheld = Mapping[Place, frozenset[str]]
 """By cell, the measures of which nothing is told."""
 
+SQUARES: Final = -1
+"""Stands in the ledger of edges for sums of squares."""
 _FIRST_MINIMUM: Final = 15
 """What held before there were policies; sets told under it keep their names."""
 
@@ -123,12 +128,14 @@ class Basis:
         changed: By cell, those whose readings of the month differ from what was sealed.
         is_compared: Of whole months, in which the vault compares the customers of a cell.
         silent: Pseudonyms that have no energy of the sealed day.
+        is_squared: Of squares as well, which the vault looks at in all that its sets divide.
     """
 
     by_day: bool = False
     changed: Mapping[Place, Members] = field(default_factory=dict)
     is_compared: bool = True
     silent: frozenset[str] = frozenset()
+    is_squared: bool = False
 
     @classmethod
     def of(cls, datas: Iterable[RosterData]) -> Basis:
@@ -149,7 +156,13 @@ class Basis:
 
     def known(self, told: ToldSet) -> KnownSet:
         """A set of which a question would be told, as the ledger would know it."""
-        return KnownSet("day" if self.by_day else "month", told, is_group=True)
+        kind: Kind = "day" if self.by_day else "month"
+        return KnownSet(kind, told, is_group=True, has_squares=self.is_squared)
+
+    def divides_squares(self, sets: Iterable[ToldSet], company: _Company) -> bool:
+        """Whether sets would divide what squares were told of, and the vault looks at none."""
+        atoms = company.squared_atoms
+        return not self.is_squared and atoms.are_divided_by(one.members for one in sets)
 
     def is_heard_enough(self, wanted: Sequence[ToldSet], company: _Company) -> bool:
         """Whether sets may be told of a sealed day, of which who was silent is nobody.
@@ -348,6 +361,8 @@ def withhold_beside(
             own = sets.list_told(withheld, minima=fewest, limit=limit)
             if own and not basis.is_heard_enough((*beside, *own), company):
                 withheld, own = ALL_MEASURES, ()
+            if basis.divides_squares(own, company):
+                withheld, own = ALL_MEASURES, ()
             beside += own
             found[place] = withheld
     return {place: withheld for place, withheld in found.items() if withheld}
@@ -364,9 +379,11 @@ def _may_tell_all(
             frozenset(), minima=merged.minima[place], limit=merged.limits.get(place, WHOLE)
         )
     ]
-    return may_tell(
-        sets, told=company.told, is_compared=basis.is_compared
-    ) and basis.is_heard_enough(sets, company)
+    return (
+        may_tell(sets, told=company.told, is_compared=basis.is_compared)
+        and basis.is_heard_enough(sets, company)
+        and not basis.divides_squares(sets, company)
+    )
 
 
 def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) -> None:
@@ -391,6 +408,8 @@ def enter(session: Session, giving: Giving, *, release_id: str, at: datetime) ->
         if not may_tell(wanted, told=company.told, is_compared=giving.basis.is_compared):
             raise _told_meanwhile()
         if not giving.basis.is_heard_enough(wanted, company):
+            raise _told_meanwhile()
+        if giving.basis.divides_squares(wanted, company):
             raise _told_meanwhile()
     for name, transcript in giving.claims.items():
         if name.startswith(SEED_PREFIX):
@@ -454,18 +473,26 @@ def _cohort_name(digest: str, data: RosterData) -> str:
     return f"day/{data.roster.roster_id}/{Period.of(data).start_at.isoformat()}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Company:
     """Cells that hang together with each other, and what was told of whoever does with them.
 
     Args:
         told_of_days: Those of them that a sealed day is looked at beside once more. Load curves and
             bills have the same cells; so a load curve's are what was told of days, or to questions.
+        squared: Those of them of which squares were told.
     """
 
     places: list[Place] = field(default_factory=list)
     told: list[ToldSet] = field(default_factory=list)
     told_of_days: list[ToldSet] = field(default_factory=list)
+    squared: list[ToldSet] = field(default_factory=list)
+
+    @cached_property
+    def squared_atoms(self) -> SquaredAtoms:
+        """What no set of energy alone may divide. Who changed is no set that was told of."""
+        told = (one.members for one in self.told if one.minimum)
+        return SquaredAtoms(told, squared=(one.members for one in self.squared))
 
 
 def _compare(
@@ -499,6 +526,8 @@ def _compare(
             found[number].told.append(one.told)
             if is_asked or one.is_group or one.kind == "day":
                 found[number].told_of_days.append(one.told)
+            if one.has_squares:
+                found[number].squared.append(one.told)
     return list(found.values())
 
 
@@ -508,6 +537,7 @@ class KnownSet(NamedTuple):
     Args:
         name: By its content.
         at: When it was first told of: the moment of a release, or of a preview.
+        has_squares: Whether sums of squares were told of it.
     """
 
     kind: Kind
@@ -515,6 +545,7 @@ class KnownSet(NamedTuple):
     is_group: bool = False
     name: str = ""
     at: datetime | None = None
+    has_squares: bool = False
 
 
 def find_conflicts(own: ToldSet, known: Iterable[KnownSet]) -> Iterator[KnownSet]:
@@ -538,13 +569,15 @@ def read_told(
     Args:
         known: Those that were read before, by name: none is ever another, and none goes.
     """
-    asked = select(ToldSetRow).where(
+    of_period = (
         col(ToldSetRow.domain) == period.domain,
         col(ToldSetRow.start_at) == period.start_at,
         col(ToldSetRow.end_at) == period.end_at,
     )
-    rows = session.exec(asked).all()
-    members = _read_members(session, period, without=known)
+    rows = session.exec(select(ToldSetRow).where(*of_period)).all()
+    members = _read_members(session, [row.name for row in rows if row.name not in known])
+    squares = select(ToldEdgeRow.told_set).join(ToldSetRow).where(*of_period)
+    squared = frozenset(session.exec(squares.where(col(ToldEdgeRow.edge) == SQUARES)))
     return [
         known.get(row.name)
         or KnownSet(
@@ -553,33 +586,26 @@ def read_told(
             is_group_place((row.zone, row.customer_class)),
             row.name,
             row.at,
+            row.name in squared,
         )
         for row in rows
     ]
 
 
-def _read_members(
-    session: Session, period: Period, *, without: Mapping[str, KnownSet]
-) -> dict[str, list[Member]]:
-    """The members of sets that were not read before, by the sets' names."""
+def _read_members(session: Session, names: Sequence[str]) -> dict[str, list[Member]]:
+    """The members of some of a period's sets, by the sets' names."""
     members: dict[str, list[Member]] = defaultdict(list)
     owners: dict[str, str] = {}
-    asked = (
-        select(
-            ToldMemberRow.told_set, ToldMemberRow.name, ToldMemberRow.owner, ToldMemberRow.counts
-        )
-        .join(ToldSetRow)
-        .where(
-            col(ToldSetRow.domain) == period.domain,
-            col(ToldSetRow.start_at) == period.start_at,
-            col(ToldSetRow.end_at) == period.end_at,
-        )
+    asked = select(
+        ToldMemberRow.told_set, ToldMemberRow.name, ToldMemberRow.owner, ToldMemberRow.counts
     )
-    if without:
-        asked = asked.where(col(ToldSetRow.name).not_in(list(without)))
-    for told_set, name, owner, counts in session.exec(asked.execution_options(yield_per=_PORTION)):
-        # One text for each owner, however many members it has.
-        members[told_set].append(Member(name, owners.setdefault(owner, owner), counts))
+    for first in range(0, len(names), _PORTION):
+        portion = asked.where(col(ToldMemberRow.told_set).in_(names[first : first + _PORTION]))
+        for told_set, name, owner, counts in session.exec(
+            portion.execution_options(yield_per=_PORTION)
+        ):
+            # One text for each owner, however many members it has.
+            members[told_set].append(Member(name, owners.setdefault(owner, owner), counts))
     return members
 
 

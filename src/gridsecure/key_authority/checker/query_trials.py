@@ -317,7 +317,7 @@ def _look(
     period: _Period,
     known: Sequence[KnownSet],
 ) -> tuple[AskedQuestion, LookedQuestion]:
-    asked = lay_out_question(zone, opened, period.queried)
+    asked = lay_out_question(zone, opened, period.queried, told=known)
     return asked, look_beside(asked, period.queried, known, period.bills[1])
 
 

@@ -351,7 +351,8 @@ class ToldEdgeRow(Kept, Row, table=True):
     """That what was told of a set says how many or how much is above an edge.
 
     Attributes:
-        edge: In kWh a month; 0 where it depends on none, and is looked at beside such that do.
+        edge: In kWh a month; 0 where it depends on none, and is looked at beside such that do; -1
+            where it is of squares.
     """
 
     __tablename__ = "told_edge"
