@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.crypto.padding import pad, unpad
@@ -45,6 +45,13 @@ REASONS: Final[tuple[Reason, ...]] = (
 )
 
 
+def _stripped(code: str) -> str:
+    """A code without the blanks that `read_code` leaves out: an answer quotes them all."""
+    if code != code.strip():
+        raise ValueError("has blanks around it")
+    return code
+
+
 class BillQuestion(Message):
     """What a customer asks about a bill.
 
@@ -55,7 +62,7 @@ class BillQuestion(Message):
     """
 
     kind: ClassVar[str] = "bill-question"
-    code: str = Field(repr=False, max_length=4000)
+    code: Annotated[str, AfterValidator(_stripped)] = Field(repr=False, max_length=4000)
     line: str = Field(default="", repr=False, max_length=100, pattern=rf"^({_CHARGE})?$")
     reason: Reason
     text: Words = Field(repr=False, min_length=1, max_length=LONGEST_QUESTION)
@@ -141,9 +148,11 @@ def open_question(sealed: bytes, *, key: Sm2PrivateKey) -> Signed:
 
     Raises:
         EnvelopeError: It is sealed to another key, or was altered.
-        InvalidMessageError: It holds no signed message.
+        InvalidMessageError: It has another size than questions have, or holds no signed message.
     """
-    return Signed.parse(unpad(open_from(sealed, private_key=key, purpose=QUESTION_PURPOSE)) or b"")
+    return Signed.parse(
+        _content(open_from(sealed, private_key=key, purpose=QUESTION_PURPOSE), _QUESTION_SIZE)
+    )
 
 
 def read_question(signed: Signed, *, keys: Iterable[Sm2PublicKey]) -> BillQuestion:
@@ -191,7 +200,7 @@ def open_answer(sealed: bytes, *, key: Sm2PrivateKey, office: Sm2PublicKey) -> B
         SignatureError: It is another's answer (`authenticity.answer`), or another key asked
             (`answer.question`).
     """
-    opened = unpad(open_from(sealed, private_key=key, purpose=ANSWER_PURPOSE)) or b""
+    opened = _content(open_from(sealed, private_key=key, purpose=ANSWER_PURPOSE), _ANSWER_SIZE)
     try:
         signed = Signed.parse(opened)
         answer = open_message(signed, expect=BillAnswer, trusted={office.thumbprint: office})
@@ -214,6 +223,11 @@ def _require_asked(answer: BillAnswer, key: Sm2PrivateKey) -> None:
             reason="answer.question",
             remedy="It is an answer to somebody else: tell the billing office who sent it.",
         ) from error
+
+
+def _content(padded: bytes, size: int) -> bytes:
+    """What was padded to the one size, or nothing: another size would not fit an answer or list."""
+    return (unpad(padded) if len(padded) == size else None) or b""
 
 
 def _seal(content: bytes, recipient: Sm2PublicKey, purpose: str, now: datetime) -> bytes:

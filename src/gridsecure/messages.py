@@ -9,9 +9,10 @@ trusted keys before the text is parsed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import ClassVar, Final, Literal, Self, TypeVar
+from functools import cache
+from typing import ClassVar, Final, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -43,7 +44,7 @@ Digest = str
 class Message(BaseModel):
     """Base of every message: frozen, strict, no unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
     kind: ClassVar[str]
 
     @classmethod
@@ -51,16 +52,47 @@ class Message(BaseModel):
         """Read a message.
 
         Raises:
-            InvalidMessageError: Another shape. The message names fields, never their values.
+            InvalidMessageError: Another shape. The message names fields that there are, never their
+                values, nor what whoever wrote it calls fields of its own.
         """
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            fields = sorted({".".join(map(str, e["loc"])) or e["type"] for e in error.errors()})
+            known = _names_in(cls)
+            fields = sorted(
+                {".".join(_known_places(e["loc"], known)) or e["type"] for e in error.errors()}
+            )
             raise InvalidMessageError(
                 f"A {cls.kind} message has the wrong shape: {', '.join(fields[:5])}.",
                 remedy="Send it in the format this release documents.",
             ) from error
+
+
+def _known_places(places: Iterable[int | str], known: Container[str]) -> Iterator[str]:
+    """A place up to the first part that is no field."""
+    for place in places:
+        if isinstance(place, str) and place not in known:
+            return
+        yield str(place)
+
+
+@cache
+def _names_in(model: type[BaseModel]) -> frozenset[str]:
+    """The fields of a model, and of all that its fields hold."""
+    found, left = dict[type[BaseModel], None](), [model]
+    while left:
+        one = left.pop()
+        if one not in found:
+            found[one] = None
+            left += [m for field in one.model_fields.values() for m in _models_in(field.annotation)]
+    return frozenset(name for one in found for name in one.model_fields)
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inside in get_args(annotation):
+        yield from _models_in(inside)
 
 
 MessageT = TypeVar("MessageT", bound=Message)

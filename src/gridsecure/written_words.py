@@ -12,6 +12,8 @@ from typing import Annotated, Final
 from pydantic import AfterValidator
 
 _STEERING: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_UNSEEN: Final = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0")
+"""Letters, to Unicode, of which nothing is seen."""
 _JOINERS: Final = "\u200c\u200d"
 """Formatting characters that scripts and pictures are spelled with, and that do nothing else."""
 
@@ -23,8 +25,20 @@ def is_plain(text: str, *, but: str = "") -> bool:
         but: Control characters that it may have.
     """
     return all(
-        one in but or one in _JOINERS or unicodedata.category(one) not in _STEERING for one in text
+        one in but
+        or one in _JOINERS
+        or (one not in _UNSEEN and unicodedata.category(one) not in _STEERING)
+        for one in text
     )
+
+
+def printable(text: str) -> str:
+    r"""A text that another party had a part in, with a sign in the place of what steers a terminal.
+
+    >>> printable("a\x1b[2J\nb")
+    'a\ufffd[2J\ufffdb'
+    """
+    return "".join(one if is_plain(one) else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def _words(text: str) -> str:

@@ -19,6 +19,8 @@ from gridsecure.cli import portal_server
 from gridsecure.cli.main import app
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.delivered_bills import issue_bill
+from gridsecure.errors import GridSecureError
+from gridsecure.offices import files as office_files
 from gridsecure.whole_files import create_file
 from tests.statements.samples import document
 
@@ -48,7 +50,10 @@ def desk(tmp_path_factory) -> Path:
     bills["meters"]["=cmd"] = bills["meters"].pop(third)
     (folder / "bills.json").write_text(json.dumps(bills), encoding="utf-8")
     run("my", "key", "--account", first, "--key", folder / "my.key", "--request", folder / "a.json")
-    run("office", "enrol", folder / "a.json", "--customers", folder / "customers.json")
+    enrol = ("office", "enrol", folder / "a.json", "--customers", folder / "customers.json")
+    assert "customers.account" in refused(*enrol, "--account", "MP-7"), "of who was spoken to"
+    assert not (folder / "customers.json").exists()
+    run(*enrol, "--account", first)
     deliver(folder, "out")
     return folder
 
@@ -165,6 +170,12 @@ def test_a_customer_asks_and_the_office_answers(desk, tmp_path):
     assert "delivery.output" in refused("my", "ask", sealed, *keys, *words, "--out", asked)
     office = ("--office-key", desk / "office.key", "--customers", desk / "customers.json")
     listed = ("--questions", tmp_path / "questions.json")
+    (tmp_path / "000.question").write_bytes(b"no question")
+    beside = refused(
+        "office", "questions", "take", tmp_path / "000.question", asked, *office, *listed
+    )
+    assert "000.question: authenticity.envelope" in beside
+    assert "Question 1, of" in beside, "the bad file keeps no other out"
     for _ in range(2):  # taken in once
         assert "Question 1, of" in run("office", "questions", "take", asked, *office, *listed)
     (one,) = json.loads(run("office", "questions", "list", *listed, "--format", "json"))[
@@ -174,17 +185,55 @@ def test_a_customer_asks_and_the_office_answers(desk, tmp_path):
     assert "426.35" not in (tmp_path / "questions.json").read_text(), "no amount"
     assert "yuan" not in (tmp_path / "questions.json").read_text(), "and no word of the customer's"
     shown = run("office", "questions", "show", "1", *listed, *office[:2])
-    assert shown.endswith("\n4.26 yuan too much?\n")
+    assert shown.endswith("\n> 4.26 yuan too much?\n")
     assert "before the key that asked was entered" in shown, "of July, and the key is of today"
     assert "later" in run("office", "questions", "list", *listed)
-    told = ("office", "questions", "answer", "1", "--text", "No: tier 2.", *office, *listed)
-    run(*told, "--out", answered)
+    (tmp_path / "words").write_text("No: tier 2.", encoding="utf-8")
+    told = (
+        "office",
+        "questions",
+        "answer",
+        "1",
+        "--text",
+        f"@{tmp_path / 'words'}",
+        *office,
+        *listed,
+    )
+    assert "before the key that asked was entered" in run(*told, "--out", answered)
     assert "No: tier 2." in run("my", "answer", answered, *keys)
     assert "questions.answered" in refused(*told, "--out", tmp_path / "twice")
     assert not (tmp_path / "twice").exists()
     assert "tier" not in run("office", "questions", "list", *listed)
     assert "answered" in run("office", "questions", "list", "--all", *listed)
     assert "questions.number" in refused("office", "questions", "show", "2", *listed, *office[:2])
+    assert "questions.answered" in refused("office", "questions", "close", "1", *listed)
+    nothing = ("--text", f"@{tmp_path / 'nowhere'}", "--out", tmp_path / "no")
+    assert "question.file" in refused(
+        "office", "questions", "answer", "1", *nothing, *office, *listed
+    )
+
+
+def test_what_others_call_things_steers_no_terminal(desk, tmp_path, monkeypatch):
+    """A refusal's words reach the terminal without what erases it, and accounts are no markup."""
+
+    def refuse(*_given: object) -> None:
+        raise GridSecureError("No \x1b[2J\x1b]52;c;eA==\x07[bold]", reason="a.b", remedy="\x1b[8m")
+
+    monkeypatch.setattr(office_files, "read_signed", refuse)
+    told = refused(
+        *("office", "enrol", tmp_path / "a.json", "--account", "MP-1"),
+        *("--customers", desk / "customers.json"),
+    )
+    assert "[bold]" in told
+    assert not {"\x1b", "\x07"} & set(told)
+    monkeypatch.undo()
+    odd, listed = "MP-1[/][link=http://a.b]", ("--customers", tmp_path / "customers.json")
+    run(
+        *("my", "key", "--account", odd, "--key", tmp_path / "odd.key"),
+        *("--request", tmp_path / "odd.json"),
+    )
+    run("office", "enrol", tmp_path / "odd.json", "--account", odd, *listed)
+    assert "[link=" in run("office", "customers", *listed)
 
 
 def test_a_second_account_does_not_lock_out_the_first_of_a_key_without_a_list(desk, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from gridsecure.bill_questions import (
     ANSWER_PURPOSE,
+    QUESTION_PURPOSE,
     BillAnswer,
     BillQuestion,
     open_answer,
@@ -18,6 +19,7 @@ from gridsecure.bill_questions import (
     seal_answer,
 )
 from gridsecure.crypto.envelope import open_from, seal_to
+from gridsecure.crypto.padding import pad
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.delivered_bills import issue_bill, request_key, seal_delivery
 from gridsecure.errors import (
@@ -247,7 +249,7 @@ def test_a_question_that_is_taken_in_while_another_is_answered_stays_on_the_list
     assert [one.state for one in QUESTION_LIST.read(path).questions] == ["answered", "open"]
 
 
-@pytest.mark.parametrize(("entered", "marked"), [((2026, 7, 20), False), ((2026, 9, 1), True)])
+@pytest.mark.parametrize(("entered", "marked"), [((2026, 6, 20), False), ((2026, 7, 20), True)])
 def test_a_question_about_a_bill_of_before_the_key_was_entered_is_marked(entered, marked):
     """A tenant who finds the last one's bill in the letter box asks about it, with the own key."""
     request = request_key("MP-1", key=CUSTOMER, now=NOW)
@@ -257,4 +259,39 @@ def test_a_question_about_a_bill_of_before_the_key_was_entered_is_marked(entered
     kept = [one.model_copy(update={"entered_at": ""}) for one in customers.customers]
     unsaid = customers.model_copy(update={"customers": kept})
     _, taken = QuestionDesk(OFFICE, unsaid, NOW).take(Questions(), asked())
-    assert not taken.before_key, "when it was entered was not kept"
+    assert taken.before_key, "when it was entered was not kept"
+
+
+@pytest.mark.parametrize(("blanks", "size"), [("\x1c" * 1_000, 16_384), ("", 3_000_000)])
+def test_a_question_that_no_answer_or_list_would_hold_is_not_taken_in(blanks, size):
+    """Behind blanks a code was taken in that no answer had room for: the question stayed open."""
+    code = blanks + issue_bill("MP-1", PERIOD, issuer="", key=OFFICE)
+    question = BillQuestion.model_construct(
+        code=code, line="", reason="other", text="?", asked_at=NOW.isoformat()
+    )
+    text = pad(sign_message(question, key=CUSTOMER).model_dump_json().encode(), size=size)
+    sealed = seal_to(
+        text, recipient=OFFICE.public_key, purpose=QUESTION_PURPOSE, owner="", created_at=NOW
+    )
+    with pytest.raises(InvalidMessageError):
+        DESK.take(Questions(), sealed)
+
+
+def test_a_question_is_closed_without_an_answer():
+    kept, _ = DESK.take(Questions(), asked())
+    done = kept.closed(1, now=NOW)
+    assert done.find(1).state == "closed"
+    for again in (lambda: done.closed(1, now=NOW), lambda: DESK.answer(done, 1, "Late.")):
+        with pytest.raises(ConflictError) as refused:
+            again()
+        assert refused.value.reason == "questions.answered"
+
+
+def test_names_of_fields_that_nobody_knows_are_told_to_nobody():
+    """Anybody seals to the office: what stands in an error is read on its clerk's terminal."""
+    for text in (json.dumps({ERASING: 1}), json.dumps({"a" * 9_000: 1})):
+        with pytest.raises(InvalidMessageError) as refused:
+            BillQuestion.parse(text)
+        assert "asked_at" in refused.value.message
+        assert "Question 3" not in refused.value.message
+        assert len(refused.value.message) < 200

@@ -49,8 +49,11 @@ from gridsecure.errors import (
 from gridsecure.messages import Signed
 from gridsecure.wire.answers import fetch_body, read_object
 from gridsecure.wire.sessions import AUTHORITY, PLATFORM
+from gridsecure.written_words import printable
 
 IDENTITY: Final = "identity"
+_LONGEST_WORD: Final = 500
+"""Characters of what a service says that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,8 +344,9 @@ class QueryClient:
         while True:
             progress = self.progress(grant)
             if progress.state == "failed":
+                said = printable(progress.message)[:_LONGEST_WORD]
                 raise GridSecureError(
-                    progress.message or "The run of the query failed.", reason=progress.reason
+                    said or "The run of the query failed.", reason=progress.reason
                 )
             is_refused = progress.request_state == "refused"
             # Why a sealed question was refused is told to its asker there, too.

@@ -35,7 +35,8 @@ WITHHELD: Final = "withheld"
 _WH_PER_KWH: Final = Decimal(1000)
 _FEN_PER_YUAN: Final = Decimal(100)
 _AVERAGE_STEP: Final = Decimal("0.0001")  # a hundredth of a fen, as average prices are quoted
-_LEADS_A_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_LEADS_A_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", *"\uff1d\uff0b\uff0d\uff20")
+"""The last four are those of full width, which spreadsheets of East Asia take for the same."""
 _COLUMNS: Final = (
     "zone", "customer_class", "start", "end", "parts", "state", "bills", "energy_kwh",
     "amount_yuan", "average_yuan_per_kwh",

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from gridsecure.errors import GridSecureError, InvalidReadingsError, RowFault
+from gridsecure.written_words import printable
 
 MOST_PROBLEMS = 10
 MOST_FAULTS = 20
@@ -21,8 +22,8 @@ notes = Console(stderr=True, highlight=False)
 def explain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     """Turn deliberate errors into one sentence, a reason code and exit status 1.
 
-    Messages quote names out of files, so they are printed as they are: a bracket in one is no
-    markup.
+    Messages quote names out of files and of other parties, so a bracket in one is no markup, and
+    what would steer a terminal is not printed.
     """
 
     @wraps(command)
@@ -30,16 +31,22 @@ def explain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(*arguments, **options)
         except GridSecureError as error:
-            notes.print(f"[bold red]{error.reason}[/] {escape(error.message)}", soft_wrap=True)
+            notes.print(
+                f"[bold red]{_shown(error.reason)}[/] {_shown(error.message)}", soft_wrap=True
+            )
             for problem in getattr(error, "problems", ())[:MOST_PROBLEMS]:
-                notes.print(f"  {escape(str(problem))}", soft_wrap=True)
+                notes.print(f"  {_shown(str(problem))}", soft_wrap=True)
             for fault in _beyond(error):
-                notes.print(f"  {escape(_rows_of(fault))}", soft_wrap=True)
+                notes.print(f"  {_shown(_rows_of(fault))}", soft_wrap=True)
             if error.remedy:
-                notes.print(f"[bold]What to do:[/] {escape(error.remedy)}", soft_wrap=True)
+                notes.print(f"[bold]What to do:[/] {_shown(error.remedy)}", soft_wrap=True)
             raise typer.Exit(1) from error
 
     return run
+
+
+def _shown(text: str) -> str:
+    return escape(printable(text))
 
 
 def _beyond(error: GridSecureError) -> tuple[RowFault, ...]:

@@ -22,6 +22,7 @@ from gridsecure.cli.statement_options import (
     read_sealed,
     write_sealed,
 )
+from gridsecure.cli.written_texts import TEXT_HELP, read_text
 from gridsecure.errors import InputError, StorageError
 from gridsecure.statements.options import Format, RenderOptions
 from gridsecure.statements.wording import Language
@@ -264,7 +265,7 @@ def ask(  # noqa: PLR0913 - one parameter an option
     *,
     key: KeyOption,
     office_key: OfficeOption,
-    text: Annotated[str, typer.Option(help="Your question, up to 500 characters.")],
+    text: Annotated[str, typer.Option(help=f"Your question, up to 500 characters. {TEXT_HELP}")],
     out: Annotated[Path, typer.Option(help="Where the sealed question goes.")],
     line: Annotated[str, typer.Option(help="The charge; by default, the whole bill.")] = "",
     reason: Annotated[ReasonOption, typer.Option(help="What it is about.")] = ReasonOption.OTHER,
@@ -272,7 +273,10 @@ def ask(  # noqa: PLR0913 - one parameter an option
     """Ask the billing office about a bill: signed with your key, and sealed to the office."""
     keys = _keys(key, office_key)
     bill = keys.open_bill(read_sealed(delivery))
-    sealed, digest = keys.ask(bill, line=line, reason=reason.value, text=text, now=online.utc_now())
+    words = read_text(text)
+    sealed, digest = keys.ask(
+        bill, line=line, reason=reason.value, text=words, now=online.utc_now()
+    )
     write_sealed(out, sealed)
     typer.echo(f"Question {digest[:16]} is sealed. Give {out} to the billing office.")
 

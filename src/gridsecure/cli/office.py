@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.office_questions import questions_app
@@ -47,13 +48,16 @@ def office() -> None:
 def enrol(
     request: Annotated[Path, typer.Argument(help="The request that `gridsecure my key` made.")],
     *,
+    account: Annotated[str, typer.Option(help="The account of whom you spoke to, by your books.")],
     customers: CustomersOption,
 ) -> None:
     """Enter a customer's key, to which the bills of the account are sealed from now on.
 
-    Make sure first that the request is the customer's: have the key's thumbprint read out.
+    Make sure first that the request is the customer's: have the key's thumbprint read out, and find
+    the account of who reads it in your own books. A request for another account is refused.
     """
     asked = office_files.read_signed(request)
+    customer_keys.require_account(asked, account)
     with customer_keys.CUSTOMER_LIST.changing(customers) as kept:
         with_it, added = kept.add(asked, now=online.utc_now())
         customer_keys.CUSTOMER_LIST.write(customers, with_it)
@@ -95,7 +99,7 @@ def list_customers(*, customers: CustomersOption) -> None:
     table = Table("account")
     table.add_column("key", overflow="fold")
     for account, thumbprint in customer_keys.CUSTOMER_LIST.read(customers).thumbprints():
-        table.add_row(account, thumbprint)
+        table.add_row(Text(account), thumbprint)
     Console().print(table)
 
 

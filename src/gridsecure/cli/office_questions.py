@@ -14,6 +14,9 @@ from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result, to_the_minute
 from gridsecure.cli.statement_options import CustomersOption, read_sealed, write_sealed
+from gridsecure.cli.written_texts import TEXT_HELP, read_text
+from gridsecure.errors import ConflictError, GridSecureError, StorageError
+from gridsecure.written_words import printable
 
 with on_use():
     from gridsecure.cli import online
@@ -42,15 +45,28 @@ def take(
     office_key: KeyOption,
     customers: CustomersOption,
 ) -> None:
-    """Take questions in: about bills that this office issued, of keys that it entered."""
+    """Take questions in: about bills that this office issued, of keys that it entered.
+
+    A file that is none is named, and the others are taken in; the command then ends with 1.
+    """
     desk = _desk(office_key, customers)
+    refused = 0
     for path in files:
-        sealed = read_sealed(path)
-        with lists.QUESTION_LIST.changing(questions) as kept:
-            listed, taken = desk.take(kept, sealed)
-            lists.QUESTION_LIST.write(questions, listed)
+        try:
+            with lists.QUESTION_LIST.changing(questions) as kept:
+                listed, taken = desk.take(kept, read_sealed(path))
+                lists.QUESTION_LIST.write(questions, listed)
+        except (StorageError, ConflictError):  # the list itself
+            raise
+        except GridSecureError as error:
+            refused += 1
+            words = printable(f"{path.name}: {error.reason}: {error.message} {error.remedy}")
+            typer.echo(words, err=True)
+            continue
         typer.echo(f"Question {taken.number}, of {taken.account}: {taken.reason}.")
         _warn(taken)
+    if refused:
+        raise typer.Exit(1)
 
 
 @questions_app.command("list")
@@ -58,7 +74,9 @@ def take(
 def show_list(
     *,
     questions: QuestionsOption,
-    all_: Annotated[bool, typer.Option("--all", help="Those that were answered, too.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Those that were answered or closed, too.")
+    ] = False,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """List questions that are open: account, month, charge and reason, no amount and no text."""
@@ -91,7 +109,8 @@ def show_one(number: NumberArgument, *, questions: QuestionsOption, office_key: 
     about = listed.line or "the whole bill"
     typer.echo(f"{listed.account}, {listed.start[:7]}, {about}, {listed.reason}, {listed.state}:")
     _warn(listed)
-    typer.echo(desk.read(listed).text)
+    for line in desk.read(listed).text.splitlines():
+        typer.echo(f"> {line}")  # so that no line of a customer's looks like one of the command's
 
 
 @questions_app.command("answer")
@@ -99,25 +118,37 @@ def show_one(number: NumberArgument, *, questions: QuestionsOption, office_key: 
 def answer(
     number: NumberArgument,
     *,
-    text: Annotated[str, typer.Option(help="The answer, up to 2,000 characters.")],
+    text: Annotated[str, typer.Option(help=f"The answer, up to 2,000 characters. {TEXT_HELP}")],
     out: Annotated[Path, typer.Option(help="Where the sealed answer goes.")],
     questions: QuestionsOption,
     office_key: KeyOption,
     customers: CustomersOption,
 ) -> None:
     """Answer a question, sealed to the customer's key that asked it."""
-    desk = _desk(office_key, customers)
+    desk, words = _desk(office_key, customers), read_text(text)
     with lists.QUESTION_LIST.changing(questions) as kept:
-        done, sealed = desk.answer(kept, number, text)
+        done, sealed = desk.answer(kept, number, words)
         write_sealed(out, sealed)
         lists.QUESTION_LIST.write(questions, done)
+    _warn(done.find(number))
     typer.echo(f"Question {number} is answered. Give {out} to the customer.")
+
+
+@questions_app.command("close")
+@explain_errors
+def close(number: NumberArgument, *, questions: QuestionsOption) -> None:
+    """Close a question that is not answered here: by letter, or not at all."""
+    with lists.QUESTION_LIST.changing(questions) as kept:
+        lists.QUESTION_LIST.write(questions, kept.closed(number, now=online.utc_now()))
+    typer.echo(f"Question {number} is closed; its customer is told nothing.")
 
 
 def _warn(question: ListedQuestion) -> None:
     """Say where the bill may be of somebody else, who has left."""
     if question.before_key:
-        typer.echo("Its bill is of before the key that asked was entered: find out whose it was.")
+        typer.echo(
+            "Its bill begins before the key that asked was entered: find out whose days it is of."
+        )
 
 
 def _desk(office_key: Path, customers: Path) -> QuestionDesk:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -14,6 +14,8 @@ from gridsecure.statements.wording import Language
 with on_use():
     from gridsecure import whole_files
 
+_LARGEST: Final = 64 * 1024 * 1024
+"""The largest sealed file that is read [bytes], as the portal's."""
 LanguageOption = Annotated[Language, typer.Option(help="Chinese or English.")]
 IssuerOption = Annotated[
     str | None,
@@ -31,16 +33,24 @@ def read_sealed(path: Path) -> bytes:
     """What was sealed, in a file.
 
     Raises:
-        InputError: It cannot be read (`delivery.file`).
+        InputError: It cannot be read (`delivery.file`), or is larger than any (`delivery.size`).
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            sealed = file.read(_LARGEST + 1)
     except OSError as error:
         raise InputError(
             f"{path.name} cannot be read.",
             reason="delivery.file",
             remedy=f"Check its path and permissions ({error.strerror}).",
         ) from error
+    if len(sealed) > _LARGEST:
+        raise InputError(
+            f"{path.name} is larger than anything that is sealed here.",
+            reason="delivery.size",
+            remedy="Name a sealed bill, question or answer.",
+        )
+    return sealed
 
 
 def write_sealed(path: Path, sealed: bytes) -> None:

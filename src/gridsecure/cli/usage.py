@@ -21,6 +21,7 @@ from gridsecure.cli.on_use import on_use
 from gridsecure.errors import AuditBrokenError, InputError, NotFoundError
 
 with on_use():
+    from gridsecure.analyst import reports
     from gridsecure.cli import online
     from gridsecure.compute import tables as platform_tables
     from gridsecure.compute import usage as platform_usage
@@ -108,7 +109,9 @@ def _print(rows: list[_Row], output: UsageFormat) -> None:
         typer.echo(json.dumps([dict(zip(_COLUMNS, row, strict=True)) for row in rows]))
     elif output is UsageFormat.CSV:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerows([_COLUMNS, *rows])
+        writer.writerow(_COLUMNS)
+        for month, zone, party, measure, amount in rows:
+            writer.writerow((month, zone, reports.harmless_label(party), measure, amount))
     else:
         table = Table("zone", "party", "measure")
         table.add_column("amount", justify="right")

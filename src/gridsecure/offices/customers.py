@@ -15,7 +15,7 @@ from pydantic import Field
 
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.delivered_bills import fetching_secret, read_request
-from gridsecure.errors import ConflictError, NotFoundError, SignatureError
+from gridsecure.errors import ConflictError, InputError, NotFoundError, SignatureError
 from gridsecure.messages import Digest, Message, Signed
 from gridsecure.offices.own_lists import OwnList
 
@@ -50,6 +50,25 @@ class Customer(Message):
                 remedy="Somebody changed the list: restore the file from its backup.",
             )
         return key
+
+
+def require_account(request: Signed, account: str) -> None:
+    """Hold a request to the account of whom somebody at the office spoke to.
+
+    Who hands in a request writes its account, and a thumbprint that is read out says nothing of it.
+
+    Raises:
+        SignatureError: As `read_request`.
+        InputError: It is for another account (`customers.account`).
+    """
+    asked, _ = read_request(request)
+    if asked != account:
+        raise InputError(
+            f"The request is for {asked}, and not for {account}.",
+            reason="customers.account",
+            remedy="Enter it under no other account than the customer's own, whom you know; one who"
+            " has several hands in a request for each.",
+        )
 
 
 class MovedOut(Message):

@@ -41,9 +41,10 @@ class ListedQuestion(Message):
         line: The charge that it is about; empty for the whole bill.
         asked_by: Thumbprint of the customer's key.
         sealed: The question in its envelope, in base64.
-        before_key: The bill's period ended before the key that asked was entered: it may be of who
-            lived there before.
+        before_key: The bill's period began before the key that asked was entered, or nobody knows
+            when it was: the bill, or some of its days, may be of who lived there before.
         answered_at: Empty while it is open.
+        closed_at: When it was closed without an answer; empty otherwise.
     """
 
     kind: ClassVar[str] = "listed-question"
@@ -59,10 +60,13 @@ class ListedQuestion(Message):
     taken_at: str
     answered_at: str = ""
     before_key: bool = False
+    closed_at: str = ""
 
     @property
-    def state(self) -> Literal["open", "answered"]:
-        """Whether somebody answered."""
+    def state(self) -> Literal["open", "answered", "closed"]:
+        """Whether somebody answered, or nobody will."""
+        if self.closed_at:
+            return "closed"
         return "answered" if self.answered_at else "open"
 
 
@@ -86,6 +90,33 @@ class Questions(Message):
                 remedy="`gridsecure office questions list` shows all.",
             )
         return found[0]
+
+    def closed(self, number: int, *, now: datetime) -> Questions:
+        """All of them, of which one is answered in no other way than by letter, or not at all.
+
+        Args:
+            now: The present, aware.
+
+        Raises:
+            NotFoundError: As `find`.
+            ConflictError: It was answered or closed (`questions.answered`).
+        """
+        found = self.find(number)
+        _require_open(found)
+        return self._with(found.model_copy(update={"closed_at": now.isoformat()}))
+
+    def _with(self, changed: ListedQuestion) -> Questions:
+        others = [changed if one.number == changed.number else one for one in self.questions]
+        return Questions(questions=others)
+
+
+def _require_open(question: ListedQuestion) -> None:
+    if question.state != "open":
+        raise ConflictError(
+            f"Question {question.number} was {question.state} already.",
+            reason="questions.answered",
+            remedy="The customer may ask again.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +167,7 @@ class QuestionDesk:
 
     def _is_before_key(self, facts: IssuedBill, key: Digest) -> bool:
         entered = self.customers.entered_at(facts.account, key)
-        return bool(entered) and _moment(facts.end) <= _moment(entered)
+        return not entered or _moment(facts.start) < _moment(entered)
 
     def read(self, listed: ListedQuestion) -> BillQuestion:
         """What the customer wrote.
@@ -157,12 +188,7 @@ class QuestionDesk:
             InputError: The text is empty or too long (`question.text`).
         """
         listed = kept.find(number)
-        if listed.answered_at:
-            raise ConflictError(
-                f"Question {number} was answered already.",
-                reason="questions.answered",
-                remedy="The customer may ask again.",
-            )
+        _require_open(listed)
         keys = {key.thumbprint: key for key in self.customers.keys_of(listed.account)}
         if listed.asked_by not in keys:
             raise NotFoundError(
@@ -177,8 +203,7 @@ class QuestionDesk:
         )
         sealed = seal_answer(answer, key=self.key, customer=keys[listed.asked_by], now=self.now)
         done = listed.model_copy(update={"answered_at": answer.answered_at})
-        others = [done if one.number == number else one for one in kept.questions]
-        return Questions(questions=others), sealed
+        return kept._with(done), sealed  # noqa: SLF001 - of this module
 
 
 def _moment(text: str) -> datetime:
