@@ -215,7 +215,11 @@ def csv_bytes(
 
 
 def harmless_label(label: str) -> str:
-    """A label that no spreadsheet runs as a formula: one such as `=A1` gets an apostrophe."""
+    r"""A label that no spreadsheet runs as a formula: one such as `=A1` gets an apostrophe.
+
+    >>> [harmless_label(label) for label in ("=1", "\n=1", "\uff1d1", "\uff201", "a=1")]
+    ["'=1", "'\n=1", "'\uff1d1", "'\uff201", 'a=1']
+    """
     return f"'{label}" if label.startswith(_LEADS_A_FORMULA) else label
 
 
