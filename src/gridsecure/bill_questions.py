@@ -83,9 +83,14 @@ class BillAnswer(Message):
     answered_at: str
 
     @property
+    def question(self) -> BillQuestion:
+        """What was asked. Who carries mail can give an earlier answer again: it shows to what."""
+        return BillQuestion.parse(self.asked.body)
+
+    @property
     def code(self) -> str:
         """Of the bill that it was about."""
-        return BillQuestion.parse(self.asked.body).code
+        return self.question.code
 
 
 def require_text(text: str, *, longest: int) -> str:

@@ -486,7 +486,7 @@ def state(**changes) -> dict:
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ({"state": "failed", "reason": "load-curve.grid", "message": "no"}, "load-curve.grid"),
+        ({"state": "failed", "reason": "load-curve.grid", "message": "\x1b[2J"}, "load-curve.grid"),
         ({"request_state": "refused"}, "release.refused"),
     ],
     ids=["failed", "refused"],
@@ -498,6 +498,7 @@ def test_an_answer_that_will_not_come_is_not_waited_for(enrolled, granted, said,
     with pytest.raises(GridSecureError) as refused:
         enrolled.client.answer(granted, pause=lambda _progress: pytest.fail("it waits"))
     assert refused.value.reason == reason
+    assert "\x1b" not in refused.value.message, "it is read on a terminal"
 
 
 def conflict() -> httpx.Response:

@@ -200,7 +200,7 @@ def test_a_customer_asks_and_the_office_answers(desk, tmp_path):
         *listed,
     )
     assert "before the key that asked was entered" in run(*told, "--out", answered)
-    assert "No: tier 2." in run("my", "answer", answered, *keys)
+    assert "\n> 4.26 yuan too much?\nNo: tier 2.\n" in run("my", "answer", answered, *keys)
     assert "questions.answered" in refused(*told, "--out", tmp_path / "twice")
     assert not (tmp_path / "twice").exists()
     assert "tier" not in run("office", "questions", "list", *listed)

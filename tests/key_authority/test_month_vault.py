@@ -74,6 +74,7 @@ class Homes:
         more: Further columns of every roster.
         own: Or of each.
         forged: What the gateway of a roster has a part say of its last slot.
+        points: Most meter points of a customer, by policy.
     """
 
     wh: list[NDArray[np.int64]]
@@ -84,6 +85,7 @@ class Homes:
     more: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     own: list[dict[str, NDArray[np.int64]]] = field(default_factory=list)
     forged: dict[tuple[int, str], int] = field(default_factory=dict)
+    points: int = 0
 
     @property
     def rosters(self) -> list[RosterManifest]:
@@ -123,7 +125,7 @@ class Homes:
             start=START, end=END, question="a" * 64, salt="0" * 64, rosters=[], rows=[],
             groups=1 + max(int(own.max()) for own in narrowed), steps=month.steps,
             spans=[(START, END)], outputs={}, withheld=[], minima={"*": {ENERGY: 15, MONEY: 15}},
-            approved=Approved(subject="", grounds=[]), month=month,
+            approved=Approved(subject="", grounds=[]), month=month, customer_points=self.points,
         )  # fmt: skip
         checked = check_month(order, month, rosters, rows=narrowed, cells=cells.rows)
         more = self.own or [self.more] * len(self.wh)
@@ -611,6 +613,13 @@ def test_squares_with_ones_own_homes_taken_off(attacked: Attacked) -> None:
         rest, own = energy - 30 * 10**6, squares - 30 * 10**12
         assert (rest + (2 * own - rest**2) ** 0.5) / 2 > 2_990_000
     attacked.ends(WITHHELD if energy is None else "")
+
+
+def test_squares_where_one_customer_has_most_by_several_meter_points() -> None:
+    """Three of 900 kWh are one customer's, of 3,540: no point has half, and the customer 76 %."""
+    wh = np.array([*[900_000] * 3, *[60_000] * 14])
+    assert Homes([wh]).ask("energy", "energy:squared")["energy"] == [3_540_000]
+    assert Homes([wh], points=3).ask("energy", "energy:squared")["energy"] == [None]
 
 
 def test_squares_of_what_overlaps_are_told_where_every_difference_is_mixed() -> None:

@@ -88,6 +88,9 @@ def test_the_first_page_lists_bills_answers_and_what_did_not_open(http):
     assert "forged.bill : authenticity.bill-code" in shown.replace(" :", " :")
     assert "broken.bill : statement." in shown
     assert "&lt;b&gt;No.&lt;/b&gt;" in page.text
+    assert re.search(
+        r"2026-08-02 答复</p><blockquote><p>[^<]+</p></blockquote><p>&lt;b&gt;No", page.text
+    )
     assert "My electricity bills" in text(http.get(f"/{DOOR.token}/en/"))
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.office_options import without_slash
 from gridsecure.cli.on_use import on_use
-from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.output import FormatOption, OutputFormat, print_result, to_the_minute
 from gridsecure.cli.statement_options import (
     ForceOption,
     LanguageOption,
@@ -293,7 +293,13 @@ def answer(
     keys = _keys(key, office_key)
     found = keys.open_answer(read_sealed(file))
     about = delivered_bills.read_code(found.code, office=keys.office)
-    typer.echo(f"To question {found.asked.digest[:16]}, about {about.account}, {about.start[:7]}:")
+    asked = found.question
+    typer.echo(f"To question {found.asked.digest[:16]}, about {about.account}, {about.start[:7]},")
+    typer.echo(
+        f"asked {to_the_minute(asked.asked_at)}, answered {to_the_minute(found.answered_at)}:"
+    )
+    for line in asked.text.splitlines():
+        typer.echo(f"> {line}")
     typer.echo(found.text)
 
 

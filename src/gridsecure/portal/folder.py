@@ -65,12 +65,13 @@ class BillFolder:
         """Bills by id, the newest period first, and of one period its newest version."""
         self._ask_for_accounts()
         opened: dict[str, OwnBill] = {}
+        known = self._bills  # another page may begin another one meanwhile
         refused = []
         for path, content in self._files(BILL):
             name = sm3_hex(content)
-            if name not in self._bills:
-                self._bills[name] = self._opened(path, content)
-            found = self._bills[name]
+            if name not in known:
+                known[name] = self._opened(path, content)
+            found = known[name]
             if isinstance(found, Refused):
                 refused.append(found)
             else:
@@ -97,12 +98,13 @@ class BillFolder:
         """What the office answered, the newest first."""
         self._ask_for_accounts()
         opened: dict[str, BillAnswer] = {}
+        known = self._answers
         refused = []
         for path, content in self._files(ANSWER):
             name = sm3_hex(content)
-            if name not in self._answers:
-                self._answers[name] = self._answered(path, content)
-            found = self._answers[name]
+            if name not in known:
+                known[name] = self._answered(path, content)
+            found = known[name]
             if isinstance(found, Refused):
                 refused.append(found)
             else:

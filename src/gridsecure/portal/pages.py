@@ -108,7 +108,14 @@ class Pages:
             for name, bill in found.opened.items()
         ]
         told = [
-            {"about": self._about(answer.code), "text": answer.text}
+            {
+                "about": self._about(answer.code),
+                "asked": answer.question.text,
+                "times": self.say["answer_times"].format(
+                    asked=answer.question.asked_at[:16], answered=answer.answered_at[:16]
+                ),
+                "text": answer.text,
+            }
             for answer in answers.opened.values()
         ]
         refused = [*found.refused, *answers.refused]

@@ -103,6 +103,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "back": ("返回账单", "Back to the bill"),
     "answers": ("供电企业的答复", "Answers of the utility"),
     "answer_about": ("关于 {account}，{start}", "About {account}, {start}"),
+    "answer_times": ("{asked} 提问，{answered} 答复", "Asked {asked}, answered {answered}"),
     "reason_readings": ("读数", "The readings"),
     "reason_estimate": ("估计的电量", "Estimated energy"),
     "reason_price": ("电价", "The price"),

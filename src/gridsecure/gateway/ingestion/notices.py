@@ -251,7 +251,7 @@ def retry_notices(zone: GatewayZone, source: str, *, person: str, at: datetime) 
             raise NotFoundError("There is no source of that name here.", reason="not-found.source")
         if row.state == "suspended":
             raise ConflictError(
-                "The source is suspended: it is told nothing.",
+                "The source is suspended: what was given up is not sent again.",
                 reason="conflict.source-suspended",
                 remedy="Resume it first.",
             )

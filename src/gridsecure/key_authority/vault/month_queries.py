@@ -240,7 +240,7 @@ def _decide(order: CheckedQuery, checked: CheckedMonth, totals: MonthTotals) -> 
     groups = frozenset(range(order.groups)) - set(order.withheld)
     capped = zip(checked.cells.groups, totals.capped, strict=True)
     groups -= {group for group, number in capped if number}
-    groups -= _dominated(checked, totals)
+    groups -= _dominated(checked, totals, points=max(order.customer_points, 1))
     if not checked.is_edged:
         return _Told(groups, {})
     edges: dict[int, frozenset[int]] = {}
@@ -252,33 +252,38 @@ def _decide(order: CheckedQuery, checked: CheckedMonth, totals: MonthTotals) -> 
     return _Told(groups, edges)
 
 
-def _dominated(checked: CheckedMonth, totals: MonthTotals) -> set[int]:
-    """Groups in which one member may have more than half of the energy, whoever looks.
+def _dominated(checked: CheckedMonth, totals: MonthTotals, *, points: int) -> set[int]:
+    """Groups in which one customer may have more than half of the energy, whoever looks.
 
     Sum and squares of such a group say how much that one has, to some parts in a thousand. Those of
     two sets that overlap are those of their difference as well. So it is looked at in each cell of
     those that hang together: where nobody has more than half in any, nobody has in several.
+
+    Args:
+        points: Most meter points that one customer has, by policy; 1 where it says nothing.
     """
     if not checked.asked.is_of_moments:
         return set()
     cells, found = checked.cells, set[int]()
     for company in cells.companies:
-        if not all(_is_mixed(totals.moments[cell]) for cell in company):
+        if not all(_is_mixed(totals.moments[cell], points=points) for cell in company):
             found |= {cells.groups[cell] for cell in company}
     return found
 
 
-def _is_mixed(moments: Mapping[str, tuple[int, int]]) -> bool:
+def _is_mixed(moments: Mapping[str, tuple[int, int]], *, points: int) -> bool:
     """Whether nobody has more than half, also of what is left without each owner's own.
 
-    Where four times the squares are at most the square of the sum, nobody has.
+    Where four times the squares are at most the square of the sum, no meter point has. The sum of a
+    customer's own, squared, is at most their squares times how many they are.
 
     Args:
         moments: Sum and squares of each owner.
+        points: Most meter points of a customer.
     """
     for knower in (None, *moments):
         left = [own for owner, own in moments.items() if owner != knower]
-        if 4 * sum(squares for _, squares in left) > sum(wh for wh, _ in left) ** 2:
+        if 4 * sum(squares for _, squares in left) * points > sum(wh for wh, _ in left) ** 2:
             return False
     return True
 
