@@ -124,7 +124,7 @@ def test_a_refusal_is_in_the_words_of_an_answer_and_the_nearest_question_is_allo
     assert trying.answered(near).state == "released"
 
 
-def test_what_it_conflicts_with_is_named_unless_it_is_a_question(trying):
+def test_what_it_conflicts_with_is_named_unless_it_is_a_question(trying, monkeypatch):
     wide = question_of(where={"customer_class": ["household"]}, every="day")
     assert trying.answered(trying.ask(wide)).state == "released"
     answer = trying.tried(question_of(where=FUTIAN, every="day"))
@@ -132,6 +132,11 @@ def test_what_it_conflicts_with_is_named_unless_it_is_a_question(trying):
     (group,) = answer.withheld
     assert group.conflicts == [], "the others of it are too few; whose question it was is nobody's"
     assert answer.nearest == wide
+    monkeypatch.setattr(query_trials, "_NEAR_POINTS", 0)
+    large = trying.tried(question_of(where=FUTIAN, every="day"))
+    assert (large.reason, large.nearest) == ("query.withheld", ""), (
+        "no more looks than points allow"
+    )
 
 
 def test_a_release_that_lists_its_cells_is_named(trying):

@@ -21,6 +21,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from threading import Lock
 from typing import Final, Protocol
 
@@ -86,6 +87,9 @@ _PERIODS: Final = 3
 _MOST_SLOTS: Final = 2_000_000
 """Meter points of remembered periods: some 300 bytes each."""
 _MOST_NEAR: Final = 12
+_NEAR_POINTS: Final = 800_000
+"""Meter points that the looks for a nearest question go through together: of a large city fewer
+are tried, because trials are worked on where release rounds are."""
 _MOST_CONFLICTS: Final = 20
 """Groups of which it is said what they conflict with."""
 _MOST_RELEASES: Final = 3
@@ -483,9 +487,8 @@ def _near(
 ) -> TrialAnswer:
     """The answer with the nearest question of which all groups would be told (step 5)."""
     content, question = opened
-    for number, near in enumerate(list_near(question)):
-        if number == _MOST_NEAR:
-            break
+    points = sum(data.roster.slots for data in period.queried.datas)
+    for near in islice(list_near(question), min(_MOST_NEAR, _NEAR_POINTS // points)):
         try:
             _, looked = _look(zone, (content, near), period, known)
         except _REFUSALS:
