@@ -88,6 +88,8 @@ def read_lists(zone: str, *, readers: int) -> tuple[list[Load], float]:
     with TemporaryDirectory() as folder, _serving(Path(folder), zone, key) as served:
         port, engine, pid = served
         names = {"digest": _hand_in_books(port, key)} if zone == "gateway" else {}
+        if any(one.zone == zone and "/receivers/" in one.path for one in LISTS):
+            _register_receiver(port, zone, key)
         before = peak_mb(pid)
         for listed in (one for one in LISTS if one.zone == zone):
             with write_session(engine) as session:
@@ -150,6 +152,15 @@ def _approvers() -> list[dict[str, str]]:
         {"person": f"officer of {role}", "role": role, "public_key": key.public_key.point.hex()}
         for role, key in zip(APPROVER_ROLES, keys, strict=True)
     ]
+
+
+def _register_receiver(port: int, zone: str, key: Sm2PrivateKey) -> None:
+    """A receiver of a service's events, whose notices are listed; nothing is sent to it."""
+    event = {"authority": "release.done", "gateway": "cycle.done"}[zone]
+    declared = {"address": "http://127.0.0.1:9/events", "events": [event]}
+    headers = {"Authorization": f"Bearer {bench_token(key, zone, role='operator')}"}
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=_LONGEST_S) as http:
+        http.put(f"/v1/receivers/{SOURCE}", json=declared, headers=headers).raise_for_status()
 
 
 def _send_rejected(port: int, key: Sm2PrivateKey) -> None:

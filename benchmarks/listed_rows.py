@@ -129,6 +129,7 @@ def _lists() -> tuple[PagedList, ...]:
     standing = {"message": _signed(_AUTHORISATION), "expires_at": _LATER, "state": "in-force"}
     done = asked | {"kind": "published", "state": "done", "failure": None, "shadow": ""}
     source = {"source": SOURCE, "month": "2026-07"}
+    told = {"receiver": SOURCE, "event": "release.done", "state": "told"}
     held = {"until_revision": gateway.CURRENT}
     return (
         PagedList("authority", "/gateway-key-sets", "operator",
@@ -141,6 +142,8 @@ def _lists() -> tuple[PagedList, ...]:
                    (authority.SubjectRow, {"text": _SUBJECT, "state": "released"}))),
         PagedList("authority", "/authorisations", "operator",
                   ((authority.AuthorisationRow, standing),)),
+        PagedList("authority", "/v1/receivers/{name}/notices", "operator",
+                  ((authority.EventNoticeRow, told),)),
         PagedList("platform", "/runs", "billing", ((platform.RunRow, done),)),
         PagedList("platform", "/release-requests", "authority",
                   ((platform.ReleaseRequestRow,
@@ -155,6 +158,8 @@ def _lists() -> tuple[PagedList, ...]:
         PagedList("gateway", "/v1/sources/{name}/batches/{batch_id}/rejected", "operator"),
         PagedList("gateway", "/v1/sources/{name}/notices", "operator",
                   ((gateway.NoticeRow, source | {"state": "told"}),)),
+        PagedList("gateway", "/v1/receivers/{name}/notices", "operator",
+                  ((gateway.EventNoticeRow, told),)),
         PagedList("gateway", "/v1/books/imports/{digest}/differences", "operator"),
         PagedList("gateway", "/v1/books/meter-points", "operator", ((gateway.HoldingRow, held),)),
         PagedList("gateway", "/v1/exceptions", "operator",

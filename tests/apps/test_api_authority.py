@@ -222,7 +222,8 @@ def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
     assert shape["schema"] == {"$ref": "#/components/schemas/SignedPolicy"}
     questions = {("post", "/query-results"), ("post", "/query-trials")}
     returned = {("post", "/returned-grants")}
-    rest = questions | returned | {("post", "/key-sets")}
+    receivers = {("put", "/v1/receivers/{name}")}  # an address, and names of events
+    rest = questions | returned | receivers | {("post", "/key-sets")}
     assert set(bodies) - signed - purpose - policy == rest
     for name in questions | returned:
         (content,) = bodies[name]["content"].items()

@@ -167,7 +167,7 @@ def test_a_correction_is_the_gateways_own(files: Path, tmp_path: Path, monkeypat
     assert versions.pop(meter) == [1, 2]
     assert list(versions.values()) == [[1], [1]]
     first, second = seen
-    assert second["gateway"] - first["gateway"] == {"correction.fixed"}
+    assert second["gateway"] - first["gateway"] == {"correction.fixed", "correction.done"}
 
 
 @pytest.mark.parametrize("failure", [StorageError("The disk is full."), KeyboardInterrupt()])

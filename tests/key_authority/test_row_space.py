@@ -298,6 +298,7 @@ class Month:
             parts=divide_groups(asked, rosters, rows),
             resolution="monthly",
             rows=rows,
+            is_squared=False,
         )
         queried: Any = SimpleNamespace(
             by_upload=dict(chosen),

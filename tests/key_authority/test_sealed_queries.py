@@ -238,7 +238,8 @@ def test_the_same_question_again_is_answered_from_what_there_is(asker, decrypted
 def test_what_was_told_by_earlier_rules_is_looked_at_again(asker, decrypted, monkeypatch):
     question = question_of(where=FUTIAN, every="day")
     first, second = asker.ask(question), asker.ask(question, reader=generate_private_key())
-    monkeypatch.setattr(query_answers, "_RULES", "before")
+    now = asker.authority.zone
+    monkeypatch.setattr(asker.authority, "zone", replace(now, rules="0" * 64))
     assert asker.answered(first).state == "released"
     monkeypatch.undo()
     assert asker.unapproved(second).state == "waiting"
