@@ -21,12 +21,12 @@ from gridsecure.key_authority.checker.asked_questions import (
     LookedQuestion,
     lay_out_question,
     look_at_groups,
+    part_places,
     read_question,
 )
 from gridsecure.key_authority.checker.key_sets import key_ring
 from gridsecure.key_authority.checker.ledger import SQUARES, enter
 from gridsecure.key_authority.checker.queried_uploads import verify_queried
-from gridsecure.key_authority.checker.sealed_queries import _giving
 from gridsecure.key_authority.checker.told_edges import enter_edges
 from gridsecure.messages import ReleaseRequest
 from gridsecure.plans.execution import compile_bill, execute_bill, roster_data
@@ -142,13 +142,16 @@ def test_what_was_told_of_all_homes_is_looked_at_zone_by_zone(asker: Asker) -> N
     assert [group.points for group in answer.groups.groups] == [0, 0]
 
 
-def looked(asker: Asker, question: str, *, keep: str = "") -> LookedQuestion:
-    """What of a question may be told, without anything computed; kept as if it was told."""
-    return laid_out(asker, question, keep=keep)[1]
+def looked(asker: Asker, question: str, *, keep: str = "", is_told: bool = True) -> LookedQuestion:
+    """What of a question may be told, without anything computed; kept as if it was told.
+
+    Or, of squares, as if the vault withheld it.
+    """
+    return laid_out(asker, question, keep=keep, is_told=is_told)[1]
 
 
 def laid_out(
-    asker: Asker, question: str, *, keep: str = ""
+    asker: Asker, question: str, *, keep: str = "", is_told: bool = True
 ) -> tuple[AskedQuestion, LookedQuestion]:
     """The same, and how it is laid out."""
     zone, asked = asker.authority.zone, asker.ask(question)
@@ -162,6 +165,9 @@ def laid_out(
             enter(session, found.giving, release_id=keep, at=NOW)
             if laid.is_squared and laid.month is not None and laid.month.known is not None:
                 edges = dict.fromkeys(found.giving.told, frozenset({SQUARES}))
+                if not is_told:
+                    own = laid.month.told_edges([], groups=len(laid.found))
+                    edges = {place: own[part] for part, place in part_places(laid).items()}
                 enter_edges(session, found.giving, edges, known=laid.month.known, at=NOW)
     return laid, found
 
@@ -271,6 +277,33 @@ def test_a_plain_energy_of_some_of_a_variance(asker: Asker, attacked: Attacked) 
 
 
 def test_squares_that_the_vault_withheld_divide_nothing(asker: Asker) -> None:
-    laid, found = laid_out(asker, question_of(where=HOMES, statistic={"name": "variance"}))
-    assert found.giving.told
-    assert _giving(laid, found, []).told == {}
+    """Their set is no edge that the vault found nobody to have most beside."""
+    variance = {"name": "variance"}
+    fifteen = first_homes(asker, 15)
+    assert not looked(asker, question_of(where=HOMES, statistic=variance), keep="one").withheld
+    asked = question_of(where=fifteen, statistic=variance)
+    assert not looked(asker, asked, keep="two", is_told=False).withheld
+    assert looked(asker, question_of(where=fifteen)).withheld
+    assert not looked(asker, question_of(where=HOMES)).withheld
+
+
+@attack(
+    "how much one home has, by which variances of it and fifteen others the vault withholds",
+    rule(
+        "Sets of which squares were withheld are compared like those that something was told of.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.checker.ledger:_compare",
+            "matters = one.kind",
+            "matters = not one.is_withheld and one.kind",
+        ),
+    ),
+)
+def test_variances_that_are_withheld_weigh_nobody(asker: Asker, attacked: Attacked) -> None:
+    home, *others = first_homes(asker, 31)["pseudonym"]
+    first, second = (
+        question_of(where={"pseudonym": [home, *fifteen]}, statistic={"name": "variance"})
+        for fifteen in (others[:15], others[15:])
+    )
+    assert not looked(asker, first, keep="first", is_told=False).withheld
+    attacked.ends(WITHHELD if looked(asker, second).withheld else "")

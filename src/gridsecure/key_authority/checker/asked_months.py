@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gridsecure.credentials.queries import Query
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError
-from gridsecure.key_authority.checker.ledger import SQUARES, KnownSet
+from gridsecure.key_authority.checker.ledger import SQUARES, WITHHELD_SQUARES, KnownSet
 from gridsecure.key_authority.checker.queried_uploads import QueriedData
 from gridsecure.key_authority.checker.told_edges import KnownEdges, read_all, read_edges
 from gridsecure.key_authority.checker.zone import AuthorityZone
@@ -95,7 +95,8 @@ class LaidMonth:
     def told_edges(self, cells: Sequence[CellTotal], *, groups: int) -> dict[int, frozenset[int]]:
         """The edges that were told of, or that all depends on, of each part that was told of.
 
-        Squares are one of them.
+        Squares are one of them. Those that the vault withheld are kept too: how much the largest of
+        a group may have follows from that, and more of it from each group that differs by one.
 
         Args:
             cells: Of the answer.
@@ -113,6 +114,8 @@ class LaidMonth:
                     edges.add(SQUARES)
                 if name.startswith(AT_LEAST):
                     edges.add(int(name.removeprefix(AT_LEAST)))
+        if self.asked.is_of_moments:
+            told = {group: told.get(group, {WITHHELD_SQUARES}) for group in range(groups)}
         return {
             part: own | told[group]
             for part, (own, group) in enumerate(zip(self.edges, self.parts.groups, strict=True))

@@ -88,6 +88,8 @@ Withheld = Mapping[Place, frozenset[str]]
 
 SQUARES: Final = -1
 """Stands in the ledger of edges for sums of squares."""
+WITHHELD_SQUARES: Final = -2
+"""Likewise for such that the vault looked at and did not tell."""
 _FIRST_MINIMUM: Final = 15
 """What held before there were policies; sets told under it keep their names."""
 
@@ -481,17 +483,24 @@ class _Company:
         told_of_days: Those of them that a sealed day is looked at beside once more. Load curves and
             bills have the same cells; so a load curve's are what was told of days, or to questions.
         squared: Those of them of which squares were told.
+        withheld: Those of which squares were looked at, and nothing was told.
     """
 
     places: list[Place] = field(default_factory=list)
     told: list[ToldSet] = field(default_factory=list)
     told_of_days: list[ToldSet] = field(default_factory=list)
     squared: list[ToldSet] = field(default_factory=list)
+    withheld: list[ToldSet] = field(default_factory=list)
 
     @cached_property
     def squared_atoms(self) -> SquaredAtoms:
-        """What no set of energy alone may divide. Who changed is no set that was told of."""
-        told = (one.members for one in self.told if one.minimum)
+        """What no set of energy alone may divide.
+
+        Who changed is no set that was told of; and of squares that were withheld it is not said
+        that nobody has most of a set that they divide.
+        """
+        withheld = set(map(id, self.withheld))
+        told = (one.members for one in self.told if one.minimum and id(one) not in withheld)
         return SquaredAtoms(told, squared=(one.members for one in self.squared))
 
 
@@ -528,6 +537,8 @@ def _compare(
                 found[number].told_of_days.append(one.told)
             if one.has_squares:
                 found[number].squared.append(one.told)
+            if one.is_withheld:
+                found[number].withheld.append(one.told)
     return list(found.values())
 
 
@@ -538,6 +549,8 @@ class KnownSet(NamedTuple):
         name: By its content.
         at: When it was first told of: the moment of a release, or of a preview.
         has_squares: Whether sums of squares were told of it.
+        is_withheld: Whether squares of it were looked at, and nothing was told: that alone says
+            how much its largest member may have.
     """
 
     kind: Kind
@@ -546,6 +559,7 @@ class KnownSet(NamedTuple):
     name: str = ""
     at: datetime | None = None
     has_squares: bool = False
+    is_withheld: bool = False
 
 
 def find_conflicts(own: ToldSet, known: Iterable[KnownSet]) -> Iterator[KnownSet]:
@@ -576,8 +590,10 @@ def read_told(
     )
     rows = session.exec(select(ToldSetRow).where(*of_period)).all()
     members = _read_members(session, [row.name for row in rows if row.name not in known])
-    squares = select(ToldEdgeRow.told_set).join(ToldSetRow).where(*of_period)
-    squared = frozenset(session.exec(squares.where(col(ToldEdgeRow.edge) == SQUARES)))
+    edges: dict[str, set[int]] = defaultdict(set)
+    kept = select(ToldEdgeRow.told_set, ToldEdgeRow.edge).join(ToldSetRow).where(*of_period)
+    for name, edge in session.exec(kept.where(col(ToldEdgeRow.edge) < 0)):
+        edges[name].add(edge)
     return [
         known.get(row.name)
         or KnownSet(
@@ -586,7 +602,8 @@ def read_told(
             is_group_place((row.zone, row.customer_class)),
             row.name,
             row.at,
-            row.name in squared,
+            SQUARES in edges[row.name],
+            edges[row.name] == {WITHHELD_SQUARES},
         )
         for row in rows
     ]

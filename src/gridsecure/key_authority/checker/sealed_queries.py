@@ -23,7 +23,7 @@ the asker alone, for good (`query_answers`). What fails as nobody foresaw is tri
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from typing import Final
@@ -58,7 +58,7 @@ from gridsecure.key_authority.checker.failed_questions import Attempt, counting_
 from gridsecure.key_authority.checker.grants import bind_grant, check_purpose
 from gridsecure.key_authority.checker.held_policies import check_in_force
 from gridsecure.key_authority.checker.key_sets import key_ring
-from gridsecure.key_authority.checker.ledger import Giving, bind_days, check_days
+from gridsecure.key_authority.checker.ledger import bind_days, check_days
 from gridsecure.key_authority.checker.noise_budgets import charge, check_cost
 from gridsecure.key_authority.checker.queried_uploads import QueriedData, verify_queried
 from gridsecure.key_authority.checker.reexecution import (
@@ -268,27 +268,11 @@ def _granted(
         cells=tuple(cells),
         statements={},
         outputs_digest=sm3_hex("".join(out.entry.digest for out in outputs.values()).encode()),
-        giving=_giving(asked, looked, cells),
+        giving=looked.giving,
         minima={asked.resolution: asked.minima},
         places=(),
         question=asked.content.digest,
     )
-
-
-def _giving(asked: AskedQuestion, looked: LookedQuestion, cells: Sequence[CellTotal]) -> Giving:
-    """What the ledger keeps: of squares that the vault withheld nothing.
-
-    Kept, such a set would seem to divide what the vault looked at, and a later one of energy alone
-    could be told.
-    """
-    if not asked.is_squared:
-        return looked.giving
-    untold = _untold_groups(asked, cells)
-    left = {
-        place for part, place in part_places(asked).items() if asked.parts.groups[part] in untold
-    }
-    told = {place: own for place, own in looked.giving.told.items() if place not in left}
-    return replace(looked.giving, told=told)
 
 
 def _look(at_work: _Asked, *, at: datetime) -> LookedQuestion:

@@ -352,7 +352,7 @@ class ToldEdgeRow(Kept, Row, table=True):
 
     Attributes:
         edge: In kWh a month; 0 where it depends on none, and is looked at beside such that do; -1
-            where it is of squares.
+            where it is of squares, and -2 where the vault looked at squares and told nothing.
     """
 
     __tablename__ = "told_edge"

@@ -2,7 +2,8 @@
 
 Which sets of members those are is in the ledger; here is at which edges. A set without any, as of
 a part of bills without tiers, has the edge 0, which everybody reaches; one of sums of squares has
-`SQUARES`. Squares are looked at beside all that was told, of whatever.
+`SQUARES`, or `WITHHELD_SQUARES` where the vault told nothing. Squares are looked at beside all that
+was told, of whatever.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sqlmodel import Session, col, select
 from gridsecure.errors import GridSecureError
 from gridsecure.key_authority.checker.ledger import (
     SQUARES,
+    WITHHELD_SQUARES,
     Giving,
     Kind,
     KnownSet,
@@ -31,7 +33,7 @@ from gridsecure.plans.query_edges import EdgedSet
 from gridsecure.store.rows import keep
 
 _NO_EDGE: Final = 0
-_NO_EDGES: Final = frozenset({_NO_EDGE, SQUARES})
+_NO_EDGES: Final = frozenset({_NO_EDGE, SQUARES, WITHHELD_SQUARES})
 _CHANGED: Final = "changed"
 """Of whom is told only where days and their month differ, and nothing of the month."""
 _KINDS: Final[tuple[Kind, ...]] = ("month", "day")
