@@ -408,6 +408,34 @@ def test_a_table_that_names_the_meter_of_each_face_keeps_two_meters_apart(tmp_pa
     assert (declared["energy_wh"].tolist(), rules) == (WANTED, set())
 
 
+def test_two_exchanges_of_a_month_each_at_an_hour_of_its_day(tmp_path):
+    """The second meter's faces go on from the first one's, also on the day it is taken out."""
+    at = int(np.flatnonzero(HOURS == EXCHANGE)[0])
+    first, second = at + 14, at + 3 * 24 + 9
+    faces = FACES.copy()
+    faces[first:] -= FACES[first] - 1000
+    faces[second:] -= faces[second] - 2000
+    head = "meter_point_id,start,register_kwh,meter_serial"
+    parts = (
+        (range(first), ",A"),
+        (range(first, second), ",B"),
+        (range(second, len(HOURS)), ",C"),
+    )
+    paths = [
+        batch(tmp_path, "\n".join([head, *lines(rows, faces=faces, tail=tail), ""]))
+        for rows, tail in parts
+    ]
+    days = ("2020-01-01", *(f"{HOURS[row]:%Y-%m-%d}" for row in (first, second)), "9999-12-31")
+    shown = int(FACES[second] - FACES[first] + 1000)
+    meters = (
+        meter(*days[:2], 1, taken_out=int(FACES[first])),
+        meter(*days[1:3], 1, built_in=1000, taken_out=shown),
+        meter(*days[2:], 1, built_in=2000),
+    )
+    readings, rules = told(paths, *meters)
+    assert (readings["energy_wh"].tolist(), rules) == (WANTED, set())
+
+
 def test_a_reading_of_json_names_its_meter_and_one_of_energies_does_not(tmp_path):
     rows = [
         {"meter_point_id": "m", "start": f"{HOURS[row]:%Y-%m-%dT%H:%M}", "register_kwh": f"{kwh}"}

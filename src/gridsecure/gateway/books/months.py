@@ -267,7 +267,8 @@ class MonthContracts:
         shown = faces["energy_wh"].to_numpy(np.int64).copy()
         read = shown[affected].copy()
         serials = serials_of(faces)
-        meters = serials[affected]
+        named = serials[affected]
+        joined = named.copy()  # what was read is compared, however many exchanges there are
         for old, new in pairwise(self.meters):
             if (old.meter_point_id, old.days[1]) != (new.meter_point_id, new.days[0]):
                 continue
@@ -277,16 +278,16 @@ class MonthContracts:
             after = (names == new.meter_point_id) & (local >= at)
             after &= ~((local == at) & (read == old.final_face_wh))
             own = names == new.meter_point_id
-            after = _join_serials(meters, local, own=own, after=after, day=new.days)
+            after = _join_serials((named, joined), local, own=own, after=after, day=new.days)
             shown[affected[after]] += old.final_face_wh - new.first_face_wh
-        if not meters.any():
+        if not joined.any():
             return faces.assign(energy_wh=shown)
-        serials[affected] = meters
+        serials[affected] = joined
         return faces.assign(energy_wh=shown, **{SERIAL: serials})
 
 
 def _join_serials(
-    meters: NDArray[np.object_],
+    serials: tuple[NDArray[np.object_], NDArray[np.object_]],
     local: pd.DatetimeIndex,
     *,
     own: NDArray[np.bool_],
@@ -301,7 +302,8 @@ def _join_serials(
     point has another serial, nothing says that the readings are right and the books wrong.
 
     Args:
-        meters: The serial of each face, which is changed here.
+        serials: Of each face the one that was read, and the one of all its meters, which is changed
+            here.
         own: Faces of the meter point.
         after: Those that the books say are the new meter's.
         day: The days that the new meter is there.
@@ -309,23 +311,27 @@ def _join_serials(
     Returns:
         `after`, without faces of the exchange's day that are the old meter's.
     """
+    (read, joined), one_day = serials, pd.Timedelta(days=1)
     at, end = pd.Timestamp(day[0]), pd.Timestamp(day[1])
-    named = own & (meters != "")
+    named = own & (read != "")
     before, later = named & ~after & (local < at), named & after & (local < end)
     if not before.any():
         return after
-    old = meters[before][local[before].argmax()]
-    others = later & (meters != old)
+    last = local[before].argmax()
+    old, known = read[before][last], joined[before][last]
+    others = later & (read != old)
     if others.any():
-        still = later & (meters == old) & (local <= at + pd.Timedelta(days=1))
+        still = later & (read == old) & (local <= at + one_day)
         after, later = after & ~still, later & ~still
     if not later.any():
         return after
-    new = meters[later][local[later].argmin()]
+    new = read[later][local[later].argmin()]
+    # Also on the day of the next exchange, of which the hour is not known.
+    its = named & after & (read == new) & (local - one_day <= end)
     if new != old:
-        meters[later & (meters == new)] = old
-    elif (named & (meters != old)).any():
-        meters[later & (meters == old)] = f"{old} from {day[0]}"
+        joined[its] = known
+    elif (named & (read != old)).any():
+        joined[its] = f"{old} from {day[0]}"
     return after
 
 
