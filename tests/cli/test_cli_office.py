@@ -153,9 +153,11 @@ def test_a_customer_fetches_the_own_bills_from_any_web_server(desk, tmp_path):
         theirs = ("--key", tmp_path / "other.key", "--office-key", POINT)
         assert "New bills: 0." in run("my", "fetch", url, *theirs, "--into", tmp_path / "none")
         assert asked[-1] == "/2026-07/00000.shelf", "the server sees no difference"
+        assert "New bills: 0." in run("my", "fetch", url, *theirs, "--into", tmp_path / "none")
+        assert asked[-1] == "/mailings.json", "nor at the next run"
         shelf = site / "2026-07" / "00000.shelf"
         shelf.write_bytes(shelf.read_bytes() + bytes(8192))
-        assert "mailing.server" in refused("my", "fetch", url, *theirs, "--into", tmp_path / "none")
+        assert "mailing.server" in refused("my", "fetch", url, *theirs, "--into", tmp_path / "anew")
         assert "mailing.server" in refused("my", "fetch", f"{url}/no", *keys, "--into", into)
     assert "426.35" in run("my", "bill", into / "2026-07.1.bill", *keys)
 

@@ -1,6 +1,8 @@
 """A customer fetches the own sealed bills from the billing office's web server.
 
-Whole shelves are fetched, each over a connection of its own, and nothing says who fetches.
+Whole shelves are fetched, each over a connection of its own, and nothing says who fetches. Each is
+fetched once, whether bills were on it or none: who asked again for a shelf without any would show
+that there was none, and by all shelves that are asked for again the same customer in every month.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ from gridsecure.whole_files import replace_file
 
 _LARGEST_INDEX: Final = 1 << 20
 _HEAD: Final = 4096  # what is signed of a shelf, at most
+FETCHED: Final = "fetched-mailings.txt"
+"""In the customer's folder: key and mailing of each shelf that was fetched, one a line."""
 
 
 def fetch_bills(
     http: httpx.Client, url: str, *, key: Sm2PrivateKey, office: Sm2PublicKey, folder: Path
 ) -> list[Path]:
-    """Fetch the bills of every mailing of which none is in the folder yet; where they are now.
+    """Fetch the bills of every mailing that was not fetched into the folder; where they are now.
 
     They are sealed as they were by the office.
 
@@ -39,17 +43,40 @@ def fetch_bills(
             did not sign.
         StorageError: The disk refuses (`delivery.output`).
     """
+    fetched = _read_fetched(folder)
     index = read_index(_get(http, f"{url}/{INDEX}", longest=_LARGEST_INDEX), office=office)
     secret, written = own_secret(key), []
     for mailing in index.mailings:
-        if (folder / f"{mailing.name}.1{BILL}").exists():
+        entry = f"{key.public_key.thumbprint} {mailing.name}"
+        if entry in fetched:
+            continue
+        if (folder / f"{mailing.name}.1{BILL}").exists():  # of before entries were kept
+            _keep_fetched(folder, fetched, entry)
             continue
         number = shelf_of(secret, mailing)
         longest = mailing.shelf_bytes + _HEAD
         body = _get(http, f"{url}/{mailing.name}/{shelf_name(number)}", longest=longest)
         bills = find_bills(body, secret=secret, mailing=mailing, office=office)
         written += _write(folder, mailing, bills)
+        _keep_fetched(folder, fetched, entry)
     return written
+
+
+def _read_fetched(folder: Path) -> dict[str, None]:
+    try:
+        return dict.fromkeys((folder / FETCHED).read_text(encoding="utf-8").splitlines())
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise _no_folder(folder, "it cannot be read") from error
+
+
+def _keep_fetched(folder: Path, fetched: dict[str, None], entry: str) -> None:
+    fetched[entry] = None
+    try:
+        replace_file(folder / FETCHED, ["".join(f"{one}\n" for one in fetched).encode()])
+    except OSError as error:
+        raise _no_folder(folder, error.strerror) from error
 
 
 def _write(folder: Path, mailing: Mailing, bills: list[bytes]) -> list[Path]:
@@ -59,12 +86,16 @@ def _write(folder: Path, mailing: Mailing, bills: list[bytes]) -> list[Path]:
         for path, sealed in reversed(list(zip(paths, bills, strict=True))):
             replace_file(path, [sealed])  # the first one last: it says that the others are there
     except OSError as error:
-        raise StorageError(
-            f"Bills could not be written into {folder.name}.",
-            reason="delivery.output",
-            remedy=f"Name a folder that can be written ({error.strerror}).",
-        ) from error
+        raise _no_folder(folder, error.strerror) from error
     return paths
+
+
+def _no_folder(folder: Path, why: str | None) -> StorageError:
+    return StorageError(
+        f"Bills could not be written into {folder.name}.",
+        reason="delivery.output",
+        remedy=f"Name a folder that can be written ({why}).",
+    )
 
 
 def _get(http: httpx.Client, url: str, *, longest: int) -> bytes:
