@@ -8,7 +8,9 @@
 A customer's shelf, marks and key follow from a secret that customer and office have, and from the
 mailing's name: they are others in every mailing, and whoever lacks the secret sees random bytes.
 Whoever fetches takes a whole shelf, on which some dozens of customers' bills lie among records that
-are nobody's. So the server is told of no bill, no customer and no number of bills.
+are nobody's. So the server is told of no bill, no customer and no number of bills. Marks that are
+nobody's follow from the office's key: made again, a mailing has the same marks as before, and two
+copies do not say which of them are bills.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pydantic import Field
 from gridsecure import frames
 from gridsecure.crypto.padding import LENGTH_BYTES, pad, unpad
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
-from gridsecure.crypto.sm3 import hkdf_sm3, sm3_hex
+from gridsecure.crypto.sm3 import hkdf_sm3, hmac_sm3, sm3_hex
 from gridsecure.crypto.sm4 import KEY_BYTES, NONCE_BYTES, TAG_BYTES, gcm_open, gcm_seal
 from gridsecure.errors import AuditBrokenError, GridSecureError, InvalidMessageError
 from gridsecure.messages import Digest, Message, Signed, open_message, sign_message
@@ -131,7 +133,8 @@ def make_mailing(
                 for secret in by_shelf[number]
                 for place, sealed in enumerate(bills[secret])
             ]
-            own += [secrets.token_bytes(mailing.record_bytes) for _ in range(records - len(own))]
+            left = range(records - len(own))
+            own += [_nobodys(office, mailing, f"{number}/{place}") for place in left]
             content = b"".join(sorted(own))
             said = Shelf(mailing=name, number=number, digest=sm3_hex(content))
             signed = sign_message(said, key=office).model_dump_json().encode()
@@ -225,6 +228,12 @@ def _record(secret: bytes, mailing: Mailing, place: int, sealed: bytes, *, size:
             associated_data=_info("record", mailing.name),
         )
     )
+
+
+def _nobodys(office: Sm2PrivateKey, mailing: Mailing, place: str) -> bytes:
+    secret = hmac_sm3(office.to_bytes(), b"gridsecure records that are nobody's")
+    mark = hkdf_sm3(secret, info=_info(f"mark {place}", mailing.name), length=_MARK_BYTES)
+    return mark + secrets.token_bytes(mailing.record_bytes - _MARK_BYTES)
 
 
 def _mark(secret: bytes, mailing: str, place: int) -> bytes:

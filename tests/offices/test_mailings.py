@@ -26,6 +26,7 @@ from gridsecure.errors import AuthenticityError, ConflictError, GridSecureError
 from gridsecure.messages import sign_message
 from gridsecure.offices.customers import Customers
 from gridsecure.offices.mailings import post_bills
+from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 OFFICE = generate_private_key()
@@ -78,6 +79,30 @@ def test_nothing_of_two_mailings_is_alike() -> None:
     assert set(marks.values()) == {1}
 
 
+@attack(
+    "which records of a shelf are bills, by two copies of a mailing that was made twice",
+    rule(
+        "Marks that are nobody's follow from the office's key, the mailing and the shelf.",
+        WITHHELD,
+        cut(
+            "gridsecure.bill_mailings:_nobodys",
+            "mark = hkdf_sm3(secret, info",
+            "mark = hkdf_sm3(secrets.token_bytes(32), info",
+        ),
+    ),
+)
+def test_a_mailing_that_is_made_again_has_the_same_marks(attacked: Attacked) -> None:
+    bills = {secret: [b"bill"] for secret in SECRETS[:5]}
+    copies = []
+    for _ in range(2):
+        mailing, (shelf,) = make_mailing("2026-07", bills, office=OFFICE)
+        content = frames.split_frames(shelf)[1]
+        step = mailing.record_bytes
+        copies.append({content[start : start + 16] for start in range(0, len(content), step)})
+    assert len(copies[0]) == mailing.records > len(bills)
+    attacked.ends(WITHHELD if copies[0] == copies[1] else "")
+
+
 def test_a_server_that_leaves_out_or_changes_anything_is_found_out() -> None:
     (mailing, shelves), (_, others) = (
         make_mailing(name, {secret: [b"bill"] for secret in SECRETS}, office=OFFICE)
@@ -125,9 +150,16 @@ def test_an_office_posts_a_cycle_once_and_says_what_goes_another_way(tmp_path: P
     with pytest.raises(GridSecureError) as twice:
         post("2026-07")
     assert twice.value.reason == "mailing.exists"
+    (site / ".2026-08").mkdir()
+    (site / ".2026-08" / "00001.shelf").write_bytes(b"of a run that was interrupted")
     post("2026-08")
+    assert [path.name for path in (site / "2026-08").iterdir()] == ["00000.shelf"]
     index = read_index((site / INDEX).read_bytes(), office=PUBLIC)
     assert [one.name for one in index.mailings] == ["2026-07", "2026-08"]
+    (site / INDEX).unlink()  # as from a copy of before: what was posted is not posted anew
+    with pytest.raises(GridSecureError) as known:
+        post("2026-08")
+    assert known.value.reason == "mailing.exists"
     (shelf,) = (site / "2026-07").iterdir()
     assert found(shelf.read_bytes(), own_secret(keys[1]), index.mailings[0]) == [b"0"]
 

@@ -3,7 +3,9 @@
     mailings.json        which mailings there are, signed
     2026-07/0001f.shelf  bills of some dozens of customers, among records that are nobody's
 
-The folder is the office's own; a web server serves it, or a copy of it, as plain files.
+The folder is the office's own; a web server serves it, or a copy of it, as plain files. A mailing
+is made in a hidden folder and appears as a whole. What appeared is never written anew: two versions
+of a shelf would show how many bills came or went.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from shutil import rmtree
 from typing import Final
 
 from gridsecure.bill_mailings import (
@@ -68,7 +71,7 @@ def post_bills(
 
     Raises:
         InputError: There is no sealed bill (`mailing.nothing`).
-        ConflictError: There is a mailing of that name (`mailing.exists`).
+        ConflictError: There is a mailing of that name, or a folder (`mailing.exists`).
         GridSecureError: The index at the site is not this office's, or the disk refuses
             (`mailing.site`).
     """
@@ -81,19 +84,24 @@ def post_bills(
             " before this release makes the request anew with `gridsecure my key`.",
         )
     index = _index(site, key=key)
-    if index is not None and name in {one.name for one in index.mailings}:
+    known = set() if index is None else {one.name for one in index.mailings}
+    if name in known or (site / name).exists():
         raise ConflictError(
             f"There is a mailing {name} already.",
             reason="mailing.exists",
             remedy="Give another name, such as 2026-07-corrections: a shelf's place follows from"
-            " it.",
+            " it. A folder that the index does not name is of a run that was interrupted; its name"
+            " is not used again either.",
         )
     mailing, shelves = make_mailing(name, bills, office=key)
     try:
-        folder = site / name
-        folder.mkdir(mode=_FOLDER, parents=True, exist_ok=True)
+        folder = site / f".{name}"
+        if folder.exists():  # of a run that was interrupted
+            rmtree(folder)
+        folder.mkdir(mode=_FOLDER, parents=True)
         for number, content in enumerate(shelves):
             replace_file(folder / shelf_name(number), [content], mode=_PUBLIC)
+        folder.rename(site / name)
         signed = add_mailing(index, mailing, office=key, now=now).model_dump_json()
         replace_file(site / INDEX, [signed.encode()], mode=_PUBLIC)
     except OSError as error:
