@@ -6,6 +6,7 @@ What is expected is what pandas and the plaintext bills say of the same meter po
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,16 @@ from gridsecure.key_authority.checker.asked_questions import (
     LookedQuestion,
     lay_out_question,
     look_at_groups,
+    look_beside,
     part_places,
     read_question,
 )
 from gridsecure.key_authority.checker.key_sets import key_ring
-from gridsecure.key_authority.checker.ledger import SQUARES, enter
+from gridsecure.key_authority.checker.ledger import SQUARES, KnownSet, enter
 from gridsecure.key_authority.checker.queried_uploads import verify_queried
 from gridsecure.key_authority.checker.told_edges import enter_edges
 from gridsecure.messages import ReleaseRequest
+from gridsecure.plans.cells import Member, ToldSet
 from gridsecure.plans.execution import compile_bill, execute_bill, roster_data
 from gridsecure.plans.transcript_inputs import check_executed
 from gridsecure.store.database import read_session, write_session
@@ -307,3 +310,48 @@ def test_variances_that_are_withheld_weigh_nobody(asker: Asker, attacked: Attack
     )
     assert not looked(asker, first, keep="first", is_told=False).withheld
     attacked.ends(WITHHELD if looked(asker, second).withheld else "")
+
+
+@attack(
+    "the energy of fifteen by load curves of days on which all others of a variance were silent",
+    rule(
+        "Nothing of squares is told of a group in which somebody's readings changed.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.checker.asked_questions:_moved_groups",
+            "and not asked.is_squared",
+            "",
+        ),
+    ),
+)
+def test_a_variance_of_homes_that_were_silent_by_day(asker: Asker, attacked: Attacked) -> None:
+    """Their days were settled later, so their slots of the month are said to be changed."""
+    zone = asker.authority.zone
+    asked = asker.ask(question_of(where=HOMES, statistic={"name": "variance"}))
+    request = ReleaseRequest.parse(asked.request.body)
+    queried = verify_queried(zone, request, view=asker.authority.view)
+    laid = lay_out_question(zone, read_question(zone, asked.query), queried)
+    assert not look_beside(laid, queried, ()).withheld
+    moved = []
+    for data in queried.datas:
+        slots = list(range(data.roster.slots - 15, data.roster.slots))
+        upload = data.upload.model_copy(update={"changed_slots": slots})
+        moved.append(replace(data, upload=upload))
+    found = look_beside(laid, replace(queried, datas=tuple(moved)), ())
+    attacked.ends(WITHHELD if found.withheld else "")
+
+
+def test_a_variance_of_homes_that_changed_in_an_earlier_version(asker: Asker) -> None:
+    homes = first_homes(asker, 30)["pseudonym"]
+    members = frozenset(Member(name, "utility", True) for name in homes)
+    zone = asker.authority.zone
+    for question, is_withheld in (
+        (question_of(where=HOMES, statistic={"name": "variance"}), True),
+        (question_of(measure="tier:2", where=HOMES), False),
+    ):
+        asked = asker.ask(question)
+        request = ReleaseRequest.parse(asked.request.body)
+        queried = verify_queried(zone, request, view=asker.authority.view)
+        laid = lay_out_question(zone, read_question(zone, asked.query), queried)
+        found = look_beside(laid, queried, [KnownSet("changed", ToldSet(members, 0))])
+        assert bool(found.withheld) == is_withheld

@@ -14,7 +14,7 @@ alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -476,7 +476,7 @@ def look_beside(
     withheld = {
         parts.groups[part] for part, place in places.items() if ENERGY in found.get(place, ())
     }
-    withheld |= _moved_groups(asked, queried)
+    withheld |= _moved_groups(asked, queried, known)
     own = {part: _told_set(sets[place], merged, place) for part, place in places.items()}
     new = {parts.groups[part]: list[KnownSet]() for part in own}
     for part, ones in own.items():
@@ -527,16 +527,32 @@ def _told_set(sets: CellSets, merged: Merged, place: Place) -> tuple[ToldSet, ..
     return sets.list_told(NO_MEASURES, minima=merged.minima[place], limit=limit)
 
 
-def _moved_groups(asked: AskedQuestion, queried: QueriedData) -> set[int]:
+def _moved_groups(
+    asked: AskedQuestion, queried: QueriedData, known: Iterable[KnownSet]
+) -> set[int]:
     """Groups with somebody whose days were moved by corrected books (`told_cells`), or changed.
 
     Days that were sealed may be told of by themselves. Whose readings are others in their month is
-    compared over all of it (`ledger`); on one day perhaps one member's are.
+    compared over all of it (`ledger`); on one day perhaps one member's are. Of squares it is not:
+    who was silent in all days has in the month what a group's days lack, so days divide the group.
+
+    Args:
+        known: What was told of the period, also by an earlier version of uploads.
     """
-    is_whole = asked.resolution == "monthly"
+    is_whole = asked.resolution == "monthly" and not asked.is_squared
+    changed = {
+        member.name
+        for one in known
+        if asked.is_squared and one.kind == "changed"
+        for member in one.told.members
+    }
     return {
         int(own[slot])
         for data, own in zip(queried.datas, asked.rows, strict=True)
-        for slot in (*data.upload.moved_slots, *(() if is_whole else data.upload.changed_slots))
+        for slot in (
+            *data.upload.moved_slots,
+            *(() if is_whole else data.upload.changed_slots),
+            *(slot for slot, name in enumerate(data.roster.pseudonyms) if name in changed),
+        )
         if own[slot] >= 0
     }
