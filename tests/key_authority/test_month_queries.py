@@ -355,3 +355,11 @@ def test_a_variance_of_homes_that_changed_in_an_earlier_version(asker: Asker) ->
         laid = lay_out_question(zone, read_question(zone, asked.query), queried)
         found = look_beside(laid, queried, [KnownSet("changed", ToldSet(members, 0))])
         assert bool(found.withheld) == is_withheld
+
+
+def test_squares_are_asked_again_where_more_was_told_since_officers_saw_them(asker: Asker) -> None:
+    asked = asker.ask(question_of(where=HOMES, statistic={"name": "variance"}))
+    assert asker.unapproved(asked).state == "waiting"
+    looked(asker, question_of(where=first_homes(asker, 15)), keep="energy")
+    assert asker.answered(asked).reason == "release.query"
+    assert asker.answer(asked).reason == "query.meanwhile"

@@ -168,7 +168,7 @@ def _release(
         query_answers.keep_question(zone, request, at=clock())
         known = keep_subject(zone, subject, at=clock())
     with query_answers.telling_refusals(zone, request, at=clock()):
-        _check_unchanged(known, subject)
+        _check_unchanged(known, subject, asked=at_work.asked)
     approved = _approved(zone, request, known, at=clock())
     # 4. looked at again: officers take days
     looked = _look(at_work, at=clock())
@@ -242,18 +242,30 @@ def _keep_edges(
         enter_edges(session, granted.giving, edges, known=month.known, at=at)
 
 
-def _check_unchanged(known: Subject, made: ReleaseSubject) -> None:
+def _check_unchanged(known: Subject, made: ReleaseSubject, *, asked: AskedQuestion) -> None:
     """Refuse what would not be what officers approved: the vault would, and in every round again.
 
+    What is computed for edges and squares is divided by what was told before, so it is something
+    else once more was told.
+
     Raises:
-        ReleaseRefusedError: `approval.order`.
+        ReleaseRefusedError: `query.meanwhile` or `approval.order`.
     """
-    if known.text != made.model_dump_json():
+    if known.text == made.model_dump_json():
+        return
+    is_beside = asked.month is not None and asked.month.known is not None
+    if is_beside and made.model_copy(update={"outputs": known.message.outputs}) == known.message:
         raise ReleaseRefusedError(
-            "The key authority's software or query key changed since officers saw the question.",
-            reason="approval.order",
-            remedy="Ask it again, with another grant.",
+            "Something else was told of the month since officers saw the question.",
+            reason="query.meanwhile",
+            remedy="Ask it again, with another grant; have officers answer before the next load"
+            " curve or question of that month.",
         )
+    raise ReleaseRefusedError(
+        "The key authority's software or query key changed since officers saw the question.",
+        reason="approval.order",
+        remedy="Ask it again, with another grant.",
+    )
 
 
 def _granted(
