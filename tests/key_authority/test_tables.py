@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from sqlmodel import Session, col, select
 
 from gridsecure.errors import StorageError
-from gridsecure.key_authority.checker.ledger import Period, find_withheld_cells
+from gridsecure.key_authority.checker.ledger import Period, find_withheld_cells, read_told
 from gridsecure.key_authority.checker.tables import (
     SCHEMA,
     BillVersionRow,
@@ -24,6 +24,7 @@ from gridsecure.key_authority.checker.tables import (
     ReleaseRow,
     SeedRow,
     SignedRow,
+    ToldEdgeRow,
     ToldMemberRow,
     ToldMonthRow,
     ToldSetRow,
@@ -170,6 +171,28 @@ def scripts_until(number: int, folder: Path) -> Path:
         if int(script.name[1:5]) <= number:
             (made / script.name).write_bytes(script.read_bytes())
     return made
+
+
+def test_squares_of_before_are_taken_for_squares(tmp_path: Path) -> None:
+    """They stood at edge 0: what divides them would be told today."""
+    made = open_database(f"sqlite:///{tmp_path / 'zone.db'}")
+    migrate(made, replace(SCHEMA, head="checker_0020", scripts=scripts_until(20, tmp_path)))
+    start, end = MONTH
+    with write_session(made) as session:
+        for name, edge in (("squares", 0), ("tier", 250)):
+            told = ToldSetRow(
+                name=name, kind="month", minimum=15, domain=DOMAIN, start_at=start, end_at=end,
+                zone="query:q", customer_class="0", at=end,
+            )  # fmt: skip
+            keep(session, told)
+            keep(session, ToldEdgeRow(told_set=name, edge=edge, at=end))
+    migrate(made, SCHEMA)
+    with read_session(made) as session:
+        found = read_told(session, Period(DOMAIN, *MONTH))
+        assert {one.name: one.has_squares for one in found} == {"squares": True, "tier": False}
+        edges = session.exec(select(ToldEdgeRow.told_set, ToldEdgeRow.edge)).all()
+        assert sorted(edges) == [("squares", -1), ("squares", 0), ("tier", 250)]
+    made.dispose()
 
 
 TOLD = {"zone": "futian", "customer_class": "household"}

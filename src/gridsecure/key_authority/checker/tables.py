@@ -569,5 +569,5 @@ class EventNoticeRow(EventNoticeColumns, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0020"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0021"
 )
