@@ -622,6 +622,25 @@ def test_squares_where_one_customer_has_most_by_several_meter_points() -> None:
     assert Homes([wh], points=3).ask("energy", "energy:squared")["energy"] == [None]
 
 
+@attack(
+    "the customer who has most of a group by three meter points, where policy says nothing of them",
+    rule(
+        "One customer has at most one meter point that counts and all that do not.",
+        WITHHELD,
+        cut(
+            "gridsecure.key_authority.vault.month_queries:_most_points",
+            "points - customers",
+            "0",
+        ),
+    ),
+)
+def test_squares_of_meter_points_that_do_not_count(attacked: Attacked) -> None:
+    wh = np.array([*[900_000] * 3, *[60_000] * 15])
+    counted = [True, False, False, *[True] * 15]
+    (energy,) = Homes([wh], facts={"counted": counted}).ask("energy", "energy:squared")["energy"]
+    attacked.ends(WITHHELD if energy is None else "")
+
+
 def test_squares_of_what_overlaps_are_told_where_every_difference_is_mixed() -> None:
     homes = Homes([spread(20, 16, 15)])
     homes.told = [EdgedSet(homes.names(*range(35)), frozenset(), 15)]

@@ -240,7 +240,7 @@ def _decide(order: CheckedQuery, checked: CheckedMonth, totals: MonthTotals) -> 
     groups = frozenset(range(order.groups)) - set(order.withheld)
     capped = zip(checked.cells.groups, totals.capped, strict=True)
     groups -= {group for group, number in capped if number}
-    groups -= _dominated(checked, totals, points=max(order.customer_points, 1))
+    groups -= _dominated(checked, totals, points=order.customer_points)
     if not checked.is_edged:
         return _Told(groups, {})
     edges: dict[int, frozenset[int]] = {}
@@ -260,15 +260,25 @@ def _dominated(checked: CheckedMonth, totals: MonthTotals, *, points: int) -> se
     those that hang together: where nobody has more than half in any, nobody has in several.
 
     Args:
-        points: Most meter points that one customer has, by policy; 1 where it says nothing.
+        points: Most meter points that one customer has, by policy; 0 where it says nothing.
     """
     if not checked.asked.is_of_moments:
         return set()
     cells, found = checked.cells, set[int]()
     for company in cells.companies:
-        if not all(_is_mixed(totals.moments[cell], points=points) for cell in company):
+        most = {cell: points or _most_points(checked.crowds[cell]) for cell in company}
+        if not all(_is_mixed(totals.moments[cell], points=most[cell]) for cell in company):
             found |= {cells.groups[cell] for cell in company}
     return found
+
+
+def _most_points(crowd: Crowd) -> int:
+    """How many meter points of a cell may be one customer's: one that counts, and all that do not.
+
+    Which are whose no roster says.
+    """
+    owners = crowd.by_owner().values()
+    return 1 + sum(points - customers for points, customers in owners)
 
 
 def _is_mixed(moments: Mapping[str, tuple[int, int]], *, points: int) -> bool:
