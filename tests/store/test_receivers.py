@@ -169,6 +169,23 @@ def test_one_that_is_removed_is_told_nothing(desk: Desk) -> None:
     assert [one.subject for one in desk.told()] == ["2026-09"]
 
 
+def test_who_takes_the_name_of_a_removed_one_gets_nothing_that_was_for_that_one(desk: Desk) -> None:
+    desk.subscribe("cycle.done")
+    object.__setattr__(desk, "answers", False)
+    for month in ("2026-07", "2026-08"):
+        desk.happen("month.done", month=month)
+        desk.send()
+    desk.remove("desk", person="op", at=NOW)
+    later = NOW + timedelta(hours=1)
+    for _ in range(2):  # registered once more it is the same one still
+        desk.register("desk", address=ADDRESS, events=["cycle.done"], person="op", at=later)
+    object.__setattr__(desk, "answers", True)
+    assert desk.send_again("desk", person="op", at=later) == 0
+    desk.deliver(post=desk.post, now=later)
+    assert desk.taken == []
+    assert {state for state, _ in desk.listed()} == {"given-up"}
+
+
 @pytest.mark.parametrize(
     ("name", "address", "events", "reason"),
     [
@@ -200,6 +217,11 @@ def test_a_notice_of_somebody_else_or_for_somebody_else_is_refused(desk: Desk) -
             read_event(body, **({"receiver": "desk", "service_key": own} | changed))
     with pytest.raises(AuthenticityError):
         read_event(body.replace(b"2026-07", b"2026-08"), receiver="desk", service_key=own)
+    given = {"receiver": "desk", "service_key": own}
+    assert read_event(body, **given, not_before=NOW).subject == "2026-07"
+    with pytest.raises(AuthenticityError) as old:
+        read_event(body, **given, not_before=NOW + timedelta(seconds=1))
+    assert old.value.reason == "receiver.old"
     with pytest.raises(GridSecureError) as no_key:
         read_event(body, receiver="desk", service_key="04")
     assert no_key.value.reason == "receiver.key"

@@ -6,26 +6,32 @@ event.event, event.subject          # "release.done", the release's id
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import AuthenticityError, InputError, InvalidMessageError
 from gridsecure.messages import EventNotice, Signed, open_message
 
 
-def read_event(body: bytes, *, receiver: str, service_key: str) -> EventNotice:
+def read_event(
+    body: bytes, *, receiver: str, service_key: str, not_before: datetime | None = None
+) -> EventNotice:
     """A notice of an event as it came, refused unless the service signed it for this receiver.
 
     A notice whose answer was lost comes again: `zone` and `entry` together name what happened.
+    Headers are not signed.
 
     Args:
         body: Of the request, as it came.
         receiver: The name that was registered at the service.
         service_key: The service's key, as registering printed it (130 digits).
+        not_before: Refuse what was sent earlier, aware: whoever read a notice may send it again.
 
     Raises:
         InputError: `service_key` is no public key (`receiver.key`).
         InvalidMessageError: It is no such notice.
         AuthenticityError: The service did not sign it, or signed it for another receiver
-            (`receiver.other`).
+            (`receiver.other`), or sent it earlier (`receiver.old`).
     """
     try:
         key = Sm2PublicKey(bytes.fromhex(service_key))
@@ -38,4 +44,10 @@ def read_event(body: bytes, *, receiver: str, service_key: str) -> EventNotice:
     notice = open_message(Signed.parse(body), expect=EventNotice, trusted={key.thumbprint: key})
     if notice.receiver != receiver:
         raise AuthenticityError("The notice is for another receiver.", reason="receiver.other")
+    if not_before is not None and datetime.fromisoformat(notice.at) < not_before:
+        raise AuthenticityError(
+            "The notice was sent too long ago.",
+            reason="receiver.old",
+            remedy="Do nothing for it, and ask the service what happened.",
+        )
     return notice

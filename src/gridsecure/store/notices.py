@@ -137,6 +137,17 @@ def note(engine: Engine, table: type[Any], number: int | None, fields: dict[str,
         session.exec(update(table).where(table.id == number).values(**fields))
 
 
+def give_up(session: Session, table: type[Any], *, whose: Any) -> None:
+    """Give up what waits, as for a receiver that is told nothing any more.
+
+    Args:
+        session: From `write_session`.
+        whose: The condition that finds a receiver's notices.
+    """
+    waiting = update(table).where(table.state == "waiting", whose)
+    session.exec(waiting.values(state="given-up", attempts=table.attempts + 1))
+
+
 def send_again(session: Session, table: type[Any], *, whose: Any, at: datetime) -> int:
     """Put back what was given up, with all attempts anew; how many notices that are.
 

@@ -43,7 +43,7 @@ class ReceiverColumns(SQLModel):
         address: Where notices go; empty for a receiver that was removed.
         events: Names of those that it is told of, one a line.
         after: Index of the log's last entry that it was told of, or that was there when it came.
-        at: Since when it is told.
+        at: Since when it is told, without having been removed in between.
     """
 
     name: str = Field(primary_key=True)
@@ -137,7 +137,7 @@ class Receivers:
         """Register a receiver, or replace what the one of that name is told, and where.
 
         What happened before it came it is not told; a receiver that is registered again misses
-        nothing.
+        nothing. One that takes the name of a removed one gets nothing that was for that one.
 
         Raises:
             InputError: A name (`receiver.name`), an address (`receiver.address`) or an event
@@ -148,13 +148,16 @@ class Receivers:
             known = find(session, self.receivers, name=name)
             while known is not None and known.address and self._bring_up(session, known, at=at):
                 """What happened until now it is told as it was registered before."""
+            is_told = known is not None and bool(known.address)
+            if not is_told:
+                notices.give_up(session, self.notices, whose=self.notices.receiver == name)
             head = evidence.find_head(session)
             row = self.receivers(
                 name=name,
                 address=address,
                 events="\n".join(wanted.events),
                 after=-1 if head is None else head.index,
-                at=at,
+                at=known.at if known is not None and is_told else at,
             )
             session.merge(row)
             self._log(session, wanted, change="registered", person=person, at=at)
@@ -171,6 +174,7 @@ class Receivers:
             removed = Receiver(name, "", tuple(row.events.split("\n")))
             row.address = ""
             session.add(row)
+            notices.give_up(session, self.notices, whose=self.notices.receiver == name)
             self._log(session, removed, change="removed", person=person, at=at)
         return removed
 
@@ -206,7 +210,7 @@ class Receivers:
         return notices.notices_revision(session, self.notices)
 
     def send_again(self, name: str, *, person: str, at: datetime) -> int:
-        """Send a receiver again what was given up; how many notices that are.
+        """Send a receiver again what was given up since it came; how many notices that are.
 
         Raises:
             NotFoundError: There is no receiver of that name (`not-found.receiver`).
@@ -220,7 +224,7 @@ class Receivers:
                     reason="conflict.no-address",
                     remedy="Register it again first.",
                 )
-            whose = self.notices.receiver == name
+            whose = (self.notices.receiver == name) & (self.notices.at >= row.at)
             count = notices.send_again(session, self.notices, whose=whose, at=at)
             if count:
                 one = Receiver(name, row.address, tuple(row.events.split("\n")))
