@@ -75,7 +75,7 @@ class Step(Message):
         unit: Of what comes out.
     """
 
-    kind: ClassVar[str] = "product-step"
+    kind: ClassVar[str] = "composition-step"
     name: Name
     title: Title
     title_zh: Title
@@ -102,7 +102,7 @@ class ProductDesign(Message):
         suppliers: Whose meter points it is about; empty for one utility alone.
     """
 
-    kind: ClassVar[str] = "product-design"
+    kind: ClassVar[str] = "composition"
     name: Name
     version: Annotated[int, Field(ge=1, le=9999)]
     title: Title
