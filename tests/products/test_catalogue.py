@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pyld import jsonld
 from rdflib import DCTERMS, Graph, URIRef
 from rdflib.compare import isomorphic
+from rdflib.plugins.shared.jsonld import context as contexts
 
 from gridsecure.errors import InputError
 from gridsecure.policy.packs import list_packs, load_pack
+from gridsecure.products import catalogue_rdf
 from gridsecure.products.catalogue_rdf import (
     CATALOGUE,
     GS,
@@ -123,6 +127,10 @@ def test_what_does_not_conform_is_found() -> None:
         (b'{"@context": "https://example.org/context", "@id": "urn:x"}', ".jsonld",
          "catalogue.syntax"),
         (b"no turtle", ".ttl", "catalogue.syntax"),
+        (b"<urn:a> <urn:b> " + b"(" * 3000 + b")" * 3000 + b" .", ".ttl", "catalogue.syntax"),
+        (b'"x"', ".jsonld", "catalogue.syntax"),
+        (b'{"@context": 5, "@id": "urn:a"}', ".jsonld", "catalogue.syntax"),
+        (b"[" * 100_000, ".jsonld", "catalogue.syntax"),
         (b"", ".xml", "catalogue.format"),
     ],
 )  # fmt: skip
@@ -130,6 +138,60 @@ def test_what_is_no_catalogue_is_refused(content: bytes, ending: str, reason: st
     with pytest.raises(InputError) as refused:
         read_graph(content, ending=ending)
     assert refused.value.reason == reason
+
+
+def refusal_of(content: bytes) -> str:
+    """Why JSON-LD is refused; nothing if it is not."""
+    try:
+        read_graph(content, ending=".jsonld")
+    except InputError as error:
+        return error.reason
+    return ""
+
+
+ELSEWHERE = "file:///nowhere/context.jsonld"
+
+
+@pytest.mark.parametrize("is_looked_through", [True, False])
+@pytest.mark.parametrize(
+    "context",
+    [
+        ELSEWHERE,
+        [[ELSEWHERE]],
+        {"@version": 1.1, "@import": ELSEWHERE},
+        {"t": {"@id": "urn:t", "@context": {"@import": ELSEWHERE}}},
+        {"t": {"@id": "urn:t", "@context": [ELSEWHERE]}},
+        {"@context": [ELSEWHERE]},
+    ],
+)
+def test_no_context_is_fetched_however_it_is_spelled(
+    context: object, is_looked_through: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is refused as it is looked through, and again by what the parser asks."""
+    asked = []
+    ours = contexts.source_to_json
+
+    def fetch(source: object, *more: object, **named: object) -> object:
+        asked.append(source)
+        return ours(source, *more, **named)
+
+    monkeypatch.setattr(contexts, "source_to_json", fetch)
+    if not is_looked_through:
+        monkeypatch.setattr(catalogue_rdf, "_names_a_context", lambda _value: False)
+    said = {"@context": context, "@id": "urn:a", "t": {"title": "x"}}
+    reason = refusal_of(json.dumps(said).encode())
+    if is_looked_through:
+        assert (reason, asked) == ("catalogue.syntax", [])
+    else:  # whatever the parser asks for, it is not given
+        assert reason == ("catalogue.syntax" if asked else "")
+
+
+def test_shapes_that_are_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "odd.ttl").write_text("no turtle")
+    for name in ("odd.ttl", "missing.ttl"):
+        with pytest.raises(InputError) as refused:
+            check_shapes(to_graph(catalogue()), shapes=tmp_path / name)
+        assert refused.value.reason == "catalogue.shapes"
 
 
 def test_a_catalogue_that_says_two_things_is_refused() -> None:
@@ -152,7 +214,7 @@ def first_version() -> dict[str, Any]:
     return {
         "@context": ["http://www.w3.org/ns/odrl.jsonld", {"gs": "urn:gridsecure:odrl:"}],
         "@type": "Set",
-        "uid": "urn:gridsecure:policy:ab",
+        "uid": f"urn:gridsecure:policy:{'ab' * 32}",
         "profile": "urn:gridsecure:odrl:1",
         "permission": [
             {
@@ -213,3 +275,66 @@ def test_a_term_that_is_not_known_is_refused(change: Any, reason: str) -> None:
     with pytest.raises(InputError) as refused:
         read_odrl(document)
     assert refused.value.reason == reason
+
+
+def constraints(change: Callable[[dict[str, Any]], bool]) -> Callable[[Any], None]:
+    """Leaves of the constraints those for which something holds; it may change them as well."""
+
+    def applied(found: Any) -> None:
+        one = found["permission"][0]
+        one["constraint"] = [own for own in one["constraint"] if change(own)]
+
+    return applied
+
+
+def without(operand: str) -> Callable[[Any], None]:
+    return constraints(lambda own: own["leftOperand"] != operand)
+
+
+def saying(operand: str, value: object) -> Callable[[Any], None]:
+    def change(own: dict[str, Any]) -> bool:
+        if own["leftOperand"] == operand:
+            own["rightOperand"] = value
+        return True
+
+    return constraints(change)
+
+
+OPERANDS = [
+    "gs:measures", "gs:resolutions", "gs:classes", "gs:roles", "purpose", "gs:minimum",
+    "gs:budget", "gs:dominance", "dateTime",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *map(without, OPERANDS),
+        lambda found: found["permission"][0].pop("duty"),
+        saying("gs:minimum", 0),
+        saying("gs:minimum", -5),
+        saying("gs:dominance", 1000),
+        saying("gs:budget", -1),
+        saying("gs:measures", ["anything"]),
+        saying("gs:roles", ["anybody"]),
+        saying("purpose", ["anything"]),
+        saying("dateTime", "never"),
+        saying("gs:classes", ["\x1b[2J"]),
+        lambda found: found["permission"][0]["duty"][0].update(consentingParty="anybody"),
+        lambda found: found["permission"][0].update(target={"a": 1}),
+        lambda found: found.update(uid="urn:gridsecure:policy:none"),
+    ],
+)
+def test_a_policy_says_all_its_limits_in_bounds(change: Any) -> None:
+    document = first_version()
+    change(document)
+    with pytest.raises(InputError) as refused:
+        read_odrl(document)
+    assert refused.value.reason == "odrl.term"
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "[]"])
+def test_what_is_no_document_is_no_policy(text: str) -> None:
+    with pytest.raises(InputError) as refused:
+        read_odrl(text)
+    assert refused.value.reason == "odrl.term"

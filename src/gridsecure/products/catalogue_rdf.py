@@ -16,9 +16,9 @@ import json
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import rdflib.plugins.shared.jsonld.context as contexts
 from pyshacl import validate
 from rdflib import DCAT, DCTERMS, FOAF, RDF, XSD, BNode, Graph, Literal, Namespace, URIRef
-from rdflib.exceptions import ParserError
 
 from gridsecure.errors import InputError, InvalidMessageError
 from gridsecure.products.datasets import Catalogue, DatasetCard, Quality
@@ -36,6 +36,15 @@ _TEXTS: Final = (
     "policy_digest", "price_yuan", "certificate",
 )  # fmt: skip
 _QUALITY: Final = ("accepted", "estimated", "quarantined")
+
+
+def _fetch_nothing(*_asked: object, **_how: object) -> Any:
+    raise ValueError("a context elsewhere is not fetched")
+
+
+# What rdflib asks for contexts. Files are looked through as well (`_names_a_context`), but which
+# spellings of a context it follows is its own; through here none of them reaches a file or network.
+contexts.source_to_json = _fetch_nothing
 
 
 class Finding(NamedTuple):
@@ -135,28 +144,27 @@ def read_graph(content: bytes, *, ending: str) -> Graph:
             (`catalogue.syntax`). A context that would have to be fetched is not fetched.
     """
     form = _format(ending)
-    if len(content) > _MOST_BYTES or (form == "json-ld" and _names_a_context(content)):
+    if len(content) > _MOST_BYTES:
         raise _no_rdf()
     try:
+        if form == "json-ld" and _names_a_context(json.loads(content)):
+            raise _no_rdf()
         return Graph().parse(data=content, format=form)
-    except (ParserError, SyntaxError, ValueError, LookupError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # the parser is others' code, and the file a stranger's
         raise _no_rdf() from error
 
 
-def _names_a_context(content: bytes) -> bool:
-    """Whether a JSON-LD file has a context elsewhere: whoever reads it would ask for that."""
-
-    def is_named(value: Any) -> bool:
-        if isinstance(value, dict):
-            context = value.get("@context")
-            listed = context if isinstance(context, list) else [context]
-            return any(isinstance(one, str) for one in listed) or any(map(is_named, value.values()))
-        return isinstance(value, list) and any(map(is_named, value))
-
-    try:
-        return is_named(json.loads(content))
-    except (ValueError, RecursionError) as error:
-        raise _no_rdf() from error
+def _names_a_context(value: Any, *, is_context: bool = False) -> bool:
+    """Whether JSON-LD names a context elsewhere: whoever reads it would ask for that."""
+    if isinstance(value, dict):
+        return "@import" in value or any(
+            _names_a_context(own, is_context=name == "@context") for name, own in value.items()
+        )
+    if isinstance(value, list):
+        return any(_names_a_context(one, is_context=is_context) for one in value)
+    return is_context and isinstance(value, str)
 
 
 def _format(ending: str) -> str:
@@ -237,9 +245,20 @@ def _other_terms(where: str) -> InputError:
 
 
 def check_shapes(graph: Graph, *, shapes: Path = SHAPES) -> list[Finding]:
-    """What of a graph the shapes refuse, in order; nothing where it conforms."""
-    known = Graph().parse(shapes, format="turtle")
-    _, report, _ = validate(graph, shacl_graph=known, inference="none")
+    """What of a graph the shapes refuse, in order; nothing where it conforms.
+
+    Raises:
+        InputError: The shapes cannot be read, or are none (`catalogue.shapes`).
+    """
+    try:
+        known = Graph().parse(data=shapes.read_bytes(), format="turtle")
+        _, report, _ = validate(graph, shacl_graph=known, inference="none")
+    except Exception as error:  # as in `read_graph`
+        raise InputError(
+            "The shapes are no SHACL in Turtle.",
+            reason="catalogue.shapes",
+            remedy="Give a file of shapes, or leave --shapes out for ours.",
+        ) from error
     shacl = Namespace("http://www.w3.org/ns/shacl#")
     found = [
         Finding(

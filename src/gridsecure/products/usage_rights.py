@@ -5,24 +5,40 @@ profile has a version and a list of terms. A document of a later version, or wit
 refused (`odrl.profile`, `odrl.term`), and a version that was ever published stays readable, and
 says what it said: `PROFILES` only grows.
 
+A term that is left out permits nothing more than one that is there: every operand and the duties
+stand in each permission, also where they limit nothing, and without one it is refused.
+
 [1] W3C: ODRL Information Model 2.2 (2018), ODRL Vocabulary 2.2.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Self
 
-from gridsecure.errors import InputError
+from pydantic import Field, model_validator
+
+from gridsecure.approvals import APPROVER_ROLES
+from gridsecure.errors import InputError, InvalidMessageError
 from gridsecure.messages import Message
-from gridsecure.policy.language import RESOLUTIONS, Policy, Rule
+from gridsecure.month_texts import read_moment
+from gridsecure.plans.cells import MEASURES, WHOLE
+from gridsecure.plans.purposes import PURPOSES
+from gridsecure.policy.language import MOST, RESOLUTIONS, ROLES, Policy, Rule
+from gridsecure.written_words import OneLine, is_plain
 
 CONTEXT: Final = "http://www.w3.org/ns/odrl.jsonld"
 TERMS: Final = "urn:gridsecure:odrl:"
 PROFILE: Final = f"{TERMS}1"
 """The profile that is written today."""
+NEVER: Final = "9999-12-31T00:00:00+00:00"
+"""When a rule without an end ends: a limit that is left out would be none."""
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_MOST_TEXT: Final = 500
+_Class = Annotated[OneLine, Field(min_length=1, max_length=64)]
 
 
 class UsageRule(Message):
@@ -35,17 +51,29 @@ class UsageRule(Message):
     """
 
     kind: ClassVar[str] = "usage-rule"
-    name: str
+    name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
     measures: list[str]
     resolutions: list[str]
-    classes: list[str]
+    classes: list[_Class]
     roles: list[str]
     purposes: list[str]
-    minimum: int
+    minimum: Annotated[int, Field(ge=1, le=MOST)]
     approvals: list[str]
     expires: str = ""
-    budget: int = 0
-    dominance: int = 100
+    budget: Annotated[int, Field(ge=0)] = 0
+    dominance: Annotated[int, Field(ge=0, le=WHOLE)] = WHOLE
+
+    @model_validator(mode="after")
+    def _knows_its_words(self) -> Self:
+        for said, known in (
+            (self.measures, MEASURES), (self.resolutions, RESOLUTIONS), (self.roles, ROLES),
+            (self.purposes, PURPOSES), (self.approvals, APPROVER_ROLES),
+        ):  # fmt: skip
+            if not set(said) <= set(known):
+                raise ValueError(f"known are {', '.join(known)}")
+        if self.expires and read_moment(self.expires) is None:
+            raise ValueError("it ends at no time")
+        return self
 
 
 class UsagePolicy(Message):
@@ -121,22 +149,17 @@ def _permission(rule: UsageRule, usage: UsagePolicy) -> dict[str, Any]:
         {"leftOperand": _operand(name), "operator": _COMPARES[name], "rightOperand": value}
         for name, value in numbers.items()
     ]
-    if rule.expires:
-        constraints.append(
-            {"leftOperand": "dateTime", "operator": "lt", "rightOperand": rule.expires}
-        )
-    permission: dict[str, Any] = {
+    constraints.append(
+        {"leftOperand": "dateTime", "operator": "lt", "rightOperand": rule.expires or NEVER}
+    )
+    return {
         "uid": f"urn:gridsecure:rule:{rule.name}",
         "target": usage.target,
         "assigner": usage.assigner,
         "action": "use",
         "constraint": constraints,
+        "duty": [{"action": "obtainConsent", "consentingParty": role} for role in rule.approvals],
     }
-    if rule.approvals:
-        permission["duty"] = [
-            {"action": "obtainConsent", "consentingParty": role} for role in rule.approvals
-        ]
-    return permission
 
 
 _COMPARES: Final = {"minimum": "gteq", "budget": "lteq", "dominance": "lteq"}
@@ -152,9 +175,13 @@ def read_odrl(document: Mapping[str, Any] | str) -> UsagePolicy:
     """Read a policy that `write_odrl` wrote, in any version of the profile.
 
     Raises:
-        InputError: Another profile (`odrl.profile`), or a term that it has not (`odrl.term`).
+        InputError: Another profile (`odrl.profile`), a term that it has not, or one of its own that
+            is missing or says what it cannot (`odrl.term`).
     """
-    read: Any = json.loads(document) if isinstance(document, str) else document
+    try:
+        read: Any = json.loads(document) if isinstance(document, str) else document
+    except (ValueError, RecursionError) as error:
+        raise _unknown("document") from error
     if not isinstance(read, Mapping):
         raise _unknown("document")
     reader = PROFILES.get(str(read.get("profile")))
@@ -174,20 +201,16 @@ def _read_first(document: Mapping[str, Any]) -> UsagePolicy:
         raise _unknown("policy")
     permissions = _texts_of(document, "permission")
     rules = [_read_permission(one) for one in permissions]
-    parties = {(one["target"], one["assigner"]) for one in permissions}
-    if len(parties) != 1:
-        raise _unknown("target")
+    parties = {(_word(one["target"]), _word(one["assigner"])) for one in permissions}
+    digest = _after(document["uid"], "urn:gridsecure:policy:")
+    if len(parties) != 1 or _DIGEST.fullmatch(digest) is None:
+        raise _unknown("target or uid")
     ((target, assigner),) = parties
-    return UsagePolicy(
-        policy=_after(document["uid"], "urn:gridsecure:policy:"),
-        target=str(target),
-        assigner=str(assigner),
-        rules=rules,
-    )
+    return UsagePolicy(policy=digest, target=target, assigner=assigner, rules=rules)
 
 
 def _read_permission(one: Mapping[str, Any]) -> UsageRule:
-    _only(one, ("uid", "target", "assigner", "action", "constraint"), "permission", may=("duty",))
+    _only(one, ("uid", "target", "assigner", "action", "constraint", "duty"), "permission")
     if one["action"] != "use":
         raise _unknown("action")
     said: dict[str, Any] = {"name": _after(one["uid"], "urn:gridsecure:rule:")}
@@ -197,13 +220,20 @@ def _read_permission(one: Mapping[str, Any]) -> UsageRule:
         if constraint["operator"] != operator or name in said:
             raise _unknown("constraint")
         said[name] = constraint["rightOperand"]
+    if not {*_LISTS, *_COMPARES, "expires"} <= said.keys():
+        raise _unknown("constraint")  # what is left out limits nothing
+    if said["expires"] == NEVER:
+        said["expires"] = ""
     said["approvals"] = []
-    for duty in _texts_of(one, "duty") if "duty" in one else ():
+    for duty in _texts_of(one, "duty"):
         _only(duty, ("action", "consentingParty"), "duty")
         if duty["action"] != "obtainConsent":
             raise _unknown("duty")
         said["approvals"].append(duty["consentingParty"])
-    return UsageRule.parse(json.dumps(said))
+    try:
+        return UsageRule.parse(json.dumps(said))
+    except InvalidMessageError as error:
+        raise _unknown("constraint or duty") from error
 
 
 def _name_of(operand: object) -> tuple[str, str]:
@@ -219,9 +249,9 @@ def _name_of(operand: object) -> tuple[str, str]:
     raise _unknown("leftOperand")
 
 
-def _only(document: object, known: Sequence[str], where: str, *, may: Sequence[str] = ()) -> None:
+def _only(document: object, known: Sequence[str], where: str) -> None:
     """Refuse terms that are not known, and known ones that are not there."""
-    if not isinstance(document, Mapping) or not set(known) <= document.keys() <= {*known, *may}:
+    if not isinstance(document, Mapping) or document.keys() != set(known):
         raise _unknown(where)
 
 
@@ -238,9 +268,15 @@ def _after(text: object, start: str) -> str:
     return text.removeprefix(start)
 
 
+def _word(text: object) -> str:
+    if not isinstance(text, str) or not is_plain(text) or not 0 < len(text) <= _MOST_TEXT:
+        raise _unknown("target or assigner")
+    return text
+
+
 def _unknown(where: str) -> InputError:
     return InputError(
-        f"A term of the policy is none that its profile has: in {where}.",
+        f"A term of the policy is none that its profile has, or lacks: in {where}.",
         reason="odrl.term",
         remedy="Write the policy with the terms of docs/workshop.md, and no others.",
     )
