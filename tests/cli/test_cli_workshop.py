@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from gridsecure.cli.main import app as command
 from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.policy.packs import load_pack
 from gridsecure.products.components import list_components
 from gridsecure.products.designs import list_standard
 from tests.analyst.logged_certificates import write_certificate
@@ -63,7 +64,15 @@ def test_a_bundle_is_registered_and_verified_offline(tmp_path: Path) -> None:
     key.write_bytes(holder.to_bytes())
     key.chmod(0o600)
     authority = generate_private_key()
-    certificate = write_certificate(bill_release("2026-07"), key=authority, folder=tmp_path)
+    month = bill_release("2026-07")
+    issue = month.model_copy(
+        update={
+            "plan": "query",
+            "policy": load_pack("uniform-15").digest,
+            "cells": [cell for cell in month.cells if cell.measure == "energy_wh"],
+        }
+    )
+    certificate = write_certificate(issue, key=authority, folder=tmp_path)
     said, bundle = tmp_path / "said.toml", tmp_path / "bundle.json"
     rights = "".join(
         f'[[ownership]]\nright = "{right}"\nholder = "示范供电局"\nbasis = "合同 1"\n'
@@ -82,6 +91,7 @@ def test_a_bundle_is_registered_and_verified_offline(tmp_path: Path) -> None:
     with_log = ("--authority-key", authority.public_key.point.hex())
     verified = run("verify-bundle", bundle, *keys, *with_log)
     assert "kept until    2056-11-30" in verified.output
+    assert "自述" in verified.output
     assert "registration.authority" in run("verify-bundle", bundle, *keys).output
     forged = run("verify-bundle", bundle, *keys, "--authority-key", holder.public_key.point.hex())
     assert "release.signature" in forged.output

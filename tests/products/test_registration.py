@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 
 from gridsecure.cli.registration_pdf import render_bundle
-from gridsecure.errors import GridSecureError, InputError
+from gridsecure.errors import (
+    AuthenticityError,
+    GridSecureError,
+    InputError,
+    InvalidMessageError,
+)
 from gridsecure.products.checks import check_design
 from gridsecure.products.components import ComponentCard, make_library
 from gridsecure.products.designs import standard_text
@@ -20,14 +25,18 @@ from gridsecure.products.registration import (
     NO_APPROVAL,
     RULES,
     ComplianceStatement,
+    CostLine,
     Holder,
     Ownership,
     RegistrationBundle,
     check_bundle,
+    check_issue,
+    check_proofs,
     make_bundle,
     read_costs,
 )
 from tests.products.small_city import JULY, previewed
+from tests.queries.published_months import bill_release
 from tests.statements.pdf_text import page_texts
 
 NAME = "vacancy-index"
@@ -43,6 +52,9 @@ RIGHTS = [
     Ownership(right=right, holder="示范供电局", basis="合同 1")
     for right in ("hold", "process", "operate")
 ]
+RIGHT_COST = CostLine(
+    month="2026-07", zone="platform", party="billing", measure="jobs", amount=1, yuan_per_unit="1"
+)
 SAID = [
     ComplianceStatement(
         clause="个人信息保护法 第六条", statement="只发布合计", evidence="uniform-15"
@@ -108,6 +120,48 @@ def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(InputError) as refused:
         read_costs(['{"month": 1}'], parties=[], rates={})
     assert refused.value.reason == "registration.usage"
+
+
+def test_whoever_registers_holds_and_rules_are_not_the_holders_to_write() -> None:
+    others = [one.model_copy(update={"holder": "别人"}) for one in RIGHTS]
+    assert refusal({"ownership": others}) == "registration.holder"
+    assert refusal({"rules": ["任意规则"]}) == "registration.rules"
+
+
+def test_proof_and_sample_are_made_again() -> None:
+    design, city, _ = previewed(NAME)
+    made = bundle()
+    check_proofs(made, design, city=city, cards=cards())
+    for change in (
+        {"components": {}},
+        {"check": made.check.model_copy(update={"parts": []})},
+        {"check": made.check.model_copy(update={"period": "2099-99"})},
+        {"sample": made.sample.model_copy(update={"parts": []})},
+        {"sample": made.sample.model_copy(update={"synthetic": False})},
+    ):
+        with pytest.raises(AuthenticityError) as refused:
+            check_proofs(made.model_copy(update=change), design, city=city, cards=cards())
+        assert refused.value.reason == "registration.proof"
+
+
+def test_a_certificate_is_of_the_products_policy_and_purpose() -> None:
+    design, _, _ = previewed(NAME)
+    issue = bill_release("2026-07").model_copy(
+        update={"plan": "query", "policy": design.release_policy.digest}
+    )
+    check_issue(issue, design)
+    for change in ({"plan": "bill"}, {"purpose": "billing"}, {"policy": "0" * 64}):
+        with pytest.raises(AuthenticityError) as refused:
+            check_issue(issue.model_copy(update=change), design)
+        assert refused.value.reason == "registration.issue"
+
+
+def test_the_largest_costs_are_added_up() -> None:
+    said = RIGHT_COST.model_copy(update={"amount": (1 << 63) - 1, "yuan_per_unit": "9" * 12})
+    total = bundle(costs=[said]).processing_yuan
+    assert total == Decimal(((1 << 63) - 1) * int("9" * 12))
+    with pytest.raises(InvalidMessageError):
+        CostLine.parse(RIGHT_COST.model_dump_json().replace('"amount":1', f'"amount":{10**40}'))
 
 
 def test_a_bundle_is_printed_in_chinese_and_claims_no_approval() -> None:

@@ -92,7 +92,7 @@ def _tables(
         ("保存至", bundle.retained_until),
         ("每期价格（元）", design.price_yuan),
         ("加工成本（元，按持有方自定单价）", f"{bundle.processing_yuan:,f}"),
-        ("签名密钥", signer),
+        ("签名公钥指纹", signer),
     ]
     costs = [
         (one.month, one.party, one.measure, f"{one.amount:,}", one.yuan_per_unit or "未计价")
@@ -105,12 +105,12 @@ def _tables(
     ]
     return [
         ("一、登记信息", ("项目", "内容"), list(facts)),
-        ("二、权属", ("权利", "权利人", "依据"),
+        ("二、权属（自述）", ("权利", "权利人", "依据"),
          [(RIGHTS[one.right], one.holder, one.basis) for one in bundle.ownership]),
-        ("三、合规说明", ("条款", "说明", "证据"),
+        ("三、合规说明（自述）", ("条款", "说明", "证据"),
          [(one.clause, one.statement, one.evidence) for one in bundle.statements]),
         ("四、最小户数（示范城市）", ("分项", "组", "户数", "策略最小户数"), groups),
-        ("五、加工成本", ("月份", "使用方", "计量项", "数量", "单价（元）"), costs),
+        ("五、加工成本（自述）", ("月份", "使用方", "计量项", "数量", "单价（元）"), costs),
         ("六、组件版本", ("组件", "版本（SM3）"), list(bundle.components.items())),
         ("七、摘要", ("材料", "SM3"), list(bundle.digests.items())),
     ]  # fmt: skip

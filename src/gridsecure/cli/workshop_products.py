@@ -33,7 +33,10 @@ ProductArgument = Annotated[str, typer.Argument(help="A product that ships, or a
 PeriodOption = Annotated[
     str, typer.Option("--for", help="The issue's period, as 2026-07; a day as 2026-07-31.")
 ]
-MetersOption = Annotated[int, typer.Option(min=16, max=16384, help="Of the synthetic city.")]
+LEAST_METERS, MOST_METERS = 16, 16384
+MetersOption = Annotated[
+    int, typer.Option(min=LEAST_METERS, max=MOST_METERS, help="Of the synthetic city.")
+]
 DEFAULT_PERIOD = "2026-07"
 DEFAULT_METERS = 320
 

@@ -16,6 +16,8 @@ from gridsecure.cli.on_use import on_use
 from gridsecure.cli.workshop_products import (
     DEFAULT_METERS,
     DEFAULT_PERIOD,
+    LEAST_METERS,
+    MOST_METERS,
     MetersOption,
     PeriodOption,
     ProductArgument,
@@ -24,14 +26,20 @@ from gridsecure.errors import InputError
 
 with on_use():
     from gridsecure import messages as signed_messages
-    from gridsecure import toml_documents
+    from gridsecure import released_values, toml_documents
     from gridsecure.analyst import certificates, releases
     from gridsecure.cli import online, registration_pdf, verify, workshop_products
     from gridsecure.offices import files as office_files
     from gridsecure.products import checks, components, designs, previews, registration
 
 if TYPE_CHECKING:
-    from gridsecure.products.registration import ComplianceStatement, CostLine, Ownership
+    from gridsecure.products.designs import ProductDesign
+    from gridsecure.products.registration import (
+        ComplianceStatement,
+        CostLine,
+        Ownership,
+        RegistrationBundle,
+    )
 
 
 class ProductType(StrEnum):
@@ -103,7 +111,10 @@ def verify_bundle(
         str, typer.Option(help="The key authority's key, where it has certificates.")
     ] = "",
 ) -> None:
-    """Verify a bundle offline: its holder, its digests, its retention and its certificates."""
+    """Verify a bundle offline: holder, digests, retention, certificates; its proofs are made again.
+
+    What is the holder's own word (自述) is printed as such.
+    """
     pinned = releases.pin_authority(holder_key).key
     envelope = signed_messages.Signed.parse(verify.read_file(file))
     bundle = signed_messages.open_message(
@@ -118,20 +129,44 @@ def verify_bundle(
             reason="registration.authority",
             remedy="Give --authority-key, the key that they have to be signed with.",
         )
-    for text in bundle.certificates:
-        certificates.verify_certificate(
-            text.encode(), authority=releases.pin_authority(authority_key)
-        )
+    _verify_issues(bundle, design, authority_key)
+    city = workshop_products.city_of(design, _meters_of(bundle))
+    cards = components.make_library().cards
+    registration.check_proofs(bundle, design, city=city, cards=cards)
     console = Console()
     for line in (
         f"{design.title_zh} · {design.title}, version {design.version}, of {bundle.holder}",
         f"  kept until    {bundle.retained_until}",
         f"  certificates  {len(bundle.certificates)} in the authority's log",
-        f"  processing    {bundle.processing_yuan} yuan by the holder's own rates",
+        f"  made again    check and sample, of {bundle.check.period}",
+        f"  自述          the holder's own word: {', '.join(registration.OWN_WORD)}",
+        f"  processing    {bundle.processing_yuan} yuan by the holder's own rates (自述)",
         *(f"  {name:<13} {digest}" for name, digest in bundle.digests.items()),
         f"  {bundle.notice}",
     ):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _verify_issues(bundle: RegistrationBundle, design: ProductDesign, authority_key: str) -> None:
+    """Verify the certificates of a bundle, each of which is of an issue of its product."""
+    for text in bundle.certificates:
+        certificates.verify_certificate(
+            text.encode(), authority=releases.pin_authority(authority_key)
+        )
+        said = released_values.SignedCertificate.parse(text).body
+        registration.check_issue(signed_messages.ReleaseCertificate.parse(said), design)
+
+
+def _meters_of(bundle: RegistrationBundle) -> int:
+    """How large the synthetic city is; a stranger's bundle does not make it a large one."""
+    meters = bundle.check.city.get("meters")
+    if not isinstance(meters, int) or not LEAST_METERS <= meters <= MOST_METERS:
+        raise InputError(
+            "The bundle's check is of no synthetic city.",
+            reason="registration.city",
+            remedy="Put the bundle together with `gridsecure workshop register`.",
+        )
+    return meters
 
 
 def _day(text: str | None) -> date:

@@ -18,20 +18,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import AuthenticityError, InputError
-from gridsecure.messages import Digest, Message
+from gridsecure.messages import Digest, Message, ReleaseCertificate
 from gridsecure.policy.language import parse_policy
-from gridsecure.products.checks import ProductCheck
+from gridsecure.products.checks import ProductCheck, check_design
+from gridsecure.products.cities import OpenCity
 from gridsecure.products.components import ComponentCard
 from gridsecure.products.datasets import Text
-from gridsecure.products.designs import ProductDesign, read_design
-from gridsecure.products.previews import ProductSample
+from gridsecure.products.designs import Issue, ProductDesign, read_design
+from gridsecure.products.previews import ProductSample, preview_design, sample_of
 from gridsecure.queries.exact import Unsigned
 
 LEAST_YEARS: Final = 30
@@ -49,7 +50,11 @@ NO_APPROVAL: Final = (
     "本材料由持有方自行编制，未经任何登记机构、主管部门或审计机构审核、登记或批准；"
     "能否登记、能否入表由其认定。"
 )
+OWN_WORD: Final = ("ownership.basis", "statements", "costs", "product_type")
+"""What of a bundle is its holder's own word (自述), which nothing in it proves."""
 _FEN: Final = Decimal("0.01")
+_DIGITS: Final = 60
+_MOST_USED: Final = (1 << 63) - 1
 
 
 class Ownership(Message):
@@ -92,7 +97,7 @@ class CostLine(Message):
     zone: Text
     party: Text
     measure: Text
-    amount: NonNegativeInt
+    amount: Annotated[int, Field(ge=0, le=_MOST_USED)]
     yuan_per_unit: Unsigned | None = None
 
 
@@ -146,10 +151,12 @@ class RegistrationBundle(Message):
     @property
     def processing_yuan(self) -> Decimal:
         """What processing cost by the holder's own rates [yuan], to the fen, half up."""
-        total = sum(
-            (line.amount * Decimal(line.yuan_per_unit or 0) for line in self.costs), Decimal(0)
-        )
-        return total.quantize(_FEN, rounding="ROUND_HALF_UP")
+        with localcontext() as exact:
+            exact.prec = _DIGITS
+            total = sum(
+                (line.amount * Decimal(line.yuan_per_unit or 0) for line in self.costs), Decimal(0)
+            )
+            return total.quantize(_FEN, rounding="ROUND_HALF_UP")
 
 
 class Holder(NamedTuple):
@@ -234,17 +241,21 @@ def _years_later(day: date, years: int) -> date:
 
 
 def check_bundle(bundle: RegistrationBundle) -> ProductDesign:
-    """Check all that a bundle says of itself; its certificates are checked by whoever has the keys.
+    """Check all that a bundle says of itself.
+
+    Its certificates are checked by whoever has the keys (`check_issue`), and its proofs by whoever
+    makes them again (`check_proofs`).
 
     1. it is kept for 30 years at the least;
     2. its design can be read, and what was proven and sampled is of that design;
     3. the policy beside it is the one that it was proven under, by name and digest;
-    4. every right of the three is somebody's;
-    5. it claims nothing of which the proof says otherwise: no refused field.
+    4. every right of the three is somebody's, and its holder is who holds;
+    5. it claims nothing of which the proof says otherwise: no refused field;
+    6. the rules that it names are those that it was made by.
 
     Raises:
-        InputError: `registration.retention`, `registration.rights`, `registration.refused`, or it
-            is no design or policy.
+        InputError: `registration.retention`, `registration.rights`, `registration.holder`,
+            `registration.refused`, `registration.rules`, or it is no design or policy.
         AuthenticityError: A digest is another one's (`registration.digest`).
     """
     try:
@@ -265,6 +276,18 @@ def check_bundle(bundle: RegistrationBundle) -> ProductDesign:
             reason="registration.rights",
             remedy="Name who may hold, process and operate, each with its basis.",
         )
+    if bundle.holder not in {one.holder for one in bundle.ownership if one.right == "hold"}:
+        raise InputError(
+            "Whoever registers is not named as who holds.",
+            reason="registration.holder",
+            remedy="Name one holder, in --holder as in the right to hold.",
+        )
+    if tuple(bundle.rules) != RULES:
+        raise InputError(
+            "The bundle names other rules than those that it was made by.",
+            reason="registration.rules",
+            remedy="Put the bundle together with `gridsecure workshop register`.",
+        )
     if bundle.check.refusals:
         raise InputError(
             "A field of the product was refused when it was checked.",
@@ -272,6 +295,61 @@ def check_bundle(bundle: RegistrationBundle) -> ProductDesign:
             remedy="Mend the product until `gridsecure workshop check` refuses nothing.",
         )
     return design
+
+
+def check_proofs(
+    bundle: RegistrationBundle,
+    design: ProductDesign,
+    *,
+    city: OpenCity,
+    cards: Sequence[ComponentCard],
+) -> None:
+    """Make a bundle's proof and sample again, and compare: neither is its holder's word.
+
+    Args:
+        design: From `check_bundle`.
+        city: Made from what the bundle says of it.
+        cards: Of this release, whose versions have to be the bundle's.
+
+    Raises:
+        AuthenticityError: A component has another version here, or something else comes out
+            (`registration.proof`).
+        GridSecureError: As `preview_design`.
+    """
+    issue = Issue(bundle.check.period)
+    if bundle.components != component_versions(design, cards):
+        raise _not_again("components")
+    if bundle.check != check_design(design, city=city, issue=issue):
+        raise _not_again("check")
+    frames = preview_design(design, city=city, issue=issue)
+    if bundle.sample != sample_of(design, frames, city=city, issue=issue):
+        raise _not_again("sample")
+
+
+def _not_again(what: str) -> AuthenticityError:
+    return AuthenticityError(
+        f"The {what} of the bundle did not come out again.",
+        reason="registration.proof",
+        remedy="Verify it with the release of GridSecure that it was put together with; if nothing "
+        "else comes out there, the bundle is not what its holder says.",
+    )
+
+
+def check_issue(certificate: ReleaseCertificate, design: ProductDesign) -> None:
+    """Refuse a certificate that is of no issue of a product; that it is signed was verified.
+
+    A sealed question's certificate says neither measure nor groups, so these are not compared.
+
+    Raises:
+        AuthenticityError: It is of another plan, purpose or policy (`registration.issue`).
+    """
+    said = (certificate.plan, certificate.purpose, certificate.policy)
+    if said != ("query", design.purpose, design.release_policy.digest):
+        raise AuthenticityError(
+            "A certificate of the bundle is of no issue of its product.",
+            reason="registration.issue",
+            remedy="Take certificates of the product's questions, released under its policy.",
+        )
 
 
 def _too_short(sentence: str) -> InputError:
