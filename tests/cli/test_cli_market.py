@@ -126,6 +126,9 @@ def test_an_agreement_is_made_with_the_command_alone(market: Market) -> None:
     shown = run("show", agreement, *at("bank-1"))
     assert shown.count("signed by") == 2
     assert "policy_text" not in shown
+    assert world.POLICY.text.splitlines()[0] in shown
+    assert world.POLICY.digest in drafted
+    assert Path("draft.policy.toml").read_text(encoding="utf-8") == world.POLICY.text
     market.take("use", world.use(agreement))
     market.clock.advance(days=31)
     month = ["--agreement", agreement, "--month", MONTH]

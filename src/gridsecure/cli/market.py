@@ -22,7 +22,7 @@ from gridsecure.cli.output import FormatOption, OutputFormat, print_result, to_t
 from gridsecure.cli.period import PersonOption
 
 with on_use():
-    from gridsecure import messages
+    from gridsecure import messages, written_words
     from gridsecure.circulation import kinds, products, trade
     from gridsecure.cli import market_files, market_server, online
     from gridsecure.offices import files as office_files
@@ -158,17 +158,19 @@ def draft(
 ) -> None:
     """Draw up the agreement of an offer and a request, which both sides then sign.
 
-    The release policy in force is in it, whole.
+    The release policy in force is in it, whole; it is written beside it, to be read.
     """
     with online.person(identity, key=key, services={"market": market}) as call:
         body = {"offer": offer, "request": request}
         told = call("market", "POST", "/agreement-drafts", json=body)
     agreement = trade.Agreement.parse(told["text"])
     market_files.write_file(output, market_files.document_text(agreement))
+    policy = output.with_suffix(".policy.toml")
+    market_files.write_file(policy, agreement.policy_text)
     said = (
         f"{agreement.provider} and {agreement.consumer}: {agreement.product}, version "
         f"{agreement.version}, {agreement.uses} uses at {agreement.price_fen} fen, under the "
-        f"policy {agreement.policy[:12]}. Both sign {output.name}."
+        f"policy {agreement.policy}, which is in {policy.name} to read. Both sign {output.name}."
     )
     Console().print(said, soft_wrap=True, highlight=False)
 
@@ -228,6 +230,11 @@ def _show_document(told: dict[str, Any], console: Console) -> None:
     for name, value in _lines(told):
         table.add_row(name, Text(value))
     console.print(table)
+    policy = json.loads(told["signed"][0]["body"]).get("policy_text", "")
+    if policy:
+        console.print("The release policy in it:")
+        for line in policy.splitlines():
+            console.print(written_words.printable(line), markup=False, highlight=False)
 
 
 def _lines(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
