@@ -8,7 +8,7 @@ from pathlib import Path
 from gridsecure.analyst.certificates import GRANTED
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.messages import ReleaseCertificate
-from gridsecure.released_values import detach_values, sign_certificate
+from gridsecure.released_values import SignedCertificate, detach_values, sign_certificate
 from gridsecure.store.database import open_database, write_session, write_transaction
 from gridsecure.store.evidence import append
 from gridsecure.store.log_tree import SignedLog
@@ -26,6 +26,16 @@ def write_certificate(item: ReleaseCertificate, *, key: Sm2PrivateKey, folder: P
         item: With the values in its cells.
         key: Of the authority.
     """
+    path = folder / f"{item.release_id}.json"
+    signed = log_certificate(item, key=key, folder=folder)
+    path.write_text(signed.model_dump_json(), encoding="utf-8")
+    return path
+
+
+def log_certificate(
+    item: ReleaseCertificate, *, key: Sm2PrivateKey, folder: Path
+) -> SignedCertificate:
+    """Enter a certificate in a log of its own, whose database is in a folder, and sign it."""
     bare, values = detach_values(item)
     signer = LogSigner(f"gridsecure/authority/{key.public_key.thumbprint}", SEED, key)
     engine = open_database(f"sqlite:///{folder / item.release_id}.db")
@@ -42,6 +52,4 @@ def write_certificate(item: ReleaseCertificate, *, key: Sm2PrivateKey, folder: P
         proof = SignedLog(signer).prove(session, entry).text
     engine.dispose()
     proved = bare.model_copy(update={"evidence_head": entry.hash, "log_proof": proof})
-    path = folder / f"{item.release_id}.json"
-    path.write_text(sign_certificate(proved, values, key=key).model_dump_json(), encoding="utf-8")
-    return path
+    return sign_certificate(proved, values, key=key)

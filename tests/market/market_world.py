@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from fastapi import FastAPI
@@ -21,9 +22,10 @@ from gridsecure.circulation.trade import Agreement, Need, Offer, OfferRequest
 from gridsecure.circulation.uses import MeteredUse, ReleasedAggregate
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.messages import CellTotal, Message, ReleaseCertificate, Signed, sign_message
-from gridsecure.released_values import SignedCertificate, detach_values, sign_certificate
+from gridsecure.released_values import SignedCertificate
 from gridsecure_api.market import create_market_app
 from gridsecure_api.settings import MarketSettings
+from tests.analyst.logged_certificates import log_certificate
 from tests.approving import ENTRIES
 from tests.apps.zone_apps import TestClock, bearer, point
 from tests.grid_simulator import NOW
@@ -94,7 +96,8 @@ def record(
 def dataset(person: str = "grid-1", **changes: object) -> Signed:
     values: dict[str, Any] = {
         **by(person), "dataset": "load", "title": "Load by day", "title_zh": "日负荷",
-        "measures": ["energy_wh", "amount_fen"], "licence": "by agreement", "retained_until": LATER,
+        "measures": ["energy_wh", "amount_fen"], "zones": ["futian", "luohu"],
+        "licence": "by agreement", "retained_until": LATER,
     }  # fmt: skip
     return sign(person, DatasetRecord(**(values | changes)))
 
@@ -144,24 +147,33 @@ def request(of: str, person: str = "bank-1", **changes: object) -> Signed:
     return sign(person, OfferRequest(**(values | changes)))
 
 
-def certificate(number: int = 1, **changes: object) -> SignedCertificate:
+def cell(zone: str = "futian", **changes: object) -> CellTotal:
+    """One of a release, with its value."""
+    values: dict[str, Any] = {
+        "zone": zone, "customer_class": "household", "start": NOW.isoformat(), "end": LATER,
+        "measure": "energy_wh", "members": 100, "value": "123456789",
+    }  # fmt: skip
+    return CellTotal(**(values | changes))
+
+
+def release(number: int = 1, **changes: object) -> ReleaseCertificate:
     """A release of two cells, of which one was told."""
-    cells = [
-        CellTotal(
-            zone=zone, customer_class="household", start=NOW.isoformat(), end=LATER,
-            measure="energy_wh", members=members, value=value,
-        )
-        for zone, members, value in (("futian", 100, "123456789"), ("luohu", 3, None))
-    ]  # fmt: skip
+    cells = [cell(), cell("luohu", members=3, value=None)]
     values: dict[str, Any] = {
         "release_id": f"{number:032x}", "plan": "load-curve", "plan_version": 2,
-        "start": NOW.isoformat(), "end": LATER, "purpose": "operations", "requested_by": "clerk",
+        "start": NOW.isoformat(), "end": LATER, "purpose": "operations", "requested_by": "bank-1",
         "released_at": NOW.isoformat(), "transcripts": [], "outputs_digest": "2" * 64,
         "minimum_members": 15, "cells": cells, "statements": {}, "evidence_head": "4" * 64,
         "policy": POLICY.digest,
     }  # fmt: skip
-    bare, beside = detach_values(ReleaseCertificate(**(values | changes)))
-    return sign_certificate(bare, beside, key=key_of("authority"))
+    return ReleaseCertificate(**(values | changes))
+
+
+def certificate(number: int = 1, **changes: object) -> SignedCertificate:
+    """A release, signed and with its proof in the authority's log."""
+    with TemporaryDirectory() as folder:
+        said = release(number, **changes)
+        return log_certificate(said, key=key_of("authority"), folder=Path(folder))
 
 
 def use(agreement: str, person: str = "bank-1", *, number: int = 1, **changes: object) -> Signed:

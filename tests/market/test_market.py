@@ -10,19 +10,27 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, event
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from gridsecure.circulation.documents import REGISTRAR
 from gridsecure.circulation.kinds import KINDS
 from gridsecure.circulation.rights import Withdrawal
 from gridsecure.circulation.uses import SettlementStatement
 from gridsecure.errors import StorageError
+from gridsecure.market import metering, public_pages
 from gridsecure.market.intake import Sender, take_in
-from gridsecure.market.tables import SCHEMA, CounterRow, DocumentRow, SignatureRow
+from gridsecure.market.tables import SCHEMA, CounterRow, DocumentRow, PolicyRow, SignatureRow
 from gridsecure.market.usage import BOOK, list_done
 from gridsecure.messages import Signed, open_message
+from gridsecure.policy.language import parse_policy
 from gridsecure.policy.packs import load_pack
-from gridsecure.store.database import open_database, read_session, write_transaction
+from gridsecure.released_values import detach_values, sign_certificate
+from gridsecure.store.database import (
+    open_database,
+    read_session,
+    write_session,
+    write_transaction,
+)
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure.store.log_tree import verify_log
 from gridsecure.store.schema import migrate
@@ -34,6 +42,7 @@ from tests.market.market_world import Market, key_of, market_at
 from tests.store.schema_checks import check_schema, differences
 
 MONTH = f"{NOW:%Y-%m}"
+PRIVATE_TERMS = '[private]\nepsilon = "0.5"\nbudget = "2"\n'
 AFTER = timedelta(days=31)
 
 
@@ -83,7 +92,7 @@ def test_the_whole_road_ends_with_a_statement_to_the_fen(agreed: Market) -> None
     assert {one["signer"] for one in signed} == {
         key_of(person).public_key.thumbprint for person in ("exchange-1", "bank-1")
     }
-    for number, reporter in ((1, "bank-1"), (2, "exchange-2")):
+    for number, reporter in ((1, "bank-1"), (2, "bank-2")):
         agreed.take(f"use {number}", world.use(agreement, reporter, number=number))
     assert agreed.settle(MONTH).json()["reason"] == "settlement.month"
     agreed.clock.advance(days=AFTER.days)
@@ -141,6 +150,63 @@ def test_a_use_is_counted_once_however_it_is_reported(agreed: Market) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (401, "authenticity.refused")
 
 
+def test_a_use_is_of_the_consumers_own_release(agreed: Market) -> None:
+    agreement = agreed.digests["agreement"]
+    for changes, reason in (
+        ({"requested_by": "rival-1"}, "use.requester"),
+        ({"requested_by": "clerk"}, "use.requester"),
+        ({"cells": [world.cell("baoan")]}, "use.zone"),
+        ({"cells": [world.cell(members=2)]}, "release.unsuppressed"),
+    ):
+        assert agreed.refusal(world.use(agreement, **changes)) == reason
+    agreed.take("without the second", world.record("bank", number=2, people=1))
+    gone = world.use(agreement, requested_by="bank-2")
+    assert agreed.refusal(gone) == "use.requester"
+    last = agreed.digests["publish"]
+    end = world.step("workshop-1", "withdraw", of=agreed.digests["design"], after=last)
+    agreed.take("no product", end)
+    assert agreed.refusal(world.use(agreement)) == "product.order"
+
+
+def test_a_use_at_the_turn_of_a_month_is_settled_once(
+    agreed: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One use comes between the first look at a month and its statement, one after that."""
+    agreement, zone = agreed.digests["agreement"], agreed.app.state.market.zone
+    before, sender = NOW, Sender("bank-1")
+    late = [world.use(agreement, number=number) for number in (1, 2)]
+
+    @contextmanager
+    def after_a_use(engine: Engine) -> Iterator[Session]:
+        take_in(zone, late[0], sender=sender, now=before)
+        with write_session(engine) as session:
+            yield session
+
+    agreed.clock.advance(days=AFTER.days)
+    with monkeypatch.context() as patch:
+        patch.setattr(metering, "write_session", after_a_use)
+        first = agreed.settle(MONTH)
+    assert take_in(zone, late[1], sender=sender, now=before).month > MONTH
+    agreed.clock.advance(days=AFTER.days)
+    following = take_in(zone, late[1], sender=sender, now=before).month
+    second = agreed.settle(following)
+    bodies = [told.json()["signed"][0]["body"] for told in (first, second, agreed.settle(MONTH))]
+    statements = [SettlementStatement.parse(body) for body in bodies]
+    found = [[line.release_id for line in one.lines] for one in statements]
+    assert found == [[f"{1:032x}"], [f"{2:032x}"], [f"{1:032x}"]]
+
+
+def test_an_offer_is_concluded_while_it_stands(published: Market) -> None:
+    until = (NOW + timedelta(minutes=10)).isoformat()
+    made = published.digests["design"]
+    published.take("offer", world.offer(made, valid_until=until))
+    published.take("request", world.request(published.digests["offer"]))
+    text = published.draft()
+    published.take("agreement", world.sign("exchange-1", text))
+    published.clock.advance(minutes=11)
+    assert published.refusal(world.sign("bank-1", text)) == "market.over"
+
+
 def test_a_dataset_is_used_as_often_as_its_record_says(market: Market) -> None:
     for name in world.ORGANISATIONS:
         market.take(name, world.record(name))
@@ -168,7 +234,8 @@ def test_a_withdrawn_right_stops_its_step_at_once_and_no_other(
     }
     for right, envelope in tried.items():
         answer = agreed.bring(envelope)
-        if right == missing:
+        is_sold = (missing, right) == ("operate", "process")  # nothing of it is sold any more
+        if right == missing or is_sold:
             assert answer.json()["reason"] == "rights.missing"
             assert f"right to {missing}" in answer.json()["detail"]
         else:
@@ -314,7 +381,7 @@ def test_an_agreement_is_read_by_its_sides(agreed: Market, attacked: Attacked) -
     ),
 )
 def test_a_release_is_no_use_twice(agreed: Market, attacked: Attacked) -> None:
-    """The provider agreed with the consumer a second time, and reports the first one's use."""
+    """The provider agreed with the consumer a second time; its use is reported under both."""
     agreed.take("use", world.use(agreed.digests["agreement"]))
     agreed.digests["offer"] = agreed.take(
         "offer 2", world.offer(agreed.digests["design"], price_fen=5)
@@ -323,7 +390,37 @@ def test_a_release_is_no_use_twice(agreed: Market, attacked: Attacked) -> None:
     text = agreed.draft()
     for person in ("bank-1", "exchange-1"):
         again = agreed.take("agreement", world.sign(person, text))
-    attacked.ends(agreed.bring(world.use(again, "exchange-1")).json().get("reason"))
+    attacked.ends(agreed.bring(world.use(again)).json().get("reason"))
+
+
+@attack(
+    "a use that the provider reports alone",
+    rule(
+        "A use is reported by the consumer's side.",
+        "use.reporter",
+        cut(
+            "gridsecure.market.metering:meter_use",
+            "member.organisation != agreement.consumer",
+            "False",
+        ),
+    ),
+)
+def test_a_provider_reports_no_use(agreed: Market, attacked: Attacked) -> None:
+    use = world.use(agreed.digests["agreement"], "exchange-1")
+    attacked.ends(agreed.bring(use).json().get("reason"))
+
+
+@attack(
+    "another utility's totals, shown by an operator of other data",
+    rule(
+        "Totals are shown of the zones that the product's datasets name.",
+        "use.zone",
+        cut("gridsecure.circulation.uses:check_is_of", "not zones <= known", "False"),
+    ),
+)
+def test_totals_of_other_data_are_not_shown(published: Market, attacked: Attacked) -> None:
+    shown = world.aggregate(published.digests["design"], cells=[world.cell("baoan")])
+    attacked.ends(published.bring(shown).json().get("reason"))
 
 
 @attack(
@@ -493,7 +590,7 @@ def test_the_portal_shows_what_is_published_and_nothing_that_waits(published: Ma
     page = published.client.get("/portal")
     assert page.status_code == 200
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
-    for word in ("复工电力指数", "123.45", "空置率", "福田负荷", "123456789", "不公布", "产品"):
+    for word in ("复工电力指数", "123.45", "空置率", "福田负荷", "123456789", "瓦时", "产品"):
         assert word in page.text, word
     for word in ("<script", "http:", "https:", "未发布", "style="):
         assert word not in page.text, word
@@ -504,8 +601,15 @@ def test_the_portal_shows_what_is_published_and_nothing_that_waits(published: Ma
     assert {name: len(rows) for name, rows in told.items()} == {
         "products": 1, "offers": 1, "needs": 1, "aggregates": 1
     }  # fmt: skip
-    shown = Signed(**told["offers"][0]["signed"][0])
-    shown.verify(key_of("exchange-1").public_key)
+    assert told["offers"][0]["digest"] == published.digests["offer"]
+    (totals,) = told["aggregates"]
+    assert [(one["zone"], one["value"], one["unit"]) for one in totals["cells"]] == [
+        ("futian", "123456789", "Wh")
+    ]
+    assert totals["release_id"] == world.release(9).release_id
+    for public in (page.text, json.dumps(told)):  # nobody's name, and nothing of withheld cells
+        for word in (*published.people, "requested_by", "members", "approvals", "luohu"):
+            assert word not in public, word
     assert published.client.get("/portal.css").status_code == 200
     published.take("no offer", withdrawal(published.digests["offer"], "exchange-2"))
     published.take("no totals", withdrawal(published.digests["aggregate"], "exchange-2"))
@@ -524,6 +628,36 @@ def test_values_are_shown_of_whole_certificates_alone(published: Market) -> None
     wrong = values.model_copy(update={"values": ["1", None]})
     other = said.certificate.model_copy(update={"values": wrong})
     assert _refused_totals(published, said, other) == "authenticity.refused"
+
+
+def test_totals_are_checked_as_every_release_is(published: Market) -> None:
+    """Its authority is not believed: cells, their times, log and policy are looked at."""
+    made = published.digests["design"]
+    for changes, reason in (
+        ({"cells": [world.cell(members=2)]}, "release.unsuppressed"),
+        ({"cells": [world.cell(start="July")]}, "release.malformed"),
+        ({"policy": "6" * 64}, "use.policy"),
+    ):
+        assert published.refusal(world.aggregate(made, **changes)) == reason
+    bare, beside = detach_values(world.release(9))
+    unlogged = sign_certificate(bare, beside, key=key_of("authority"))
+    said = KINDS["released-aggregate"].parse(world.aggregate(made).body)
+    assert _refused_totals(published, said, unlogged) == "use.log"
+    version = f"version = {world.POLICY.version}"
+    text = world.POLICY.text.replace("[[sources]]", f"{PRIVATE_TERMS}\n[[sources]]", 1)
+    text = text.replace(version, f"{version}\ncustomer_points = 2", 1)
+    private = parse_policy(text)
+    row = PolicyRow(digest=private.digest, name="p", version=1, text=text, state="begun", at=NOW)
+    with write_session(published.app.state.market.zone.engine) as session:
+        session.add(row)
+    shown = world.aggregate(made, policy=private.digest)
+    assert published.refusal(shown) == "use.private"
+
+
+def test_totals_that_cannot_be_shown_take_nobody_elses_page_down() -> None:
+    shown = world.aggregate("a" * 64, cells=[world.cell(start="July")])
+    row = DocumentRow(message=shown.model_dump_json(), digest=shown.digest)
+    assert public_pages._aggregate(row) is None
 
 
 def _refused_totals(market: Market, said: object, certificate: object) -> str:

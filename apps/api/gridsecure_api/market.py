@@ -6,10 +6,11 @@ nothing imported here could.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
@@ -17,6 +18,8 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from sqlmodel import Session
 
+from gridsecure.analyst.certificates import verify_certificate
+from gridsecure.analyst.releases import pin_authority
 from gridsecure.circulation.documents import REGISTRAR, Member
 from gridsecure.circulation.kinds import kind_named
 from gridsecure.circulation.trade import Agreement, Offer, OfferRequest
@@ -211,19 +214,13 @@ def read_usage(month: Month, reader: Reader, state: State) -> MonthUsage:
 
 @router.get("/public", tags=["portal"])
 def read_public(state: State) -> PublicTold:
-    """What was published, as signed documents: products, offers, needs, released totals. Public."""
+    """What was published: products, offers, needs, released totals. Public.
+
+    It has nobody's name, and of totals no withheld cell. Members read all of it as signed.
+    """
     with read_session(state.zone.engine) as session:
         rows = public_pages.read_public(session, now=state.clock())
-
-        def told(shown: Iterable[public_pages.Shown]) -> list[DocumentTold]:
-            return _all_told(session, [one.row for one in shown], None)
-
-        return PublicTold(
-            products=told(rows.products),
-            offers=told(rows.offers),
-            needs=told(rows.needs),
-            aggregates=told(rows.aggregates),
-        )
+    return public_pages.tell_public(rows)
 
 
 @router.get(
@@ -291,6 +288,7 @@ def open_zone(settings: MarketSettings, *, now: datetime) -> tuple[MarketZone, P
         signing_key=load_signing_key(folder),
         registrar=Member(REGISTRAR, REGISTRAR, registrar, frozenset()),
         authority=key_registry(settings.authority_public_key),
+        verify=partial(verify_certificate, authority=pin_authority(settings.authority_public_key)),
         policy=lambda at: _in_force(held, at),
     )
     return zone, held

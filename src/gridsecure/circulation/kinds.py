@@ -41,7 +41,7 @@ KIND_NAMES: Final[Mapping[str, str]] = {
     "market-need": "需求",
     "offer-request": "求购",
     "agreement": "合约",
-    "metered-use": "计量使用",
+    "metered-use": "使用计量",
     "released-aggregate": "公开结果",
     "withdrawal": "撤回",
     "settlement-statement": "结算单",

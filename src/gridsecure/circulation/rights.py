@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,7 @@ from gridsecure.circulation.documents import MarketDocument, Named, Note, Slug, 
 from gridsecure.errors import InvalidMessageError, ReleaseRefusedError
 from gridsecure.plans.cells import MEASURES
 from gridsecure.plans.purposes import PURPOSES
+from gridsecure.written_words import OneLine
 
 Right = Literal["hold", "process", "operate"]
 RIGHT_NAMES: Final[Mapping[Right, str]] = {
@@ -26,7 +27,7 @@ RIGHT_NAMES: Final[Mapping[Right, str]] = {
     "process": "数据加工使用权",
     "operate": "数据产品经营权",
 }
-Step = Literal["grant", "design", "meter", "publish", "offer", "agree", "show"]
+Step = Literal["grant", "design", "meter", "publish", "offer", "agree", "show", "deliver"]
 NEEDED: Final[Mapping[Step, Right]] = {
     "grant": "hold",
     "design": "process",
@@ -35,8 +36,13 @@ NEEDED: Final[Mapping[Step, Right]] = {
     "offer": "operate",
     "agree": "operate",
     "show": "operate",
+    "deliver": "operate",
 }
-"""The one right that each step needs, of whoever takes it."""
+"""The one right that each step needs, of whoever takes it. A use is two steps: whoever designed the
+product meters (`meter`), and whoever sold it delivers (`deliver`)."""
+MOST_ZONES: Final = 500
+Zone = Annotated[OneLine, Field(min_length=1, max_length=64)]
+"""An area of supply, as certificates name it."""
 Scope = Literal["everything", "domain", "purpose"]
 SCOPE_NAMES: Final[Mapping[Scope, str]] = {
     "everything": "整体授权",
@@ -53,6 +59,8 @@ class DatasetRecord(MarketDocument):
     Args:
         dataset: Its name in the market.
         measures: What it tells of at the most.
+        zones: Areas of supply whose released cells are of it. Of cells elsewhere, a certificate is
+            none of it; so of a dataset that names none nothing is shown, and no open cell metered.
         licence: Under which licence others work with it.
         retained_until: Until when it is kept.
         uses: How often it may be used, all agreements together; 0 for no limit.
@@ -63,6 +71,7 @@ class DatasetRecord(MarketDocument):
     title: Title
     title_zh: Title
     measures: list[str] = Field(min_length=1, max_length=len(MEASURES))
+    zones: list[Zone] = Field(default=[], max_length=MOST_ZONES)
     licence: Title
     retained_until: When
     uses: int = Field(default=0, ge=0, le=1_000_000)
@@ -71,6 +80,8 @@ class DatasetRecord(MarketDocument):
     def _knows_its_measures(self) -> Self:
         if len(set(self.measures)) != len(self.measures) or not set(self.measures) <= set(MEASURES):
             raise ValueError(f"measures are some of {', '.join(MEASURES)}, each named once")
+        if len(set(self.zones)) != len(self.zones):
+            raise ValueError("every zone is named once")
         return self
 
 

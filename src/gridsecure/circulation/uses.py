@@ -1,4 +1,9 @@
-"""Metered use and settlement: a use is a release certificate, counted once; money is whole fen."""
+"""Metered use and settlement: a use is a release certificate, counted once; money is whole fen.
+
+A certificate names no agreement, so what makes it a use of one is compared: who asked for it, what
+it tells of, of which zones (`check_requester`, `check_is_of`). What is shown to everybody is held
+to the same (`check_is_of`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,8 @@ from typing import ClassVar, Final, Self
 from pydantic import Field, model_validator
 
 from gridsecure.circulation.documents import MarketDocument, Named, Slug, Title, When, moment
+from gridsecure.circulation.products import ProductDesign
+from gridsecure.circulation.rights import DatasetRecord
 from gridsecure.circulation.trade import MOST_FEN, Agreement
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import (
@@ -26,6 +33,7 @@ from gridsecure.messages import (
     Signed,
     open_message,
 )
+from gridsecure.plans.purposes import RESEARCH
 from gridsecure.released_values import SignedCertificate, attach_values
 
 Authority = Mapping[Digest, Sm2PublicKey]
@@ -122,7 +130,7 @@ def open_certificate(envelope: Signed, authority: Authority) -> ReleaseCertifica
 
 
 def check_use(found: ReleaseCertificate, agreement: Agreement) -> None:
-    """Refuse a certificate that is no use of an agreement.
+    """Refuse a certificate that is no use of an agreement; `check_is_of` has its product.
 
     Args:
         found: From `open_certificate`.
@@ -141,6 +149,53 @@ def check_use(found: ReleaseCertificate, agreement: Agreement) -> None:
     released = moment(found.released_at)
     if not moment(agreement.begins_at) <= released < moment(agreement.ends_at):
         raise _refused("The certificate was released before or after the agreement", "period")
+
+
+def check_requester(found: ReleaseCertificate, agreement: Agreement, *, asker: str | None) -> None:
+    """Refuse a certificate that somebody else asked for than the consumer's people.
+
+    Whoever asks for research is named by a pseudonym, which is nobody's of the market: there the
+    consumer's own signature under the use is all there is.
+
+    Args:
+        asker: The organisation that `found.requested_by` signs for; None for nobody's.
+
+    Raises:
+        ReleaseRefusedError: Nobody of the consumer's asked for it (`use.requester`).
+    """
+    if found.purpose != RESEARCH and asker != agreement.consumer:
+        raise _refused("Nobody of the consumer's people asked for the certificate", "requester")
+
+
+def check_is_of(
+    found: ReleaseCertificate, design: ProductDesign, *, records: Sequence[DatasetRecord]
+) -> None:
+    """Refuse a certificate that is not of a product, for a use of it as for everybody to see.
+
+    Of a sealed question it names neither cells nor measures, and nothing of these is compared.
+
+    Args:
+        found: From `open_certificate`.
+        records: Of the product's datasets.
+
+    Raises:
+        ReleaseRefusedError: It is of another plan or purpose (`use.purpose`), tells of another
+            measure (`use.measure`), or of a zone of which no dataset of the product tells that
+            (`use.zone`).
+    """
+    if (found.plan, found.purpose) != (design.recipe.plan, design.purpose):
+        raise _refused("The certificate is of another plan or purpose than the product", "purpose")
+    for cell in found.cells:
+        if not (cell.told or cell.value is not None):
+            continue
+        if cell.measure not in design.measures:
+            raise _refused("The certificate tells of a measure that the product has not", "measure")
+        zones = {found.places[part].zone for part in cell.parts} or {cell.zone}
+        known = {zone for one in records if cell.measure in one.measures for zone in one.zones}
+        if not zones <= known:
+            raise _refused(
+                "The certificate tells of zones that are in none of the product's datasets", "zone"
+            )
 
 
 def read_aggregate(said: ReleasedAggregate, found: ReleaseCertificate) -> list[CellTotal]:
@@ -198,5 +253,6 @@ def _refused(message: str, code: str) -> ReleaseRefusedError:
     return ReleaseRefusedError(
         f"{message}.",
         reason=f"use.{code}",
-        remedy="Report certificates of the agreement alone, as the key authority signed them.",
+        remedy="Send certificates of the product and agreement alone, as the key authority signed "
+        "them. A dataset's record says which zones are of it.",
     )

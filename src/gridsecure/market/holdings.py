@@ -117,6 +117,15 @@ def read_record(session: Session, dataset: str) -> DatasetRecord:
     return DatasetRecord.parse(row.envelope.body)
 
 
+def read_records(session: Session, design: ProductDesign) -> list[DatasetRecord]:
+    """The ownership records of a product's datasets.
+
+    Raises:
+        NotFoundError: There is one missing (`not-found.named`).
+    """
+    return [read_record(session, one) for one in design.datasets]
+
+
 def grant_right(session: Session, received: Received[RightGrant]) -> DocumentRow:
     """Keep a grant of a right.
 

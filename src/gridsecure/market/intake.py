@@ -1,7 +1,8 @@
 """Taking in a document: who signed it, whether that holds, then what its kind says.
 
 1. The signer is found by the key, and the one who sends it is of the same organisation.
-2. Signatures are verified, the document's and that of a certificate in it. Nobody waits for that.
+2. Signatures are verified, the document's and that of a certificate in it, whose cells are held to
+   their policy and whose entry to the authority's log. Nobody waits for that.
 3. In one transaction the signer is looked up again, the kind's own rules are held, and the row, its
    entry in the log, counters and states change together. So whoever is killed leaves all or
    nothing, and a right that was withdrawn a moment ago is missing already.
@@ -28,7 +29,12 @@ from gridsecure.circulation.uses import (
     open_certificate,
     read_aggregate,
 )
-from gridsecure.errors import AccessDeniedError, InputError
+from gridsecure.errors import (
+    AccessDeniedError,
+    AuditBrokenError,
+    InputError,
+    ReleaseRefusedError,
+)
 from gridsecure.market import holdings, metering, products, trading
 from gridsecure.market.members import find_person, find_signer
 from gridsecure.market.received import Received
@@ -115,13 +121,20 @@ def _verified(zone: MarketZone, envelope: Signed, member: Member, now: datetime)
 
 
 def _certificate(zone: MarketZone, said: MarketDocument) -> ReleaseCertificate | None:
-    if isinstance(said, MeteredUse):
-        return open_certificate(said.certificate, zone.authority)
+    if not isinstance(said, MeteredUse | ReleasedAggregate):
+        return None
+    found = open_certificate(said.certificate, zone.authority)
     if isinstance(said, ReleasedAggregate):
-        found = open_certificate(said.certificate, zone.authority)
         read_aggregate(said, found)  # or the portal could not show it
-        return found
-    return None
+    try:
+        zone.verify(said.certificate.model_dump_json().encode())
+    except AuditBrokenError as error:
+        raise ReleaseRefusedError(
+            "The certificate is not proved to be in the key authority's log.",
+            reason="use.log",
+            remedy="Send it as the key authority gave it, with its proof.",
+        ) from error
+    return found
 
 
 def _check_sender(sender: Member, signer: Member) -> None:

@@ -13,14 +13,16 @@ from gridsecure.circulation.uses import (
     MeteredUse,
     SettlementStatement,
     UseLine,
+    check_is_of,
+    check_requester,
     check_use,
     month_of,
     settle,
 )
-from gridsecure.errors import ReleaseRefusedError
+from gridsecure.errors import ConflictError, ReleaseRefusedError
 from gridsecure.market import holdings, shelf
 from gridsecure.market.received import Received
-from gridsecure.market.tables import DocumentRow
+from gridsecure.market.tables import DocumentRow, PersonRow
 from gridsecure.market.trading import CONCLUDED, check_in_force
 from gridsecure.market.zone import MarketZone
 from gridsecure.messages import ReleaseCertificate, sign_message
@@ -31,12 +33,17 @@ from gridsecure.store.rows import find
 def meter_use(session: Session, received: Received[MeteredUse]) -> DocumentRow:
     """Count a certificate as a use of an agreement; of whatever agreement, it is counted once.
 
+    The consumer's side reports it: what somebody owes is not for others to say, because a
+    certificate names no agreement.
+
     Raises:
         NotFoundError: There is no such agreement of the signer's (`not-found.document`).
-        ConflictError: It is not concluded, or was withdrawn (`market.not-in-force`); the
-            certificate was counted before (`conflict.document`).
-        ReleaseRefusedError: As `check_use`; all uses of the agreement (`use.agreed`) or of a
-            dataset (`use.dataset`) were had; or the right to process is missing.
+        ConflictError: It is not concluded, or was withdrawn (`market.not-in-force`); its product is
+            withdrawn (`product.order`); the certificate was counted before (`conflict.document`).
+        ReleaseRefusedError: The provider reports it (`use.reporter`); as `check_use`,
+            `check_requester` and `check_is_of`; all uses of the agreement (`use.agreed`) or of a
+            dataset (`use.dataset`) have been used; or the designer's right to process, or the
+            provider's to operate, is missing.
     """
     said, member, certificate = received.said, received.member, received.certificate
     agreed = shelf.load_readable(session, said.agreement, member, kind=Agreement.kind)
@@ -52,15 +59,25 @@ def meter_use(session: Session, received: Received[MeteredUse]) -> DocumentRow:
         organisation=agreement.consumer,
         counterpart=agreement.provider,
         about=said.agreement,
-        month=month_of(received.now),
+        month=_open_month(session, said.agreement, received.now),
     )
     known = find(session, DocumentRow, kind=row.kind, name=row.name)
     if known is not None and known.about == row.about:
         return known  # the other side reported it before, or this one did
     check_in_force(agreed, state=CONCLUDED)
+    if member.organisation != agreement.consumer:
+        raise ReleaseRefusedError(
+            "A use is reported by the consumer's side.",
+            reason="use.reporter",
+            remedy="Have a person of the consumer sign it.",
+        )
     check_use(certificate, agreement)
+    asker = find(session, PersonRow, person=certificate.requested_by)
+    check_requester(certificate, agreement, asker=None if asker is None else asker.organisation)
     design = _design(session, agreement)
+    check_is_of(certificate, design, records=holdings.read_records(session, design))
     holdings.require_design(session, "meter", design.organisation, design, now=received.now)
+    holdings.require_design(session, "deliver", agreement.provider, design, now=received.now)
     shelf.keep_document(session, row, by=member.person, fen=agreement.price_fen)
     _count(session, agreement, said.agreement, design)
     return row
@@ -70,13 +87,31 @@ def _design(session: Session, agreement: Agreement) -> ProductDesign:
     row = find(session, DocumentRow, digest=agreement.design)
     if row is None:
         raise AssertionError("an agreement's design is kept before it")
+    if row.state not in shelf.PUBLIC[row.kind]:
+        raise ConflictError(
+            "The product is not published any more.",
+            reason="product.order",
+            remedy="Ask for another product or version.",
+        )
     return ProductDesign.parse(row.envelope.body)
+
+
+def _open_month(session: Session, agreement: str, now: datetime) -> str:
+    """The month in which a use counts: the present one, or the first that is not settled.
+
+    The present was read before this transaction began; meanwhile the month may have been settled.
+    """
+    month = month_of(now)
+    while find(session, DocumentRow, kind=SettlementStatement.kind, name=f"{agreement}/{month}"):
+        year, number = map(int, month.split("-"))
+        month = f"{year + number // 12:04}-{number % 12 + 1:02}"
+    return month
 
 
 def _count(session: Session, agreement: Agreement, digest: str, design: ProductDesign) -> None:
     if shelf.count(session, f"agreement/{digest}") > agreement.uses:
         raise ReleaseRefusedError(
-            f"All {agreement.uses} uses of the agreement were had.",
+            f"All {agreement.uses} uses of the agreement have been used.",
             reason="use.agreed",
             remedy="Agree on more.",
         )
@@ -84,7 +119,7 @@ def _count(session: Session, agreement: Agreement, digest: str, design: ProductD
         most = holdings.read_record(session, dataset).uses
         if shelf.count(session, f"dataset/{dataset}") > most > 0:
             raise ReleaseRefusedError(
-                f"All {most} uses of the dataset {dataset} were had.",
+                f"All {most} uses of the dataset {dataset} have been used.",
                 reason="use.dataset",
                 remedy="Ask its holder for another dataset.",
             )
@@ -107,30 +142,38 @@ def issue_statement(
     with read_session(zone.engine) as session:
         agreed = shelf.load_readable(session, digest, reader, kind=Agreement.kind)
         found = find(session, DocumentRow, kind=SettlementStatement.kind, name=name)
-        lines = [] if found is not None else read_lines(session, agreed, month=month)
     if found is not None:
         return found
-    # A month that is over gets no uses any more, so this may be signed before it is kept.
-    said = settle(agreed.envelope, lines, month=month, now=now)
+    with write_session(zone.engine) as session:
+        kept = find(session, DocumentRow, kind=SettlementStatement.kind, name=name)
+        if kept is not None:  # another process was faster
+            return kept
+        # Read where nobody else writes: a use of the month that came just now is in it, and one
+        # that comes later finds the month settled and counts in the next (`_open_month`).
+        lines = read_lines(session, agreed, month=month)
+        said = settle(agreed.envelope, lines, month=month, now=now)
+        row = _statement_row(zone, said, name=name, now=now)
+        shelf.keep_document(session, row, by=reader.person)
+    return row
+
+
+def _statement_row(
+    zone: MarketZone, said: SettlementStatement, *, name: str, now: datetime
+) -> DocumentRow:
+    """The row that keeps a statement, which the market signs."""
     envelope = sign_message(said, key=zone.signing_key)
-    row = DocumentRow(
+    return DocumentRow(
         message=envelope.model_dump_json(),
         digest=envelope.digest,
         kind=said.kind,
         name=name,
         organisation=said.provider,
         counterpart=said.consumer,
-        about=digest,
-        month=month,
+        about=said.agreement,
+        month=said.month,
         state=shelf.IN_FORCE,
         at=now,
     )
-    with write_session(zone.engine) as session:
-        kept = find(session, DocumentRow, kind=row.kind, name=name)
-        if kept is not None:  # another process was faster
-            return kept
-        shelf.keep_document(session, row, by=reader.person)
-    return row
 
 
 def read_lines(session: Session, agreed: DocumentRow, *, month: str) -> list[UseLine]:

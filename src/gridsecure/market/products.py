@@ -14,11 +14,13 @@ from gridsecure.circulation.products import (
     check_version,
     take_step,
 )
-from gridsecure.circulation.uses import ReleasedAggregate
-from gridsecure.errors import ConflictError
+from gridsecure.circulation.uses import ReleasedAggregate, check_is_of
+from gridsecure.errors import ConflictError, ReleaseRefusedError
 from gridsecure.market import holdings, shelf
 from gridsecure.market.received import Received
-from gridsecure.market.tables import DocumentRow
+from gridsecure.market.tables import DocumentRow, PolicyRow
+from gridsecure.messages import ReleaseCertificate
+from gridsecure.policy.language import parse_policy
 from gridsecure.store.rows import find
 
 _STATES: Final[dict[str, ProductState]] = {name: name for name in get_args(ProductState)}
@@ -52,7 +54,7 @@ def keep_design(session: Session, received: Received[ProductDesign]) -> Document
     before = 0 if newest is None else ProductDesign.parse(newest.envelope.body).version
     check_version(said, newest=before)
     shelf.find_named(session, "organisation", f"{said.reviewer}/1")
-    check_design(said, records=[holdings.read_record(session, one) for one in said.datasets])
+    check_design(said, records=holdings.read_records(session, said))
     holdings.require_design(session, "design", member.organisation, said, now=received.now)
     shelf.keep_document(session, row, by=member.person)
     return row
@@ -107,9 +109,9 @@ def show_aggregate(session: Session, received: Received[ReleasedAggregate]) -> D
     """Show released totals of a published product to everybody.
 
     Raises:
-        GridSecureError: The product is not there or not published (`product.order`), the
-            certificate is of another plan or purpose (`use.purpose`), or the right to operate is
-            missing.
+        GridSecureError: The product is not there or not published (`product.order`); as
+            `check_is_of`; the market never had the certificate's policy (`use.policy`), or it keeps
+            values from analysts (`use.private`); or the right to operate is missing.
     """
     said, member = received.said, received.member
     row = shelf.load_readable(session, said.design, member, kind=ProductDesign.kind)
@@ -122,13 +124,27 @@ def show_aggregate(session: Session, received: Received[ReleasedAggregate]) -> D
         )
     if certificate is None:
         raise AssertionError("the certificate is read before the document is kept")
-    if (certificate.plan, certificate.purpose) != (design.recipe.plan, design.purpose):
-        raise ConflictError(
-            "The certificate is of another plan or purpose than the product.",
-            reason="use.purpose",
-            remedy="Show certificates of the product alone.",
-        )
+    check_is_of(certificate, design, records=holdings.read_records(session, design))
+    _check_policy(session, certificate)
     holdings.require_design(session, "show", member.organisation, design, now=received.now)
     kept = received.row(said.certificate.digest, counterpart=design.organisation, about=said.design)
     shelf.keep_document(session, kept, by=member.person)
     return kept
+
+
+def _check_policy(session: Session, certificate: ReleaseCertificate) -> None:
+    """Refuse to show what was released under a policy that is not known, or keeps it from some."""
+    held = find(session, PolicyRow, digest=certificate.policy)
+    if held is None:
+        raise ReleaseRefusedError(
+            "The certificate was released under a policy that this market never had.",
+            reason="use.policy",
+            remedy="Show what was released under the market's own policies.",
+        )
+    if parse_policy(held.text).private is not None:
+        raise ReleaseRefusedError(
+            "The certificate's policy tells analysts numbers with noise alone, and everybody no "
+            "more than them.",
+            reason="use.private",
+            remedy="Show releases under other policies.",
+        )

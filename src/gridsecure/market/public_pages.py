@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlmodel import Session, select
@@ -15,10 +16,21 @@ from gridsecure.circulation.documents import moment
 from gridsecure.circulation.products import ON_SALE, STAGE_NAMES, STAGE_OF, ProductDesign
 from gridsecure.circulation.trade import Need, Offer
 from gridsecure.circulation.uses import ReleasedAggregate, read_aggregate
+from gridsecure.errors import GridSecureError
 from gridsecure.market import shelf
 from gridsecure.market.tables import DocumentRow
 from gridsecure.messages import CellTotal, Message, ReleaseCertificate
+from gridsecure.plans.cells import BILLS, ENERGY, MONEY
 from gridsecure.store.rows import find_many
+from gridsecure.wire.market import (
+    PublicCell,
+    PublicNeed,
+    PublicOffer,
+    PublicProduct,
+    PublicTold,
+    PublicTotals,
+)
+from gridsecure.wire.services import Answer
 
 _HERE: Final = Path(__file__).parent
 MOST: Final = 100
@@ -26,35 +38,58 @@ MOST: Final = 100
 LANGUAGES: Final = ("zh", "en")
 
 
+UNITS: Final[Mapping[str, tuple[str, str, str]]] = {
+    BILLS: ("1", "账单（份）", "bills"),
+    ENERGY: ("Wh", "电量（瓦时）", "energy [Wh]"),
+    MONEY: ("fen", "电费（分）", "amount [fen]"),
+}
+"""Of each measure its unit, and what the page calls it in Chinese and English."""
+
 TimedT = TypeVar("TimedT", Offer, Need)
+SaidT = TypeVar("SaidT", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Generic[SaidT]):
     """A published document.
 
     Args:
         stage: Of a product, "product" or "asset"; else empty.
         product: Of an offer, the design that it is of.
-        cells: Of released totals.
     """
 
     row: DocumentRow
-    said: Message
+    said: SaidT
     stage: str = ""
     stage_zh: str = ""
     product: ProductDesign | None = None
-    cells: tuple[CellTotal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShownTotals:
+    """Released totals as everybody gets them: their told cells alone.
+
+    Args:
+        certificate: Its digest.
+        release: What the certificate says; of it release id, policy and period are told.
+        cells: Those with a value.
+    """
+
+    row: DocumentRow
+    said: ReleasedAggregate
+    certificate: str
+    release: ReleaseCertificate
+    cells: tuple[CellTotal, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PublicRows:
     """All that is shown to everybody, the newest first."""
 
-    products: list[Shown]
-    offers: list[Shown]
-    needs: list[Shown]
-    aggregates: list[Shown]
+    products: list[Shown[ProductDesign]]
+    offers: list[Shown[Offer]]
+    needs: list[Shown[Need]]
+    aggregates: list[ShownTotals]
 
 
 def read_public(session: Session, *, now: datetime) -> PublicRows:
@@ -71,11 +106,13 @@ def read_public(session: Session, *, now: datetime) -> PublicRows:
         products=products,
         offers=_offers(session, now),
         needs=[Shown(row, said) for row, said in _standing(session, Need, now)],
-        aggregates=[_aggregate(row) for row in _rows(session, ReleasedAggregate)],
+        aggregates=[
+            one for row in _rows(session, ReleasedAggregate) if (one := _aggregate(row)) is not None
+        ],
     )
 
 
-def _offers(session: Session, now: datetime) -> list[Shown]:
+def _offers(session: Session, now: datetime) -> list[Shown[Offer]]:
     found = _standing(session, Offer, now)
     designs = find_many(session, DocumentRow, [said.design for _, said in found], by="digest")
     return [
@@ -98,11 +135,65 @@ def _rows(session: Session, kind: type[Message], state: str = shelf.IN_FORCE) ->
     return list(session.exec(newest))
 
 
-def _aggregate(row: DocumentRow) -> Shown:
+def _aggregate(row: DocumentRow) -> ShownTotals | None:
+    """A row of totals; None where it cannot be shown, so that it takes nobody else's page down."""
     said = ReleasedAggregate.parse(row.envelope.body)
     # Its signatures were verified as it came in, and a kept row never changes.
-    cells = read_aggregate(said, ReleaseCertificate.parse(said.certificate.body))
-    return Shown(row, said, cells=tuple(cells))
+    release = ReleaseCertificate.parse(said.certificate.body)
+    try:
+        cells = tuple(cell for cell in read_aggregate(said, release) if cell.value is not None)
+        for cell in cells:
+            moment(cell.start)
+            moment(cell.end)
+    except GridSecureError:
+        return None
+    return ShownTotals(row, said, said.certificate.digest, release, cells)
+
+
+def tell_public(rows: PublicRows) -> PublicTold:
+    """What is shown, as programs read it. A person's name is in none of it."""
+    return PublicTold(
+        products=[
+            PublicProduct(**_named(one, PublicProduct), stage=one.stage) for one in rows.products
+        ],
+        offers=[PublicOffer(**_named(one, PublicOffer)) for one in rows.offers],
+        needs=[PublicNeed(**_named(one, PublicNeed)) for one in rows.needs],
+        aggregates=[_tell_totals(one) for one in rows.aggregates],
+    )
+
+
+def _named(one: Shown[Any], to: type[Answer]) -> dict[str, Any]:
+    """Of a document what an answer has fields for."""
+    wanted = to.model_fields.keys() & type(one.said).model_fields.keys()
+    said: dict[str, Any] = one.said.model_dump(include=wanted)
+    return said | {"digest": one.row.digest}
+
+
+def _tell_totals(one: ShownTotals) -> PublicTotals:
+    return PublicTotals(
+        digest=one.row.digest,
+        organisation=one.said.organisation,
+        design=one.said.design,
+        title=one.said.title,
+        title_zh=one.said.title_zh,
+        release_id=one.release.release_id,
+        certificate=one.certificate,
+        policy=one.release.policy,
+        start=one.release.start,
+        end=one.release.end,
+        cells=[
+            PublicCell(
+                zone=cell.zone,
+                customer_class=cell.customer_class,
+                start=cell.start,
+                end=cell.end,
+                measure=cell.measure,
+                unit=UNITS[cell.measure][0],
+                value=cell.value or "",
+            )
+            for cell in one.cells
+        ],
+    )
 
 
 @cache
@@ -122,7 +213,11 @@ def write_page(rows: PublicRows, *, language: str) -> str:
     """The page in a language, "zh" or "en"; there is no script in it."""
     other = "en" if language == "zh" else "zh"
     template = _templates().get_template("portal.html.jinja")
-    return template.render(rows=rows, zh=language == "zh", language=language, other=other)
+    is_chinese = language == "zh"
+    measures = {name: words[1 if is_chinese else 2] for name, words in UNITS.items()}
+    return template.render(
+        rows=rows, zh=is_chinese, language=language, other=other, measures=measures
+    )
 
 
 def stylesheet() -> bytes:

@@ -140,7 +140,8 @@ def sign_agreement(
             else than its offer and request (`agreement.terms`), or the provider's right to operate
             is missing.
         ConflictError: Another policy is in force (`agreement.policy`), the offer or request does
-            not stand any more (`market.not-in-force`), or the agreement was withdrawn.
+            not stand any more (`market.not-in-force`, `market.over`), or the agreement was
+            withdrawn.
         NotFoundError: Offer or request are not there (`not-found.document`).
     """
     said, member, digest = received.said, received.member, received.envelope.digest
@@ -193,6 +194,7 @@ def _check_terms(session: Session, received: Received[Agreement], policy: Policy
     request = shelf.load_readable(session, said.request, member, kind=OfferRequest.kind)
     for one in (offer, request):
         check_in_force(one)
+    check_open(Offer.parse(offer.envelope.body).valid_until, now=now, what="offer")
     if policy is None:
         raise ConflictError(
             "No release policy is in force at the market.",

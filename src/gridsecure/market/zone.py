@@ -21,6 +21,8 @@ class MarketZone:
         signing_key: Signs settlement statements.
         registrar: The registration office.
         authority: The key authority's key by thumbprint; its certificates are what is metered.
+        verify: Refuses a certificate whose cells break its own policy, or that is not proved to be
+            in the authority's log; takes it as JSON text.
         policy: Tells the release policy in force at a moment, None before the first one's day.
     """
 
@@ -28,4 +30,5 @@ class MarketZone:
     signing_key: Sm2PrivateKey = field(repr=False)
     registrar: Member
     authority: Mapping[str, Sm2PublicKey]
+    verify: Callable[[bytes], object]
     policy: Callable[[datetime], Policy | None]

@@ -32,10 +32,81 @@ class AgreementDrafted(Answer):
     text: str
 
 
-class PublicTold(Answer):
-    """What everybody may read: signed documents, the newest first, with their states."""
+class PublicProduct(Answer):
+    """A published product. `digest` names its design, which members read as signed."""
 
-    products: list[DocumentTold]
-    offers: list[DocumentTold]
-    needs: list[DocumentTold]
-    aggregates: list[DocumentTold]
+    digest: Digest
+    organisation: str
+    stage: str
+    product: str
+    version: int
+    title: str
+    title_zh: str
+    summary: str
+    measures: list[str]
+    purpose: str
+
+
+class PublicOffer(Answer):
+    """A product at a price of a use in fen."""
+
+    digest: Digest
+    organisation: str
+    design: Digest
+    product: str
+    version: int
+    price_fen: int
+    valid_until: str
+    terms: str
+
+
+class PublicNeed(Answer):
+    """What somebody looks for."""
+
+    digest: Digest
+    organisation: str
+    title: str
+    title_zh: str
+    text: str
+    valid_until: str
+
+
+class PublicCell(Answer):
+    """A released number, with its unit. Of cells that were withheld there is none."""
+
+    zone: str
+    customer_class: str
+    start: str
+    end: str
+    measure: str
+    unit: str
+    value: str
+
+
+class PublicTotals(Answer):
+    """Released totals: their numbers, and by what names the release is known.
+
+    `certificate` is the digest of the certificate, which stays with members: it also says who asked
+    for the release, who approved it, and how many customers a withheld cell has.
+    """
+
+    digest: Digest
+    organisation: str
+    design: Digest
+    title: str
+    title_zh: str
+    release_id: str
+    certificate: Digest
+    policy: Digest
+    start: str
+    end: str
+    cells: list[PublicCell]
+
+
+class PublicTold(Answer):
+    """What everybody may read, the newest first: nobody's name, and no withheld cell."""
+
+    products: list[PublicProduct]
+    offers: list[PublicOffer]
+    needs: list[PublicNeed]
+    aggregates: list[PublicTotals]
