@@ -9,7 +9,12 @@ from gridsecure.analyst.certificates import GRANTED
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.messages import ReleaseCertificate
 from gridsecure.released_values import SignedCertificate, detach_values, sign_certificate
-from gridsecure.store.database import open_database, write_session, write_transaction
+from gridsecure.store.database import (
+    open_database,
+    read_session,
+    write_session,
+    write_transaction,
+)
 from gridsecure.store.evidence import append
 from gridsecure.store.log_tree import SignedLog
 from gridsecure.store.old_records import create_evidence
@@ -49,6 +54,7 @@ def log_certificate(
             action=GRANTED,
             detail={LOGGED: message_digest(bare.model_dump_json())},
         )
+    with read_session(engine) as session:
         proof = SignedLog(signer).prove(session, entry).text
     engine.dispose()
     proved = bare.model_copy(update={"evidence_head": entry.hash, "log_proof": proof})

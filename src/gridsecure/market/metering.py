@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import Session, select
+from sqlmodel import Session, func, select
 
 from gridsecure.circulation.documents import Member
 from gridsecure.circulation.products import ProductDesign
@@ -139,22 +139,33 @@ def issue_statement(
         StorageError: It cannot be kept.
     """
     name = f"{digest}/{month}"
-    with read_session(zone.engine) as session:
-        agreed = shelf.load_readable(session, digest, reader, kind=Agreement.kind)
-        found = find(session, DocumentRow, kind=SettlementStatement.kind, name=name)
-    if found is not None:
-        return found
-    with write_session(zone.engine) as session:
-        kept = find(session, DocumentRow, kind=SettlementStatement.kind, name=name)
-        if kept is not None:  # another process was faster
-            return kept
-        # Read where nobody else writes: a use of the month that came just now is in it, and one
-        # that comes later finds the month settled and counts in the next (`_open_month`).
-        lines = read_lines(session, agreed, month=month)
+    while True:
+        with read_session(zone.engine) as session:
+            agreed = shelf.load_readable(session, digest, reader, kind=Agreement.kind)
+            found = find(session, DocumentRow, kind=SettlementStatement.kind, name=name)
+            lines = [] if found is not None else read_lines(session, agreed, month=month)
+        if found is not None:
+            return found
         said = settle(agreed.envelope, lines, month=month, now=now)
-        row = _statement_row(zone, said, name=name, now=now)
-        shelf.keep_document(session, row, by=reader.person)
-    return row
+        row = _statement_row(zone, said, name=name, now=now)  # signed while nobody waits for it
+        with write_session(zone.engine) as session:
+            kept = find(session, DocumentRow, kind=row.kind, name=name)
+            if kept is not None:  # another process was faster
+                return kept
+            # A use of the month that came meanwhile has to be in it, so it is signed again. One
+            # that comes later finds the month settled and counts in the next (`_open_month`).
+            if _count_uses(session, digest, month) == len(lines):
+                shelf.keep_document(session, row, by=reader.person)
+                return row
+
+
+def _count_uses(session: Session, agreement: str, month: str) -> int:
+    uses = select(func.count()).where(
+        DocumentRow.kind == MeteredUse.kind,
+        DocumentRow.about == agreement,
+        DocumentRow.month == month,
+    )
+    return session.exec(uses).one()
 
 
 def _statement_row(
