@@ -13,7 +13,7 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import ConsoleMessage, Keyboard, Page, Request, Response
+from playwright.sync_api import ConsoleMessage, FloatRect, Keyboard, Page, Request, Response
 from playwright.sync_api import TimeoutError as TooLongError
 
 from gridsecure_dashboard.phrases import PHRASES
@@ -207,5 +207,5 @@ class Tab:
         self.page.wait_for_function(_STANDS_STILL, polling=_EVERY)
         size = self.page.viewport_size or {"width": WIDTHS[0], "height": HEIGHT}
         bottom = min(self.page.evaluate(_BOTTOM) + 40, size["height"])
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": max(bottom, 600)}
-        self.page.screenshot(path=ARTEFACTS / f"{name}.png", clip=clip)  # type: ignore[arg-type]
+        clip: FloatRect = {"x": 0, "y": 0, "width": size["width"], "height": max(bottom, 600)}
+        self.page.screenshot(path=ARTEFACTS / f"{name}.png", clip=clip)

@@ -49,8 +49,8 @@ def sign(
     """Sign, as its maker, the software that is installed here."""
     own = office_files.officer_key(key)
     measured = builds.measure_build()
-    office_files.write_signed(file, signed_messages.sign_message(measured, key=own))
-    file.chmod(0o644)
+    signed = signed_messages.sign_message(measured, key=own)
+    office_files.write_signed(file, signed, is_public=True)
     Console().print(f"Signed as {own.public_key.point.hex()}", soft_wrap=True)
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gridsecure.circulation.kinds import kind_named
-from gridsecure.errors import InputError, StorageError
+from gridsecure.errors import InputError
 from gridsecure.messages import Message, Signed
-from gridsecure.whole_files import replace_file
 
 _KIND = "kind"
 
@@ -50,22 +49,6 @@ def read_signed(path: Path) -> Signed:
         InvalidMessageError: It has another shape.
     """
     return Signed.parse(_text(path))
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write a file, in place of an earlier one.
-
-    Raises:
-        StorageError: The disk refuses (`office.file`).
-    """
-    try:
-        replace_file(path, [text.encode()], mode=0o644)
-    except OSError as error:
-        raise StorageError(
-            f"{path.name} cannot be used.",
-            reason="office.file",
-            remedy=f"Check its path and permissions ({error.strerror}).",
-        ) from error
 
 
 def form_text(kind: str) -> str:

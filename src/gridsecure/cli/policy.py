@@ -217,7 +217,7 @@ def sign(
     signed = signed_policies.sign_policy(
         document, person=person, role=_role(role), key=own, now=online.utc_now()
     )
-    policies.write_policy(output, signed)
+    office_files.write_public(output, signed.model_dump_json(indent=1) + "\n")
     found = language.parse_policy(signed.text)
     said = [signed_policies.PolicySignature.parse(one.body).role for one in signed.signatures]
     Console().print(

@@ -73,8 +73,8 @@ def sign_components(
     """Sign, as its maker, the component library of the software that is installed here."""
     own = office_files.officer_key(key)
     library = components.make_library()
-    office_files.write_signed(file, signed_messages.sign_message(library, key=own))
-    file.chmod(0o644)
+    signed = signed_messages.sign_message(library, key=own)
+    office_files.write_signed(file, signed, is_public=True)
     Console().print(
         f"{len(library.cards)} cards signed as {own.public_key.point.hex()}", soft_wrap=True
     )

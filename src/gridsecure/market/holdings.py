@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from gridsecure.circulation.documents import Member
 from gridsecure.circulation.organisations import OrganisationRecord
@@ -43,7 +43,7 @@ def enter_organisation(session: Session, received: Received[OrganisationRecord])
         select(DocumentRow)
         .where(DocumentRow.kind == said.kind, DocumentRow.about == said.name)
         .where(DocumentRow.month == "")  # or the index of what documents are about ends here
-        .order_by(DocumentRow.id.desc())  # type: ignore[union-attr] # a column
+        .order_by(col(DocumentRow.id).desc())
         .limit(1)
     ).first()
     newest = 0 if earlier is None else OrganisationRecord.parse(earlier.envelope.body).number
@@ -162,7 +162,7 @@ def require_right(session: Session, step: Step, wanted: Wanted, *, now: datetime
     ]
     found = select(DocumentRow).where(
         DocumentRow.kind == RightGrant.kind,
-        DocumentRow.about.in_(about),  # type: ignore[attr-defined] # a column
+        col(DocumentRow.about).in_(about),
     )
     # By the index of what grants are about: by their state all that are in force would be read.
     grants = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import Session, func, select
+from sqlmodel import Session, col, func, select
 
 from gridsecure.circulation.documents import Member
 from gridsecure.circulation.products import ProductDesign
@@ -196,7 +196,7 @@ def read_lines(session: Session, agreed: DocumentRow, *, month: str) -> list[Use
         DocumentRow.month == month,
     )
     lines = []
-    for row in session.exec(found.order_by(DocumentRow.id)):  # type: ignore[arg-type] # a column
+    for row in session.exec(found.order_by(col(DocumentRow.id))):
         certificate = MeteredUse.parse(row.envelope.body).certificate
         said = ReleaseCertificate.parse(certificate.body)
         lines.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from gridsecure.circulation.products import (
     ProductDesign,
@@ -66,7 +66,7 @@ def _newest(session: Session, product: str) -> DocumentRow | None:
         DocumentRow.about == product,
         DocumentRow.month == "",
     )
-    return session.exec(its.order_by(DocumentRow.id.desc()).limit(1)).first()  # type: ignore[union-attr] # a column
+    return session.exec(its.order_by(col(DocumentRow.id).desc()).limit(1)).first()
 
 
 def keep_step(session: Session, received: Received[ProductStep]) -> DocumentRow:
@@ -101,7 +101,7 @@ def _last(session: Session, design: DocumentRow) -> str:
         DocumentRow.about == design.digest,
         DocumentRow.month == "",
     )
-    newest = steps.order_by(DocumentRow.id.desc()).limit(1)  # type: ignore[union-attr] # a column
+    newest = steps.order_by(col(DocumentRow.id).desc()).limit(1)
     return session.exec(newest).first() or design.digest
 
 

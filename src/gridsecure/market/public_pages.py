@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from gridsecure.circulation.documents import moment
 from gridsecure.circulation.products import ON_SALE, STAGE_NAMES, STAGE_OF, ProductDesign
@@ -131,7 +131,7 @@ def _standing(
 
 def _rows(session: Session, kind: type[Message], state: str = shelf.IN_FORCE) -> list[DocumentRow]:
     found = select(DocumentRow).where(DocumentRow.kind == kind.kind, DocumentRow.state == state)
-    newest = found.order_by(DocumentRow.id.desc()).limit(MOST)  # type: ignore[union-attr] # a column
+    newest = found.order_by(col(DocumentRow.id).desc()).limit(MOST)
     return list(session.exec(newest))
 
 

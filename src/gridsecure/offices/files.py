@@ -15,6 +15,7 @@ from gridsecure.errors import InputError, InvalidMessageError, StorageError
 from gridsecure.messages import Digest, Message, Signed
 from gridsecure.released_values import SignedCertificate
 from gridsecure.transparency.tree import Frontier, frontier_nodes
+from gridsecure.whole_files import replace_file
 
 KEY_BYTES: Final = 32
 _OTHERS: Final = 0o077
@@ -164,11 +165,12 @@ def read_certificate(path: Path) -> SignedCertificate:
     return SignedCertificate.parse(_read(path))
 
 
-def write_signed(path: Path, envelope: Signed) -> None:
-    """Write a signed order to a new file.
+def write_signed(path: Path, envelope: Signed, *, is_public: bool = False) -> None:
+    """Write what was signed to a new file.
 
     Args:
         path: The file; nothing is overwritten.
+        is_public: Whether every user of the machine may read it.
 
     Raises:
         StorageError: The disk refuses, or there is such a file (`office.file`).
@@ -176,6 +178,20 @@ def write_signed(path: Path, envelope: Signed) -> None:
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(envelope.model_dump_json(indent=1) + "\n")
+        if is_public:
+            path.chmod(0o644)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def write_public(path: Path, text: str) -> None:
+    """Write what everybody may read, in place of an earlier file.
+
+    Raises:
+        StorageError: The disk refuses (`office.file`).
+    """
+    try:
+        replace_file(path, [text.encode()], mode=0o644)
     except OSError as error:
         raise _refused(path, error) from error
 

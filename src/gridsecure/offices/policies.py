@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
-from gridsecure.errors import SignatureError, StorageError
+from gridsecure.errors import SignatureError
 from gridsecure.messages import Signed
 from gridsecure.offices.custodians import KnownVault, open_answer
 from gridsecure.offices.officers import Call
 from gridsecure.policy.language import Policy, parse_policy
 from gridsecure.policy.signed_policies import SignedPolicy, VaultPolicy
-from gridsecure.whole_files import replace_file
 from gridsecure.wire.policies import PoliciesTold, PolicyTakenIn, PolicyTold
 
 POLICY: Final = "/policy"
@@ -85,19 +83,3 @@ def put_policy(call: Call, document: SignedPolicy, *, service: PolicyKeeper) -> 
     """
     answer = call(service, "PUT", POLICY, json=document.model_dump())
     return PolicyTakenIn.model_validate(answer)
-
-
-def write_policy(path: Path, document: SignedPolicy) -> None:
-    """Write a signed policy to a file, in place of an earlier one.
-
-    Raises:
-        StorageError: The disk refuses (`office.file`).
-    """
-    try:
-        replace_file(path, [document.model_dump_json(indent=1).encode(), b"\n"], mode=0o644)
-    except OSError as error:
-        raise StorageError(
-            f"{path.name} cannot be used.",
-            reason="office.file",
-            remedy=f"Check its path and permissions ({error.strerror}).",
-        ) from error

@@ -73,7 +73,7 @@ def counting_failures(
         yield attempt
     except (GridSecureError, OSError, MemoryError):
         raise
-    except Exception as error:
+    except Exception as error:  # what nobody foresaw is what is counted here
         if not _count(zone, request, attempt, at=clock()):
             raise
         # The type, and never the message, which may hold what was asked.
