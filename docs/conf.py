@@ -10,6 +10,7 @@ from api_pages import as_rst, write_api_pages
 
 from gridsecure.version import VERSION
 from gridsecure.wire.reasons import reason_codes, reasons_page
+from gridsecure_api.settings_table import settings_page
 
 project = "GridSecure"
 author = "the GridSecure authors"
@@ -37,7 +38,9 @@ html_show_sourcelink = False
 
 
 def setup(app: Any) -> None:
-    """Write the page of reason codes before the pages are read."""
+    """Write the pages of reason codes and of settings before the pages are read."""
+    settings = Path(app.srcdir) / "settings.md"
+    app.connect("builder-inited", lambda _app: settings.write_text(settings_page()))
     page = Path(app.srcdir) / "reasons.md"
     app.connect("builder-inited", lambda _app: page.write_text(reasons_page(reason_codes())))
     # Before napoleon (priority 500), which reads the sections that are left.

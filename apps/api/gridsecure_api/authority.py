@@ -33,7 +33,6 @@ from gridsecure.errors import (
     InvalidMessageError,
     StorageError,
 )
-from gridsecure.garbage import settle_objects
 from gridsecure.key_authority.checker import key_sets, release_lists, usage
 from gridsecure.key_authority.checker.answering import (
     FAILED,
@@ -111,6 +110,7 @@ from gridsecure_api.settings import (
     key_registry,
     public_key,
 )
+from gridsecure_api.start import start_app
 from gridsecure_api.usage_pages import usage_router
 from gridsecure_api.worker_sandboxes import enter_sandbox, state_sandbox
 
@@ -397,9 +397,7 @@ def _policy_desk(app: FastAPI) -> PolicyDesk:
 
 def main_app() -> FastAPI:
     """The key authority as the environment describes it, for `uvicorn --factory`."""
-    app = create_authority_app(AuthoritySettings())
-    settle_objects()
-    return app
+    return start_app(create_authority_app, AuthoritySettings)
 
 
 def answer_one(

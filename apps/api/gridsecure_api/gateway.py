@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import ConflictError, GridSecureError, InvalidMessageError
-from gridsecure.garbage import settle_objects
 from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.correction_plan import CorrectionFiles
 from gridsecure.gateway.correction_run import correct_month
@@ -73,6 +72,7 @@ from gridsecure_api.process_memory import keep_freed_pages
 from gridsecure_api.receiver_pages import ReceiverDesk
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, public_key
+from gridsecure_api.start import start_app
 
 _log = logging.getLogger(__name__)
 
@@ -361,6 +361,4 @@ def create_gateway_app(
 def main_app() -> FastAPI:
     """The gateway as the environment describes it, for `uvicorn --factory`."""
     keep_freed_pages()
-    app = create_gateway_app(GatewaySettings())
-    settle_objects()
-    return app
+    return start_app(create_gateway_app, GatewaySettings)

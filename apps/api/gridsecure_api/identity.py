@@ -16,7 +16,6 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from gridsecure.credentials.opening import Opener
-from gridsecure.garbage import settle_objects
 from gridsecure.identity.access_tokens import SERVICE_TOKEN_LIFETIME
 from gridsecure.identity.office_desk import OfficeDesk
 from gridsecure.identity_messages import IdentityKeys
@@ -33,6 +32,7 @@ from gridsecure_api.identity_zone import IdentityZone, open_zone, signers
 from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.serving import ServiceDescription, new_app
 from gridsecure_api.settings import IdentitySettings
+from gridsecure_api.start import start_app
 
 TEXT: Final = (
     "Knows who is enrolled, and knows pseudonyms, in two databases, and cannot link them: meter "
@@ -119,6 +119,4 @@ def create_identity_app(settings: IdentitySettings, *, clock: Clock = utc_now) -
 
 def main_app() -> FastAPI:
     """The identity service as the environment describes it, for `uvicorn --factory`."""
-    app = create_identity_app(IdentitySettings())
-    settle_objects()
-    return app
+    return start_app(create_identity_app, IdentitySettings)

@@ -26,7 +26,6 @@ from gridsecure.circulation.trade import Agreement, Offer, OfferRequest
 from gridsecure.circulation.uses import MONTH
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import ConflictError
-from gridsecure.garbage import settle_objects
 from gridsecure.market import intake, members, metering, public_pages, shelf, trading
 from gridsecure.market.tables import SCHEMA, DocumentRow, PolicyRow
 from gridsecure.market.usage import BOOK
@@ -50,6 +49,7 @@ from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.own_build import open_build
 from gridsecure_api.serving import ServiceDescription, binary, new_app
 from gridsecure_api.settings import MarketSettings, key_registry, public_key
+from gridsecure_api.start import start_app
 
 _HTML: Final = "text/html; charset=utf-8"
 _CSS: Final = "text/css; charset=utf-8"
@@ -334,6 +334,4 @@ def create_market_app(settings: MarketSettings, *, clock: Clock = utc_now) -> Fa
 
 def main_app() -> FastAPI:
     """The market as the environment describes it, for `uvicorn --factory`."""
-    app = create_market_app(MarketSettings())
-    settle_objects()
-    return app
+    return start_app(create_market_app, MarketSettings)

@@ -33,7 +33,6 @@ from gridsecure.compute.tallies import STORED_BYTES, read_tallies
 from gridsecure.compute.zone import PlatformZone
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
-from gridsecure.garbage import settle_objects
 from gridsecure.messages import PlanName, QueriedUploads, Signed
 from gridsecure.policy.decisions import Change
 from gridsecure.policy.signed_policies import SignedPolicy
@@ -71,6 +70,7 @@ from gridsecure_api.serving import (
 )
 from gridsecure_api.settings import PlatformSettings, key_registry, public_key
 from gridsecure_api.signed_uploads import SignedBy
+from gridsecure_api.start import start_app
 from gridsecure_api.usage_pages import usage_router
 from gridsecure_api.worker_sandboxes import enter_sandbox, state_job_sandbox
 
@@ -485,9 +485,7 @@ def _policy_desk(
 
 def main_app() -> FastAPI:
     """The compute platform as the environment describes it, for `uvicorn --factory`."""
-    app = create_platform_app(PlatformSettings())
-    settle_objects()
-    return app
+    return start_app(create_platform_app, PlatformSettings)
 
 
 def platform_counts(zone: PlatformZone) -> dict[str, int]:

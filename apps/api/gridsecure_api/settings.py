@@ -195,8 +195,10 @@ class IdentitySettings(BuildSettings):
     it, together with their halves of the opening key, and the service runs on what they state.
 
     Args:
+        folder: The zone's own folder: two databases, keys. No other zone reads it.
         statements: `IdentityKeys` signed by the utility and by the regulator, as JSON texts.
-        utility_public_key: Verifies the utility's statement; the next one, the regulator's.
+        utility_public_key: Verifies the utility's statement.
+        regulator_public_key: Verifies the regulator's.
         periods: The periods that credentials are given for, calendar years.
         people: Who logs in with a key.
         services: Which services may ask for tokens.
@@ -272,6 +274,7 @@ class PlatformSettings(ZoneSettings, EngineSettings):
 
     Args:
         authority_public_key: The authority whose key sets are put in force.
+        billing_office_public_key: Whose signed lists close a month.
         warm_up: Whether workers start when an upload begins, before a run needs them.
         policy: The release policy of the first start, the very one of the key authority.
         approvers: The officers whose signatures other policies need, as the authority is told them.
@@ -339,6 +342,7 @@ class GatewaySettings(ZoneSettings):
     Args:
         identity_url: Where tokens, credentials and registrations come from.
         utility_public_key: Signs, with the regulator, what holders pin.
+        regulator_public_key: The regulator's, likewise.
         carry: Whether meter points show last year's pseudonyms with this year's first, so that
             what a platform counts by pseudonym can go on.
         platform_url: Where uploads go.
@@ -393,6 +397,8 @@ class AuthoritySettings(ZoneSettings):
     Args:
         identity_url: Where service tokens and settlement pseudonyms come from.
         platform_url: Where release requests and ciphertexts are pulled from.
+        platform_public_key: Whose transcripts and requests are believed.
+        billing_office_public_key: Whose closing lists are believed, and whom statements are for.
         vault_socket: Where the vault listens.
         vault_uid: The user the vault runs as; this process's own by default.
         workers: Processes that execute plans again, by default as many as the machine has

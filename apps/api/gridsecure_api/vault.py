@@ -19,6 +19,7 @@ from gridsecure.errors import GridSecureError
 from gridsecure.sandbox import Confinement, Walls, confine, find_walls, name_open
 from gridsecure.zone_keys import make_zone_folder
 from gridsecure_api.settings import VaultSettings
+from gridsecure_api.start import read_settings
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def main(*, clock: Callable[[], datetime] = utc_now) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        settings = VaultSettings()
+        settings = read_settings(VaultSettings)
         confine_vault(settings)
         # Only now: these libraries start threads.
         from gridsecure_api.vault_service import serve_vault  # noqa: PLC0415

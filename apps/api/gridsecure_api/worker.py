@@ -22,6 +22,7 @@ from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
 from gridsecure_api.deps import utc_now
 from gridsecure_api.settings import WorkerSettings
+from gridsecure_api.start import read_settings
 from gridsecure_api.worker_sandboxes import state_job_sandbox
 
 
@@ -58,7 +59,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: until.set())
     try:
-        work(WorkerSettings(), until=until)
+        work(read_settings(WorkerSettings), until=until)
     except GridSecureError as error:
         sys.exit(str(error))
 
