@@ -55,6 +55,18 @@ def test_two_policies_are_compared_case_by_case(pair, looser):
     assert f"0 cases are looser, {len(changes)} stricter." in run("diff", *pair).stdout
 
 
+def test_the_strictest_of_two_is_printed_and_is_a_policy(tmp_path):
+    joint = tmp_path / "joint.toml"
+    made = run("strictest", "uniform-15", "strict", "--name", "two-cities", "--version", "4")
+    joint.write_text(made.stdout)
+    assert "Policy two-cities, version 4, can be enforced" in run("check", str(joint)).stdout
+    for one in ("uniform-15", "strict"):
+        changes = json.loads(run("diff", one, str(joint), "--format", "json").stdout)["changes"]
+        assert not any(change["is_looser"] for change in changes)
+    refused = run("strictest", "uniform-15", "strict", "--name", "Two Cities")
+    assert (refused.exit_code, "policy.value" in refused.output) == (1, True)
+
+
 def test_a_request_is_explained_by_the_rule_that_decides_it():
     asked = ("--resolution", "interval", "--class", "household", "--measure")
     told = run("explain", "billing-office", *asked, "energy_wh", "--purpose", "research").stdout

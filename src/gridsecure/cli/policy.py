@@ -33,7 +33,7 @@ with on_use():
     from gridsecure.offices import files as office_files
     from gridsecure.offices import policies
     from gridsecure.plans import cells
-    from gridsecure.policy import decisions, language, packs, signed_policies
+    from gridsecure.policy import decisions, language, packs, signed_policies, strictest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,6 +158,19 @@ def diff(  # noqa: PLR0913 - one parameter an option
         for one in changes
     ]
     print_result({"changes": rows}, output, show=lambda console: _show_changes(rows, console))
+
+
+@policy_app.command("strictest")
+@explain_errors
+def print_strictest(
+    policies: Annotated[list[str], typer.Argument(help="Policies that ship, or files.")],
+    *,
+    name: Annotated[str, typer.Option(help="What it is called.")] = "joint",
+    version: Annotated[int, typer.Option(help="A later one has a larger one.")] = 1,
+) -> None:
+    """Print the policy that is as strict as each of some, to be signed like any other."""
+    found = map(signed_policies.load_policy, policies)
+    typer.echo(strictest.find_strictest(found, name=name, version=version).text, nl=False)
 
 
 @policy_app.command("explain")

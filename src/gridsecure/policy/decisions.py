@@ -266,8 +266,7 @@ def _compare_class(pairs: Iterable[tuple[Policy, Policy]], customer_class: str) 
     for before, after in pairs:
         for asked, measures in _list_asked():
             first, second = (
-                _find_enforced(policy, asked, measures, customer_class)
-                for policy in (before, after)
+                find_enforced(policy, asked, measures, customer_class) for policy in (before, after)
             )
             cases = [*first, *(case for case in second if case not in first)]
             changes = [Change(case, first.get(case), second.get(case)) for case in cases]
@@ -281,7 +280,7 @@ def _compare_class(pairs: Iterable[tuple[Policy, Policy]], customer_class: str) 
     return list(found.values())
 
 
-def _find_enforced(
+def find_enforced(
     policy: Policy, asked: Asked, measures: Sequence[str], customer_class: str
 ) -> dict[Case, Terms]:
     """What a request is told of a class beside what else it is told: by case, on which terms."""
