@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -127,7 +128,7 @@ class OfficeServices:
             return self._order(SubjectOrder.model_validate_json(content))
         return httpx.Response(200, json=[self._warrant(order) for order in self.orders])
 
-    def evidence(self, role: str, *, after: int) -> httpx.Response:
+    def evidence(self, role: str, *, after: int, actions: Sequence[str]) -> httpx.Response:
         """The log of registrations, two entries at a time."""
         if role not in OFFICE_OF:
             return httpx.Response(403, json=REFUSED)
@@ -139,7 +140,8 @@ class OfficeServices:
             )
             for number, (actor, action) in enumerate(self.logged)
         ]  # fmt: skip
-        return shown(EvidenceShown(entries=[e for e in entries if e.index > after][:2]))
+        behind = [e for e in entries if e.index > after and e.action in actions]
+        return shown(EvidenceShown(entries=behind[:2]))
 
     def _searches(self) -> httpx.Response:
         if self.searches is None:

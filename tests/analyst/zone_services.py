@@ -222,7 +222,9 @@ class ZoneServices:
         if not role or self.tokens_expired:
             return refusal(401, "authenticity.refused")
         if path == "/evidence":
-            return self.offices.evidence(role, after=int(request.url.params["after"]))
+            asked = request.url.params
+            after, actions = int(asked["after"]), asked.get_list("action")
+            return self.offices.evidence(role, after=after, actions=actions)
         if path.split("/")[1] in {"warrants", "revocations", "person-searches"}:
             return self.offices.handle(method, path, role=role, content=request.content)
         routes = {

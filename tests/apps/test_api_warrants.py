@@ -325,6 +325,10 @@ def test_the_log_is_read_in_parts(service, world):
     assert rest == whole[1:]
     assert get(service, f"/evidence?after={whole[-1]['index']}").json()["entries"] == []
     assert get(service, "/evidence?after=-2").status_code == 422
+    some = f"/evidence?action={whole[-1]['action']}&action=identity.opened"
+    wanted = [one for one in whole if one["action"] == whole[-1]["action"]]
+    assert get(service, some).json()["entries"] == wanted
+    assert get(service, f"{some}&after={whole[-1]['index']}").json()["entries"] == []
 
 
 def test_both_logs_are_read_and_name_the_officer(service, world):

@@ -276,6 +276,8 @@ class IdentityWorld:
         started = self.post("/person-searches", {"identity": METERS[1], "reference": "2026/3"})
         path = f"/person-searches/{started['entry']['hash']}"
         self.read("/person-searches")
+        own = self.read("/evidence?action=identity.search&action=identity.searched")
+        assert [one["action"] for one in own["entries"]] == ["identity.search"]
         document = SearchDocument.model_validate(self.read(path)["document"])
         log = self.log()
         leaves = {

@@ -29,6 +29,7 @@ from gridsecure.store.evidence import (
     find_entry,
     find_head,
     list_entries_after,
+    list_entries_among,
     list_entries_of,
     verify_entries,
 )
@@ -435,6 +436,9 @@ def test_fetched_entries_are_verified_as_the_log_is(engine: Engine) -> None:
         assert list_entries_after(session, -1) == log
         assert list_entries_after(session, 2) == log[3:]
         assert list_entries_after(session, -1, limit=2) == log[:2]
+        either = ("release.refused", "release.done")
+        assert list_entries_among(session, 0, either, limit=3) == log[1:4]
+        assert list_entries_among(session, -1, ["release.done"]) == []
         assert list_entries_of(session, "release.refused") == log
         assert list_entries_of(session, "release.done") == []
         assert find_entry(session, log[3].hash) == log[3]

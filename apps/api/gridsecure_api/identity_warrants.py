@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from gridsecure.credentials.opening import OFFICE_OF, Opener
 from gridsecure.crypto.sm2 import Sm2PublicKey
@@ -169,6 +169,8 @@ def _officer(claims: Annotated[TokenClaims, Depends(require(*OFFICE_OF))]) -> Of
 Service = Annotated[WarrantService, Depends(_service)]
 Office = Annotated[Officer, Depends(_officer)]
 
+Action = Annotated[str, StringConstraints(max_length=64)]
+
 router = APIRouter()
 
 
@@ -305,11 +307,16 @@ def read_evidence(
     _office: Office,
     log: Literal["registrations", "enrolments"] = "registrations",
     after: Annotated[int, Query(ge=-1)] = -1,
+    action: Annotated[tuple[Action, ...], Query(max_length=16)] = (),
 ) -> EvidenceShown:
-    """Entries of one of the two logs behind an index, at most a thousand."""
+    """Entries of one of the two logs behind an index, at most a thousand.
+
+    With `action`, once or several times, only those of these actions. Whoever checks the log reads
+    all of them.
+    """
     desk = service.desk
     engine = desk.registrations if log == "registrations" else desk.enrolments
-    return EvidenceShown(entries=log_after(engine, after))
+    return EvidenceShown(entries=log_after(engine, after, actions=action))
 
 
 @router.get("/evidence/{entry}/leaves", tags=["evidence"])

@@ -38,9 +38,9 @@ OFFICE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "The log has no disclosure, search or revocation yet.",
     ),
     "identity_log_more": (
-        "日志很长，仅显示前 {count} 条中的记录；全部记录请用 `gridsecure log witness` 保存。",
-        "The log is long: what follows is of its first {count} entries. `gridsecure log witness` "
-        "keeps all of it.",
+        "这类记录很多，仅显示最早的 {count} 条；全部记录请用 `gridsecure log witness` 保存。",
+        "There are many: what follows are the first {count}. `gridsecure log witness` keeps all "
+        "of the log.",
     ),
     "identity_log_how": (
         "按身份服务日志原样列出，本页不作核对；各方的命令会将日志与此前所见比对。",

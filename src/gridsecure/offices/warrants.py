@@ -14,7 +14,9 @@ Not here: checking log and warrant, which the office's own machine does before i
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final, TypeAlias
+from urllib.parse import urlencode
 
 import httpx
 
@@ -161,18 +163,22 @@ class OfficeClient:
             return None
         return tuple(PersonSearch.of_answer(a) for a in read_objects(content, service=IDENTITY))
 
-    def logged(self, session: Session, *, most: int) -> tuple[LoggedEntry, ...]:
+    def logged(
+        self, session: Session, *, actions: Sequence[str], most: int
+    ) -> tuple[LoggedEntry, ...]:
         """What was done to pseudonyms and orders, as the log of registrations has it, in order.
 
         Nothing is verified here: an office's command compares the log with what it has seen.
 
         Args:
+            actions: What is asked for, as `identity.opened`.
             most: How many entries are asked for, from the first one.
         """
         found: list[LoggedEntry] = []
+        of_actions = urlencode([("action", one) for one in actions])
         while len(found) < most:
             after = found[-1].index if found else -1
-            path = f"/evidence?log=registrations&after={after}"
+            path = f"/evidence?log=registrations&after={after}&{of_actions}"
             content = self._ask(session, "GET", path)
             shown = parse_answer(content, EvidenceShown, words=PeopleWords(IDENTITY)).entries
             if not shown:

@@ -361,6 +361,26 @@ def list_entries_after(session: Session, index: int, *, limit: int = 1000) -> li
     ]
 
 
+def list_entries_among(
+    session: Session, index: int, actions: Iterable[str], *, limit: int = 1000
+) -> list[EvidenceEntry]:
+    """The entries of some actions behind an index, in order.
+
+    Each action is read by its own index, so that no entry of another one is.
+
+    Args:
+        index: -1 for all from the first one.
+        actions: At least one.
+        limit: At most so many.
+    """
+    place = col(EvidenceRow.index)
+    found: list[EvidenceEntry] = []
+    for action in set(actions):
+        rows = select(EvidenceRow).where(EvidenceRow.action == action, place > index)
+        found += [read_row(row) for row in session.exec(rows.order_by(place).limit(limit))]
+    return sorted(found, key=lambda one: one.index)[:limit]
+
+
 def list_entries_of(session: Session, *actions: str) -> list[EvidenceEntry]:
     """Every entry of these actions, in order."""
     rows = select(EvidenceRow).where(col(EvidenceRow.action).in_(actions))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC
 
 from sqlalchemy import Engine
@@ -10,17 +11,22 @@ from sqlmodel import Session
 from gridsecure.errors import InvalidMessageError
 from gridsecure.identity_messages import LogEntry
 from gridsecure.month_texts import read_moment
-from gridsecure.store.evidence import EvidenceEntry, list_entries_after
+from gridsecure.store.evidence import EvidenceEntry, list_entries_after, list_entries_among
 
 
-def log_after(engine: Engine, index: int) -> list[LogEntry]:
+def log_after(engine: Engine, index: int, *, actions: Sequence[str] = ()) -> list[LogEntry]:
     """Entries of a log behind an index, in order, at most a thousand.
 
     Args:
         index: -1 for all from the first one.
+        actions: Those of these actions alone; none for all.
     """
     with Session(engine) as session:
-        return [shown_entry(entry) for entry in list_entries_after(session, index)]
+        if actions:
+            entries = list_entries_among(session, index, actions)
+        else:
+            entries = list_entries_after(session, index)
+        return [shown_entry(entry) for entry in entries]
 
 
 def shown_entry(entry: EvidenceEntry) -> LogEntry:

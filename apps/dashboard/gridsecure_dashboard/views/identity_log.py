@@ -31,11 +31,10 @@ def show() -> None:
     session = access.enter(access.IDENTITY_LOG)
     with access.explain_errors():
         office_of(session)  # who acts for nobody sees nothing
-        logged = access.open_offices().logged(session, most=_MOST)
         kinds = {f"identity.{name}": name for name in _ACTIONS}
-        found = [one for one in logged if one.action in kinds][::-1]
-        if len(logged) >= _MOST:
-            st.warning(tell("identity_log_more", count=figures.count(len(logged))))
+        found = access.open_offices().logged(session, actions=list(kinds), most=_MOST)[::-1]
+        if len(found) >= _MOST:
+            st.warning(tell("identity_log_more", count=figures.count(len(found))))
         if not found:
             st.info(tell("identity_log_none"))
             return
