@@ -436,6 +436,63 @@ def test_two_exchanges_of_a_month_each_at_an_hour_of_its_day(tmp_path):
     assert (readings["energy_wh"].tolist(), rules) == (WANTED, set())
 
 
+def without_serials(tmp_path, hours, firsts, *, step=1, final=None):
+    """Readings of a meter that is exchanged at hours, and what is said of them.
+
+    Args:
+        firsts: What each new meter shows first [Wh].
+        step: Of how many faces one is read.
+        final: What the books have of every old meter [Wh]; None for what it showed.
+    """
+    faces, days, built_in, meters = FACES.copy(), "2020-01-01", -1, []
+    for row, first in zip(hours, firsts, strict=True):
+        day, shown = f"{HOURS[row]:%Y-%m-%d}", int(faces[row])
+        taken_out = shown if final is None else final
+        meters.append(meter(days, day, 1, built_in=built_in, taken_out=taken_out))
+        days, built_in = day, first
+        faces[row:] -= shown - first
+    meters.append(meter(days, "9999-12-31", 1, built_in=built_in))
+    return told([face_batch(tmp_path, range(0, len(HOURS), step), faces=faces)], *meters)
+
+
+AT = int(np.flatnonzero(HOURS == EXCHANGE)[0])
+
+
+@pytest.mark.parametrize(
+    ("after", "firsts"),
+    [((0,), (0,)), ((14,), (2000,)), ((14, 81), (1000, 2000)), ((14, 33), (1000, 900))],
+)
+def test_faces_without_serials_are_told_apart_by_what_the_books_say_of_the_exchange(
+    tmp_path, after, firsts
+):
+    """Faces of the second of three meters before its hour were taken for the third one's."""
+    hours = [AT + row for row in after]
+    readings, rules = without_serials(tmp_path, hours, firsts)
+    assert (readings["energy_wh"].tolist(), rules) == (WANTED, set())
+
+
+def test_faces_that_may_be_either_meters_leave_the_sum_exact_and_its_place_estimated(tmp_path):
+    """Read at midnights, the second meter's only face may also be the third one's."""
+    readings, rules = without_serials(tmp_path, [AT + 14, AT + 33], [1000, 2000], step=24)
+    assert rules == {"register-gap"}
+    assert readings["energy_wh"].sum() == sum(WANTED)
+    assert readings["energy_wh"].min() > 0
+    days = readings["start"][readings["quality"] == "estimated"].dt.day.tolist()
+    assert days == [EXCHANGE.day, EXCHANGE.day + 1]
+
+
+def test_books_that_fit_no_face_of_the_exchanges_day_bill_nothing_of_it(tmp_path):
+    readings, rules = without_serials(tmp_path, [AT + 14], [2000], final=int(FACES[AT]) - 9000)
+    assert rules == {"undeclared-exchange"}
+    lacks = HOURS[IN_JULY].difference(pd.DatetimeIndex(readings["start"]))
+    assert lacks.tolist() == HOURS[AT - 1 : AT + 24].tolist()
+    by_hour = dict(zip(HOURS[:-1], USED, strict=True))
+    assert all(
+        by_hour[start] == energy
+        for start, energy in zip(readings["start"], readings["energy_wh"], strict=True)
+    )
+
+
 def test_a_reading_of_json_names_its_meter_and_one_of_energies_does_not(tmp_path):
     rows = [
         {"meter_point_id": "m", "start": f"{HOURS[row]:%Y-%m-%dT%H:%M}", "register_kwh": f"{kwh}"}

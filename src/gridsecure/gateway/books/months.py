@@ -258,32 +258,139 @@ class MonthContracts:
             timezone: Local time of days.
 
         Returns:
-            The same faces. Both meters of an exchange that was declared have one serial.
+            The same faces. Both meters of an exchange that was declared have one serial. Where no
+            serials are read, faces of its day that may be either meter's are left out.
         """
         affected, names, local = _affected(faces, {m.meter_point_id for m in self.meters})
         if not len(affected):
             return faces
-        local = local.tz_convert(timezone).tz_localize(None)
         shown = faces["energy_wh"].to_numpy(np.int64).copy()
-        read = shown[affected].copy()
         serials = serials_of(faces)
-        named = serials[affected]
-        joined = named.copy()  # what was read is compared, however many exchanges there are
+        own = _OwnFaces(
+            names=names,
+            local=local.tz_convert(timezone).tz_localize(None),
+            read=shown[affected].copy(),
+            given=(faces["quality"] != "missing").to_numpy(bool)[affected],
+            named=serials[affected],
+            joined=serials[affected].copy(),
+            unclear=np.zeros(len(affected), dtype=bool),
+        )
+        after: NDArray[np.bool_] | None = None
+        known = None
         for old, new in pairwise(self.meters):
             if (old.meter_point_id, old.days[1]) != (new.meter_point_id, new.days[0]):
                 continue
             if min(old.final_face_wh, new.first_face_wh) < 0:
                 continue
-            at = pd.Timestamp(new.days[0])
-            after = (names == new.meter_point_id) & (local >= at)
-            after &= ~((local == at) & (read == old.final_face_wh))
-            own = names == new.meter_point_id
-            after = _join_serials((named, joined), local, own=own, after=after, day=new.days)
+            after = own.divide(old, new, since=after if known is old else None)
+            known = new
             shown[affected[after]] += old.final_face_wh - new.first_face_wh
-        if not joined.any():
-            return faces.assign(energy_wh=shown)
-        serials[affected] = joined
-        return faces.assign(energy_wh=shown, **{SERIAL: serials})
+        kept = faces.assign(energy_wh=shown)
+        if own.joined.any():
+            serials[affected] = own.joined
+            kept = kept.assign(**{SERIAL: serials})
+        return kept.drop(index=kept.index[affected[own.unclear]])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _OwnFaces:
+    """Faces of meter points of which meters are known.
+
+    Args:
+        names: Meter points.
+        local: Their local times, naive.
+        read: What they show [Wh].
+        given: Which of them were read.
+        named: Their serials; what was read is compared, however many exchanges there are.
+        joined: Their serials as one register would have them, which are changed here.
+        unclear: Those that may be either meter's, likewise.
+    """
+
+    names: NDArray[np.object_]
+    local: pd.DatetimeIndex
+    read: NDArray[np.int64]
+    given: NDArray[np.bool_]
+    named: NDArray[np.object_]
+    joined: NDArray[np.object_]
+    unclear: NDArray[np.bool_]
+
+    def divide(
+        self, old: MeterDays, new: MeterDays, *, since: NDArray[np.bool_] | None
+    ) -> NDArray[np.bool_]:
+        """Which faces are the new meter's, or those of meters after it.
+
+        Args:
+            since: The old meter's faces and those of meters after it; None for all.
+        """
+        own = self.names == new.meter_point_id
+        at = pd.Timestamp(new.days[0])
+        after: NDArray[np.bool_] = own & (self.local >= at)
+        after &= ~((self.local == at) & (self.read == old.final_face_wh))
+        if (own & (self.named != "")).any():
+            serials = (self.named, self.joined)
+            return _join_serials(serials, self.local, own=own, after=after, day=new.days)
+        of_old = own if since is None else since
+        rows = np.flatnonzero(of_old & self.given & ~self.unclear)
+        day = _divide_day((self.read[rows], self.local[rows]), old, new)
+        after &= of_old
+        after[rows[day.olds]] = False
+        self.unclear[rows[day.neither]] = True
+        if day.contradicts:
+            self.joined[own & (self.joined == "")] = f"before {new.days[0]}"
+            self.joined[after] = f"from {new.days[0]}"
+        return after
+
+
+@dataclass(frozen=True, slots=True)
+class _DividedDay:
+    """Whose the faces of an exchange's day are.
+
+    Args:
+        olds: Rows of the old meter.
+        neither: Rows that may be either meter's.
+        contradicts: Whether no division of the day fits the faces that the books have.
+    """
+
+    olds: NDArray[np.intp]
+    neither: NDArray[np.intp]
+    contradicts: bool
+
+
+def _divide_day(
+    faces: tuple[NDArray[np.int64], pd.DatetimeIndex], old: MeterDays, new: MeterDays
+) -> _DividedDay:
+    """Tell apart the faces of an exchange's day of which only what they show says whose they are.
+
+    Until its hour the faces rise from the old meter's last one to its final face, and from then on
+    they rise from the new meter's first one. Energy is told between faces that every division of
+    the day that fits gives to one meter; what lies between those is known as a sum.
+
+    Args:
+        faces: What the meter point's faces show [Wh], and their local times.
+    """
+    read, local = faces
+    at, end = pd.Timestamp(new.days[0]), pd.Timestamp(new.days[0]) + pd.Timedelta(days=1)
+    # The final face stands before the first one where both are of one moment.
+    order = np.lexsort((read != old.final_face_wh, local.asi8))
+    rows = order[(local[order] >= at) & (local[order] < end)]
+    ahead = order[(local[order] < at) & (local[order] >= pd.Timestamp(old.days[0]))]
+    behind = order[(local[order] >= end) & (local[order] < pd.Timestamp(new.days[1]))]
+    lowest = read[ahead[-1:]].tolist() or [max(old.first_face_wh, 0)]
+    following = read[behind[:1]].tolist() or [v for v in (new.final_face_wh,) if v >= 0]
+    shown = read[rows].tolist()
+    fits = [
+        _rises([*lowest, *shown[:count], old.final_face_wh])
+        and _rises([new.first_face_wh, *shown[count:], *following])
+        for count in range(len(shown) + 1)
+    ]
+    if not any(fits):
+        return _DividedDay(rows[:0], rows, contradicts=True)
+    (counts,) = np.nonzero(np.array(fits))
+    return _DividedDay(rows[: counts[0]], rows[counts[0] : counts[-1]], contradicts=False)
+
+
+def _rises(faces: Sequence[int]) -> bool:
+    return all(one <= following for one, following in pairwise(faces))
 
 
 def _join_serials(
