@@ -97,7 +97,7 @@ PAGED = {
         *("/v1/correction-orders", "/v1/receivers/{name}/notices"),
     },
     "platform": {"/runs", "/release-requests"},
-    "market": {"/documents"},
+    "market": {"/documents", "/catalogue"},
     "authority": {
         "/approvals",
         "/authorisations",

@@ -13,14 +13,21 @@ from gridsecure.circulation.products import (
     ProductDesign,
     ProductState,
     ProductStep,
+    Recipe,
     StepName,
-    check_design,
+    take_step,
+)
+from gridsecure.circulation.recipes import (
+    check_measures,
+    check_recipe,
+    file_recipe,
     plan_digest,
     question_digest,
-    take_step,
 )
 from gridsecure.circulation.rights import DatasetRecord
 from gridsecure.errors import GridSecureError
+from gridsecure.products.components import make_library
+from gridsecure.products.designs import standard_text
 from gridsecure.queries.packs import list_packs
 from tests.market.market_world import dataset, design, key_of
 
@@ -95,22 +102,45 @@ def test_a_registration_names_its_bundle():
         taken("published", "register", taker("register"), evidence="")
 
 
+def refused(**changes: object) -> str:
+    """Why a design's recipe, or what it tells of, is refused; nothing if it is not."""
+    said = DESIGN.model_copy(update=changes)
+    try:
+        check_recipe(said)
+        check_measures(said, records=[DatasetRecord.parse(dataset().body)])
+    except GridSecureError as error:
+        return error.reason
+    return ""
+
+
 def test_a_design_names_a_question_or_plan_by_its_digest():
-    records = [DatasetRecord.parse(dataset().body)]
     made = {name: question_digest(name) for name in list_packs()}
     assert len(set(made.values())) == len(made)
     for recipe, name, digest in (
         ("question", "recovery-index", made["recovery-index"]),
         ("plan", "bill", plan_digest("bill")),
-        ("composition", "own", "d" * 64),
     ):
         said = DESIGN.recipe.model_copy(update={"recipe": recipe, "name": name, "digest": digest})
-        check_design(DESIGN.model_copy(update={"recipe": said}), records=records)
-        if recipe != "composition":
-            other = said.model_copy(update={"digest": "e" * 64})
-            with pytest.raises(GridSecureError) as refused:
-                check_design(DESIGN.model_copy(update={"recipe": other}), records=records)
-            assert refused.value.reason == "product.recipe"
-    with pytest.raises(GridSecureError) as refused:
-        check_design(DESIGN.model_copy(update={"measures": ["bills"]}), records=records)
-    assert refused.value.reason == "rights.measure"
+        assert refused(recipe=said) == ""
+        assert refused(recipe=said.model_copy(update={"digest": "e" * 64})) == "product.recipe"
+    assert refused(measures=["bills"]) == "rights.measure"
+
+
+def test_a_plans_digest_is_the_version_of_its_component_card():
+    (card,) = (one for one in make_library().cards if (one.sort, one.name) == ("plan", "bill"))
+    assert plan_digest("bill") == card.version
+
+
+def test_a_composition_is_what_its_file_says():
+    text = standard_text("recovery-index")
+    recipe = file_recipe(text)
+    assert refused(recipe=recipe, purpose="research") == ""
+    assert refused(recipe=recipe, purpose="operations") == "product.recipe"
+    both = ["energy_wh", "amount_fen"]
+    assert refused(recipe=recipe, purpose="research", measures=both) == "product.recipe"
+    other = recipe.model_copy(update={"name": "another"})
+    assert refused(recipe=other, purpose="research") == "product.recipe"
+    with pytest.raises(ValueError, match="its file"):
+        Recipe(recipe="composition", name="own", digest="d" * 64)
+    with pytest.raises(ValueError, match="digest is that of its file"):
+        Recipe(**recipe.model_dump() | {"file": text + "# more"})

@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 
 from gridsecure.circulation.documents import REGISTRAR
 from gridsecure.circulation.kinds import KIND_NAMES, KINDS
-from gridsecure.circulation.products import question_digest
+from gridsecure.circulation.products import Recipe
+from gridsecure.circulation.recipes import question_digest
 from gridsecure.cli import online
 from gridsecure.cli.main import app as command
+from gridsecure.products.designs import standard_text
 from gridsecure_api.identity import create_identity_app
 from gridsecure_api.identity_zone import ISSUER_KEY
 from gridsecure_api.settings import IdentitySettings, PersonEntry
@@ -161,3 +163,17 @@ def test_kinds_forms_and_recipes_need_no_market() -> None:
     assert recipe["digest"] == question_digest("vacancy")
     assert json.loads(run("recipe", "bill", "--plan"))["recipe"] == "plan"
     assert "query.pack" in run("recipe", "nothing", code=1)
+    made = Recipe(**json.loads(run("recipe", "vacancy-index", "--file")))
+    assert (made.recipe, made.file) == ("composition", standard_text("vacancy-index"))
+
+
+def test_a_catalogue_is_fetched_and_verified_here(market: Market) -> None:
+    market.take("entry", world.entry())
+    pinned = point(key_of("authority"))
+    words = ["fetch", "found.json", *at("bank-1"), "--authority-key", pinned]
+    done = CliRunner().invoke(command, ["catalogue", *words])
+    assert done.exit_code == 0, done.output
+    (card,) = json.loads(Path("found.json").read_text(encoding="utf-8"))["cards"]
+    assert (card["owner"], card["price_yuan"], card["told"]) == ("grid", "120", 1)
+    words[-1] = point(key_of("rival-1"))
+    assert CliRunner().invoke(command, ["catalogue", *words]).exit_code == 1

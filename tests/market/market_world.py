@@ -15,8 +15,10 @@ from fastapi.testclient import TestClient
 from httpx import Response
 
 from gridsecure.circulation.documents import REGISTRAR
+from gridsecure.circulation.entries import CatalogueEntry
 from gridsecure.circulation.organisations import MarketPerson, OrganisationRecord
-from gridsecure.circulation.products import ProductDesign, ProductStep, Recipe, plan_digest
+from gridsecure.circulation.products import ProductDesign, ProductStep, Recipe
+from gridsecure.circulation.recipes import plan_digest
 from gridsecure.circulation.rights import DatasetRecord, RightGrant
 from gridsecure.circulation.trade import Agreement, Need, Offer, OfferRequest
 from gridsecure.circulation.uses import MeteredUse, ReleasedAggregate
@@ -180,6 +182,15 @@ def use(agreement: str, person: str = "bank-1", *, number: int = 1, **changes: o
     bare = certificate(number, **changes).model_dump(exclude={"values"})
     said = MeteredUse(**by(person), agreement=agreement, certificate=Signed(**bare))
     return sign(person, said)
+
+
+def entry(person: str = "grid-1", *, number: int = 7, **changes: object) -> Signed:
+    """A release in the catalogue, without its values."""
+    bare = certificate(number).model_dump(exclude={"values"})
+    values: dict[str, Any] = {
+        **by(person), "dataset": "load", "price_yuan": "120", "certificate": Signed(**bare),
+    }  # fmt: skip
+    return sign(person, CatalogueEntry(**(values | changes)))
 
 
 def aggregate(of: str, person: str = "exchange-1", **changes: object) -> Signed:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from gridsecure.cli.workshop_city import make_city
 from gridsecure.products.cities import OpenCity
 from gridsecure.products.designs import Issue, ProductDesign, read_design, standard_text
 from gridsecure.products.previews import Frames, preview_design
+from gridsecure.simulator.open_cities import make_city
 
 JULY = Issue("2026-07")
 

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gridsecure.cli.workshop_city import METERS, MINUTES, SEED
 from gridsecure.errors import InputError
 from gridsecure.products.checks import check_design
 from gridsecure.products.designs import (
@@ -25,6 +24,7 @@ from gridsecure.products.designs import (
 )
 from gridsecure.products.joined_parts import run_step
 from gridsecure.products.previews import sample_of
+from gridsecure.simulator.open_cities import METERS, MINUTES, SEED
 from gridsecure.simulator.synthetic_meters import simulate
 from tests.products.small_city import JULY, city_of, previewed
 

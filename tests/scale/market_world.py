@@ -16,6 +16,7 @@ from gridsecure.market import tables
 from gridsecure.market.tables import SCHEMA
 from gridsecure.messages import Signed
 from gridsecure.policy.packs import load_pack
+from gridsecure.products.designs import standard_text
 from gridsecure.store.database import open_database
 from gridsecure.store.schema import migrate
 from gridsecure_api.market import create_market_app
@@ -46,6 +47,7 @@ def fill_market(engine: Engine, size: Size) -> None:
         "market-offer": world.offer(old.digest, product=OLD),
         "market-need": world.need(),
         "released-aggregate": world.aggregate(old.digest),
+        "catalogue-entry": world.entry(),
         "product-design": old,
     }
     row: dict[str, object] = {}
@@ -107,6 +109,7 @@ class MarketWorld:
         made = market.publish()
         market.take("need", world.need())
         market.take("aggregate", world.aggregate(made))
+        market.take("entry", world.entry())
         agreement = market.agree()
         market.take("use", world.use(agreement))
         for person in ("bank-1", "bureau-1"):
@@ -115,6 +118,12 @@ class MarketWorld:
                     self.read(f"/documents?kind={kind}&side={side}&limit=5", person)
             self.read(f"/documents/{agreement}", person)
             self.read(f"/usage?month={NOW:%Y-%m}", person)
+        for path in ("/workshop/components", "/workshop/products", "/catalogue?limit=5&zone=luohu"):
+            self.read(path, "bank-1")
+        for path in ("/workshop/checks", "/workshop/previews"):
+            made = {"file": standard_text("vacancy-index")}
+            answer = market.client.post(path, json=made, headers=market.headers("bank-1"))
+            assert answer.status_code == 200, (path, answer.text)
         for path in ("/portal", "/portal.css", "/public", "/policy"):
             self.read(path, "bank-1")
         for path in ("/log/checkpoint", "/log/tile/0/000"):

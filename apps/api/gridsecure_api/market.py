@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Final, Literal
@@ -26,7 +26,7 @@ from gridsecure.circulation.trade import Agreement, Offer, OfferRequest
 from gridsecure.circulation.uses import MONTH
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import ConflictError
-from gridsecure.market import intake, members, metering, public_pages, shelf, trading
+from gridsecure.market import intake, metering, public_pages, shelf, trading
 from gridsecure.market.tables import SCHEMA, DocumentRow, PolicyRow
 from gridsecure.market.usage import BOOK
 from gridsecure.market.zone import MarketZone
@@ -41,11 +41,12 @@ from gridsecure.store.schema import migrate
 from gridsecure.wire.market import AgreementDrafted, DocumentTold, PublicTold
 from gridsecure.wire.services import MonthUsage, Usage
 from gridsecure.zone_keys import load_signing_key, make_zone_folder
-from gridsecure_api import policies
+from gridsecure_api import market_workshop, policies
 from gridsecure_api.approver_settings import read_approvers
 from gridsecure_api.deps import Clock, require, utc_now
 from gridsecure_api.lists import PAGED, Paging, answer_page
 from gridsecure_api.log_pages import LOG, open_log
+from gridsecure_api.market_state import MarketState, Reader, State
 from gridsecure_api.own_build import open_build
 from gridsecure_api.serving import ServiceDescription, binary, new_app
 from gridsecure_api.settings import MarketSettings, key_registry, public_key
@@ -72,14 +73,6 @@ DESCRIPTION: Final = ServiceDescription(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class MarketState:
-    """What the routes need."""
-
-    zone: MarketZone
-    clock: Clock
-
-
 class SettlementWanted(BaseModel):
     """Which month of which agreement is settled."""
 
@@ -98,24 +91,10 @@ class DraftWanted(BaseModel):
     request: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-async def _state(request: Request) -> MarketState:
-    state: MarketState = request.app.state.market
-    return state
-
-
-State = Annotated[MarketState, Depends(_state)]
 Bringer = Annotated[TokenClaims, Depends(require("member", "operator"))]
-MemberClaims = Annotated[TokenClaims, Depends(require("member"))]
 Month = Annotated[str, Query(pattern=MONTH, description="A month of UTC, as 2026-11.")]
 Language = Annotated[Literal["zh", "en"], Query(description="Of the page.")]
 
-
-def _reader(claims: MemberClaims, state: State) -> Member:
-    with read_session(state.zone.engine) as session:
-        return members.find_person(session, claims.subject)
-
-
-Reader = Annotated[Member, Depends(_reader)]
 
 router = APIRouter()
 
@@ -328,6 +307,7 @@ def create_market_app(settings: MarketSettings, *, clock: Clock = utc_now) -> Fa
     app.state.market = MarketState(zone, clock)
     app.state.policies = policies.PolicyDesk(held, put, clock)
     app.include_router(router)
+    app.include_router(market_workshop.router)
     app.include_router(policies.router)
     return app
 

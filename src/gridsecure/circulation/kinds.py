@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from gridsecure.circulation.entries import CatalogueEntry
 from gridsecure.circulation.organisations import OrganisationRecord
 from gridsecure.circulation.products import ProductDesign, ProductStep
 from gridsecure.circulation.rights import DatasetRecord, RightGrant, Withdrawal
@@ -18,6 +19,7 @@ KINDS: Final[Mapping[str, type[Message]]] = {
     for one in (
         OrganisationRecord,
         DatasetRecord,
+        CatalogueEntry,
         RightGrant,
         ProductDesign,
         ProductStep,
@@ -34,6 +36,7 @@ KINDS: Final[Mapping[str, type[Message]]] = {
 KIND_NAMES: Final[Mapping[str, str]] = {
     "organisation": "主体登记",
     "dataset-record": "数据产权记录",
+    "catalogue-entry": "数据目录条目",
     "right-grant": "授权",
     "product-design": "产品设计",
     "product-step": "产品流程",

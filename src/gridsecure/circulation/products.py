@@ -10,21 +10,20 @@ to change is the next version.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import ClassVar, Final, Literal, Self, get_args
+from collections.abc import Mapping
+from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from gridsecure.circulation.documents import MarketDocument, Member, Named, Note, Slug, Terms, Title
-from gridsecure.circulation.rights import DatasetRecord
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import ConflictError, InputError, InvalidMessageError, ReleaseRefusedError
-from gridsecure.messages import Digest, Message, PlanName
+from gridsecure.errors import ConflictError, ReleaseRefusedError
+from gridsecure.messages import Digest, Message, Signed
 from gridsecure.plans.cells import MEASURES
 from gridsecure.plans.purposes import PURPOSES
-from gridsecure.queries.packs import list_packs
+
+LONGEST_FILE: Final = 1 << 15
+"""Of a composition at the market [characters]; those that ship have some 2,000."""
 
 RecipeKind = Literal["question", "plan", "composition"]
 ProductState = Literal["designed", "rejected", "reviewed", "published", "registered", "withdrawn"]
@@ -62,13 +61,24 @@ class Recipe(Message):
         recipe: A question that ships (`gridsecure.queries`), a registered plan, or a composition of
             the workshop.
         name: Its name.
-        digest: `question_digest`, `plan_digest`, or the composition's own.
+        digest: As `recipes` makes it: of a question's text, of a plan's component card, or of
+            `file`.
+        file: A composition's file, whole (TOML); else empty.
     """
 
     kind: ClassVar[str] = "recipe"
     recipe: RecipeKind
     name: Title
     digest: Named
+    file: str = Field(default="", max_length=LONGEST_FILE)
+
+    @model_validator(mode="after")
+    def _holds_its_file(self) -> Self:
+        if (self.recipe == "composition") != bool(self.file):
+            raise ValueError("a composition holds its file, and no other recipe does")
+        if self.file and sm3_hex(self.file.encode()) != self.digest:
+            raise ValueError("a composition's digest is that of its file")
+        return self
 
     @property
     def plan(self) -> str:
@@ -120,6 +130,7 @@ class ProductStep(MarketDocument):
         design: Digest of the design.
         previous: Digest of the step before; of the design, where this is the first.
         evidence: Digest of the registration bundle, of the step `register`; else empty.
+        bundle: The bundle itself, of a composition; of other recipes the office keeps it.
     """
 
     kind: ClassVar[str] = "product-step"
@@ -127,77 +138,16 @@ class ProductStep(MarketDocument):
     design: Named
     previous: Named
     evidence: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    bundle: Signed | None = None
     note: Note = ""
 
     @model_validator(mode="after")
     def _has_evidence(self) -> Self:
         if (self.step == "register") != bool(self.evidence):
             raise ValueError("a registration names its bundle, and no other step does")
+        if self.bundle is not None and self.bundle.digest != self.evidence:
+            raise ValueError("the evidence is the digest of the bundle beside it")
         return self
-
-
-@cache
-def question_digest(name: str) -> Digest:
-    """What a design says of a question that ships.
-
-    Raises:
-        InputError: None of this name ships (`query.pack`).
-    """
-    found = list_packs().get(name)
-    if found is None:
-        raise InputError(
-            "No question of this name ships.",
-            reason="query.pack",
-            remedy="Name one that `gridsecure query pack list` prints.",
-        )
-    text = json.dumps(found.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-    return sm3_hex(f"gridsecure/question/{name}\n{text}".encode())
-
-
-def plan_digest(name: str) -> Digest:
-    """What a design says of a registered plan.
-
-    Raises:
-        InputError: No plan has this name (`product.plan`).
-    """
-    if name not in get_args(PlanName):
-        raise InputError(
-            "No plan of this name is registered.",
-            reason="product.plan",
-            remedy=f"Name one of {', '.join(get_args(PlanName))}.",
-        )
-    return sm3_hex(f"gridsecure/plan/{name}".encode())
-
-
-def check_design(design: ProductDesign, *, records: Sequence[DatasetRecord]) -> None:
-    """Refuse a design of something that is not there.
-
-    Args:
-        records: Of all its datasets.
-
-    Raises:
-        InvalidMessageError: No dataset of its own tells of a measure (`rights.measure`), or the
-            digest is not that of the question or plan (`product.recipe`).
-        InputError: Nothing has the name, as `question_digest` and `plan_digest`.
-    """
-    told = {measure for record in records for measure in record.measures}
-    beyond = sorted(set(design.measures) - told)
-    if beyond:
-        raise InvalidMessageError(
-            f"None of the product's datasets tells of {', '.join(beyond)}.",
-            reason="rights.measure",
-            remedy="Leave the measure out, or name a dataset that has it.",
-        )
-    recipe = design.recipe
-    if recipe.recipe == "composition":  # the workshop's own, which its card explains
-        return
-    made = question_digest(recipe.name) if recipe.recipe == "question" else plan_digest(recipe.name)
-    if made != recipe.digest:
-        raise InvalidMessageError(
-            "The digest is not that of the question or plan that the product names.",
-            reason="product.recipe",
-            remedy="Take it from gridsecure market recipe; a new release may have changed it.",
-        )
 
 
 def take_step(

@@ -27,9 +27,10 @@ RIGHT_NAMES: Final[Mapping[Right, str]] = {
     "process": "数据加工使用权",
     "operate": "数据产品经营权",
 }
-Step = Literal["grant", "design", "meter", "publish", "offer", "agree", "show", "deliver"]
+Step = Literal["grant", "list", "design", "meter", "publish", "offer", "agree", "show", "deliver"]
 NEEDED: Final[Mapping[Step, Right]] = {
     "grant": "hold",
+    "list": "hold",
     "design": "process",
     "meter": "process",
     "publish": "operate",

@@ -7,7 +7,7 @@ to the same (`check_is_of`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import ClassVar, Final, Self
 
@@ -185,16 +185,31 @@ def check_is_of(
     """
     if (found.plan, found.purpose) != (design.recipe.plan, design.purpose):
         raise _refused("The certificate is of another plan or purpose than the product", "purpose")
+    check_cells(found, measures=design.measures, records=records)
+
+
+def check_cells(
+    found: ReleaseCertificate, *, measures: Collection[str], records: Sequence[DatasetRecord]
+) -> None:
+    """Refuse a certificate that tells of what some datasets have not.
+
+    Args:
+        measures: It may tell of no others.
+
+    Raises:
+        ReleaseRefusedError: It tells of another measure (`use.measure`), or of a zone of which no
+            dataset tells that (`use.zone`).
+    """
     for cell in found.cells:
         if not (cell.told or cell.value is not None):
             continue
-        if cell.measure not in design.measures:
-            raise _refused("The certificate tells of a measure that the product has not", "measure")
+        if cell.measure not in measures:
+            raise _refused("The certificate tells of a measure that is not agreed on", "measure")
         zones = {found.places[part].zone for part in cell.parts} or {cell.zone}
         known = {zone for one in records if cell.measure in one.measures for zone in one.zones}
         if not zones <= known:
             raise _refused(
-                "The certificate tells of zones that are in none of the product's datasets", "zone"
+                "The certificate tells of zones that are in none of the datasets", "zone"
             )
 
 

@@ -14,15 +14,19 @@ from rich.table import Table
 from rich.text import Text
 
 from gridsecure.cli.explained import explain_errors, notes
+from gridsecure.cli.market import MarketUrlOption
+from gridsecure.cli.office_options import IdentityUrlOption
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.cli.period import PersonOption
 from gridsecure.errors import InputError, NotFoundError
 
 with on_use():
     from gridsecure import messages as signed_messages
     from gridsecure import released_values
     from gridsecure.analyst import certificates, releases
-    from gridsecure.cli import verify, workshop_products
+    from gridsecure.circulation import entries
+    from gridsecure.cli import online, verify, workshop_products
     from gridsecure.policy import signed_policies
     from gridsecure.products import catalogue_rdf, datasets, usage_rights
 
@@ -73,6 +77,34 @@ def add(  # noqa: PLR0913 - one parameter an option
     kept = {card.certificate: card for card in (*known.cards, *made)}
     cards = sorted(kept.values(), key=lambda card: card.dataset)
     workshop_products.write_json(file, known.model_copy(update={"cards": cards}).model_dump())
+
+
+@catalogue_app.command()
+@explain_errors
+def fetch(
+    file: CatalogueArgument,
+    *,
+    identity: IdentityUrlOption,
+    market: MarketUrlOption,
+    key: PersonOption,
+    authority_key: Annotated[str, typer.Option(help="The key authority's key (130 digits).")],
+) -> None:
+    """Fetch the market's catalogue; each certificate is verified, with its entry in the log."""
+    pinned = releases.pin_authority(authority_key)
+    asked = {"kind": entries.CatalogueEntry.kind, "side": "everybody"}
+    with online.person(identity, key=key, services={"market": market}) as call:
+        found = call("market", "GET", "/documents", params=asked)
+    cards = []
+    for told in found:
+        (signed,) = told["signed"]
+        entry = entries.CatalogueEntry.parse(signed["body"])
+        content = entry.certificate.model_dump_json().encode()
+        certificates.verify_certificate(content, authority=pinned)
+        certificate = signed_messages.ReleaseCertificate.parse(entry.certificate.body)
+        cards.append(entries.entry_card(entry, certificate))
+    made = _empty("Datasets of the market", "数据市场目录", "market")
+    document = made.model_copy(update={"cards": sorted(cards, key=lambda card: card.dataset)})
+    workshop_products.write_json(file, document.model_dump())
 
 
 @catalogue_app.command()

@@ -23,8 +23,8 @@ from gridsecure.cli.period import PersonOption
 
 with on_use():
     from gridsecure import messages, written_words
-    from gridsecure.circulation import kinds, products, trade
-    from gridsecure.cli import market_files, market_server, online
+    from gridsecure.circulation import kinds, recipes, trade
+    from gridsecure.cli import market_files, market_server, online, workshop_products
     from gridsecure.offices import files as office_files
 
 if TYPE_CHECKING:
@@ -70,12 +70,21 @@ def form(kind: KindArgument) -> None:
 @market_app.command("recipe")
 @explain_errors
 def recipe(
-    name: Annotated[str, typer.Argument(help="A question that ships, or a registered plan.")],
+    name: Annotated[
+        str, typer.Argument(help="A question that ships, a registered plan, or a product's file.")
+    ],
     *,
     plan: Annotated[bool, typer.Option("--plan", help="It is a plan.")] = False,
+    file: Annotated[
+        bool, typer.Option("--file", help="It is a product of the workshop, or its file (TOML).")
+    ] = False,
 ) -> None:
-    """Print a question or plan as a product's design names it, with its digest."""
-    digest = products.plan_digest(name) if plan else products.question_digest(name)
+    """Print a question, plan or composition as a product's design names it, with its digest."""
+    if file:
+        made = recipes.file_recipe(workshop_products.product_text(name))
+        typer.echo(made.model_dump_json(exclude={"kind"}))
+        return
+    digest = recipes.plan_digest(name) if plan else recipes.question_digest(name)
     kind = "plan" if plan else "question"
     typer.echo(json.dumps({"recipe": kind, "name": name, "digest": digest}))
 

@@ -20,8 +20,9 @@ from gridsecure.errors import NotFoundError, StorageError
 
 with on_use():
     from gridsecure import whole_files
-    from gridsecure.cli import query_files, workshop_city
+    from gridsecure.cli import query_files
     from gridsecure.products import checks, designs, previews
+    from gridsecure.simulator import open_cities
 
 if TYPE_CHECKING:
     from gridsecure.products.checks import PartCheck, ProductCheck
@@ -107,7 +108,7 @@ def preview(
 
 def city_of(design: ProductDesign, meters: int) -> OpenCity:
     """A city of as many utilities as a product has suppliers, up to two."""
-    return workshop_city.make_city(meters=meters, utilities=min(max(len(design.suppliers), 1), 2))
+    return open_cities.city_for(design, meters=meters)
 
 
 def read_product(name: str) -> ProductDesign:

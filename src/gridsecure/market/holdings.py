@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlmodel import Session, col, select
 
 from gridsecure.circulation.documents import Member
+from gridsecure.circulation.entries import CatalogueEntry, check_entry
 from gridsecure.circulation.organisations import OrganisationRecord
 from gridsecure.circulation.products import ProductDesign
 from gridsecure.circulation.rights import (
@@ -26,7 +27,11 @@ from gridsecure.market.received import Received
 from gridsecure.market.tables import DocumentRow
 
 _OF_SIGNER = frozenset(
-    one.kind for one in (RightGrant, Offer, Need, OfferRequest, ReleasedAggregate, Agreement)
+    one.kind
+    for one in (
+        *(RightGrant, CatalogueEntry, Offer, Need, OfferRequest),
+        *(ReleasedAggregate, Agreement),
+    )
 )
 
 
@@ -103,6 +108,33 @@ def record_dataset(session: Session, received: Received[DatasetRecord]) -> Docum
     check_role(member, "supplier")
     check_open(said.retained_until, now=received.now, what="dataset")
     row = received.row(said.dataset)
+    shelf.keep_document(session, row, by=member.person)
+    return row
+
+
+def enter_release(session: Session, received: Received[CatalogueEntry]) -> DocumentRow:
+    """Enter a release of a dataset in the catalogue, once.
+
+    Raises:
+        NotFoundError: There is no such dataset (`not-found.named`).
+        ReleaseRefusedError: It is another organisation's (`rights.giver`), or its right to hold is
+            missing, as `check_right`; or as `check_entry`.
+        ConflictError: The release is in the catalogue already (`conflict.document`).
+    """
+    said, member = received.said, received.member
+    record = read_record(session, said.dataset)
+    if record.organisation != member.organisation:
+        raise ReleaseRefusedError(
+            f"The dataset {said.dataset} is another organisation's.",
+            reason="rights.giver",
+            remedy="Enter releases of your own datasets.",
+        )
+    if received.certificate is None:
+        raise AssertionError("the certificate is read before the document is kept")
+    check_entry(received.certificate, record=record)
+    wanted = Wanted(member.organisation, said.dataset, tuple(record.measures), "")
+    require_right(session, "list", wanted, now=received.now)
+    row = received.row(received.certificate.release_id, about=said.dataset)
     shelf.keep_document(session, row, by=member.person)
     return row
 

@@ -2,7 +2,8 @@
 
 1. The signer is found by the key, and the one who sends it is of the same organisation.
 2. Signatures are verified, the document's and that of a certificate in it, whose cells are held to
-   their policy and whose entry to the authority's log. Nobody waits for that.
+   their policy and whose entry to the authority's log; a design is held to its recipe, and a
+   registration to its design. Nobody waits for that.
 3. In one transaction the signer is looked up again, the kind's own rules are held, and the row, its
    entry in the log, counters and states change together. So whoever is killed leaves all or
    nothing, and a right that was withdrawn a moment ago is missing already.
@@ -18,9 +19,11 @@ from typing import Any, Final
 from sqlmodel import Session
 
 from gridsecure.circulation.documents import MarketDocument, Member, open_document
+from gridsecure.circulation.entries import CatalogueEntry, entry_card
 from gridsecure.circulation.kinds import kind_named
 from gridsecure.circulation.organisations import OrganisationRecord
 from gridsecure.circulation.products import ProductDesign, ProductStep
+from gridsecure.circulation.recipes import check_recipe
 from gridsecure.circulation.rights import DatasetRecord, RightGrant, Withdrawal
 from gridsecure.circulation.trade import Agreement, Need, Offer, OfferRequest
 from gridsecure.circulation.uses import (
@@ -49,6 +52,7 @@ _Keep = Callable[[Session, Received[Any]], DocumentRow]
 _KEEP: Final[Mapping[str, _Keep]] = {
     OrganisationRecord.kind: holdings.enter_organisation,
     DatasetRecord.kind: holdings.record_dataset,
+    CatalogueEntry.kind: holdings.enter_release,
     RightGrant.kind: holdings.grant_right,
     Withdrawal.kind: holdings.withdraw,
     ProductDesign.kind: products.keep_design,
@@ -108,7 +112,12 @@ def _verified(zone: MarketZone, envelope: Signed, member: Member, now: datetime)
     if issubclass(kind, MarketDocument) and kind.kind in _KEEP:
         said = open_document(envelope, expect=kind, member=member, now=now)
         certificate = _certificate(zone, said)
-        return Received(envelope, said, member, now, certificate)
+        received = Received(envelope, said, member, now, certificate)
+        if isinstance(said, ProductDesign):
+            check_recipe(said)
+        if isinstance(said, ProductStep):
+            products.check_bundle(zone, said, member)
+        return received
     if kind is Agreement:  # both sides sign one text, which names neither's person
         trusted = {member.key.thumbprint: member.key}
         agreed = open_message(envelope, expect=Agreement, trusted=trusted)
@@ -121,11 +130,13 @@ def _verified(zone: MarketZone, envelope: Signed, member: Member, now: datetime)
 
 
 def _certificate(zone: MarketZone, said: MarketDocument) -> ReleaseCertificate | None:
-    if not isinstance(said, MeteredUse | ReleasedAggregate):
+    if not isinstance(said, MeteredUse | ReleasedAggregate | CatalogueEntry):
         return None
     found = open_certificate(said.certificate, zone.authority)
     if isinstance(said, ReleasedAggregate):
         read_aggregate(said, found)  # or the portal could not show it
+    if isinstance(said, CatalogueEntry):
+        entry_card(said, found)  # or the catalogue could not
     try:
         zone.verify(said.certificate.model_dump_json().encode())
     except AuditBrokenError as error:

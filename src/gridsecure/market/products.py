@@ -6,21 +6,25 @@ from typing import Final, get_args
 
 from sqlmodel import Session, col, select
 
+from gridsecure.circulation.documents import Member
 from gridsecure.circulation.products import (
     ProductDesign,
     ProductState,
     ProductStep,
-    check_design,
     check_version,
     take_step,
 )
+from gridsecure.circulation.recipes import check_measures, check_registration
 from gridsecure.circulation.uses import ReleasedAggregate, check_is_of
+from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import ConflictError, ReleaseRefusedError
 from gridsecure.market import holdings, shelf
 from gridsecure.market.received import Received
-from gridsecure.market.tables import DocumentRow, PolicyRow
+from gridsecure.market.tables import DocumentRow, PersonRow, PolicyRow
+from gridsecure.market.zone import MarketZone
 from gridsecure.messages import ReleaseCertificate
 from gridsecure.policy.language import parse_policy
+from gridsecure.store.database import read_session
 from gridsecure.store.rows import find
 
 _STATES: Final[dict[str, ProductState]] = {name: name for name in get_args(ProductState)}
@@ -31,8 +35,8 @@ def keep_design(session: Session, received: Received[ProductDesign]) -> Document
 
     Raises:
         GridSecureError: The organisation is no processor (`market.role`), or another's product has
-            the name (`product.owner`); as `check_version` and `check_design`; the right to process
-            is missing; or no organisation has the reviewer's name (`not-found.named`).
+            the name (`product.owner`); as `check_version` and `check_measures`; the right to
+            process is missing; or no organisation has the reviewer's name (`not-found.named`).
     """
     said, member = received.said, received.member
     holdings.check_role(member, "processor")
@@ -54,7 +58,7 @@ def keep_design(session: Session, received: Received[ProductDesign]) -> Document
     before = 0 if newest is None else ProductDesign.parse(newest.envelope.body).version
     check_version(said, newest=before)
     shelf.find_named(session, "organisation", f"{said.reviewer}/1")
-    check_design(said, records=holdings.read_records(session, said))
+    check_measures(said, records=holdings.read_records(session, said))
     holdings.require_design(session, "design", member.organisation, said, now=received.now)
     shelf.keep_document(session, row, by=member.person)
     return row
@@ -92,6 +96,30 @@ def keep_step(session: Session, received: Received[ProductStep]) -> DocumentRow:
     shelf.keep_document(session, step, by=member.person)
     shelf.move(session, row, target=after)
     return step
+
+
+def check_bundle(zone: MarketZone, step: ProductStep, member: Member) -> None:
+    """Hold a registration to the product that it registers, before anybody waits for it.
+
+    Raises:
+        NotFoundError: There is no such design (`not-found.document`).
+        GridSecureError: As `check_registration`.
+    """
+    if step.step != "register":
+        return
+    with read_session(zone.engine) as session:
+        row = shelf.load_readable(session, step.design, member, kind=ProductDesign.kind)
+        design = ProductDesign.parse(row.envelope.body)
+        records = holdings.read_records(session, design)
+        signer = "" if step.bundle is None else step.bundle.signer
+        by = find(session, PersonRow, thumbprint=signer)
+    check_registration(
+        step,
+        design,
+        registrant="" if by is None else by.organisation,
+        key=None if by is None else Sm2PublicKey(bytes.fromhex(by.public_key)),
+        holders=[record.organisation for record in records],
+    )
 
 
 def _last(session: Session, design: DocumentRow) -> str:

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from sqlmodel import Session, col, select
 
 from gridsecure.circulation.documents import Member
+from gridsecure.circulation.entries import CatalogueEntry
 from gridsecure.circulation.organisations import OrganisationRecord
 from gridsecure.circulation.products import ON_SALE, ProductDesign
 from gridsecure.circulation.rights import DatasetRecord
@@ -30,6 +31,7 @@ WITHDRAWN: Final = "withdrawn"
 PUBLIC: Final[Mapping[str, frozenset[str]]] = {
     OrganisationRecord.kind: frozenset({IN_FORCE}),
     DatasetRecord.kind: frozenset({IN_FORCE}),
+    CatalogueEntry.kind: frozenset({IN_FORCE}),
     ProductDesign.kind: frozenset(ON_SALE),
     Offer.kind: frozenset({IN_FORCE}),
     Need.kind: frozenset({IN_FORCE}),

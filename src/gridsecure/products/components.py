@@ -115,7 +115,7 @@ def form_name(form: type[Form]) -> str:
 def make_library() -> ComponentLibrary:
     """The card of every component, in the order of `list_components`."""
     cards = [
-        *(_plan_card(plan) for plan in get_args(PlanName)),
+        *(plan_card(plan) for plan in get_args(PlanName)),
         *(_measure_card(name) for name in list_components()["measure"]),
         *(_step_card(step) for step in STEPS),
         *(_statistic_card(form) for form in list_forms()),
@@ -150,7 +150,8 @@ def compare_libraries(signed: ComponentLibrary, own: ComponentLibrary) -> list[s
     return sorted(name for name in {*first, *second} if first.get(name) != second.get(name))
 
 
-def _plan_card(plan: PlanName) -> ComponentCard:
+def plan_card(plan: PlanName) -> ComponentCard:
+    """The card of a registered plan."""
     found = {
         "bill": references.bill_references,
         "rebill": references.bill_references,

@@ -1,4 +1,4 @@
-"""A synthetic city for the workshop: gateways of one utility or two, and simulated readings.
+"""A synthetic city in the open, for the workshop: gateways of one utility or two, and readings.
 
 It is made in the open by whoever checks or previews a product, and has no customer.
 """
@@ -22,6 +22,7 @@ from gridsecure.plans.execution import roster_rules
 from gridsecure.plans.load_curve import interval_times
 from gridsecure.plans.settlement_values import settlement_values
 from gridsecure.products.cities import OpenCity, OpenReadings
+from gridsecure.products.designs import ProductDesign
 from gridsecure.simulator.synthetic_meters import TIMEZONE, SimulatedMonth, simulate
 from gridsecure.tariffs.tariff import Tariff, catalogue_tariffs, parse_tariff
 
@@ -70,6 +71,11 @@ def make_city(*, meters: int = METERS, utilities: int = 1, seed: int = SEED) -> 
         "interval_minutes": MINUTES, "utilities": utilities,
     }  # fmt: skip
     return OpenCity(described, rosters, tariffs, read)
+
+
+def city_for(design: ProductDesign, *, meters: int = METERS) -> OpenCity:
+    """A city of as many utilities as a product has suppliers, up to two."""
+    return make_city(meters=meters, utilities=min(max(len(design.suppliers), 1), 2))
 
 
 def _roster(owner: str, rows: pd.DataFrame, *, digest: str) -> RosterManifest:
