@@ -35,10 +35,10 @@ def serving(zone: str, told: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "--factory", f"gridsecure_api.{zone}:main_app"]
-    said = {f"GRIDSECURE_{zone}_{name}".upper(): str(value) for name, value in told.items()}
+    heard = {**told, "port": port}
+    said = {f"GRIDSECURE_{zone}_{name}".upper(): str(value) for name, value in heard.items()}
     with subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"],
+        [sys.executable, "-m", "gridsecure_api.serve", zone],
         env=os.environ | said,
     ) as service:
         try:

@@ -47,10 +47,9 @@ class KilledGateway:
     def start(self) -> None:
         """Begin anew on the folder, as after any end, and wait until it answers."""
         port = free_port()
-        serve = ("uvicorn", "--factory", "--host", "127.0.0.1", "--port", str(port))
         self.process = subprocess.Popen(
-            python_command("-P", "-m", *serve, "gridsecure_api.gateway:main_app"),
-            env=self.environment,
+            python_command("-P", "-m", "gridsecure_api.serve", "gateway"),
+            env={**self.environment, "GRIDSECURE_GATEWAY_PORT": str(port)},
             stdout=self.log,
             stderr=self.log,
         )

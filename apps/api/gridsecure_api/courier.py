@@ -21,7 +21,7 @@ import httpx
 from gridsecure.errors import GridSecureError
 from gridsecure.store.notices import Post
 from gridsecure.store.receivers import Receivers
-from gridsecure.wire.connections import trusted_roots
+from gridsecure.wire.connections import outside_roots
 from gridsecure_api.deps import Clock
 
 _log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ async def _post(
     address: str, body: bytes, headers: Mapping[str, str], *, deadline_s: float
 ) -> bool:
     """Whether an address took a body within so many seconds, whatever it does meanwhile."""
-    client = httpx.AsyncClient(verify=trusted_roots(), follow_redirects=False, timeout=deadline_s)
+    client = httpx.AsyncClient(verify=outside_roots(), follow_redirects=False, timeout=deadline_s)
     try:
         async with (
             asyncio.timeout(deadline_s),

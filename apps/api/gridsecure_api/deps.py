@@ -33,6 +33,7 @@ from gridsecure.errors import (
 )
 from gridsecure.wire.problems import LATER, REASONS_PATH
 from gridsecure_api.api_page import PAGE_PATHS
+from gridsecure_api.bounded_connections import PEER_NAMES
 from gridsecure_api.errors import (
     error_response,
     http_response,
@@ -54,6 +55,8 @@ _BEARER: Final = HTTPBearer(
 _Sent = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 _KNOWN_TOKENS: Final = 1024
+_SERVICES: Final = frozenset({"authority", "gateway", "platform"})
+"""Roles of services, which show a certificate where one is asked for."""
 
 Clock = Callable[[], datetime]
 """Tells the time."""
@@ -119,6 +122,7 @@ class AccessCheck:
             state["turn"], state["lanes"] = turn, self._lanes
             if not self._is_public(scope["path"]):
                 state["claims"] = self._claims(Headers(scope=scope))
+                _check_certificate(state["claims"], state.get(PEER_NAMES))
             body = _BoundedBody(scope, receive, limit=self._rules.max_body_bytes, turn=turn)
             if not body.is_coming or scope["method"] in READING:  # nobody may read that body
                 await turn.take()
@@ -156,6 +160,23 @@ class AccessCheck:
             self._known.clear()
         self._known[name] = claims
         return claims
+
+
+def _check_certificate(claims: TokenClaims, shown: frozenset[str] | None) -> None:
+    """Refuse a service's token from who shows no certificate of that service.
+
+    A pseudonym shows none: a certificate would say whose it is. Its requests are signed instead.
+
+    Args:
+        shown: What the certificate says that was shown; None where none is asked for.
+    """
+    is_service = claims.holder_thumbprint is None and bool(_SERVICES & set(claims.roles))
+    if shown is not None and is_service and not shown & set(claims.roles):
+        raise AccessDeniedError(
+            "A service's token came without that service's certificate.",
+            reason="authenticity.certificate",
+            remedy="Give the service its certificate (docs/tls.md).",
+        )
 
 
 class _Answer:

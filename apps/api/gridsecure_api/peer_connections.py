@@ -9,7 +9,8 @@ from typing import Final
 import httpx
 
 from gridsecure.wire.attested import AttestedTransport
-from gridsecure.wire.connections import new_client, trusted_roots
+from gridsecure.wire.connections import new_client, shown_context, trusted_roots
+from gridsecure.wire.service_tokens import ServiceAuth
 from gridsecure.wire.words import ServiceWords
 from gridsecure_api.own_build import OwnBuild
 
@@ -23,16 +24,21 @@ TIMEOUT_S: Final = 120.0
 def connecting(build: OwnBuild) -> Connect:
     """How a service connects to others; redirects are never followed.
 
+    It shows its certificate where it says its name, and nowhere else: not with a pseudonym.
+
     Args:
         build: Its own, with the maker that it pins.
     """
     maker = build.maker
-    if maker is None:
-        return lambda url, auth: new_client(base_url=url, auth=auth, timeout=TIMEOUT_S)
 
     def connect(url: str, auth: httpx.Auth | None) -> httpx.Client:
+        is_named = isinstance(auth, ServiceAuth)
+        if maker is None:
+            return new_client(
+                shows_certificate=is_named, base_url=url, auth=auth, timeout=TIMEOUT_S
+            )
         carrier = AttestedTransport(
-            httpx.HTTPTransport(verify=trusted_roots()),
+            httpx.HTTPTransport(verify=shown_context() if is_named else trusted_roots()),
             maker=maker,
             ticks=time.monotonic,
             words=ServiceWords("service"),

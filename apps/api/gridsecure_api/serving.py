@@ -15,6 +15,7 @@ from gridsecure.version import VERSION
 from gridsecure.wire.problems import LATER, PROBLEM_TYPE, REASONS_PATH, Problem
 from gridsecure.wire.reasons import meanings_of
 from gridsecure.wire.services import About, Health, ReasonMeaning
+from gridsecure_api.answer_headers import ProtectedAnswers
 from gridsecure_api.api_page import add_api_page
 from gridsecure_api.deps import ALWAYS_PUBLIC, AccessCheck, AccessRules, Clock
 from gridsecure_api.errors import install_error_handlers
@@ -114,6 +115,7 @@ def new_app(
         clock=clock,
     )
     app.add_middleware(AccessCheck, rules=rules)
+    app.add_middleware(ProtectedAnswers)  # before it: what is added last is asked first
     add_api_page(app)
     _add_public_pages(app, description, engines=engines, build=build)
     for path, log in description.logs.items():

@@ -8,10 +8,11 @@ files of the zone's own folder, and passwords appear here only as salted, stretc
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gridsecure.approvals import APPROVER_ROLES, ApproverRole
@@ -101,7 +102,41 @@ class BuildSettings(BaseSettings):
     build_statement: Path | None = None
 
 
-class ZoneSettings(BuildSettings):
+def _network(text: str) -> str:
+    ip_network(text)
+    return text
+
+
+class ListenSettings(BuildSettings):
+    """Where a service listens, what it shows and whom it believes there (docs/tls.md).
+
+    Args:
+        host: Address that it listens at; one beyond the own machine needs a certificate.
+        port: Its port.
+        tls_certificate: What it shows, in PEM, with its authority's behind it.
+        tls_key: The key of that certificate.
+        tls_ca: Authorities of this zone and its neighbours. Where they are named, services have
+            to show a certificate of theirs beside their token, and peers are believed by it alone.
+        trusted_proxies: Addresses or networks of proxies that say for whom they ask.
+        most_connections: Connections at once; of one address a quarter.
+        header_seconds: How long a request's headers may take [s].
+        stop_seconds: How long requests under way have to end, once the service is stopped [s].
+    """
+
+    model_config = SettingsConfigDict(env_prefix="GRIDSECURE_LISTEN_", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_ca: Path | None = None
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    most_connections: int = Field(default=1024, ge=8, le=65536)
+    header_seconds: float = Field(default=10, gt=0, le=600)
+    stop_seconds: int = Field(default=60, ge=1, le=3600)
+
+
+class ZoneSettings(ListenSettings):
     """What every service is told.
 
     Args:
@@ -188,7 +223,7 @@ class PersonEntry(BaseModel):
         return self
 
 
-class IdentitySettings(BuildSettings):
+class IdentitySettings(ListenSettings):
     """The identity service. Its signing key is made in its folder at first start.
 
     The issuer's key is in the folder before the first start: the utility and the regulator state

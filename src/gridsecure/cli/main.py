@@ -54,6 +54,7 @@ from gridsecure.cli.statement_options import (
     MonthOption,
 )
 from gridsecure.cli.tariff import tariff_app
+from gridsecure.cli.tls import tls_app
 from gridsecure.cli.usage import usage_app
 from gridsecure.cli.vault import vault_app
 from gridsecure.cli.workshop import workshop_app
@@ -78,6 +79,7 @@ with on_use():
     from gridsecure.cli import run as run_room
     from gridsecure.cli import statement as statement_room
     from gridsecure.cli import verify as verify_room
+    from gridsecure.wire import connections
 
 app = typer.Typer(
     name="gridsecure",
@@ -118,6 +120,7 @@ app.add_typer(exceptions_app, name="exceptions")
 app.add_typer(edits_app, name="edits")
 app.add_typer(objects_app, name="objects")
 app.add_typer(build_app, name="build")
+app.add_typer(tls_app, name="tls")
 app.add_typer(usage_app, name="usage")
 workshop_app.command("list")(list_products)
 workshop_app.command("show")(show_product)
@@ -172,6 +175,12 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _believe(authorities: Path | None) -> Path | None:
+    if authorities is not None:
+        connections.trust(connections.TlsFiles(ca=authorities))
+    return authorities
+
+
 def _note(text: str) -> None:
     notes.print(text, style="dim")
 
@@ -186,6 +195,14 @@ def gridsecure(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show it and stop."),
     ] = False,
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="GRIDSECURE_TLS_CA",
+            callback=_believe,
+            help="Authorities that services are believed by (PEM).",
+        ),
+    ] = None,
 ) -> None:
     """Exact electricity bills computed on encrypted meter readings."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import uvicorn
+import os
 
-SERVICE = "gridsecure_api.market:main_app"
+from gridsecure.cli.processes import python_command
 
 
 def serve(host: str, port: int) -> None:
-    """Answer until the process is interrupted."""
-    uvicorn.run(SERVICE, factory=True, host=host, port=port, log_level="warning")
+    """Become the service's process, which answers until it is interrupted."""
+    command = python_command("-P", "-m", "gridsecure_api.serve", "market")
+    listening = {"GRIDSECURE_MARKET_HOST": host, "GRIDSECURE_MARKET_PORT": str(port)}
+    os.execve(command[0], command, {**os.environ, **listening})  # noqa: S606 - our own interpreter

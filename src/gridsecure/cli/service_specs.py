@@ -17,8 +17,6 @@ from gridsecure.policy.packs import UNIFORM
 MAX_FILES_BYTES = 4 << 30
 """Meter data files of one month, handed in over loopback [bytes]."""
 
-_UVICORN = ("-P", "-m", "uvicorn", "--factory", "--host", "127.0.0.1", "--log-level", "warning")
-
 # Counted from the folders of checker and vault alike: short enough for a socket's name wherever the
 # run's folder is, and nothing above that folder needs to be passed through.
 _SOCKET = "../vault-door/vault.sock"
@@ -171,11 +169,10 @@ def _service(home: Home, zone: str, own: dict[str, Any]) -> ServiceSpec:
     # All in the run's folder, also where a shell names the stores of a service in production.
     stores = _IDENTITY_STORES if zone == "identity" else _STORES
     settings |= dict.fromkeys(stores, "")
+    settings |= {"host": "127.0.0.1", "port": str(home.ports[zone])}
     return ServiceSpec(
         name=zone,
-        command=python_command(
-            *_UVICORN, "--port", str(home.ports[zone]), f"gridsecure_api.{zone}:main_app"
-        ),
+        command=python_command("-P", "-m", "gridsecure_api.serve", zone),
         environment=_environment(zone, settings),
         ready_url=f"{home.url(zone)}/health",
         log=home.folder / f"{zone}.log",

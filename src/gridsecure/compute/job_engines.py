@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from gridsecure.compute.jobs import PoolOpener, WorkerPool, check_shared, confine_jobs
 from gridsecure.errors import InputError
+from gridsecure.loopback import is_loopback
 from gridsecure.sandbox import SandboxWish, check_walls
 from gridsecure.store.objects import ObjectStore
 
@@ -77,17 +77,11 @@ def _check_dask_url(url: str) -> str:
         has_user = asked.username is not None
     except ValueError:
         raise _unusable() from None
-    is_ours = asked.scheme == "tls" or (asked.scheme == "tcp" and _is_here(asked.hostname or ""))
+    is_here = asked.scheme == "tcp" and is_loopback(asked.hostname or "")
+    is_ours = asked.scheme == "tls" or is_here
     if not is_whole or has_user or not is_ours:
         raise _unusable()
     return asked.scheme
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _unusable() -> InputError:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine
 from sqlmodel import Field, Session, SQLModel, col, func, select, update
 
+from gridsecure.loopback import is_loopback
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import newest
 from gridsecure.store.rows import Moment
@@ -34,7 +35,6 @@ MOST_AGAIN: Final = 1000
 """Notices that are put back at once."""
 
 LONGEST_ADDRESS: Final = 2000
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _AT_ONCE: Final = 100  # notices in one round
 _SIDE_BY_SIDE: Final = 32  # receivers
 
@@ -66,7 +66,7 @@ def may_be_told(address: str) -> bool:
     try:
         parts = urlsplit(address)
         is_safe = parts.scheme == "https" or (
-            parts.scheme == "http" and parts.hostname in _LOOPBACK
+            parts.scheme == "http" and is_loopback(parts.hostname or "")
         )
         is_plain = not (parts.username or parts.password or parts.fragment)
         is_whole = bool(parts.hostname) and parts.port != 0 and address.isascii()

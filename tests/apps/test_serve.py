@@ -1,0 +1,329 @@
+"""A service's own server: TLS between machines, and connections that nobody may hold for good."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI
+from pydantic import ValidationError
+
+from gridsecure.errors import InputError, StorageError
+from gridsecure.wire.certificates import (
+    CA,
+    CERTIFICATE,
+    KEY,
+    CertificateOrder,
+    issue,
+    make_authority,
+)
+from gridsecure.wire.connections import TlsFiles, new_client, shown_context, trust
+from gridsecure_api.bounded_connections import IDLE_S
+from gridsecure_api.deps import require
+from gridsecure_api.own_build import open_build
+from gridsecure_api.peer_connections import connecting
+from gridsecure_api.serve import Server, make_server
+from gridsecure_api.serving import ServiceDescription, new_app
+from gridsecure_api.settings import BuildSettings, ListenSettings
+from tests.apps.zone_apps import TestClock, bearer, grid_keys
+
+SOON = timedelta(days=1)
+PROTECTED = {
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
+}
+
+
+def small_app() -> FastAPI:
+    app = new_app(
+        ServiceDescription("platform", "t", "t"),
+        identity_key=grid_keys().identity.public_key,
+        max_body_bytes=1000,
+        clock=TestClock(),
+        build=open_build(BuildSettings(), whose="the tests"),
+    )
+
+    @app.get("/own", dependencies=[Depends(require("gateway", "authority", "billing"))])
+    def read() -> str:
+        return "x"
+
+    @app.get("/long")
+    def read_long() -> str:
+        return "x" * (64 << 20)
+
+    @app.get("/broken")
+    def fail() -> str:
+        raise ValueError("of ours")
+
+    return app
+
+
+@contextmanager
+def served(**settings: object) -> Iterator[tuple[Server, int]]:
+    told = ListenSettings(port=0, stop_seconds=1, **settings)
+    server = make_server(small_app, told)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 120
+        while not server.started:
+            assert thread.is_alive()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield server, server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@dataclass(frozen=True)
+class Zones:
+    """Certificates of two zones, each under an authority of its own."""
+
+    folder: Path
+
+    def files(self, name: str, *, ca: str = "both.pem") -> TlsFiles:
+        own = self.folder / name
+        return TlsFiles(self.folder / ca, own / CERTIFICATE, own / KEY)
+
+    def issue(self, name: str) -> None:
+        order = CertificateOrder(name, ("127.0.0.1",), SOON)
+        issue(self.folder / f"{name}-ca", order, output=self.folder / name, now=datetime.now(UTC))
+
+
+@pytest.fixture(scope="module")
+def zones(tmp_path_factory: pytest.TempPathFactory) -> Zones:
+    made = Zones(tmp_path_factory.mktemp("zones"))
+    for name in ("platform", "authority", "stranger"):
+        make_authority(made.folder / f"{name}-ca", zone=name, now=datetime.now(UTC))
+        made.issue(name)
+    known = [(made.folder / f"{name}-ca" / CA).read_bytes() for name in ("platform", "authority")]
+    (made.folder / "both.pem").write_bytes(b"".join(known))
+    (made.folder / "strange.pem").write_bytes((made.folder / "stranger-ca" / CA).read_bytes())
+    return made
+
+
+@pytest.fixture(scope="module")
+def over_tls(zones: Zones) -> Iterator[tuple[Server, str]]:
+    own = zones.files("platform")
+    with served(tls_certificate=own.certificate, tls_key=own.key, tls_ca=own.ca) as (server, port):
+        yield server, f"https://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def trusting() -> Iterator[None]:
+    yield
+    trust(TlsFiles())
+
+
+def ask(url: str, *roles: str, shows: bool = False) -> httpx.Response:
+    headers = bearer("platform", *roles) if roles else {}
+    with new_client(shows_certificate=shows, base_url=url, headers=headers, timeout=60) as http:
+        return http.get("/own" if roles else "/health")
+
+
+@pytest.mark.usefixtures("trusting")
+def test_a_services_token_works_with_its_certificate_alone(
+    zones: Zones, over_tls: tuple[Server, str]
+) -> None:
+    _, url = over_tls
+    trust(zones.files("authority"))
+    assert ask(url, "authority", shows=True).status_code == 200
+    assert ask(url, "authority").status_code == 403
+    assert ask(url, "gateway", shows=True).status_code == 403, "of another service"
+    person = ask(url, "billing")
+    assert person.status_code == 200
+    assert person.headers["strict-transport-security"]
+
+
+@pytest.mark.usefixtures("trusting")
+def test_certificates_of_strangers_open_nothing_either_way(
+    zones: Zones, over_tls: tuple[Server, str]
+) -> None:
+    _, url = over_tls
+    trust(zones.files("stranger"))
+    with pytest.raises(httpx.TransportError):
+        ask(url, "authority", shows=True)
+    trust(zones.files("authority", ca="strange.pem"))
+    with pytest.raises(httpx.ConnectError):
+        ask(url)
+
+
+@pytest.mark.usefixtures("trusting")
+def test_a_renewed_certificate_is_shown_by_server_and_client_without_a_restart(
+    zones: Zones, over_tls: tuple[Server, str]
+) -> None:
+    server, url = over_tls
+    port = int(url.rpartition(":")[2])
+    trust(zones.files("authority"))
+
+    def shown() -> bytes:
+        with (
+            socket.create_connection(("127.0.0.1", port)) as plain,
+            shown_context().wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+        ):
+            return secure.getpeercert(binary_form=True) or b""
+
+    first = shown()
+    server.read_certificate()
+    assert shown() == first
+    zones.issue("platform")
+    zones.issue("authority")
+    server.read_certificate()
+    assert shown() != first
+    assert ask(url, "authority", shows=True).status_code == 200
+    (zones.folder / "platform" / KEY).write_bytes(b"half renewed")
+    server.read_certificate()
+    assert ask(url).status_code == 200
+    zones.issue("platform")
+
+
+def test_a_server_beyond_the_own_machine_has_a_certificate_or_does_not_start(
+    zones: Zones,
+) -> None:
+    with pytest.raises(InputError) as refused:
+        make_server(small_app, ListenSettings(host="0.0.0.0", port=0))  # noqa: S104 - refused
+    assert refused.value.reason == "server.plain"
+    own = zones.files("platform")
+    beyond = ListenSettings(
+        host="0.0.0.0",  # noqa: S104 - it is not run
+        port=0,
+        tls_certificate=own.certificate,
+        tls_key=own.key,
+    )
+    assert make_server(small_app, beyond).config.host == "0.0.0.0"  # noqa: S104 - it is not run
+    with pytest.raises(StorageError):
+        make_server(small_app, beyond.model_copy(update={"tls_key": zones.folder / "no.pem"}))
+
+
+@pytest.mark.usefixtures("trusting")
+def test_half_a_pair_and_files_that_are_none_are_refused(zones: Zones, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        trust(TlsFiles(certificate=zones.files("platform").certificate))
+    with pytest.raises(StorageError):
+        trust(TlsFiles(ca=tmp_path / "missing.pem"))
+
+
+def test_nothing_is_sent_to_another_machine_by_plain_http() -> None:
+    with new_client() as http, pytest.raises(InputError) as refused:
+        http.get("http://platform.example/health")
+    assert refused.value.reason == "connection.plain"
+    with new_client() as http, pytest.raises(httpx.ConnectError):
+        http.get("http://[::1]:1/health")
+
+
+def test_only_who_says_its_name_shows_its_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = open_build(BuildSettings(), whose="the tests")
+    asked = []
+
+    def made(*, shows_certificate: bool, **_: object) -> None:
+        asked.append(shows_certificate)
+
+    monkeypatch.setattr("gridsecure_api.peer_connections.new_client", made)
+    connect = connecting(build)
+    connect("https://p", None)
+    connect("https://p", httpx.BasicAuth("a", "b"))
+    assert asked == [False, False]
+
+
+def test_a_proxy_is_named_by_address_and_never_everybody() -> None:
+    assert ListenSettings(trusted_proxies=["10.0.0.0/8"]).trusted_proxies == ("10.0.0.0/8",)
+    with pytest.raises(ValidationError):
+        ListenSettings(trusted_proxies=["*"])
+
+
+def rest_of(connection: socket.socket) -> bytes:
+    """All that comes until the other side closes; the test's own limit waits for minutes."""
+    connection.settimeout(120)
+    parts = []
+    try:
+        while part := connection.recv(65536):
+            parts.append(part)
+    except ConnectionResetError:
+        pass
+    return b"".join(parts)
+
+
+def test_half_a_request_is_not_held_and_a_kept_connection_is() -> None:
+    with served(header_seconds=0.3) as (_, port):
+        halves = [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n"]
+        halves.append(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /hea")
+        for half in halves:
+            with socket.create_connection(("127.0.0.1", port)) as held:
+                held.sendall(half)
+                answer = rest_of(held)
+                assert answer.startswith(b"HTTP/1.1 200") is (half is halves[-1])
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
+            for _ in range(2):
+                assert http.get("/health").status_code == 200
+
+
+def test_an_answer_that_nobody_reads_is_given_up() -> None:
+    with served() as (server, port), socket.create_connection(("127.0.0.1", port)) as slow:
+        server.config.http_protocol_class.limits = type(  # the limit of stalled readers, in short
+            "Short", (), {"stalled_s": 0.3}
+        )
+        token = bearer("platform", "billing")["Authorization"]
+        slow.sendall(f"GET /long HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n".encode())
+        deadline = time.monotonic() + 120
+        while not server.server_state.connections and time.monotonic() < deadline:
+            time.sleep(0.01)
+        while server.server_state.connections and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not server.server_state.connections
+
+
+def test_beyond_so_many_connections_a_new_one_is_told_to_come_again() -> None:
+    with served(most_connections=8) as (_, port):
+        held = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
+        with socket.create_connection(("127.0.0.1", port)) as late:
+            answer = rest_of(late)
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"\r\nRetry-After: 5\r\n" in answer
+        for one in held:
+            one.close()
+
+
+def test_a_server_keeps_a_connection_for_longer_than_clients_do() -> None:
+    """Else one in a thousand requests meets a connection that is just being closed."""
+    with served() as (server, _), new_client() as http:
+        pool = http._transport._pool  # type: ignore[attr-defined] # httpx says it nowhere else
+        assert server.config.timeout_keep_alive == IDLE_S
+        assert pool._keepalive_expiry < IDLE_S
+
+
+def test_every_answer_protects_who_reads_it() -> None:
+    with served() as (_, port), httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
+        person = bearer("platform", "billing")
+        answers = [
+            http.get("/health"),
+            http.get("/nothing"),
+            http.get("/nothing", headers=person),
+            http.get("/own", headers=person),
+            http.get("/broken", headers=person),
+            http.post("/own", headers=person, content=b"x" * 2000),
+            http.put("/health"),
+        ]
+        assert [one.status_code for one in answers] == [200, 401, 404, 200, 500, 413, 405]
+        for one in answers:
+            assert PROTECTED.items() <= dict(one.headers).items(), one.status_code
+        page = http.get("/docs")
+        assert "script-src 'self'" in page.headers["content-security-policy"]
+        assert page.headers["x-frame-options"] == "DENY"
+        with socket.create_connection(("127.0.0.1", port)) as other:
+            other.sendall(b"no HTTP at all\r\n\r\n")
+            malformed = rest_of(other).decode().lower()
+        assert malformed.startswith("http/1.1 400")
+        for name, text in PROTECTED.items():
+            assert f"\r\n{name}: {text.lower()}\r\n" in malformed
