@@ -197,7 +197,7 @@ class ZoneServices:
     waiting: list[dict[str, object]] = field(default_factory=list)
     exceptions: list[dict[str, object]] = field(default_factory=lambda: [dict(EXCEPTION)])
     notes: list[dict[str, object]] = field(default_factory=list)
-    confirmed: list[dict[str, str]] = field(default_factory=list)
+    edited: list[dict[str, str]] = field(default_factory=list)
     proved: dict[str, bytes] = field(default_factory=dict)
     used: list[dict[str, object]] = field(default_factory=lambda: [dict(one) for one in USED])
     key_states: tuple[str, ...] = ("retired", "in-force")
@@ -262,10 +262,13 @@ class ZoneServices:
                 for one in self.exceptions
                 for verb, tail in (("GET", ""), ("POST", "/changes"))
             },
-            ("POST", "/v1/edits/confirmations"): (
-                {"operator"},
-                partial(self._confirm, request.content),
-            ),
+            **{
+                ("POST", f"/v1/edits/{kind}s"): (
+                    {"operator"},
+                    partial(self._edit, kind, request.content),
+                )
+                for kind in ("confirmation", "estimate")
+            },
             ("POST", "/release-rounds"): ({"billing", "operator", "custodian"}, self._round),
         }
         if (method, path) in routes:
@@ -305,11 +308,11 @@ class ZoneServices:
             one |= change | {"revision": one["revision"] + 1}
         return httpx.Response(200, json={"exception": one, "notes": self.notes})
 
-    def _confirm(self, content: bytes) -> dict[str, object]:
+    def _edit(self, kind: str, content: bytes) -> dict[str, object]:
         body = json.loads(content)
-        self.confirmed.append(body)
+        self.edited.append(body | {"kind": kind})
         return {
-            "id": 1, "kind": "confirmation", "intervals": 3, "state": "pending",
+            "id": 1, "kind": kind, "intervals": 3, "state": "pending",
             "person": "operator", "approver": "", "decision": "", "readings_digest": DIGEST,
             "at": "2026-08-02T09:00:00+08:00", **body,
         }  # fmt: skip

@@ -184,5 +184,8 @@ def test_an_edit_that_cannot_be_made_is_refused(services):
     wanted |= dict.fromkeys(("first", "last"), "2025-06-01T00:00+08:00")
     refused = ask(services, "POST", f"{EDITS}/confirmations", json=wanted)
     assert (refused.status_code, refused.json()["reason"]) == (400, "edit.nothing")
+    ordered = ask(services, "POST", f"{EDITS}/estimates", json=wanted)
+    assert (ordered.status_code, ordered.json()["reason"]) == (400, "edit.estimated")
+    assert ask(services, "POST", f"{EDITS}/estimates", role="billing", json={}).status_code == 403
     assert ask(services, "GET", f"{EDITS}/99999").status_code == 404
     assert ask(services, "POST", EDITS, role="billing", content=b"").status_code == 403

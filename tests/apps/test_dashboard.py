@@ -870,8 +870,14 @@ def test_readings_are_confirmed_and_estimates_stand(services) -> None:
     app.text_area(key="note").input("Read on the meter.")
     save(app)
     assert "Another operator has to approve it" in app.success[0].value
-    (said,) = services.confirmed
+    (said,) = services.edited
     assert (said["first"], said["last"]) == (EXCEPTION["first"], "2026-07-03T11:00+08:00")
+    app.selectbox(key="act").select("order")
+    app.text_area(key="note").input("The meter hung.")
+    save(app)
+    assert (services.edited[1]["kind"], services.edited[1]["reason"]) == (
+        "estimate", "The meter hung.",
+    )  # fmt: skip
     assert services.exceptions[0]["state"] == "open"
     app.selectbox(key="act").select("estimate")
     app.text_area(key="note").input("The estimate is near the year before.")
@@ -999,6 +1005,8 @@ def test_a_certificate_is_verified_offline_with_its_log_proof(services, tmp_path
         assert not app.exception
         assert "entry 0 of the log" in app.success[-1].value
         assert {line.split()[1] for line in services.asked[before:]} <= {"/releases"}
+        fetches = any(f"evidence export {BILL_ID}" in one.value for one in app.code)
+        assert fetches == (role == "regulator")
         named = app.dataframe[-1].value["value"].tolist()
         assert f"gridsecure/authority/{services.key.public_key.thumbprint}" in named
 
@@ -1014,11 +1022,18 @@ def test_a_certificate_without_a_proof_does_not_verify(services) -> None:
     [
         ("verify", commands.verify_certificate("04ab")),
         ("replay", commands.replay_certificate("04ab")),
+        (
+            "evidence export",
+            commands.export_evidence("r", identity="i", platform="p", authority="a"),
+        ),
     ],
 )
 def test_commands_of_the_evidence_are_those_that_there_are(command, text) -> None:
     options = {word for word in text.split() if word.startswith("--")}
-    known = typer.main.get_command(whole_app).commands[command].params
+    found = typer.main.get_command(whole_app)
+    for name in command.split():
+        found = found.commands[name]
+    known = found.params
     assert {one.opts[0] for one in known if one.required and one.opts[0][0] == "-"} <= options
     assert options <= {option for one in known for option in one.opts}
 

@@ -58,5 +58,7 @@ def test_what_was_set_aside_is_confirmed(desk):
     assert first[1] in run("list", "--key", str(desk / "ann.key"), *ADDRESSES).output
     nothing = run("confirm", "MP-2", *given, *first)
     assert (nothing.exit_code, "edit.nothing" in nothing.output) == (1, True)
+    unread = run("estimate", "MP-2", *given, *first)
+    assert (unread.exit_code, "edit.estimated" in unread.output) == (1, True)
     missing = run("replace", str(desk / "none.csv"), *given)
     assert (missing.exit_code, "edit.file" in missing.output) == (1, True)

@@ -20,12 +20,18 @@ from gridsecure.errors import (
     NotFoundError,
     StorageError,
 )
-from gridsecure.gateway import edits
+from gridsecure.gateway import edit_changes, edits
 from gridsecure.gateway.approvals import Author
 from gridsecure.gateway.books.imports import state_contracts
 from gridsecure.gateway.books.months import Holding
 from gridsecure.gateway.collection import LaterReadings, find_vouched, read_files
-from gridsecure.gateway.edits import confirm_readings, decide_edit, replace_readings
+from gridsecure.gateway.edits import (
+    Meant,
+    confirm_readings,
+    decide_edit,
+    order_estimate,
+    replace_readings,
+)
 from gridsecure.gateway.ingestion import stored_readings
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.month_plan import find_plan
@@ -128,8 +134,7 @@ def test_a_reading_that_was_set_aside_is_confirmed_as_it_came(world):
     number = confirm_readings(
         world.zone,
         MONTH,
-        meter_point_id=home(world),
-        span=(START, START),
+        meant=Meant(home(world), START, START),
         author=Author("ann", "a welder"),
         at=world.clock(),
     )
@@ -138,6 +143,50 @@ def test_a_reading_that_was_set_aside_is_confirmed_as_it_came(world):
     report = world.process()
     assert (report.quarantined, report.estimated) == (0, 0)
     assert energy_of(world, report, 60)
+
+
+def estimated(world, first, last, *, meter=None):
+    meant = Meant(meter or home(world), first, last)
+    files, author = load_files(world.zone, MONTH), Author("ann", "the meter hung")
+    return order_estimate(
+        world.zone, MONTH, meant=meant, files=files, author=author, at=world.clock()
+    )
+
+
+def test_readings_that_count_are_estimated_by_order_and_the_same_order_again_is_the_same(world):
+    world.save()
+    last = "2026-07-05T05:00:00+08:00"
+    number = estimated(world, START, last)
+    row = edits.load_edit(world.zone, number)
+    assert (row.kind, row.state, row.intervals) == ("estimate", "in-force", 2)
+    assert estimated(world, START, last) == number
+    # Over it lies another edit; the order is another one then.
+    over = replace(world, line(home(world), "7"))
+    again = estimated(world, START, last)
+    assert number < over < again
+    report = world.process()
+    assert (report.estimated, report.billed_meters) == (2, 20)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "reason"),
+    [
+        ("2026-07-05T04:00:00", START, "edit.span"),
+        ("2026-07-05T04:10:00+08:00", "2026-07-05T04:50:00+08:00", "edit.estimated"),
+        ("2026-09-05T04:00:00+08:00", "2026-09-05T05:00:00+08:00", "edit.estimated"),
+    ],
+)
+def test_what_nothing_came_of_is_estimated_already(world, first, last, reason):
+    world.save()
+    with pytest.raises(InputError) as refused:
+        estimated(world, first, last)
+    assert refused.value.reason == reason
+
+
+def test_a_large_order_of_estimates_waits_for_a_second_person(world):
+    world.save()
+    days = ("2026-07-01T00:00:00+08:00", "2026-07-03T00:00:00+08:00")
+    assert state(world, estimated(world, *days, meter=factory(world))) == "pending"
 
 
 @pytest.mark.parametrize(
@@ -205,9 +254,9 @@ def test_readings_said_again_so_that_none_counts_are_a_change_of_all_of_them(wor
 
 def test_energy_that_batches_hold_is_known_before_any_file_came(world, monkeypatch):
     told = PlacedRegisters(world.simulated.readings(), (), frozenset())
-    monkeypatch.setattr(edits, "newest_batch", lambda _zone: 1)
-    monkeypatch.setattr(edits, "find_batches", lambda *_given, **_more: ("one",))
-    monkeypatch.setattr(edits, "read_month_batches", lambda *_given, **_more: told)
+    monkeypatch.setattr(edit_changes, "newest_batch", lambda _zone: 1)
+    monkeypatch.setattr(edit_changes, "find_batches", lambda *_given, **_more: ("one",))
+    monkeypatch.setattr(edit_changes, "read_month_batches", lambda *_given, **_more: told)
     assert state(world, replace(world, hours(factory(world), 0, 48, "0"))) == "pending"
 
 
@@ -221,7 +270,7 @@ def test_many_small_edits_are_as_large_as_one(world):
 
 
 def test_edits_that_come_at_one_time_count_together(world, monkeypatch):
-    all_counted, mine, count = threading.Barrier(4), threading.local(), edits._lone_change
+    all_counted, mine, count = threading.Barrier(4), threading.local(), edits.measure_lone
 
     def count_at_once(*given, **more):
         found = count(*given, **more)
@@ -230,7 +279,7 @@ def test_edits_that_come_at_one_time_count_together(world, monkeypatch):
             all_counted.wait(30)
         return found
 
-    monkeypatch.setattr(edits, "_lone_change", count_at_once)
+    monkeypatch.setattr(edits, "measure_lone", count_at_once)
     much = [line("B", "90", f"2026-07-05T0{n}:00:00+08:00") for n in range(4)]
     with ThreadPoolExecutor(4) as pool:
         numbers = list(pool.map(lambda text: replace(world, text), much))
@@ -385,8 +434,7 @@ def test_what_was_not_set_aside_cannot_be_confirmed(world, span, reason):
         confirm_readings(
             world.zone,
             MONTH,
-            meter_point_id="A",
-            span=span,
+            meant=Meant("A", *span),
             author=Author("ann", "why"),
             at=world.clock(),
         )

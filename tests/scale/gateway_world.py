@@ -380,6 +380,9 @@ class GatewayMonth:
         self.checked(answer)
         number = answer.json()["id"]
         self.checked(ask.post(f"{edits}/{number}/decision", json=rejected, headers=operator))
+        # The route alone: of what was read nothing is estimated yet.
+        answer = ask.post(f"{edits}/estimates", json=confirmed, headers=operator)
+        assert answer.json()["reason"] == "edit.estimated", answer.text
 
     def decide_order(self) -> None:
         """A correction that waits for a second person, who rejects it."""

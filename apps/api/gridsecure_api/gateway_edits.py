@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from gridsecure.errors import NotFoundError
 from gridsecure.gateway import edits
 from gridsecure.gateway.approvals import LONGEST_REASON, Author
+from gridsecure.gateway.collection import MonthFiles
 from gridsecure.gateway.month_files import load_files
 from gridsecure.gateway.tables import EditRow
 from gridsecure.gateway.zone import GatewayZone
@@ -38,8 +39,8 @@ Reason = Annotated[str, Query(max_length=LONGEST_REASON, description="Why; it is
 State = Literal["", "pending", "in-force", "rejected", "late"]
 
 
-class Confirmed(BaseModel):
-    """Readings that were set aside and count: those that begin from `first` to `last`."""
+class Marked(BaseModel):
+    """Readings that are confirmed, or estimated: those that begin from `first` to `last`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
@@ -48,6 +49,11 @@ class Confirmed(BaseModel):
     first: str = Field(max_length=40)
     last: str = Field(max_length=40)
     reason: str = Field(max_length=LONGEST_REASON)
+
+    @property
+    def meant(self) -> edits.Meant:
+        """Which readings these are."""
+        return edits.Meant(self.meter_point_id, self.first, self.last)
 
 
 class Decision(BaseModel):
@@ -64,11 +70,7 @@ def post_edit(
     body: RawBody, intake: In, claims: Operator, month: OfMonth, reason: Reason
 ) -> ReadingEdit:
     """Put readings of one meter point in place of others. Times begin their intervals."""
-    author = Author(claims.subject, reason)
-    try:
-        files = load_files(intake.zone, month)
-    except NotFoundError:  # nothing but batches, so far
-        files = None
+    author, files = Author(claims.subject, reason), _files(intake.zone, month)
     number = edits.replace_readings(
         intake.zone, month, body, files=files, author=author, at=intake.clock()
     )
@@ -76,13 +78,29 @@ def post_edit(
 
 
 @router.post("/confirmations")
-def post_confirmation(wanted: Confirmed, intake: In, claims: Operator) -> ReadingEdit:
+def post_confirmation(wanted: Marked, intake: In, claims: Operator) -> ReadingEdit:
     """Vouch for readings that validation set aside: they count as they came."""
     number = edits.confirm_readings(
         intake.zone,
         wanted.month,
-        meter_point_id=wanted.meter_point_id,
-        span=(wanted.first, wanted.last),
+        meant=wanted.meant,
+        author=Author(claims.subject, wanted.reason),
+        at=intake.clock(),
+    )
+    return _show(intake, number)
+
+
+@router.post("/estimates")
+def post_estimate(wanted: Marked, intake: In, claims: Operator) -> ReadingEdit:
+    """Order an estimate: readings that count do not any more, and are estimated like missing ones.
+
+    The same order again is answered with the edit that is there.
+    """
+    number = edits.order_estimate(
+        intake.zone,
+        wanted.month,
+        meant=wanted.meant,
+        files=_files(intake.zone, wanted.month),
         author=Author(claims.subject, wanted.reason),
         at=intake.clock(),
     )
@@ -121,6 +139,14 @@ def post_decision(number: RowNumber, wanted: Decision, intake: In, claims: Opera
         intake.zone, number, approve=wanted.approve, decision=decision, at=intake.clock()
     )
     return _show(intake, number)
+
+
+def _files(zone: GatewayZone, month: str) -> MonthFiles | None:
+    """What was handed in for a month; None where nothing but batches is there, so far."""
+    try:
+        return load_files(zone, month)
+    except NotFoundError:
+        return None
 
 
 def _show(intake: Intake, number: int) -> ReadingEdit:

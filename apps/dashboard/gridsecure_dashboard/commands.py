@@ -89,9 +89,23 @@ def replay_certificate(authority_key: str) -> str:
         authority_key: The key authority's public key, 130 hexadecimal digits.
     """
     return (
-        "gridsecure replay CERTIFICATE_FILE --objects OBJECTS "
-        f"--authority-key {quote(authority_key)} --identity-key IDENTITY_KEY "
-        "--messages MESSAGES_FILE"
+        "gridsecure replay FOLDER/certificate.json --objects FOLDER "
+        f"--authority-key {quote(authority_key)} --identity-key IDENTITY_KEY"
+    )
+
+
+def export_evidence(release: str, *, identity: str, platform: str, authority: str) -> str:
+    """Fetch what a replay of a certificate takes, as the regulator.
+
+    Args:
+        release: The release's id.
+        identity: Base address of the identity service.
+        platform: Base address of the compute platform.
+        authority: Base address of the key authority.
+    """
+    return (
+        f"gridsecure evidence export {quote(release)} --out FOLDER --identity {quote(identity)} "
+        f"--platform {quote(platform)} --authority {quote(authority)} --key KEY_FILE"
     )
 
 

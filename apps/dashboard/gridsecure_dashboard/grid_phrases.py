@@ -302,12 +302,18 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "replay_title": ("重新执行（回放）", "Replay"),
     "replay_needs": (
-        "回放用密文重新执行全部计算并比对摘要，不需要私钥。需要：此证书；计算平台的对象库（密文、公钥、电价表）；"
-        "已签名的消息（计算凭证、名册、上传清单、密钥公告）；密钥管理方和身份认证方的公钥。",
+        "回放用密文重新执行全部计算并比对摘要，不需要私钥。密文和已签名的消息由监管方从计算平台取出一次，本页没有这些"
+        "数据，执行时间也与原计算相当，因此请在自己的计算机上用下面的命令回放。还需要密钥管理方和身份认证方的公钥。",
         "A replay executes every plan again on the ciphertexts and compares digests, without a "
-        "secret key. It takes this certificate; the platform's object store (ciphertexts, public "
-        "keys, tariffs); the signed messages (transcripts, rosters, uploads, key notices); and the "
-        "public keys of key authority and identity authority.",
+        "secret key. A regulator fetches the ciphertexts and signed messages from the platform "
+        "once. This page has none of them, and a replay takes as long as the computation did, so "
+        "it runs on your own machine, by the commands below. It takes the public keys of key "
+        "authority and identity authority besides.",
+    ),
+    "replay_fetch": ("先取出所需数据（仅监管方）：", "Fetch what it takes, as the regulator:"),
+    "replay_asked": (
+        "所需数据的文件夹由监管方提供，然后：",
+        "Ask the regulator for the folder with what it takes. Then:",
     ),
     "replay_limits": (
         "负荷曲线含盲化，没有盲化种子者只能核对其依据，不能重新执行。",

@@ -31,23 +31,24 @@ WORK_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "act_confirm": ("读数无误，确认计入", "Readings are right: let them count"),
     "act_estimate": ("采用估算值，关闭", "Close: the estimate may stand"),
     "act_release": ("解除暂缓出账，关闭", "Close: release the hold on the bill"),
+    "act_order": ("读数有误，改用估算值", "Order an estimate: readings are wrong"),
     "confirm_last": (
-        "确认至（最后一个时段的起始，仅用于“确认计入”）",
-        "Until (start of the last interval, to let readings count)",
+        "至（最后一个时段的起始，仅用于“确认计入”和“改用估算值”）",
+        "Until (start of the last interval, to let readings count or order an estimate)",
     ),
-    "confirmed_in_force": (
-        "已确认，下次校验时计入。",
-        "Confirmed; they count at the next validation.",
+    "edited_in_force": (
+        "已登记，下次校验时生效。",
+        "Entered; it counts at the next validation.",
     ),
-    "confirmed_pending": (
+    "edited_pending": (
         "已提交，须由另一名运营员批准（`gridsecure edits approve`）。",
         "Handed in. Another operator has to approve it (`gridsecure edits approve`).",
     ),
-    "confirmed_late": (
-        "该月已固定，此确认不计入；请提交更正申请。",
+    "edited_late": (
+        "该月已固定，不再计入；请提交更正申请。",
         "The month is being fixed, so it does not count. Order a correction.",
     ),
-    "confirmed_rejected": ("该确认已被驳回。", "It was rejected."),
+    "edited_rejected": ("已被驳回。", "It was rejected."),
     "filter_month": ("月份", "Month"),
     "filter_rule": ("规则", "Rule"),
     "filter_owner": ("处理人员", "Who works on it"),
@@ -58,10 +59,10 @@ WORK_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "act_reopen": ("重新打开", "Open again"),
     "act_help": (
         "关闭须填写备注。读数被隔离时系统已自动估算：估算值可用则关闭，读数无误则确认计入。"
-        "更正读数用命令 `gridsecure edits`。",
+        "读数已计入但有误，可改用估算值；用正确读数替换，用命令 `gridsecure edits`。",
         "Closing needs a note. Readings that were set aside are estimated already: close it if the "
-        "estimate may stand, or let the readings count if they are right. Readings are corrected "
-        "with `gridsecure edits`.",
+        "estimate may stand, or let the readings count if they are right. If readings that count "
+        "are wrong, order an estimate, or put better ones in their place with `gridsecure edits`.",
     ),
     "note": ("备注", "Note"),
     "due_day": ("截止日期（如 2026-08-05）", "Due day, as 2026-08-05"),

@@ -217,6 +217,31 @@ class ReleaseClient:
         Raises:
             InputError: Nothing was set aside there, or the month is fixed.
         """
+        return self._mark(session, one, "confirmations", span=span, reason=reason)
+
+    def order_estimate(
+        self, session: Session, one: ReadingException, *, span: tuple[str, str], reason: str
+    ) -> ReadingEdit:
+        """Have readings estimated that count, from the next validation on.
+
+        Args:
+            span: Start of the first interval and of the last one, ISO 8601 with offset.
+            reason: Why; it is kept.
+
+        Raises:
+            InputError: No reading came of that time, or the month is fixed.
+        """
+        return self._mark(session, one, "estimates", span=span, reason=reason)
+
+    def _mark(
+        self,
+        session: Session,
+        one: ReadingException,
+        kind: str,
+        *,
+        span: tuple[str, str],
+        reason: str,
+    ) -> ReadingEdit:
         body = {
             "month": one.month,
             "meter_point_id": one.meter_point_id,
@@ -224,7 +249,7 @@ class ReleaseClient:
             "last": span[1],
             "reason": reason,
         }
-        content = self._ask(session, GATEWAY, "POST", "/v1/edits/confirmations", body=body)
+        content = self._ask(session, GATEWAY, "POST", f"/v1/edits/{kind}", body=body)
         return _read(content, ReadingEdit, service=GATEWAY)
 
     def correction_orders(self, session: Session) -> tuple[CorrectionOrder, ...]:

@@ -72,15 +72,28 @@ def confirm(  # noqa: PLR0913 - one parameter an option
     reason: ReasonOption,
 ) -> None:
     """Vouch for readings that validation set aside: they count as they came."""
-    wanted = {
-        "month": month,
-        "meter_point_id": meter,
-        "first": first,
-        "last": last or first,
-        "reason": reason,
-    }
+    wanted = _marked(meter, month=month, span=(first, last or first), reason=reason)
     with online.person(identity, key=key, services={"gateway": gateway}) as call:
         _list([call("gateway", "POST", f"{PATH}/confirmations", json=wanted)], Console())
+
+
+@edits_app.command("estimate")
+@explain_errors
+def order_estimate(  # noqa: PLR0913 - one parameter an option
+    meter: Annotated[str, typer.Argument(help="The meter point.")],
+    *,
+    identity: IdentityUrlOption,
+    gateway: GatewayOption,
+    key: PersonOption,
+    month: MonthOption,
+    first: Annotated[str, typer.Option(help="Start of the first interval, with its offset.")],
+    last: Annotated[str, typer.Option(help="Start of the last one. Default: the first.")] = "",
+    reason: ReasonOption,
+) -> None:
+    """Order an estimate: readings do not count any more, and are estimated like missing ones."""
+    wanted = _marked(meter, month=month, span=(first, last or first), reason=reason)
+    with online.person(identity, key=key, services={"gateway": gateway}) as call:
+        _list([call("gateway", "POST", f"{PATH}/estimates", json=wanted)], Console())
 
 
 @edits_app.command("list")
@@ -131,6 +144,12 @@ def reject(
     decision = {"approve": False, "reason": reason}
     with online.person(identity, key=key, services={"gateway": gateway}) as call:
         _list([call("gateway", "POST", f"{PATH}/{number}/decision", json=decision)], Console())
+
+
+def _marked(meter: str, *, month: str, span: tuple[str, str], reason: str) -> dict[str, str]:
+    """Readings from one interval to another, as the gateway takes them."""
+    named = {"month": month, "meter_point_id": meter, "reason": reason}
+    return named | dict(zip(("first", "last"), span, strict=True))
 
 
 def _list(found: list[dict[str, Any]], console: Console) -> None:

@@ -3,9 +3,9 @@
     edits/<digest>.parquet      the readings of one edit, as batches are kept
 
 An edit says who made it and why, and is never changed: another one lies over it. It replaces
-readings of one meter point, or confirms some that validation set aside. Rules on what energies are
-like do not judge it again. One that is larger than the rule book lets a person decide alone counts
-once a second person has approved it.
+readings of one meter point, confirms some that validation set aside, or has some estimated. Rules
+on what energies are like do not judge it again. One that is larger than the rule book lets a person
+decide alone counts once a second person has approved it.
 
 Edits of a month count when its plan is fixed; the plan names them. What comes later would change
 bills that are fixed, so it is refused here and goes the way of late readings.
@@ -14,18 +14,17 @@ bills that are fixed, so it is refused here and goes the way of late readings.
 from __future__ import annotations
 
 import csv
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
 import pandas as pd
 from sqlmodel import Session, col, select
 
-from gridsecure.billing.interval_lengths import UNKNOWN, interval_minutes
 from gridsecure.billing.readings import join_readings
 from gridsecure.billing.registers import REGISTER
 from gridsecure.billing.rule_books import parse_kept_book
@@ -35,23 +34,15 @@ from gridsecure.gateway.approvals import (
     Author,
     Change,
     decide,
-    energies_by_interval,
-    measure_change,
-    read_estimates,
 )
-from gridsecure.gateway.batch_readings import meter_books, read_month_batches
-from gridsecure.gateway.books.as_of import contracts_as_of
-from gridsecure.gateway.books.facts import point_of
-from gridsecure.gateway.books.register import find_held, is_held_in, newest_revision
-from gridsecure.gateway.collection import MonthFiles, read_files
-from gridsecure.gateway.ingestion.batches import find_batches, newest_batch
+from gridsecure.gateway.collection import MonthFiles
+from gridsecure.gateway.edit_changes import check_place, measure_lone, read_without
 from gridsecure.gateway.ingestion.bodies import read_body
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.ingestion.spooled_bodies import SpooledBody
 from gridsecure.gateway.ingestion.stored_readings import (
     RULE,
     ReadingsWriter,
-    read_edit,
 )
 from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.rule_sets import rules_of
@@ -61,11 +52,42 @@ from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import PageAsked, narrow, newest, read_page
 
-Kind = Literal["replacement", "confirmation"]
+Kind = Literal["replacement", "confirmation", "estimate"]
 IN_FORCE, LATE = "in-force", "late"
 
-_READING: Final = threading.Lock()  # a month's readings are held once, whoever asks
 _COLUMNS: Final = ("meter_point_id", "start", "kwh", "kvarh", "export_kwh")
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """Which readings an edit is about.
+
+    Args:
+        first: Start of the first interval, ISO 8601 with offset.
+        last: Start of the last one, likewise.
+    """
+
+    meter_point_id: str
+    first: str
+    last: str
+
+    def moments(self) -> tuple[datetime, datetime]:
+        """Both starts.
+
+        Raises:
+            InputError: `edit.span`.
+        """
+        try:
+            first, last = (datetime.fromisoformat(text) for text in (self.first, self.last))
+            if first.tzinfo is None or last.tzinfo is None:
+                raise ValueError("no offset")
+        except ValueError as error:
+            raise InputError(
+                "The first and the last interval are not two moments.",
+                reason="edit.span",
+                remedy="Write their starts with an offset, as 2026-07-01T00:00+08:00.",
+            ) from error
+        return first, last
 
 
 def replace_readings(
@@ -97,18 +119,17 @@ def replace_readings(
     """
     author.check()
     readings = _read(zone, body)
-    _check_place(zone, month, readings, at=at)
+    check_place(zone, month, readings, at=at)
     _require_open(zone, month)
     row = _make_row(month, readings, kind="replacement", author=author, at=at)
-    return _keep(zone, row, readings, count=partial(_lone_change, zone, month, readings, files))
+    return _keep(zone, row, readings, count=partial(measure_lone, zone, month, readings, files))
 
 
 def confirm_readings(
     zone: GatewayZone,
     month: str,
     *,
-    meter_point_id: str,
-    span: tuple[str, str],
+    meant: Meant,
     author: Author,
     at: datetime,
 ) -> int:
@@ -116,7 +137,6 @@ def confirm_readings(
 
     Args:
         month: YYYY-MM.
-        span: Start of the first interval and of the last one, ISO 8601 with offset.
 
     Returns:
         The edit's number.
@@ -129,12 +149,12 @@ def confirm_readings(
     """
     author.check()
     zone.period(month)
-    lines = _set_aside(zone.folder / "months" / month / "quarantine.csv", meter_point_id, span)
+    lines = _set_aside(zone.folder / "months" / month / "quarantine.csv", meant)
     readings = _read(zone, "\n".join(lines).encode())
-    _check_place(zone, month, readings, at=at)
+    check_place(zone, month, readings, at=at)
     row = _make_row(month, readings, kind="confirmation", author=author, at=at)
     # They were not counted, so all of their energy is what this adds.
-    count = partial(_lone_change, zone, month, readings, None, counted=False)
+    count = partial(measure_lone, zone, month, readings, None, counted=False)
     return _keep(zone, row, readings, count=count)
 
 
@@ -154,18 +174,75 @@ def _read(zone: GatewayZone, body: bytes) -> pd.DataFrame:
     return readings
 
 
-def _set_aside(path: Path, meter_point_id: str, span: tuple[str, str]) -> list[str]:
-    """Lines of the quarantine file that are meant, as a table of readings."""
-    try:
-        first, last = (datetime.fromisoformat(text) for text in span)
-        if first.tzinfo is None or last.tzinfo is None:
-            raise ValueError("no offset")
-    except ValueError as error:
+def order_estimate(
+    zone: GatewayZone,
+    month: str,
+    *,
+    meant: Meant,
+    files: MonthFiles | None,
+    author: Author,
+    at: datetime,
+) -> int:
+    """Have readings that count estimated: they are as missing from the next validation on.
+
+    The rule book says how they are estimated, and how much of a month may be before its bill is
+    held. The same order again is the one that is there, while nothing came over it.
+
+    Args:
+        month: YYYY-MM.
+        files: What was handed in for the month; None where nothing but batches is there.
+
+    Returns:
+        The edit's number.
+
+    Raises:
+        InputError: `edit.span`, no reading came of that time (`edit.estimated`), or as
+            `replace_readings`.
+        ConflictError: The month is fixed (`conflict.month-edits`).
+        StorageError: The disk or the database could not take it; nothing is kept.
+    """
+    author.check()
+    _require_open(zone, month)
+    first, last = meant.moments()
+    stands = read_without(zone, month, files, meant.meter_point_id)
+    if len(stands):
+        stands = stands[(stands["quality"] != "missing") & stands["start"].between(first, last)]
+    if stands.empty:
         raise InputError(
-            "The first and the last interval are not two moments.",
-            reason="edit.span",
-            remedy="Write their starts with an offset, as 2026-07-01T00:00+08:00.",
-        ) from error
+            "No reading of this meter point came of that time.",
+            reason="edit.estimated",
+            remedy="Check the span. What is missing or was set aside is estimated already.",
+        )
+    own = stands.drop_duplicates("start").assign(
+        meter_point_id=meant.meter_point_id, energy_wh=np.int64(0), quality="missing"
+    )
+    check_place(zone, month, own, at=at)
+    row = _make_row(month, own, kind="estimate", author=author, at=at)
+    known = _find_same(zone, row)
+    if known is not None:
+        return known
+    return _keep(zone, row, own, count=partial(measure_lone, zone, month, own, files))
+
+
+def _find_same(zone: GatewayZone, row: EditRow) -> int | None:
+    """The newest edit of a meter point and month, if it says the same and was not rejected."""
+    stated = select(EditRow).where(
+        EditRow.month == row.month,
+        EditRow.meter_point_id == row.meter_point_id,
+        col(EditRow.state).in_((PENDING, IN_FORCE)),
+    )
+    with read_session(zone.engine) as session:
+        newest_one = session.exec(stated.order_by(col(EditRow.id).desc()).limit(1)).first()
+        if newest_one is None:
+            return None
+        same = ("kind", "intervals", "first_at", "last_at")
+        is_same = all(getattr(newest_one, name) == getattr(row, name) for name in same)
+        return newest_one.id if is_same else None
+
+
+def _set_aside(path: Path, meant: Meant) -> list[str]:
+    """Lines of the quarantine file that are meant, as a table of readings."""
+    first, last = meant.moments()
     kept: dict[str, str] = {}
     columns: list[str] = []
     found = 0
@@ -174,7 +251,7 @@ def _set_aside(path: Path, meter_point_id: str, span: tuple[str, str]) -> list[s
             for row in csv.DictReader(file):
                 columns = columns or [name for name in _COLUMNS if name in row]
                 start = datetime.fromisoformat(row["start"])
-                if row["meter_point_id"] == meter_point_id and first <= start <= last:
+                if row["meter_point_id"] == meant.meter_point_id and first <= start <= last:
                     kept[row["start"]] = ",".join(row[name] for name in columns)
                     found += 1
     if not kept:
@@ -219,7 +296,7 @@ def _keep(
     row: EditRow,
     readings: pd.DataFrame,
     *,
-    count: Callable[[Sequence[str]], Change],
+    count: Callable[[Sequence[Path]], Change],
 ) -> int:
     """Keep an edit; a large one waits for a second person.
 
@@ -227,12 +304,12 @@ def _keep(
     with it is asked for again as it is written, and it is counted once more if that has changed.
 
     Args:
-        count: What it changes with edits that nobody approved, by their digests.
+        count: What it changes with edits that nobody approved, by their files.
     """
     limits = parse_kept_book(rules_of(zone, row.month)).edits
     while True:
         alone = find_lone_edits(zone, row.month, meter_point_id=row.meter_point_id)
-        row.state = PENDING if count(alone).exceeds(limits) else IN_FORCE
+        row.state = PENDING if count(edit_files(zone, alone)).exceeds(limits) else IN_FORCE
         row.readings_digest = row.readings_digest or _write(zone, readings)
         with write_session(zone.engine) as session:
             _require_open(zone, row.month)  # once more: nobody fixes it while this is written
@@ -249,105 +326,6 @@ def _write(zone: GatewayZone, readings: pd.DataFrame) -> str:
     with ReadingsWriter(zone.folder / "edits") as writer:
         writer.add(readings.assign(**{RULE: ""}))
         return writer.keep()
-
-
-def _check_place(zone: GatewayZone, month: str, readings: pd.DataFrame, *, at: datetime) -> None:
-    """Refuse readings that no bill of the month can count, whoever approves them."""
-    period = zone.period(month)
-    starts = pd.DatetimeIndex(readings["start"])
-    if readings["meter_point_id"].nunique() != 1:
-        raise InputError(
-            "An edit is of one meter point.",
-            reason="edit.meter-point",
-            remedy="Hand in one edit for each meter point.",
-        )
-    if starts.min() < period.start or starts.max() >= period.end:
-        raise InputError(
-            "A reading lies outside the month.",
-            reason="edit.month",
-            remedy="Hand in one edit for each month, and only readings of it.",
-        )
-    lengths = pd.to_timedelta(interval_minutes(readings, known=UNKNOWN), unit="min")
-    if (starts + lengths).max() > at:
-        raise InputError(
-            "An interval has not ended yet, so it cannot have been read.",
-            reason="edit.future",
-            remedy="Check the year and the month of the readings, or wait until the interval ends.",
-        )
-    name = str(readings["meter_point_id"].iloc[0])
-    # Readings may come before the month's contracts do; until then nobody is unknown.
-    is_unknown = is_held_in(zone, period) and not find_held(zone, [point_of(name)], period=period)
-    if is_unknown and name not in _compared(zone, month):
-        raise InputError(
-            f"Nobody holds the meter point {name!r} in {month}, by the books.",
-            reason="edit.unknown-meter-point",
-            remedy="Check its id; if it is new, import it first: gridsecure books import.",
-        )
-
-
-def _compared(zone: GatewayZone, month: str) -> frozenset[str]:
-    """Meter points that the rule book compares with others; they may be nobody's."""
-    children = parse_kept_book(rules_of(zone, month)).children
-    return frozenset(children).union(*children.values())
-
-
-def _lone_change(
-    zone: GatewayZone,
-    month: str,
-    readings: pd.DataFrame,
-    files: MonthFiles | None,
-    alone: Sequence[str],
-    *,
-    counted: bool = True,
-) -> Change:
-    """What an edit changes with all those of its meter point that nobody approved.
-
-    Many small edits are as large as one, so the readings are compared that stand without any of
-    them.
-
-    Args:
-        alone: Their digests, in order.
-        counted: Whether what stands without them counts; else all of their energy is the change.
-    """
-    period = zone.period(month)
-    name = str(readings["meter_point_id"].iloc[0])
-    earlier = [read_edit(path, period=period) for path in edit_files(zone, alone)]
-    every = pd.concat([energies_by_interval(one) for one in (*earlier, readings)])
-    laid = every[~every.index.duplicated(keep="last")]
-    stands = laid.iloc[:0]
-    if counted:
-        own = _read_without(zone, month, files, name)
-        # A holder that moved in or out is another name of the meter point.
-        stands = energies_by_interval(own.assign(meter_point_id=name)) if len(own) else stands
-    estimates = read_estimates([zone.folder / "months" / month], {name})
-    change = measure_change(stands, laid, estimates=estimates)
-    return replace(change, intervals=len(laid))
-
-
-def _read_without(
-    zone: GatewayZone, month: str, files: MonthFiles | None, name: str
-) -> pd.DataFrame:
-    """Readings of a meter point, or of who holds it, as they stand without edits."""
-    period = zone.period(month)
-    with _READING:
-        if files is None:
-            batches = find_batches(zone, period, until=newest_batch(zone))
-            books = contracts_as_of(zone, period=period, revision=newest_revision(zone))
-            registers = meter_books(books, timezone=zone.timezone)
-            found = []
-            if batches:
-                told = read_month_batches(batches, period=period, books=registers)
-                found.append(told.readings)
-        else:
-            bare = replace(files, edits=())
-            found = [
-                one.readings for one in read_files(bare, timezone=zone.timezone, period=period)
-            ]
-            name = {one.holder: one.meter_point_id for one in files.contracts().moved}.get(
-                name, name
-            )
-        own = [one[one["meter_point_id"].isin([name])] for one in found]
-    return join_readings(own) if own else pd.DataFrame()
 
 
 def decide_edit(

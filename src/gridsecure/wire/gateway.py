@@ -260,7 +260,7 @@ class ReadingException(Answer):
 
 
 class ReadingEdit(Answer):
-    """Readings of a meter point that a person replaced or confirmed: which intervals, who and why.
+    """Readings that a person replaced, confirmed or had estimated: which intervals, who and why.
 
     One that is `pending` counts once a second person approved it; one that is `late` came when its
     month was being fixed.
@@ -269,7 +269,7 @@ class ReadingEdit(Answer):
     id: int
     month: str
     meter_point_id: str
-    kind: Literal["replacement", "confirmation"]
+    kind: Literal["replacement", "confirmation", "estimate"]
     intervals: Count
     first: str
     last: str

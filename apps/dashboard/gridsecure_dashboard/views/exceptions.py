@@ -19,17 +19,19 @@ from gridsecure_dashboard.wording import say, say_or, tell
 
 _STATES: Final = ("open", "assigned", "resolved", "waived")
 _AT_WORK: Final = frozenset({"open", "assigned"})
-# What is done -> the state that it leads to; a note, and confirmed readings, lead to none.
+# What is done -> the state that it leads to; a note, and what is done to readings, lead to none.
 _ACTS: Final = {
     "assign": "assigned",
     "note": None,
     "confirm": None,
+    "order": None,
     "estimate": "resolved",
     "resolve": "resolved",
     "waive": "waived",
     "reopen": "open",
 }
-_NEED_NOTE: Final = frozenset({"note", "confirm", "estimate", "resolve", "waive"})
+_NEED_NOTE: Final = frozenset({"note", "confirm", "order", "estimate", "resolve", "waive"})
+_OF_READINGS: Final = frozenset({"confirm", "order"})
 _FILTERS: Final = ("month", "rule", "owner")
 _EXPORTED: Final = {
     "exception": 0, "month": 0, "meter_point_id": 0, "rule": 0, "intervals": 0, "first": 0,
@@ -156,7 +158,7 @@ def _one(session: Session, status: ExceptionStatus) -> None:
         day = due.text_input(say("due_day"), value=one.due, max_chars=10, key="due")
         note = st.text_area(say("note"), max_chars=1000, key="note")
         last = ""
-        if "confirm" in acts:
+        if not _OF_READINGS.isdisjoint(acts):
             last = st.text_input(
                 say("confirm_last"), value=_shown(one.first), max_chars=40, key=f"last_{one.id}"
             )
@@ -168,8 +170,8 @@ def _one(session: Session, status: ExceptionStatus) -> None:
         shown = seen.pop(one.id, one.revision)
         if act in _NEED_NOTE and not note.strip():
             st.warning(tell("needs_note"))
-        elif act == "confirm":
-            _confirm(session, one, last=last.strip(), note=note.strip())
+        elif act in _OF_READINGS:
+            _edit(session, one, act=act, last=last.strip(), note=note.strip())
         else:
             named_until = (named.strip(), day.strip())
             _save(session, (one.id, shown), act=act, note=note.strip(), named=named_until)
@@ -178,21 +180,29 @@ def _one(session: Session, status: ExceptionStatus) -> None:
 
 
 def _acts(one: ReadingException) -> list[str]:
-    """What can be done to it as it stands; readings are confirmed where intervals are meant."""
+    """What can be done to it as it stands; to readings only where intervals are meant."""
     if one.state not in _AT_WORK:
         return ["reopen"]
-    return [name for name in _ACTS if name != "reopen" and (name != "confirm" or one.first)]
+    acts = [name for name in _ACTS if name != "reopen"]
+    return acts if one.first else [name for name in acts if name not in _OF_READINGS]
 
 
 def _shown(moment: str) -> str:
     return figures.moment(moment, zone=access.local_timezone())
 
 
-def _confirm(session: Session, one: ReadingException, *, last: str, note: str) -> None:
-    """Let readings count that were set aside; the exception stays until the month is validated."""
-    until = last.replace(" ", "T", 1).replace(" ", "") or one.first
-    edit = access.open_client().confirm_readings(session, one, span=(one.first, until), reason=note)
-    access.page_memory()["saved"] = f"confirmed_{edit.state.replace('-', '_')}"
+def _edit(session: Session, one: ReadingException, *, act: str, last: str, note: str) -> None:
+    """Let readings count that were set aside, or have some estimated.
+
+    The exception stays until the month is validated.
+    """
+    span = (one.first, last.replace(" ", "T", 1).replace(" ", "") or one.first)
+    client = access.open_client()
+    if act == "confirm":
+        edit = client.confirm_readings(session, one, span=span, reason=note)
+    else:
+        edit = client.order_estimate(session, one, span=span, reason=note)
+    access.page_memory()["saved"] = f"edited_{edit.state.replace('-', '_')}"
     st.rerun()
 
 

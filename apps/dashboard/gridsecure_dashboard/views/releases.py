@@ -11,6 +11,7 @@ from gridsecure.analyst.certificates import VerifiedCertificate
 from gridsecure.analyst.client import READERS_OF_VALUES
 from gridsecure.analyst.releases import Release, ReleasedCell
 from gridsecure.analyst.reports import amount_yuan, energy_kwh
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, commands, figures
 from gridsecure_dashboard.chooser import choose_release, show_source
 from gridsecure_dashboard.settings import load_settings
@@ -19,6 +20,7 @@ from gridsecure_dashboard.wording import class_names, say, say_or, tell, zone_na
 
 # A month of half-hours by cell is tens of thousands of rows, more than a page is for.
 _MOST_ROWS: Final = 2000
+_FETCHES: Final = "regulator"  # the role that the platform gives ciphertexts to
 
 
 def show() -> None:
@@ -39,7 +41,7 @@ def show() -> None:
         if release.signed_text is None:
             st.caption(tell("verify_not_here"))
         else:
-            _proof(release.signed_text)
+            _proof(session, release, release.signed_text)
             st.download_button(
                 say("download_certificate"),
                 release.signed_text,
@@ -69,18 +71,34 @@ def _certificate(release: Release) -> None:
     show_table(table, titles={"field": say("field"), "value": say("value")}, wide=("value",))
 
 
-def _proof(signed_text: str) -> None:
-    """The offline verification, done here and by the reader, and what a replay takes."""
+def _proof(session: Session, release: Release, signed_text: str) -> None:
+    """The offline verification, done here and by the reader, and the commands of a replay.
+
+    A replay is no button: it reads ciphertexts, which no page has, and runs for as long as the
+    computation did, in a confined process.
+    """
     st.header(say("verify_title"))
     st.markdown(tell("verify_how"))
     if st.button(say("verify_button"), icon=":material/fact_check:", key="verify"):
         with access.explain_errors():
             _verified(access.open_client().verify_offline(signed_text))
-    key = load_settings().authority_key
+    settings = load_settings()
+    key = settings.authority_key
     st.caption(tell("verify_yourself"))
     st.code(commands.verify_certificate(key), language=None, wrap_lines=True)
     with st.expander(say("replay_title")):
         st.markdown(tell("replay_needs"))
+        if _FETCHES in session.roles:
+            st.caption(tell("replay_fetch"))
+            fetch = commands.export_evidence(
+                release.release_id,
+                identity=settings.identity_url,
+                platform=settings.platform_url,
+                authority=settings.authority_url,
+            )
+            st.code(fetch, language=None, wrap_lines=True)
+        else:
+            st.caption(tell("replay_asked"))
         st.code(commands.replay_certificate(key), language=None, wrap_lines=True)
         st.caption(tell("replay_limits"))
 
