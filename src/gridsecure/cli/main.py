@@ -16,6 +16,7 @@ from gridsecure.cli.books import books_app
 from gridsecure.cli.build import build_app
 from gridsecure.cli.catalogue import catalogue_app
 from gridsecure.cli.correction import correction_app
+from gridsecure.cli.cost import cost_app
 from gridsecure.cli.day import day_app
 from gridsecure.cli.edits import edits_app
 from gridsecure.cli.evidence import evidence_app
@@ -122,6 +123,7 @@ app.add_typer(objects_app, name="objects")
 app.add_typer(build_app, name="build")
 app.add_typer(tls_app, name="tls")
 app.add_typer(usage_app, name="usage")
+app.add_typer(cost_app, name="cost")
 workshop_app.command("list")(list_products)
 workshop_app.command("show")(show_product)
 workshop_app.command("schema")(product_schema)
