@@ -319,11 +319,13 @@ class ServiceLogin(SignedLogin):
     """A service asks for a token for one audience.
 
     `statement` is what the maker signed of its build (`gridsecure.builds`), where one is pinned.
+    `level` is the digest of its security level (`gridsecure.policy.levels`), where it has one.
     """
 
     kind: ClassVar[str] = "service-login"
     audience: Audience
     statement: str = Field(default="", max_length=4096)
+    level: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
 class PersonLogin(SignedLogin):
@@ -340,16 +342,26 @@ class PersonLogin(SignedLogin):
 
 
 def service_login(
-    *, audience: Audience, key: Sm2PrivateKey, now: datetime, statement: str = ""
+    *,
+    audience: Audience,
+    key: Sm2PrivateKey,
+    now: datetime,
+    statement: str = "",
+    level: str = "",
 ) -> Signed:
     """What a service sends to log in.
 
     Args:
         now: The present, aware.
         statement: What the maker states of its build, if anything.
+        level: Digest of its security level, if it has one.
     """
     login = ServiceLogin(
-        audience=audience, issued_at=now.isoformat(), nonce=_fresh_nonce(), statement=statement
+        audience=audience,
+        issued_at=now.isoformat(),
+        nonce=_fresh_nonce(),
+        statement=statement,
+        level=level,
     )
     return sign_message(login, key=key)
 

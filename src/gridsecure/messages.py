@@ -606,6 +606,7 @@ class ShadowPreview(Message):
     merging: dict[str, Merging] = {}
     places: list[CountedPlace] = []
     dominance: LargestShares = {}
+    level: Digest = ""
 
 
 class CellTotal(Message):
@@ -650,6 +651,8 @@ class ReleaseCertificate(Message):
     which anybody can merge them again. Certificates of before cells were merged have neither.
     `dominance` says by resolution and customer class how much of a cell one customer may be.
     `values_digest` names the values, which travel beside it (`gridsecure.released_values`).
+    `level` names the security level of the deployment (`gridsecure.policy.levels`); certificates of
+    before there were levels, and of deployments without one, have none.
 
     `question` is the digest of a sealed query's question, under a salt that its asker has. Such a
     certificate has no transcripts, and its cells, which have numbers for names, travel with their
@@ -683,6 +686,7 @@ class ReleaseCertificate(Message):
     places: list[CountedPlace] = []
     dominance: LargestShares = {}
     question: Digest = ""
+    level: Digest = ""
 
 
 class BatchReceipt(Message):

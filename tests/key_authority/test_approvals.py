@@ -51,6 +51,7 @@ from gridsecure.messages import RosterManifest, Signed, sign_message
 from gridsecure.offices.approvals import verify_approved
 from gridsecure.plans.cells import UNMERGED
 from gridsecure.policy.language import parse_policy
+from gridsecure.policy.levels import load_level
 from gridsecure.policy.packs import load_pack
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
@@ -611,6 +612,23 @@ def test_other_minima_than_the_vaults_policy_has(order: Order, attacked: Attacke
     approved = order.approved(order.both())
     few = {"*": dict.fromkeys(FIFTEEN.by_class["*"], 2)}
     attacked.ends(order.give(approved, minima=few))
+
+
+@attack(
+    "a checker of a lower security level has the vault decrypt",
+    rule(
+        "The vault decrypts for a checker of its own security level alone.",
+        "level.differs",
+        cut(
+            "gridsecure.key_authority.vault.gate:ReleaseGate.open",
+            "if approved.level !=",
+            "if False and approved.level !=",
+        ),
+    ),
+)
+def test_a_checker_of_another_level(order: Order, attacked: Attacked) -> None:
+    other = order.approved(order.both(), level=load_level("L1").digest)
+    attacked.ends(order.give(other))
 
 
 def test_other_merging_than_the_vaults_policy_has(order: Order) -> None:

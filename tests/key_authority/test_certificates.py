@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gridsecure.analyst.certificates import verify_certificate
+from gridsecure.analyst.certified_levels import check_certified_level
 from gridsecure.analyst.releases import PinnedAuthority, verify_release
 from gridsecure.cli.main import app as command
 from gridsecure.crypto import ed25519
@@ -19,6 +20,7 @@ from gridsecure.errors import AuditBrokenError, GridSecureError, InputError, Sig
 from gridsecure.key_authority.checker import release_lists
 from gridsecure.key_authority.checker.answering import find_certificate
 from gridsecure.messages import ReleaseCertificate, sign_message
+from gridsecure.policy.levels import load_level, open_level
 from gridsecure.released_values import (
     ReleasedValues,
     SignedCertificate,
@@ -95,6 +97,34 @@ def test_a_certificate_proves_itself(world: World) -> None:
     assert found.entry.checkpoint.size > entry.index
     assert found.has_values
     assert found.release.release_id == world.certificate.release_id
+
+
+def certified(world: World, named: str = "", *, wanted: str = "", **changes: object) -> str:
+    """The level that a certificate is found to keep, or why it is refused."""
+    digest = load_level(named).digest if named else ""
+    certificate = world.certificate.model_copy(update={"level": digest} | changes)
+    try:
+        kept = check_certified_level(certificate, wanted=open_level(wanted))
+    except GridSecureError as refused:
+        return refused.reason
+    return kept.name if kept else ""
+
+
+def test_a_certificate_is_held_to_the_level_that_it_names(world: World) -> None:
+    content = world.envelope.model_dump_json().encode()
+    old = world.certificate.model_dump_json(exclude={"level"})  # of before there were levels
+    assert ReleaseCertificate.parse(old) == world.certificate
+    assert (world.verify(content).level, world.certificate.level) == (None, "")
+    assert certified(world, "L2", wanted="L1") == certified(world, "L2", wanted="L2") == "L2"
+    assert certified(world, "L3") == "level.below"  # its policy is one of 15 customers
+    assert certified(world) == certified(world, level="0" * 64) == ""
+    for level in ("", "L1"):
+        assert certified(world, level, wanted="L2") == "level.uncertified"
+    assert certified(world, "L1", wanted="L1") == "L1"
+    assert certified(world, "L2", approvals=world.certificate.approvals[:1]) == "level.below"
+    fewer = {"monthly": {"*": {"bills": 14}}}
+    assert certified(world, "L2", minima=fewer) == "level.below"
+    assert certified(world, "L1", minima=fewer) == "L1"
 
 
 def test_the_authoritys_key_is_enough(world: World) -> None:

@@ -59,6 +59,7 @@ from gridsecure.key_authority.checker.vault_client import VaultClient
 from gridsecure.key_authority.checker.zone import AuthorityZone, Settlement
 from gridsecure.messages import Signed
 from gridsecure.policy.decisions import Change
+from gridsecure.policy.levels import Level
 from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.released_values import SignedCertificate
 from gridsecure.store.database import open_database
@@ -112,7 +113,7 @@ from gridsecure_api.settings import (
 )
 from gridsecure_api.start import start_app
 from gridsecure_api.usage_pages import usage_router
-from gridsecure_api.worker_sandboxes import enter_sandbox, state_sandbox
+from gridsecure_api.worker_sandboxes import enter_sandbox, hold_sandbox, state_sandbox
 
 KEY_SETS: Final = "/key-sets"
 """Where gateways ask for their key sets, with a signature instead of a token."""
@@ -342,7 +343,7 @@ def create_authority_app(
     build = open_build(settings, whose="the key authority")
     login = open_login(settings, build=build, clock=clock)
     names = settlement or open_settlement(settings, build=build, login=login)
-    zone = open_zone(settings, settlement=names, now=clock())
+    zone = open_zone(settings, settlement=names, now=clock(), level=build.level)
     sandbox = state_sandbox(settings.sandbox, workers=settings.workers, has_network=False)
     enter_sandbox(zone.engine, sandbox, at=clock())
     platform = pull or open_pull(settings, build=build, login=login)
@@ -392,7 +393,7 @@ def _policy_desk(app: FastAPI) -> PolicyDesk:
     def put(document: SignedPolicy, by: str, now: datetime) -> list[Change]:
         return put_policy(app.state.authority.zone, document, by=by, now=now)
 
-    return PolicyDesk(policy_shelf(state.zone.engine), put, state.clock)
+    return PolicyDesk(policy_shelf(state.zone.engine, state.zone.level), put, state.clock)
 
 
 def main_app() -> FastAPI:
@@ -442,24 +443,32 @@ def _told(pull: PlatformPull, outcome: Outcome) -> Outcome:
 
 
 def open_zone(
-    settings: AuthoritySettings, *, settlement: Settlement, now: datetime
+    settings: AuthoritySettings,
+    *,
+    settlement: Settlement,
+    now: datetime,
+    level: Level | None = None,
 ) -> AuthorityZone:
     """Open the zone's folder. The vault is found at the first order.
 
     Args:
         settlement: Where settlement pseudonyms come from.
+        level: What its policies and its sandbox are held to.
 
     Raises:
+        InputError: They fall below it (`level.below`).
         StorageError: Keys of a vault lie in the folder (`vault.beside`).
         GridSecureError: The folder or database cannot be used, or the policy may not hold.
     """
+    hold_sandbox(level, settings.sandbox, whose="the key authority")
     folder = make_zone_folder(settings.folder)
     _refuse_keys_beside(folder)
     engine = open_database(settings.database_url, connections=settings.connections)
     migrate(engine, SCHEMA)
     approvers = read_approvers(settings.approvers)
     officers = unrevoked_officers(engine, approvers)
-    policy = policy_shelf(engine).open(settings.policy, approvers=officers, now=now)
+    shelf = policy_shelf(engine, level)
+    policy = shelf.open(settings.policy, approvers=officers, now=now)
     check_approvers(approvers, policy)
     key = load_signing_key(folder)
     uid = os.geteuid() if settings.vault_uid is None else settings.vault_uid
@@ -485,6 +494,7 @@ def open_zone(
         policy=policy,
         approvers=approvers,
         shadow_questions=settings.shadow_questions,
+        level=level,
     )
 
 
@@ -526,5 +536,5 @@ def open_login(settings: AuthoritySettings, *, build: OwnBuild, clock: Clock) ->
     """How the authority proves itself to others, with its signing key."""
     key = load_signing_key(make_zone_folder(settings.folder))
     return ServiceLoginClient(
-        connecting(build)(settings.identity_url, None), key, clock, build.shown
+        connecting(build)(settings.identity_url, None), key, clock, *build.shows
     )

@@ -131,7 +131,10 @@ def open_peers(
     connect = connect or connecting(build)
     unnamed = connect(settings.identity_url, None)
     login = ServiceLoginClient(
-        connect(settings.identity_url, None), zone.signing_key, clock, build.shown
+        connect(settings.identity_url, None),
+        zone.signing_key,
+        clock,
+        *build.shows,
     )
     service = connect(settings.identity_url, ServiceAuth(login, audience="identity"))
     authority = connect(settings.authority_url, None)

@@ -75,7 +75,9 @@ def give_service_token(envelope: Signed, zone: Zone) -> ServiceToken:
         envelope, expect=ServiceLogin, trusted=trusted, engine=zone.enrolments, now=now
     )
     if is_service:
-        zone.build.check_caller(login.statement, whose=f"the service {service.name}")
+        zone.build.check_caller(
+            login.statement, level=login.level, whose=f"the service {service.name}"
+        )
     given = give_token(
         service.name,
         roles=service.roles,

@@ -33,6 +33,7 @@ from gridsecure.market.zone import MarketZone
 from gridsecure.messages import Signed
 from gridsecure.policy.decisions import Change
 from gridsecure.policy.language import Policy
+from gridsecure.policy.levels import Level
 from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.store import evidence
 from gridsecure.store.database import open_database, read_session
@@ -248,8 +249,13 @@ def _all_told(
     ]
 
 
-def open_zone(settings: MarketSettings, *, now: datetime) -> tuple[MarketZone, PolicyShelf]:
+def open_zone(
+    settings: MarketSettings, *, now: datetime, level: Level | None = None
+) -> tuple[MarketZone, PolicyShelf]:
     """Open the zone's folder; its signing key is made at first start.
+
+    Args:
+        level: What its policies are held to.
 
     Raises:
         StorageError: The folder or database cannot be used.
@@ -260,7 +266,7 @@ def open_zone(settings: MarketSettings, *, now: datetime) -> tuple[MarketZone, P
     registrar = public_key(settings.registrar_public_key)
     engine = open_database(settings.database_url, connections=settings.connections)
     migrate(engine, SCHEMA)
-    held = PolicyShelf(engine, PolicyRow, actor="market")
+    held = PolicyShelf(engine, PolicyRow, actor="market", level=level)
     held.open(settings.policy, approvers=read_approvers(settings.approvers), now=now)
     zone = MarketZone(
         engine=engine,
@@ -284,7 +290,8 @@ def create_market_app(settings: MarketSettings, *, clock: Clock = utc_now) -> Fa
     Raises:
         GridSecureError: It must not start: engines, folder or settings are not sound.
     """
-    zone, held = open_zone(settings, now=clock())
+    build = open_build(settings, whose="the market")
+    zone, held = open_zone(settings, now=clock(), level=build.level)
     approvers = read_approvers(settings.approvers)
 
     def put(document: SignedPolicy, by: str, now: datetime) -> list[Change]:
@@ -301,7 +308,7 @@ def create_market_app(settings: MarketSettings, *, clock: Clock = utc_now) -> Fa
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
-        build=open_build(settings, whose="the market"),
+        build=build,
         lifespan=lifespan,
     )
     app.state.market = MarketState(zone, clock)

@@ -1,4 +1,4 @@
-"""What a service says of its own software, and what it wants of whoever logs in."""
+"""What a service says of its own software and its security level, and wants of whoever logs in."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ from gridsecure.builds import (
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import StorageError
 from gridsecure.messages import Signed
+from gridsecure.policy.levels import (
+    Level,
+    find_attestation_shortfalls,
+    open_level,
+    refuse_shortfalls,
+)
+from gridsecure.wire.attested import check_level
+from gridsecure.wire.services import LevelStated
 from gridsecure_api.settings import BuildSettings, public_key
 
 _measured = cache(measure_build)
@@ -28,25 +36,39 @@ class OwnBuild:
         measured: Of the files and libraries of this process.
         statement: The maker's, if there is one.
         maker: The key that peers' statements have to be signed with; None where none is pinned.
+        level: What this service and its peers are held to; None where there is no level.
     """
 
     measured: BuildStatement
     statement: Signed | None
     maker: Sm2PublicKey | None
+    level: Level | None = None
 
     @property
-    def shown(self) -> str:
-        """The statement as logins show it."""
-        return self.statement.model_dump_json() if self.statement else ""
+    def stated_level(self) -> LevelStated | None:
+        """The level as `/about` has it."""
+        level = self.level
+        return None if level is None else LevelStated(name=level.name, digest=level.digest)
 
-    def check_caller(self, statement: str, *, whose: str) -> None:
-        """Refuse a service that shows no statement of the maker, where one is pinned.
+    @property
+    def shows(self) -> tuple[str, str]:
+        """The statement and the level's digest, as logins show them; empty where there is none."""
+        statement = self.statement.model_dump_json() if self.statement else ""
+        return statement, self.level.digest if self.level else ""
+
+    def check_caller(self, statement: str, *, level: str, whose: str) -> None:
+        """Refuse a service of another security level, or without a statement of a pinned maker.
+
+        Args:
+            level: The digest that it shows.
 
         Raises:
-            AuthenticityError: It shows none (`build.unstated`), or one that the maker did not sign
+            AuthenticityError: It has another level than this service (`level.differs`), shows no
+                statement (`build.unstated`), or one that the maker did not sign
                 (`build.signature`).
             InvalidMessageError: It shows something else.
         """
+        check_level(level, own=self.level, whose=whose)
         if self.maker is None:
             return
         if not statement:
@@ -57,15 +79,25 @@ class OwnBuild:
 def open_build(settings: BuildSettings, *, whose: str) -> OwnBuild:
     """Measure this build, and hold it to the maker's statement if a maker is pinned.
 
+    And read the security level, which may want one to be pinned.
+
     Args:
         whose: A name for the message, as "the platform".
 
     Raises:
+        InputError: The level is none, as `open_level`, or wants a maker's key and none is pinned
+            (`level.below`).
         StorageError: The statement cannot be read (`build.file`).
         AuthenticityError: There is none where a maker is pinned (`build.unstated`), the maker did
             not sign it (`build.signature`), or another build runs (`build.changed`).
         InvalidMessageError: It is no statement.
     """
+    level = open_level(settings.level)
+    if level is not None:
+        is_pinned = settings.maker_public_key is not None
+        refuse_shortfalls(
+            level, find_attestation_shortfalls(level, is_pinned=is_pinned), whose=whose
+        )
     measured, path = _measured(), settings.build_statement
     statement = None
     if path is not None:
@@ -78,9 +110,9 @@ def open_build(settings: BuildSettings, *, whose: str) -> OwnBuild:
                 remedy="Check the setting BUILD_STATEMENT and the file's permissions.",
             ) from error
     if settings.maker_public_key is None:
-        return OwnBuild(measured, statement, None)
+        return OwnBuild(measured, statement, None, level)
     maker = public_key(settings.maker_public_key)
     if statement is None:
         raise unstated(whose)
     check_build(open_statement(statement, maker=maker), measured, whose=whose)
-    return OwnBuild(measured, statement, maker)
+    return OwnBuild(measured, statement, maker, level)

@@ -1,4 +1,4 @@
-"""Connections to the other services, which have to run a released build if a maker is pinned."""
+"""Connections to the other services: of a released build if a maker is pinned, of one level."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ def connecting(build: OwnBuild) -> Connect:
     It shows its certificate where it says its name, and nowhere else: not with a pseudonym.
 
     Args:
-        build: Its own, with the maker that it pins.
+        build: Its own, with the maker that it pins and the level that it has.
     """
-    maker = build.maker
+    maker, level = build.maker, build.level
 
     def connect(url: str, auth: httpx.Auth | None) -> httpx.Client:
         is_named = isinstance(auth, ServiceAuth)
-        if maker is None:
+        if maker is None and level is None:
             return new_client(
                 shows_certificate=is_named, base_url=url, auth=auth, timeout=TIMEOUT_S
             )
         carrier = AttestedTransport(
             httpx.HTTPTransport(verify=shown_context() if is_named else trusted_roots()),
             maker=maker,
+            level=level,
             ticks=time.monotonic,
             words=ServiceWords("service"),
         )

@@ -35,8 +35,10 @@ from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import InvalidMessageError
 from gridsecure.messages import PlanName, QueriedUploads, Signed
 from gridsecure.policy.decisions import Change
+from gridsecure.policy.levels import Level
 from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.store.database import open_database, read_session
+from gridsecure.store.held_policies import PolicyShelf
 from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.wire.platform import (
@@ -72,7 +74,7 @@ from gridsecure_api.settings import PlatformSettings, key_registry, public_key
 from gridsecure_api.signed_uploads import SignedBy
 from gridsecure_api.start import start_app
 from gridsecure_api.usage_pages import usage_router
-from gridsecure_api.worker_sandboxes import enter_sandbox, state_job_sandbox
+from gridsecure_api.worker_sandboxes import enter_sandbox, hold_sandbox, state_job_sandbox
 
 _ROSTER_PARTS: Final = 2
 _RUNS: Final = TypeAdapter(list[RunStatus])
@@ -433,7 +435,9 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         GridSecureError: It must not start: engines, folder or settings are not sound.
     """
     identity_key = public_key(settings.identity_public_key)
-    zone = open_zone(settings, now=clock())
+    build = open_build(settings, whose="the platform")
+    hold_sandbox(build.level, settings.sandbox, whose="the platform")
+    zone = open_zone(settings, now=clock(), level=build.level)
     open_pool = choose_engine(
         settings.engine,
         objects=zone.objects.store,
@@ -459,12 +463,13 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         identity_key=identity_key,
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
-        build=open_build(settings, whose="the platform"),
+        build=build,
         lifespan=lifespan,
     )
     app.state.platform = PlatformState(zone, runs, clock, settings.warm_up)
     app.state.queries = platform_queries.QueryDesk(zone, runs, clock)
-    app.state.policies = _policy_desk(settings, zone, clock)
+    shelf = policy_shelf(zone.engine, build.level)
+    app.state.policies = _policy_desk(settings, shelf, clock)
     app.include_router(router)
     app.include_router(policies.router)
     app.include_router(platform_queries.router)
@@ -473,9 +478,9 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
 
 
 def _policy_desk(
-    settings: PlatformSettings, zone: PlatformZone, clock: Clock
+    settings: PlatformSettings, shelf: PolicyShelf, clock: Clock
 ) -> policies.PolicyDesk:
-    shelf, approvers = policy_shelf(zone.engine), read_approvers(settings.approvers)
+    approvers = read_approvers(settings.approvers)
 
     def put(document: SignedPolicy, by: str, now: datetime) -> list[Change]:
         return shelf.hold(document, approvers=approvers, now=now, by=by)
@@ -495,8 +500,13 @@ def platform_counts(zone: PlatformZone) -> dict[str, int]:
     return {name: totals.get(tally, 0) for name, tally in _TALLIES.items()}
 
 
-def open_zone(settings: PlatformSettings, *, now: datetime) -> PlatformZone:
+def open_zone(
+    settings: PlatformSettings, *, now: datetime, level: Level | None = None
+) -> PlatformZone:
     """Open the zone's folder; its signing key is made at first start.
+
+    Args:
+        level: What its policies are held to.
 
     Raises:
         StorageError: The folder or database cannot be used.
@@ -516,7 +526,7 @@ def open_zone(settings: PlatformSettings, *, now: datetime) -> PlatformZone:
         identity=identity,
         authority=authority,
         office=office,
-        policy=policy_shelf(engine).open(
+        policy=policy_shelf(engine, level).open(
             settings.policy, approvers=read_approvers(settings.approvers), now=now
         ),
     )

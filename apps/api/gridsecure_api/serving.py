@@ -152,6 +152,7 @@ def _add_public_pages(
         logs={path: log.keys for path, log in description.logs.items()},
         build=build.measured,
         build_statement=build.statement,
+        level=build.stated_level,
         **(description.facts or {}),
     )
 

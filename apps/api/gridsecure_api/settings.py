@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -31,6 +31,9 @@ PublicPoint = Annotated[str, Field(pattern=r"^04[0-9a-f]{128}$")]
 
 Connections = Annotated[int, Field(ge=1, le=1000)]
 """How many connections a service opens to a database."""
+
+LEVEL_FILE: Final = ".toml"
+"""How a setting ends that names the file of a security level."""
 
 MIB = 1024 * 1024
 
@@ -89,7 +92,23 @@ class ApproverEntry(BaseModel):
     public_key: PublicPoint
 
 
-class BuildSettings(BaseSettings):
+class LevelSettings(BaseSettings):
+    """Which security level the deployment has.
+
+    Args:
+        level: One that ships, or a file (.toml); the very same for every service of a deployment.
+            Left out, nothing is held to a level.
+    """
+
+    level: str = ""
+
+    @property
+    def level_file(self) -> Path | None:
+        """The file that it names; None where it names a level that ships, or none."""
+        return Path(self.level) if self.level.endswith(LEVEL_FILE) else None
+
+
+class BuildSettings(LevelSettings):
     """What a process is told of its own software.
 
     Args:
@@ -274,7 +293,7 @@ class IdentitySettings(ListenSettings):
         return chosen[name] or f"sqlite:///{self.folder / name}.db"
 
 
-class EngineSettings(BaseSettings):
+class EngineSettings(LevelSettings):
     """Where a crew's jobs run.
 
     Args:

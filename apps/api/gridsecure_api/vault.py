@@ -37,7 +37,8 @@ def confine_vault(settings: VaultSettings) -> None:
         GridSecureError: The kernel did not do what it said it could (`sandbox.failed`).
         StorageError: The vault's folder cannot be made.
     """
-    reads = [str(path) for path in (settings.policy, settings.build_statement) if path]
+    named = (settings.policy, settings.build_statement, settings.level_file)
+    reads = [str(path) for path in named if path]
     confinement = Confinement(
         settings.sandbox,
         reads=reads,

@@ -19,6 +19,7 @@ from gridsecure.zone_keys import make_zone_folder
 from gridsecure_api.approver_settings import check_approvers, read_approvers
 from gridsecure_api.own_build import open_build
 from gridsecure_api.settings import VaultSettings, public_key
+from gridsecure_api.worker_sandboxes import hold_sandbox
 
 
 def serve_vault(settings: VaultSettings, *, clock: Callable[[], datetime]) -> None:
@@ -28,19 +29,26 @@ def serve_vault(settings: VaultSettings, *, clock: Callable[[], datetime]) -> No
         StorageError: Its folder was not initialised (`vault.uninitialised`) or cannot be used, or
             the socket cannot be made.
         ConflictError: Another vault is already running on this folder.
+        InputError: Its settings, or the custodians of its key, fall below the security level
+            (`level.below`).
         GridSecureError: The policy may not hold, as `VaultPolicies.open`, or there is nobody to
             approve as it wants.
     """
     keep_memory_private()
     cross_check()
-    open_build(settings, whose="the vault")
+    level = open_build(settings, whose="the vault").level
+    hold_sandbox(level, settings.sandbox, whose="the vault")
     with hold_folder(make_zone_folder(settings.folder)):
         finish(settings.folder)
         key_lock = KeyLock(
-            settings.folder, hours=settings.unlocked_hours, clock=clock, uptime=time.monotonic
+            settings.folder,
+            hours=settings.unlocked_hours,
+            clock=clock,
+            uptime=time.monotonic,
+            level=level,
         )
         approvers = read_approvers(settings.approvers)
-        policies = VaultPolicies(key_lock, clock=key_lock.now)
+        policies = VaultPolicies(key_lock, clock=key_lock.now, level=level)
         gate = ReleaseGate(
             settings.folder, policies=policies, approvers=approvers, clock=key_lock.now
         )

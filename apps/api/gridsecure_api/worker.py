@@ -17,13 +17,14 @@ from gridsecure.compute.crew import Crew
 from gridsecure.compute.job_engines import choose_engine
 from gridsecure.compute.tables import SCHEMA
 from gridsecure.errors import GridSecureError
+from gridsecure.policy.levels import open_level
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
 from gridsecure_api.deps import utc_now
 from gridsecure_api.settings import WorkerSettings
 from gridsecure_api.start import read_settings
-from gridsecure_api.worker_sandboxes import state_job_sandbox
+from gridsecure_api.worker_sandboxes import hold_sandbox, state_job_sandbox
 
 
 def work(settings: WorkerSettings, *, until: Event) -> None:
@@ -31,9 +32,11 @@ def work(settings: WorkerSettings, *, until: Event) -> None:
 
     Raises:
         StorageError: The database or the object store cannot be used.
-        InputError: A URL names nothing that a worker can reach (`objects.url`), or as
-            `choose_engine` and `state_job_sandbox`.
+        InputError: A URL names nothing that a worker can reach (`objects.url`), the sandbox falls
+            below the security level (`level.below`), or as `choose_engine` and
+            `state_job_sandbox`.
     """
+    hold_sandbox(open_level(settings.level), settings.sandbox, whose="the worker")
     engine = open_database(settings.database)
     migrate(engine, SCHEMA)
     objects = PlatformObjects(open_objects(settings.objects), engine)

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from gridsecure.compute.job_engines import PROCESSES
 from gridsecure.errors import InputError
+from gridsecure.policy.levels import Level, find_sandbox_shortfalls, refuse_shortfalls
 from gridsecure.sandbox import SandboxWish, Walls, check_walls, find_walls, name_open
 from gridsecure.store import evidence
 from gridsecure.store.database import write_session
@@ -22,6 +23,19 @@ CONFINED: Final = "workers.confined"
 """What the evidence log says was done with a sandbox."""
 
 _log = logging.getLogger(__name__)
+
+
+def hold_sandbox(level: Level | None, wish: SandboxWish, *, whose: str) -> None:
+    """Refuse a sandbox that falls below a security level.
+
+    Args:
+        whose: A name for the message, as "the platform".
+
+    Raises:
+        InputError: It does (`level.below`).
+    """
+    if level is not None:
+        refuse_shortfalls(level, find_sandbox_shortfalls(level, wish), whose=whose)
 
 
 def state_sandbox(wish: SandboxWish, *, workers: int, has_network: bool) -> WorkerSandbox:

@@ -164,6 +164,7 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "No policy is in force, so nothing is released.",
     ),
     "pack_strict": ("严格策略", "Strict"),
+    "pack_strict-noise": ("严格策略，分析结果加噪声", "Strict, with noise for analysts"),
     "pack_uniform-15": ("统一 15 户", "Uniform, 15 customers"),
     "pack_billing-office": ("电费部门控制总数", "Control totals of the billing office"),
     "pack_small-demonstration": ("仅供演示", "Demonstration only"),

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gridsecure.analyst.certified_levels import check_certified_level
 from gridsecure.analyst.releases import PinnedAuthority, Release, verify_release
 from gridsecure.errors import AuditBrokenError
 from gridsecure.messages import ReleaseCertificate
+from gridsecure.policy.levels import Level
 from gridsecure.released_values import SignedCertificate
 from gridsecure.store.proved_entries import ProvedEntry, open_logged
 from gridsecure.transparency.inclusion_proofs import read_proof
@@ -32,12 +34,16 @@ class VerifiedCertificate:
         entry: Its entry in the authority's log.
         has_values: Whether it is the copy with values.
         cosigners: Witnesses who cosigned the checkpoint, by their names in the policy.
+        level: The security level that it keeps; None where it names none, or none that is known.
+        level_digest: As the certificate names it.
     """
 
     release: Release
     entry: ProvedEntry
     has_values: bool
     cosigners: tuple[str, ...] = ()
+    level: Level | None = None
+    level_digest: str = ""
 
 
 def log_keys_of(authority: PinnedAuthority, others: Sequence[NoteKey]) -> list[NoteKey]:
@@ -57,6 +63,7 @@ def verify_certificate(
     keys: Sequence[NoteKey] = (),
     policy: LogPolicy | None = None,
     proof: str = "",
+    level: Level | None = None,
 ) -> VerifiedCertificate:
     """Verify a certificate and its proof.
 
@@ -64,12 +71,14 @@ def verify_certificate(
     2. that every cell keeps the certificate's own rule;
     3. that its entry, of a release, is in the log of that key, under a checkpoint that all given
        keys signed;
-    4. that as many witnesses cosigned the checkpoint as the policy wants.
+    4. that as many witnesses cosigned the checkpoint as the policy wants;
+    5. that what it shows keeps the security level that it names.
 
     Args:
         content: The signed certificate.
         keys: Public keys of the log beside the authority's own.
         policy: Whose cosignatures are wanted; it knows keys of the log as well.
+        level: What it has to have, or a stricter one; None where any will do, or none.
         proof: A proof in a later checkpoint; by default the certificate's own, which was made
             before any witness saw it.
 
@@ -80,7 +89,7 @@ def verify_certificate(
             cosigned (`log.quorum`).
         InputError: A given key is another log's (`log.other-key`), or the policy does not know this
             log (`log.policy-log`).
-        ReleaseRefusedError: As `releases.verify_release`.
+        ReleaseRefusedError: As `releases.verify_release` and `check_certified_level`.
         InvalidMessageError: Malformed.
     """
     envelope = SignedCertificate.parse(content)
@@ -110,5 +119,9 @@ def verify_certificate(
     cosigners = policy.find_cosigners(read_proof(proof).checkpoint) if policy else []
     if policy is not None:
         policy.check_quorum(cosigners)
+    # 5.
+    kept = check_certified_level(certificate, wanted=level)
     has_values = any(cell.value is not None for cell in release.cells)
-    return VerifiedCertificate(release, entry, has_values, tuple(cosigners))
+    return VerifiedCertificate(
+        release, entry, has_values, tuple(cosigners), kept, certificate.level
+    )

@@ -25,6 +25,7 @@ from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.gateway import gateway_app
 from gridsecure.cli.identity import identity_app
 from gridsecure.cli.keys import keys_app
+from gridsecure.cli.level import level_app
 from gridsecure.cli.log import log_app
 from gridsecure.cli.market import market_app
 from gridsecure.cli.my import my_app
@@ -115,6 +116,7 @@ app.add_typer(correction_app, name="correction")
 app.add_typer(day_app, name="day")
 app.add_typer(rules_app, name="rules")
 app.add_typer(policy_app, name="policy")
+app.add_typer(level_app, name="level")
 app.add_typer(approval_app, name="approval")
 app.add_typer(authorisation_app, name="authorisation")
 app.add_typer(exceptions_app, name="exceptions")
@@ -338,7 +340,7 @@ def run(  # noqa: PLR0913 - one parameter an option
 
 @app.command()
 @explain_errors
-def verify(
+def verify(  # noqa: PLR0913 - one parameter an option
     certificate: Annotated[Path, typer.Argument(help="A signed certificate (JSON).")],
     *,
     authority_key: Annotated[str, typer.Option(help="The key authority's key (130 digits).")],
@@ -354,10 +356,13 @@ def verify(
         Path | None,
         typer.Option(help="A proof in a cosigned checkpoint, of `gridsecure log prove`."),
     ] = None,
+    level: Annotated[
+        str, typer.Option(help="The security level that it has to have: L1, L2, L3 or a file.")
+    ] = "",
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Check a certificate offline: who signed it, and that it is in the key authority's log."""
-    trust = verify_room.LogTrust(log_key or [], policy, proof)
+    """Check a certificate offline: who signed it, that it is in the log, and keeps its level."""
+    trust = verify_room.LogTrust(log_key or [], policy, proof, level)
     verify_room.verify_file(certificate, authority=authority_key, trust=trust, output=output)
 
 

@@ -11,23 +11,26 @@ from rich.console import Console
 from gridsecure.analyst import certificates, releases
 from gridsecure.cli.output import OutputFormat, print_result
 from gridsecure.errors import NotFoundError
+from gridsecure.policy.levels import open_level
 from gridsecure.transparency.log_policies import read_policy
 from gridsecure.transparency.notes import read_key
 
 
 @dataclass(frozen=True, slots=True)
 class LogTrust:
-    """What is believed of the log.
+    """What is believed of the log, and wanted of the certificate.
 
     Args:
         keys: More public keys of it than the authority's own.
         policy: A file that says whose cosignatures are wanted.
         proof: A file with a proof in a later checkpoint.
+        level: The security level that it has to have; any, or none, where empty.
     """
 
     keys: list[str]
     policy: Path | None
     proof: Path | None
+    level: str = ""
 
 
 def verify_file(path: Path, *, authority: str, trust: LogTrust, output: OutputFormat) -> None:
@@ -46,6 +49,7 @@ def verify_file(path: Path, *, authority: str, trust: LogTrust, output: OutputFo
         keys=[read_key(key) for key in trust.keys],
         policy=read_policy(read_file(trust.policy)) if trust.policy else None,
         proof=read_file(trust.proof).decode(errors="replace") if trust.proof else "",
+        level=open_level(trust.level),
     )
     document = _document(found)
     print_result(document, output, show=lambda console: _show(document, console))
@@ -85,7 +89,16 @@ def _document(found: certificates.VerifiedCertificate) -> dict[str, Any]:
         "checkpoint_size": entry.checkpoint.size,
         "checkpoint_root": entry.checkpoint.root.hex(),
         "cosigners": list(found.cosigners),
+        "level": found.level.name if found.level else "",
+        "level_digest": found.level_digest,
     }
+
+
+def _say_level(document: dict[str, Any]) -> str:
+    if not document["level_digest"]:
+        return "none: the certificate names no security level"
+    name = document["level"] or "of a text that does not ship, not checked"
+    return f"{name} ({document['level_digest']})"
 
 
 def _show(document: dict[str, Any], console: Console) -> None:
@@ -97,5 +110,6 @@ def _show(document: dict[str, Any], console: Console) -> None:
         f"             {document['entry_hash']} at {document['logged_at']}",
         f"  proved in  {document['checkpoint_size']} entries under {document['checkpoint_root']}",
         f"  cosigned   by {', '.join(document['cosigners']) or 'no witness that was asked for'}",
+        f"  level      {_say_level(document)}",
     ):
         console.print(line, soft_wrap=True, markup=False, highlight=False)

@@ -9,14 +9,19 @@ from sqlalchemy import Engine
 
 from gridsecure.compute.tables import PolicyRow
 from gridsecure.compute.zone import PlatformZone
+from gridsecure.policy.levels import Level
 from gridsecure.store.held_policies import PolicyShelf
 
 ACTOR = "platform"
 
 
-def policy_shelf(engine: Engine) -> PolicyShelf:
-    """The platform's policies, which all platforms on one database share."""
-    return PolicyShelf(engine, PolicyRow, actor=ACTOR)
+def policy_shelf(engine: Engine, level: Level | None = None) -> PolicyShelf:
+    """The platform's policies, which all platforms on one database share.
+
+    Args:
+        level: What those that are taken in are held to.
+    """
+    return PolicyShelf(engine, PolicyRow, actor=ACTOR, level=level)
 
 
 def under_policy(zone: PlatformZone, *, now: datetime) -> PlatformZone:

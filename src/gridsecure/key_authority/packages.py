@@ -80,11 +80,13 @@ class Approved(Message):
     Args:
         subject: The exact text of a `ReleaseSubject`.
         grounds: Signed approvals.
+        level: Digest of the security level that the checker is held to; empty where there is none.
     """
 
     kind: ClassVar[str] = "vault-approved"
     subject: str
     grounds: list[Signed]
+    level: Digest = ""
 
 
 class WithheldCell(Message):

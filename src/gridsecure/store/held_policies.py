@@ -24,6 +24,7 @@ from gridsecure.errors import ConflictError
 from gridsecure.messages import Signed
 from gridsecure.policy.decisions import Change
 from gridsecure.policy.language import Policy, parse_policy
+from gridsecure.policy.levels import Level, find_policy_shortfalls, refuse_shortfalls
 from gridsecure.policy.packs import STRICT
 from gridsecure.policy.signed_policies import SignedPolicy, open_policy, read_document
 from gridsecure.policy.succession import Predecessors, begins_at, check_successor
@@ -98,12 +99,14 @@ class PolicyShelf:
         table: The zone's own.
         actor: Who keeps them, in the evidence log.
         first: What was in force before policies were kept, if something was.
+        level: The security level below which no policy is taken in.
     """
 
     engine: Engine
     table: type[HeldPolicyRow]
     actor: str
     first: Callable[[Session], Policy | None] = lambda _session: None
+    level: Level | None = None
 
     def open(self, named: str, *, approvers: Approvers, now: datetime) -> Policy:
         """The policy that a service starts with.
@@ -114,7 +117,8 @@ class PolicyShelf:
                 policy is taken in.
 
         Raises:
-            GridSecureError: As `hold`, or as `read_document`.
+            GridSecureError: As `hold`, or as `read_document`; or one that holds, or waits, falls
+                below the level (`level.below`).
         """
         if not named and self._is_empty():
             named = STRICT
@@ -122,9 +126,12 @@ class PolicyShelf:
             document = read_document(named)
             if not self._has(named, document):
                 self.hold(document, approvers=approvers, now=now, by=self.actor)
-        policy = self.stand(now=now).policy
+        standing = self.stand(now=now)
+        policy = standing.policy
         if policy is None:
             raise AssertionError("a policy was taken in")
+        for one in (policy, *(waiting.policy for waiting in standing.waiting)):
+            self._hold_to_level(one)
         return policy
 
     def hold(
@@ -141,7 +148,7 @@ class PolicyShelf:
 
         Raises:
             InputError, AuthenticityError, ReleaseRefusedError: As `open_policy` and
-                `check_successor`.
+                `check_successor`; or it falls below the level (`level.below`).
             ConflictError: Another policy was taken in at the same time (`policy.meanwhile`).
             StorageError: It cannot be kept.
         """
@@ -210,11 +217,17 @@ class PolicyShelf:
     ) -> tuple[Policy, HeldPolicyRow | None, list[Change]]:
         """The policy, what was taken in last, and what the former decides looser."""
         opened = open_policy(document, approvers=approvers, now=now)
+        self._hold_to_level(opened.policy)
         self.stand(now=now)  # what it is compared with is what holds now
         with read_session(self.engine) as session:
             last, before = self._last(session), self._before(session, opened.policy)
         is_last = last is not None and last.digest == opened.policy.digest
         return opened.policy, last, [] if is_last else check_successor(opened, before)
+
+    def _hold_to_level(self, policy: Policy) -> None:
+        if self.level is not None:
+            found = find_policy_shortfalls(self.level, policy)
+            refuse_shortfalls(self.level, found, whose=f"the {self.actor}")
 
     def _last(self, session: Session) -> HeldPolicyRow | None:
         table = self.table

@@ -1,8 +1,9 @@
-"""Whether a peer runs a build that the maker released, asked before anything else is said to it.
+"""Whether a peer runs a released build, under one's own security level, asked before all else.
 
 The peer's `/about` has what it measured of itself, and the maker's statement. Nothing is sent to
-one whose statement the maker did not sign, or that measured another build. It is asked again after
-`RECHECK_S`, because it may have been restarted with another release meanwhile.
+one whose statement the maker did not sign, or that measured another build; and nothing to one that
+says it has another security level. It is asked again after `RECHECK_S`, because it may have been
+restarted with another release, or level, meanwhile.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import httpx
 
 from gridsecure.builds import BuildStatement, check_build, open_statement, unstated
 from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.errors import AuthenticityError
+from gridsecure.policy.levels import DIFFERS, Level
 from gridsecure.wire.client import parse_answer
 from gridsecure.wire.services import About
 from gridsecure.wire.words import Words
@@ -29,7 +32,8 @@ class AttestedTransport(httpx.BaseTransport):
 
     Args:
         carrier: What carries them.
-        maker: The key that releases are signed with.
+        maker: The key that releases are signed with; None where any build will do.
+        level: The security level that peers have to have; None where any will do.
         ticks: A clock that never goes back [s].
         words: What an answer that is none is called.
     """
@@ -38,12 +42,13 @@ class AttestedTransport(httpx.BaseTransport):
         self,
         carrier: httpx.BaseTransport,
         *,
-        maker: Sm2PublicKey,
+        maker: Sm2PublicKey | None,
         ticks: Callable[[], float],
         words: Words,
+        level: Level | None = None,
     ) -> None:
         self._carrier = carrier
-        self._maker = maker
+        self._maker, self._level = maker, level
         self._ticks = ticks
         self._words = words
         self._lock = threading.Lock()
@@ -53,7 +58,8 @@ class AttestedTransport(httpx.BaseTransport):
         """Carry a request, after the peer was found to run a released build.
 
         Raises:
-            AuthenticityError: It does not (`build.unstated`, `build.signature`, `build.changed`).
+            AuthenticityError: It does not (`build.unstated`, `build.signature`, `build.changed`),
+                or has another security level (`level.differs`).
             InvalidMessageError: Its `/about` has another shape.
         """
         origin = str(request.url.copy_with(raw_path=b"/"))
@@ -82,7 +88,11 @@ class AttestedTransport(httpx.BaseTransport):
                     raise self._words.too_large()
         finally:
             answer.close()
-        check_about(parse_answer(content, About, words=self._words), maker=self._maker)
+        told = parse_answer(content, About, words=self._words)
+        if self._maker is not None:
+            check_about(told, maker=self._maker)
+        stated = told.level.digest if told.level else ""
+        check_level(stated, own=self._level, whose=f"the service {told.zone}")
 
 
 def check_about(about: About, *, maker: Sm2PublicKey) -> BuildStatement:
@@ -96,3 +106,23 @@ def check_about(about: About, *, maker: Sm2PublicKey) -> BuildStatement:
     stated = open_statement(about.build_statement, maker=maker)
     check_build(stated, about.build, whose=f"the service {about.zone}")
     return stated
+
+
+def check_level(stated: str, *, own: Level | None, whose: str) -> None:
+    """Refuse a service that has another security level than one's own.
+
+    Args:
+        stated: The digest of its level; empty where it has none.
+        own: None where any will do.
+        whose: A name for the message, as "the platform".
+
+    Raises:
+        AuthenticityError: It has (`level.differs`).
+    """
+    if own is not None and stated != own.digest:
+        raise AuthenticityError(
+            f"The security level of {whose} is not {own.name}.",
+            reason=DIFFERS,
+            remedy="Give every service of the deployment the same setting LEVEL, and start them "
+            "anew (docs/levels.md).",
+        )

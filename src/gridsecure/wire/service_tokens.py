@@ -33,12 +33,14 @@ class ServiceLoginClient:
     Args:
         identity: A client whose base URL is the identity service's.
         statement: What the maker states of this service's build, if anything.
+        level: Digest of its security level, if it has one.
     """
 
     identity: httpx.Client
     key: Sm2PrivateKey = field(repr=False)
     clock: Callable[[], datetime]
     statement: str = ""
+    level: str = ""
 
     def token(self, audience: Audience) -> tuple[str, datetime]:
         """A fresh token and its end.
@@ -48,7 +50,11 @@ class ServiceLoginClient:
             httpx.TransportError: It cannot be reached, or is not ready; it may be asked again.
         """
         envelope = service_login(
-            audience=audience, key=self.key, now=self.clock(), statement=self.statement
+            audience=audience,
+            key=self.key,
+            now=self.clock(),
+            statement=self.statement,
+            level=self.level,
         )
         answer = self.identity.post(
             "/service-tokens",

@@ -37,12 +37,20 @@ class WorkerSandbox(Answer):
     by: list[str]
 
 
+class LevelStated(Answer):
+    """The security level that a service says it has: its name, and the digest of its text."""
+
+    name: str
+    digest: str
+
+
 class About(Answer):
     """What a service says of itself; the last two are the identity service's.
 
     `logs` are the public keys of its logs by their paths, each as signed notes name keys. `build`
     is what it measured of its own software, and `build_statement` what the maker signed of it.
-    `sandbox` is there where a service has worker processes that can be confined.
+    `sandbox` is there where a service has worker processes that can be confined, and `level` where
+    it is held to a security level.
     """
 
     zone: str
@@ -54,6 +62,7 @@ class About(Answer):
     build: BuildStatement | None = None
     build_statement: Signed | None = None
     sandbox: WorkerSandbox | None = None
+    level: LevelStated | None = None
     periods: list[str] | None = None
     local_demonstration_only: list[str] | None = None
 

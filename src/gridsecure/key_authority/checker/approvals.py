@@ -96,7 +96,8 @@ def gather_approvals(zone: AuthorityZone, subject: Subject, *, now: datetime) ->
         for one in live
     ]
     check_grounds(grounds, needed=message.needed, standing=message.standing)
-    return Approved(subject=subject.text, grounds=live)
+    level = zone.level.digest if zone.level else ""
+    return Approved(subject=subject.text, grounds=live, level=level)
 
 
 def record_approval(zone: AuthorityZone, envelope: Signed, *, bearer: str, now: datetime) -> None:

@@ -22,6 +22,7 @@ from gridsecure.key_authority.checker.vault_counts import follow_counts
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.policy.decisions import Change
 from gridsecure.policy.language import Policy
+from gridsecure.policy.levels import Level
 from gridsecure.policy.packs import UNIFORM, load_pack
 from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.store.database import read_session
@@ -30,9 +31,13 @@ from gridsecure.store.held_policies import PolicyShelf
 ACTOR = "checker"
 
 
-def policy_shelf(engine: Engine) -> PolicyShelf:
-    """The checker's policies."""
-    return PolicyShelf(engine, PolicyRow, actor=ACTOR, first=_before_policies)
+def policy_shelf(engine: Engine, level: Level | None = None) -> PolicyShelf:
+    """The checker's policies.
+
+    Args:
+        level: What those that are taken in are held to.
+    """
+    return PolicyShelf(engine, PolicyRow, actor=ACTOR, first=_before_policies, level=level)
 
 
 def put_policy(
@@ -50,7 +55,8 @@ def put_policy(
         GridSecureError: As `PolicyShelf.hold`; or the vault refuses it or is down, and nothing is
             taken in.
     """
-    shelf, officers = policy_shelf(zone.engine), unrevoked_officers(zone.engine, zone.approvers)
+    shelf = policy_shelf(zone.engine, zone.level)
+    officers = unrevoked_officers(zone.engine, zone.approvers)
     shelf.check(document, approvers=officers, now=now)
     zone.vault.hold_policy(document)
     looser = shelf.hold(document, approvers=officers, now=now, by=by)

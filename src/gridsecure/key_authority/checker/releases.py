@@ -178,6 +178,7 @@ def rules_of(
         "minima": {name: own.as_message() for name, own in minima.items()},
         "subject": approved.subject,
         "approvals": list(approved.grounds),
+        "level": approved.level,
         "merging": {name: own.merging for name, own in minima.items()},
         "dominance": {name: dict(own.dominance) for name, own in minima.items() if own.dominance},
     }

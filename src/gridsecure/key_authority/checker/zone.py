@@ -18,6 +18,7 @@ from gridsecure.messages import Digest, Signed
 from gridsecure.plans.cells import Minima
 from gridsecure.policy.decisions import asked_for, find_minima
 from gridsecure.policy.language import Policy, Resolution
+from gridsecure.policy.levels import Level
 from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.store.log_tree import SignedLog
 from gridsecure.store.objects import ObjectStore
@@ -115,6 +116,7 @@ class AuthorityZone:
             the policy that held when it began.
         approvers: The officers whose approval of releases counts.
         shadow_questions: How many a cell answers of a month in previews of shadow runs.
+        level: The security level that it is held to.
         timezones: Local time of every tariff that this process read.
         rules: What it decides by, which is its software as it stood when the process began.
     """
@@ -134,6 +136,7 @@ class AuthorityZone:
     policy: Policy
     approvers: Approvers
     shadow_questions: int = 0
+    level: Level | None = None
     timezones: dict[str, str] = field(default_factory=dict, repr=False)
     rules: Digest = field(default_factory=source_digest)
 

@@ -50,6 +50,7 @@ from gridsecure.plans.noise import read_epsilon
 from gridsecure.plans.purposes import PREVIEW, RESEARCH, RESEARCH_PLANS, STAFF_PURPOSES
 from gridsecure.policy.decisions import asked_for, find_approvals, find_minima
 from gridsecure.policy.language import RESOLUTIONS, Approvals, Policy, Resolution
+from gridsecure.policy.levels import DIFFERS
 from gridsecure.policy.signed_policies import SignedPolicy, VaultPolicy
 from gridsecure.whole_files import create_file
 
@@ -97,9 +98,13 @@ class ReleaseGate:
             ReleaseRefusedError: The subject is about something else (`approval.order`), or as
                 `approvals.read_ground` and `approvals.check_grounds`.
             GridSecureError: It is of another policy (`policy.differs`), or the vault's is not in
-                force yet or no longer (`policy.early`, `policy.expired`): what was asked can wait.
+                force yet or no longer (`policy.early`, `policy.expired`), or the checker is held to
+                another security level (`level.differs`): what was asked can wait.
             AuthenticityError: A signature is none of the officers'.
         """
+        level = self.policies.level
+        if approved.level != (level.digest if level else ""):
+            raise _other_level()
         now, policy = self._clock(), self.policies.find()
         subject = ReleaseSubject.parse(approved.subject)
         # 1. about this order, under this policy
@@ -363,6 +368,14 @@ def _other_order() -> ReleaseRefusedError:
         "What the vault is to decrypt is not what was approved.",
         reason="approval.order",
         remedy="Do not repeat it; find out what the checker asked for.",
+    )
+
+
+def _other_level() -> GridSecureError:
+    return GridSecureError(
+        "The vault is held to another security level than the checker.",
+        reason=DIFFERS,
+        remedy="Give both the same setting LEVEL, and start them anew (docs/levels.md).",
     )
 
 

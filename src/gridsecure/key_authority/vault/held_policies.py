@@ -36,6 +36,7 @@ from gridsecure.key_authority.vault.key_files import SUFFIX
 from gridsecure.key_authority.vault.key_lock import KeyLock
 from gridsecure.messages import Message, Signed, open_message, sign_message
 from gridsecure.policy.language import Policy, parse_policy
+from gridsecure.policy.levels import Level, find_policy_shortfalls, refuse_shortfalls
 from gridsecure.policy.packs import STRICT, UNIFORM, load_pack
 from gridsecure.policy.signed_policies import (
     PolicyNamed,
@@ -77,14 +78,22 @@ class VaultPolicies:
     Args:
         key_lock: Names the folder of key sets, and the key that signs the file.
         clock: Tells the time.
+        level: The security level below which no policy is taken in.
 
     Raises:
         StorageError: The file cannot be read, or is not as the vault wrote it (`policy.kept`).
     """
 
-    def __init__(self, key_lock: KeyLock, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        key_lock: KeyLock,
+        *,
+        clock: Callable[[], datetime],
+        level: Level | None = None,
+    ) -> None:
         self._own = key_lock
         self._clock = clock
+        self.level = level
         self._lock = Lock()
         self._kept = self._read()
         self._policies = [parse_policy(one.document.text) for one in self._kept]
@@ -109,7 +118,8 @@ class VaultPolicies:
                 an empty one, but at the first start: then the strict policy is taken in.
 
         Raises:
-            GridSecureError: As `hold`, or as `read_document`.
+            GridSecureError: As `hold`, or as `read_document`; or one that holds, or waits, falls
+                below the level (`level.below`).
         """
         if not named and not self._kept:
             named = STRICT
@@ -119,7 +129,10 @@ class VaultPolicies:
             known = {word for one in self._policies for word in (one.digest, one.name)}
             if known.isdisjoint((document.digest, named)):
                 self.hold(document, approvers=approvers)
-        return self.find()
+        policy = self.find()
+        for one in self._policies[self._in_force() or 0 :]:
+            self._hold_to_level(one)
+        return policy
 
     def hold(self, document: SignedPolicy, *, approvers: Approvers) -> None:
         """Take a policy in; the one that was taken in last stays as it is.
@@ -129,11 +142,12 @@ class VaultPolicies:
 
         Raises:
             InputError, AuthenticityError, ReleaseRefusedError: As `open_policy` and
-                `check_successor`.
+                `check_successor`; or it falls below the level (`level.below`).
             StorageError: It cannot be kept; then it does not hold.
         """
         now = self._clock()
         opened = open_policy(document, approvers=approvers, now=now)
+        self._hold_to_level(opened.policy)
         with self._lock:
             self._take_over(now)
             if self._policies and self._policies[-1].digest == opened.policy.digest:
@@ -173,6 +187,11 @@ class VaultPolicies:
                 at=now.isoformat(),
                 nonce=nonce,
             )
+
+    def _hold_to_level(self, policy: Policy) -> None:
+        if self.level is not None:
+            found = find_policy_shortfalls(self.level, policy)
+            refuse_shortfalls(self.level, found, whose="the vault")
 
     def _in_force(self) -> int | None:
         return max((n for n, one in enumerate(self._kept) if one.begun), default=None)

@@ -46,6 +46,7 @@ from gridsecure.key_authority.vault.splitting import (
     share_digest,
 )
 from gridsecure.messages import Digest, Signed, sign_message
+from gridsecure.policy.levels import Level, find_custody_shortfalls, refuse_shortfalls
 from gridsecure.vault_messages import (
     Challenge,
     GivenShare,
@@ -102,9 +103,11 @@ class KeyLock:
         clock: Tells the time.
         uptime: Seconds that never run backwards [s]. Whoever sets the clock back keeps no vault
             open by it.
+        level: The security level below which no key is split, nor open.
 
     Raises:
         StorageError: As `read_splitting`.
+        InputError: The custodians, or the hours, fall below the level (`level.below`).
     """
 
     def __init__(
@@ -114,12 +117,14 @@ class KeyLock:
         hours: float,
         clock: Callable[[], datetime],
         uptime: Callable[[], float],
+        level: Level | None = None,
     ) -> None:
-        self._folder = folder
+        self._folder, self._level, self._hours = folder, level, hours
         self._window = timedelta(hours=hours)
         self._clock, self._uptime = clock, uptime
         self._began = clock() - timedelta(seconds=uptime())
         self.splitting = read_splitting(folder)
+        self._hold_to_level(len(self.splitting.custodians), self.splitting.needed)
         self._key = read_vault_key(folder, self.splitting)
         self._next = generate_private_key()  # its secret half is in no file before it is in force
         self._stated: OrderedDict[str, _Stated] = OrderedDict()
@@ -240,7 +245,8 @@ class KeyLock:
                 (`vault.expired`) or unknown (`vault.challenge`), the share is of another splitting
                 (`vault.splitting-old`), or this custodian gave one already (`vault.given`).
             InvalidMessageError: It is not the custodian's share (`vault.share`).
-            InputError: The key cannot be split as they want (`vault.custodians`).
+            InputError: The key cannot be split as they want (`vault.custodians`), or not under the
+                security level (`level.below`).
             SignatureError: It is not signed as it says.
         """
         with self._lock:
@@ -299,10 +305,20 @@ class KeyLock:
             return None
         agreement = open_custodians(given.agreement, self.splitting, expect=SplitAgreement)
         check_custodians(agreement.custodians, needed=agreement.needed)
+        self._hold_to_level(len(agreement.custodians), agreement.needed)
         keys = (self.splitting.vault_key, self._next.public_key.point.hex())
         if given.agreement.signer != signer or (agreement.vault_key, agreement.next_key) != keys:
             raise _wrong_share()
         return agreement
+
+    def _hold_to_level(self, custodians: int, needed: int) -> None:
+        """Refuse a splitting among fewer people than the level wants, or open for longer."""
+        level, hours = self._level, self._hours
+        if level is not None:
+            found = find_custody_shortfalls(
+                level, custodians=custodians, needed=needed, hours=hours
+            )
+            refuse_shortfalls(level, found, whose="the vault")
 
     def _challenge_of(self, given: GivenShare) -> tuple[Challenge, Sm2PrivateKey]:
         """The challenge that is answered, which is used up by it whatever comes of it."""
