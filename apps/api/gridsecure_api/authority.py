@@ -64,7 +64,7 @@ from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.released_values import SignedCertificate
 from gridsecure.store.database import open_database
 from gridsecure.store.log_tree import SignedLog
-from gridsecure.store.objects import open_objects
+from gridsecure.store.objects import ObjectStore, open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import service_client
@@ -471,17 +471,11 @@ def open_zone(
     policy = shelf.open(settings.policy, approvers=officers, now=now)
     check_approvers(approvers, policy)
     key = load_signing_key(folder)
-    uid = os.geteuid() if settings.vault_uid is None else settings.vault_uid
     objects = open_objects(settings.objects_url)
     return AuthorityZone(
         engine=engine,
         objects=objects,
-        checks=Checks(
-            objects,
-            folder=folder / "checks",
-            workers=settings.workers,
-            sandbox=settings.sandbox,
-        ),
+        checks=_open_checks(settings, objects, folder / "checks"),
         signing_key=key,
         query_key=load_query_key(folder),
         blinding_key=load_blinding_key(folder),
@@ -490,12 +484,21 @@ def open_zone(
         identity=key_registry(settings.identity_public_key),
         office=key_registry(settings.billing_office_public_key),
         settlement=settlement,
-        vault=VaultClient(settings.vault_socket, uid=uid),
+        vault=_open_door(settings),
         policy=policy,
         approvers=approvers,
         shadow_questions=settings.shadow_questions,
         level=level,
     )
+
+
+def _open_checks(settings: AuthoritySettings, objects: ObjectStore, folder: Path) -> Checks:
+    return Checks(objects, folder=folder, workers=settings.workers, sandbox=settings.sandbox)
+
+
+def _open_door(settings: AuthoritySettings) -> VaultClient:
+    uid = os.geteuid() if settings.vault_uid is None else settings.vault_uid
+    return VaultClient(settings.vault_socket, uid=uid)
 
 
 def _refuse_keys_beside(folder: Path) -> None:

@@ -434,7 +434,6 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
     Raises:
         GridSecureError: It must not start: engines, folder or settings are not sound.
     """
-    identity_key = public_key(settings.identity_public_key)
     build = open_build(settings, whose="the platform")
     hold_sandbox(build.level, settings.sandbox, whose="the platform")
     zone = open_zone(settings, now=clock(), level=build.level)
@@ -460,7 +459,7 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
     log = open_log(zone.engine, settings.folder, name="platform", key=zone.signing_key)
     app = new_app(
         replace(DESCRIPTION, logs={LOG: log}, facts={"sandbox": sandbox}),
-        identity_key=identity_key,
+        identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
         build=build,
@@ -468,8 +467,7 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
     )
     app.state.platform = PlatformState(zone, runs, clock, settings.warm_up)
     app.state.queries = platform_queries.QueryDesk(zone, runs, clock)
-    shelf = policy_shelf(zone.engine, build.level)
-    app.state.policies = _policy_desk(settings, shelf, clock)
+    app.state.policies = _policy_desk(settings, policy_shelf(zone.engine, build.level), clock)
     app.include_router(router)
     app.include_router(policies.router)
     app.include_router(platform_queries.router)

@@ -98,12 +98,7 @@ def verify_certificate(
     certificate = ReleaseCertificate.parse(envelope.body)
     # 3.
     if not certificate.log_proof or not certificate.values_digest:
-        raise AuditBrokenError(
-            "The certificate carries no proof that all it says is in the log.",
-            reason="log.no-proof",
-            remedy="It is of a release before certificates had one. Its signature was good; ask "
-            "the key authority for the entry that it names.",
-        )
+        raise _unproved()
     proof = proof or certificate.log_proof
     known = log_keys_of(authority, keys)
     if policy is not None:
@@ -124,4 +119,13 @@ def verify_certificate(
     has_values = any(cell.value is not None for cell in release.cells)
     return VerifiedCertificate(
         release, entry, has_values, tuple(cosigners), kept, certificate.level
+    )
+
+
+def _unproved() -> AuditBrokenError:
+    return AuditBrokenError(
+        "The certificate carries no proof that all it says is in the log.",
+        reason="log.no-proof",
+        remedy="It is of a release before certificates had one. Its signature was good; ask "
+        "the key authority for the entry that it names.",
     )
