@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gridsecure.cli.ports import choose_ports
+from gridsecure.cli.ports import claim_ports
 from gridsecure.errors import InputError
 from gridsecure.gateway.reconciliation import read_oracle
 from gridsecure.zone_keys import read_private_key
@@ -48,8 +48,8 @@ def running(tmp_path_factory):
 def free_row() -> int:
     """Ports that no other process's runs look for: a run beside this one takes the usual ones."""
     for first in range(20_000 + os.getpid() % 2_000 * 5, 32_000, 5):
-        with suppress(InputError):
-            return choose_ports(first)["dashboard"]
+        with suppress(InputError), claim_ports(first) as ports:
+            return ports["dashboard"]
     raise AssertionError("no five ports in a row are free")
 
 

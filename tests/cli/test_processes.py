@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gridsecure.cli.home import BUILD, USERS, create_home
-from gridsecure.cli.ports import choose_ports
+from gridsecure.cli.ports import claim_ports
 from gridsecure.cli.processes import Services, ServiceSpec, python_command
 from gridsecure.cli.service_specs import service_specs
 from gridsecure.errors import GridSecureError
@@ -128,8 +129,21 @@ time.sleep(60)
     os.kill(worker, signal.SIGKILL)  # the test's own helper asked for no such thing
 
 
+def test_two_runs_at_once_take_different_ports_and_give_them_back() -> None:
+    """Neither has bound any yet: services do so seconds later."""
+    with claim_ports(None) as first:
+        with claim_ports(None) as second:
+            assert not set(first.values()) & set(second.values())
+        with pytest.raises(GridSecureError) as refused, claim_ports(first["dashboard"]):
+            raise AssertionError("a port was claimed twice")
+        assert refused.value.reason == "run.port"
+    with socket.socket(socket.AF_UNIX) as claim:
+        claim.bind(f"\0gridsecure-port-{second['dashboard']}")
+
+
 def test_a_home_gives_each_zone_its_own_secrets(tmp_path: Path) -> None:
-    home = create_home(tmp_path, ports=choose_ports(None))
+    with claim_ports(None) as ports:
+        home = create_home(tmp_path, ports=ports)
     files = [path for path in home.folder.rglob("*") if path.is_file()]
     secrets = [path for path in files if path.name != BUILD]  # which every service reads
     assert len(secrets) >= 6
@@ -151,7 +165,8 @@ def test_a_run_leaves_the_stores_that_the_shell_names_alone(
     ]
     for name in elsewhere:
         monkeypatch.setenv(f"GRIDSECURE_{name}", "elsewhere")
-    home = create_home(tmp_path, ports=choose_ports(None), has_dashboard=False)
+    with claim_ports(None) as ports:
+        home = create_home(tmp_path, ports=ports, has_dashboard=False)
     for service in service_specs(home, years=["2026"]):
         for name, value in service.environment.items():
             monkeypatch.setenv(name, value)
@@ -164,8 +179,8 @@ def test_a_run_leaves_the_stores_that_the_shell_names_alone(
 
 
 def test_a_run_without_a_dashboard_makes_no_passwords(tmp_path: Path) -> None:
-    ports = choose_ports(None)
-    home = create_home(tmp_path, ports=ports, has_dashboard=False)
+    with claim_ports(None) as ports:
+        home = create_home(tmp_path, ports=ports, has_dashboard=False)
     identity = next(spec for spec in service_specs(home, years=["2026"]) if spec.name == "identity")
     assert home.passwords == {}
     assert json.loads(identity.environment["GRIDSECURE_IDENTITY_USERS"]) == []

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from gridsecure.cli.home import HOME_FILE, create_home, open_home
 from gridsecure.cli.main import app
 from gridsecure.cli.online import utc_now
-from gridsecure.cli.ports import SERVICES, USUAL_PORTS, choose_ports
+from gridsecure.cli.ports import SERVICES, USUAL_PORTS, claim_ports
 from gridsecure.cli.processes import Services
 from gridsecure.cli.run import Run, RunOrder, heed_ctrl_c, run_grid
 from gridsecure.cli.run_folder import begin_record, find_run, hold_run, new_folder
@@ -48,8 +48,8 @@ def taken_port() -> Iterator[int]:
 
 
 def free_row(first: int) -> dict[str, int]:
-    with suppress(InputError):
-        return choose_ports(first)
+    with suppress(InputError), claim_ports(first) as ports:
+        return ports
     return {}
 
 
@@ -223,8 +223,8 @@ def test_the_dashboard_has_the_port_asked_for_and_services_the_next(tmp_path: Pa
 
 
 def test_a_port_behind_the_dashboards_that_is_taken_is_named() -> None:
-    with taken_port() as taken, pytest.raises(InputError) as refused:
-        choose_ports(taken - 2)
+    with taken_port() as taken, pytest.raises(InputError) as refused, claim_ports(taken - 2):
+        pass
     assert refused.value.reason == "run.port"
     assert str(taken) in refused.value.message or str(taken - 2) in refused.value.message
 
@@ -232,6 +232,7 @@ def test_a_port_behind_the_dashboards_that_is_taken_is_named() -> None:
 def test_usual_ports_are_replaced_where_they_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with taken_port() as taken:
         monkeypatch.setitem(USUAL_PORTS, "gateway", taken)
-        ports = choose_ports(None)
+        with claim_ports(None) as ports:
+            pass
     assert ports["gateway"] not in {0, taken}
     assert len(set(ports.values())) == len(USUAL_PORTS)

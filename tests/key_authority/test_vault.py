@@ -28,7 +28,7 @@ from gridsecure import frames
 from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.cli import home as home_room
 from gridsecure.cli.home import SHARE, create_home, make_vault_folders
-from gridsecure.cli.ports import choose_ports
+from gridsecure.cli.ports import claim_ports
 from gridsecure.cli.service_specs import service_specs
 from gridsecure.cli.service_users import FIRST_UID, ServiceUsers, give
 from gridsecure.crypto.sm2 import Sm2PrivateKey
@@ -677,7 +677,8 @@ def written_spans(pages: FileIO, start: int, end: int) -> list[tuple[int, int]]:
 
 def test_the_checkers_files_do_not_open_a_key_set(tmp_path: Path, grid: GridSimulator) -> None:
     """All that a run gives the checker, in the hands of a third process."""
-    home = create_home(tmp_path, ports=choose_ports(None))
+    with claim_ports(None) as ports:
+        home = create_home(tmp_path, ports=ports)
     vault_spec, authority_spec = (
         next(spec for spec in service_specs(home, years=["2026"]) if spec.name == name)
         for name in ("vault", "authority")
@@ -734,7 +735,8 @@ def test_a_connection_of_another_user_is_closed(grid: GridSimulator, tmp_path: P
 
 def test_two_users_cannot_read_each_others_folders(tmp_path: Path) -> None:
     """Tried as those very users where this process may, and not concluded from modes."""
-    home = create_home(tmp_path, ports=choose_ports(None))
+    with claim_ports(None) as ports:
+        home = create_home(tmp_path, ports=ports)
     assert (home.users.vault is None) == ("same user" in home.users.text)
     if os.geteuid() != 0:
         assert home.users.vault is None

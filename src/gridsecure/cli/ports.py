@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from gridsecure.errors import InputError
@@ -16,12 +18,18 @@ USUAL_PORTS: Final = {
     "dashboard": 8501,
 }
 SERVICES: Final = ("identity", "gateway", "platform", "authority")
+_HERE: Final = "127.0.0.1"
 LAST_PORT: Final = 65535 - len(SERVICES)
 """The last port of the dashboard that leaves room for the services' behind it."""
 
 
-def choose_ports(dashboard: int | None) -> dict[str, int]:
-    """Choose every port before anything is started.
+@contextmanager
+def claim_ports(dashboard: int | None) -> Iterator[dict[str, int]]:
+    """Choose every port before anything is started, and keep other runs from choosing them.
+
+    Services bind theirs seconds later, so each port is claimed until the end: a name that the
+    kernel gives to one process at a time, and takes back when that ends. Whoever is no run of ours
+    heeds no claim; its ports are seen because they are bound.
 
     Args:
         dashboard: The dashboard's port, and the services' are the next four; None takes the usual
@@ -33,29 +41,51 @@ def choose_ports(dashboard: int | None) -> dict[str, int]:
     Raises:
         InputError: A port that was asked for cannot be used (`run.port`).
     """
-    if dashboard is None:
-        with ExitStack() as held:
-            return {name: _held(port, held) or _held(0, held) for name, port in USUAL_PORTS.items()}
-    ports = {"dashboard": dashboard}
-    ports |= {name: dashboard + place for place, name in enumerate(SERVICES, start=1)}
-    for name, port in ports.items():
-        with ExitStack() as held:
-            if not _held(port, held):
+    with ExitStack() as claims:
+        if dashboard is None:
+            yield {
+                name: port if _claim(port, claims) else _claim_any(claims)
+                for name, port in USUAL_PORTS.items()
+            }
+            return
+        ports = {"dashboard": dashboard}
+        ports |= {name: dashboard + place for place, name in enumerate(SERVICES, start=1)}
+        for name, port in ports.items():
+            if not _claim(port, claims):
                 raise InputError(
                     f"Port {port} ({name}) is in use, or may not be used.",
                     reason="run.port",
                     remedy=f"Choose another --port (it and the next {len(SERVICES)} must be "
                     "free), or leave it out.",
                 )
-    return ports
+        yield ports
 
 
-def _held(port: int, held: ExitStack) -> int:
-    """The port that a service could listen at, taken by nobody else meanwhile; or 0."""
-    probe = held.enter_context(socket.socket())
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _claim_any(claims: ExitStack) -> int:
+    """A port that is free and that no run has claimed."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((_HERE, 0))
+            port = int(probe.getsockname()[1])
+        if _claim(port, claims):
+            return port
+
+
+def _claim(port: int, claims: ExitStack) -> bool:
+    """Claim a port that a service could listen at; False where that is not possible."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HERE, port))
+        except OSError:
+            return False
+    if sys.platform != "linux":
+        return True  # names without a file are Linux's
+    claim = socket.socket(socket.AF_UNIX)
     try:
-        probe.bind(("127.0.0.1", port))
+        claim.bind(f"\0gridsecure-port-{port}")
     except OSError:
-        return 0
-    return int(probe.getsockname()[1])
+        claim.close()
+        return False
+    claims.enter_context(claim)
+    return True

@@ -40,7 +40,7 @@ from gridsecure.cli.home import (
 )
 from gridsecure.cli.meters import MeterFiles, meter_files
 from gridsecure.cli.online import utc_now
-from gridsecure.cli.ports import choose_ports
+from gridsecure.cli.ports import claim_ports
 from gridsecure.cli.processes import Services
 from gridsecure.cli.run_addresses import write_addresses
 from gridsecure.cli.run_analyst import RunAnalyst
@@ -219,8 +219,11 @@ def run_grid(order: RunOrder, *, parent: Path, console: Console) -> bool:
 
 
 def _run_anew(order: RunOrder, record: RunRecord, *, parent: Path, console: Console) -> bool:
-    ports = choose_ports(order.port)
-    with heed_ctrl_c() as ctrl_c, new_folder(parent, record, now=utc_now()) as folder:
+    with (
+        claim_ports(order.port) as ports,
+        heed_ctrl_c() as ctrl_c,
+        new_folder(parent, record, now=utc_now()) as folder,
+    ):
         try:
             with Services() as services:
                 run = Run(order, folder=folder, ports=ports, console=console, ctrl_c=ctrl_c)
@@ -241,10 +244,10 @@ def serve_again(found: FoundRun, order: RunOrder, *, console: Console) -> bool:
     Raises:
         GridSecureError: As `run_grid`; or a file of the run is not as it was made (`run.damaged`).
     """
-    record, ports = found.record, choose_ports(order.port)
+    record = found.record
     told = f"Serving again what {found.folder} has: {record.text}.\nTo begin anew: {ANEW}"
     console.print(told, soft_wrap=True, highlight=False, markup=False)
-    with heed_ctrl_c(), hold_run(found.folder) as is_held:
+    with claim_ports(order.port) as ports, heed_ctrl_c(), hold_run(found.folder) as is_held:
         if not is_held:
             raise _open_already(found.folder, record)
         folder = RunFolder(found.folder, record, is_kept=True)
