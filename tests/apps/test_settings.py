@@ -78,7 +78,7 @@ def test_a_refusal_names_the_variable_and_not_its_value(
 def test_a_service_ends_with_the_reason_and_no_value_of_a_setting() -> None:
     """The very process: whatever it prints, its log keeps."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "uvicorn", "--factory", "gridsecure_api.market:main_app"],
+        [sys.executable, "-P", "-m", "gridsecure_api.serve", "market"],
         env={"PYTHONPATH": ":".join(sys.path), "GRIDSECURE_MARKET_DATABASE": URL},
         capture_output=True,
         text=True,

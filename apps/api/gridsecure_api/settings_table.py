@@ -86,7 +86,7 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Every variable that a program reads at its start, from the very classes that check it. A program refuses to start on a setting that is missing "  # noqa: E501 - a paragraph of the page
+        "Every variable that a program reads at its start, from the very classes that check it. `gridsecure init` and `join` write what follows from keys and neighbours ([operations](operations.md)). A program refuses to start on a setting that is missing "  # noqa: E501 - a paragraph of the page
         "(`settings.missing`), malformed (`settings.value`), unknown (`settings.unknown`) or there twice (`settings.twice`), and names the variable and never its value.",  # noqa: E501 - likewise
         "",
         f"What may hold a password can be kept in a file: `…{FILE}` names it, mode 0600 or narrower (`settings.secret-file`). Lists are written as JSON.",  # noqa: E501 - likewise

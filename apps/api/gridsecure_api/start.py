@@ -131,7 +131,7 @@ def _refused(error: ValidationError | SettingsError, prefix: str) -> InputError:
         return InputError(
             f"These settings are missing: {', '.join(sorted(missing))}.",
             reason="settings.missing",
-            remedy=f"Set them. {_PAGE}",
+            remedy=f"Set them; `gridsecure join` writes those of neighbours. {_PAGE}",
         )
     return InputError(
         f"These settings have another form than they should: {', '.join(sorted(wrong))}.",

@@ -18,9 +18,9 @@ from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.builds import measure_build
 from gridsecure.cli.online import utc_now
 from gridsecure.cli.service_users import ServiceUsers, draw_users, give
-from gridsecure.credentials.issuer_keys import generate_issuer_key
-from gridsecure.credentials.opening import OFFICE_OF, Opener, OpenerKey, generate_opener_key
-from gridsecure.credentials.suites import sm2_suite
+from gridsecure.cli.zone_cards import Neighbours, Zone, ZoneCard
+from gridsecure.cli.zone_making import load_issuer_key, load_opener_key, make_keys
+from gridsecure.credentials.opening import OFFICE_OF, Opener
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.errors import StorageError
 from gridsecure.identity_messages import IdentityKeys
@@ -33,8 +33,11 @@ from gridsecure.zone_keys import load_signing_key
 BUILD: Final = "build.json"
 HOME_FILE: Final = "home.json"
 """What of a run's folder is in no key: the offices' statements, the users, the maker's key."""
-ZONES: Final = ("identity", "gateway", "platform", "authority")
-SIGNING_ZONES: Final = (*ZONES, "billing-office")
+ZONES: Final[tuple[Zone, ...]] = ("identity", "gateway", "platform", "authority")
+SIGNING_ZONES: Final[tuple[Zone, ...]] = (*ZONES, "billing-office")
+# Counted from the folders of checker and vault alike: short enough for a socket's name wherever the
+# run's folder is, and nothing above that folder needs to be passed through.
+SOCKET: Final = "../vault-door/vault.sock"
 USERS: Final = {
     "billing": ("billing",),
     "analyst": ("analyst",),
@@ -102,9 +105,41 @@ class Home:
         """The bill file that the billing office writes, for statements."""
         return self.zone("billing-office") / "bills.json"
 
-    def office(self, opener: Opener) -> str:
-        """The public key of an office that opens, 130 hexadecimal digits."""
-        return self.people[OFFICES[opener]].public_key.point.hex()
+    def neighbours(self, *, policy: str) -> Neighbours:
+        """The cards that zones of other operators would hand out.
+
+        Args:
+            policy: The release policy that the key authority begins with.
+        """
+        cards = [self._card(zone, policy=policy) for zone in (*ZONES, "vault", "billing-office")]
+        people = [self._person_card(user, roles) for user, roles in USERS.items()]
+        return Neighbours.of([*cards, *people])
+
+    def _card(self, zone: Zone, *, policy: str) -> ZoneCard:
+        has_key = zone in SIGNING_ZONES
+        users = {"authority": self.users.checker, "vault": self.users.vault}
+        return ZoneCard(
+            zone=zone,
+            name=zone,
+            made_at="",
+            public_key=self.point(zone if has_key else "authority"),
+            address=self.url(zone) if zone in self.ports else "",
+            socket=SOCKET if zone == "vault" else "",
+            user=users.get(zone),
+            policy=policy if zone == "authority" else "",
+        )
+
+    def _person_card(self, user: str, roles: tuple[str, ...]) -> ZoneCard:
+        opener = OFFICE_OF.get(user)
+        place = list(OFFICES).index(opener) if opener else None
+        return ZoneCard(
+            zone=opener or "person",
+            name=user,
+            made_at="",
+            public_key=self.people[user].public_key.point.hex(),
+            roles=roles,
+            statement="" if place is None else self.statements[place],
+        )
 
     def point(self, zone: str) -> str:
         """A zone's public key, 130 hexadecimal digits."""
@@ -121,7 +156,7 @@ def create_home(folder: Path, *, ports: Mapping[str, int], has_dashboard: bool =
     Raises:
         StorageError: The disk refuses.
     """
-    keys = {zone: load_signing_key(folder / zone) for zone in SIGNING_ZONES}
+    keys: dict[str, Sm2PrivateKey] = {zone: _made(zone, folder / zone) for zone in SIGNING_ZONES}
     folder.chmod(0o711)  # checker and vault pass through; every folder in it stays its owner's
     users = draw_users(folder)
     make_vault_folders(folder, users)
@@ -143,7 +178,9 @@ def open_home(folder: Path, *, ports: Mapping[str, int]) -> Home:
     Raises:
         StorageError: A key or a file is not as it was made (`run.damaged`), or the disk refuses.
     """
-    keys = {zone: load_signing_key(folder / zone) for zone in SIGNING_ZONES}
+    keys: dict[str, Sm2PrivateKey] = {
+        zone: load_signing_key(folder / zone) for zone in SIGNING_ZONES
+    }
     people = {user: load_signing_key(_person(folder, user)) for user in USERS}
     try:
         kept = json.loads((folder / HOME_FILE).read_bytes())
@@ -178,6 +215,13 @@ def _state_build(folder: Path) -> str:
     return maker.public_key.point.hex()
 
 
+def _made(zone: Zone, folder: Path) -> Sm2PrivateKey:
+    key = make_keys(zone, folder)
+    if key is None:
+        raise ValueError(f"{zone} signs nothing")
+    return key
+
+
 def make_vault_folders(folder: Path, users: ServiceUsers) -> None:
     """Make the vault's folder and its socket's, and give the checker's folder to its user.
 
@@ -206,20 +250,10 @@ def _init_vault(folder: Path, people: dict[str, Sm2PrivateKey], users: ServiceUs
 
 def _identity_keys(folder: Path, people: dict[str, Sm2PrivateKey]) -> tuple[str, str]:
     """Draw the issuer's and the openers' keys; what both offices sign of them."""
-    suite = sm2_suite()
-    issuer = generate_issuer_key(suite)
-    create_file(folder / "identity" / "issuer.key", issuer.to_bytes(suite))
-
-    def half(opener: Opener) -> str:
-        key: OpenerKey = generate_opener_key(opener, suite=suite)
-        path = _person(folder, OFFICES[opener]) / "opener.key"
-        create_file(path, key.k.to_bytes(32, "big"))
-        return key.publish(suite).hex()
-
     keys = IdentityKeys(
-        issuer=issuer.public_key(suite).to_bytes(suite).hex(),
-        utility=half("utility"),
-        regulator=half("regulator"),
+        issuer=load_issuer_key(folder / "identity"),
+        utility=load_opener_key(_person(folder, OFFICES["utility"]), "utility"),
+        regulator=load_opener_key(_person(folder, OFFICES["regulator"]), "regulator"),
     )
     first, second = (
         sign_message(keys, key=people[user]).model_dump_json() for user in OFFICES.values()

@@ -24,6 +24,7 @@ from gridsecure.cli.exceptions import exceptions_app
 from gridsecure.cli.explained import explain_errors, notes
 from gridsecure.cli.gateway import gateway_app
 from gridsecure.cli.identity import identity_app
+from gridsecure.cli.init import init, join
 from gridsecure.cli.keys import keys_app
 from gridsecure.cli.level import level_app
 from gridsecure.cli.log import log_app
@@ -89,6 +90,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command("init")(init)
+app.command("join")(join)
 app.add_typer(tariff_app, name="tariff")
 app.add_typer(plan_app, name="plan")
 app.add_typer(analyst_app, name="analyst")

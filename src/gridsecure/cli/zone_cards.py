@@ -1,0 +1,167 @@
+"""What a zone tells its neighbours: addresses and public keys, on one card that it signs itself.
+
+A card holds no secret and may be sent by any way. Its signature shows that whoever made it has the
+key that it names, and no more: that the key is the neighbour's own is compared once, by its
+thumbprint, by another way. A zone keeps the cards of its neighbours in its own folder; a newer card
+of the same key takes the place of an older one, and one of another key is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final, Literal
+
+from pydantic import Field
+
+from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
+from gridsecure.errors import ConflictError, GridSecureError, InputError
+from gridsecure.messages import Message, Signed, open_message, sign_message
+
+Zone = Literal[
+    "identity",
+    "gateway",
+    "platform",
+    "worker",
+    "authority",
+    "vault",
+    "market",
+    "dashboard",
+    "billing-office",
+    "registration-office",
+    "utility",
+    "regulator",
+    "person",
+]
+"""What `init` makes: zones with a process, offices with keys alone, and a person's key."""
+
+SERVICES: Final = ("identity", "gateway", "platform", "authority", "market", "dashboard")
+"""Zones that listen at a port."""
+PROCESSES: Final = (*SERVICES, "worker", "vault")
+"""Zones with a process of their own, and so with settings and a unit."""
+PEOPLE: Final = ("person", "utility", "regulator")
+"""Those who log in with their keys."""
+_POINT: Final = r"^04[0-9a-f]{128}$"
+
+
+class ZoneCard(Message):
+    """What neighbours need of a zone.
+
+    Args:
+        name: Of a person or an office, as tokens and the evidence log have it; else the zone's.
+        made_at: When, ISO 8601 with its offset; of two cards the later one counts.
+        roles: Of a person or an office.
+        address: Where neighbours reach it.
+        public_key: Its signing key.
+        issuer: The identity service's issuer key, as `IdentityKeys` has it.
+        opener: An office's half of the opening key, published.
+        statement: What an office signed of the identity keys, as JSON.
+        socket: Where a vault listens.
+        user: The number of the system's user that checker or vault run as, where there is one.
+        policy: The release policy of the key authority's first start.
+    """
+
+    kind: ClassVar[str] = "zone-card"
+    zone: Zone
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[^:/]+$")
+    made_at: str
+    public_key: str = Field(pattern=_POINT)
+    address: str = ""
+    roles: tuple[str, ...] = ()
+    issuer: str = ""
+    opener: str = ""
+    statement: str = ""
+    socket: str = ""
+    user: int | None = None
+    policy: str = ""
+
+    @property
+    def key(self) -> Sm2PublicKey:
+        """Its signing key."""
+        return Sm2PublicKey(bytes.fromhex(self.public_key))
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The cards that a zone has of others.
+
+    Args:
+        zones: Of each kind the one there is; of gateways, which are several, the first.
+        gateways: All of them.
+        people: Whoever logs in with a key, the two offices among them.
+    """
+
+    zones: Mapping[str, ZoneCard] = field(default_factory=dict)
+    gateways: Sequence[ZoneCard] = ()
+    people: Sequence[ZoneCard] = ()
+
+    @classmethod
+    def of(cls, cards: Sequence[ZoneCard]) -> Neighbours:
+        """Sort cards."""
+        gateways = [card for card in cards if card.zone == "gateway"]
+        people = sorted((card for card in cards if card.zone in PEOPLE), key=lambda one: one.name)
+        return cls({card.zone: card for card in reversed(cards)}, gateways, people)
+
+    def with_role(self, *roles: str) -> list[ZoneCard]:
+        """People of one of these roles."""
+        return [card for card in self.people if set(card.roles) & set(roles)]
+
+
+def sign_card(card: ZoneCard, *, key: Sm2PrivateKey) -> Signed:
+    """A card as it is handed out."""
+    return sign_message(card, key=key)
+
+
+def read_card(path: Path) -> ZoneCard:
+    """Read a card that somebody sent.
+
+    Raises:
+        InputError: It cannot be read, is none, or was not signed with the key that it names
+            (`setup.card`).
+    """
+    try:
+        envelope = Signed.parse(path.read_bytes())
+        key = ZoneCard.parse(envelope.body).key
+        return open_message(envelope, expect=ZoneCard, trusted={key.thumbprint: key})
+    except (OSError, ValueError, GridSecureError) as error:
+        raise InputError(
+            f"{path.name} is no card of a zone.",
+            reason="setup.card",
+            remedy="Have the neighbour send the card that its `gridsecure init` wrote.",
+        ) from error
+
+
+def file_of(card: ZoneCard) -> str:
+    """The name of a neighbour's card in a zone's folder: one of a kind, but for those of many."""
+    several = card.zone in ("gateway", "person")
+    return f"{card.zone}-{card.key.thumbprint[:16]}.json" if several else f"{card.zone}.json"
+
+
+def check_card(card: ZoneCard, *, kept: Sequence[ZoneCard]) -> bool:
+    """Whether a card is news, beside those that are kept.
+
+    Raises:
+        ConflictError: The same neighbour had another key (`setup.other-key`), or a later card of it
+            is kept (`setup.older-card`).
+    """
+    for one in kept:
+        if one.public_key == card.public_key and one.zone == card.zone:
+            if card.made_at < one.made_at:
+                raise ConflictError(
+                    f"A later card of {one.name} is kept already.",
+                    reason="setup.older-card",
+                    remedy="Have the neighbour send its newest card.",
+                )
+            return card != one
+        is_same = file_of(one) == file_of(card) or (
+            one.name == card.name and one.zone in PEOPLE and card.zone in PEOPLE
+        )
+        if is_same:
+            raise ConflictError(
+                f"{one.name} is known by another key, {one.key.thumbprint}.",
+                reason="setup.other-key",
+                remedy="Ask the neighbour, by another way. If the key was replaced, remove the old "
+                "card from setup/neighbours/ and join again.",
+            )
+    return True

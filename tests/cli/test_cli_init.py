@@ -1,0 +1,224 @@
+"""Zones made by `init` alone: whole or not at all, never overwritten, completed by cards."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gridsecure.approvals import APPROVER_ROLES
+from gridsecure.cli.main import app
+from gridsecure.cli.online import utc_now
+from gridsecure.cli.zone_units import read_settings_text, settings_text
+from gridsecure_api.settings import (
+    AuthoritySettings,
+    GatewaySettings,
+    IdentitySettings,
+    MarketSettings,
+    PlatformSettings,
+    VaultSettings,
+)
+from gridsecure_api.start import read_settings
+
+PEOPLE = {
+    "ann": ["custodian"],
+    "bob": ["custodian"],
+    "cleo": ["billing", "operator"],
+    "analyst": ["analyst"],
+    **{role: [role] for role in APPROVER_ROLES},
+}
+OFFICES = ("utility", "regulator", "billing-office", "registration-office")
+JOINED = ("identity", "gateway", "platform", "authority", "market", "dashboard")
+SETTINGS = {
+    "identity": IdentitySettings,
+    "gateway": GatewaySettings,
+    "platform": PlatformSettings,
+    "authority": AuthoritySettings,
+    "vault": VaultSettings,
+    "market": MarketSettings,
+}
+
+
+def call(*words: str | Path, status: int = 0) -> dict[str, Any]:
+    """What a command prints as JSON, or its reason code under `reason`."""
+    done = CliRunner().invoke(app, [*map(str, words), "--format", "json"])
+    assert done.exit_code == status, done.output
+    if status:
+        return {"reason": done.stderr.split()[0], "said": done.stderr}
+    return json.loads(done.stdout)  # type: ignore[no-any-return] # a printed object
+
+
+def card(folder: Path) -> Path:
+    return folder / "setup" / "card.json"
+
+
+def make_zones(folder: Path, *, ports: dict[str, int] | None = None) -> list[Path]:
+    """Every zone, office and person by `init`, each joined with the cards of all others."""
+    for name, roles in PEOPLE.items():
+        words = [word for role in roles for word in ("--role", role)]
+        call("init", "person", folder / "people" / name, "--name", name, *words)
+    for office in OFFICES:
+        call("init", office, folder / office)
+    people = [card(folder / "people" / name) for name in PEOPLE]
+    utility = card(folder / "utility")
+    for zone in JOINED:
+        at = [] if ports is None else ["--listen", f"127.0.0.1:{ports[zone]}"]
+        at += [] if ports is None else ["--address", f"http://127.0.0.1:{ports[zone]}"]
+        at += ["--policy", "uniform-15"] if zone == "authority" else []
+        years = json.dumps(sorted({"2026", f"{utc_now():%Y}"}))
+        at += ["--set", f"periods={years}"] if zone == "identity" else []
+        call("init", zone, folder / zone, *at)
+    (folder / "vault-door").mkdir(mode=0o711)
+    socket = ["--socket", "../vault-door/vault.sock"]
+    call("init", "vault", folder / "vault", *people, utility, *socket)
+    zones = [card(folder / name) for name in (*JOINED, *OFFICES, "vault") if name != "dashboard"]
+    for office in ("utility", "regulator"):
+        call("join", folder / office, *(one for one in zones if one.parts[-3] != office))
+    told = []
+    for zone in (*JOINED, "vault"):
+        others = [one for one in [*zones, *people] if one.parts[-3] != zone]
+        told.append(call("join", folder / zone, *others))
+    assert [one["missing"] for one in told] == [[]] * len(told)
+    return [folder / zone for zone in (*JOINED, "vault")]
+
+
+@pytest.fixture(scope="module")
+def zones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("zones")
+    make_zones(folder)
+    return folder
+
+
+@pytest.fixture
+def read_zone(zones: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    def read(zone: str) -> Any:
+        text = (zones / zone / "setup" / f"gridsecure-{zone}.env").read_text()
+        for name, value in read_settings_text(text).items():
+            monkeypatch.setenv(name, value)
+        return read_settings(SETTINGS[zone])
+
+    return read
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def test_every_zone_has_settings_that_its_service_starts_with(read_zone) -> None:
+    read = {zone: read_zone(zone) for zone in SETTINGS}
+    assert [one.role for one in read["identity"].services] == ["gateway", "platform", "authority"]
+    assert {one.name for one in read["identity"].people} == {*PEOPLE, "utility", "regulator"}
+    for zone in ("platform", "authority", "vault", "market"):
+        assert [one.role for one in read[zone].approvers] == sorted(APPROVER_ROLES)
+        assert read[zone].policy == "uniform-15"
+    assert read["gateway"].platform_url == "http://127.0.0.1:8443"
+
+
+def test_the_same_calls_change_nothing(zones: Path) -> None:
+    before = files_of(zones / "platform"), files_of(zones / "utility")
+    told = call("init", "platform", zones / "platform", card(zones / "identity"))
+    assert not told["is_new"]
+    call("join", zones / "utility", card(zones / "identity"))
+    assert (files_of(zones / "platform"), files_of(zones / "utility")) == before
+
+
+def test_only_cards_and_units_are_for_others_and_no_card_has_a_secret(zones: Path) -> None:
+    for path in zones.rglob("*"):
+        if path.is_file() and path.stat().st_mode & 0o077:
+            assert path.name == "card.json" or path.suffix == ".service"
+        if path.is_dir() and path.name != "vault-door":
+            is_ours = path.name != "people"
+            assert not (is_ours and path.stat().st_mode & 0o077), path
+    secrets = [path.read_bytes() for path in zones.rglob("*.key")]
+    assert len(secrets) >= 20
+    told = [path for path in zones.rglob("setup/*") if path.is_file() and path.suffix != ".key"]
+    public = b"".join(path.read_bytes() for path in told)
+    for secret in secrets:
+        assert secret not in public
+        assert secret.hex().encode() not in public
+
+
+def test_a_card_of_another_key_an_older_one_and_an_altered_one_are_refused(
+    zones: Path, tmp_path: Path
+) -> None:
+    call("init", "platform", tmp_path / "other")
+    kept = files_of(zones / "gateway")
+    refused = call("join", zones / "gateway", card(tmp_path / "other"), status=1)
+    assert refused["reason"] == "setup.other-key"
+    altered = tmp_path / "altered.json"
+    altered.write_text(card(zones / "platform").read_text().replace("8443", "8449"))
+    assert call("join", zones / "gateway", altered, status=1)["reason"] == "setup.card"
+    old = tmp_path / "old.json"
+    old.write_bytes(card(tmp_path / "other").read_bytes())
+    call("join", tmp_path / "other", "--address", "https://platform.example")
+    call("init", "dashboard", tmp_path / "board", card(tmp_path / "other"))
+    assert call("join", tmp_path / "board", old, status=1)["reason"] == "setup.older-card"
+    assert files_of(zones / "gateway") == kept
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["init", "gateway", "{new}", "--address", "gateway"], "setup.address"),
+        (["init", "gateway", "{new}", "--listen", "8442"], "setup.listen"),
+        (["init", "person", "{new}", "--name", "eve"], "setup.roles"),
+        (["init", "gateway", "{new}", "--set", "x"], "setup.setting"),
+        (["init", "vault", "{new}"], "vault.custodians"),
+        (["init", "gateway", "{full}"], "setup.folder"),
+        (["init", "gateway", "{zones}/platform"], "setup.made"),
+        (["join", "{new}"], "setup.none"),
+        (
+            ["init", "platform", "{new}", "--set", "database=postgresql+psycopg://gs:hush@db/x"],
+            "setup.secret",
+        ),
+        (["init", "platform", "{new}", "--set", "database=mysql://db/x"], "storage.database"),
+    ],
+)
+def test_what_cannot_be_made_leaves_nothing(
+    zones: Path, tmp_path: Path, words: list[str], reason: str
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    places = {"new": tmp_path / "new", "full": tmp_path / "full", "zones": zones}
+    before = files_of(zones)
+    refused = call(*(word.format(**places) for word in words), status=1)
+    assert refused["reason"] == reason
+    assert "hush" not in refused["said"]
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "full", tmp_path / "full" / "file"]
+    assert files_of(zones) == before
+
+
+def test_a_shell_and_the_reader_see_the_same_settings() -> None:
+    hard = {"A_B": "plain", "C": '[{"a": "$HOME `x` \\\\ \\" é"}]', "D": "", "E": "a b'c"}
+    text = settings_text(hard)
+    assert read_settings_text(text) == hard
+
+    program = "set -a; . /dev/stdin; env -0"
+    done = subprocess.run(
+        ["sh", "-c", program], input=text.encode(), capture_output=True, check=True
+    )
+    said = dict(line.split("=", 1) for line in done.stdout.decode().split("\0") if line)
+    assert {name: said[name] for name in hard} == hard
+
+
+def test_a_unit_starts_the_zones_own_program_and_takes_what_it_does_not_need(zones: Path) -> None:
+    programs = {"vault": ["gridsecure_api.vault"]}
+    for zone in (*JOINED, "vault"):
+        lines = (zones / zone / "setup" / f"gridsecure-{zone}.service").read_text().splitlines()
+        unit = dict(line.split("=", 1) for line in lines if "=" in line)
+        command = shlex.split(unit["ExecStart"])
+        if zone == "dashboard":
+            assert "--server.port=8501" in command
+        else:
+            assert command[2:] == ["-m", *programs.get(zone, ["gridsecure_api.serve", zone])]
+        assert unit["WorkingDirectory"] == str(zones / zone)
+        assert unit["ProtectSystem"] == "strict"
+        assert unit["NoNewPrivileges"] == unit["PrivateTmp"] == "yes"
+        assert (unit.get("PrivateNetwork") == "yes") == (zone == "vault")
