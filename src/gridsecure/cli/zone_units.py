@@ -1,8 +1,9 @@
 """How a zone's process is started: the command, the file of settings, and the unit for systemd.
 
 `gridsecure run` starts the same commands. The file of settings is read by systemd and by a shell
-(`set -a; . FILE`) alike: every value in double quotes, in which both know the same four escapes. A unit takes from its process what it does not need, as far as systemd can from outside;
-worker processes and the vault confine themselves further.
+(`set -a; . FILE`) alike: every value in double quotes, in which both know the same four escapes. A
+unit takes from its process what it does not need, as far as systemd can from outside; worker
+processes and the vault confine themselves further.
 """
 
 from __future__ import annotations
