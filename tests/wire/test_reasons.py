@@ -61,7 +61,11 @@ def test_a_page_names_only_codes_that_exist(page: Path):
     """Of areas that the code has; `module.py` and `table.column` are others' words."""
     made = {code.split(".")[0] for code in known() if "{" in code}
     areas = {code.split(".")[0] for code in known()} - made
-    named = {code for code in QUOTED.findall(page.read_text("utf-8")) if code[-3:] != ".py"}
+    named = {
+        code
+        for code in QUOTED.findall(page.read_text("utf-8"))
+        if not code.endswith((".py", ".pem"))
+    }
     assert {code for code in named if code.split(".")[0] in areas} - known() == set()
 
 
