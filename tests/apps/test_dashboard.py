@@ -7,6 +7,7 @@ dashboard itself offers, and that no page prints a number that was not released 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.messages import CountedPlace, MergeStep, Merging, OwnCount, ReleaseCertificate
 from gridsecure.plans.cells import MEASURES
 from gridsecure.plans.purposes import STAFF_PURPOSES
+from gridsecure.policy.packs import list_packs, load_pack
 from gridsecure.statements.wording import Language, Wording
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, commands, figures, starts, tables
@@ -366,7 +368,7 @@ def test_billing_starts_with_the_month_its_change_and_what_waits(services) -> No
     assert [metric.value for metric in app.metric] == [
         "49.22 万 · 492.22 k", "710.00 MWh", "2,185", "0.6933",
     ]  # fmt: skip
-    assert app.metric[0].delta == "+25.0 % 较 2026-06 on 2026-06"
+    assert app.metric[0].delta == "+25.0 % 比 2026 年 6 月 from June 2026"
     assert "492,222.13" in app.metric[0].help
     assert "2,195 meter points taken in" in app.success[0].value
     assert "Releases waiting for approval: 1" in app.warning[0].value
@@ -693,6 +695,7 @@ def test_the_policy_says_its_rules_and_what_becomes_of_a_request(services) -> No
     rules = app.dataframe[0].value
     assert rules["policy_rule"].tolist()[0] == "月度控制总数 Control totals of a month"
     assert rules["minimum_members"].tolist() == ["15", "100", "15"]
+    assert len(app.get("download_button")) == 3
     assert rules["customer_class"].tolist()[1] == "居民 Household, 其他类别 Any other class"
     app.selectbox(key="policy_purpose").select("operations")
     app.selectbox(key="policy_measure").select("energy_wh")
@@ -704,6 +707,14 @@ def test_the_policy_says_its_rules_and_what_becomes_of_a_request(services) -> No
     assert "No rule permits it" in app.warning[0].value
     permitted = app.dataframe[-1].value
     assert set(permitted["minimum_members"]) == {"15", "100"}
+
+
+@pytest.mark.parametrize("name", list_packs())
+def test_every_policy_that_ships_has_its_title_in_both_languages(name) -> None:
+    chinese, english = PHRASES[f"pack_title_{name}"]
+    assert english == load_pack(name).title
+    assert re.search("[一-龥]", chinese)
+    assert f"pack_{name}" in PHRASES
 
 
 def test_a_policy_of_another_digest_is_not_shown(services, monkeypatch) -> None:
@@ -720,6 +731,7 @@ def test_key_sets_and_who_moves_them(services) -> None:
     assert [one.value for one in app.metric] == ["1", "1"]
     listed = app.dataframe[0].value
     assert listed["generation"].tolist() == ["1", "2"]
+    assert len(app.get("download_button")) == 3
     assert listed["state"].tolist() == ["已停用 Retired", "使用中 In force"]
     said = [code.value for code in app.code if code.value.startswith("gridsecure")]
     assert [text.split()[2:4] for text in said] == [
@@ -778,6 +790,7 @@ def test_a_tariff_is_explained_and_compared(services) -> None:
     other.select("shenzhen-commercial-demand@2025-02").run()
     changes = app.dataframe[-1].value
     assert "容量电费 Capacity" in changes["tariff_row"].tolist()
+    assert len(app.get("download_button")) == 6  # the rates, and the differences
 
 
 def test_a_tariff_whose_price_depends_on_the_energy_is_not_added_up(services) -> None:
@@ -972,6 +985,11 @@ def test_losses_of_zones_that_are_shown_in_full(services) -> None:
     assert futian["loss_ratio"] == "96.4 %"
     assert (luohu["released_kwh"], luohu["cells_left_out"]) == (figures.NOTHING, "1")
     assert len(app.get("download_button")) == 3
+    of_feeders = "zone,energy_kwh\n福田,5000000\n".encode("gb18030")
+    app.file_uploader[0].upload("feeders.csv", of_feeders)
+    stated(app, "zone,energy_kwh\nyantian,1\n")
+    assert app.dataframe[0].value["supplied_kwh"].tolist()[0] == "5,000,000.000"
+    app.file_uploader[0].set_value(None)
     stated(app, "zone,energy_kwh\nyantian,1\n")
     assert "`losses.zone`" in app.error[0].value
 
@@ -1099,8 +1117,11 @@ def test_a_month_from_run_to_release(services) -> None:
         RUN
         | {"run_id": "0", "start": "2026-06-01T00:00:00+08:00", "end": "2026-07-01T00:00:00+08:00"}
     )
+    later = {"start": "2026-09-01T00:00:00+08:00", "end": "2026-10-01T00:00:00+08:00"}
+    services.runs.append(RUN | later | {"run_id": "1", "plan": "load-curve"})
     app = on_page("billing", "bill_runs")
-    assert app.selectbox(key="month").value == "2026-06"
+    assert app.selectbox(key="month").value == "2026-06"  # nothing is billed later
+    services.runs.pop()
     assert "`gridsecure run`" in app.info[0].value
     assert app.button(key="start_bill").disabled
     app.selectbox(key="month").set_value("2026-07").run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import month_name
 from datetime import datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
@@ -123,6 +124,19 @@ def month(start: str, end: str) -> str:
         return name_month(start, end)
     except ValueError:
         return date(start)[:7]
+
+
+def month_words(name: str) -> tuple[str, str]:
+    """A month in Chinese and in English; what is no month stays as it is.
+
+    >>> month_words("2026-06")
+    ('2026 年 6 月', 'June 2026')
+    """
+    try:
+        first = datetime.strptime(name, "%Y-%m")  # noqa: DTZ007 - a month's name has no zone
+    except ValueError:
+        return name, name
+    return f"{first.year} 年 {first.month} 月", f"{month_name[first.month]} {first.year}"
 
 
 def period(start: str, end: str) -> str:

@@ -149,6 +149,10 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "密钥组的状态只能由保管员以自己的私钥签署变更。",
         "Custodians alone move key sets, each by a signature of the own key.",
     ),
+    "keys_source": (
+        "密钥管理方签名的密钥公告；其中没有密钥。",
+        "Notices of key sets, signed by the key authority; no key is in them.",
+    ),
     "keys_how": (
         "在您自己的计算机上查看保险库的说明，或签署变更：",
         "On your own machine, see what the vault says, or sign a move:",
@@ -329,13 +333,18 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "customer, and the supply is kept nowhere.",
     ),
     "losses_how": (
-        "粘贴各供电区域关口或馈线的供电量（CSV 或表格复制），列为 `zone` 和 `energy_kwh`；"
-        "也可含 `start` 和 `end`，同一区域的各行相加。",
-        "Paste what feeders supplied to each zone, as CSV or from a spreadsheet, with the columns "
-        "`zone` and `energy_kwh`, and perhaps `start` and `end`. Rows of a zone add up.",
+        "粘贴各供电区域关口或馈线的供电量（CSV 或表格复制），或选择文件；"
+        "列为 `zone` 和 `energy_kwh`，也可含 `start` 和 `end`，同一区域的各行相加。",
+        "Paste what feeders supplied to each zone, as CSV or from a spreadsheet, or choose a file, "
+        "with the columns `zone` and `energy_kwh`, and perhaps `start` and `end`. Rows of a zone "
+        "add up.",
     ),
     "losses_compute": ("计算", "Compute"),
     "losses_supply": ("供电量", "Energy supplied"),
+    "losses_file": (
+        "或文件（CSV，UTF-8 或 GB 18030；有文件时不看上面的文本）",
+        "Or a file (CSV in UTF-8 or GB 18030; it counts in place of the text above)",
+    ),
     "supplied": ("供电量", "Supplied"),
     "lost": ("损失电量", "Lost"),
     "supplied_kwh": ("供电量 (kWh)", "Supplied (kWh)"),
@@ -358,6 +367,21 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "use or tier, so none is shown.",
     ),
     # titles of the policies that ship
+    "pack_title_strict": (
+        "任何申请：居民每组至少 100 户，其他至少 15 户且无一户超过 15%，并须两项审批",
+        "At least 100 residential customers, or 15 others of whom none has above 15 %, and two "
+        "approvals, for everything",
+    ),
+    "pack_title_billing-office": (
+        "月度内部控制总数每组至少 15 户；居民负荷曲线每组至少 100 户；须两项审批",
+        "Internal control totals of a month for 15 customers; load curves for 100 residential "
+        "ones; two approvals",
+    ),
+    "pack_title_small-demonstration": (
+        "仅供演示：每组 5 户、一项审批，只用于虚构电表；不是任何监管机构的规定",
+        "DEMONSTRATION ONLY: 5 customers and one approval, for made-up meters; no rule of any "
+        "regulator",
+    ),
     "pack_title_uniform-15": (
         "无论谁为何申请，每组至少 15 户，并须两项审批",
         "At least 15 customers and two approvals, whatever is asked by whomever",

@@ -7,7 +7,7 @@ from decimal import Decimal
 from gridsecure_dashboard import figures
 from gridsecure_dashboard.billed_months import Billed, Change
 from gridsecure_dashboard.tables import Tile
-from gridsecure_dashboard.wording import large, say, tell
+from gridsecure_dashboard.wording import large, say, say_of_month, tell
 
 
 def billed_tiles(billed: Billed, *, change: Change | None = None, than: str = "") -> list[Tile]:
@@ -48,4 +48,6 @@ def energy_tile(energy_kwh: Decimal, *, change: str | None = None) -> Tile:
 
 
 def _beside(ratio: Decimal | None, than: str) -> str | None:
-    return None if ratio is None else f"{figures.change(ratio)} {say('against', month=than)}"
+    if ratio is None:
+        return None
+    return f"{figures.change(ratio)} {say_of_month('against', than)}"

@@ -70,6 +70,19 @@ def tell_audience(page: str, roles: Iterable[str]) -> str:
     return _chosen(chinese, english, "  \n")
 
 
+def say_of_month(key: str, name: str) -> str:
+    """A phrase with a month, as each language writes it.
+
+    Args:
+        name: As 2026-07.
+    """
+    chinese, english = (
+        text.format(month=words)
+        for text, words in zip(PHRASES[key], figures.month_words(name), strict=True)
+    )
+    return _chosen(chinese, english, " ")
+
+
 def chosen_language() -> str:
     """Which of the languages the reader chose."""
     return _language()

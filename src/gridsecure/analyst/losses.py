@@ -22,6 +22,7 @@ from gridsecure.errors import InputError
 from gridsecure.plans.cells import ENERGY, Place
 
 _LONGEST: Final = 1 << 20
+_MOST_BYTES: Final = 4 * _LONGEST
 _NEEDED: Final = ("zone", "energy_kwh")
 _TIMES: Final = ("start", "end")
 _LARGEST: Final = Decimal(10) ** 12
@@ -57,6 +58,22 @@ class AreaLoss:
         if self.lost_kwh is None or not self.supplied_kwh:
             return None
         return (self.lost_kwh / self.supplied_kwh).quantize(_RATIO, rounding=ROUND_HALF_UP)
+
+
+def decode_supply(content: bytes) -> str:
+    """The text of a file with energy supplied, in UTF-8 or in GB 18030.
+
+    Raises:
+        InputError: It is neither, or too long (`losses.table`).
+    """
+    if len(content) > _MOST_BYTES:
+        raise _refused("The file has more than four million bytes.", "table")
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise _refused("The file is no text in UTF-8 or GB 18030.", "table")
 
 
 def read_supply(

@@ -52,7 +52,7 @@ def show() -> None:
     with access.explain_errors():
         every = access.open_client().runs(session)
         runs = keep_published(every)
-        month = _choose_month(runs)
+        month = _choose_month(runs, billed=_billed(session, runs))
         set_up = load_settings()
         bounds = month_bounds(month, timezone=set_up.timezone, cycle_day=set_up.cycle_day)
         status = _gateway(session, month)
@@ -66,19 +66,32 @@ def show() -> None:
             show_reconciliation(session, bounds=bounds, status=status)
 
 
-def _choose_month(runs: Sequence[RunStatus]) -> str:
-    """Months with runs first, else the last whole month."""
+def _billed(session: Session, runs: Sequence[RunStatus]) -> set[str]:
+    """Months that have bills, as far as the reader may see that."""
+    found = [(run.plan, run.start, run.end) for run in runs]
+    if access.RELEASES in access.pages_for(session):
+        found += [(one.plan, one.start, one.end) for one in access.open_client().releases(session)]
+    return {figures.month(start, end) for plan, start, end in found if plan == BILL}
+
+
+def _choose_month(runs: Sequence[RunStatus], *, billed: set[str]) -> str:
+    """Months in order, opened on the newest one with bills, else on the newest one with runs.
+
+    Where nothing ran yet, it is the last whole month.
+    """
     first = datetime.now(UTC).replace(day=1)
     recent = []
     for _ in range(_MONTHS_OFFERED):
         first = (first - timedelta(days=1)).replace(day=1)
         recent.append(first.strftime("%Y-%m"))
-    with_runs = sorted({figures.month(run.start, run.end) for run in runs}, reverse=True)
-    offered = list(dict.fromkeys([*with_runs, *recent]))
+    ran = {figures.month(run.start, run.end) for run in runs}
+    offered = sorted({*ran, *billed, *recent}, reverse=True)
+    newest = max(billed or ran or recent)
     chosen: str | None = st.selectbox(
-        say("month"), offered, accept_new_options=True, help=tell("month_help"), key="month"
-    )
-    return chosen or offered[0]
+        say("month"), offered, index=offered.index(newest), accept_new_options=True,
+        help=tell("month_help"), key="month",
+    )  # fmt: skip
+    return chosen or newest
 
 
 def _gateway(session: Session, month: str) -> MonthStatus | None:

@@ -12,7 +12,9 @@ import pandas as pd
 import streamlit as st
 
 from gridsecure.analyst.key_sets import STATES, KeySetShown
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, commands, figures
+from gridsecure_dashboard.export_files import show_plain_exports
 from gridsecure_dashboard.settings import load_settings
 from gridsecure_dashboard.tables import Tile, key_figures, show_table
 from gridsecure_dashboard.wording import say, say_or, tell
@@ -38,7 +40,7 @@ def show() -> None:
                     if number or state == STATES[0]
                 ]
             )
-            _table(found)
+            _table(session, found)
             names = {one.key_id: _name(one) for one in found}
             chosen = st.selectbox(
                 say("choose_key_set"), list(names)[::-1], format_func=names.__getitem__,
@@ -55,7 +57,7 @@ def _name(one: KeySetShown) -> str:
     )
 
 
-def _table(found: Sequence[KeySetShown]) -> None:
+def _table(session: Session, found: Sequence[KeySetShown]) -> None:
     zone = access.local_timezone()
     table = pd.DataFrame(
         {
@@ -70,6 +72,20 @@ def _table(found: Sequence[KeySetShown]) -> None:
     )
     titles = {str(name): say(str(name)) for name in table}
     show_table(table, titles=titles, formats={"generation": figures.count})
+    # A file has the ids whole: nobody can ask it for the rest.
+    shown = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    rows = [
+        row | {"key_id": one.key_id, "gateway": one.gateway}
+        for row, one in zip(shown, found, strict=True)
+    ]
+    show_plain_exports(
+        session,
+        name="key-sets",
+        title=say("page_keys"),
+        columns=dict.fromkeys(titles, 0),
+        rows=rows,
+        facts={"usage_source": tell("keys_source").replace("  \n", " ")},
+    )
 
 
 def _one(one: KeySetShown, *, may_move: bool) -> None:

@@ -10,7 +10,13 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
-from gridsecure.analyst.losses import AreaLoss, compute_losses, group_energies, read_supply
+from gridsecure.analyst.losses import (
+    AreaLoss,
+    compute_losses,
+    decode_supply,
+    group_energies,
+    read_supply,
+)
 from gridsecure.analyst.releases import LOAD_CURVE, Release
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
@@ -22,6 +28,7 @@ from gridsecure_dashboard.tables import Tile, key_figures, show_table
 from gridsecure_dashboard.wording import joined_names, say, tell, zone_name
 
 _LONGEST: Final = 1 << 20
+_LARGEST_MB: Final = 4
 _NONE: Final = Decimal(0)
 _EXPORTED: Final = {
     "zone": 0, "supplied_kwh": 3, "released_kwh": 3, "lost_kwh": 3, "loss_ratio": 5,
@@ -47,7 +54,13 @@ def show() -> None:
             text = st.text_area(
                 say("losses_supply"), max_chars=_LONGEST, height=200, key="losses_supply"
             )
+            file = st.file_uploader(
+                say("losses_file"), type=["csv", "tsv", "txt"], max_upload_size=_LARGEST_MB,
+                key="losses_file",
+            )  # fmt: skip
             st.form_submit_button(say("losses_compute"), type="primary", key="losses_compute")
+        if file is not None:
+            text = decode_supply(file.getvalue())
         if not text.strip():
             return
         supply = read_supply(text, start=release.start, end=release.end, names=_names(zones))

@@ -21,12 +21,15 @@ from gridsecure.analyst.policies import (
     list_resolutions,
     spell_noise,
 )
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
+from gridsecure_dashboard.export_files import show_plain_exports
 from gridsecure_dashboard.phrases import PHRASES
 from gridsecure_dashboard.tables import Tile, key_figures, show_table
 from gridsecure_dashboard.wording import class_name, listed, plain, say, say_or, tell
 
 _OTHERS: Final = "*"
+_NUMBERS: Final = frozenset({"minimum_members", "policy_budget"})
 
 
 def show() -> None:
@@ -38,7 +41,7 @@ def show() -> None:
             st.info(tell("policy_none"))
         else:
             _head(standing.in_force)
-            _rules(standing.in_force)
+            _rules(session, standing.in_force)
             _explain(standing.in_force)
         if standing.waiting:
             st.header(say("policy_waiting"))
@@ -79,33 +82,52 @@ def _title(name: str, title: str) -> str:
     return say(key) if PHRASES.get(key, ("", ""))[1] == title else title
 
 
-def _rules(taken: TakenInPolicy) -> None:
+def _rules(session: Session, taken: TakenInPolicy) -> None:
     policy = taken.policy
     st.header(say("policy_rules"))
-    table = pd.DataFrame(
-        [
-            {
-                "policy_rule": say_or("policy_rule", rule.name),
-                "customer_class": _classes(list_classes(policy, sorted(rule.classes))),
-                "minimum_members": figures.count(rule.minimum),
-                "policy_approvals": _words("role", sorted(rule.approvals)),
-                "measure": _words("measure", [m for m in ALL_MEASURES if m in rule.measures]),
-                "asked_resolutions": _words("resolution", list_resolutions(policy, rule)),
-                "purpose": _words("purpose", [p for p in ALL_PURPOSES if p in rule.purposes]),
-                "policy_share": _share(rule.dominance),
-                "policy_budget": "" if rule.budget is None else figures.count(rule.budget),
-                "policy_merged": say("unbilled_yes") if rule.merge else "",
-            }
-            for rule in policy.rules
-        ],
-        dtype=object,
-    )
+    rows: list[dict[str, object]] = [
+        {
+            "policy_rule": say_or("policy_rule", rule.name),
+            "customer_class": _classes(list_classes(policy, sorted(rule.classes))),
+            "minimum_members": rule.minimum,
+            "policy_approvals": _words("role", sorted(rule.approvals)),
+            "measure": _words("measure", [m for m in ALL_MEASURES if m in rule.measures]),
+            "asked_resolutions": _words("resolution", list_resolutions(policy, rule)),
+            "purpose": _words("purpose", [p for p in ALL_PURPOSES if p in rule.purposes]),
+            "policy_share": _share(rule.dominance),
+            "policy_budget": "" if rule.budget is None else rule.budget,
+            "policy_merged": say("unbilled_yes") if rule.merge else "",
+        }
+        for rule in policy.rules
+    ]
+    table = pd.DataFrame(rows, dtype=object)
     kept = [str(name) for name in table if any(table[name])]
-    show_table(table, titles={name: say(name) for name in kept}, whole=True)
+    show_table(
+        table,
+        titles={name: say(name) for name in kept},
+        formats=dict.fromkeys([name for name in kept if name in _NUMBERS], _number),
+        whole=True,
+    )
     st.caption(tell("policy_rules_how"))
+    show_plain_exports(
+        session,
+        name=f"policy-{policy.name}-{policy.version}",
+        title=f"{say('page_policy')} · {say_or('pack', policy.name)} {policy.version}",
+        columns=dict.fromkeys(kept, 0),
+        rows=rows,
+        facts={
+            "digest": policy.digest,
+            "policy_begins": figures.moment(taken.begins_at, zone=access.local_timezone()),
+            "policy_signatures": figures.count(taken.signatures),
+        },
+    )
     with st.expander(say("policy_sources")):
         for title in policy.sources.values():
             st.markdown(f"- {plain(title)}")
+
+
+def _number(value: object) -> str:
+    return figures.count(value) if isinstance(value, int) else ""
 
 
 def _words(prefix: str, words: list[str]) -> str:

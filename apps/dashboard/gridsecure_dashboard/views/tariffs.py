@@ -14,12 +14,15 @@ import pandas as pd
 import streamlit as st
 
 from gridsecure.analyst import tariff_catalogue as catalogue
+from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.charts import hour_strips
+from gridsecure_dashboard.export_files import show_plain_exports
 from gridsecure_dashboard.tables import Tile, key_figures, show_table
 from gridsecure_dashboard.wording import CHINESE, chosen_language, listed, plain, say, say_or, tell
 
 _MONTHS: Final = range(1, 13)
+_PLACES: Final = 8  # of rates in a file
 _FIRST: Final = "Shenzhen"
 _SHOWN_FIRST: Final = "shenzhen-commercial-four-period"
 _PERIODS: Final = ("sharp", "peak", "flat", "valley", "deep-valley")
@@ -29,7 +32,7 @@ _WORDED: Final = frozenset({"windows", "demand_windows", "tiers", "rates", "days
 
 def show() -> None:
     """A tariff and a month of it, then its differences from another one."""
-    access.enter(access.TARIFFS)
+    session = access.enter(access.TARIFFS)
     with access.explain_errors():
         editions = _editions()
         names = {name: _name(name, editions) for name in sorted(editions, key=_place(editions))}
@@ -51,11 +54,11 @@ def show() -> None:
         st.header(names[name])
         _head(tariff)
         _hours(tariff, month)
-        _rates(tariff, month)
+        _rates(session, tariff, month)
         _build_up(tariff, month)
         _tiers(tariff, month)
         _sources(tariff)
-        _differences(editions, names, name)
+        _differences(session, editions, names, name)
 
 
 @st.cache_resource(show_spinner=False)
@@ -151,25 +154,42 @@ def _span(begin: int, end: int) -> str:
     return f"{catalogue.clock_text(begin)}–{catalogue.clock_text(end)}"
 
 
-def _rates(tariff: catalogue.Edition, month: int) -> None:
+def _rates(session: Session, tariff: catalogue.Edition, month: int) -> None:
     st.subheader(say("tariff_rates"))
-    table = pd.DataFrame(
-        [
-            {
-                "charge": say_or("charge", line.rate.charge),
-                "tou_period": say_or("tou", line.rate.tou_period or ""),
-                "tier": line.rate.tier or "",
-                "rate": f"{line.rate.rate.normalize():f}",
-                "unit": _unit(line.rate.unit),
-                "tariff_months": line.months,
-                "confidence": say_or("confidence", line.confidence),
-            }
-            for line in catalogue.rate_lines(tariff, month=month)
-        ],
-        dtype=object,
-    )
+    rows: list[dict[str, object]] = [
+        {
+            "charge": say_or("charge", line.rate.charge),
+            "tou_period": say_or("tou", line.rate.tou_period or ""),
+            "tier": line.rate.tier or "",
+            "rate": line.rate.rate.normalize(),
+            "unit": _unit(line.rate.unit),
+            "tariff_months": line.months,
+            "confidence": say_or("confidence", line.confidence),
+        }
+        for line in catalogue.rate_lines(tariff, month=month)
+    ]
+    table = pd.DataFrame(rows, dtype=object)
     kept = [str(name) for name in table if any(table[name])]
-    show_table(table, titles={name: say(name) for name in kept}, formats={"rate": str}, whole=True)
+    titles = {name: say(name) for name in kept}
+    show_table(table, titles=titles, formats={"rate": _price}, whole=True)
+    show_plain_exports(
+        session,
+        name=f"tariff-{tariff.tariff_id}-{tariff.version}-{month:02}",
+        title=f"{tariff.tariff_id} · {tariff.version} · {say('tariff_rates')}",
+        columns={name: _PLACES if name == "rate" else 0 for name in kept},
+        rows=rows,
+        facts={**_named(tariff), "tariff_month": str(month)},
+    )
+
+
+def _named(tariff: catalogue.Edition) -> dict[str, str]:
+    """Which edition a file is of, and what it rests on."""
+    return {
+        "tariff_id": tariff.tariff_id,
+        "tariff_version": tariff.version,
+        "tariff_from": f"{tariff.valid_from:%Y-%m-%d}",
+        "tariff_sources": "; ".join(source.title for source in tariff.sources),
+    }
 
 
 def _unit(unit: str) -> str:
@@ -237,7 +257,9 @@ def _sources(tariff: catalogue.Edition) -> None:
             st.markdown(words + document)
 
 
-def _differences(editions: dict[str, catalogue.Edition], names: dict[str, str], name: str) -> None:
+def _differences(
+    session: Session, editions: dict[str, catalogue.Edition], names: dict[str, str], name: str
+) -> None:
     st.header(say("tariff_differences"))
     others = {other: names[other] for other in names if other != name}
     wanted = st.selectbox(
@@ -246,30 +268,35 @@ def _differences(editions: dict[str, catalogue.Edition], names: dict[str, str], 
     )  # fmt: skip
     if wanted is None:
         return
-    changes = catalogue.compare_editions(
-        catalogue.find_edition(editions, wanted), catalogue.find_edition(editions, name)
-    )
+    before, after = (catalogue.find_edition(editions, one) for one in (wanted, name))
+    changes = catalogue.compare_editions(before, after)
     if not changes:
         st.info(tell("tariff_same"))
         return
     counts = {kind: sum(one.kind == kind for one in changes) for kind in _CHANGED}
     key_figures([Tile(say(f"tariff_{kind}"), figures.count(n)) for kind, n in counts.items()])
-    table = pd.DataFrame(
-        [
-            {
-                "tariff_part": say_or("tariff_part", one.part),
-                "tariff_row": " ".join(_word(word) for word in one.key.split(" ")),
-                "tariff_months": catalogue.change_months(one.months),
-                "change": say(f"tariff_{one.kind}"),
-                "tariff_before": _cell(one.part, one.before),
-                "tariff_after": _cell(one.part, one.after),
-            }
-            for one in changes
-        ],
-        dtype=object,
-    )
-    titles = {str(name): say(str(name)) for name in table}
+    rows: list[dict[str, object]] = [
+        {
+            "tariff_part": say_or("tariff_part", one.part),
+            "tariff_row": " ".join(_word(word) for word in one.key.split(" ")),
+            "tariff_months": catalogue.change_months(one.months),
+            "change": say(f"tariff_{one.kind}"),
+            "tariff_before": _cell(one.part, one.before),
+            "tariff_after": _cell(one.part, one.after),
+        }
+        for one in changes
+    ]
+    table = pd.DataFrame(rows, dtype=object)
+    titles = {str(key): say(str(key)) for key in table}
     show_table(table, titles=titles, wide=("tariff_before", "tariff_after"))
+    show_plain_exports(
+        session,
+        name=f"tariff-differences-{after.tariff_id}-{after.version}",
+        title=f"{say('tariff_differences')} · {names[name]}",
+        columns=dict.fromkeys(titles, 0),
+        rows=rows,
+        facts={**_named(after), "tariff_compare": names[wanted]},
+    )
 
 
 def _cell(part: str, text: str | None) -> str:
