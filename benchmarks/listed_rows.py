@@ -97,7 +97,8 @@ def _certificate(number: int) -> str:
 
 
 _SUBJECT: Final = ReleaseSubject(
-    request_id=DIGEST, plan="bill", **_MONTH, purpose="billing", requested_by="clerk",
+    request_id=DIGEST, plan="bill", start=_MONTH["start"], end=_MONTH["end"],
+    purpose="billing", requested_by="clerk",
     resolutions=["monthly"], measures=["energy_wh", "amount_fen"], cells=[], transcripts=DIGEST,
     outputs=[DIGEST] * 8, rosters=[DIGEST] * 8, tariffs=[DIGEST] * 3, policy=DIGEST,
     policy_name="strict", policy_version=1, needed=["data-owner"], standing=[],

@@ -54,6 +54,7 @@ from gridsecure.messages import (
     Message,
     RosterManifest,
     Signed,
+    SupplyTerms,
     UploadManifest,
     sign_message,
 )
@@ -155,6 +156,7 @@ class GridSimulator:
         household_tariff: FLAT, or TIERS for uploads with tier digits (61 large columns more).
         keys: Keys of the zones; the session's by default.
         objects_url: Where the platform's objects go; a folder by default.
+        supplies: On which terms each roster's owner supplies columns; none where left out.
     """
 
     def __init__(
@@ -166,8 +168,10 @@ class GridSimulator:
         household_tariff: str = FLAT,
         keys: GridKeys | None = None,
         objects_url: str = "",
+        supplies: Sequence[SupplyTerms | None] = (),
     ) -> None:
         self.folder = folder
+        self.supplies = supplies
         self.objects_url = objects_url or folder_url(folder / "objects")
         self.keys = keys or grid_keys()
         self.month = month
@@ -283,7 +287,13 @@ class GridSimulator:
             speaker=Speaker(self.gateway_key.public_key.thumbprint, owner=""),
             domain=self.domain,
         )
-        return [replace(draft, manifest=self.seated(draft.manifest)) for draft in drafts]
+        supplied = [*self.supplies, *[None] * len(drafts)]
+        return [
+            replace(
+                draft, manifest=self.seated(draft.manifest.model_copy(update={"supply": terms}))
+            )
+            for draft, terms in zip(drafts, supplied, strict=False)
+        ]
 
     # --- seats ---------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar, Final, Literal, NamedTuple, Self, TypeVar
@@ -59,6 +59,10 @@ LONGEST_STANDING_DAYS: Final = 366
 SKEW: Final = timedelta(minutes=5)
 """How far the clock of whoever signs may be ahead."""
 
+SUPPLIER: Final = "supplier:"
+"""Before the first digits of a supplier's officer's key, where lists say what is missing."""
+_SHOWN: Final = 16
+
 MISSING: Final = "approval.missing"
 EXPIRED: Final = "approval.expired"
 REVOKED: Final = "approval.revoked"
@@ -95,6 +99,8 @@ class ReleaseSubject(Message):
         groups: Digest over who would be added to whom.
         steps: Digest of what would be added up when.
         epsilon: What its numbers may cost, where they are told with noise; else empty.
+        suppliers: Of each owner of columns who wants to be asked, thumbprints of its officers'
+            keys. One of them approves this very subject: no authorisation will do.
     """
 
     kind: ClassVar[str] = "release-subject"
@@ -120,6 +126,7 @@ class ReleaseSubject(Message):
     groups: Digest = ""
     steps: Digest = ""
     epsilon: str = ""
+    suppliers: list[list[Digest]] = Field(default=[])
 
 
 class ReleaseApproval(Message):
@@ -394,25 +401,50 @@ def read_ground(
 
 
 def check_grounds(
-    grounds: Iterable[Ground], *, needed: Iterable[str], standing: Iterable[str]
+    grounds: Iterable[Ground],
+    *,
+    needed: Iterable[str],
+    standing: Iterable[str],
+    suppliers: Iterable[Sequence[Digest]] = (),
 ) -> None:
     """Refuse what too few officers approved.
 
     Args:
         needed: Roles whose approval is needed.
         standing: Those of them for which an authorisation will do.
+        suppliers: As a subject names them.
 
     Raises:
-        ReleaseRefusedError: A person is counted twice (`approval.repeated`); a role is missing
-            (`approval.missing`).
+        ReleaseRefusedError: A person is counted twice (`approval.repeated`); a role or a supplier
+            is missing (`approval.missing`).
     """
     found, may_stand = list(grounds), set(standing)
     if len({ground.person for ground in found}) != len(found):
         raise _refused("One person approves a release twice", "repeated")
     given = {one.role for one in found if not one.is_standing or one.role in may_stand}
-    lacking = sorted(set(needed) - given)
+    signed = {one.signer for one in found if not one.is_standing}
+    lacking = sorted(set(needed) - given) + name_lacking(suppliers, signed)
     if lacking:
         raise missing_error(lacking)
+
+
+def name_lacking(suppliers: Iterable[Sequence[Digest]], signed: Container[Digest]) -> list[str]:
+    """Suppliers of whom nobody signed, as lists of what is missing name them.
+
+    Args:
+        signed: Thumbprints of the keys that approved the very subject.
+    """
+    return [
+        "/".join(f"{SUPPLIER}{name[:_SHOWN]}" for name in own)
+        for own in suppliers
+        if not any(name in signed for name in own)
+    ]
+
+
+def is_lacking(officer: Approver, missing: Iterable[str]) -> bool:
+    """Whether an officer's approval is among those that are missing."""
+    own = f"{SUPPLIER}{officer.key.thumbprint[:_SHOWN]}"
+    return any(own in one.split("/") or one == officer.role for one in missing)
 
 
 def verify_certificate(
@@ -452,7 +484,12 @@ def verify_certificate(
         )
         for one in certificate.approvals
     ]
-    check_grounds(grounds, needed={*subject.needed, *roles}, standing=subject.standing)
+    check_grounds(
+        grounds,
+        needed={*subject.needed, *roles},
+        standing=subject.standing,
+        suppliers=subject.suppliers,
+    )
     return grounds
 
 

@@ -204,6 +204,21 @@ class KeyRevocation(Message):
     revoked_at: str
 
 
+class SupplyTerms(Message):
+    """On which terms a gateway's owner supplies what its columns tell.
+
+    Args:
+        policy: Text of a release policy: nothing is told of the columns under a looser one. Empty,
+            under any.
+        officers: Thumbprints of keys. An officer with one of them approves each release that is
+            about the columns, by itself; without any, nobody does besides those of the policy.
+    """
+
+    kind: ClassVar[str] = "supply-terms"
+    policy: str = Field(default="", max_length=65_536)
+    officers: list[Digest] = Field(default=[], max_length=16)
+
+
 class RosterManifest(Message):
     """Which pseudonym sits in which slot, and the public facts its bill needs.
 
@@ -221,6 +236,8 @@ class RosterManifest(Message):
     counts for its customer in its zone and class; empty, every slot is.
 
     `cycle_day` is the day of the month that its billing periods begin on.
+
+    `supply` are the terms of who runs the gateway; left out, there are none.
     """
 
     kind: ClassVar[str] = "roster"
@@ -241,6 +258,7 @@ class RosterManifest(Message):
     counted: list[bool] = []
     cycle_day: int = Field(default=CALENDAR, ge=CALENDAR, le=LAST_CYCLE_DAY)
     seats: Digest = ""
+    supply: SupplyTerms | None = None
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
@@ -270,11 +288,12 @@ class RosterManifest(Message):
 def roster_name(roster: RosterManifest) -> str:
     """The id of a roster: digest of all it says but the id itself and the seats, 32 digits.
 
-    The cycle of calendar months is left out, and so are days where nobody has a part of a month:
-    rosters of before there were such facts keep their names.
+    The cycle of calendar months is left out, and so are terms where there are none, and days where
+    nobody has a part of a month: rosters of before there were such facts keep their names.
     """
     unnamed = {"roster_id", "seats"} | ({"cycle_day"} if roster.cycle_day == CALENDAR else set())
     unnamed |= set() if roster.unheld_days else {"unheld_days"}
+    unnamed |= set() if roster.supply else {"supply"}
     return sm3_hex(roster.model_dump_json(exclude=unnamed).encode())[:32]
 
 

@@ -30,7 +30,7 @@ from gridsecure.errors import (
     UnknownMeterError,
 )
 from gridsecure.identity_messages import NO_FACTS, Facts, Registered, Registrations, RosterSeats
-from gridsecure.messages import RosterManifest, Signed, roster_name, sign_message
+from gridsecure.messages import RosterManifest, Signed, SupplyTerms, roster_name, sign_message
 from tests.grid_simulator import stated
 from tests.identity.identity_world import HOME
 
@@ -366,6 +366,7 @@ FACTS: dict[str, object] = {
     "owner": "0e" * 32,
     "counted": [False] * SLOTS,
     "cycle_day": 16,
+    "supply": SupplyTerms(officers=["0f" * 32]),
 }
 
 
@@ -446,7 +447,9 @@ def test_a_roster_of_before_there_were_cycles_keeps_its_name() -> None:
     named = {key: value for key, value in text.items() if key not in ("roster_id", "seats")}
     named.pop("cycle_day")
     named.pop("unheld_days")
+    named.pop("supply")
     old = json.dumps(named, ensure_ascii=False, separators=(",", ":"))
     assert roster_name(draft()) == sm3_hex(old.encode())[:32]
     assert roster_name(draft(cycle_day=2)) != roster_name(draft())
+    assert roster_name(draft(supply=SupplyTerms())) != roster_name(draft())
     assert roster_name(draft(unheld_days=[1] * SLOTS)) != roster_name(draft())

@@ -7,11 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import InputError, UnknownMeterError
 from gridsecure.gateway import rosters as module
 from gridsecure.gateway.agent_records import Member
 from gridsecure.gateway.rosters import Speaker, build_rosters, remove_members
 from gridsecure.identity_messages import Facts
+from gridsecure.messages import SupplyTerms
+from gridsecure.policy.packs import load_pack
+from gridsecure_api.gateway_peers import _supply
+from gridsecure_api.settings import GatewaySettings
 
 TARIFFS = {"flat": "f" * 64, "tiers": "7" * 64}
 
@@ -185,3 +190,24 @@ def test_zone_and_class_are_the_certified_ones_whatever_the_contract_says():
     assert left.manifest.counted == [False]  # not empty, which would say that everybody counts
     alone = remove_members(roster, {manifest.pseudonyms[slot]})
     assert alone.manifest.counted == []
+
+
+def test_terms_of_the_gateways_owner_stand_in_each_roster():
+    frame = contracts([("m1", "futian", "household", "flat"), ("m2", "futian", "shop", "tiers")])
+    point = generate_private_key().public_key
+    terms = _supply(
+        GatewaySettings.model_construct(
+            supply_policy="strict", supply_officers=(point.point.hex(),)
+        )
+    )
+    assert terms == SupplyTerms(policy=load_pack("strict").text, officers=[point.thumbprint])
+    made = build_rosters(
+        frame,
+        members=members(frame),
+        tariffs=TARIFFS,
+        speaker=Speaker("g", "", supply=terms),
+        domain="platform/billing/2026",
+    )
+    assert [one.manifest.supply for one in made] == [terms, terms]
+    none = GatewaySettings.model_construct(supply_policy="", supply_officers=())
+    assert _supply(none) is None

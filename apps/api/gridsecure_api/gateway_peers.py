@@ -43,7 +43,9 @@ from gridsecure.gateway.months import Peers
 from gridsecure.gateway.tables import SCHEMA
 from gridsecure.gateway.upload import OBJECTS, PlatformClient
 from gridsecure.gateway.zone import GatewayZone, PinnedKeys
+from gridsecure.messages import SupplyTerms
 from gridsecure.month_texts import year_text
+from gridsecure.policy.signed_policies import load_policy
 from gridsecure.store.database import open_database
 from gridsecure.store.objects import open_objects
 from gridsecure.store.schema import migrate
@@ -110,6 +112,22 @@ def _zone(settings: GatewaySettings, *, folder: Path, engine: Engine) -> Gateway
         seed=_seed(settings),
         timezone=settings.timezone,
         cycle_day=settings.cycle_day,
+        supply=_supply(settings),
+    )
+
+
+def _supply(settings: GatewaySettings) -> SupplyTerms | None:
+    """The terms of the gateway's owner, in each roster from now on.
+
+    Raises:
+        GridSecureError: The policy that is named is none, as `load_policy`.
+    """
+    policy, officers = settings.supply_policy, settings.supply_officers
+    if not policy and not officers:
+        return None
+    return SupplyTerms(
+        policy=load_policy(policy).text if policy else "",
+        officers=[public_key(point).thumbprint for point in officers],
     )
 
 

@@ -406,6 +406,10 @@ class GatewaySettings(ZoneSettings):
         timezone: Local time of the meters [IANA name].
         cycle_day: Day of the month that billing periods begin on, 1 to 28; it stays what it was at
             the first start. 1 makes calendar months.
+        supply_policy: On which terms the gateway's owner supplies columns: a release policy that
+            ships, or a file. Nothing is told of them under a looser one.
+        supply_officers: Public keys of the owner's officers; one of them approves each release
+            that is about the columns. They are among the approvers of key authority and vault.
         max_body_bytes: Largest request body; a month's files come in one [bytes].
         max_readings: Readings of a month, of all files together; each takes about 200 bytes of
             memory at the least.
@@ -435,6 +439,8 @@ class GatewaySettings(ZoneSettings):
     billing_office_public_key: PublicPoint
     timezone: str = "Asia/Shanghai"
     cycle_day: int = Field(default=CALENDAR, ge=CALENDAR, le=LAST_CYCLE_DAY)
+    supply_policy: str = ""
+    supply_officers: tuple[PublicPoint, ...] = Field(default=(), max_length=16)
     max_body_bytes: int = Field(default=2048 * MIB, ge=1)
     max_readings: int = Field(default=64_000_000, ge=1)
     cut_off_days: float | None = Field(default=None, ge=0, le=366)

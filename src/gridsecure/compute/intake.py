@@ -37,6 +37,7 @@ from gridsecure.errors import InputError, NotFoundError
 from gridsecure.messages import RosterManifest, Signed, UploadManifest, open_message
 from gridsecure.plans.correction_rules import is_correction
 from gridsecure.plans.sealed_days import check_sealed_day, compared_period, is_sealed_day
+from gridsecure.policy.language import parse_policy
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import advance, find, load_row
 from gridsecure.tariffs.tariff import parse_tariff
@@ -62,13 +63,16 @@ def register_roster(
 
     Raises:
         AuthenticityError: As `seating.seat_roster`.
-        InputError: As `seating.seat_roster`, or its tariff is not here (`roster.tariff`).
+        InputError: As `seating.seat_roster`; its tariff is not here (`roster.tariff`); or its
+            owner's policy is none, as `parse_policy`.
         ConflictError: Another roster has this id.
     """
     known = _registered(zone, envelope)
     if known is not None:
         return known
     roster = seat_roster(zone, envelope, seats=seats, at=at)
+    if roster.supply is not None and roster.supply.policy:
+        parse_policy(roster.supply.policy)  # what cannot be read would stop all releases
     if not zone.objects.has(roster.tariff):
         raise InputError(
             "The platform does not have the roster's tariff.",

@@ -21,7 +21,7 @@ from gridsecure.billing.part_months import UNHELD_COLUMN
 from gridsecure.credentials.seats import counted_slots
 from gridsecure.errors import InputError, UnknownMeterError
 from gridsecure.gateway.agent_records import Member
-from gridsecure.messages import MAX_SLOTS, RosterManifest, roster_name
+from gridsecure.messages import MAX_SLOTS, RosterManifest, SupplyTerms, roster_name
 from gridsecure.month_texts import CALENDAR
 from gridsecure.plans.execution import roster_contracts
 
@@ -41,11 +41,13 @@ class Speaker:
         gateway_id: Thumbprint of its signing key.
         owner: Who runs it, as the identity authority certified; empty, it runs itself.
         cycle_day: Day of the month that its billing periods begin on.
+        supply: On which terms its owner supplies columns; None where there are none.
     """
 
     gateway_id: str
     owner: str
     cycle_day: int = CALENDAR
+    supply: SupplyTerms | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,6 +169,7 @@ def _draft(members: pd.DataFrame, tariff: str, speaker: Speaker, domain: str) ->
         gateway_id=speaker.gateway_id,
         owner=speaker.owner,
         cycle_day=speaker.cycle_day,
+        supply=speaker.supply,
         domain=domain,
         tariff=tariff,
         pseudonyms=members["pseudonym"].tolist(),

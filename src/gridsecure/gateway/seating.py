@@ -70,7 +70,7 @@ class Seating:
         """The gateway as its rosters name it, once it is registered."""
         own = recall_gateway(self.zone, year_text(self.start))
         owner = "" if own is None else own.facts.owner
-        return Speaker(self.gateway_id, owner, self.zone.cycle_day)
+        return Speaker(self.gateway_id, owner, self.zone.cycle_day, self.zone.supply)
 
     def enrol(
         self, meter_point_ids: Sequence[str], *, held: HeldDays, counted: Counted

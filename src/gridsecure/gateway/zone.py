@@ -24,6 +24,7 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.errors import ConflictError
 from gridsecure.gateway.collection import MAX_READINGS
 from gridsecure.gateway.tables import CycleRow
+from gridsecure.messages import SupplyTerms
 from gridsecure.month_texts import CALENDAR, year_text
 from gridsecure.periods import BillingPeriod, check_cycle_day, local_day, month_around, month_period
 from gridsecure.store.objects import ObjectStore
@@ -55,6 +56,7 @@ class GatewayZone:
         seed: What the secrets of all its holders follow from [32 bytes].
         timezone: Local time of its meters.
         cycle_day: Day of the month that its billing periods begin on; a gateway has one cycle.
+        supply: On which terms its owner supplies columns; None where there are none.
         max_readings: Readings of a month that are held at once.
         batch_turns: At which batches that come at once are committed together.
     """
@@ -68,6 +70,7 @@ class GatewayZone:
     seed: bytes = field(repr=False)
     timezone: str = "Asia/Shanghai"
     cycle_day: int = CALENDAR
+    supply: SupplyTerms | None = None
     max_readings: int = MAX_READINGS
     batch_turns: SharedTurns[Any, Any] = field(
         default_factory=SharedTurns, repr=False, compare=False

@@ -50,7 +50,7 @@ class ApprovalListed(Answer):
 
     `text` is the subject's exact text; officers sign its digest, `subject`. `state` is `waiting`,
     `rejected`, `refused` or `released`; while it waits, `missing` are the roles whose approval it
-    lacks.
+    lacks, and of suppliers that want to be asked `supplier:` and digits of their officers' keys.
     """
 
     subject: Digest

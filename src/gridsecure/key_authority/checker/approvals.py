@@ -20,6 +20,7 @@ from gridsecure.approvals import (
     ReleaseSubject,
     check_approval,
     check_grounds,
+    name_lacking,
     open_approval,
     read_ground,
     rejected_error,
@@ -60,7 +61,7 @@ class AskedApproval:
         text: The subject's exact text.
         state: "waiting", "rejected", "refused" or "released".
         decisions: Signed, oldest first; also those that expired.
-        missing: Roles whose approval is still needed.
+        missing: Roles whose approval is still needed, and suppliers, as `name_lacking` has them.
     """
 
     digest: Digest
@@ -95,7 +96,12 @@ def gather_approvals(zone: AuthorityZone, subject: Subject, *, now: datetime) ->
         read_ground(one, message, digest=subject.digest, approvers=zone.approvers, now=now)
         for one in live
     ]
-    check_grounds(grounds, needed=message.needed, standing=message.standing)
+    check_grounds(
+        grounds,
+        needed=message.needed,
+        standing=message.standing,
+        suppliers=message.suppliers,
+    )
     level = zone.level.digest if zone.level else ""
     return Approved(subject=subject.text, grounds=live, level=level)
 
@@ -261,10 +267,17 @@ def _missing(
     row: SubjectRow, decisions: Iterable[ApprovalRow], officers: Approvers, now: datetime
 ) -> list[str]:
     live = [
-        ReleaseApproval.parse(one.envelope.body) for one in decisions if _counts(one, officers, now)
+        (one.signer, ReleaseApproval.parse(one.envelope.body))
+        for one in decisions
+        if _counts(one, officers, now)
     ]
-    given = {one.role for one in live if one.decision == "approve"}
-    return [role for role in ReleaseSubject.parse(row.text).needed if role not in given]
+    given = {one.role for _, one in live if one.decision == "approve"}
+    signed = {signer for signer, one in live if one.decision == "approve"}
+    subject = ReleaseSubject.parse(row.text)
+    return [
+        *(role for role in subject.needed if role not in given),
+        *name_lacking(subject.suppliers, signed),
+    ]
 
 
 def _decisions(session: Session, subjects: list[str]) -> list[ApprovalRow]:

@@ -84,6 +84,7 @@ from gridsecure.plans.query_totals import TotalsLayout
 from gridsecure.plans.transcript_inputs import PlatformView
 from gridsecure.policy.decisions import asked_for, find_approvals
 from gridsecure.policy.noise_costs import PRIVATE, SPENT
+from gridsecure.policy.supply import check_supply, find_suppliers, list_terms
 from gridsecure.store.database import read_session, write_session
 
 _NO_ORDERS: Final = frozenset({"vault.query", "query.rows", "vault.group"})
@@ -385,6 +386,8 @@ def _subject(at_work: _Asked, outputs: Mapping[str, Derived]) -> ReleaseSubject:
     """What officers are asked: of its cells all that lies there, whomever the question is about."""
     zone, request, asked = at_work.zone, at_work.request, at_work.asked
     rosters = [data.roster for data in at_work.queried.datas]
+    supplied = list_terms(rosters)
+    check_supply(zone.policy, supplied)
     counted: dict[tuple[str, str], int] = {}
     for roster in rosters:
         for place in roster_places(roster):
@@ -420,6 +423,7 @@ def _subject(at_work: _Asked, outputs: Mapping[str, Derived]) -> ReleaseSubject:
         groups=asked.groups_digest,
         steps=asked.steps_digest,
         epsilon=asked.question.private.epsilon if asked.question.private else "",
+        suppliers=find_suppliers(supplied),
     )
 
 

@@ -34,6 +34,7 @@ from gridsecure.messages import (
     RosterManifest,
     ShadowOrder,
     ShadowRequest,
+    SupplyTerms,
     Transcript,
     UploadManifest,
 )
@@ -42,6 +43,7 @@ from gridsecure.plans.purposes import PREVIEW
 from gridsecure.plans.transcript_inputs import PlatformView, fetch_message
 from gridsecure.policy.decisions import asked_for, curve_resolution, find_approvals
 from gridsecure.policy.language import RESOLUTIONS, Resolution
+from gridsecure.policy.supply import check_supply, find_suppliers, list_terms
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import advance, find, keep
@@ -79,6 +81,7 @@ def make_subject(
         InvalidMessageError: What it sent is none.
         ReleaseRefusedError: Nothing would be decrypted (`release.incomplete`); what a correction
             concerns was not released (`correction.unreleased`).
+        GridSecureError: As `check_supply`.
         StorageError: It cannot be kept.
     """
     transcripts = [Transcript.parse(one.body) for one in request.transcripts]
@@ -143,6 +146,7 @@ def _message(
     outputs: list[Digest],
 ) -> ReleaseSubject:
     asked = _asked(request)
+    check_supply(zone.policy, rosters.supplied)
     classes = {name for _, name in rosters.cells}
     needed = find_approvals(
         zone.policy,
@@ -167,6 +171,7 @@ def _message(
         policy_version=zone.policy.version,
         needed=[role for role in APPROVER_ROLES if role in needed.roles],
         standing=[role for role in APPROVER_ROLES if role in needed.standing],
+        suppliers=find_suppliers(rosters.supplied),
         **asked,
     )
 
@@ -188,17 +193,19 @@ class _Rosters:
         cells: Meter points by cell, of every roster that is told of, each once.
         digests: Of all rosters' texts, those of earlier and tried versions too.
         tariffs: Digests of their tariffs.
+        supplied: The terms of their owners, each once.
     """
 
     cells: Counter[Place]
     digests: set[Digest]
     tariffs: set[Digest]
+    supplied: list[SupplyTerms]
 
 
 def _read_rosters(
     zone: AuthorityZone, view: PlatformView, transcripts: Sequence[Transcript]
 ) -> _Rosters:
-    found = _Rosters(Counter(), set(), set())
+    found = _Rosters(Counter(), set(), set(), [])
     tried = {name: one.tariff for one in transcripts for name in one.rosters}
     for name, tariff in tried.items():
         roster = _read_roster(view, name)
@@ -214,6 +221,7 @@ def _read_rosters(
 def _add(found: _Rosters, roster: RosterManifest) -> None:
     found.digests.add(roster_digest(roster))
     found.tariffs.add(roster.tariff)
+    found.supplied.extend(one for one in list_terms([roster]) if one not in found.supplied)
 
 
 def _earlier_rosters(

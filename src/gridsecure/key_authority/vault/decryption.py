@@ -100,6 +100,7 @@ from gridsecure.messages import (
     PlanName,
     RosterManifest,
     Signed,
+    SupplyTerms,
     open_message,
     sign_message,
 )
@@ -113,6 +114,7 @@ from gridsecure.plans.load_curve import (
 )
 from gridsecure.policy.decisions import curve_resolution
 from gridsecure.policy.signed_policies import SignedPolicy
+from gridsecure.policy.supply import list_terms
 from gridsecure.statement_checks import STATEMENTS_PURPOSE
 from gridsecure.vault_messages import GivenShare, Purpose, VaultCounts
 
@@ -440,6 +442,7 @@ class Vault:
         passage.admit_rosters(order.rosters)
         remaining = OrderFiles(files)
         seating = self._seat(order.rosters, remaining, minima=minima_of(order))
+        passage.admit_terms(seating.supplied)
         passage.admit_cells(seating.places)
         layout = seating.layout
         found = withheld_measures(order.withheld)
@@ -491,17 +494,26 @@ class Vault:
                 check_named(next(texts), digest=digest)
             return known
         seated: list[Seated] = []
+        supplied: list[SupplyTerms] = []
         places = set[Place]()
 
         def rosters() -> Iterator[RosterManifest]:
             for digest in digests:
                 roster = read_named(next(texts), digest=digest, expect=RosterManifest)
                 seated.append(Seated.of(roster))
+                supplied.extend(one for one in list_terms([roster]) if one not in supplied)
                 places.update(roster_places(roster))
                 yield roster
 
         layout = lay_out_cells(rosters(), minima=minima)
-        seating = Seating(tuple(digests), minima, tuple(seated), frozenset(places), layout)
+        seating = Seating(
+            tuple(digests),
+            minima,
+            tuple(seated),
+            frozenset(places),
+            layout,
+            tuple(supplied),
+        )
         with self._lock:
             self._layouts[:] = [seating]
         return seating
@@ -545,6 +557,7 @@ class Vault:
     ) -> RosterBills:
         roster = version.roster
         passage.admit_rosters([roster_digest(roster)])
+        passage.admit_terms(list_terms([roster]))
         passage.admit_cells(roster_places(roster))
         seated = Seated.of(roster)
         values = {

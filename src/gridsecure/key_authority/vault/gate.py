@@ -44,7 +44,7 @@ from gridsecure.key_authority.packages import Approved
 from gridsecure.key_authority.vault.held_policies import VaultPolicies
 from gridsecure.key_authority.vault.kept_noise import NoisyAnswers
 from gridsecure.key_authority.vault.spent_budgets import SpentBudgets
-from gridsecure.messages import ColumnEntry, Digest, PlanName
+from gridsecure.messages import ColumnEntry, Digest, PlanName, SupplyTerms
 from gridsecure.plans.cells import Minima, Place
 from gridsecure.plans.noise import read_epsilon
 from gridsecure.plans.purposes import PREVIEW, RESEARCH, RESEARCH_PLANS, STAFF_PURPOSES
@@ -52,6 +52,7 @@ from gridsecure.policy.decisions import asked_for, find_approvals, find_minima
 from gridsecure.policy.language import RESOLUTIONS, Approvals, Policy, Resolution
 from gridsecure.policy.levels import DIFFERS
 from gridsecure.policy.signed_policies import SignedPolicy, VaultPolicy
+from gridsecure.policy.supply import check_supply, find_suppliers
 from gridsecure.whole_files import create_file
 
 _REVOKED: Final = ".revoked-ground"
@@ -125,7 +126,12 @@ class ReleaseGate:
         ]
         self.check(grounds)
         needed = _needed(policy, subject)
-        check_grounds(grounds, needed=needed.roles, standing=needed.standing)
+        check_grounds(
+            grounds,
+            needed=needed.roles,
+            standing=needed.standing,
+            suppliers=subject.suppliers,
+        )
         return Passage(self, policy, subject, digest, tuple(grounds))
 
     def check(self, grounds: Iterable[Ground]) -> None:
@@ -269,6 +275,18 @@ class Passage:
             ReleaseRefusedError: `approval.order`.
         """
         if sorted(rosters) != self.subject.rosters:
+            raise _other_order()
+
+    def admit_terms(self, supplied: Iterable[SupplyTerms]) -> None:
+        """Refuse rosters whose owners have stricter terms, or officers whom nobody asked.
+
+        Raises:
+            GridSecureError: As `check_supply`.
+            ReleaseRefusedError: `approval.order`.
+        """
+        found = list(supplied)
+        check_supply(self.policy, found)
+        if any(own not in self.subject.suppliers for own in find_suppliers(found)):
             raise _other_order()
 
     def admit_tariffs(self, texts: Mapping[Digest, str]) -> None:

@@ -17,7 +17,7 @@ from gridsecure.errors import InvalidMessageError, OutOfRangeError
 from gridsecure.key_authority.control_totals import RosterBills
 from gridsecure.key_authority.packages import CheckedBills, CheckedCorrections, minima_of
 from gridsecure.key_authority.vault.gate import Passage
-from gridsecure.messages import Digest, RosterManifest
+from gridsecure.messages import Digest, RosterManifest, SupplyTerms
 from gridsecure.plans.bills import plan_bill
 from gridsecure.plans.cells import Minima, Place
 from gridsecure.plans.execution import billing_period, roster_contracts, roster_rules
@@ -58,13 +58,18 @@ class Seated:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seating:
-    """Some rosters, by digest, and the cells they are laid out in by some minima."""
+    """Some rosters, by digest, and the cells they are laid out in by some minima.
+
+    Args:
+        supplied: The terms of their owners, each once.
+    """
 
     digests: tuple[Digest, ...]
     minima: Minima
     seated: tuple[Seated, ...]
     places: frozenset[Place]
     layout: CellLayout
+    supplied: tuple[SupplyTerms, ...] = ()
 
 
 class OrderFiles(Iterator[bytes]):

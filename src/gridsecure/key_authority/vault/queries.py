@@ -55,6 +55,7 @@ from gridsecure.plans.query_groups import (
 )
 from gridsecure.plans.query_totals import add_up, lay_out_totals
 from gridsecure.policy.query_resolutions import is_of_month, question_resolution
+from gridsecure.policy.supply import list_terms
 
 Decrypt = Callable[[ColumnEntry, bytes, RosterManifest], NDArray[np.uint64]]
 """Opens a column under a key set of its roster's gateway."""
@@ -89,6 +90,7 @@ def answer_query(
         roster = read_named(next(files), digest=digest, expect=RosterManifest)
         counted.count(roster.pseudonyms)
         passage.admit_cells(roster_places(roster))
+        passage.admit_terms(list_terms([roster]))
         rosters.append(roster)
     rows = [_read_rows(next(files), digest=digest) for digest in order.rows]
     if order.month is not None:
