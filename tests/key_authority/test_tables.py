@@ -192,6 +192,11 @@ def test_squares_of_before_are_taken_for_squares(tmp_path: Path) -> None:
         assert {one.name: one.has_squares for one in found} == {"squares": True, "tier": False}
         edges = session.exec(select(ToldEdgeRow.told_set, ToldEdgeRow.edge)).all()
         assert sorted(edges) == [("squares", -1), ("squares", 0), ("tier", 250)]
+    with write_session(made) as session:
+        keep(session, ToldEdgeRow(told_set="tier", edge=-1, at=end))
+        known = {one.name: one for one in found}
+        again = read_told(session, Period(DOMAIN, *MONTH), known=known)
+        assert all(one.has_squares for one in again), "what was told since is read anew"
     made.dispose()
 
 

@@ -24,6 +24,7 @@ from gridsecure.crypto.sm3 import sm3_digest
 from gridsecure.delivered_bills import CustomerKey, fetching_secret, own_secret, request_key
 from gridsecure.errors import AuthenticityError, ConflictError, GridSecureError
 from gridsecure.messages import sign_message
+from gridsecure.offices import mailings
 from gridsecure.offices.customers import Customers
 from gridsecure.offices.mailings import post_bills
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
@@ -150,7 +151,7 @@ def test_an_office_posts_a_cycle_once_and_says_what_goes_another_way(tmp_path: P
     with pytest.raises(GridSecureError) as twice:
         post("2026-07")
     assert twice.value.reason == "mailing.exists"
-    (site / ".2026-08").mkdir()
+    (site / ".2026-08").mkdir(mode=0o755)
     (site / ".2026-08" / "00001.shelf").write_bytes(b"of a run that was interrupted")
     post("2026-08")
     assert [path.name for path in (site / "2026-08").iterdir()] == ["00000.shelf"]
@@ -177,3 +178,22 @@ def test_a_key_of_before_is_entered_again_with_what_its_bills_are_found_by() -> 
     for again in (old, request_key("MP-0", key=key, now=NOW)):
         with pytest.raises(ConflictError):
             renewed.add(again, now=NOW)
+
+
+def test_a_mailing_that_is_being_made_is_its_owners_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, modes = generate_private_key(), []
+    customers, _ = Customers().add(request_key("MP-1", key=key, now=NOW), now=NOW)
+    sealed, site = tmp_path / "sealed" / key.public_key.thumbprint[:16], tmp_path / "site"
+    sealed.mkdir(parents=True)
+    (sealed / "2026-07-1.bill").write_bytes(b"1")
+
+    def write(path: Path, parts, **_: int) -> None:
+        modes.append(path.parent.stat().st_mode & 0o777)
+        path.write_bytes(b"".join(parts))
+
+    monkeypatch.setattr(mailings, "replace_file", write)
+    post_bills(sealed.parent, site, name="2026-07", key=OFFICE, customers=customers, now=NOW)
+    assert modes[0] == 0o700
+    assert (site / "2026-07").stat().st_mode & 0o777 == 0o755

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import pytest
 
 from gridsecure.bill_mailings import INDEX, add_mailing, make_mailing, read_index, shelf_name
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.delivered_bills import own_secret
+from gridsecure.errors import GridSecureError
 from gridsecure.portal.fetching import fetch_bills
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 
@@ -36,6 +38,8 @@ def fetched(files: dict[str, bytes], key: Sm2PrivateKey, folder: Path) -> tuple[
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request.url.path)
+        if request.url.path not in files:
+            return httpx.Response(404, stream=httpx.ByteStream(b""))
         return httpx.Response(200, stream=httpx.ByteStream(files[request.url.path]))
 
     with httpx.Client(transport=httpx.MockTransport(answer)) as http:
@@ -50,7 +54,11 @@ def fetched(files: dict[str, bytes], key: Sm2PrivateKey, folder: Path) -> tuple[
     rule(
         "A shelf is fetched once, whether bills were on it or none.",
         WITHHELD,
-        cut("gridsecure.portal.fetching:fetch_bills", "if entry in fetched:", "if False:"),
+        cut(
+            "gridsecure.portal.fetching:fetch_bills",
+            "if entry in fetched:",
+            'if list(folder.glob(f"{mailing.name}.*")):',
+        ),
     ),
 )
 def test_customers_without_a_bill_ask_as_those_with_one(tmp_path: Path, attacked: Attacked) -> None:
@@ -63,12 +71,27 @@ def test_customers_without_a_bill_ask_as_those_with_one(tmp_path: Path, attacked
     attacked.ends(WITHHELD if runs[0] == runs[1] else "")
 
 
-def test_bills_that_were_moved_away_are_not_fetched_again_and_another_key_has_its_own(
-    tmp_path: Path,
-) -> None:
+def test_bills_that_were_moved_away_are_not_fetched_again(tmp_path: Path) -> None:
     files = posted(corrections=[CORRECTED], july=[CORRECTED, OTHER])
     assert fetched(files, CORRECTED, tmp_path)[1] == 2
     for path in tmp_path.glob("*.bill"):
         path.unlink()
     assert fetched(files, CORRECTED, tmp_path) == ([f"/{INDEX}"], 0)
+
+
+def test_two_keys_share_a_folder_and_each_has_its_own_bills(tmp_path: Path) -> None:
+    files = posted(july=[CORRECTED, OTHER])
+    assert fetched(files, CORRECTED, tmp_path)[1] == 1
     assert fetched(files, OTHER, tmp_path)[1] == 1
+    assert len(list(tmp_path.glob("july.*.bill"))) == 2
+
+
+def test_a_mailing_that_the_server_refuses_does_not_keep_the_others_away(tmp_path: Path) -> None:
+    files = posted(june=[OTHER], july=[OTHER])
+    june = {path for path in files if path.startswith("/june/")}
+    held = {path: files.pop(path) for path in june}
+    with pytest.raises(GridSecureError, match="answered 404") as refused:
+        fetched(files, OTHER, tmp_path)
+    assert refused.value.reason == "mailing.server"
+    assert [path.name.split(".")[0] for path in tmp_path.glob("*.bill")] == ["july"]
+    assert fetched(files | held, OTHER, tmp_path)[1] == 1

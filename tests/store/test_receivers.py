@@ -69,7 +69,10 @@ class Desk(Receivers):
 
     def told(self, receiver: str = "desk") -> list[EventNotice]:
         own = KEY.public_key.point.hex()
-        return [read_event(body, receiver=receiver, service_key=own) for body, _ in self.taken]
+        return [
+            read_event(body, receiver=receiver, service_key=own, not_before=NOW)
+            for body, _ in self.taken
+        ]
 
     def listed(self, state: str = "") -> list[tuple[str, int]]:
         with read_session(self.engine) as session:
@@ -212,25 +215,25 @@ def test_a_notice_of_somebody_else_or_for_somebody_else_is_refused(desk: Desk) -
     desk.send()
     ((body, _),) = desk.taken
     own, other = (key.public_key.point.hex() for key in (KEY, generate_private_key()))
+    given = {"receiver": "desk", "service_key": own, "not_before": NOW}
     for changed in ({"receiver": "office"}, {"service_key": other}):
         with pytest.raises(AuthenticityError):
-            read_event(body, **({"receiver": "desk", "service_key": own} | changed))
+            read_event(body, **(given | changed))
     with pytest.raises(AuthenticityError):
-        read_event(body.replace(b"2026-07", b"2026-08"), receiver="desk", service_key=own)
-    given = {"receiver": "desk", "service_key": own}
-    assert read_event(body, **given, not_before=NOW).subject == "2026-07"
+        read_event(body.replace(b"2026-07", b"2026-08"), **given)
+    assert read_event(body, **given).subject == "2026-07"
     with pytest.raises(AuthenticityError) as old:
-        read_event(body, **given, not_before=NOW + timedelta(seconds=1))
+        read_event(body, **(given | {"not_before": NOW + timedelta(seconds=1)}))
     assert old.value.reason == "receiver.old"
     with pytest.raises(GridSecureError) as no_key:
-        read_event(body, receiver="desk", service_key="04")
+        read_event(body, **(given | {"service_key": "04"}))
     assert no_key.value.reason == "receiver.key"
 
 
 def test_the_pages_example_reads_a_notice(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     desk.subscribe("exception.opened", name="settlement-desk")
     desk.happen("exceptions.opened", month="2026-07", opened=12)
-    desk.send()
+    desk.send(datetime.now(UTC))
     (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), flags=re.DOTALL)
     exec(program.replace("04…", KEY.public_key.point.hex()), {"body": desk.taken[0][0]})  # noqa: S102 - the page's own words
     assert capsys.readouterr().out == "exception.opened 2026-07 12\n"

@@ -1,6 +1,7 @@
 """What a service tells a receiver: read in one line, once it is sure who signed it, and to whom.
 
-event = read_event(body, receiver="settlement-desk", service_key="04…")
+recent = datetime.now(UTC) - timedelta(hours=1)
+event = read_event(body, receiver="settlement-desk", service_key="04…", not_before=recent)
 event.event, event.subject          # "release.done", the release's id
 """
 
@@ -14,7 +15,7 @@ from gridsecure.messages import EventNotice, Signed, open_message
 
 
 def read_event(
-    body: bytes, *, receiver: str, service_key: str, not_before: datetime | None = None
+    body: bytes, *, receiver: str, service_key: str, not_before: datetime
 ) -> EventNotice:
     """A notice of an event as it came, refused unless the service signed it for this receiver.
 
@@ -25,7 +26,8 @@ def read_event(
         body: Of the request, as it came.
         receiver: The name that was registered at the service.
         service_key: The service's key, as registering printed it (130 digits).
-        not_before: Refuse what was sent earlier, aware: whoever read a notice may send it again.
+        not_before: Refuse what was sent earlier, aware: whoever read a notice on its way may
+            send it again, in a year too. An hour ago serves.
 
     Raises:
         InputError: `service_key` is no public key (`receiver.key`).
@@ -44,7 +46,7 @@ def read_event(
     notice = open_message(Signed.parse(body), expect=EventNotice, trusted={key.thumbprint: key})
     if notice.receiver != receiver:
         raise AuthenticityError("The notice is for another receiver.", reason="receiver.other")
-    if not_before is not None and datetime.fromisoformat(notice.at) < not_before:
+    if datetime.fromisoformat(notice.at) < not_before:
         raise AuthenticityError(
             "The notice was sent too long ago.",
             reason="receiver.old",

@@ -4,8 +4,8 @@
     2026-07/0001f.shelf  bills of some dozens of customers, among records that are nobody's
 
 The folder is the office's own; a web server serves it, or a copy of it, as plain files. A mailing
-is made in a hidden folder and appears as a whole. What appeared is never written anew: two versions
-of a shelf would show how many bills came or went.
+is made in a hidden folder that its owner alone may read, and appears as a whole. What appeared is
+never written anew: two versions of a shelf would show how many bills came or went.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from gridsecure.whole_files import replace_file
 _BILL: Final = ".bill"
 _PUBLIC: Final = 0o644
 _FOLDER: Final = 0o755
+_PRIVATE: Final = 0o700
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,10 @@ def post_bills(
         folder = site / f".{name}"
         if folder.exists():  # of a run that was interrupted
             rmtree(folder)
-        folder.mkdir(mode=_FOLDER, parents=True)
+        folder.mkdir(mode=_PRIVATE, parents=True)
         for number, content in enumerate(shelves):
             replace_file(folder / shelf_name(number), [content], mode=_PUBLIC)
+        folder.chmod(_FOLDER)
         folder.rename(site / name)
         signed = add_mailing(index, mailing, office=key, now=now).model_dump_json()
         replace_file(site / INDEX, [signed.encode()], mode=_PUBLIC)

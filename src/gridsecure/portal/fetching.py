@@ -40,25 +40,28 @@ def fetch_bills(
 
     Raises:
         GridSecureError: The server did not answer so (`mailing.server`), or answers what the office
-            did not sign.
+            did not sign. Every other mailing was fetched all the same.
         StorageError: The disk refuses (`delivery.output`).
     """
     fetched = _read_fetched(folder)
     index = read_index(_get(http, f"{url}/{INDEX}", longest=_LARGEST_INDEX), office=office)
-    secret, written = own_secret(key), []
+    secret, written, failed = own_secret(key), [], None
     for mailing in index.mailings:
         entry = f"{key.public_key.thumbprint} {mailing.name}"
         if entry in fetched:
             continue
-        if (folder / f"{mailing.name}.1{BILL}").exists():  # of before entries were kept
-            _keep_fetched(folder, fetched, entry)
-            continue
         number = shelf_of(secret, mailing)
         longest = mailing.shelf_bytes + _HEAD
-        body = _get(http, f"{url}/{mailing.name}/{shelf_name(number)}", longest=longest)
-        bills = find_bills(body, secret=secret, mailing=mailing, office=office)
-        written += _write(folder, mailing, bills)
+        try:
+            body = _get(http, f"{url}/{mailing.name}/{shelf_name(number)}", longest=longest)
+            bills = find_bills(body, secret=secret, mailing=mailing, office=office)
+        except GridSecureError as error:
+            failed = error  # an old mailing that is damaged does not keep newer bills away
+            continue
+        written += _write(folder, mailing, bills, key=key.public_key)
         _keep_fetched(folder, fetched, entry)
+    if failed is not None:
+        raise failed
     return written
 
 
@@ -79,12 +82,14 @@ def _keep_fetched(folder: Path, fetched: dict[str, None], entry: str) -> None:
         raise _no_folder(folder, error.strerror) from error
 
 
-def _write(folder: Path, mailing: Mailing, bills: list[bytes]) -> list[Path]:
-    paths = [folder / f"{mailing.name}.{number}{BILL}" for number in range(1, len(bills) + 1)]
+def _write(folder: Path, mailing: Mailing, bills: list[bytes], *, key: Sm2PublicKey) -> list[Path]:
+    """Write the bills, named by mailing and key: one folder may serve several keys."""
+    name = f"{mailing.name}.{key.thumbprint[:8]}"
+    paths = [folder / f"{name}.{number}{BILL}" for number in range(1, len(bills) + 1)]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path, sealed in reversed(list(zip(paths, bills, strict=True))):
-            replace_file(path, [sealed])  # the first one last: it says that the others are there
+        for path, sealed in zip(paths, bills, strict=True):
+            replace_file(path, [sealed])
     except OSError as error:
         raise _no_folder(folder, error.strerror) from error
     return paths

@@ -14,7 +14,7 @@ alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -552,7 +552,12 @@ def _moved_groups(
         for slot in (
             *data.upload.moved_slots,
             *(() if is_whole else data.upload.changed_slots),
-            *(slot for slot, name in enumerate(data.roster.pseudonyms) if name in changed),
+            *_slots_of(data.roster.pseudonyms, changed),
         )
         if own[slot] >= 0
     }
+
+
+def _slots_of(pseudonyms: Sequence[str], named: Container[str]) -> Iterator[int]:
+    if named:  # a roster's million names are gone through for nothing else
+        yield from (slot for slot, name in enumerate(pseudonyms) if name in named)

@@ -581,7 +581,8 @@ def read_told(
     """The sets of members of a period that are kept, with their kinds.
 
     Args:
-        known: Those that were read before, by name: none is ever another, and none goes.
+        known: Those that were read before, by name: the members of none are ever others. What was
+            told of it by now is read again.
     """
     of_period = (
         col(ToldSetRow.domain) == period.domain,
@@ -595,10 +596,11 @@ def read_told(
     for name, edge in session.exec(kept.where(col(ToldEdgeRow.edge) < 0)):
         edges[name].add(edge)
     return [
-        known.get(row.name)
-        or KnownSet(
+        KnownSet(
             row.kind,
-            ToldSet(frozenset(members.pop(row.name, ())), row.minimum, row.largest_share),
+            known[row.name].told
+            if row.name in known
+            else ToldSet(frozenset(members.pop(row.name, ())), row.minimum, row.largest_share),
             is_group_place((row.zone, row.customer_class)),
             row.name,
             row.at,
