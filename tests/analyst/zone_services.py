@@ -29,6 +29,7 @@ from gridsecure.messages import (
 )
 from gridsecure.policy.packs import load_pack
 from gridsecure.released_values import SignedCertificate, detach_values, sign_certificate
+from tests.analyst import market_services
 from tests.analyst.office_services import OfficeServices
 
 START, END = "2026-07-01T00:00:00+08:00", "2026-08-01T00:00:00+08:00"
@@ -242,7 +243,7 @@ class ZoneServices:
             ("GET", "/gateway-key-sets"): ({"custodian", "operator", "regulator"}, self._key_sets),
             ("GET", "/policy"): ({*APPROVAL_READERS, "analyst"}, self._policy),
             ("GET", "/usage"): (
-                APPROVAL_READERS,
+                APPROVAL_READERS | market_services.READERS,
                 lambda: {"month": request.url.params["month"], "used": self.used},
             ),
             ("GET", "/v1/correction-orders"): ({"billing", "operator"}, lambda: self.orders),
@@ -275,7 +276,8 @@ class ZoneServices:
             allowed, answer = routes[method, path]
             found = answer() if role in allowed else refusal(403, "authenticity.refused")
             return found if isinstance(found, httpx.Response) else httpx.Response(200, json=found)
-        return self._named(method, path, role=role, content=request.content)
+        of_market = market_services.answer(request, role=role)
+        return of_market or self._named(method, path, role=role, content=request.content)
 
     def _named(self, method: str, path: str, *, role: str, content: bytes) -> httpx.Response:
         head, _, name = path.strip("/").partition("/")

@@ -35,6 +35,7 @@ from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, commands, figures, starts, tables
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
 from gridsecure_dashboard.grid_phrases import GRID_PHRASES
+from gridsecure_dashboard.market_phrases import MARKET_PHRASES
 from gridsecure_dashboard.office_phrases import OFFICE_PHRASES
 from gridsecure_dashboard.page_phrases import PAGE_PHRASES
 from gridsecure_dashboard.phrases import PHRASES
@@ -42,6 +43,7 @@ from gridsecure_dashboard.sign_ins import SIGN_INS, cookie_name
 from gridsecure_dashboard.tariff_phrases import TARIFF_PHRASES
 from gridsecure_dashboard.views import bill_runs
 from gridsecure_dashboard.work_phrases import WORK_PHRASES
+from tests.analyst import market_services
 from tests.analyst.logged_certificates import write_certificate
 from tests.analyst.office_services import (
     PERSON,
@@ -81,13 +83,15 @@ PAGES = {
     "analyst": {"home", "revenue", "load_curve", "losses", "releases", "policy", "tariffs"},
     "regulator": {
         *("home", "approvals", "releases", "policy", "keys", "usage", "tariffs", "openings"),
-        *("revocations", "identity_log"),
+        *("revocations", "identity_log", "catalogue", "components", "products", "market"),
+        *("supervision",),
     },
     "custodian": {
         *("home", "approvals", "policy", "keys", "usage", "tariffs", "openings", "revocations"),
         *("identity_log",),
     },
     "data-owner": {"home", "approvals", "policy", "usage", "tariffs"},
+    "member": {"home", "catalogue", "components", "workshop", "products", "market"},
     "unheard-of": set[str](),
 }
 # Who has no page is told so at the start, and where to go instead.
@@ -102,7 +106,7 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[ZoneServices]:
     services.publish(certificate(plan="load-curve"))
     services.waiting.append(asked())
     with served(services) as address:
-        for name in ("IDENTITY", "AUTHORITY", "PLATFORM", "GATEWAY"):
+        for name in ("IDENTITY", "AUTHORITY", "PLATFORM", "GATEWAY", "MARKET"):
             monkeypatch.setenv(f"GRIDSECURE_DASHBOARD_{name}_URL", address)
         point = services.key.public_key.point.hex()
         monkeypatch.setenv("GRIDSECURE_DASHBOARD_AUTHORITY_KEY", point)
@@ -289,7 +293,8 @@ def test_a_page_checks_the_role_itself(services, role, page) -> None:
         roles=frozenset({role}),
         expires_at=datetime(2099, 1, 1, tzinfo=UTC),
         tokens={
-            name: f"{role}:{name}" for name in ("authority", "platform", "gateway", "identity")
+            name: f"{role}:{name}"
+            for name in ("authority", "platform", "gateway", "identity", "market")
         },
     )
     app.session_state["sign_in"] = SIGN_INS.keep(session, at=NOW)
@@ -1349,6 +1354,40 @@ def test_a_share_with_an_ended_token_goes_back_to_sign_in(services) -> None:
     assert offered(app) == set()
 
 
+def test_a_product_is_proven_and_previewed_in_a_form(services) -> None:
+    app = on_page("member", "workshop")
+    button(app, "Prove it").click().run()
+    assert not app.exception
+    said = sent(app)
+    assert "7" * 64 in said
+    assert "gridsecure market sign DESIGN.json" in said
+    button(app, "Preview on synthetic data").click().run()
+    assert "12.5" in sent(app)
+    assert "Synthetic" in app.info[0].value
+    area = app.text_area[0]
+    area.input(area.value + f"# {market_services.REFUSED}\n")
+    button(app, "Prove it").click().run()
+    assert "`query.shape`" in app.error[0].value
+    assert "DESIGN.json" not in sent(app)
+
+
+def test_a_regulator_has_a_month_of_all_organisations_in_one_report(services) -> None:
+    app = on_page("regulator", "supervision")
+    said = sent(app)
+    for kind, papers in market_services.papers().items():
+        for signed, *_ in papers:
+            assert figures.short(signed.digest) in said, kind
+    assert len(app.get("download_button")) == 3
+    assert [digits for digits in SECRETS if digits in said] == []
+
+
+def test_what_a_service_refuses_keeps_nothing_of_the_others_away(services, monkeypatch) -> None:
+    monkeypatch.setenv("GRIDSECURE_DASHBOARD_MARKET_URL", "")
+    app = on_page("regulator", "supervision")
+    assert "`settings.market`" in app.error[0].value
+    assert "key-1" in sent(app)
+
+
 @pytest.mark.parametrize("page", ["openings", "revocations", "identity_log"])
 def test_nobody_is_both_offices(services, page) -> None:
     app = signed_in_by_code(services.offices.code("custodian", "regulator"))
@@ -1492,10 +1531,11 @@ def test_a_service_that_is_down_is_named(services, monkeypatch) -> None:
 def test_no_phrase_is_written_twice() -> None:
     parts = (
         OFFICE_PHRASES, CODE_PHRASES, GRID_PHRASES, PAGE_PHRASES, TARIFF_PHRASES, WORK_PHRASES,
+        MARKET_PHRASES,
     )  # fmt: skip
     assert sum(map(len, parts)) == len({key for part in parts for key in part})
     names = ("phrases", "office_phrases", "code_phrases", "grid_phrases", "page_phrases")
-    for module in (*names, "tariff_phrases", "work_phrases"):
+    for module in (*names, "tariff_phrases", "work_phrases", "market_phrases"):
         source = (ENTRY.parent / f"{module}.py").read_text(encoding="utf-8")
         (table,) = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Dict))
         keys = [key.value for key in table.keys if isinstance(key, ast.Constant)]

@@ -189,6 +189,18 @@ FREE = frozenset(
         "reference",
         "identity",
         "policy_name",
+        *("title", "title_zh", "owner", "leaks", "leaks_zh", "dataset", "organisation"),
+        *(
+            "counterpart",
+            "provider",
+            "consumer",
+            "person",
+            "product",
+            "price_yuan",
+            "file",
+            "party",
+        ),
+        *("field",),
     ]
 )
 

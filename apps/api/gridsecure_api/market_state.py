@@ -29,7 +29,8 @@ async def _state(request: Request) -> MarketState:
 
 
 State = Annotated[MarketState, Depends(_state)]
-MemberClaims = Annotated[TokenClaims, Depends(require("member"))]
+MemberClaims = Annotated[TokenClaims, Depends(require("member", "regulator"))]
+"""Of members, and of regulators: what they read is for their organisation's record to say."""
 
 
 def read_member(claims: MemberClaims, state: State) -> Member:

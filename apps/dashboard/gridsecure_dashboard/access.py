@@ -18,8 +18,9 @@ import httpx
 import streamlit as st
 
 from gridsecure.analyst.client import Addresses, ReleaseClient
+from gridsecure.analyst.market_reader import MarketReader
 from gridsecure.analyst.releases import Release, pin_authority
-from gridsecure.errors import AccessDeniedError, AuthenticityError, GridSecureError
+from gridsecure.errors import AccessDeniedError, AuthenticityError, GridSecureError, InputError
 from gridsecure.offices.warrants import OfficeClient
 from gridsecure.wire.connections import new_client
 from gridsecure.wire.sessions import Session
@@ -44,13 +45,19 @@ TARIFFS: Final = "tariffs"
 OPENINGS: Final = "openings"
 REVOCATIONS: Final = "revocations"
 IDENTITY_LOG: Final = "identity_log"
+CATALOGUE: Final = "catalogue"
+COMPONENTS: Final = "components"
+WORKSHOP: Final = "workshop"
+PRODUCTS: Final = "products"
+MARKET: Final = "market"
+SUPERVISION: Final = "supervision"
 
 # Who signs what is released, each with a key of their own.
 APPROVERS: Final = frozenset({"data-owner", "privacy-officer"})
 
 # Which roles may open a page; any one of them is enough.
 ROLES: Final[Mapping[str, frozenset[str]]] = {
-    HOME: APPROVERS | {"billing", "operator", "analyst", "custodian", "regulator"},
+    HOME: APPROVERS | {"billing", "operator", "analyst", "custodian", "regulator", "member"},
     CYCLE: frozenset({"billing", "operator"}),
     BILL_RUNS: frozenset({"billing", "operator"}),
     EXCEPTIONS: frozenset({"operator"}),
@@ -67,6 +74,12 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
     OPENINGS: frozenset({"custodian", "regulator"}),
     REVOCATIONS: frozenset({"custodian", "regulator"}),
     IDENTITY_LOG: frozenset({"custodian", "regulator"}),
+    CATALOGUE: frozenset({"member", "regulator"}),
+    COMPONENTS: frozenset({"member", "regulator"}),
+    WORKSHOP: frozenset({"member"}),
+    PRODUCTS: frozenset({"member", "regulator"}),
+    MARKET: frozenset({"member", "regulator"}),
+    SUPERVISION: frozenset({"regulator"}),
 }
 
 # Which roles may let the gateway process a month.
@@ -123,6 +136,22 @@ def open_offices() -> OfficeClient:
     """
     settings = load_settings()
     return OfficeClient(_connection(settings.timeout_seconds), identity_url=settings.identity_url)
+
+
+def open_market() -> MarketReader:
+    """The client of the data market.
+
+    Raises:
+        InputError: The settings are incomplete, or name no market (`settings.market`).
+    """
+    settings = load_settings()
+    if not settings.market_url:
+        raise InputError(
+            "This console is not connected to a market.",
+            reason="settings.market",
+            remedy="Set GRIDSECURE_DASHBOARD_MARKET_URL to the market's address.",
+        )
+    return MarketReader(_connection(settings.timeout_seconds), address=settings.market_url)
 
 
 def current_session() -> Session | None:

@@ -44,6 +44,55 @@ def decide(subject: str, *, decision: str, identity: str, authority: str) -> str
     )
 
 
+def propose_design(*, identity: str, market: str) -> tuple[str, ...]:
+    """Sign a product's design with its file in it, and bring it to the market.
+
+    Args:
+        identity: Base address of the identity service.
+        market: Base address of the market.
+    """
+    return (
+        "gridsecure market recipe PRODUCT.toml --file",
+        "gridsecure market form product-design",
+        *_bring("DESIGN", identity=identity, market=market),
+    )
+
+
+def trade(*, identity: str, market: str) -> tuple[str, ...]:
+    """Sign any document of the market and bring it there.
+
+    Args:
+        identity: Base address of the identity service.
+        market: Base address of the market.
+    """
+    return (
+        "gridsecure market kinds",
+        "gridsecure market form KIND",
+        *_bring("DOCUMENT", identity=identity, market=market),
+    )
+
+
+def show_document(digest: str, *, identity: str, market: str) -> str:
+    """Show a document of the market with its signatures.
+
+    Args:
+        identity: Base address of the identity service.
+        market: Base address of the market.
+    """
+    return f"gridsecure market show {quote(digest)} {_at(identity, market)}"
+
+
+def _bring(name: str, *, identity: str, market: str) -> tuple[str, str]:
+    return (
+        f"gridsecure market sign {name}.json --key KEY_FILE --output {name}.signed.json",
+        f"gridsecure market send {name}.signed.json {_at(identity, market)}",
+    )
+
+
+def _at(identity: str, market: str) -> str:
+    return f"--identity {quote(identity)} --market {quote(market)} --key KEY_FILE"
+
+
 def decide_correction(number: int, *, identity: str, gateway: str) -> str:
     """Approve an order of a correction, as a second operator.
 

@@ -62,6 +62,12 @@ ICONS = {
     "openings": ":material/person_search:",
     "revocations": ":material/block:",
     "identity_log": ":material/history:",
+    "catalogue": ":material/menu_book:",
+    "components": ":material/widgets:",
+    "workshop": ":material/construction:",
+    "products": ":material/inventory_2:",
+    "market": ":material/storefront:",
+    "supervision": ":material/visibility:",
 }
 
 

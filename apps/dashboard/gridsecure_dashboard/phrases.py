@@ -11,6 +11,7 @@ from typing import Final
 from gridsecure.analyst.reconciled_words import RECONCILED_PHRASES
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
 from gridsecure_dashboard.grid_phrases import GRID_PHRASES
+from gridsecure_dashboard.market_phrases import MARKET_PHRASES
 from gridsecure_dashboard.office_phrases import OFFICE_PHRASES
 from gridsecure_dashboard.page_phrases import PAGE_PHRASES
 from gridsecure_dashboard.tariff_phrases import TARIFF_PHRASES
@@ -365,6 +366,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "download_certificate": ("下载签名证书 (JSON)", "Download signed certificate (JSON)"),
     **CODE_PHRASES,
+    **MARKET_PHRASES,
     **GRID_PHRASES,
     **RECONCILED_PHRASES,
     **OFFICE_PHRASES,

@@ -18,6 +18,7 @@ class DashboardSettings(BaseSettings):
         authority_url: Base address of the key authority.
         platform_url: Base address of the compute platform.
         gateway_url: Base address of the gateway.
+        market_url: Base address of the data market; empty where there is none.
         authority_key: The authority's SM2 public key, 130 hexadecimal digits.
         timezone: IANA name of the local time that billing months are counted in.
         cycle_day: Day of the month that the gateway's billing periods begin on.
@@ -31,6 +32,7 @@ class DashboardSettings(BaseSettings):
     authority_url: str
     platform_url: str
     gateway_url: str
+    market_url: str = ""
     authority_key: str
     timezone: str = "Asia/Shanghai"
     cycle_day: int = Field(default=1, ge=1, le=28)

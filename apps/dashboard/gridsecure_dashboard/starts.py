@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from gridsecure.analyst.releases import QUERY, Release
+from gridsecure.circulation.trade import Agreement
 from gridsecure.errors import InvalidMessageError, ReleaseRefusedError, SignatureError
 from gridsecure.offices.warrants import office_of
 from gridsecure.wire.authority import ReleaseSummary
@@ -251,6 +252,21 @@ def show_analyst(session: Session) -> None:
     link_page(access.REVENUE)
 
 
+def show_member(session: Session) -> None:
+    """Agreements that wait for the other side's signature, and where everything is."""
+    found = access.open_market().concerning(session, Agreement.kind)
+    proposed = sum(one.told.state == "proposed" for one in found)
+    st.header(say("start_market"))
+    key_figures(
+        [
+            Tile(say("kind_agreement"), figures.count(len(found))),
+            Tile(say("paper_state_proposed"), figures.count(proposed)),
+        ]
+    )
+    for page in (access.CATALOGUE, access.WORKSHOP, access.PRODUCTS, access.MARKET):
+        link_page(page)
+
+
 # Roles, and what they are shown, in the order of a page of somebody with several.
 SECTIONS: Final[tuple[tuple[frozenset[str], Callable[[Session], None]], ...]] = (
     (access.APPROVERS, show_officer),
@@ -259,4 +275,5 @@ SECTIONS: Final[tuple[tuple[frozenset[str], Callable[[Session], None]], ...]] = 
     (frozenset({"analyst"}), show_analyst),
     (frozenset({"regulator"}), show_regulator),
     (frozenset({"custodian", "regulator"}), show_office),
+    (frozenset({"member"}), show_member),
 )

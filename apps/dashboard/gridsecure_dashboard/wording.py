@@ -93,6 +93,11 @@ def language_tag() -> str:
     return "en" if _language() == ENGLISH else "zh-CN"
 
 
+def in_language(chinese: str, english: str) -> str:
+    """What a service tells in two languages, in the reader's; both, where both are shown."""
+    return chinese if chinese == english else _chosen(chinese, english, " · ")
+
+
 def zone_name(zone: str) -> str:
     """A zone in the reader's language where it has a word, else as the roster spells it."""
     return say_or("zone", zone)

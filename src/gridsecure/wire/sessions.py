@@ -29,12 +29,14 @@ IDENTITY: Final = "identity"
 AUTHORITY: Final = "authority"
 PLATFORM: Final = "platform"
 GATEWAY: Final = "gateway"
+MARKET: Final = "market"
 
 SERVICES: Final[Mapping[str, tuple[str, ...]]] = {
     "billing": (AUTHORITY, PLATFORM, GATEWAY),
     "operator": (AUTHORITY, PLATFORM, GATEWAY),
     "analyst": (AUTHORITY,),
-    "regulator": (AUTHORITY, IDENTITY),
+    "regulator": (AUTHORITY, IDENTITY, MARKET),
+    "member": (MARKET,),
     "custodian": (AUTHORITY, IDENTITY),
     "data-owner": (AUTHORITY,),
     "privacy-officer": (AUTHORITY,),
