@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 identity_app = typer.Typer(
     help="Open and revoke pseudonyms, two offices together.", no_args_is_help=True
 )
-AUDIENCES: Final[tuple[Audience, ...]] = ("authority", "platform", "gateway", "identity")
+AUDIENCES: Final[tuple[Audience, ...]] = (
+    "authority", "platform", "gateway", "identity", "market",
+)  # fmt: skip
 OFFICES: Final = 2
 ACCOUNT_COLUMNS: Final = (
     "meter_point_id", "gateway", "name", "address", "customer_id", "zone", "customer_class",
