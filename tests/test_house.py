@@ -236,6 +236,8 @@ def beyond_the_clients(source: str) -> list[str]:
     allowed = (
         "gridsecure.analyst", "gridsecure.errors", "gridsecure.offices.warrants",
         "gridsecure.offices.warrant_states", "gridsecure.statements.pdf_text", "gridsecure.wire",
+        # Pure: what documents and cards say, which clients return as they are.
+        "gridsecure.circulation", "gridsecure.products",
     )  # fmt: skip
     return [
         f"{line}: {name}"
