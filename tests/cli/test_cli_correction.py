@@ -25,8 +25,10 @@ RUN = [PROGRAM, "run", "--meters", "16", "--months", "2"]
 ADDRESS = re.compile(r"API docs +(http://127\.0\.0\.1:\d+)/docs +\((\w+)\)")
 MONTH = "2026-07"
 WHY = ("--reason=read on site",)
-QUICK_STARTS = Path(__file__).parents[2] / "docs" / "quick-starts"
+DOCS = Path(__file__).parents[2] / "docs"
+QUICK_STARTS = DOCS / "quick-starts"
 PAGES = ("billing", "integrator", "analyst", "officer", "customer", "operator", "contributor")
+STAGES = "stages"
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +85,10 @@ def tried(running, tmp_path_factory):
     """What each page of the quick starts printed and how it ended, before anything is corrected."""
     _, home = running
     pages = {}
-    for page in PAGES:
+    texts = {page: QUICK_STARTS / f"{page}.md" for page in PAGES} | {STAGES: DOCS / "stages.md"}
+    for page, text in texts.items():
         folder = tmp_path_factory.mktemp(page)
-        script = "".join(commands_of(QUICK_STARTS / f"{page}.md"))
+        script = "".join(commands_of(text))
         pages[page] = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", f". {home}/addresses.sh\n{script}"],
             stdout=subprocess.PIPE,
@@ -194,6 +197,15 @@ def needed(name: str) -> tuple[str, ...]:
 def test_every_command_of_a_quick_start_runs(tried, page):
     assert tried[page].returncode == 0, tried[page].stdout[-2000:]
     assert "Traceback" not in tried[page].stdout
+
+
+def test_the_four_stages_run_from_a_city_to_documents_of_the_market(tried):
+    told = tried[STAGES]
+    assert told.returncode == 0, told.stdout[-2000:]
+    assert "Traceback" not in told.stdout
+    for said in ("unlocked", "vacancy", "numbers were compared", "No forecast is of a customer",
+                 "Signed the market-need"):  # fmt: skip
+        assert said in told.stdout, said
 
 
 @pytest.mark.parametrize("page", PAGES)

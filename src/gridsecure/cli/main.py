@@ -33,6 +33,7 @@ from gridsecure.cli.my import my_app
 from gridsecure.cli.objects import objects_app
 from gridsecure.cli.office import office_app
 from gridsecure.cli.on_use import on_use
+from gridsecure.cli.outlook import outlook_app
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
 from gridsecure.cli.period import period_app
 from gridsecure.cli.plan import plan_app
@@ -129,6 +130,7 @@ app.add_typer(build_app, name="build")
 app.add_typer(tls_app, name="tls")
 app.add_typer(usage_app, name="usage")
 app.add_typer(cost_app, name="cost")
+app.add_typer(outlook_app, name="outlook")
 workshop_app.command("list")(list_products)
 workshop_app.command("show")(show_product)
 workshop_app.command("schema")(product_schema)
