@@ -318,33 +318,42 @@ def picture(engine: Engine) -> dict[str, list[str]]:
         }
 
 
+def kill_through(market: Market, envelope: Signed, person: str) -> int:
+    """Take a document in, killed before each of its statements; how often it was."""
+    zone = market.app.state.market.zone
+    before, number = picture(zone.engine), 1
+    while True:
+        try:
+            with killed_at(zone.engine, number):
+                take_in(zone, envelope, sender=Sender(person), now=NOW)
+        except StorageError:  # what the database's own library makes of it
+            number += 1
+            assert picture(zone.engine) == before
+        else:
+            break
+    assert picture(zone.engine) != before
+    assert number > 3, "each step writes a document, its entry and its count"
+    return number - 1
+
+
 def test_a_crash_at_every_statement_leaves_the_old_or_the_new(published: Market) -> None:
-    """Of each step of an agreement, of a use and of an end: killed before each that writes."""
-    published.take("offer", world.offer(published.digests["design"]))
-    published.take("request", world.request(published.digests["offer"]))
+    """Of every step from an offer to the end of an agreement: killed before each that writes."""
+    offered = world.offer(published.digests["design"])
+    asked = world.request(offered.digest)
+    killed = kill_through(published, offered, "exchange-1")
+    killed += kill_through(published, asked, "bank-1")
+    published.digests |= {"offer": offered.digest, "request": asked.digest}
     text = published.draft()
     provider, consumer = world.sign("exchange-1", text), world.sign("bank-1", text)
     use, end = world.use(provider.digest), withdrawal(provider.digest, "bank-1")
-    zone = published.app.state.market.zone
-    killed = 0
     for envelope, person in (
         (provider, "exchange-1"),
         (consumer, "bank-1"),
         (use, "bank-1"),
         (end, "bank-1"),
     ):
-        before, number, is_through = picture(zone.engine), 1, False
-        while not is_through:
-            try:
-                with killed_at(zone.engine, number):
-                    take_in(zone, envelope, sender=Sender(person), now=NOW)
-                is_through = True
-            except StorageError:  # what the database's own library makes of it
-                killed, number = killed + 1, number + 1
-                assert picture(zone.engine) == before
-        assert picture(zone.engine) != before
-        assert number > 3, "each step writes a document, its entry and its count"
-    assert killed > 15
+        killed += kill_through(published, envelope, person)
+    assert killed > 20
     assert published.state("request", "bank-1") == "in-force"
     assert published.get(f"/documents/{provider.digest}", "bank-1").json()["state"] == "withdrawn"
 
