@@ -247,6 +247,19 @@ def moment_us(moment: dt.datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+def is_sorted(meters: NDArray[np.int64], starts_us: NDArray[np.int64]) -> bool:
+    """Whether rows stand by meter point and time.
+
+    Args:
+        meters: Meter point number per row.
+        starts_us: Interval start per row [µs].
+    """
+    later = starts_us[1:] >= starts_us[:-1]
+    later &= meters[1:] == meters[:-1]
+    later |= meters[1:] > meters[:-1]
+    return bool(later.all())
+
+
 def neighbour_steps(
     meters: NDArray[np.int64], starts_us: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -260,13 +273,7 @@ def neighbour_steps(
         The stable sorting order, and the step after each sorted row [µs]; -1 after the last row
         of a meter point. Both as long as the input.
     """
-    sorted_already = bool(
-        np.all(
-            (meters[1:] > meters[:-1])
-            | ((meters[1:] == meters[:-1]) & (starts_us[1:] >= starts_us[:-1]))
-        )
-    )
-    if sorted_already:
+    if is_sorted(meters, starts_us):
         order = np.arange(len(meters), dtype=np.int64)
     else:
         order = _stable_order(meters, starts_us)
