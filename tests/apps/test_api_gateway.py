@@ -133,20 +133,24 @@ def test_the_billing_office_is_shown_whose_bill_is_whose(services):
     answer = services.call(
         "POST", "/settlement-proofs", role="billing", json={"challenge": challenge}
     )
-    proofs = answer.json()["proofs"]
-    assert proofs.keys() == set(services.world.simulated.meter_point_ids)
+    pseudonyms, g = answer.json()["pseudonyms"], suite().g
+    assert pseudonyms.keys() == set(services.world.simulated.meter_point_ids)
     zone = services.app.state.service.zone
     bills = compute_expected_bills(zone, load_files(zone, MONTH))
-    name = min(proofs)
-    group = suite().group
-    enrolled = group.multiply(suite().g, scalar=services.world.meter_point(name).m1)
-    (subject,) = verify_settlements(
-        [(bytes.fromhex(proofs[name]), enrolled)],
+    subjects = verify_settlements(
+        [
+            (
+                bytes.fromhex(pseudonyms[name]),
+                suite().group.multiply(g, scalar=services.world.meter_point(name).m1),
+            )
+            for name in sorted(pseudonyms)
+        ],
+        bytes.fromhex(answer.json()["proof"]),
         domain=settlement_domain(MONTH),
         challenge=bytes.fromhex(challenge),
         suite=suite(),
     )
-    assert any(subject in meters for meters in bills.values())
+    assert set(subjects) == {subject for meters in bills.values() for subject in meters}
 
 
 @pytest.mark.parametrize("challenge", ["", "0" * 63, "G" * 64, 5, None])

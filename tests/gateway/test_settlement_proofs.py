@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gridsecure.credentials.seats import settlement_domain
@@ -30,17 +32,17 @@ def proofs(world):
 
 
 def settled(world, proofs, *, domain=DOMAIN, challenge=CHALLENGE):
-    """What the office makes of proofs, knowing the accounts' enrolled keys."""
+    """What the office makes of pseudonyms and their proof, knowing the accounts' enrolled keys."""
     group, g = suite().group, suite().g
     sent = [
-        (proof, group.multiply(g, scalar=world.meter_point(name).m1))
-        for name, proof in proofs.items()
+        (pseudonym, group.multiply(g, scalar=world.meter_point(name).m1))
+        for name, pseudonym in proofs.pseudonyms.items()
     ]
-    return verify_settlements(sent, domain=domain, challenge=challenge, suite=suite())
+    return verify_settlements(sent, proofs.proof, domain=domain, challenge=challenge, suite=suite())
 
 
 def test_every_billed_meter_point_proves_the_name_its_bill_is_under(world, proofs):
-    assert proofs.keys() == set(world.simulated.meter_point_ids)
+    assert list(proofs.pseudonyms) == sorted(world.simulated.meter_point_ids)
     bills = compute_expected_bills(world.zone, load_files(world.zone, MONTH))
     named = set(settled(world, proofs))
     assert named == {name for meters in bills.values() for name in meters}
@@ -48,10 +50,14 @@ def test_every_billed_meter_point_proves_the_name_its_bill_is_under(world, proof
 
 
 def test_a_proof_is_for_one_account_one_challenge_and_one_domain(world, proofs):
-    first, second, *_ = proofs
-    swapped = proofs | {first: proofs[second], second: proofs[first]}
+    own = proofs.pseudonyms
+    first, second, *_ = own
+    swapped = replace(proofs, pseudonyms=own | {first: own[second], second: own[first]})
+    less = replace(proofs, pseudonyms={name: own[name] for name in own if name != first})
     for sent, changes in (
         (swapped, {}),
+        (less, {}),
+        (replace(proofs, pseudonyms={}), {}),
         (proofs, {"challenge": bytes(32)}),
         (proofs, {"domain": settlement_domain("2027")}),
     ):

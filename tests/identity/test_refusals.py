@@ -98,12 +98,13 @@ def test_a_meter_point_enrols_registers_logs_in_uploads_and_settles(world, membe
     )
     for counter in (1, 2, 9):
         send(world, holder, token, counter=counter)
-    (message,) = prove_settlements([holder.m1], domain=SETTLE, challenge=b"office", suite=suite())
+    (nym,), proof = prove_settlements(
+        [holder.m1], domain=SETTLE, challenge=b"office", suite=suite()
+    )
     enrolled = suite().group.multiply(suite().g, scalar=holder.m1)
-    proofs = [(message, enrolled)]
-    assert verify_settlements(proofs, domain=SETTLE, challenge=b"office", suite=suite()) == [
-        entries[1].subject
-    ]
+    assert verify_settlements(
+        [(nym, enrolled)], proof, domain=SETTLE, challenge=b"office", suite=suite()
+    ) == [entries[1].subject]
     key = suite().group.encode(enrolled)
     assert identity_of(world.issuer.engine, key=key) == "customer 1"
 
@@ -491,11 +492,12 @@ def test_an_unknown_key_is_nobodys(world):
 @pytest.mark.parametrize("wrong", ["account", "domain", "challenge"])
 def test_a_settlement_proof_is_for_its_account_domain_and_challenge(wrong):
     one, two = new_holder(), new_holder()
-    (message,) = prove_settlements([one.m1], domain=SETTLE, challenge=b"1", suite=suite())
+    (nym,), proof = prove_settlements([one.m1], domain=SETTLE, challenge=b"1", suite=suite())
     owner = two if wrong == "account" else one
     with refused(SignatureError, "authenticity.settlement"):
         verify_settlements(
-            [(message, suite().group.multiply(suite().g, scalar=owner.m1))],
+            [(nym, suite().group.multiply(suite().g, scalar=owner.m1))],
+            proof,
             domain=UPLOAD if wrong == "domain" else SETTLE,
             challenge=b"2" if wrong == "challenge" else b"1",
             suite=suite(),

@@ -44,7 +44,7 @@ def test_a_bill_that_nobody_proved_is_refused():
 
 def test_a_gateway_says_nothing_of_an_account_that_it_proved_nothing_for():
     """Or one gateway would change the days that another's customer reads on a bill."""
-    answer = {"proofs": {}, "parts": {"MP-1": list(DAYS)}}
+    answer = {"pseudonyms": {}, "proof": "", "parts": {"MP-1": list(DAYS)}}
     key = generate_private_key()
     office = BillingOffice(lambda *_sent, **_more: answer, key, key.public_key, key.public_key)
     found = office.prove_accounts(month="2026-07", start="2026-07-01T00:00:00+08:00")

@@ -204,10 +204,10 @@ def prove_settlement(month: str, service: Service, wanted: ProofsWanted) -> Sett
 
     It is told of whoever moved in or out within the month for which days its bill is.
     """
-    proofs = prove_settlements(service.zone, month, challenge=bytes.fromhex(wanted.challenge))
-    parts = {name: days for name, days in find_parts(service.zone, month).items() if name in proofs}
-    shown = {name: proof.hex() for name, proof in proofs.items()}
-    return SettlementProofs(proofs=shown, parts=parts)
+    proven = prove_settlements(service.zone, month, challenge=bytes.fromhex(wanted.challenge))
+    shown = {name: pseudonym.hex() for name, pseudonym in proven.pseudonyms.items()}
+    parts = {name: days for name, days in find_parts(service.zone, month).items() if name in shown}
+    return SettlementProofs(pseudonyms=shown, proof=proven.proof.hex(), parts=parts)
 
 
 _ROOMS: Final = (

@@ -1,11 +1,13 @@
 """For the billing office: that a settlement pseudonym, under which a bill comes, is an account's.
 
-Each meter point's agent proves that its pseudonym in the settlement domain and its enrolled key
-have one secret. The office knows whose key that is; it learns which bill is whose, and not under
-which pseudonym anything was uploaded.
+The gateway, which has the meter points' agents, proves of all of them by one proof that pseudonym
+in the settlement domain and enrolled key have one secret. The office knows whose key that is; it
+learns which bill is whose, and not under which pseudonym anything was uploaded.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from gridsecure.credentials import settlement
 from gridsecure.credentials.seats import settlement_domain
@@ -21,6 +23,19 @@ from gridsecure.gateway.zone import GatewayZone
 from gridsecure.month_texts import year_text
 
 CHALLENGE_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenPseudonyms:
+    """What `credentials.settlement` made for a month.
+
+    Args:
+        pseudonyms: By meter point, in the order that the proof has them.
+        proof: Of all of them together.
+    """
+
+    pseudonyms: dict[str, bytes]
+    proof: bytes
 
 
 def find_parts(zone: GatewayZone, month: str) -> dict[str, tuple[str, str]]:
@@ -42,15 +57,12 @@ def find_parts(zone: GatewayZone, month: str) -> dict[str, tuple[str, str]]:
     return {name: (start.isoformat(), end.isoformat()) for name, (start, end) in found}
 
 
-def prove_settlements(zone: GatewayZone, month: str, *, challenge: bytes) -> dict[str, bytes]:
+def prove_settlements(zone: GatewayZone, month: str, *, challenge: bytes) -> ProvenPseudonyms:
     """Prove the settlement pseudonyms of a month's billed meter points.
 
     Args:
         month: YYYY-MM.
         challenge: The billing office's, good for one use [32 bytes].
-
-    Returns:
-        Meter point -> proof, as `credentials.settlement` makes it.
 
     Raises:
         InvalidMessageError: A challenge of another length (`message.challenge`).
@@ -73,11 +85,11 @@ def prove_settlements(zone: GatewayZone, month: str, *, challenge: bytes) -> dic
     ]
     agents, domain = agents_of(zone), settlement_domain(plan.start)
     agents.prepare(domain)
-    meter_points = [names[subject] for subject in billed]
-    proofs = settlement.prove_settlements(
+    meter_points = sorted({names[subject] for subject in billed})
+    pseudonyms, proof = settlement.prove_settlements(
         [agents.meter_point(name).holder.m1 for name in meter_points],
         domain=domain,
         challenge=challenge,
         suite=agents.suite,
     )
-    return dict(zip(meter_points, proofs, strict=True))
+    return ProvenPseudonyms(dict(zip(meter_points, pseudonyms, strict=True)), proof)

@@ -138,19 +138,22 @@ class BillingOffice:
             start: Its start, ISO 8601.
 
         Raises:
-            SignatureError: A proof is not that account's (`authenticity.settlement`).
+            SignatureError: A pseudonym is not that account's, or one is of an account without an
+                enrolled key (`authenticity.settlement`).
         """
         suite, domain, challenge = sm2_suite(), settlement_domain(start), secrets.token_bytes(32)
         suite.group.prepare(domain.base(suite))
         path, wanted = f"/months/{month}/settlement-proofs", {"challenge": challenge.hex()}
         answer = self.call("gateway", "POST", path, json=wanted)
-        proofs = answer["proofs"]
-        keys = self._enrolled_keys(sorted(proofs))
+        pseudonyms = answer["pseudonyms"]
+        keys = self._enrolled_keys(sorted(pseudonyms))
+        # Of whom there is no key, the proof cannot be checked, and it is one for all.
         subjects = verify_settlements(
             [
-                (bytes.fromhex(proofs[name]), suite.group.decode(bytes.fromhex(key)))
-                for name, key in keys.items()
+                (bytes.fromhex(pseudonyms[name]), suite.group.decode(bytes.fromhex(keys[name])))
+                for name in sorted(keys)
             ],
+            bytes.fromhex(answer["proof"]),
             domain=domain,
             challenge=challenge,
             suite=suite,
@@ -158,7 +161,7 @@ class BillingOffice:
         # What it says of an account that it proved nothing for counts for nothing.
         told = ((name, answer["parts"][name]) for name in keys if name in answer["parts"])
         parts = {name: (str(first), str(end)) for name, (first, end) in told}
-        return ProvenAccounts(dict(zip(subjects, keys, strict=True)), parts)
+        return ProvenAccounts(dict(zip(subjects, sorted(keys), strict=True)), parts)
 
     def fetch_receipts(self, month: str) -> list[BillReceipt]:
         """The gateway's receipts of a month's bills and corrections, for their statements.

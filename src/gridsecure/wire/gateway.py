@@ -427,13 +427,15 @@ class Reconciliation(Answer):
 
 
 class SettlementProofs(Answer):
-    """Meter point -> proof in hexadecimal, as `credentials.settlement` checks it.
+    """Meter point -> pseudonym, and one proof of all in the order of the meter points' names.
 
+    Both in hexadecimal, as `credentials.settlement` checks them.
     `parts` has start and end, ISO 8601, of the days that those are billed for who moved in or out
     within the month. Nobody else is told of them.
     """
 
-    proofs: dict[str, str]
+    pseudonyms: dict[str, str]
+    proof: str
     parts: dict[str, tuple[str, str]]
 
 
