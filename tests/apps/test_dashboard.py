@@ -32,7 +32,7 @@ from gridsecure.plans.purposes import STAFF_PURPOSES
 from gridsecure.policy.packs import list_packs, load_pack
 from gridsecure.statements.wording import Language, Wording
 from gridsecure.wire.sessions import Session
-from gridsecure_dashboard import access, commands, figures, starts, tables
+from gridsecure_dashboard import access, commands, figures, load_months, starts, tables
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
 from gridsecure_dashboard.grid_phrases import GRID_PHRASES
 from gridsecure_dashboard.market_phrases import MARKET_PHRASES
@@ -575,6 +575,19 @@ def test_a_month_is_reconciled_where_the_role_sees_both_sides(services) -> None:
     report["meters"] = 2191  # now nobody would be in the group that is withheld
     app = on_page("billing", "revenue")
     assert "do not reconcile" in app.error[0].value
+
+
+def test_a_page_asks_once_a_run_what_was_released_and_computes_a_month_once(
+    services, monkeypatch
+) -> None:
+    app = on_page("billing", "load_curve")
+    before, made = len(services.asked), []
+    monkeypatch.setattr(load_months, "compute_month", made.append)
+    app.run()
+    assert services.asked[before:].count("GET /releases") == 1
+    assert made == []  # the month that was computed before
+    app.run()
+    assert services.asked[before:].count("GET /releases") == 2  # and anew in the next run
 
 
 def test_energy_of_bills_and_of_curves_is_compared(services) -> None:

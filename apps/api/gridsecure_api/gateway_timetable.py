@@ -32,6 +32,7 @@ from gridsecure.gateway.correction_plan import (
     unfinished_correction,
 )
 from gridsecure.gateway.ingestion.batches import find_batches, newest_batch, taken_in_at
+from gridsecure.gateway.month_files import list_begun
 from gridsecure.gateway.month_plan import find_plan, is_done
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.periods import local_day
@@ -84,14 +85,15 @@ class Timetable:
 
     def board(self) -> list[MonthOnBoard]:
         """The months that something was handed in for, the newest first."""
-        return [one for month in self._months() if (one := self._shown(month)) is not None]
+        begun = list_begun(self.zone, self._months())
+        return [one for month in begun if (one := self._shown(month)) is not None]
 
     def begin_due(self) -> None:
         """Begin the first thing that is due, unless a month is being worked on."""
         with suppress(ConflictError):  # a month is being worked on: the next look comes soon
             if self._carry_out() or self.due.is_never or self._seal():
                 return
-            for month in reversed(list(self._months())):
+            for month in reversed(list_begun(self.zone, self._months())):
                 if self._begin(month):
                     return
 

@@ -8,10 +8,10 @@ when another page is entered; who a pseudonym is is not held at all, but asked f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -22,6 +22,7 @@ from gridsecure.analyst.market_reader import MarketReader
 from gridsecure.analyst.releases import Release, pin_authority
 from gridsecure.errors import AccessDeniedError, AuthenticityError, GridSecureError, InputError
 from gridsecure.offices.warrants import OfficeClient
+from gridsecure.wire.authority import ReleaseSummary
 from gridsecure.wire.connections import new_client
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard.settings import DashboardSettings, load_settings
@@ -81,6 +82,11 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
     MARKET: frozenset({"member", "regulator"}),
     SUPERVISION: frozenset({"regulator"}),
 }
+
+_REMEMBERED: Final = 32
+"""So many things that a page made are kept; what is chosen on it is seldom more."""
+
+Made = TypeVar("Made")
 
 # Which roles may let the gateway process a month.
 MONTH_STARTERS: Final = frozenset({"operator"})
@@ -227,6 +233,7 @@ def enter(page: str) -> Session:
     session = current_session()
     if session is None:
         st.rerun()
+    st.session_state.pop("listed", None)
     if st.session_state.get("page") != page:
         st.session_state["page"] = page
         st.session_state.pop("held", None)
@@ -248,6 +255,20 @@ def page_memory() -> dict[str, Any]:
     """What the page that is open remembers between two runs; another page begins with nothing."""
     kept: dict[str, Any] = st.session_state.setdefault("held", {})
     return kept
+
+
+def remember(key: tuple[object, ...], make: Callable[[], Made]) -> Made:
+    """What was made before on this page, or is made now.
+
+    Args:
+        key: What it follows from, all of it; a release by its id, since it never changes.
+    """
+    made: dict[tuple[object, ...], Made] = page_memory().setdefault("made", {})
+    if key not in made:
+        if len(made) >= _REMEMBERED:
+            made.clear()
+        made[key] = make()
+    return made[key]
 
 
 @contextmanager
@@ -274,6 +295,18 @@ def fetch_release(session: Session, release_id: str) -> Release:
     if release_id not in kept:
         kept[release_id] = open_client().release(session, release_id=release_id)
     return kept[release_id]
+
+
+def list_releases(session: Session) -> tuple[ReleaseSummary, ...]:
+    """What was released, newest first, as the key authority told it once in this run of the page.
+
+    Raises:
+        GridSecureError: The list cannot be fetched.
+    """
+    listed: tuple[ReleaseSummary, ...] | None = st.session_state.get("listed")
+    if listed is None:
+        listed = st.session_state["listed"] = open_client().releases(session)
+    return listed
 
 
 def sees_values(session: Session) -> bool:

@@ -12,7 +12,7 @@ from gridsecure.analyst.reports import DOMINATED, PROTECTED, SUPPRESSED
 from gridsecure.wire.authority import ReleaseSummary
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import figures
-from gridsecure_dashboard.access import fetch_release, local_timezone, open_client
+from gridsecure_dashboard.access import fetch_release, list_releases, local_timezone
 from gridsecure_dashboard.billed_months import BilledMonth, billed_months
 from gridsecure_dashboard.wording import plain, say, say_or, tell
 
@@ -29,7 +29,7 @@ def choose_release(session: Session, *, plan: str | None, empty: str) -> Release
     Raises:
         GridSecureError: The list or the release cannot be fetched, or does not verify.
     """
-    offered = [item for item in open_client().releases(session) if plan in (None, item.plan)]
+    offered = [item for item in list_releases(session) if plan in (None, item.plan)]
     if not offered:
         st.info(tell(empty))
         return None
@@ -44,7 +44,7 @@ def fetch_months(session: Session) -> tuple[BilledMonth, ...]:
     Raises:
         GridSecureError: The list or a release cannot be fetched, or does not verify.
     """
-    listed = [item for item in open_client().releases(session) if item.plan == BILL]
+    listed = [item for item in list_releases(session) if item.plan == BILL]
     newest = sorted({(item.start, item.end) for item in listed}, reverse=True)[:_MOST_MONTHS]
     wanted = [item for item in listed if (item.start, item.end) in newest]
     return billed_months(fetch_release(session, item.release_id) for item in wanted)

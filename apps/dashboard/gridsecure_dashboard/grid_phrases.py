@@ -372,6 +372,11 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "At least 100 residential customers, or 15 others of whom none has above 15 %, and two "
         "approvals, for everything",
     ),
+    "pack_title_strict-noise": (
+        "与严格策略相同，每次发布逐一审批，分析结果加噪声；声明每户至多两个计量点",
+        "As strict, with each release approved by itself, and noise for analysts; says that no "
+        "customer has more than two meter points",
+    ),
     "pack_title_billing-office": (
         "月度内部控制总数每组至少 15 户；居民负荷曲线每组至少 100 户；须两项审批",
         "Internal control totals of a month for 15 customers; load curves for 100 residential "

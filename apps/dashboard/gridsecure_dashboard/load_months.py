@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 import pandas as pd
@@ -21,15 +22,34 @@ from gridsecure_dashboard.tables import Tile, key_figures, show_table
 from gridsecure_dashboard.wording import say, tell
 
 
-def show_month(rows: pd.DataFrame) -> None:
-    """Peak day and load factor, heat map, load-duration curve, and the table of days.
+@dataclass(frozen=True, slots=True, eq=False)
+class MonthOfLoad:
+    """A month of the zones and classes chosen.
+
+    Args:
+        figures: None if nothing is released of it.
+        duration: Its load-duration curve.
+    """
+
+    totals: pd.DataFrame
+    figures: LoadFigures | None
+    days: dict[str, LoadFigures]
+    duration: pd.DataFrame
+
+
+def compute_month(rows: pd.DataFrame) -> MonthOfLoad:
+    """What the page shows of a month.
 
     Args:
         rows: Released rows of a load-curve table: every day of the zones and classes chosen.
     """
     totals = interval_totals(rows)
-    month = load_figures(totals)
-    days = daily_figures(totals)
+    return MonthOfLoad(totals, load_figures(totals), daily_figures(totals), load_duration(totals))
+
+
+def show_month(shown: MonthOfLoad) -> None:
+    """Peak day and load factor, heat map, load-duration curve, and the table of days."""
+    month, days = shown.figures, shown.days
     if month is None or len(days) < 2:
         return
     st.header(say("load_month"))
@@ -44,7 +64,7 @@ def show_month(rows: pd.DataFrame) -> None:
     st.subheader(say("heat_map"))
     st.altair_chart(
         heat_map(
-            totals,
+            shown.totals,
             clock_title=say("clock"),
             day_title=say("split_day"),
             power_title=say("power_kw"),
@@ -55,7 +75,7 @@ def show_month(rows: pd.DataFrame) -> None:
     st.subheader(say("duration_curve"))
     st.altair_chart(
         duration_curve(
-            load_duration(totals), hours_title=say("hours_at_least"), power_title=say("power_kw")
+            shown.duration, hours_title=say("hours_at_least"), power_title=say("power_kw")
         ),
         width="stretch",
     )

@@ -15,7 +15,7 @@ from streamlit.navigation.page import StreamlitPage
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.views import sign_in
-from gridsecure_dashboard.wording import choose_language, language_tag, say, say_or
+from gridsecure_dashboard.wording import choose_language, hold_language, language_tag, say, say_or
 
 VIEWS = Path(__file__).parent / "views"
 # A file of our own: a named icon would be fetched from the internet.
@@ -85,6 +85,7 @@ def show() -> None:
     page = _navigation(session)
     with st.sidebar:
         choose_language()
+        hold_language()
         if session is not None:
             access.note_language()
             _signed_in(session)

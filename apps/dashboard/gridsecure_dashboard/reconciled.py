@@ -52,7 +52,7 @@ def fetch_releases(session: Session, *, plan: str, bounds: tuple[str, str]) -> t
     wanted = [datetime.fromisoformat(moment) for moment in bounds]
     listed = [
         item
-        for item in access.open_client().releases(session)
+        for item in access.list_releases(session)
         if item.plan == plan
         and [datetime.fromisoformat(moment) for moment in (item.start, item.end)] == wanted
     ]

@@ -167,7 +167,7 @@ def show_officer(session: Session) -> None:
 def show_regulator(session: Session) -> None:
     """What was released and for whom, what was refused, and where alarms of the logs are."""
     client = access.open_client()
-    listed = client.releases(session)
+    listed = access.list_releases(session)
     small = [item for item in listed if item.cells + item.suppressed <= _CELLS_OPENED][:_NEWEST]
     opened, forged = _open_releases(session, small)
     st.header(say("start_alarms"))
@@ -233,7 +233,7 @@ def show_analyst(session: Session) -> None:
         _billed(months)
     else:
         st.info(tell("start_none"))
-    listed = access.open_client().releases(session)
+    listed = access.list_releases(session)
     st.header(say("latest_releases"))
     opened, _ = _open_releases(
         session,

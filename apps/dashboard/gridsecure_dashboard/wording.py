@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from decimal import Decimal
 from typing import Final
 
@@ -18,6 +19,7 @@ CHINESE: Final = "中文"
 ENGLISH: Final = "English"
 LANGUAGES: Final = (BOTH, CHINESE, ENGLISH)
 _COMMAS: Final = ("、", ", ")
+_HELD: Final = ContextVar[str]("language", default="")
 # Errors whose own sentence names what the phrase cannot: which service, which field.
 _NAMING: Final = frozenset({"service.unreachable", "session.service", "message.answer"})
 
@@ -147,8 +149,13 @@ def show_error(error: GridSecureError) -> None:
     st.error("  \n".join(lines), icon=":material/error:")
 
 
+def hold_language() -> None:
+    """Keep the language for this run, whose thousands of words else look it up one by one."""
+    _HELD.set(st.session_state.get("language", BOTH))
+
+
 def _language() -> str:
-    chosen: str = st.session_state.get("language", BOTH)
+    chosen: str = _HELD.get() or st.session_state.get("language", BOTH)
     return chosen
 
 

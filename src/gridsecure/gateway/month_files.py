@@ -15,7 +15,7 @@ import hashlib
 import json
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import pandas as pd
+from sqlmodel import col, select
 
 from gridsecure.billing.contracts import load_contracts
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
@@ -39,10 +40,11 @@ from gridsecure.gateway.month_plan import find_plan
 from gridsecure.gateway.private_files import private_folder, write_private
 from gridsecure.gateway.rule_sets import rules_of
 from gridsecure.gateway.sealed_days import day_folder
+from gridsecure.gateway.tables import BatchMonthRow, MonthReportRow
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.periods import BillingPeriod, local_day
 from gridsecure.store import evidence
-from gridsecure.store.database import write_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.tariffs.tariff import catalogue_tariffs, load_tariff
 
 _CHUNK: Final = 1 << 20
@@ -219,6 +221,22 @@ def require_files(zone: GatewayZone, month: str) -> dict[str, Any]:
         reason="month.unknown",
         remedy="Send batches to /v1/readings, with contracts in the books; or hand in files.",
     )
+
+
+def list_begun(zone: GatewayZone, months: Iterable[str]) -> list[str]:
+    """Those of some months that files or batches came of, or that are done, in their order."""
+    wanted = list(months)
+    done = select(MonthReportRow.month).where(col(MonthReportRow.month).in_(wanted))
+    with read_session(zone.engine) as session:
+        finished = set(session.exec(done))
+
+        def is_begun(month: str) -> bool:
+            if month in finished or _pointer(month_folder(zone, month)) is not None:
+                return True
+            came = select(BatchMonthRow.batch).where(BatchMonthRow.month == month).limit(1)
+            return session.exec(came).first() is not None
+
+        return [month for month in wanted if is_begun(month)]
 
 
 def load_files(zone: GatewayZone, month: str) -> MonthFiles:

@@ -70,7 +70,7 @@ def _billed(session: Session, runs: Sequence[RunStatus]) -> set[str]:
     """Months that have bills, as far as the reader may see that."""
     found = [(run.plan, run.start, run.end) for run in runs]
     if access.RELEASES in access.pages_for(session):
-        found += [(one.plan, one.start, one.end) for one in access.open_client().releases(session)]
+        found += [(one.plan, one.start, one.end) for one in access.list_releases(session)]
     return {figures.month(start, end) for plan, start, end in found if plan == BILL}
 
 
@@ -267,7 +267,7 @@ def _outcomes(outcomes: Sequence[RoundOutcome]) -> None:
 
 def _releases(session: Session) -> None:
     st.markdown(f"**{say('releases_listed')}**")
-    listed = access.open_client().releases(session)
+    listed = access.list_releases(session)
     if not listed:
         st.caption(tell("no_release"))
         return

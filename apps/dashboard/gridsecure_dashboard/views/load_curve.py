@@ -26,7 +26,7 @@ from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.charts import load_curves
 from gridsecure_dashboard.chooser import choose_release, show_gaps, show_source
 from gridsecure_dashboard.export_files import show_exports
-from gridsecure_dashboard.load_months import show_month
+from gridsecure_dashboard.load_months import compute_month, show_month
 from gridsecure_dashboard.money_tiles import energy_tile
 from gridsecure_dashboard.reconciled import show_reconciliation
 from gridsecure_dashboard.tables import Tile, key_figures
@@ -59,7 +59,7 @@ def show() -> None:
             withheld = bool((table["state"] == WITHHELD).any())
             st.info(tell("no_role_values" if withheld else "nothing_visible"))
             return
-        choice = _choose(table)
+        choice = _choose(table, release)
         if not choice.days:
             st.info(tell("choose_days"))
             return
@@ -70,7 +70,9 @@ def show() -> None:
             return
         _key_figures(figures_shown)
         _chart(rows, choice)
-        show_month(choose_rows(table, zones=choice.zones, classes=choice.classes))
+        chosen = (release.release_id, tuple(choice.zones or ()), tuple(choice.classes or ()))
+        every_day = partial(choose_rows, table, zones=choice.zones, classes=choice.classes)
+        show_month(access.remember(chosen, lambda: compute_month(every_day())))
         _closing(session, table, rows, release)
 
 
@@ -82,10 +84,10 @@ def _table(release: Release) -> pd.DataFrame:
     return kept[release.release_id]
 
 
-def _choose(table: pd.DataFrame) -> _Choice:
+def _choose(table: pd.DataFrame, release: Release) -> _Choice:
     released = choose_rows(table)
     days = sorted(set(released["day"]))
-    peak = peak_day(table)
+    peak = access.remember((release.release_id, "peak"), lambda: peak_day(table))
     first, second, third = st.columns(3)
     picked = first.multiselect(
         say("days"), days, default=[peak] if peak else days[:1], help=tell("days_help")
