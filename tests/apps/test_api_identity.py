@@ -21,11 +21,8 @@ from gridsecure.errors import (
     SignatureError,
     StorageError,
 )
+from gridsecure.identity.enrolments.failed_attempts import ALLOWED_FAILURES
 from gridsecure.identity.enrolments.passwords import (
-    ALLOWED_FAILURES,
-    FAILURE_WINDOW,
-    MAX_NAMES,
-    FailedAttempts,
     check_record,
     decoy_record,
     password_matches,
@@ -152,17 +149,25 @@ def test_an_audience_that_does_not_exist_is_refused_without_the_password(service
     assert PASSWORD not in answer.text
 
 
-def test_failures_lock_a_name_until_the_window_is_over(service, clock):
+def test_failures_hold_up_a_name_until_the_window_is_over(service, clock):
     for _ in range(ALLOWED_FAILURES):
         assert sign_in(service, password="wrong").status_code == 401
         clock.advance(seconds=1)
     answer = sign_in(service)
-    assert (answer.status_code, answer.json()) == (401, refused_body(401))
+    assert (answer.status_code, answer.json()["reason"]) == (429, "sign-in.attempts")
+    assert answer.headers["Retry-After"] == "300"
+    assert sign_in(service, user="nobody", password="x").status_code == 401
     clock.advance(minutes=5)
     assert sign_in(service).status_code == 200
     actions = [row.action for row in evidence_rows(service)]
     assert actions == ["sign-in.refused"] * ALLOWED_FAILURES + ["sign-in.done"]
     assert not any(PASSWORD in row.detail for row in evidence_rows(service))
+
+
+def test_a_login_that_is_longer_than_any_is_refused_before_it_is_read(service):
+    for path in ("/sign-in", "/person-tokens", "/service-tokens"):
+        answer = service.post(path, content=b"x" * 65 * 1024, headers=JSON)
+        assert (answer.status_code, answer.json()["reason"]) == (413, "message.too-large")
 
 
 # --- passwords ---------------------------------------------------------------------------------
@@ -202,27 +207,6 @@ def test_a_weak_or_malformed_record_keeps_the_service_from_starting(tmp_path, ch
 def test_an_empty_password_gets_no_record():
     with pytest.raises(InputError):
         password_record("")
-
-
-def test_a_success_forgets_failures_and_old_failures_do_not_count():
-    failures = FailedAttempts()
-    for step in range(4 * ALLOWED_FAILURES):
-        failures.claim("slow", now=NOW + step * FAILURE_WINDOW / 4)
-        failures.claim("good", now=NOW)
-        failures.forgive("good")
-    for _ in range(ALLOWED_FAILURES):
-        failures.claim("bad", now=NOW)
-    with pytest.raises(AuthenticityError):
-        failures.claim("bad", now=NOW)
-
-
-def test_names_beyond_the_limit_push_out_the_oldest():
-    failures = FailedAttempts()
-    for _ in range(ALLOWED_FAILURES):
-        failures.claim("first", now=NOW)
-    for number in range(MAX_NAMES):
-        failures.claim(f"name {number}", now=NOW)
-    failures.claim("first", now=NOW)  # forgotten, so heard again
 
 
 # --- services ----------------------------------------------------------------------------------

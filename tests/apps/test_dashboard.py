@@ -178,6 +178,7 @@ class Browser:
 
     def __init__(self) -> None:
         self.cookies: dict[str, str] = {}
+        self.remote_ip = "127.0.0.1"
         self.client_context = self
 
 

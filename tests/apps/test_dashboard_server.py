@@ -6,6 +6,7 @@ messages, so that a reload is a new connection with the cookies of the browser, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -291,3 +292,37 @@ def test_no_comment_of_a_script_is_a_text_of_a_page(browser) -> None:
     tab = browser.load("bill_runs")
     sign_in(tab)
     assert "What the key authority releases" not in tab.texts
+
+
+NEEDED = ("/_stcore/health", "/_stcore/host-config", "/", "/revenue")
+CLOSED = (
+    "/_stcore/metrics", "/_stcore/script-health-check", "/_stcore/agent/interact",
+    "/_stcore/agent/openapi.json", "/_stcore/agent/mcp", "/revenue/_stcore/metrics",
+    "/_stcore//metrics", "/_stcore/health/../metrics", "/_stcore/%6detrics", "/_stcore",
+    "/auth/login", "/auth/logout", "/oauth2callback",
+)  # fmt: skip
+
+
+def test_nothing_is_open_that_no_page_needs(server: str) -> None:
+    """Streamlit's metrics say who is at work; whatever it adds next stays closed, too."""
+    for path in NEEDED:
+        assert httpx.get(server + path).status_code == 200, path
+    for path in CLOSED:
+        answer = httpx.get(server + path)
+        assert answer.status_code == 404, path
+        assert answer.text == "Not Found", path
+
+
+def test_every_answer_of_the_dashboard_protects_who_reads_it(server: str) -> None:
+    page = httpx.get(server + "/")
+    script = re.search(r'src="[^"]*(/static/[^"]+\.js)"', page.text)
+    assert script is not None
+    answers = {path: httpx.get(server + path) for path in ("/", "/_stcore/metrics", script[1])}
+    for path, answer in answers.items():
+        assert answer.headers["x-frame-options"] == "DENY", path
+        assert answer.headers["x-content-type-options"] == "nosniff", path
+        policy = answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in policy
+        assert "http" not in policy, "no other origin"
+        stored = answer.headers.get("cache-control") != "no-store"
+        assert stored is (path == script[1]), path

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlmodel import Session, select
 
-from gridsecure.compute.holder_uploads import raise_counter
+from gridsecure.compute.holder_uploads import take_counter
 from gridsecure.compute.tables import SCHEMA as PLATFORM
 from gridsecure.credentials.access import batch_challenge
 from gridsecure.credentials.issuance import Credential
@@ -56,7 +56,7 @@ def register(engine, index: int, racer: int) -> None:
 
 
 def count(engine, index: int, racer: int) -> None:
-    raise_counter(engine, subject="one", counter=index + 1)
+    take_counter(engine, subject="one", counter=index + 1)
 
 
 def answer(engine, index: int, racer: int) -> None:
@@ -122,10 +122,7 @@ def test_every_round_has_one_winner(racers, database_url, name):
             CHALLENGES.give(engine, now=NOW)
     started = [racers.submit(race, database_url, name, racer) for racer in range(PROCESSES)]
     won = sorted(index for one in started for index in one.result(timeout=120))
-    if name == "count":  # a counter may be overtaken by a greater one, but never be used twice
-        assert len(won) == len(set(won))
-        assert won[-1] == ROUNDS - 1
-    elif name == "log":
+    if name == "log":
         assert won == sorted(list(range(ROUNDS)) * PROCESSES)
     else:
         assert won == list(range(ROUNDS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session, select
 
-from gridsecure.compute.holder_uploads import admit_upload
+from gridsecure.compute.holder_uploads import WINDOW, admit_upload, take_counter
 from gridsecure.credentials.access import ISSUER, check_query
 from gridsecure.credentials.grants import Question, Quota, grant_bytes, request_grant, verify_grant
 from gridsecure.credentials.holder import Wallet
@@ -371,10 +372,26 @@ def signed_in(world, member):
 def test_a_replayed_upload_is_refused(world, signed_in):
     holder, token = signed_in
     send(world, holder, token, counter=5)
-    for counter in (5, 4, 1):
+    for counter in (4, 1, 3):  # overtaken, and new all the same
+        send(world, holder, token, counter=counter)
+    for counter in (5, 4, 1, 3):
         with refused(StaleMessageError, "authenticity.counter"):
             send(world, holder, token, counter=counter)
     send(world, holder, token, counter=6)
+
+
+def test_counters_that_are_sent_at_once_are_all_taken_and_those_behind_are_closed(world):
+    def take(counter: int) -> None:
+        take_counter(world.platform, subject="one", counter=counter)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(take, sorted(range(1000, 1064), key=lambda n: n * 37 % 64)))
+    for counter in range(2000, 2000 + WINDOW):
+        take(counter)
+    for closed in (1, 999, 1063, 2000):
+        with refused(StaleMessageError, "authenticity.counter"):
+            take(closed)
+    take(2000 + WINDOW)
 
 
 @pytest.mark.parametrize("counter", [0, 10**18 + 1])

@@ -113,7 +113,7 @@ def fill_platform(engine: Engine, size: Size, *, gateway: str, message: str) -> 
         n = numbers(size.seats)
         pinned = {"subject": name("seat", n), "thumbprint": name("pin", n)}
         fill(to, tables.HolderPinRow, n, **pinned, at=AT)
-        fill(to, tables.UploadCounterRow, n, subject=name("counter", n), highest=n)
+        fill(to, tables.UploadCounterRow, n, subject=name("counter", n), closed_to=n, recent="")
         seat = {"pseudonym": name("seat", n), "roster_id": name("id", n % rosters)}
         span = {"start_at": AT, "end_at": AT, "domain": "platform/billing/2025"}
         fill(to, tables.SeatRow, n, **seat, **span)

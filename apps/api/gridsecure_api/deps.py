@@ -2,15 +2,18 @@
 
 Denied by default: `AccessCheck` stands before the whole application, and without a valid token for
 this service it lets through only the paths named public. What a holder of a token may do is decided
-by `require` at each route. The gate also bounds the bytes of a request body, whatever reads it, and
-what is in work at once (`lanes`); it is the last stop of errors that nobody expected.
+by `require` at each route. The gate also bounds the bytes of a request body, whatever reads it, the
+time that one takes to come, what bodies hold together, and what is in work at once (`lanes`); it is
+the last stop of errors that nobody expected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import Depends, HTTPException, Request, Security
@@ -40,7 +43,7 @@ from gridsecure_api.errors import (
     internal_response,
     too_large_error,
 )
-from gridsecure_api.lanes import READING, Lanes, Turn
+from gridsecure_api.lanes import READING, Held, Lanes, Turn
 from gridsecure_api.log_pages import LOG_PATHS
 
 ALWAYS_PUBLIC: Final = PAGE_PATHS | {"/about", "/health", "/openapi.json"}
@@ -55,6 +58,13 @@ _BEARER: Final = HTTPBearer(
 _Sent = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 _KNOWN_TOKENS: Final = 1024
+
+PAUSE_S: Final = 30.0
+"""How long a body may pause [s]."""
+BODY_S: Final = 60.0
+"""How long a body may take in any case [s]; beyond it needs `BODY_RATE`."""
+BODY_RATE: Final = 16 * 1024
+"""How fast a long body has to come [bytes/s]."""
 _SERVICES: Final = frozenset({"authority", "gateway", "platform"})
 """Roles of services, which show a certificate where one is asked for."""
 
@@ -76,6 +86,7 @@ class AccessRules:
         identity_key: The key tokens are signed with.
         public_paths: Paths that need no token.
         max_body_bytes: Largest request body [bytes].
+        body_limits: Of paths that take shorter ones [bytes].
     """
 
     audience: str
@@ -83,6 +94,11 @@ class AccessRules:
     public_paths: frozenset[str]
     max_body_bytes: int
     clock: Clock
+    body_limits: Mapping[str, int] = field(default_factory=dict)
+
+    def most_bytes(self, path: str) -> int:
+        """Largest body of a request to a path [bytes]."""
+        return self.body_limits.get(path, self.max_body_bytes)
 
 
 class AccessCheck:
@@ -91,7 +107,7 @@ class AccessCheck:
     def __init__(self, app: ASGIApp, rules: AccessRules) -> None:
         self._app = app
         self._rules = rules
-        self._lanes = Lanes()
+        self._lanes = Lanes(body_bytes=rules.max_body_bytes)
         self._known: dict[str, TokenClaims] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,7 +120,8 @@ class AccessCheck:
         path = scope["path"]
         is_page = path in ALWAYS_PUBLIC or path.startswith(REASONS_PATH)
         is_log = path.startswith(LOG_PATHS)
-        turn = self._lanes.enter(scope["method"], is_page=is_page, is_log=is_log)
+        caller = (scope.get("client") or ("",))[0]
+        turn = self._lanes.enter(scope["method"], caller=caller, is_page=is_page, is_log=is_log)
         answer = _Answer(send, turn)
         try:
             failure = await self._handle(scope, receive, answer, turn)
@@ -123,10 +140,14 @@ class AccessCheck:
             if not self._is_public(scope["path"]):
                 state["claims"] = self._claims(Headers(scope=scope))
                 _check_certificate(state["claims"], state.get(PEER_NAMES))
-            body = _BoundedBody(scope, receive, limit=self._rules.max_body_bytes, turn=turn)
-            if not body.is_coming or scope["method"] in READING:  # nobody may read that body
-                await turn.take()
-            await self._app(scope, body, answer)
+                turn.caller = state["claims"].subject
+            is_own = "claims" in state
+            held = self._lanes.own_bytes if is_own else self._lanes.strangers_bytes
+            most = self._rules.most_bytes(scope["path"])
+            with _BoundedBody(scope, receive, limit=most, held=held, turn=turn) as body:
+                if not body.is_coming or scope["method"] in READING:  # nobody may read that body
+                    await turn.take()
+                await self._app(scope, body, answer)
         except GridSecureError as error:
             return error_response(error)
         except HTTPException as error:  # of a body that was read before the framework
@@ -197,36 +218,67 @@ class _Answer:
 
 
 class _BoundedBody:
-    """Passes a request body on until it is too long, whatever its header promised.
+    """Passes a request body on until it is too long or too slow, whatever its header promised.
 
-    The turn is taken once the body is here: who sends slowly keeps none from others.
+    What came is held until the request is answered. The turn is taken once the body is here: who
+    sends slowly keeps none from others.
 
     Attributes:
         is_coming: Whether there is a body.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, *, limit: int, turn: Turn) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, *, limit: int, held: Held, turn: Turn
+    ) -> None:
         self._receive = receive
         self._turn = turn
-        self._left = limit
+        self._held = held
+        self._holds = 0
+        self._left = self._limit = limit
+        self._began = asyncio.get_running_loop().time()
         headers = Headers(scope=scope)
         declared = headers.get("content-length", "0")
         if not declared.isdecimal() or int(declared[:20]) > limit:
             raise too_large_error()
         self.is_coming = declared.strip("0") != "" or "transfer-encoding" in headers
 
+        self._is_ended = not self.is_coming
+
+    def __enter__(self) -> _BoundedBody:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._held.release(self._holds)
+
     async def __call__(self) -> AsgiMessage:
-        message = await self._receive()
-        self._left -= len(message.get("body", b""))
+        message = await self._next()
+        size = len(message.get("body", b""))
+        self._left -= size
         # The framework turns any other error inside a body into a 400 of its own.
         if self._left < 0:
             raise HTTPException(413)
-        if not message.get("more_body", False):
-            try:
+        try:
+            self._held.add(size)
+            self._holds += size
+            if not message.get("more_body", False):
+                self._is_ended = True
                 await self._turn.take()
-            except GridSecureError as busy:
-                raise HTTPException(LATER) from busy
+        except GridSecureError as busy:
+            raise HTTPException(LATER) from busy
         return message
+
+    async def _next(self) -> AsgiMessage:
+        if self._is_ended:  # what comes now is that the other side went away
+            return await self._receive()
+        came = self._limit - self._left
+        until = min(
+            asyncio.get_running_loop().time() + PAUSE_S, self._began + BODY_S + came / BODY_RATE
+        )
+        try:
+            async with asyncio.timeout_at(until):
+                return await self._receive()
+        except TimeoutError:
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT) from None
 
 
 def read_claims(request: Request) -> TokenClaims:

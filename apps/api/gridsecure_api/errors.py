@@ -25,6 +25,7 @@ from gridsecure.errors import (
     InvalidReadingsError,
 )
 from gridsecure.wire.problems import (
+    ATTEMPTS,
     BUSY,
     INTERNAL,
     LATER,
@@ -41,8 +42,9 @@ from gridsecure.wire.problems import (
 
 _log = logging.getLogger(__name__)
 
-_RETRY_AFTER_S: Final = {QUEUE_FULL: 30}
-"""When to ask again what was not done [s]: lanes empty in one, a body is read in half a minute."""
+_RETRY_AFTER_S: Final = {QUEUE_FULL: 30, ATTEMPTS: 300}
+"""When to ask again what was not done [s]: lanes empty in one, a body is read in half a minute, and
+failures are forgotten in five."""
 
 
 def error_response(error: GridSecureError) -> JSONResponse:
@@ -52,7 +54,8 @@ def error_response(error: GridSecureError) -> JSONResponse:
     if isinstance(error, AuthenticityError):
         _log.warning("refused: %s %s", type(error).__name__, error.reason)
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    if status == LATER and error.reason != LOCKED:  # nobody knows when people come
+    is_later = status == LATER and error.reason != LOCKED  # nobody knows when people come
+    if is_later or error.reason == ATTEMPTS:
         headers = {"Retry-After": str(_RETRY_AFTER_S.get(error.reason, 1))}
     return _response(problem, headers=headers)
 
@@ -169,6 +172,7 @@ def http_response(error: HTTPException) -> JSONResponse:
     detail = {
         404: "There is nothing at this address.",
         405: "This address does not take this method.",
+        408: "The body of the request came too slowly.",
     }.get(status, "The request could not be read.")
     problem = Problem.of(
         f"http.{status}", status=status, detail=detail, remedy="See the API page at /docs."

@@ -59,6 +59,7 @@ def _description(zone: IdentityZone, folder: Path) -> ServiceDescription:
         public_paths=identity_people.PUBLIC_PATHS
         | identity_registration.PUBLIC_PATHS
         | identity_grants.PUBLIC_PATHS,
+        body_limits=identity_people.BODY_LIMITS,
         facts=facts,
         logs={
             f"{LOG}/{name}": open_log(engine, folder, name=name, key=zone.key)

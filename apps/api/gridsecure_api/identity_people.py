@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Final
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from gridsecure.errors import AuthenticityError
@@ -14,8 +17,11 @@ from gridsecure.identity_messages import Audience, PersonLogin, ServiceLogin
 from gridsecure.messages import Signed
 from gridsecure.wire.identity import PersonToken, PersonTokens, ServiceToken
 from gridsecure_api.identity_zone import Body, IdentityZone, PasswordDoor, Zone
+from gridsecure_api.lanes import Lanes, Turn
 
-PUBLIC_PATHS = frozenset({"/person-tokens", "/service-tokens", "/sign-in"})
+PUBLIC_PATHS: Final = frozenset({"/person-tokens", "/service-tokens", "/sign-in"})
+BODY_LIMITS: Final = dict.fromkeys(PUBLIC_PATHS, 64 * 1024)
+"""A login with its statement of a build has some kilobytes."""
 
 router = APIRouter()
 
@@ -97,27 +103,29 @@ def password_router(door: PasswordDoor) -> APIRouter:
     demonstration = APIRouter(tags=["local demonstration"])
 
     @demonstration.post("/sign-in")
-    def sign_in(wanted: SignIn, zone: Zone) -> PersonToken:
+    async def sign_in(wanted: SignIn, zone: Zone, request: Request) -> PersonToken:
         """Sign in with a password. For the local demonstration only: people have keys.
 
-        Public; five failures lock a name for minutes.
+        Public; after five failures, a name is refused from that address for minutes (429).
         """
-        return _signed_in(wanted, zone, door)
+        turn: Turn = request.state.turn
+        lanes: Lanes = request.state.lanes
+        address = request.client.host if request.client else ""
+        with door.failures.attempt(wanted.user, address=address, now=zone.clock()):
+            await turn.move(lanes.sign_ins)
+            return await run_in_threadpool(_signed_in, wanted, zone, door)
 
     return demonstration
 
 
 def _signed_in(wanted: SignIn, zone: IdentityZone, door: PasswordDoor) -> PersonToken:
     now = zone.clock()
-    door.failures.claim(wanted.user, now=now)
     user = door.users.get(wanted.user)
-    with door.stretching:
-        matches = password_matches(wanted.password, record=user.password if user else door.decoy)
+    matches = password_matches(wanted.password, record=user.password if user else door.decoy)
     if user is None or not matches:
         if user is not None:
             zone.note(actor=user.user, action="sign-in.refused", detail={})
         raise AuthenticityError("A sign-in failed.", reason="authenticity.sign-in")
-    door.failures.forgive(wanted.user)
     given = give_token(
         user.user,
         roles=user.roles,

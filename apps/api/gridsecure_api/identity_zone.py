@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import BoundedSemaphore
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
@@ -30,9 +29,10 @@ from gridsecure.credentials.presentations import PublicKeys
 from gridsecure.credentials.suites import Suite, sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.errors import InvalidMessageError, SignatureError, StorageError
+from gridsecure.identity.enrolments.failed_attempts import FailedAttempts
 from gridsecure.identity.enrolments.issuer import Issuer
 from gridsecure.identity.enrolments.orders import EnrolmentDesk, Party
-from gridsecure.identity.enrolments.passwords import FailedAttempts, check_record, decoy_record
+from gridsecure.identity.enrolments.passwords import check_record, decoy_record
 from gridsecure.identity.enrolments.tables import SCHEMA as NAMES
 from gridsecure.identity.registrations.registrar import Registrar
 from gridsecure.identity.registrations.tables import SCHEMA as PSEUDONYMS
@@ -48,8 +48,6 @@ from gridsecure_api.settings import IdentityDatabase, IdentitySettings, UserEntr
 
 ISSUER_KEY: Final = "issuer.key"
 DATABASES: Final[tuple[IdentityDatabase, ...]] = ("enrolments", "registrations")
-PARALLEL_SIGN_INS: Final = 2
-"""Passwords being stretched at once; more would only slow each other down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +57,12 @@ class PasswordDoor:
     Args:
         users: Who may sign in, by name.
         decoy: The record that unknown names are checked against.
-        failures: Failed attempts by name.
-        stretching: Holds back more sign-ins at once than `PARALLEL_SIGN_INS`.
+        failures: Failed attempts.
     """
 
     users: Mapping[str, UserEntry]
     decoy: str = field(repr=False)
     failures: FailedAttempts
-    stretching: BoundedSemaphore
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +219,7 @@ def _password_door(users: tuple[UserEntry, ...]) -> PasswordDoor | None:
     if not users:
         return None
     by_name = {user.user: user for user in users}
-    return PasswordDoor(
-        by_name, decoy_record(), FailedAttempts(), BoundedSemaphore(PARALLEL_SIGN_INS)
-    )
+    return PasswordDoor(by_name, decoy_record(), FailedAttempts())
 
 
 def _named(parties: Iterable[Party]) -> dict[str, Party]:

@@ -3,14 +3,17 @@
 A change may wait for another change, as the database lets one write at a time. With one lane for
 both, waiting changes would hold every thread, and readers would wait with them. So each has turns
 of its own; so have strangers, who read a log without a token and must not keep out those who have
-one. Whoever waits for a turn holds no thread and no connection to the database, and whoever
-would wait too long is told at once when to come again (503, `service.busy`).
+one; and so have sign-ins with passwords, each of which takes a fair part of a second. Of the places
+to wait in a lane, one caller has three quarters at most. Whoever waits for a turn holds no thread
+and no connection to the database, and whoever would wait too long is told at once when to come
+again (503, `service.busy`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -22,6 +25,8 @@ GATHERED_AT_ONCE: Final = 128
 CHANGES_AT_ONCE: Final = 7
 LOGS_AT_ONCE: Final = 1
 """Of a log's checkpoints and tiles, which strangers ask for without a token."""
+SIGN_INS_AT_ONCE: Final = 2
+"""Passwords being stretched; more would only slow each other down."""
 PAGES_AT_ONCE: Final = 8
 """Fewer than the threads that answer, and without the pages, which ask no database, no more than
 its connections unless a setting lowers those: whoever has a turn waits for neither."""
@@ -31,8 +36,16 @@ WAITING: Final = 256
 LOGS_WAITING: Final = 32
 """How many may wait for a log's checkpoints and tiles."""
 
+SIGN_INS_WAITING: Final = 16
+"""How many sign-ins may wait: about what is done in `PATIENCE_S`."""
+
 PATIENCE_S: Final = 10.0
 """How long one may wait for a turn [s]."""
+
+OWN_BYTES: Final = 256 * 1024 * 1024
+"""What bodies hold at once of requests with a token, at least [bytes]."""
+STRANGERS_BYTES: Final = 32 * 1024 * 1024
+"""What bodies hold at once of requests without one [bytes]."""
 
 LISTENERS: Final = 64
 """Streams of events at once."""
@@ -52,24 +65,31 @@ class Lane:
     def __init__(self, at_once: int, *, waiting: int) -> None:
         self._turns = asyncio.Semaphore(at_once)
         self._most = waiting
-        self._waiting = 0
+        self._most_of_one = waiting - waiting // 4
+        self._waiting: Counter[str] = Counter()
 
-    async def take(self) -> Callable[[], None]:
+    async def take(self, caller: str) -> Callable[[], None]:
         """Wait for a turn, and return how to give it back.
+
+        Args:
+            caller: Whose request it is: a token's subject, or a stranger's address.
 
         Raises:
             GridSecureError: Too many wait, or it took too long (`service.busy`).
         """
-        if self._waiting >= self._most:
+        is_full = self._waiting.total() >= self._most
+        if is_full or self._waiting[caller] >= self._most_of_one:
             raise busy_error()
-        self._waiting += 1
+        self._waiting[caller] += 1
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await self._turns.acquire()
         except TimeoutError:
             raise busy_error() from None
         finally:
-            self._waiting -= 1
+            self._waiting[caller] -= 1
+            if not self._waiting[caller]:
+                del self._waiting[caller]  # callers come and go
         return self._turns.release
 
 
@@ -79,45 +99,57 @@ class Lanes:
     Attributes:
         changes: Of those that are done one by one.
         gathered: Of those that are done together.
+        sign_ins: Of sign-ins with passwords.
+        own_bytes: What bodies hold of requests with a token.
+        strangers_bytes: Of those without.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, body_bytes: int) -> None:
         self._pages = Lane(PAGES_AT_ONCE, waiting=WAITING)
         self._logs = Lane(LOGS_AT_ONCE, waiting=LOGS_WAITING)
         self._reads = Lane(READS_AT_ONCE, waiting=WAITING)
         self.changes = Lane(CHANGES_AT_ONCE, waiting=WAITING)
         self.gathered = Lane(GATHERED_AT_ONCE, waiting=WAITING)
+        self.sign_ins = Lane(SIGN_INS_AT_ONCE, waiting=SIGN_INS_WAITING)
+        self.own_bytes = Held(max(OWN_BYTES, 2 * body_bytes))
+        self.strangers_bytes = Held(STRANGERS_BYTES)
 
-    def enter(self, method: str, *, is_page: bool, is_log: bool) -> Turn:
+    def enter(self, method: str, *, caller: str, is_page: bool, is_log: bool) -> Turn:
         """A request's turn, still to be taken.
 
         Args:
+            caller: Where it comes from, until a token says of whom it is.
             is_page: Of the pages that say whether and what the service is.
             is_log: Of a log that everybody may read.
         """
         if is_page:
-            return Turn(self._pages.take)
+            return Turn(self._pages, caller)
         if is_log:
-            return Turn(self._logs.take)
-        return Turn(self._reads.take if method in READING else self.changes.take)
+            return Turn(self._logs, caller)
+        return Turn(self._reads if method in READING else self.changes, caller)
 
 
 class Turn:
-    """One request's turn, which is taken once and left once."""
+    """One request's turn, which is taken once and left once.
 
-    def __init__(self, take: Callable[[], Awaitable[Callable[[], None]]]) -> None:
-        self._take = take
+    Attributes:
+        caller: Whose request it is.
+    """
+
+    def __init__(self, lane: Lane, caller: str) -> None:
+        self._lane = lane
+        self.caller = caller
         self._leave: Callable[[], None] | None = None
         self._is_over = False
 
     async def take(self) -> None:
         """Wait for it, unless it is or was there already; raises as `Lane.take`."""
         if self._leave is None and not self._is_over:
-            self._leave = await self._take()
+            self._leave = await self._lane.take(self.caller)
 
     async def move(self, lane: Lane) -> None:
         """Take it in another lane, now if it was there already; raises as `Lane.take`."""
-        self._take = lane.take
+        self._lane = lane
         if self._leave is not None:
             self._leave()
             self._leave = None
@@ -129,6 +161,31 @@ class Turn:
         if self._leave is not None:
             self._leave()
             self._leave = None
+
+
+class Held:
+    """Bytes of bodies that were received and not yet answered.
+
+    Args:
+        most: Of all requests together [bytes].
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def add(self, size: int) -> None:
+        """Hold so many more.
+
+        Raises:
+            GridSecureError: There is no room for them (`service.busy`).
+        """
+        if size > self._left:
+            raise busy_error()
+        self._left -= size
+
+    def release(self, size: int) -> None:
+        """Hold so many less."""
+        self._left += size
 
 
 class Listeners:

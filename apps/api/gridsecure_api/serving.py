@@ -62,6 +62,7 @@ class ServiceDescription:
         zone: Its name, which is also the audience of its tokens.
         text: What it does, holds and never sees.
         public_paths: Paths of its own that need no token.
+        body_limits: Of paths that take shorter bodies than others [bytes].
         facts: More for `/about`; public.
         logs: Its logs, by the path they are served at.
     """
@@ -70,6 +71,7 @@ class ServiceDescription:
     title: str
     text: str
     public_paths: frozenset[str] = frozenset()
+    body_limits: Mapping[str, int] = field(default_factory=dict)
     facts: Mapping[str, Any] | None = None
     logs: Mapping[str, ServedLog] = field(default_factory=dict)
 
@@ -113,6 +115,7 @@ def new_app(
         public_paths=ALWAYS_PUBLIC | description.public_paths,
         max_body_bytes=max_body_bytes,
         clock=clock,
+        body_limits=description.body_limits,
     )
     app.add_middleware(AccessCheck, rules=rules)
     app.add_middleware(ProtectedAnswers)  # before it: what is added last is asked first

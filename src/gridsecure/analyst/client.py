@@ -100,14 +100,21 @@ class ReleaseClient:
             self._http, identity_url=self._addresses.identity, code=code
         )
 
-    def sign_in(self, user: str, *, password: str) -> Session:
+    def sign_in(self, user: str, *, password: str, asked_by: str = "") -> Session:
         """Exchange a password for the tokens of a session.
+
+        Args:
+            asked_by: The person's address, where that is another machine.
 
         Raises:
             AuthenticityError: Wrong name or password (`session.sign-in`).
         """
         return sessions.sign_in(
-            self._http, identity_url=self._addresses.identity, user=user, password=password
+            self._http,
+            identity_url=self._addresses.identity,
+            user=user,
+            password=password,
+            asked_by=asked_by,
         )
 
     def releases(self, session: Session) -> tuple[ReleaseSummary, ...]:

@@ -1,6 +1,8 @@
 """Whose upload it is: what the platform remembers of the pseudonyms that upload.
 
-The counter rises strictly per pseudonym, so a replay is refused. The platform pins the first key of
+Each counter is taken once per pseudonym, so a replay is refused. Requests that are sent at once
+overtake each other: the last `WINDOW` counters are remembered one by one, and what is below them is
+closed. The platform pins the first key of
 a pseudonym, so that not even the token service can put another in its place.
 """
 
@@ -10,7 +12,6 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Engine
-from sqlmodel import col, update
 
 from gridsecure.compute.tables import HolderPinRow, UploadCounterRow
 from gridsecure.credentials.uploads import Upload, check_upload
@@ -21,6 +22,8 @@ from gridsecure.store.database import write_session
 from gridsecure.store.rows import find, keep_once
 
 MAX_COUNTER: Final = 10**18
+WINDOW: Final = 128
+"""Counters that are remembered: so many requests may overtake one."""
 
 
 def admit_upload(
@@ -36,7 +39,7 @@ def admit_upload(
 
     1. It is signed by the key its token names.
     2. The pseudonym never came with another key.
-    3. The counter is new; it is taken, whatever becomes of the upload.
+    3. The counter is new and not closed; it is taken, whatever becomes of the upload.
 
     Args:
         upload: What is done, the body's digest recomputed.
@@ -50,7 +53,7 @@ def admit_upload(
     """
     check_upload(upload, signature=signature, claims=claims, holder=holder)
     pin_holder(engine, subject=claims.subject, thumbprint=holder.thumbprint, now=now)
-    raise_counter(engine, subject=claims.subject, counter=upload.counter)
+    take_counter(engine, subject=claims.subject, counter=upload.counter)
 
 
 def pin_holder(engine: Engine, *, subject: str, thumbprint: str, now: datetime) -> None:
@@ -69,27 +72,28 @@ def pin_holder(engine: Engine, *, subject: str, thumbprint: str, now: datetime) 
         ) from changed
 
 
-def raise_counter(engine: Engine, *, subject: str, counter: int) -> None:
-    """Take an upload's counter, which must be greater than all before it.
+def take_counter(engine: Engine, *, subject: str, counter: int) -> None:
+    """Take an upload's counter, which nobody took before.
 
     Raises:
-        StaleMessageError: It is not, or out of range (`authenticity.counter`).
+        StaleMessageError: It was taken, `WINDOW` greater ones were, or it is out of range
+            (`authenticity.counter`).
     """
     if not 1 <= counter <= MAX_COUNTER:
         raise _counter_reused()
-    with write_session(engine) as session:
-        raised = session.exec(
-            update(UploadCounterRow)
-            .where(
-                col(UploadCounterRow.subject) == subject, col(UploadCounterRow.highest) < counter
-            )
-            .values(highest=counter)
-        )
-        if raised.rowcount:
+    with write_session(engine) as session:  # whose lock nobody else writes under
+        kept = find(session, UploadCounterRow, subject=subject)
+        if kept is None:
+            session.add(UploadCounterRow(subject=subject, closed_to=0, recent=str(counter)))
             return
-        if find(session, UploadCounterRow, subject=subject) is not None:
+        recent = sorted(int(one) for one in kept.recent.split())
+        if counter <= kept.closed_to or counter in recent:
             raise _counter_reused()
-        session.add(UploadCounterRow(subject=subject, highest=counter))
+        recent = sorted([*recent, counter])
+        beyond, recent = recent[:-WINDOW], recent[-WINDOW:]
+        kept.closed_to = max([kept.closed_to, *beyond])
+        kept.recent = " ".join(map(str, recent))
+        session.add(kept)
 
 
 def _counter_reused() -> StaleMessageError:

@@ -71,12 +71,13 @@ class HolderPinRow(Kept, Row, table=True):
 
 
 class UploadCounterRow(Row, table=True):
-    """The highest counter a pseudonym used; it only rises."""
+    """Counters that a pseudonym used: the last ones, and up to where all others are closed."""
 
     __tablename__ = "upload_counter"
 
     subject: str = Field(primary_key=True)
-    highest: int = Field(sa_type=BigInteger)
+    closed_to: int = Field(sa_type=BigInteger)
+    recent: str = ""
 
 
 class DenyListRow(Kept, Row, table=True):
@@ -425,5 +426,5 @@ class QueryGrantRow(Kept, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0011"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="platform_0012"
 )

@@ -71,6 +71,7 @@ AREAS: Final[Mapping[tuple[int, str], type[GridSecureError]]] = {
 
 TOO_LARGE: Final = "message.too-large"
 BUSY: Final = "service.busy"
+ATTEMPTS: Final = "sign-in.attempts"
 LOCKED: Final = "vault.locked"
 """Whatever needs a secret key, until custodians have unlocked the vault."""
 QUEUE_FULL: Final = "storage.queue-full"
@@ -78,6 +79,7 @@ LATER: Final = 503
 """The status of what was not done and may be asked again soon; `Retry-After` says when."""
 
 _STATUS_OF_REASON: Final = {
+    ATTEMPTS: 429,
     TOO_LARGE: 413,
     BUSY: LATER,
     "storage.busy": LATER,

@@ -24,6 +24,8 @@ import httpx
 from gridsecure.errors import AccessDeniedError, AuthenticityError, InputError, InvalidMessageError
 from gridsecure.messages import Signed
 from gridsecure.wire.answers import fetch_body, read_object
+from gridsecure.wire.client import Client
+from gridsecure.wire.words import PeopleWords
 
 IDENTITY: Final = "identity"
 AUTHORITY: Final = "authority"
@@ -157,24 +159,30 @@ def _login_in(code: str) -> Signed:
     return login
 
 
-def sign_in(http: httpx.Client, *, identity_url: str, user: str, password: str) -> Session:
+def sign_in(
+    http: httpx.Client, *, identity_url: str, user: str, password: str, asked_by: str = ""
+) -> Session:
     """Sign in at the identity service for every service the user's roles work with.
 
     1. ask for a token for the key authority, which every role reads, and learn the roles;
     2. ask for the other services of these roles; one that refuses the user is left out.
+
+    Args:
+        asked_by: Address of the person, whom failures are counted by; the identity service believes
+            it of a proxy that it trusts.
 
     Raises:
         AuthenticityError: Name or password is wrong, or the user may not sign in
             (`session.sign-in`).
         GridSecureError: The service cannot be reached or asks to wait.
     """
-    url = f"{identity_url.rstrip('/')}/sign-in"
+    client = Client(http, PeopleWords(IDENTITY), url=identity_url)
+    headers = {"X-Forwarded-For": asked_by} if asked_by else {}
 
     def token(audience: str) -> tuple[str, datetime, tuple[str, ...]]:
         body = {"user": user, "password": password, "audience": audience}
-        answer = read_object(
-            fetch_body(http, "POST", url, service=IDENTITY, body=body), service=IDENTITY
-        )
+        content = client.call("POST", "/sign-in", json=body, headers=headers).content
+        answer = read_object(content, service=IDENTITY)
         return answer.text("token"), answer.moment("expires_at"), answer.texts("roles")
 
     # 1. the authority, and the roles

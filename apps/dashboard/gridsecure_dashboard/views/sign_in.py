@@ -58,7 +58,8 @@ def _by_password() -> None:
     if submitted and not (user and password):
         st.warning(tell("sign_in_both"))
     elif submitted:
-        _sign_in(lambda: open_client().sign_in(user, password=password))
+        asked_by = st.context.ip_address or ""
+        _sign_in(lambda: open_client().sign_in(user, password=password, asked_by=asked_by))
     st.caption(tell("sign_in_demonstration"))
 
 
