@@ -304,7 +304,7 @@ class RekeyOrder(Message):
     issued_at: str = Field(max_length=40)
 
 
-Audience = Literal["gateway", "platform", "authority", "identity", "market"]
+Audience = Literal["gateway", "platform", "authority", "identity", "market", "encryption"]
 """The services a token can be for."""
 
 
@@ -332,7 +332,7 @@ class PersonLogin(SignedLogin):
     """A person asks for tokens, one for each service the person works with."""
 
     kind: ClassVar[str] = "person-login"
-    audiences: list[Audience] = Field(min_length=1, max_length=5)
+    audiences: list[Audience] = Field(min_length=1, max_length=6)
 
     @model_validator(mode="after")
     def _each_once(self) -> PersonLogin:

@@ -8,9 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gridsecure.wire.problems import PROBLEM_TYPE, Problem
-from tests.apps.zone_apps import all_services, with_market
+from tests.apps.zone_apps import all_services, every_zone
 
-ZONES = ("identity", "gateway", "platform", "authority", "market")
+ZONES = ("identity", "gateway", "platform", "authority", "market", "encryption")
 NAMED = "#/components/schemas/"
 LATER = {"post /v1/readings"}
 """Routes that answer at once or later (202), with the same model."""
@@ -19,7 +19,7 @@ BYTES = {"type": "string", "format": "binary"}
 
 @pytest.fixture(scope="module")
 def documents(tmp_path_factory) -> Iterator[dict[str, dict]]:
-    with with_market(tmp_path_factory.mktemp("zones")) as running:
+    with every_zone(tmp_path_factory.mktemp("zones")) as running:
         yield {zone: client.get("/openapi.json").json() for zone, client in running.items()}
 
 
@@ -98,6 +98,7 @@ PAGED = {
     },
     "platform": {"/runs", "/release-requests"},
     "market": {"/documents", "/catalogue"},
+    "encryption": {"/keys"},
     "authority": {
         "/approvals",
         "/authorisations",

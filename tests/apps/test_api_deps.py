@@ -27,7 +27,7 @@ from gridsecure_api.settings import (
     key_registry,
 )
 from gridsecure_api.signed_uploads import signed_request
-from tests.apps.zone_apps import TestClock, bearer, point, refused_body, with_market
+from tests.apps.zone_apps import TestClock, bearer, every_zone, point, refused_body
 from tests.grid_simulator import NOW, grid_keys
 
 PUBLIC = {
@@ -49,12 +49,12 @@ PUBLIC_OF = {
 }
 """What one zone answers without a token: a gateway signs its request for key sets itself, whoever
 seals a question has no name, and what was published on the market is everybody's."""
-ZONES = ("identity", "gateway", "platform", "authority", "market")
+ZONES = ("identity", "gateway", "platform", "authority", "market", "encryption")
 
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory) -> Iterator[dict[str, TestClient]]:
-    with with_market(tmp_path_factory.mktemp("zones")) as running:
+    with every_zone(tmp_path_factory.mktemp("zones")) as running:
         yield running
 
 

@@ -11,9 +11,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gridsecure_api.api_page import PAGE_PATHS
-from tests.apps.zone_apps import with_market
+from tests.apps.zone_apps import every_zone
 
-ZONES = ("identity", "gateway", "platform", "authority", "market")
+ZONES = ("identity", "gateway", "platform", "authority", "market", "encryption")
 CONTENT_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -23,7 +23,7 @@ CONTENT_TYPES = {
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory) -> Iterator[dict[str, TestClient]]:
-    with with_market(tmp_path_factory.mktemp("zones")) as running:
+    with every_zone(tmp_path_factory.mktemp("zones")) as running:
         yield running
 
 

@@ -24,6 +24,7 @@ from gridsecure.wire.problems import REFUSED
 from gridsecure.zone_keys import SIGNING_KEY, make_zone_folder
 from gridsecure_api.authority import create_authority_app
 from gridsecure_api.deps import Clock
+from gridsecure_api.encryption import create_encryption_app
 from gridsecure_api.gateway import create_gateway_app
 from gridsecure_api.gateway_peers import HolderAuth
 from gridsecure_api.identity import create_identity_app
@@ -32,6 +33,7 @@ from gridsecure_api.market import create_market_app
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import (
     AuthoritySettings,
+    EncryptionSettings,
     GatewaySettings,
     IdentitySettings,
     MarketSettings,
@@ -258,11 +260,26 @@ def market_app(folder: Path) -> FastAPI:
 
 
 @contextmanager
-def with_market(folder: Path) -> Iterator[dict[str, TestClient]]:
-    """The four services and the data market, running."""
-    market = market_app(folder / "market")
-    with all_services(folder) as running, TestClient(market) as client:
-        yield running | {"market": client}
+def encryption_app(folder: Path) -> FastAPI:
+    keys = grid_keys()
+    settings = EncryptionSettings(
+        folder=folder,
+        identity_public_key=point(keys.identity),
+        authority_public_key=point(keys.authority),
+    )
+    return create_encryption_app(settings, clock=TestClock())
+
+
+@contextmanager
+def every_zone(folder: Path) -> Iterator[dict[str, TestClient]]:
+    """The four services, the data market and the encryption service, running."""
+    market, encryption = market_app(folder / "market"), encryption_app(folder / "encryption")
+    with (
+        all_services(folder) as running,
+        TestClient(market) as documents,
+        TestClient(encryption) as keys,
+    ):
+        yield running | {"market": documents, "encryption": keys}
 
 
 @contextmanager

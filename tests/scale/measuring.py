@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from gridsecure.compute import job_engines
 from tests.scale.authority_world import authority_at
+from tests.scale.encryption_world import encryption_at
 from tests.scale.filling import Size
 from tests.scale.gateway_world import gateway_at
 from tests.scale.identity_world import identity_at
@@ -25,12 +26,13 @@ WORLDS: Final = {
     "identity": identity_at,
     "gateway": gateway_at,
     "market": market_at,
+    "encryption": encryption_at,
 }
 FACTOR: Final = 2
 
 LOGS: Final = {
     "identity": ("/registrations", "/enrolments"),
-    **dict.fromkeys(("gateway", "platform", "authority", "market"), ("",)),
+    **dict.fromkeys(("gateway", "platform", "authority", "market", "encryption"), ("",)),
 }
 AS_LONG_AS_IT_IS: Final = {
     ("identity", "POST", "/person-searches"): "compares the person with everybody who may act",

@@ -24,6 +24,7 @@ from gridsecure.wire.connections import TlsFiles, trust
 from gridsecure_api.bounded_connections import IDLE_S, ConnectionLimits, bounded_by
 from gridsecure_api.settings import (
     AuthoritySettings,
+    EncryptionSettings,
     GatewaySettings,
     IdentitySettings,
     ListenSettings,
@@ -34,6 +35,7 @@ from gridsecure_api.start import read_settings
 
 ZONES: Final[Mapping[str, type[ListenSettings]]] = {
     "authority": AuthoritySettings,
+    "encryption": EncryptionSettings,
     "gateway": GatewaySettings,
     "identity": IdentitySettings,
     "market": MarketSettings,

@@ -364,6 +364,40 @@ class MarketSettings(ZoneSettings):
     approvers: tuple[ApproverEntry, ...] = ()
 
 
+class KeyPersonEntry(BaseModel):
+    """Somebody of an organisation whose keys the encryption service manages.
+
+    Args:
+        person: The name, as tokens have it.
+        duties: `officer` makes and moves keys, `user` uses them, `auditor` reads.
+        public_key: Data keys are sealed to it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    person: str = Field(min_length=1, max_length=64, pattern=r"^[^:/]+$")
+    organisation: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$")
+    duties: tuple[Literal["officer", "user", "auditor"], ...] = Field(min_length=1)
+    public_key: PublicPoint
+
+
+class EncryptionSettings(ZoneSettings):
+    """The encryption service.
+
+    Args:
+        authority_public_key: The key authority's, whose certificates are checked.
+        people: Who may do what with the keys of which organisation.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="GRIDSECURE_ENCRYPTION_", extra="forbid", frozen=True
+    )
+
+    authority_public_key: PublicPoint
+    people: tuple[KeyPersonEntry, ...] = ()
+    max_body_bytes: int = Field(default=8 * MIB, ge=1)
+
+
 class WorkerSettings(EngineSettings):
     """A worker of a platform.
 

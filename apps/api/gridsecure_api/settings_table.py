@@ -21,6 +21,7 @@ from gridsecure.errors import GridSecureError
 from gridsecure_api.settings import (
     AuthoritySettings,
     DaskWorkerSettings,
+    EncryptionSettings,
     GatewaySettings,
     IdentitySettings,
     MarketSettings,
@@ -38,6 +39,7 @@ PROGRAMS: Final[dict[str, type[BaseSettings]]] = {
     "authority": AuthoritySettings,
     "vault": VaultSettings,
     "market": MarketSettings,
+    "encryption": EncryptionSettings,
     "dask": DaskWorkerSettings,
 }
 """Every program that reads settings here, by its zone."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from gridsecure.analyst.certified_levels import check_certified_level
 from gridsecure.analyst.releases import PinnedAuthority, Release, verify_release
@@ -129,3 +129,27 @@ def _unproved() -> AuditBrokenError:
         remedy="It is of a release before certificates had one. Its signature was good; ask "
         "the key authority for the entry that it names.",
     )
+
+
+def certificate_document(found: VerifiedCertificate) -> dict[str, Any]:
+    """What was found of a certificate, as a document: the same from service, SDK and command."""
+    release, entry = found.release, found.entry
+    return {
+        "release_id": release.release_id,
+        "plan": release.plan,
+        "start": release.start.isoformat(),
+        "end": release.end.isoformat(),
+        "released_at": release.released_at.isoformat(),
+        "signer": release.signer,
+        "cells": len(release.cells),
+        "has_values": found.has_values,
+        "log": entry.checkpoint.origin,
+        "entry": entry.index,
+        "entry_hash": release.evidence_head,
+        "logged_at": entry.at,
+        "checkpoint_size": entry.checkpoint.size,
+        "checkpoint_root": entry.checkpoint.root.hex(),
+        "cosigners": list(found.cosigners),
+        "level": found.level.name if found.level else "",
+        "level_digest": found.level_digest,
+    }

@@ -18,6 +18,7 @@ from gridsecure.cli.catalogue import catalogue_app
 from gridsecure.cli.correction import correction_app
 from gridsecure.cli.cost import cost_app
 from gridsecure.cli.day import day_app
+from gridsecure.cli.eaas import eaas_app
 from gridsecure.cli.edits import edits_app
 from gridsecure.cli.evidence import evidence_app
 from gridsecure.cli.exceptions import exceptions_app
@@ -140,6 +141,7 @@ workshop_app.command("register")(register_product)
 workshop_app.command("verify-bundle")(verify_bundle)
 app.add_typer(workshop_app, name="workshop")
 app.add_typer(market_app, name="market")
+app.add_typer(eaas_app, name="eaas")
 app.add_typer(catalogue_app, name="catalogue")
 
 

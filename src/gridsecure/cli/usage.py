@@ -25,6 +25,8 @@ with on_use():
     from gridsecure.cli import online
     from gridsecure.compute import tables as platform_tables
     from gridsecure.compute import usage as platform_usage
+    from gridsecure.encryption import tables as encryption_tables
+    from gridsecure.encryption import usage as encryption_usage
     from gridsecure.key_authority.checker import tables as authority_tables
     from gridsecure.key_authority.checker import usage as authority_usage
     from gridsecure.market import tables as market_tables
@@ -47,6 +49,7 @@ class MeteredZone(StrEnum):
     PLATFORM = "platform"
     AUTHORITY = "authority"
     MARKET = "market"
+    ENCRYPTION = "encryption"
 
 
 class UsageFormat(StrEnum):
@@ -160,6 +163,7 @@ def _differences(zone: MeteredZone, url: str) -> list[Difference]:
         MeteredZone.PLATFORM: (platform_tables, platform_usage),
         MeteredZone.AUTHORITY: (authority_tables, authority_usage),
         MeteredZone.MARKET: (market_tables, market_usage),
+        MeteredZone.ENCRYPTION: (encryption_tables, encryption_usage),
     }
     tables, usage = rooms[zone]
     engine = databases.open_database(url)

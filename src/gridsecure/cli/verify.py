@@ -51,7 +51,7 @@ def verify_file(path: Path, *, authority: str, trust: LogTrust, output: OutputFo
         proof=read_file(trust.proof).decode(errors="replace") if trust.proof else "",
         level=open_level(trust.level),
     )
-    document = _document(found)
+    document = certificates.certificate_document(found)
     print_result(document, output, show=lambda console: _show(document, console))
 
 
@@ -69,29 +69,6 @@ def read_file(path: Path) -> bytes:
             reason="certificate.file",
             remedy="Check its path and permissions.",
         ) from error
-
-
-def _document(found: certificates.VerifiedCertificate) -> dict[str, Any]:
-    release, entry = found.release, found.entry
-    return {
-        "release_id": release.release_id,
-        "plan": release.plan,
-        "start": release.start.isoformat(),
-        "end": release.end.isoformat(),
-        "released_at": release.released_at.isoformat(),
-        "signer": release.signer,
-        "cells": len(release.cells),
-        "has_values": found.has_values,
-        "log": entry.checkpoint.origin,
-        "entry": entry.index,
-        "entry_hash": release.evidence_head,
-        "logged_at": entry.at,
-        "checkpoint_size": entry.checkpoint.size,
-        "checkpoint_root": entry.checkpoint.root.hex(),
-        "cosigners": list(found.cosigners),
-        "level": found.level.name if found.level else "",
-        "level_digest": found.level_digest,
-    }
 
 
 def _say_level(document: dict[str, Any]) -> str:

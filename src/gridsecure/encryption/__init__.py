@@ -1,0 +1,1 @@
+"""The encryption service (EaaS): keys that it manages for organisations, and their use."""
