@@ -259,7 +259,6 @@ def market_app(folder: Path) -> FastAPI:
     return create_market_app(settings, clock=TestClock())
 
 
-@contextmanager
 def encryption_app(folder: Path) -> FastAPI:
     keys = grid_keys()
     settings = EncryptionSettings(
