@@ -122,6 +122,17 @@ def test_what_one_way_seals_the_other_opens_and_the_service_does_neither(world: 
     assert DATA not in Path("table.sealed").read_bytes()
 
 
+def test_usage_is_the_same_to_everybody_who_may_read_it(world: World) -> None:
+    macs, month = world.create(HMAC, name="used"), f"{NOW:%Y-%m}"
+    world.told("acme-user", "POST", f"/keys/{macs}/macs", {"digest": DIGEST})
+    words = {"person": "acme-user", "world": world}
+    by_command = json.loads(run("usage", "--month", month, "--format", "json", **words))
+    with world.sdk("acme-user") as sdk:
+        assert sdk.usage(month) == by_command
+    assert by_command == world.told("acme-auditor", "GET", f"/usage?month={month}")
+    assert "macs" in {one["measure"] for one in by_command["used"]}
+
+
 def test_a_certificate_is_found_to_say_the_same(world: World) -> None:
     certificate = log_certificate(released(), key=grid_keys().authority, folder=Path.cwd())
     content = certificate.model_dump_json(exclude_none=True).encode()

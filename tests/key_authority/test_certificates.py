@@ -81,6 +81,9 @@ class World:
 @pytest.fixture(scope="module")
 def world(grid: GridSimulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     authority = Authority(grid, tmp_path_factory.mktemp("authority"))
+    # As services that are held to a level: what is certified here names it.
+    authority.zone = replace(authority.zone, level=load_level("L2"))
+    authority.vault.gate.policies.level = load_level("L2")
     uploads = sorted(grid.uploads, key=lambda upload: -upload.roster.manifest.slots)
     name = authority.answer(authority.bill_request(uploads)).request_id
     yield World(authority, find_certificate(authority.zone, name))
@@ -112,9 +115,10 @@ def certified(world: World, named: str = "", *, wanted: str = "", **changes: obj
 
 def test_a_certificate_is_held_to_the_level_that_it_names(world: World) -> None:
     content = world.envelope.model_dump_json().encode()
-    old = world.certificate.model_dump_json(exclude={"level"})  # of before there were levels
-    assert ReleaseCertificate.parse(old) == world.certificate
-    assert (world.verify(content).level, world.certificate.level) == (None, "")
+    found = world.verify(content)
+    assert (found.level, found.level_digest) == (load_level("L2"), load_level("L2").digest)
+    old = ReleaseCertificate.parse(world.certificate.model_dump_json(exclude={"level"}))
+    assert old == world.certificate.model_copy(update={"level": ""})  # of before there were levels
     assert certified(world, "L2", wanted="L1") == certified(world, "L2", wanted="L2") == "L2"
     assert certified(world, "L3") == "level.below"  # its policy is one of 15 customers
     assert certified(world) == certified(world, level="0" * 64) == ""

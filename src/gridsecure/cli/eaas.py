@@ -144,6 +144,22 @@ def rotate(
     print_result(made, output, show=lambda console: _show_keys([made], console))
 
 
+@eaas_app.command("usage")
+@explain_errors
+def usage(
+    *,
+    month: Annotated[str, typer.Option(help="The month of UTC, YYYY-MM.")],
+    identity: IdentityUrlOption,
+    url: UrlOption,
+    key: PersonOption,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """Show what your organisation used in a month."""
+    with _service(url, identity, key) as service:
+        found = service.usage(month)
+    print_result(found, output, show=lambda console: _show_usage(found, console))
+
+
 @eaas_app.command("digest")
 @explain_errors
 def digest(file: FileArgument) -> None:
@@ -297,6 +313,13 @@ def _say(is_good: bool) -> None:
     typer.echo("good" if is_good else "not good")
     if not is_good:
         raise typer.Exit(1)
+
+
+def _show_usage(found: dict[str, Any], console: Console) -> None:
+    table = Table("measure", "amount", title=found["month"])
+    for one in found["used"]:
+        table.add_row(one["measure"], str(one["amount"]))
+    console.print(table)
 
 
 def _show_keys(rows: list[dict[str, Any]], console: Console) -> None:
