@@ -33,8 +33,8 @@ from gridsecure.zone_keys import load_signing_key
 BUILD: Final = "build.json"
 HOME_FILE: Final = "home.json"
 """What of a run's folder is in no key: the offices' statements, the users, the maker's key."""
-ZONES: Final[tuple[Zone, ...]] = ("identity", "gateway", "platform", "authority")
-SIGNING_ZONES: Final[tuple[Zone, ...]] = (*ZONES, "billing-office")
+ZONES: Final[tuple[Zone, ...]] = ("identity", "gateway", "platform", "authority", "market")
+SIGNING_ZONES: Final[tuple[Zone, ...]] = (*ZONES, "billing-office", "registration-office")
 # Counted from the folders of checker and vault alike: short enough for a socket's name wherever the
 # run's folder is, and nothing above that folder needs to be passed through.
 SOCKET: Final = "../vault-door/vault.sock"
@@ -48,6 +48,10 @@ USERS: Final = {
     "privacy-officer": ("privacy-officer",),
     "second-custodian": ("custodian",),
     "third-custodian": ("custodian",),
+    "utility": ("member",),
+    "reviewer": ("member",),
+    "exchange": ("member",),
+    "firm-analyst": ("member",),
 }
 APPROVERS: Final = APPROVER_ROLES
 """Users who approve releases; each is called as the role is."""
@@ -111,7 +115,7 @@ class Home:
         Args:
             policy: The release policy that the key authority begins with.
         """
-        cards = [self._card(zone, policy=policy) for zone in (*ZONES, "vault", "billing-office")]
+        cards = [self._card(zone, policy=policy) for zone in (*SIGNING_ZONES, "vault")]
         people = [self._person_card(user, roles) for user, roles in USERS.items()]
         return Neighbours.of([*cards, *people])
 
@@ -202,7 +206,7 @@ def open_home(folder: Path, *, ports: Mapping[str, int]) -> Home:
 
 def _draw_passwords() -> dict[str, str]:
     """Of those who sign in at the dashboard; officers and further custodians sign elsewhere."""
-    keyed = {*APPROVERS, *CUSTODIANS[1:]}
+    keyed = {*APPROVERS, *CUSTODIANS[1:], "reviewer"}
     return {user: secrets.token_urlsafe(9) for user in USERS if user not in keyed}
 
 

@@ -15,9 +15,10 @@ USUAL_PORTS: Final = {
     "gateway": 8442,
     "platform": 8443,
     "authority": 8444,
+    "market": 8445,
     "dashboard": 8501,
 }
-SERVICES: Final = ("identity", "gateway", "platform", "authority")
+SERVICES: Final = ("identity", "gateway", "platform", "authority", "market")
 _HERE: Final = "127.0.0.1"
 LAST_PORT: Final = 65535 - len(SERVICES)
 """The last port of the dashboard that leaves room for the services' behind it."""
@@ -32,7 +33,7 @@ def claim_ports(dashboard: int | None) -> Iterator[dict[str, int]]:
     heeds no claim; its ports are seen because they are bound.
 
     Args:
-        dashboard: The dashboard's port, and the services' are the next four; None takes the usual
+        dashboard: The dashboard's port, and the services' are the next five; None takes the usual
             ones, each replaced by a free one where it is taken.
 
     Returns:

@@ -2,8 +2,8 @@
 
 1. ports and a run folder; 2. meters; 3. keys and passwords, the services, and two of three
 custodians unlock the vault; 4. the utility's books; 5. every month, as `run_month` says; 6. the
-billing office's bill file; 7. a meter-data system that readings can be sent as; 8. the closing
-table, and the dashboard.
+billing office's bill file; 7. a meter-data system that readings can be sent as, and a data market
+with a small example; 8. the closing table, and the dashboard.
 
 Until the services are up, nothing in the run's folder could be wanted: keys nobody used, copies of
 the input. It goes again when nothing came of the run. What a service wrote before it failed is
@@ -53,6 +53,7 @@ from gridsecure.cli.run_folder import (
     hold_run,
     new_folder,
 )
+from gridsecure.cli.run_market import open_market
 from gridsecure.cli.run_month import RunMonth, bill_file
 from gridsecure.cli.run_order import RunMeters
 from gridsecure.cli.run_progress import RunStages, show_progress
@@ -64,7 +65,7 @@ from gridsecure.cli.run_source import (
     prepare_source,
     renew_token,
 )
-from gridsecure.cli.service_specs import dashboard_spec, service_specs
+from gridsecure.cli.service_specs import dashboard_spec, market_spec, service_specs
 from gridsecure.cli.services_client import ServicesClient
 from gridsecure.cli.statement import write_whole
 from gridsecure.cli.tables import show_closing
@@ -146,6 +147,9 @@ class Run:
             if self._order.serve:
                 with stages.stage("register a meter-data system"):
                     prepare_own_source(client, months[-1])
+                with stages.stage("open the data market") as note:
+                    services.start([market_spec(self._home)])
+                    note(open_market(client, months[-1]))
             services.check()
         self._folder.note(
             meters=months[-1].meters,
@@ -254,7 +258,8 @@ def serve_again(found: FoundRun, order: RunOrder, *, console: Console) -> bool:
         try:
             with Services() as services, new_client(timeout=600) as http:
                 home = open_home(found.folder, ports=ports)
-                services.start(service_specs(home, years=_years(record.months)))
+                specs = [*service_specs(home, years=_years(record.months)), market_spec(home)]
+                services.start(specs)
                 client = ServicesClient(home, http)
                 console.print(f"The vault is unlocked {unlock_vault(client)}.", highlight=False)
                 contracts = found.folder / "input" / "contracts.csv"
@@ -352,11 +357,12 @@ def _serve(home: Home, folder: RunFolder, services: Services, console: Console) 
 def _tell_served(home: Home, console: Console) -> None:
     """Where everything is, and how to sign in."""
     console.print(f"\nDashboard   [bold]{home.url('dashboard')}[/]")
-    for name in ("gateway", "platform", "authority", "identity"):
+    for name in ("gateway", "platform", "authority", "identity", "market"):
         console.print(f"API docs    {home.url(name)}/docs   ({name})")
+    console.print(f"Portal      {home.url('market')}/portal   (market, for everybody)")
     console.print("\nSign in (local demonstration only; passwords were made for this run):")
     for user, password in home.passwords.items():
-        console.print(f"  {user:<10} {password}", highlight=False)
+        console.print(f"  {user:<12} {password}", highlight=False)
     told = describe_source(home.source, identity=home.url("identity"), gateway=home.url("gateway"))
     console.print(f"\n{told}", soft_wrap=True, highlight=False, markup=False)
     console.print("\nEach person's SM2 key, and the two offices' halves of the opening key:")

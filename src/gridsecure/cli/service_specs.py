@@ -86,6 +86,11 @@ def _vault(home: Home, known: Neighbours) -> ServiceSpec:
     )
 
 
+def market_spec(home: Home) -> ServiceSpec:
+    """The data market of a run that is served."""
+    return _service(home, "market", neighbour_settings("market", home.neighbours(policy=UNIFORM)))
+
+
 def dashboard_spec(home: Home) -> ServiceSpec:
     """The dashboard, which sees the services' addresses and the authority's public key."""
     settings = neighbour_settings("dashboard", home.neighbours(policy=UNIFORM))
@@ -101,7 +106,7 @@ def dashboard_spec(home: Home) -> ServiceSpec:
 def _service(home: Home, zone: str, own: dict[str, Any]) -> ServiceSpec:
     settings: dict[str, Any] = {"folder": ".", **own, **_build(home)}  # where it is started
     # All in the run's folder, also where a shell names the stores of a service in production.
-    stores = _IDENTITY_STORES if zone == "identity" else _STORES
+    stores = {"identity": _IDENTITY_STORES, "market": _STORES[:1]}.get(zone, _STORES)
     settings |= dict.fromkeys([*stores, *(f"{name}_file" for name in stores)], "")
     settings |= {"host": _HOST, "port": str(home.ports[zone])}
     return ServiceSpec(

@@ -139,6 +139,7 @@ def _dashboard(known: Neighbours) -> dict[str, Any]:
     return {
         **_urls(known, "identity", "gateway", "platform", "authority"),
         "authority_key": known.zones["authority"].public_key,
+        **(_urls(known, "market") if "market" in known.zones else {}),
     }
 
 
