@@ -73,6 +73,7 @@ def bearer(
     person: str = "clerk",
     key: Sm2PrivateKey | None = None,
     valid: tuple[datetime, datetime] = (NOW, NOW + timedelta(minutes=5)),
+    tenant: str = "",
 ) -> dict[str, str]:
     """The header of somebody who signed in."""
     given = give_token(
@@ -81,6 +82,7 @@ def bearer(
         audience=audience,
         key=key or grid_keys().identity,
         valid=valid,
+        tenant=tenant,
     )
     return {"Authorization": f"Bearer {given.token}"}
 
@@ -180,7 +182,7 @@ def platform_app(folder: Path, **changes: object) -> FastAPI:
     return create_platform_app(platform_settings(folder, **changes), clock=TestClock())
 
 
-def gateway_app(folder: Path, *, clock: Clock | None = None, **told: int) -> FastAPI:
+def gateway_app(folder: Path, *, clock: Clock | None = None, **told: int | str) -> FastAPI:
     keys = grid_keys()
     settings = GatewaySettings(
         folder=folder,
@@ -215,10 +217,10 @@ def authority_settings(folder: Path, *, vault: Path, **changes: object) -> Autho
     ).model_copy(update=changes)
 
 
-def authority_app(folder: Path) -> FastAPI:
+def authority_app(folder: Path, **changes: object) -> FastAPI:
     stranger = point(grid_keys().stranger)
     settings = authority_settings(
-        folder, vault=folder / "no-vault", billing_office_public_key=stranger
+        folder, vault=folder / "no-vault", billing_office_public_key=stranger, **changes
     )
     return create_authority_app(settings, clock=TestClock())
 
@@ -246,7 +248,7 @@ def answered_round(client: TestClient, headers: dict[str, str] | None = None) ->
     return client.post("/release-rounds", headers=headers)
 
 
-def market_app(folder: Path) -> FastAPI:
+def market_app(folder: Path, tenant: str = "") -> FastAPI:
     keys = grid_keys()
     settings = MarketSettings(
         folder=folder,
@@ -255,26 +257,29 @@ def market_app(folder: Path) -> FastAPI:
         authority_public_key=point(keys.authority),
         policy="uniform-15",
         approvers=ENTRIES,
+        tenant=tenant,
     )
     return create_market_app(settings, clock=TestClock())
 
 
-def encryption_app(folder: Path) -> FastAPI:
+def encryption_app(folder: Path, tenant: str = "") -> FastAPI:
     keys = grid_keys()
     settings = EncryptionSettings(
         folder=folder,
         identity_public_key=point(keys.identity),
         authority_public_key=point(keys.authority),
+        tenant=tenant,
     )
     return create_encryption_app(settings, clock=TestClock())
 
 
 @contextmanager
-def every_zone(folder: Path) -> Iterator[dict[str, TestClient]]:
+def every_zone(folder: Path, *, tenant: str = "") -> Iterator[dict[str, TestClient]]:
     """The four services, the data market and the encryption service, running."""
-    market, encryption = market_app(folder / "market"), encryption_app(folder / "encryption")
+    market = market_app(folder / "market", tenant)
+    encryption = encryption_app(folder / "encryption", tenant)
     with (
-        all_services(folder) as running,
+        all_services(folder, tenant=tenant) as running,
         TestClient(market) as documents,
         TestClient(encryption) as keys,
     ):
@@ -282,13 +287,13 @@ def every_zone(folder: Path) -> Iterator[dict[str, TestClient]]:
 
 
 @contextmanager
-def all_services(folder: Path) -> Iterator[dict[str, TestClient]]:
+def all_services(folder: Path, *, tenant: str = "") -> Iterator[dict[str, TestClient]]:
     """The four services by zone, running."""
     apps = {
-        "identity": identity_app(folder / "identity"),
-        "gateway": gateway_app(folder / "gateway"),
-        "platform": platform_app(folder / "platform"),
-        "authority": authority_app(folder / "authority"),
+        "identity": identity_app(folder / "identity", tenant=tenant),
+        "gateway": gateway_app(folder / "gateway", tenant=tenant),
+        "platform": platform_app(folder / "platform", tenant=tenant),
+        "authority": authority_app(folder / "authority", tenant=tenant),
     }
     with ExitStack() as stack:
         yield {name: stack.enter_context(TestClient(app)) for name, app in apps.items()}

@@ -10,14 +10,16 @@ import pytest
 
 from gridsecure.approvals import APPROVER_ROLES, Approver, ReleaseSubject, is_lacking
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.errors import GridSecureError, InputError
+from gridsecure.errors import GridSecureError, InputError, NotFoundError
 from gridsecure.key_authority.checker.answering import FAILED, RELEASED, WAITING
-from gridsecure.key_authority.checker.approvals import record_approval
+from gridsecure.key_authority.checker.approvals import read_subject, read_subjects, record_approval
 from gridsecure.key_authority.packages import Approved
 from gridsecure.messages import Signed, SupplyTerms, roster_name
 from gridsecure.policy.language import Policy, parse_policy
 from gridsecure.policy.packs import load_pack
 from gridsecure.policy.supply import check_supply
+from gridsecure.store.database import read_session
+from gridsecure.store.pages import PageAsked
 from tests.approving import APPROVERS, approval_of
 from tests.attacks import Attacked, attack, cut, rule
 from tests.authority_simulator import Authority, approve_all, waiting_subjects
@@ -82,6 +84,24 @@ def test_a_joint_release_waits_for_an_officer_of_each_owner(
     assert released(joint, request) == (RELEASED, None)
     (certificate,) = joint.certificates
     assert {one.signer for one in certificate.approvals} == set(OFFICERS)
+
+
+def test_an_officer_of_another_tenant_is_shown_what_wants_that_approval(joint: Authority) -> None:
+    upload = max(joint.grid.uploads, key=lambda one: one.roster.manifest.slots)
+    released(joint, joint.bill_request([upload]))
+    (digest,) = [one.digest for one in waiting_subjects(joint.zone)]
+    own = set((upload.roster.manifest.supply or TERMS[0]).officers)
+    for keys, count in ((own, 1), (set(PEOPLE) - own, 0), (set(), 0), (None, 1)):
+        with read_session(joint.zone.engine) as session:
+            rows, _ = read_subjects(
+                session, PageAsked(), state="", officers=OFFICERS, now=NOW, keys=keys
+            )
+        assert len(rows) == count
+        if count:
+            assert read_subject(joint.zone, digest, now=NOW, keys=keys).digest == digest
+        else:
+            with pytest.raises(NotFoundError):
+                read_subject(joint.zone, digest, now=NOW, keys=keys)
 
 
 def test_bills_of_one_owner_wait_for_that_one_alone(joint: Authority) -> None:

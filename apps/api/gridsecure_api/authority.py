@@ -25,6 +25,7 @@ from fastapi.responses import Response
 from pydantic import TypeAdapter
 
 from gridsecure import frames
+from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import (
     AuthenticityError,
@@ -126,6 +127,10 @@ DESCRIPTION: Final = ServiceDescription(
     "executes every plan again before its vault decrypts. There is no route that decrypts given "
     "bytes.",
     public_paths=frozenset({KEY_SETS, QUERY_KEY, RETURNED}),
+    # Officers of those whose columns lie here approve what is about them.
+    guests=dict.fromkeys(
+        ("/approvals", "/approvals/", "/approvers"), frozenset[str](APPROVER_ROLES)
+    ),
 )
 
 
@@ -356,6 +361,7 @@ def create_authority_app(
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
+        tenant=settings.tenant,
         build=build,
         lifespan=_living(zone, courier),
     )

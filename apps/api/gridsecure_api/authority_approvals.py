@@ -22,11 +22,22 @@ from gridsecure.wire.authority import (
     QuestionShown,
 )
 from gridsecure_api.authority_state import State
-from gridsecure_api.deps import require
+from gridsecure_api.deps import is_guest, read_claims, require
 from gridsecure_api.lists import PAGED, Paging, answer_page
 
 Officer = Annotated[TokenClaims, Depends(require(*APPROVER_ROLES))]
 Reader = Depends(require(*APPROVER_ROLES, "billing", "custodian", "operator", "regulator"))
+
+
+def _own_keys(request: Request, state: State) -> frozenset[str] | None:
+    """The keys of an officer of another tenant, who is shown what is about them; None of others."""
+    if not is_guest(request):
+        return None
+    person, officers = read_claims(request).subject, state.zone.approvers
+    return frozenset(name for name, one in officers.items() if one.person == person)
+
+
+OwnKeys = Annotated[frozenset[str] | None, Depends(_own_keys)]
 Revoker = Annotated[TokenClaims, Depends(require(*APPROVER_ROLES, "custodian"))]
 StateAsked = Annotated[
     Literal["", "waiting", "rejected", "refused", "released"],
@@ -43,47 +54,64 @@ router = APIRouter(tags=["approvals"])
     "/approvals", dependencies=[Reader], response_model=list[ApprovalListed], responses=PAGED
 )
 def list_approvals(
-    request: Request, state: State, asked: Paging, only: StateAsked = ""
+    request: Request, state: State, asked: Paging, keys: OwnKeys, only: StateAsked = ""
 ) -> Response:
-    """What was asked to be released, oldest first, page by page, with what officers decided."""
+    """What was asked to be released, oldest first, page by page, with what officers decided.
+
+    Officers of other tenants are shown what wants their approval as suppliers.
+    """
     now = state.clock()
     return answer_page(
         request,
         state.zone.engine,
         # Approvals expire while nothing is written: a page is as old as its minute at the most.
-        revision=lambda session: (approvals.read_revision(session), f"{now:%Y%m%d%H%M}"),
+        revision=lambda session: (
+            approvals.read_revision(session),
+            f"{now:%Y%m%d%H%M}",
+            sorted(keys or ()),
+        ),
         read=lambda session: approvals.read_subjects(
-            session, asked, state=only, officers=state.zone.approvers, now=now
+            session, asked, state=only, officers=state.zone.approvers, now=now, keys=keys
         ),
         write=lambda found: _LISTED.dump_json([_listed(one) for one in found]),
     )
 
 
 @router.get("/approvals/{subject}", dependencies=[Reader])
-def read_approval(subject: str, state: State) -> ApprovalListed:
+def read_approval(subject: str, state: State, keys: OwnKeys) -> ApprovalListed:
     """One of them."""
-    return _listed(approvals.read_subject(state.zone, subject, now=state.clock()))
+    return _listed(approvals.read_subject(state.zone, subject, now=state.clock(), keys=keys))
 
 
 @router.get("/approvals/{subject}/question")
-def read_question(subject: str, state: State, _officer: Officer) -> QuestionShown:
+def read_question(subject: str, state: State, _officer: Officer, keys: OwnKeys) -> QuestionShown:
     """What a sealed query asks, for officers alone: its text, and the salt of its digest."""
+    approvals.read_subject(state.zone, subject, now=state.clock(), keys=keys)
     content = query_answers.read_asked_question(state.zone, subject)
     return QuestionShown(question=content.question, salt=content.salt)
 
 
 @router.post("/approvals")
-def give_approval(decision: Signed, officer: Officer, state: State) -> ApprovalListed:
+def give_approval(
+    decision: Signed, officer: Officer, state: State, keys: OwnKeys
+) -> ApprovalListed:
     """Take in an officer's signed decision; the same again changes nothing."""
     now = state.clock()
+    if keys is not None:
+        asked = ReleaseApproval.parse(decision.body).subject
+        approvals.read_subject(state.zone, asked, now=now, keys=keys)
     approvals.record_approval(state.zone_now(), decision, bearer=officer.subject, now=now)
     subject = ReleaseApproval.parse(decision.body).subject
     return _listed(approvals.read_subject(state.zone, subject, now=now))
 
 
 @router.get("/approvers", dependencies=[Reader])
-def list_approvers(state: State) -> list[ApproverListed]:
-    """The officers whose approval counts."""
+def read_approvers(state: State, keys: OwnKeys) -> list[ApproverListed]:
+    """The officers whose approval counts; officers of other tenants are shown themselves."""
+    return [one for one in _approvers(state) if keys is None or one.thumbprint in keys]
+
+
+def _approvers(state: State) -> list[ApproverListed]:
     return [
         ApproverListed(
             person=one.person,
@@ -99,7 +127,7 @@ def list_approvers(state: State) -> list[ApproverListed]:
 def revoke_approver(person: str, revoker: Revoker, state: State) -> list[ApproverListed]:
     """Let an officer's key approve nothing more, for good and at once; the officers after it."""
     approvals.revoke_approver(state.zone, person, actor=revoker.subject, at=state.clock())
-    return list_approvers(state)
+    return _approvers(state)
 
 
 @router.get(

@@ -23,7 +23,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
 
-from gridsecure.credentials.access import ISSUER
+from gridsecure.credentials.access import GRANT_ROLE, ISSUER, TRIAL_ROLE
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.crypto.tokens import TokenClaims, verify_token
@@ -65,6 +65,7 @@ BODY_S: Final = 60.0
 """How long a body may take in any case [s]; beyond it needs `BODY_RATE`."""
 BODY_RATE: Final = 16 * 1024
 """How fast a long body has to come [bytes/s]."""
+_NAMELESS: Final = {GRANT_ROLE, TRIAL_ROLE}
 _SERVICES: Final = frozenset({"authority", "gateway", "platform"})
 """Roles of services, which show a certificate where one is asked for."""
 
@@ -87,6 +88,9 @@ class AccessRules:
         public_paths: Paths that need no token.
         max_body_bytes: Largest request body [bytes].
         body_limits: Of paths that take shorter ones [bytes].
+        tenant: Whose service it is. Then tokens of others are refused. Empty, there is one alone.
+        guests: What tokens of others reach all the same: a path, or the beginning of paths that
+            ends with a slash, and the roles that may.
     """
 
     audience: str
@@ -95,10 +99,34 @@ class AccessRules:
     max_body_bytes: int
     clock: Clock
     body_limits: Mapping[str, int] = field(default_factory=dict)
+    tenant: str = ""
+    guests: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def most_bytes(self, path: str) -> int:
         """Largest body of a request to a path [bytes]."""
         return self.body_limits.get(path, self.max_body_bytes)
+
+    def is_guest(self, claims: TokenClaims, path: str) -> bool:
+        """Whether somebody is of another tenant, and may be here all the same.
+
+        Who has no name has no tenant either: pseudonyms, and whoever shows a grant.
+
+        Raises:
+            AccessDeniedError: Of another tenant, and may not be here (`authenticity.tenant`).
+        """
+        roles = set(claims.roles)
+        is_nameless = claims.holder_thumbprint is not None or (roles and roles <= _NAMELESS)
+        if not self.tenant or claims.tenant == self.tenant or is_nameless:
+            return False
+        for place, may in self.guests.items():
+            is_here = path == place or (place.endswith("/") and path.startswith(place))
+            if is_here and may & roles:
+                return True
+        raise AccessDeniedError(
+            "The token is of another tenant than the service.",
+            reason="authenticity.tenant",
+            remedy="Sign in where your own organisation's services are.",
+        )
 
 
 class AccessCheck:
@@ -138,7 +166,8 @@ class AccessCheck:
             state = scope.setdefault("state", {})
             state["turn"], state["lanes"] = turn, self._lanes
             if not self._is_public(scope["path"]):
-                state["claims"] = self._claims(Headers(scope=scope))
+                claims = state["claims"] = self._claims(Headers(scope=scope))
+                state["is_guest"] = self._rules.is_guest(claims, scope["path"])
                 _check_certificate(state["claims"], state.get(PEER_NAMES))
                 turn.caller = state["claims"].subject
             is_own = "claims" in state
@@ -291,6 +320,11 @@ def read_claims(request: Request) -> TokenClaims:
     if not isinstance(claims, TokenClaims):
         raise AuthenticityError("The request has no token.", reason="authenticity.no-token")
     return claims
+
+
+def is_guest(request: Request) -> bool:
+    """Whether who asks is of another tenant than the service: shown what concerns them alone."""
+    return bool(request.state.is_guest)
 
 
 def require(*roles: str) -> Callable[[Request, _Sent], Awaitable[TokenClaims]]:

@@ -62,6 +62,7 @@ KEK: Final = "kek.key"
 """The file of the zone's key-encryption key."""
 
 DESCRIPTION: Final = ServiceDescription(
+    guests={"/": frozenset({"member"})},  # people of whichever organisation use its own keys
     zone="encryption",
     title="GridSecure encryption service",
     text="Manages SM2, HMAC-SM3 and SM4 keys of organisations: signs and authenticates digests, "
@@ -324,6 +325,7 @@ def create_encryption_app(settings: EncryptionSettings, *, clock: Clock = utc_no
         clock=clock,
         build=build,
         lifespan=lifespan,
+        tenant=settings.tenant,
     )
     pinned = pin_authority(settings.authority_public_key)
     app.state.encryption = EncryptionState(zone, pinned, clock)

@@ -77,6 +77,7 @@ from gridsecure_api.start import start_app
 _log = logging.getLogger(__name__)
 
 DESCRIPTION: Final = ServiceDescription(
+    guests={"/": frozenset({"meter-data"})},  # a source is one of a gateway's own, or nobody
     zone="gateway",
     title="GridSecure gateway",
     text="On the utility's meter side: validates plaintext readings, quarantines bad ones with a "
@@ -345,6 +346,7 @@ def create_gateway_app(
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
+        tenant=settings.tenant,
         build=build,
         lifespan=life,
     )

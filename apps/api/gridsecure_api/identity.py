@@ -61,6 +61,7 @@ def _description(zone: IdentityZone, folder: Path) -> ServiceDescription:
         | identity_grants.PUBLIC_PATHS,
         body_limits=identity_people.BODY_LIMITS,
         facts=facts,
+        guests={"/": frozenset({"gateway", "analyst"})},
         logs={
             f"{LOG}/{name}": open_log(engine, folder, name=name, key=zone.key)
             for name, engine in (
@@ -99,6 +100,7 @@ def create_identity_app(settings: IdentitySettings, *, clock: Clock = utc_now) -
         identity_key=zone.key.public_key,
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
+        tenant=settings.tenant,
         build=zone.build,
         lifespan=lifespan,
     )

@@ -50,6 +50,7 @@ def give_person_tokens(envelope: Signed, zone: Zone) -> PersonTokens:
             audience=audience,
             key=zone.key,
             valid=(now, expires_at),
+            tenant=person.tenant,
         ).token
         for audience in login.audiences
     }
@@ -90,6 +91,7 @@ def give_service_token(envelope: Signed, zone: Zone) -> ServiceToken:
         audience=login.audience,
         key=zone.key,
         valid=(now, now + lifetime),
+        tenant=service.tenant,
     )
     return ServiceToken(token=given.token, expires_at=given.expires_at.isoformat())
 
@@ -132,6 +134,7 @@ def _signed_in(wanted: SignIn, zone: IdentityZone, door: PasswordDoor) -> Person
         audience=wanted.audience,
         key=zone.key,
         valid=(now, now + zone.person_lifetime),
+        tenant=user.tenant,
     )
     zone.note(actor=user.user, action="sign-in.done", detail={"audience": wanted.audience})
     return PersonToken(

@@ -166,11 +166,11 @@ def open_zone(settings: IdentitySettings, *, clock: Clock) -> IdentityZone:
     folder, suite = make_zone_folder(settings.folder), sm2_suite()
     passwords = _password_door(settings.users)
     services = [
-        Party(f"{entry.role}:{key.thumbprint}", (entry.role,), key)
+        Party(f"{entry.role}:{key.thumbprint}", (entry.role,), key, entry.tenant)
         for entry in settings.services
         for key in [public_key(entry.public_key)]
     ]
-    people = [Party(p.name, p.roles, public_key(p.public_key)) for p in settings.people]
+    people = [Party(p.name, p.roles, public_key(p.public_key), p.tenant) for p in settings.people]
     _check_distinct([*services, *people])
     statements = tuple(Signed.parse(text) for text in settings.statements)
     keys = pin_keys(statements, signers=signers(settings), suite=suite)

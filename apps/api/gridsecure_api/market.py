@@ -65,6 +65,7 @@ _HEADERS: Final = {
 _LISTED: Final = TypeAdapter(list[DocumentTold])
 
 DESCRIPTION: Final = ServiceDescription(
+    guests={"/": frozenset({"member"})},  # every document is shown by whose it is
     zone="market",
     title="GridSecure data market",
     text="Keeps signed documents of organisations: records and rights, products and their steps, "
@@ -308,6 +309,7 @@ def create_market_app(settings: MarketSettings, *, clock: Clock = utc_now) -> Fa
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
+        tenant=settings.tenant,
         build=build,
         lifespan=lifespan,
     )

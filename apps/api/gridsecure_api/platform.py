@@ -462,6 +462,7 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
+        tenant=settings.tenant,
         build=build,
         lifespan=lifespan,
     )

@@ -65,6 +65,7 @@ class ServiceDescription:
         body_limits: Of paths that take shorter bodies than others [bytes].
         facts: More for `/about`; public.
         logs: Its logs, by the path they are served at.
+        guests: What of it people of other tenants reach, as `AccessRules` has it.
     """
 
     zone: str
@@ -74,9 +75,10 @@ class ServiceDescription:
     body_limits: Mapping[str, int] = field(default_factory=dict)
     facts: Mapping[str, Any] | None = None
     logs: Mapping[str, ServedLog] = field(default_factory=dict)
+    guests: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
-def new_app(
+def new_app(  # noqa: PLR0913 - what a service is, whose, and what it is told
     description: ServiceDescription,
     *,
     identity_key: Sm2PublicKey,
@@ -84,6 +86,7 @@ def new_app(
     clock: Clock,
     build: OwnBuild,
     lifespan: Lifespan | None = None,
+    tenant: str = "",
 ) -> FastAPI:
     """An application that denies by default and answers errors alike.
 
@@ -91,6 +94,7 @@ def new_app(
         build: What `/about` says of the software.
         identity_key: The key tokens are signed with.
         max_body_bytes: Largest request body [bytes].
+        tenant: Whose service it is, as `AccessRules` has it.
 
     Raises:
         GridSecureError: The SM2 engines do not agree (`crypto.engine.mismatch`); do not start.
@@ -116,6 +120,8 @@ def new_app(
         max_body_bytes=max_body_bytes,
         clock=clock,
         body_limits=description.body_limits,
+        tenant=tenant,
+        guests=description.guests,
     )
     app.add_middleware(AccessCheck, rules=rules)
     app.add_middleware(ProtectedAnswers)  # before it: what is added last is asked first

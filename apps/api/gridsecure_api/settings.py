@@ -29,6 +29,9 @@ Period = Annotated[str, Field(pattern=r"^[0-9]{4}$")]
 PublicPoint = Annotated[str, Field(pattern=r"^04[0-9a-f]{128}$")]
 """An SM2 public key as 130 hexadecimal digits."""
 
+Tenant = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$")]
+"""The name of an organisation; empty where nobody tells several apart."""
+
 Connections = Annotated[int, Field(ge=1, le=1000)]
 """How many connections a service opens to a database."""
 
@@ -166,6 +169,8 @@ class ZoneSettings(ListenSettings):
         connections: Connections to it, at most.
         objects: URL of the zone's objects, as `store.objects.open_objects` takes it; in the folder
             by default. Credentials are never in it.
+        tenant: The organisation whose service it is. Named people and services of others are
+            refused then, but where a service says otherwise.
     """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
@@ -176,6 +181,7 @@ class ZoneSettings(ListenSettings):
     database: str = Field(default="", repr=False)
     connections: Connections = CONNECTIONS
     objects: str = Field(default="", repr=False)
+    tenant: Tenant = ""
 
     @property
     def database_url(self) -> str:
@@ -194,6 +200,7 @@ class UserEntry(BaseModel):
     Args:
         password: From `gridsecure.identity.enrolments.passwords.password_record`.
         roles: What the person may act as.
+        tenant: The organisation that the person is of.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -201,6 +208,7 @@ class UserEntry(BaseModel):
     user: str = Field(min_length=1, max_length=64)
     password: str = Field(repr=False)
     roles: tuple[Role, ...] = Field(min_length=1)
+    tenant: Tenant = ""
 
 
 class ServiceEntry(BaseModel):
@@ -209,12 +217,14 @@ class ServiceEntry(BaseModel):
     Args:
         role: What it acts as.
         public_key: The key its requests are signed with.
+        tenant: The organisation whose service it is.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     role: ServiceRole
     public_key: PublicPoint
+    tenant: Tenant = ""
 
 
 IdentityDatabase = Literal["enrolments", "registrations"]
@@ -227,6 +237,7 @@ class PersonEntry(BaseModel):
     Args:
         name: The name, as tokens and the evidence log have it.
         roles: What the person may act as.
+        tenant: The organisation that the person is of.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -234,6 +245,7 @@ class PersonEntry(BaseModel):
     name: str = Field(min_length=1, max_length=64, pattern=r"^[^:/]+$")
     roles: tuple[Role, ...] = Field(min_length=1)
     public_key: PublicPoint
+    tenant: Tenant = ""
 
     @model_validator(mode="after")
     def _approves_and_nothing_else(self) -> Self:
@@ -265,6 +277,8 @@ class IdentitySettings(ListenSettings):
         enrolments_url: The database that knows people; in the folder by default.
         registrations_url: The database that knows pseudonyms, another one; likewise.
         connections: Connections to each of them, at most.
+        tenant: The organisation whose service it is. Of others' named people and services,
+            gateways and analysts alone are let in: they enrol.
     """
 
     model_config = SettingsConfigDict(
@@ -286,6 +300,7 @@ class IdentitySettings(ListenSettings):
     enrolments_url: str = Field(default="", repr=False)
     registrations_url: str = Field(default="", repr=False)
     connections: Connections = CONNECTIONS
+    tenant: Tenant = ""
 
     def database_url(self, name: IdentityDatabase) -> str:
         """One of the two databases."""

@@ -52,6 +52,7 @@ class TokenClaims:
         expires_at: Until when, exclusive, aware; whole seconds as above.
         token_id: A unique name for this token.
         holder_thumbprint: The SM2 key that must prove possession, if the token is bound to one.
+        tenant: The organisation that its subject is of; empty where that is not said.
     """
 
     subject: str
@@ -62,6 +63,7 @@ class TokenClaims:
     expires_at: datetime
     token_id: str
     holder_thumbprint: str | None = None
+    tenant: str = ""
 
     def __post_init__(self) -> None:
         if self.issued_at.tzinfo is None or self.expires_at.tzinfo is None:
@@ -124,6 +126,8 @@ def issue_token(claims: TokenClaims, *, key: Sm2PrivateKey) -> str:
     if claims.holder_thumbprint is not None:
         # RFC 7800's place for a proof-of-possession key, under the name of our own thumbprint.
         payload["cnf"] = {"sm3": claims.holder_thumbprint}
+    if claims.tenant:
+        payload["tenant"] = claims.tenant
     text = json.dumps(payload, separators=(",", ":"), sort_keys=True)
     headers = {"kid": key.public_key.thumbprint}
     # PyJWT's annotations know its own key types only; `prepare_key` checks ours.
@@ -197,6 +201,8 @@ def _read_claims(payload: bytes) -> TokenClaims:
     roles, confirmation = said.get("roles"), said.get("cnf", {"sm3": None})
     if not isinstance(roles, list) or any(type(role) is not str for role in roles):
         raise _refused()
+    if not isinstance(said.get("tenant", ""), str):
+        raise _refused()
     if not isinstance(confirmation, dict) or not isinstance(confirmation.get("sm3"), str | None):
         raise _refused()
     return TokenClaims(
@@ -208,6 +214,7 @@ def _read_claims(payload: bytes) -> TokenClaims:
         expires_at=_moment(said["exp"]),
         token_id=said["jti"],
         holder_thumbprint=confirmation.get("sm3"),
+        tenant=said.get("tenant", ""),
     )
 
 

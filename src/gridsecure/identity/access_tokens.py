@@ -38,12 +38,14 @@ def give_token(
     audience: Audience,
     key: Sm2PrivateKey,
     valid: tuple[datetime, datetime],
+    tenant: str = "",
 ) -> GivenToken:
     """Issue a token to somebody who proved who they are.
 
     Args:
         audience: For which service.
         valid: From when until when, aware.
+        tenant: The organisation that the subject is of; empty where there is one alone.
     """
     issued_at, expires_at = valid
     claims = TokenClaims(
@@ -54,5 +56,6 @@ def give_token(
         issued_at=issued_at,
         expires_at=expires_at,
         token_id=secrets.token_hex(16),
+        tenant=tenant,
     )
     return GivenToken(issue_token(claims, key=key), expires_at)

@@ -55,11 +55,13 @@ class Party:
 
     Args:
         roles: What it may act as.
+        tenant: The organisation that it is of; empty where there is one alone.
     """
 
     name: str
     roles: tuple[str, ...]
     key: Sm2PublicKey
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

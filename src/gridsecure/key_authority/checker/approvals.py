@@ -7,7 +7,7 @@ keys of its own. What is checked here spares the vault's time and tells officers
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -203,22 +203,47 @@ def revoke_approver(zone: AuthorityZone, person: str, *, actor: str, at: datetim
 
 
 def read_subjects(
-    session: Session, asked: PageAsked, *, state: str, officers: Approvers, now: datetime
+    session: Session,
+    asked: PageAsked,
+    *,
+    state: str,
+    officers: Approvers,
+    now: datetime,
+    keys: Collection[Digest] | None = None,
 ) -> tuple[list[AskedApproval], int | None]:
-    """A page of subjects with their decisions, oldest first, and where it ends if more come."""
+    """A page of subjects with their decisions, oldest first, and where it ends if more come.
+
+    Args:
+        keys: Those alone that want the approval of a supplier's officer with one of these keys, so
+            that a page may have fewer; None for all.
+    """
     found = narrow(select(SubjectRow), [(SubjectRow.state, state)])
     page = read_page(session, found, key=SubjectRow.id, asked=asked)
-    return _asked(session, page.rows, officers=officers, now=now), page.after
+    rows = [row for row in page.rows if keys is None or _concerns(row, keys)]
+    return _asked(session, rows, officers=officers, now=now), page.after
 
 
-def read_subject(zone: AuthorityZone, digest: Digest, *, now: datetime) -> AskedApproval:
+def _concerns(row: SubjectRow, keys: Collection[Digest]) -> bool:
+    """Whether one of some keys is asked for a supplier's approval."""
+    suppliers = ReleaseSubject.parse(row.text).suppliers
+    return any(name in keys for own in suppliers for name in own)
+
+
+def read_subject(
+    zone: AuthorityZone, digest: Digest, *, now: datetime, keys: Collection[Digest] | None = None
+) -> AskedApproval:
     """One subject with its decisions.
+
+    Args:
+        keys: As of `read_subjects`.
 
     Raises:
         NotFoundError: There is none (`not-found.release-subject`).
     """
     with read_session(zone.engine) as session:
         row = load_row(session, SubjectRow, digest=digest)
+        if keys is not None and not _concerns(row, keys):
+            row = load_row(session, SubjectRow, digest="")  # as where there is none
         (one,) = _asked(session, [row], officers=zone.approvers, now=now)
     return one
 
