@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +225,36 @@ def test_a_unit_starts_the_zones_own_program_and_takes_what_it_does_not_need(zon
         assert unit["ProtectSystem"] == "strict"
         assert unit["NoNewPrivileges"] == unit["PrivateTmp"] == "yes"
         assert (unit.get("PrivateNetwork") == "yes") == (zone == "vault")
+
+
+def found_in(folder: Path, *, status: int = 1) -> dict[str, str]:
+    """The state of each check of a zone that nobody runs, but for the peers'."""
+    done = CliRunner().invoke(app, ["doctor", str(folder), "--format", "json"])
+    assert done.exit_code == status, done.output
+    told = json.loads(done.stdout)
+    assert told["is_well"] == (status == 0)
+    assert all(one["remedy"] for one in told["checks"] if one["state"] != "ok")
+    checks = [one for one in told["checks"] if not one["check"].startswith("peer ")]
+    return {one["check"]: one["state"] for one in checks}
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_vault_but_its_user(zones: Path) -> None:
+    found = found_in(zones / "vault", status=0)
+    bad = {name for name, state in found.items() if state != "ok"}
+    assert bad <= {"folder", "kernel", "disk"}, "what this machine lacks, as a warning"
+    assert found.keys() >= {"folder", "keys", "neighbours", "settings", "disk", "kernel"}
+
+
+def test_the_doctor_finds_what_was_broken_and_says_what_to_do(zones: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "market"
+    shutil.copytree(zones / "market", folder)
+    (folder / "log.key").unlink()
+    (folder / "setup" / "neighbours" / "authority.json").unlink()
+    (folder / "zone.db").chmod(0o644)
+    settings = folder / "setup" / "gridsecure-market.env"
+    settings.write_text(settings.read_text().replace("PORT=", "PROT="))
+    with closing(sqlite3.connect(folder / "zone.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'market_9999'")
+    found = found_in(folder)
+    broken = {"folder", "keys", "neighbours", "settings", "databases"}
+    assert {name for name, state in found.items() if state == "failure"} == broken

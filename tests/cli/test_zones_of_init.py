@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shlex
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -12,6 +13,7 @@ from threading import Event
 from rich.console import Console
 
 from gridsecure.billing.contracts import load_contracts
+from gridsecure.cli.doctor_checks import examine
 from gridsecure.cli.home import Home
 from gridsecure.cli.meters import meter_files
 from gridsecure.cli.online import utc_now
@@ -22,6 +24,7 @@ from gridsecure.cli.run_month import RunMonth
 from gridsecure.cli.run_order import RunMeters
 from gridsecure.cli.run_progress import RunStages, show_progress
 from gridsecure.cli.services_client import ServicesClient
+from gridsecure.cli.zone_setup import read_facts
 from gridsecure.cli.zone_units import read_settings_text
 from gridsecure.offices import custodians
 from gridsecure.offices.files import read_signed
@@ -29,7 +32,7 @@ from gridsecure.simulator.accounts import invented_accounts
 from gridsecure.simulator.synthetic_meters import simulate
 from gridsecure.wire.connections import new_client
 from gridsecure.zone_keys import load_signing_key
-from tests.cli.test_cli_init import PEOPLE, make_zones
+from tests.cli.test_cli_init import PEOPLE, call, make_zones
 
 METERS = 20
 ZONES = ("vault", "platform", "gateway", "authority", "identity")
@@ -50,6 +53,10 @@ def specs_of(folder: Path, ports: dict[str, int]) -> Iterator[ServiceSpec]:
             ready_path=folder / "vault-door" / "vault.sock" if zone == "vault" else None,
             folder=Path(unit["WorkingDirectory"]),
         )
+
+
+def utc_now_off(*, seconds: int) -> datetime:
+    return utc_now() + timedelta(seconds=seconds)
 
 
 def test_zones_made_by_init_alone_bill_a_month(tmp_path: Path) -> None:
@@ -77,8 +84,8 @@ def test_zones_made_by_init_alone_bill_a_month(tmp_path: Path) -> None:
         for name in ("ann", "bob"):
             share = read_signed(tmp_path / "vault" / "setup" / "shares" / f"{name}.json")
             opened = custodians.open_share(share, key=people[name])
-            call = partial(client.call, name)
-            custodians.give_share(call, opened, key=people[name], now=utc_now())
+            ask = partial(client.call, name)
+            custodians.give_share(ask, opened, key=people[name], now=utc_now())
         gateway = keys["gateway"].public_key.thumbprint
         accounts = invented_accounts(load_contracts(files.contracts), gateway=gateway)
         client.call("operator", "identity", "PUT", "/books", json=accounts)
@@ -88,6 +95,16 @@ def test_zones_made_by_init_alone_bill_a_month(tmp_path: Path) -> None:
             analyst.enrol()
             result = RunMonth(files, client, analyst, stages).bill()
         services.check()
+        well = [call("doctor", tmp_path / zone) for zone in ZONES]
+        off = partial(utc_now_off, seconds=3600)
+        facts = read_facts(tmp_path / "gateway")
+        ill = examine(tmp_path / "gateway", facts, now=off)
+    peers = [one for one in well[2]["checks"] if one["check"].startswith("peer ")]
+    assert len(peers) == 2 * 4, "clock and build of gateway, identity, platform, authority"
+    assert {one["state"] for one in peers} == {"ok"}
+    assert {one.check for one in ill if one.state == "failure"} == {
+        one["check"] for one in peers
+    }, "the clocks, and nothing else"
     assert (result.bills, result.mismatches) == (result.report["billed_meters"], 0)
     assert result.bills > METERS / 2, "the simulator leaves some without their readings"
     assert result.cells

@@ -19,6 +19,7 @@ from gridsecure.cli.correction import correction_app
 from gridsecure.cli.cost import cost_app
 from gridsecure.cli.day import day_app
 from gridsecure.cli.eaas import eaas_app
+from gridsecure.cli.doctor import doctor
 from gridsecure.cli.edits import edits_app
 from gridsecure.cli.evidence import evidence_app
 from gridsecure.cli.exceptions import exceptions_app
@@ -94,6 +95,7 @@ app = typer.Typer(
 )
 app.command("init")(init)
 app.command("join")(join)
+app.command("doctor")(doctor)
 app.add_typer(tariff_app, name="tariff")
 app.add_typer(plan_app, name="plan")
 app.add_typer(analyst_app, name="analyst")

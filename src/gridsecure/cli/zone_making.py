@@ -28,6 +28,10 @@ from gridsecure.store.database import open_database
 from gridsecure.store.schema import Schema, migrate
 from gridsecure.vault_messages import Custodian
 from gridsecure.zone_keys import (
+    BLINDING_KEY,
+    LOG_KEY,
+    QUERY_KEY,
+    SIGNING_KEY,
     load_blinding_key,
     load_log_signer,
     load_query_key,
@@ -75,6 +79,22 @@ def make_keys(zone: str, folder: Path) -> Sm2PrivateKey | None:
     if zone in ("utility", "regulator"):
         load_opener_key(folder, "utility" if zone == "utility" else "regulator")
     return key
+
+
+def key_files(zone: str) -> list[str]:
+    """The files of a zone's keys, in its folder."""
+    if zone in ("worker", "dashboard"):
+        return []
+    if zone == "vault":
+        return [f"setup/{CARD_KEY}", "splitting.json"]
+    more = [LOG_KEY] if zone in _LOGGING else []
+    more += {
+        "authority": [QUERY_KEY, BLINDING_KEY],
+        "identity": [ISSUER_KEY],
+        "utility": [OPENER_KEY],
+        "regulator": [OPENER_KEY],
+    }.get(zone, [])
+    return [SIGNING_KEY, *more]
 
 
 def load_issuer_key(folder: Path) -> str:
