@@ -17,7 +17,7 @@ from gridsecure.cli.doctor_checks import examine
 from gridsecure.cli.home import Home
 from gridsecure.cli.meters import meter_files
 from gridsecure.cli.online import utc_now
-from gridsecure.cli.ports import choose_ports
+from gridsecure.cli.ports import claim_ports
 from gridsecure.cli.processes import Services, ServiceSpec
 from gridsecure.cli.run_analyst import RunAnalyst
 from gridsecure.cli.run_month import RunMonth
@@ -60,7 +60,11 @@ def utc_now_off(*, seconds: int) -> datetime:
 
 
 def test_zones_made_by_init_alone_bill_a_month(tmp_path: Path) -> None:
-    ports = {**choose_ports(None), "market": 1}
+    with claim_ports(None) as ports:
+        check_month(tmp_path, {**ports, "market": 1})
+
+
+def check_month(tmp_path: Path, ports: dict[str, int]) -> None:
     make_zones(tmp_path, ports=ports)
     keys = {
         zone: load_signing_key(tmp_path / zone)
