@@ -33,7 +33,7 @@ from gridsecure.transparency.notes import read_note, write_note
 from gridsecure.wire.client import Client
 from gridsecure.wire.words import PeopleWords
 from gridsecure_api.errors import install_error_handlers
-from gridsecure_api.log_pages import ServedLog, add_log_pages
+from gridsecure_api.log_pages import add_log_pages, serve_log
 from tests.attacks import Attacked, attack, cut, rule
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -55,7 +55,7 @@ class Log:
         self.log = SignedLog(SIGNER)
         app = FastAPI()
         install_error_handlers(app)
-        add_log_pages(app, "/log", ServedLog(self.engine, self.log))
+        add_log_pages(app, "/log", serve_log(self.engine, self.log, folder, name=name))
         self.http = TestClient(app)
         self.client = Client(self.http, PeopleWords("log"), url="/log")
 

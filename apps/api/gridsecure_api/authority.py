@@ -93,7 +93,7 @@ from gridsecure_api.lists import (
     answer_page,
     join_texts,
 )
-from gridsecure_api.log_pages import LOG, ServedLog
+from gridsecure_api.log_pages import LOG, serve_log
 from gridsecure_api.own_build import OwnBuild, open_build
 from gridsecure_api.peer_connections import connecting
 from gridsecure_api.policies import PolicyDesk
@@ -349,13 +349,13 @@ def create_authority_app(
     login = open_login(settings, build=build, clock=clock)
     names = settlement or open_settlement(settings, build=build, login=login)
     zone = open_zone(settings, settlement=names, now=clock(), level=build.level)
+    logs = {LOG: serve_log(zone.engine, zone.log, settings.folder, name="authority")}
     sandbox = state_sandbox(settings.sandbox, workers=settings.workers, has_network=False)
     enter_sandbox(zone.engine, sandbox, at=clock())
     platform = pull or open_pull(settings, build=build, login=login)
 
     receivers = receivers_of(zone)
     courier = Courier(event_round(receivers), clock)
-    logs = {LOG: ServedLog(zone.engine, zone.log)}
     app = new_app(
         replace(DESCRIPTION, logs=logs, facts={"sandbox": sandbox}),
         identity_key=public_key(settings.identity_public_key),

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.store.database import read_session
+from gridsecure.store.kept_heads import KeptHead
 from gridsecure.store.log_tree import SignedLog, read_frontier, read_tile
 from gridsecure.transparency.tiles import read_path
 from gridsecure.zone_keys import load_log_signer
@@ -26,6 +27,9 @@ LOG: Final = "/log"
 LOG_PATHS: Final = "/log/"
 """What the paths of every log begin with; they are public."""
 
+HEAD: Final = ".head"
+"""What the name of the file ends with that has the largest tree that a log showed."""
+
 _OCTETS: Final = "application/octet-stream"
 _TEXT: Final = "text/plain; charset=utf-8"
 _FOR_GOOD: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -35,10 +39,11 @@ _BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
 
 @dataclass(frozen=True, slots=True)
 class ServedLog:
-    """A log and the database it is in."""
+    """A log, the database it is in, and the largest tree that it showed."""
 
     engine: Engine
     log: SignedLog
+    head: KeptHead
 
     @property
     def keys(self) -> list[str]:
@@ -47,7 +52,7 @@ class ServedLog:
 
 
 def open_log(engine: Engine, folder: FolderPath, *, name: str, key: Sm2PrivateKey) -> ServedLog:
-    """A zone's log, with its keys from the zone's folder.
+    """A zone's log, with its keys from the zone's folder, and held to what it showed before.
 
     Args:
         name: The log's name in the house.
@@ -55,8 +60,19 @@ def open_log(engine: Engine, folder: FolderPath, *, name: str, key: Sm2PrivateKe
 
     Raises:
         StorageError: The folder or key cannot be used.
+        AuditBrokenError: The database was set back (`log.rolled-back`).
     """
-    return ServedLog(engine, SignedLog(load_log_signer(folder, log=name, key=key)))
+    log = SignedLog(load_log_signer(folder, log=name, key=key))
+    return serve_log(engine, log, folder, name=name)
+
+
+def serve_log(engine: Engine, log: SignedLog, folder: FolderPath, *, name: str) -> ServedLog:
+    """A log whose signer is there already; as `open_log`."""
+    head = KeptHead(folder / f"{name}{HEAD}")
+    with read_session(engine) as session:
+        head.check(session)
+        head.keep(read_frontier(session))
+    return ServedLog(engine, log, head)
 
 
 def add_log_pages(app: FastAPI, path: str, served: ServedLog) -> None:
@@ -76,6 +92,7 @@ def add_log_pages(app: FastAPI, path: str, served: ServedLog) -> None:
         """The log's size and root, signed with Ed25519 and with SM2 (c2sp.org/tlog-checkpoint)."""
         with read_session(served.engine) as session:
             tree = read_frontier(session)
+        served.head.keep(tree)
         return Response(served.log.sign(tree), media_type=_TEXT, headers=_FOR_NOW)
 
     @app.get(

@@ -444,6 +444,7 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         tls=settings.engine_tls,
         sandbox=settings.sandbox,
     )
+    log = open_log(zone.engine, settings.folder, name="platform", key=zone.signing_key)
     sandbox = state_job_sandbox(settings, zone.objects.store.url)
     enter_sandbox(zone.engine, sandbox, at=clock())
     runs = RunDesk(zone, open_pool=open_pool, clock=clock)
@@ -456,7 +457,6 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         await run_in_threadpool(runs.stop)
         zone.engine.dispose()
 
-    log = open_log(zone.engine, settings.folder, name="platform", key=zone.signing_key)
     app = new_app(
         replace(DESCRIPTION, logs={LOG: log}, facts={"sandbox": sandbox}),
         identity_key=public_key(settings.identity_public_key),
