@@ -18,8 +18,8 @@ from gridsecure.cli.catalogue import catalogue_app
 from gridsecure.cli.correction import correction_app
 from gridsecure.cli.cost import cost_app
 from gridsecure.cli.day import day_app
-from gridsecure.cli.eaas import eaas_app
 from gridsecure.cli.doctor import doctor
+from gridsecure.cli.eaas import eaas_app
 from gridsecure.cli.edits import edits_app
 from gridsecure.cli.evidence import evidence_app
 from gridsecure.cli.exceptions import exceptions_app
