@@ -94,7 +94,7 @@ def init(  # noqa: PLR0913 - one parameter an option
         user=user or _usual_user(kind),
         socket=socket or (_SOCKET if zone is ZoneOption.VAULT else ""),
         policy=policy,
-        own=_settings(own),
+        own=read_own(own),
     )
     now = online.utc_now()
     done = zone_setup.init_zone(folder, facts, cards or [], needed=needed, now=now)
@@ -116,11 +116,16 @@ def join(  # noqa: PLR0913 - one parameter an option
 
     Compare each neighbour's thumbprint with it by another way before its card is believed.
     """
-    changes = {"address": address, "listen": listen, "policy": policy, "own": _settings(own)}
+    changes = {"address": address, "listen": listen, "policy": policy, "own": read_own(own)}
     _tell(zone_setup.join_cards(folder, cards or [], changes, now=online.utc_now()), output)
 
 
-def _settings(texts: list[str] | None) -> dict[str, str]:
+def read_own(texts: list[str] | None) -> dict[str, str]:
+    """Settings of an operator's own, by name.
+
+    Raises:
+        InputError: One is not NAME=VALUE (`setup.setting`).
+    """
     settings = {}
     for text in texts or []:
         name, equals, value = text.partition("=")

@@ -12,6 +12,7 @@ from gridsecure.cli import ports
 from gridsecure.cli.analyst import analyst_app
 from gridsecure.cli.approval import approval_app
 from gridsecure.cli.authorisation import authorisation_app
+from gridsecure.cli.backup import backup, restore, verify_backup
 from gridsecure.cli.books import books_app
 from gridsecure.cli.build import build_app
 from gridsecure.cli.catalogue import catalogue_app
@@ -96,6 +97,9 @@ app = typer.Typer(
 app.command("init")(init)
 app.command("join")(join)
 app.command("doctor")(doctor)
+app.command("backup")(backup)
+app.command("verify-backup")(verify_backup)
+app.command("restore")(restore)
 app.add_typer(tariff_app, name="tariff")
 app.add_typer(plan_app, name="plan")
 app.add_typer(analyst_app, name="analyst")
