@@ -145,7 +145,7 @@ def test_whatever_is_altered_is_found_and_nothing_is_restored(
 
     altered = {"backup.altered"}
     assert {refused("1", lambda at: append_byte(at / "databases" / "zone.db"))} == altered
-    assert {refused("2", lambda at: append_byte(at / "keys.sealed"))} == altered
+    assert {refused("2", lambda at: append_byte(at / "sealed-keys"))} == altered
     assert {refused("3", lambda at: (at / "files" / "new").touch())} == altered
     assert {refused("4", lambda at: (at / "files" / "setup" / "zone.json").unlink())} == altered
     assert refused("5", sign_otherwise) == "authenticity.signature"

@@ -3,7 +3,7 @@
     backup.json            the manifest: files with their digests, heads of logs, what is left out
     databases/             a copy of each database, consistent in itself
     files/                 the zone's folder without databases and keys; objects, if they are there
-    keys.sealed            the zone's keys, sealed to a recovery key; not there without one
+    sealed-keys            the zone's keys, sealed to a recovery key; not there without one
 
 Files are copied first, then databases, then files that came meanwhile: so whatever a database
 names is there. Keys are never in it in the open. Restoring goes into a folder that is empty or not
@@ -57,7 +57,7 @@ from gridsecure.zone_keys import read_private_key
 MANIFEST: Final = "backup.json"
 DATABASES: Final = "databases"
 FILES: Final = "files"
-KEYS: Final = "keys.sealed"
+KEYS: Final = "sealed-keys"
 HEAD: Final = ".head"
 _PURPOSE: Final = "zone-backup-keys"
 _PORTION: Final = 1 << 20
