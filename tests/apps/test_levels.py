@@ -270,6 +270,23 @@ def test_which_policies_that_ship_keep_which_level() -> None:
     }
 
 
+@attack(
+    "officers put a policy in force that is below their deployment's level",
+    rule(
+        "No policy below the level is taken in, whoever signed it.",
+        "level.below",
+        cut(
+            "gridsecure.key_authority.vault.held_policies:VaultPolicies._hold_to_level",
+            "if self.level is not None:",
+            "if False:",
+        ),
+    ),
+)
+def test_officers_sign_below_the_level(tmp_path: Path, attacked: Attacked) -> None:
+    text = weaker_text("L2", "groups")
+    attacked.tries(lambda: hold_policy(tmp_path / "vault", load_level("L2"), text, is_vault=True))
+
+
 def test_a_policy_that_was_taken_in_before_the_level_stops_the_start(tmp_path: Path) -> None:
     with database(tmp_path) as engine:
         given = {"approvers": APPROVERS, "now": NOW}

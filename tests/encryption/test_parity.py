@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
 from collections.abc import Iterator
@@ -131,6 +132,25 @@ def test_usage_is_the_same_to_everybody_who_may_read_it(world: World) -> None:
         assert sdk.usage(month) == by_command
     assert by_command == world.told("acme-auditor", "GET", f"/usage?month={month}")
     assert "macs" in {one["measure"] for one in by_command["used"]}
+
+
+def test_coroutines_do_the_same(world: World) -> None:
+    macs, sealing = world.create(HMAC, name="async-mac"), world.create(SM4, name="async-sm4")
+    own = encryption.AsyncEncryptionService(world.sdk("acme-user"))
+
+    async def work() -> tuple[list[str], str, bool, bytes]:
+        async with own as service:
+            names = [one["name"] for one in await service.keys()]
+            mac = await service.mac(macs, DATA)
+            is_good = await service.check_mac(macs, DATA, mac=mac)
+            opened = await service.open(sealing, await service.seal(sealing, DATA))
+            assert (await service.usage(f"{NOW:%Y-%m}"))["used"]
+            return names, mac, is_good, opened
+
+    names, mac, is_good, opened = asyncio.run(work())
+    assert {"async-mac", "async-sm4"} <= set(names)
+    with world.sdk("acme-user") as sdk:
+        assert (mac, is_good, opened) == (sdk.mac(macs, DATA), True, DATA)
 
 
 def test_a_certificate_is_found_to_say_the_same(world: World) -> None:

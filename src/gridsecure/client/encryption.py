@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ import numpy as np
 
 from gridsecure.analyst.certificates import certificate_document, verify_certificate
 from gridsecure.analyst.releases import pin_authority
-from gridsecure.client.closings import Closing
+from gridsecure.client.closings import Closing, InCoroutines
 from gridsecure.crypto import envelope
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.sm3 import sm3_digest, sm3_hex
@@ -141,6 +142,50 @@ class EncryptionService(Closing):
     def _post(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         answer: dict[str, Any] = self._call("encryption", "POST", path, json=body)
         return answer
+
+
+class AsyncEncryptionService(InCoroutines[EncryptionService]):
+    """`EncryptionService` in coroutines: each call waits in a thread of its own."""
+
+    async def keys(self) -> list[dict[str, Any]]:
+        """As `EncryptionService.keys`."""
+        return await asyncio.to_thread(self._own.keys)
+
+    async def create_key(self, name: str, algorithm: str) -> dict[str, Any]:
+        """As `EncryptionService.create_key`."""
+        return await asyncio.to_thread(self._own.create_key, name, algorithm)
+
+    async def move_key(self, key_id: str, target: str) -> dict[str, Any]:
+        """As `EncryptionService.move_key`."""
+        return await asyncio.to_thread(self._own.move_key, key_id, target)
+
+    async def rotate_key(self, key_id: str) -> dict[str, Any]:
+        """As `EncryptionService.rotate_key`."""
+        return await asyncio.to_thread(self._own.rotate_key, key_id)
+
+    async def sign(self, key_id: str, data: bytes) -> str:
+        """As `EncryptionService.sign`."""
+        return await asyncio.to_thread(self._own.sign, key_id, data)
+
+    async def mac(self, key_id: str, data: bytes) -> str:
+        """As `EncryptionService.mac`."""
+        return await asyncio.to_thread(self._own.mac, key_id, data)
+
+    async def check_mac(self, key_id: str, data: bytes, *, mac: str) -> bool:
+        """As `EncryptionService.check_mac`."""
+        return await asyncio.to_thread(self._own.check_mac, key_id, data, mac=mac)
+
+    async def seal(self, key_id: str, data: bytes) -> bytes:
+        """As `EncryptionService.seal`."""
+        return await asyncio.to_thread(self._own.seal, key_id, data)
+
+    async def open(self, key_id: str, sealed: bytes) -> bytes:
+        """As `EncryptionService.open`."""
+        return await asyncio.to_thread(self._own.open, key_id, sealed)
+
+    async def usage(self, month: str) -> dict[str, Any]:
+        """As `EncryptionService.usage`."""
+        return await asyncio.to_thread(self._own.usage, month)
 
 
 def check_signature(data: bytes, *, signature: str, public_key: str) -> bool:
