@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from gridsecure.analyst.outlook_alarms import AlarmRules, Watched, watch
@@ -18,6 +19,7 @@ from gridsecure.cli.main import app
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import InputError
 from gridsecure.messages import CellTotal, ReleaseCertificate, sign_message
+from gridsecure_dashboard.load_outlook import compute_outlook
 from tests.analyst.logged_certificates import write_certificate
 from tests.queries.published_months import PLACES, bill_release, curve_release, hours_of
 
@@ -171,6 +173,29 @@ def _daily(item: ReleaseCertificate) -> ReleaseCertificate:
             )
         )  # fmt: skip
     return item.model_copy(update={"cells": cells, "places": item.places[:1]})
+
+
+def _show(shown: object) -> None:
+    from gridsecure_dashboard.load_outlook import show_outlook  # noqa: PLC0415 - a page of its own
+
+    show_outlook(shown)  # type: ignore[arg-type] # as it is given
+
+
+def test_the_console_shows_the_same() -> None:
+    shown = compute_outlook(release_of(_daily(curve_release("2026-06"))))
+    (alarm,) = shown.alarms
+    assert (alarm["split_day"], alarm["energy_kwh"], alarm["outlook_off"]) == (
+        "2026-06-25",
+        1000,
+        9,
+    )
+    (expected,) = shown.forecasts
+    assert (expected["split_day"], expected["outlook_expected"]) == ("2026-07-01", 325)
+    app = AppTest.from_function(_show, args=(shown,)).run(timeout=60)
+    assert not app.exception
+    alarms, forecasts = (table.value for table in app.dataframe)
+    assert alarms["energy_kwh"].tolist() == ["1,000.000"]
+    assert forecasts["outlook_expected"].tolist() == ["325.000"]
 
 
 def test_the_commands_read_certificates_that_verify(tmp_path: Path) -> None:

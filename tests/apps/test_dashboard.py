@@ -964,6 +964,7 @@ def test_load_curve_of_the_whole_month(services) -> None:
     assert days["split_day"].tolist() == ["2026-07-01", "2026-07-02"]
     assert days["peak_kw"].tolist() == ["6,423.900", "7,066.290"]
     assert days["load_factor"].tolist() == ["84.0 %", "84.0 %"]
+    assert any("No alarm" in text.value for text in app.caption)
     app.multiselect[0].set_value(["2026-07-01"]).run()  # days choose curves, not the month
     assert app.metric[6].value == "2026-07-02"
 

@@ -24,6 +24,28 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "least so large.",
     ),
     "by_day": ("按日", "By day"),
+    # alarms and forecasts of a load curve
+    "outlook": ("态势", "Outlook"),
+    "outlook_how": (
+        "本次发布中各组的每日电量，与此前同类日（工作日或周末）的中位数比较；未发布的日子不比较。",
+        "The energy of each group's days, against the median of earlier days of their kind "
+        "(workdays or weekends) in this release; days that were not told are not compared.",
+    ),
+    "outlook_no_alarm": (
+        "没有告警：没有偏离同类日的日子，或此前的日子太少。",
+        "No alarm: no day is unlike its kind, or too few are before it.",
+    ),
+    "outlook_median": ("同类日中位数 (kWh)", "Median of its kind (kWh)"),
+    "outlook_off": ("偏差", "Off by"),
+    "outlook_next": ("次日预测", "The next day"),
+    "outlook_next_how": (
+        "最近几个同类日的平均；误差为同一方法用于已发布各日的误差，旁边是以前一日作预测的误差。",
+        "The mean of the last days of its kind; the error is that of the same method on the days "
+        "that were told, beside that of the day before taken for the next.",
+    ),
+    "outlook_expected": ("预测电量 (kWh)", "Forecast (kWh)"),
+    "outlook_error": ("误差", "Error"),
+    "outlook_naive": ("以前一日预测的误差", "Error of the day before"),
     # corrections
     "page_corrections": ("退补", "Corrections"),
     "shows_corrections": (

@@ -27,6 +27,7 @@ from gridsecure_dashboard.charts import load_curves
 from gridsecure_dashboard.chooser import choose_release, show_gaps, show_source
 from gridsecure_dashboard.export_files import show_exports
 from gridsecure_dashboard.load_months import compute_month, show_month
+from gridsecure_dashboard.load_outlook import compute_outlook, show_outlook
 from gridsecure_dashboard.money_tiles import energy_tile
 from gridsecure_dashboard.reconciled import show_reconciliation
 from gridsecure_dashboard.tables import Tile, key_figures
@@ -73,6 +74,8 @@ def show() -> None:
         chosen = (release.release_id, tuple(choice.zones or ()), tuple(choice.classes or ()))
         every_day = partial(choose_rows, table, zones=choice.zones, classes=choice.classes)
         show_month(access.remember(chosen, lambda: compute_month(every_day())))
+        outlook = access.remember((release.release_id, "outlook"), lambda: compute_outlook(release))
+        show_outlook(outlook)
         _closing(session, table, rows, release)
 
 
