@@ -46,6 +46,8 @@ CertificatesArgument = Annotated[
 AuthorityKeyOption = Annotated[str, typer.Option(help="The key authority's key (130 digits).")]
 _PLANS: Final = {"bill", "load-curve"}
 _MOST_DIGITS: Final = 15
+_WHOLE: Final = {"when", "next", "told", "forecast"}
+"""Columns that a narrow terminal does not break."""
 _RULES: Final = {
     "above": "above 超上限",
     "below": "below 低下限",
@@ -231,7 +233,7 @@ def _show_forecasts(rows: list[dict[str, Any]], console: Console) -> None:
 def _table(*heads: str) -> Table:
     table = Table()
     for head in heads:
-        table.add_column(head, overflow="fold")
+        table.add_column(head, overflow="fold", no_wrap=head in _WHOLE)
     return table
 
 
