@@ -149,12 +149,17 @@ def computed_where(rule: LineRule) -> str:
 def decimal_text(value: int, decimals: int) -> str:
     """Write an integer in 1e-`decimals` as a plain decimal without trailing zeros.
 
+    Args:
+        decimals: 1 or more.
+
     >>> decimal_text(-367880, 3), decimal_text(0, 11)
     ('-367.88', '0')
     """
-    whole, part = divmod(abs(int(value)), 10**decimals)
-    digits = f"{whole}.{part:0{decimals}d}".rstrip("0").rstrip(".")
-    return f"-{digits}" if value < 0 else digits
+    # By places of the text: half of what dividing and formatting with a width take.
+    digits = str(abs(int(value))).rjust(decimals + 1, "0")
+    whole, part = digits[:-decimals], digits[-decimals:].rstrip("0")
+    sign = "-" if value < 0 else ""
+    return f"{sign}{whole}.{part}" if part else f"{sign}{whole}"
 
 
 def fen_text(value: int) -> str:

@@ -558,6 +558,7 @@ def money_keys(roster: RosterManifest, *, tariff: Tariff, period: BillingPeriod)
     free = roster.free_quota_wh or [0] * roster.slots
     unheld = roster.unheld_days or [0] * roster.slots
     by_capacity = CAPACITY in facts or any(rule.limit_unit == KWH_PER_KVA for rule in rules)
+    by_days = weighs_days(rules)
     return [
         (
             roster.tariff,
@@ -566,7 +567,7 @@ def money_keys(roster: RosterManifest, *, tariff: Tariff, period: BillingPeriod)
             free[slot] if FREE_QUOTA in facts else 0,
             months.get(first[slot], 0),
             roster.contracted_va[slot] if by_capacity else 0,
-            unheld[slot] if weighs_days(rules) else 0,
+            unheld[slot] if by_days else 0,
         )
         for slot in slots
     ]
