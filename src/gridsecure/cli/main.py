@@ -33,6 +33,7 @@ from gridsecure.cli.level import level_app
 from gridsecure.cli.log import log_app
 from gridsecure.cli.market import market_app
 from gridsecure.cli.my import my_app
+from gridsecure.cli.network import ask as ask_network
 from gridsecure.cli.objects import objects_app
 from gridsecure.cli.office import office_app
 from gridsecure.cli.on_use import on_use
@@ -95,6 +96,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("init")(init)
+app.command("network")(ask_network)
 app.command("join")(join)
 app.command("doctor")(doctor)
 app.command("backup")(backup)
