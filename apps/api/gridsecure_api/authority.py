@@ -357,11 +357,10 @@ def create_authority_app(
     receivers = receivers_of(zone)
     courier = Courier(event_round(receivers), clock)
     app = new_app(
-        replace(DESCRIPTION, logs=logs, facts={"sandbox": sandbox}),
+        replace(DESCRIPTION, logs=logs, facts={"sandbox": sandbox}, tenant=settings.tenant),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
-        tenant=settings.tenant,
         build=build,
         lifespan=_living(zone, courier),
     )

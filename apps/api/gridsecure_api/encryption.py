@@ -319,13 +319,12 @@ def create_encryption_app(settings: EncryptionSettings, *, clock: Clock = utc_no
     key = load_signing_key(settings.folder)
     log = open_log(zone.engine, settings.folder, name="encryption", key=key)
     app = new_app(
-        replace(DESCRIPTION, logs={LOG: log}),
+        replace(DESCRIPTION, logs={LOG: log}, tenant=settings.tenant),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
         build=build,
         lifespan=lifespan,
-        tenant=settings.tenant,
     )
     pinned = pin_authority(settings.authority_public_key)
     app.state.encryption = EncryptionState(zone, pinned, clock)

@@ -342,11 +342,10 @@ def create_gateway_app(
         end=(conductor.stop, reader.stop, turns.close, courier.stop),
     )
     app = new_app(
-        replace(DESCRIPTION, logs={LOG: served}),
+        replace(DESCRIPTION, logs={LOG: served}, tenant=settings.tenant),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
-        tenant=settings.tenant,
         build=build,
         lifespan=life,
     )

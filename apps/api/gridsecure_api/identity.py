@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -96,11 +97,10 @@ def create_identity_app(settings: IdentitySettings, *, clock: Clock = utc_now) -
         zone.close()
 
     app = new_app(
-        _description(zone, settings.folder),
+        replace(_description(zone, settings.folder), tenant=settings.tenant),
         identity_key=zone.key.public_key,
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
-        tenant=settings.tenant,
         build=zone.build,
         lifespan=lifespan,
     )

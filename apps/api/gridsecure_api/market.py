@@ -305,11 +305,10 @@ def create_market_app(settings: MarketSettings, *, clock: Clock = utc_now) -> Fa
 
     log = open_log(zone.engine, settings.folder, name="market", key=zone.signing_key)
     app = new_app(
-        replace(DESCRIPTION, logs={LOG: log}),
+        replace(DESCRIPTION, logs={LOG: log}, tenant=settings.tenant),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
-        tenant=settings.tenant,
         build=build,
         lifespan=lifespan,
     )

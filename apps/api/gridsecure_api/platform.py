@@ -458,11 +458,10 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         zone.engine.dispose()
 
     app = new_app(
-        replace(DESCRIPTION, logs={LOG: log}, facts={"sandbox": sandbox}),
+        replace(DESCRIPTION, logs={LOG: log}, facts={"sandbox": sandbox}, tenant=settings.tenant),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
-        tenant=settings.tenant,
         build=build,
         lifespan=lifespan,
     )

@@ -66,6 +66,7 @@ class ServiceDescription:
         facts: More for `/about`; public.
         logs: Its logs, by the path they are served at.
         guests: What of it people of other tenants reach, as `AccessRules` has it.
+        tenant: Whose service it is; likewise.
     """
 
     zone: str
@@ -76,9 +77,10 @@ class ServiceDescription:
     facts: Mapping[str, Any] | None = None
     logs: Mapping[str, ServedLog] = field(default_factory=dict)
     guests: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    tenant: str = ""
 
 
-def new_app(  # noqa: PLR0913 - what a service is, whose, and what it is told
+def new_app(
     description: ServiceDescription,
     *,
     identity_key: Sm2PublicKey,
@@ -86,7 +88,6 @@ def new_app(  # noqa: PLR0913 - what a service is, whose, and what it is told
     clock: Clock,
     build: OwnBuild,
     lifespan: Lifespan | None = None,
-    tenant: str = "",
 ) -> FastAPI:
     """An application that denies by default and answers errors alike.
 
@@ -94,7 +95,6 @@ def new_app(  # noqa: PLR0913 - what a service is, whose, and what it is told
         build: What `/about` says of the software.
         identity_key: The key tokens are signed with.
         max_body_bytes: Largest request body [bytes].
-        tenant: Whose service it is, as `AccessRules` has it.
 
     Raises:
         GridSecureError: The SM2 engines do not agree (`crypto.engine.mismatch`); do not start.
@@ -120,7 +120,7 @@ def new_app(  # noqa: PLR0913 - what a service is, whose, and what it is told
         max_body_bytes=max_body_bytes,
         clock=clock,
         body_limits=description.body_limits,
-        tenant=tenant,
+        tenant=description.tenant,
         guests=description.guests,
     )
     app.add_middleware(AccessCheck, rules=rules)

@@ -22,6 +22,7 @@ the asker alone, for good (`query_answers`). What fails as nobody foresaw is tri
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -388,10 +389,7 @@ def _subject(at_work: _Asked, outputs: Mapping[str, Derived]) -> ReleaseSubject:
     rosters = [data.roster for data in at_work.queried.datas]
     supplied = list_terms(rosters)
     check_supply(zone.policy, supplied)
-    counted: dict[tuple[str, str], int] = {}
-    for roster in rosters:
-        for place in roster_places(roster):
-            counted[place] = counted.get(place, 0) + 1
+    counted = Counter(place for roster in rosters for place in roster_places(roster))
     needed = find_approvals(
         zone.policy,
         [asked_for(RESEARCH, resolution=asked.resolution)],

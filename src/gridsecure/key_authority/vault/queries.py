@@ -89,8 +89,7 @@ def answer_query(
     for digest in order.rosters:
         roster = read_named(next(files), digest=digest, expect=RosterManifest)
         counted.count(roster.pseudonyms)
-        passage.admit_cells(roster_places(roster))
-        passage.admit_terms(list_terms([roster]))
+        _admit(roster, passage)
         rosters.append(roster)
     rows = [_read_rows(next(files), digest=digest) for digest in order.rows]
     if order.month is not None:
@@ -204,6 +203,12 @@ def _is_alike(entry: ColumnEntry, first: ColumnEntry, *, name: str, intervals: i
     """Whether a column is about the times of the first roster's: those say how fine numbers are."""
     said = (entry.quantity, entry.intervals, entry.start, entry.end)
     return said == (name, intervals, first.start, first.end)
+
+
+def _admit(roster: RosterManifest, passage: Passage) -> None:
+    """Refuse a roster of other cells, or on other terms of its owner, than were approved."""
+    passage.admit_cells(roster_places(roster))
+    passage.admit_terms(list_terms([roster]))
 
 
 def _check_approved(order: CheckedQuery, passage: Passage) -> None:
