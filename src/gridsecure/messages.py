@@ -676,6 +676,8 @@ class ReleaseCertificate(Message):
     `question` is the digest of a sealed query's question, under a salt that its asker has. Such a
     certificate has no transcripts, and its cells, which have numbers for names, travel with their
     values: nothing in it says whom they are of, when, how many there are or which were told.
+
+    `agreement` is the agreement of the data market that it was made under, where policy wants one.
     """
 
     kind: ClassVar[str] = "release"
@@ -706,6 +708,7 @@ class ReleaseCertificate(Message):
     dominance: LargestShares = {}
     question: Digest = ""
     level: Digest = ""
+    agreement: Digest = ""
 
 
 class BatchReceipt(Message):

@@ -42,6 +42,7 @@ DUMP = Path(__file__).parents[1] / "data" / "databases" / "checker-records.sql"
 MONTH = (datetime(2026, 6, 30, 16, tzinfo=UTC), datetime(2026, 7, 31, 16, tzinfo=UTC))
 DOMAIN = "platform/billing/2026"
 COUNTS = {
+    "agreed_release": 0,
     "approval": 0,
     "approver_revocation": 0,
     "authorisation": 0,
@@ -177,6 +178,8 @@ def test_squares_of_before_are_taken_for_squares(tmp_path: Path) -> None:
     """They stood at edge 0: what divides them would be told today."""
     made = open_database(f"sqlite:///{tmp_path / 'zone.db'}")
     migrate(made, replace(SCHEMA, head="checker_0020", scripts=scripts_until(20, tmp_path)))
+    with write_transaction(made) as connection:
+        connection.exec_driver_sql("DROP TABLE agreed_release")  # it came later
     start, end = MONTH
     with write_session(made) as session:
         for name, edge in (("squares", 0), ("tier", 250)):

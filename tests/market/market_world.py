@@ -178,9 +178,9 @@ def certificate(number: int = 1, **changes: object) -> SignedCertificate:
         return log_certificate(said, key=key_of("authority"), folder=Path(folder))
 
 
-def use(agreement: str, person: str = "bank-1", *, number: int = 1, **changes: object) -> Signed:
+def use(of: str, person: str = "bank-1", *, number: int = 1, **changes: object) -> Signed:
     bare = certificate(number, **changes).model_dump(exclude={"values"})
-    said = MeteredUse(**by(person), agreement=agreement, certificate=Signed(**bare))
+    said = MeteredUse(**by(person), agreement=of, certificate=Signed(**bare))
     return sign(person, said)
 
 

@@ -402,6 +402,14 @@ def test_a_release_is_no_use_twice(agreed: Market, attacked: Attacked) -> None:
     attacked.ends(agreed.bring(world.use(again)).json().get("reason"))
 
 
+def test_a_certificate_that_names_its_agreement_is_reported_by_either_side(agreed: Market) -> None:
+    agreement = agreed.digests["agreement"]
+    other = world.use(agreement, "exchange-1", agreement="9" * 64)
+    assert agreed.refusal(other) == "use.reporter"
+    assert agreed.refusal(world.use(agreement, agreement="9" * 64)) == "use.agreement"
+    agreed.take("use", world.use(agreement, "exchange-1", number=2, agreement=agreement))
+
+
 @attack(
     "a use that the provider reports alone",
     rule(

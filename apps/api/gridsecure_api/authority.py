@@ -26,6 +26,7 @@ from pydantic import TypeAdapter
 
 from gridsecure import frames
 from gridsecure.approvals import APPROVER_ROLES
+from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import (
     AuthenticityError,
@@ -492,9 +493,15 @@ def open_zone(
         vault=_open_door(settings),
         policy=policy,
         approvers=approvers,
+        registrar=_registrar(settings),
         shadow_questions=settings.shadow_questions,
         level=level,
     )
+
+
+def _registrar(settings: AuthoritySettings) -> dict[str, Sm2PublicKey]:
+    point = settings.registrar_public_key
+    return key_registry(point) if point else {}
 
 
 def _open_checks(settings: AuthoritySettings, objects: ObjectStore, folder: Path) -> Checks:

@@ -12,10 +12,12 @@ from fastapi.responses import Response
 from pydantic import TypeAdapter
 
 from gridsecure.approvals import APPROVER_ROLES, ReleaseApproval
+from gridsecure.circulation.agreed_releases import AgreementProof
 from gridsecure.crypto.tokens import TokenClaims
-from gridsecure.key_authority.checker import approvals, authorisations, query_answers
+from gridsecure.key_authority.checker import agreements, approvals, authorisations, query_answers
 from gridsecure.messages import Signed
 from gridsecure.wire.authority import (
+    AgreementNamed,
     ApprovalListed,
     ApproverListed,
     AuthorisationListed,
@@ -38,6 +40,7 @@ def _own_keys(request: Request, state: State) -> frozenset[str] | None:
 
 
 OwnKeys = Annotated[frozenset[str] | None, Depends(_own_keys)]
+Namer = Annotated[TokenClaims, Depends(require("member"))]
 Revoker = Annotated[TokenClaims, Depends(require(*APPROVER_ROLES, "custodian"))]
 StateAsked = Annotated[
     Literal["", "waiting", "rejected", "refused", "released"],
@@ -103,6 +106,18 @@ def give_approval(
     approvals.record_approval(state.zone_now(), decision, bearer=officer.subject, now=now)
     subject = ReleaseApproval.parse(decision.body).subject
     return _listed(approvals.read_subject(state.zone, subject, now=now))
+
+
+@router.post("/release-agreements")
+def name_agreement(proof: AgreementProof, member: Namer, state: State) -> AgreementNamed:
+    """Take in under which agreement a release is asked for; the same again changes nothing.
+
+    Where policy wants an agreement for a purpose, no release of it is made before. What counts are
+    the signatures in it, of both sides and of the registration office.
+    """
+    now = state.clock()
+    row = agreements.record_agreement(state.zone_now(), proof, bearer=member.subject, now=now)
+    return AgreementNamed(release=row.release_id, agreement=row.agreement, state=row.state)
 
 
 @router.get("/approvers", dependencies=[Reader])

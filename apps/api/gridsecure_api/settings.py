@@ -518,6 +518,8 @@ class AuthoritySettings(ZoneSettings):
         policy: The release policy of the first start: one that ships, or a signed policy's file
             (.json); left out, the strict one. Later ones are put in force by officers.
         approvers: The officers whose approval of releases counts.
+        registrar_public_key: The registration office's of the data market, which proves agreements;
+            left out, no release that the policy wants one for is made.
     """
 
     model_config = SettingsConfigDict(
@@ -535,6 +537,7 @@ class AuthoritySettings(ZoneSettings):
     shadow_questions: int = Field(default=12, ge=0, lt=15)
     policy: str = ""
     approvers: tuple[ApproverEntry, ...] = ()
+    registrar_public_key: PublicPoint | None = None
 
 
 class VaultSettings(BuildSettings):

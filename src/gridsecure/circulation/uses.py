@@ -129,17 +129,21 @@ def open_certificate(envelope: Signed, authority: Authority) -> ReleaseCertifica
         ) from error
 
 
-def check_use(found: ReleaseCertificate, agreement: Agreement) -> None:
+def check_use(found: ReleaseCertificate, agreement: Agreement, *, digest: Digest) -> None:
     """Refuse a certificate that is no use of an agreement; `check_is_of` has its product.
 
     Args:
         found: From `open_certificate`.
+        digest: Of the agreement.
 
     Raises:
-        ReleaseRefusedError: It has values in it, which the market takes none of (`use.values`); it
+        ReleaseRefusedError: It names another agreement (`use.agreement`); it has values in it,
+            which the market takes none of (`use.values`); it
             is of another plan or purpose (`use.purpose`), or under another policy than the one
             that was agreed (`use.policy`); or it was released before or after (`use.period`).
     """
+    if found.agreement not in ("", digest):
+        raise _refused("The certificate was released under another agreement", "agreement")
     if any(cell.value is not None for cell in found.cells):
         raise _refused("The certificate has values in it", "values")
     if (found.plan, found.purpose) != (agreement.plan, agreement.purpose):

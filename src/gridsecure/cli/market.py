@@ -30,6 +30,8 @@ with on_use():
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gridsecure.identity_messages import Audience
+
 market_app = typer.Typer(
     help="Sign and bring documents of the data market: rights, products, offers, agreements.",
     no_args_is_help=True,
@@ -181,6 +183,38 @@ def draft(
         f"{agreement.version}, {agreement.uses} uses at {agreement.price_fen} fen, under the "
         f"policy {agreement.policy}, which is in {policy.name} to read. Both sign {output.name}."
     )
+    Console().print(said, soft_wrap=True, highlight=False)
+
+
+@market_app.command("name-release")
+@explain_errors
+def name_release(
+    *,
+    agreement: Annotated[str, typer.Option(help="Digest of the agreement.")],
+    release: Annotated[str, typer.Option(help="The request's id, which will be the release's.")],
+    identity: IdentityUrlOption,
+    market: MarketUrlOption,
+    authority: Annotated[
+        str, typer.Option(help="Address of the key authority.", callback=without_slash)
+    ],
+    key: PersonOption,
+) -> None:
+    """Tell the key authority, as the consumer, under which agreement a release is asked for.
+
+    It is shown both signatures, and both organisations' records; policy may want that.
+    """
+    own = office_files.officer_key(key)
+    services: dict[Audience, str] = {"market": market, "authority": authority}
+    with online.person(identity, key=key, services=services) as call:
+        told = call("market", "GET", f"/documents/{agreement}")
+        params = {"kind": "organisation", "side": "everybody"}
+        records = call("market", "GET", "/documents", params=params)
+        proof = market_files.make_proof(
+            told["signed"], [one["signed"][0] for one in records], release=release, key=own,
+            signed_at=online.utc_now().isoformat(),
+        )  # fmt: skip
+        named = call("authority", "POST", "/release-agreements", json=proof.model_dump())
+    said = f"The release {named['release']} is asked for under {named['agreement']}."
     Console().print(said, soft_wrap=True, highlight=False)
 
 

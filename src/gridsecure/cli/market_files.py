@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gridsecure.circulation.agreed_releases import AgreedRelease, AgreementProof
 from gridsecure.circulation.kinds import kind_named
+from gridsecure.circulation.organisations import OrganisationRecord
+from gridsecure.circulation.trade import Agreement
+from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import InputError
-from gridsecure.messages import Message, Signed
+from gridsecure.messages import Message, Signed, sign_message
 
 _KIND = "kind"
 
@@ -49,6 +54,51 @@ def read_signed(path: Path) -> Signed:
         InvalidMessageError: It has another shape.
     """
     return Signed.parse(_text(path))
+
+
+def make_proof(
+    signatures: Sequence[Mapping[str, Any]],
+    records: Sequence[Mapping[str, Any]],
+    *,
+    release: str,
+    key: Sm2PrivateKey,
+    signed_at: str,
+) -> AgreementProof:
+    """What shows the key authority an agreement, for one release.
+
+    Args:
+        signatures: The agreement as both sides signed it.
+        records: Of all organisations, among them both sides'.
+        key: Of somebody of the consumer's.
+
+    Raises:
+        InputError: Another than the consumer's people would name it, or a side has not signed
+            (`market.proof`).
+    """
+    signed = [Signed.parse(json.dumps(one)) for one in signatures]
+    agreed = Agreement.parse(signed[0].body)
+    known = {
+        OrganisationRecord.parse(one["body"]).name: Signed.parse(json.dumps(one)) for one in records
+    }
+    sides = [known[side] for side in (agreed.provider, agreed.consumer) if side in known]
+    people = OrganisationRecord.parse(known[agreed.consumer].body).people if sides[1:] else []
+    mine = [one.person for one in people if one.public_key == key.public_key.point.hex()]
+    if len(signed) != len(sides) or not mine:
+        raise InputError(
+            "The agreement is not signed by both sides, or not yours to name.",
+            reason="market.proof",
+            remedy="Have both sides sign it, and name the release as one of the consumer's people.",
+        )
+    named = AgreedRelease(
+        organisation=agreed.consumer,
+        person=mine[0],
+        signed_at=signed_at,
+        agreement=signed[0].digest,
+        release=release,
+    )
+    return AgreementProof(
+        named=sign_message(named, key=key), signatures=signed, organisations=sides
+    )
 
 
 def form_text(kind: str) -> str:

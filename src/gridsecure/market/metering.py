@@ -33,8 +33,8 @@ from gridsecure.store.rows import find
 def meter_use(session: Session, received: Received[MeteredUse]) -> DocumentRow:
     """Count a certificate as a use of an agreement; of whatever agreement, it is counted once.
 
-    The consumer's side reports it: what somebody owes is not for others to say, because a
-    certificate names no agreement.
+    The consumer's side reports it: what somebody owes is not for others to say. Where the
+    certificate names the agreement, because policy wanted one, either side does.
 
     Raises:
         NotFoundError: There is no such agreement of the signer's (`not-found.document`).
@@ -65,13 +65,14 @@ def meter_use(session: Session, received: Received[MeteredUse]) -> DocumentRow:
     if known is not None and known.about == row.about:
         return known  # the other side reported it before, or this one did
     check_in_force(agreed, state=CONCLUDED)
-    if member.organisation != agreement.consumer:
+    # A certificate that names the agreement says itself what is owed, whoever brings it.
+    if member.organisation != agreement.consumer and certificate.agreement != said.agreement:
         raise ReleaseRefusedError(
             "A use is reported by the consumer's side.",
             reason="use.reporter",
             remedy="Have a person of the consumer sign it.",
         )
-    check_use(certificate, agreement)
+    check_use(certificate, agreement, digest=said.agreement)
     asker = find(session, PersonRow, person=certificate.requested_by)
     check_requester(certificate, agreement, asker=None if asker is None else asker.organisation)
     design = _design(session, agreement)

@@ -97,6 +97,7 @@ class Terms(NamedTuple):
         customer_points: Most meter points that a customer is taken to have for it; 0 is any number,
             or that there is no such limit.
         private: The noise that it is told with; None where it is exact.
+        agreement: Whether it is told under an agreement of the data market alone.
     """
 
     minimum: int
@@ -106,12 +107,14 @@ class Terms(NamedTuple):
     dominance: int = WHOLE
     customer_points: int = 0
     private: PrivateTerms | None = None
+    agreement: bool = False
 
     def is_looser_than(self, other: Terms) -> bool:
         """Whether they permit more, oftener or for longer, with less noise or fewer approvals."""
         return (
             self.minimum < other.minimum
             or is_less_noise(self.private, other.private)
+            or (other.agreement and not self.agreement)
             or self.dominance > other.dominance
             or self._takes_fewer_points(other)
             or self.approvals.is_looser_than(other.approvals)
@@ -182,7 +185,10 @@ def find_terms(policy: Policy, case: Case) -> Terms | None:
     approvals, budget = join_approvals(rules), smallest_budget(rules)
     share, private = strictest_share(rules), find_private(policy, case)
     points = policy.customer_points if share < WHOLE or private else 0
-    return Terms(rule.minimum, approvals, budget, min(ends, default=None), share, points, private)
+    return Terms(
+        *(rule.minimum, approvals, budget, min(ends, default=None), share, points, private),
+        agreement=case.purpose in policy.agreement,
+    )
 
 
 def find_private(policy: Policy, case: Case) -> PrivateTerms | None:
@@ -312,6 +318,7 @@ def find_enforced(
             limit,
             policy.customer_points if limit < WHOLE or private else 0,
             private,
+            asked.purpose in policy.agreement,
         )
     return found
 

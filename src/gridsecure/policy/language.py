@@ -23,6 +23,9 @@ of a month; what is finer follows its answer. So a policy that limits what is fi
 for billing as well, and previews where it limits those: tariffs that are tried would be questions
 about the largest customer.
 
+A policy may want an agreement of the data market for releases of some purposes (`agreement`): none
+of them is made until a consumer named one that both sides signed.
+
 A policy says no more than the gate enforces: a term that nobody knows is refused when it is read
 (`policy.term`), so that nobody relies on a rule that nothing holds.
 """
@@ -68,7 +71,7 @@ HIGHEST_GRADE: Final = 9
 _HEAD: Final = (
     "name", "version", "in_force_from", "title", "grades", "class_groups", "sources", "rules",
 )  # fmt: skip
-_MAY_HEAD: Final = ("merging", "expires", "customer_points", PRIVATE)
+_MAY_HEAD: Final = ("merging", "expires", "customer_points", "agreement", PRIVATE)
 _MAY_RULE: Final = ("approvals", "standing", "merge", "expires", "budget", "dominance")
 _TERMS: Final = ("measures", "grades", "classes", "roles", "purposes")
 _RULE: Final = ("name", *_TERMS, "minimum", "sources")
@@ -131,6 +134,7 @@ class Policy:
             others are.
         private: On which terms analysts are told numbers with noise, and no others; None where
             theirs are exact.
+        agreement: Purposes of which nothing is released but under an agreement of the data market.
     """
 
     name: str
@@ -147,6 +151,7 @@ class Policy:
     as_of: datetime | None = None
     customer_points: int = 0
     private: PrivateTerms | None = None
+    agreement: frozenset[str] = frozenset()
 
     @property
     def digest(self) -> str:
@@ -297,6 +302,7 @@ def parse_policy(text: str) -> Policy:
         expires=_read_expiry(document, "expires"),
         customer_points=points,
         private=_read_private(document, points),
+        agreement=_read_agreement(document),
     )
     if policy.expires is not None and policy.expires <= policy.in_force_from:
         raise _refusal("The policy expires before it is in force", "value")
@@ -400,6 +406,14 @@ def _read_private(document: Mapping[str, Any], customer_points: int) -> PrivateT
     if PRIVATE not in document:
         return None
     return read_private(document[PRIVATE], customer_points=customer_points, refuse=_refusal)
+
+
+def _read_agreement(document: Mapping[str, Any]) -> frozenset[str]:
+    """Purposes that want an agreement: bills are owed anyway, and previews are of nobody."""
+    if "agreement" not in document:
+        return frozenset()
+    may = [one for one in PURPOSES if one not in (BILLING, PREVIEW)]
+    return frozenset(_read_choice(document["agreement"], "agreement", may))
 
 
 def _check_private(policy: Policy) -> None:

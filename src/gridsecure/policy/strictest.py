@@ -9,6 +9,7 @@ it finds the same digest, officers sign it, and one gate enforces it. Term by te
     budget           the smallest           expires         the earliest
     customer_points  the most, or any       private         the smallest ε and budget
     merge            where all merge by the same steps; else cells of too few are withheld
+    agreement        for every purpose that one of them wants it for
 
 What is met is what each policy enforces: measures of a customer class are told together, so a
 measure that one policy drops takes its minimum and its limit to those that stay. The result is then
@@ -266,6 +267,7 @@ def _write(
         f"title = {_text(f'The strictest of: {names}'[:500])}",
         *_expiry(min(ends, default=None)),
         *_points(policies),
+        *_agreement(policies),
         "",
         "[grades]",
         *(f"{name} = {grade}" for name, grade in _GRADES.items()),
@@ -318,6 +320,13 @@ def _points(policies: Sequence[Policy]) -> Iterator[str]:
     ]
     if said and all(said):
         yield f"customer_points = {max(said)}"
+
+
+def _agreement(policies: Sequence[Policy]) -> Iterator[str]:
+    """Every purpose that one of them wants an agreement for."""
+    wanted = frozenset[str]().union(*(one.agreement for one in policies))
+    if wanted:
+        yield f"agreement = {_list(sorted(wanted))}"
 
 
 def _private(policies: Sequence[Policy], met: Iterable[_Told]) -> Iterator[str]:

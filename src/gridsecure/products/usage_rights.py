@@ -102,7 +102,18 @@ class UsagePolicy(Message):
 
 
 def usage_of(policy: Policy, *, target: str, assigner: str) -> UsagePolicy:
-    """A release policy's rules, as whoever takes a dataset is told them."""
+    """A release policy's rules, as whoever takes a dataset is told them.
+
+    Raises:
+        InputError: It wants agreements, which this profile has no word for (`odrl.agreement`):
+            whoever read it would take them for not needed.
+    """
+    if policy.agreement:
+        raise InputError(
+            "The policy wants agreements, and the profile has no word for them.",
+            reason="odrl.agreement",
+            remedy="Hand on the policy's own text.",
+        )
     rules = [_usage_rule(policy, rule) for rule in policy.rules]
     return UsagePolicy(policy=policy.digest, target=target, assigner=assigner, rules=rules)
 

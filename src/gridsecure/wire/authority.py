@@ -45,6 +45,14 @@ class ReleaseSummary(Answer):
     suppressed: Count
 
 
+class AgreementNamed(Answer):
+    """Under which agreement a release is asked for; `state` is named, or spent once it was made."""
+
+    release: str
+    agreement: Digest
+    state: str
+
+
 class ApprovalListed(Answer):
     """What is asked to be released, and what officers said of it.
 

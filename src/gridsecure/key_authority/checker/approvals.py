@@ -27,6 +27,7 @@ from gridsecure.approvals import (
     revoked_error,
 )
 from gridsecure.errors import ConflictError, NotFoundError, ReleaseRefusedError
+from gridsecure.key_authority.checker.agreements import require_agreement
 from gridsecure.key_authority.checker.authorisations import find_standing
 from gridsecure.key_authority.checker.subjects import (
     REFUSED,
@@ -76,7 +77,8 @@ def gather_approvals(zone: AuthorityZone, subject: Subject, *, now: datetime) ->
 
     Raises:
         ReleaseRefusedError: An officer rejected it (`approval.rejected`), or approvals are missing
-            (`approval.missing`): those that expired or were revoked count no more.
+            (`approval.missing`): those that expired or were revoked count no more. Or policy wants
+            an agreement, and none that was named holds (`agreement.missing`).
         AuthenticityError: What is kept of an approval was altered.
     """
     with read_session(zone.engine) as session:
@@ -102,6 +104,7 @@ def gather_approvals(zone: AuthorityZone, subject: Subject, *, now: datetime) ->
         standing=message.standing,
         suppliers=message.suppliers,
     )
+    require_agreement(zone, message, now=now)
     level = zone.level.digest if zone.level else ""
     return Approved(subject=subject.text, grounds=live, level=level)
 

@@ -33,6 +33,7 @@ from gridsecure.errors import (
     ReleaseRefusedError,
     StorageError,
 )
+from gridsecure.key_authority.checker import agreements
 from gridsecure.key_authority.checker.asked_questions import AskedQuestion
 from gridsecure.key_authority.checker.queried_uploads import QueriedData
 from gridsecure.key_authority.checker.returned_grants import find_returned
@@ -55,7 +56,7 @@ from gridsecure.store.rows import find, keep, load_row
 REFUSED: Final = "release.query"
 _KEPT: Final = "kept-answer"
 _NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_WAIT: Final = frozenset({MISSING, EXPIRED, REVOKED})
+_WAIT: Final = frozenset({MISSING, EXPIRED, REVOKED, agreements.MISSING})
 _OF_QUESTIONS: Final = (InputError, ReleaseRefusedError, EnvelopeError, OutOfRangeError)
 """What reading, laying out and looking at a question refuse it by."""
 

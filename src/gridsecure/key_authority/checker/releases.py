@@ -10,6 +10,7 @@ from typing import Any
 from sqlmodel import Session, insert
 
 from gridsecure.approvals import ReleaseSubject, subject_digest
+from gridsecure.key_authority.checker.agreements import spend_agreement
 from gridsecure.key_authority.checker.approvals import settle_subject
 from gridsecure.key_authority.checker.bill_versions import BillVersion, keep_versions
 from gridsecure.key_authority.checker.budgets import spend_budget
@@ -94,8 +95,10 @@ def certify(
         subject = ReleaseSubject.parse(approved.subject)
         spend_budget(session, zone.policy, subject, at=at)
         mark_told(session, zone.policy, subject, at=at)
+        agreement = spend_agreement(session, zone, subject, at=at)
         settle_subject(session, subject_digest(approved.subject))
         unlogged = _unlogged(zone, request, granted, approved, at=at)
+        unlogged = unlogged.model_copy(update={"agreement": agreement})
         bare, values = detach_values(unlogged)
         detail = _detail(zone, request, granted, approved) | _figures(bare, values)
         certificate = enter_message(session, zone, bare, about=(GRANTED, detail), at=at)

@@ -119,6 +119,29 @@ class SubjectRow(Kept, Row, table=True):
     at: datetime = Field(sa_type=Moment)
 
 
+class AgreedReleaseRow(Kept, Row, table=True):
+    """Under which agreement somebody asked for a release.
+
+    Attributes:
+        state: "named", or "spent" once the release was made under it.
+        proof: An `AgreementProof`, as it came.
+    """
+
+    __tablename__ = "agreed_release"
+    __table_args__ = (
+        UniqueConstraint("release_id", "agreement"),
+        Index("ix_agreed_release_agreement", "agreement", "state"),
+    )
+    SAME: ClassVar = ("release_id", "agreement")
+
+    id: int | None = Field(default=None, primary_key=True)
+    release_id: str
+    agreement: str
+    state: str
+    proof: str
+    at: datetime = Field(sa_type=Moment)
+
+
 class ApprovalRow(SignedRow, table=True):
     """What an officer decided about a subject.
 
@@ -569,5 +592,5 @@ class EventNoticeRow(EventNoticeColumns, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0021"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0022"
 )

@@ -1,0 +1,177 @@
+"""A release under an agreement: what is shown to the key authority before it decrypts anything.
+
+The key authority asks no market. It is shown the agreement with both signatures, the records by
+which the registration office says who signs for either side, and which request it is for, signed by
+somebody of the consumer's. All that is verified with the one key of the registration office.
+
+What it cannot see: that the agreement was withdrawn since, or that a record was replaced by another
+one. Both end with the agreement's own time, or the policy's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import ClassVar, NamedTuple
+
+from pydantic import Field
+
+from gridsecure.circulation.documents import MarketDocument, Member, Named, moment, open_document
+from gridsecure.circulation.organisations import OrganisationRecord
+from gridsecure.circulation.trade import Agreement
+from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.errors import AuthenticityError, ReleaseRefusedError
+from gridsecure.messages import Digest, Message, Signed, open_message
+from gridsecure.plans.purposes import RESEARCH
+
+_SIDES = 2
+
+
+class AgreedRelease(MarketDocument):
+    """Which release is asked for under an agreement; somebody of the consumer's signs it.
+
+    Args:
+        agreement: Its digest.
+        release: The request's id, which will be the release's.
+    """
+
+    kind: ClassVar[str] = "agreed-release"
+    agreement: Named
+    release: str = Field(pattern=r"^[0-9a-f]{1,64}$")
+
+
+class AgreementProof(Message):
+    """What shows an agreement to somebody who asks no market.
+
+    Args:
+        named: An `AgreedRelease`.
+        signatures: The agreement, as the provider and as the consumer signed it.
+        organisations: The records of both, as the registration office signed them.
+    """
+
+    kind: ClassVar[str] = "agreement-proof"
+    named: Signed
+    signatures: list[Signed] = Field(min_length=_SIDES, max_length=_SIDES)
+    organisations: list[Signed] = Field(min_length=_SIDES, max_length=_SIDES)
+
+
+class ProvedAgreement(NamedTuple):
+    """What a proof shows.
+
+    Args:
+        digest: Of the agreement.
+        consumers: Names of the consumer's people.
+    """
+
+    digest: Digest
+    agreement: Agreement
+    named: AgreedRelease
+    consumers: frozenset[str]
+
+
+def open_proof(
+    proof: AgreementProof, *, registrar: Mapping[Digest, Sm2PublicKey], now: datetime
+) -> ProvedAgreement:
+    """Verify every signature of a proof.
+
+    Args:
+        registrar: The registration office's key by its thumbprint; nothing is proved by none.
+
+    Raises:
+        AuthenticityError: A record is not the registration office's, or one of the signatures is
+            nobody's of the side that it should be of (`agreement.proof`).
+        ReleaseRefusedError: It names another agreement (`agreement.named`).
+        InvalidMessageError: A message is of another shape.
+    """
+    try:
+        for one in proof.organisations:
+            open_message(one, expect=OrganisationRecord, trusted=registrar)
+    except AuthenticityError as error:
+        raise _unproved("An organisation's record is not the registration office's") from error
+    first, second = proof.signatures
+    proved, people = _read(proof)
+    sides = (proved.agreement.provider, proved.agreement.consumer)
+    if first.digest != second.digest or set(people) != set(sides):
+        raise _unproved("The signatures are not of both sides of one agreement")
+    if not all(_verified(proof.signatures, people[side]) for side in sides):
+        raise _unproved("A side of the agreement did not sign it")
+    signer = people[proved.agreement.consumer].get(proof.named.signer)
+    if signer is None:
+        raise _unproved("The release is named by nobody of the consumer's")
+    open_document(proof.named, expect=AgreedRelease, member=signer, now=now)
+    if proved.named.agreement != proved.digest:
+        raise _refused("The release is named under another agreement", "named")
+    return proved
+
+
+def read_proof(proof: AgreementProof) -> ProvedAgreement:
+    """What a proof shows that was verified before, by `open_proof`."""
+    return _read(proof)[0]
+
+
+def _read(proof: AgreementProof) -> tuple[ProvedAgreement, dict[str, dict[Digest, Member]]]:
+    """What a proof says, and the people of each organisation by their keys; nothing is verified."""
+    records = [OrganisationRecord.parse(one.body) for one in proof.organisations]
+    people = {record.name: {m.key.thumbprint: m for m in record.members} for record in records}
+    (first, _) = proof.signatures
+    agreed = Agreement.parse(first.body)
+    named = AgreedRelease.parse(proof.named.body)
+    consumers = frozenset(one.person for one in people.get(agreed.consumer, {}).values())
+    return ProvedAgreement(first.digest, agreed, named, consumers), people
+
+
+def _verified(signatures: list[Signed], people: Mapping[Digest, Member]) -> bool:
+    """Whether somebody of a side signed."""
+    for one in signatures:
+        member = people.get(one.signer)
+        if member is not None:
+            open_message(one, expect=Agreement, trusted={one.signer: member.key})
+            return True
+    return False
+
+
+class AskedUnder(NamedTuple):
+    """What is asked to be released, as far as an agreement speaks of it."""
+
+    plan: str
+    purpose: str
+    policy: Digest
+    requested_by: str
+
+
+def check_asked(proved: ProvedAgreement, asked: AskedUnder, *, now: datetime) -> None:
+    """Refuse a release that its agreement is not about.
+
+    Whoever asks for research has a pseudonym, and there the consumer's signature, which names the
+    request, is all that says whose it is.
+
+    Raises:
+        ReleaseRefusedError: It is of another plan or purpose (`agreement.purpose`), under another
+            policy than was agreed (`agreement.other-policy`), before or after its time
+            (`agreement.period`), or asked for by somebody else (`agreement.requester`).
+    """
+    agreed = proved.agreement
+    if (asked.plan, asked.purpose) != (agreed.plan, agreed.purpose):
+        raise _refused("The agreement is about another plan or purpose", "purpose")
+    if asked.policy != agreed.policy:
+        raise _refused("The agreement was made under another release policy", "other-policy")
+    if not moment(agreed.begins_at) <= now < moment(agreed.ends_at):
+        raise _refused("The agreement is not of this time", "period")
+    if asked.purpose != RESEARCH and asked.requested_by not in proved.consumers:
+        raise _refused("Nobody of the consumer's people asked for the release", "requester")
+
+
+def _unproved(why: str) -> AuthenticityError:
+    return AuthenticityError(
+        f"{why}.",
+        reason="agreement.proof",
+        remedy="Put the proof together with gridsecure market prove, from what the market has.",
+    )
+
+
+def _refused(why: str, code: str) -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        f"{why}.",
+        reason=f"agreement.{code}",
+        remedy="Name an agreement of this plan, purpose, policy and time (gridsecure market list).",
+    )

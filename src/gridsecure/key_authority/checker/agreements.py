@@ -1,0 +1,164 @@
+"""Agreements that releases are asked for under, where policy wants one; each use is counted.
+
+A request waits until somebody of a consumer's has named an agreement for it, as it waits for
+officers. What was named is verified when it comes, and once more when the release is made: time
+passes, and another policy may hold. Denied by default: without an agreement nothing is decrypted,
+and without the registration office's key no agreement is one.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from sqlmodel import Session, col, func, select
+
+from gridsecure.approvals import ReleaseSubject
+from gridsecure.circulation.agreed_releases import (
+    AgreementProof,
+    AskedUnder,
+    ProvedAgreement,
+    check_asked,
+    open_proof,
+    read_proof,
+)
+from gridsecure.errors import ConflictError, ReleaseRefusedError
+from gridsecure.key_authority.checker.tables import AgreedReleaseRow
+from gridsecure.key_authority.checker.zone import AuthorityZone
+from gridsecure.messages import Digest
+from gridsecure.store import evidence
+from gridsecure.store.database import read_session, write_session
+from gridsecure.store.rows import advance, keep
+
+MISSING: Final = "agreement.missing"
+NAMED: Final = "named"
+SPENT: Final = "spent"
+_MOST: Final = 16
+"""Agreements that are named for one request: more are somebody's who is in the way."""
+
+
+def record_agreement(
+    zone: AuthorityZone, proof: AgreementProof, *, bearer: str, now: datetime
+) -> AgreedReleaseRow:
+    """Keep under which agreement a release is asked for; the same again changes nothing.
+
+    Args:
+        bearer: Who sends it: whoever signed for the consumer.
+
+    Raises:
+        AuthenticityError, InvalidMessageError: As `open_proof`.
+        ReleaseRefusedError: Another person sends it (`agreement.bearer`), or as `open_proof`.
+        ConflictError: Too many were named for the request (`agreement.many`).
+    """
+    proved = open_proof(proof, registrar=zone.registrar, now=now)
+    if bearer != proved.named.person:
+        raise ReleaseRefusedError(
+            "An agreement is named by another person than signed for it.",
+            reason="agreement.bearer",
+            remedy="Sign in as the person who signed for the consumer.",
+        )
+    row = AgreedReleaseRow(
+        release_id=proved.named.release,
+        agreement=proved.digest,
+        state=NAMED,
+        proof=proof.model_dump_json(),
+        at=now,
+    )
+    with write_session(zone.engine) as session:
+        known = _rows(session, row.release_id)
+        for one in known:
+            if one.agreement == row.agreement:
+                return one
+        if len(known) >= _MOST:
+            raise ConflictError(
+                "Too many agreements were named for this request.",
+                reason="agreement.many",
+                remedy="Order the release anew, and name one agreement for it.",
+            )
+        keep(session, row)
+        detail: dict[str, evidence.JSON] = {
+            "request": row.release_id,
+            "agreement": row.agreement,
+            "person": bearer,
+        }
+        evidence.append(session, at=now, actor=bearer, action="agreement.named", detail=detail)
+    return row
+
+
+def require_agreement(zone: AuthorityZone, subject: ReleaseSubject, *, now: datetime) -> None:
+    """Refuse a release of a purpose that policy wants an agreement for, as long as none holds.
+
+    What was named is verified once more: the registration office may have another key by now.
+
+    Raises:
+        ReleaseRefusedError: None was named, or none of them holds (`agreement.missing`).
+    """
+    with read_session(zone.engine) as session:
+        named = _find(session, zone, subject, now=now)
+    if named is not None:
+        open_proof(AgreementProof.parse(named.proof), registrar=zone.registrar, now=now)
+
+
+def spend_agreement(
+    session: Session, zone: AuthorityZone, subject: ReleaseSubject, *, at: datetime
+) -> Digest:
+    """Count a release as a use of its agreement, in the transaction that keeps its certificate.
+
+    Returns:
+        The agreement; empty where policy wants none.
+
+    Raises:
+        ReleaseRefusedError: As `require_agreement`.
+    """
+    named = _find(session, zone, subject, now=at)
+    if named is None:
+        return ""
+    agreement = named.agreement
+    name = {"release_id": subject.request_id, "agreement": agreement}
+    advance(session, AgreedReleaseRow, source=NAMED, target=SPENT, **name)
+    return agreement
+
+
+def _find(
+    session: Session, zone: AuthorityZone, subject: ReleaseSubject, *, now: datetime
+) -> AgreedReleaseRow | None:
+    """What was named for a release and holds; None where policy wants no agreement."""
+    if subject.purpose not in zone.policy.agreement:
+        return None
+    why = "none was named"
+    for row in _rows(session, subject.request_id):
+        proved = read_proof(AgreementProof.parse(row.proof))
+        try:
+            check_asked(proved, _asked(subject), now=now)
+            _check_uses(session, proved)
+        except ReleaseRefusedError as error:
+            why = error.message
+            continue
+        return row
+    raise ReleaseRefusedError(
+        f"The policy wants an agreement for {subject.purpose}: {why}",
+        reason=MISSING,
+        remedy="Have the consumer name one for this request (gridsecure market name-release).",
+    )
+
+
+def _asked(subject: ReleaseSubject) -> AskedUnder:
+    return AskedUnder(subject.plan, subject.purpose, subject.policy, subject.requested_by)
+
+
+def _check_uses(session: Session, proved: ProvedAgreement) -> None:
+    spent = select(func.count()).where(
+        AgreedReleaseRow.agreement == proved.digest, AgreedReleaseRow.state == SPENT
+    )
+    if session.exec(spent).one() >= proved.agreement.uses:
+        raise ReleaseRefusedError(
+            f"All {proved.agreement.uses} uses of the agreement have been used.",
+            reason="agreement.used",
+            remedy="Agree on more.",
+        )
+
+
+def _rows(session: Session, release_id: str) -> list[AgreedReleaseRow]:
+    """What was named for a request, oldest first."""
+    found = select(AgreedReleaseRow).where(AgreedReleaseRow.release_id == release_id)
+    return list(session.exec(found.order_by(col(AgreedReleaseRow.id))))

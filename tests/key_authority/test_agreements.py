@@ -1,0 +1,205 @@
+"""Releases under agreements: denied by default, each signature looked at, each use counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from gridsecure.circulation.agreed_releases import AgreedRelease, AgreementProof
+from gridsecure.circulation.documents import REGISTRAR
+from gridsecure.circulation.organisations import OrganisationRecord
+from gridsecure.circulation.trade import Agreement
+from gridsecure.errors import GridSecureError
+from gridsecure.key_authority.checker.agreements import record_agreement
+from gridsecure.key_authority.checker.answering import RELEASED, WAITING, answer_request
+from gridsecure.messages import ReleaseRequest, Signed
+from gridsecure.policy.decisions import compare_policies
+from gridsecure.policy.language import parse_policy
+from gridsecure.policy.strictest import find_strictest
+from gridsecure.products.usage_rights import usage_of
+from tests.approving import vault_policies
+from tests.attacks import Attacked, attack, cut, rule
+from tests.authority_simulator import SEED, Authority, approve_all
+from tests.grid_simulator import NOW, GridUpload
+from tests.held_policy import POLICY
+from tests.market import market_world as world
+
+TERM = 'agreement = ["operations"]'
+WANTING = parse_policy(POLICY.text.replace("\n[grades]", f"{TERM}\n\n[grades]", 1))
+CLERK = "bank-1"
+
+
+@pytest.fixture
+def authority(authority: Authority) -> Iterator[Authority]:
+    """An authority whose policy wants agreements, and that knows the registration office."""
+    key = world.key_of(REGISTRAR).public_key
+    registrar = {key.thumbprint: key}
+    authority.zone = replace(authority.zone, policy=WANTING, registrar=registrar)
+    authority.vault.gate.policies = vault_policies(authority.folder / "wanting", WANTING)
+    return authority
+
+
+def request_of(authority: Authority, uploads: list[GridUpload], *, day: int = 0) -> Signed:
+    """A day's load curve that somebody of the consumer's ordered."""
+    transcript = authority.load_curve_transcript(uploads, day=day)
+    return authority.request([transcript], seeds=[SEED], requested_by=CLERK)
+
+
+def name_of(request: Signed) -> str:
+    return ReleaseRequest.parse(request.body).request_id
+
+
+def agreement(**changes: object) -> Agreement:
+    values: dict[str, Any] = {
+        "provider": "exchange", "consumer": "bank", "offer": "1" * 64, "request": "2" * 64,
+        "product": "recovery", "version": 1, "design": "3" * 64, "purpose": "operations",
+        "plan": "load-curve", "price_fen": 1, "uses": 1, "begins_at": NOW.isoformat(),
+        "ends_at": (NOW + timedelta(days=9)).isoformat(), "policy": WANTING.digest,
+        "policy_text": WANTING.text,
+    }  # fmt: skip
+    return Agreement(**(values | changes))
+
+
+def proof(
+    release: str,
+    agreed: Agreement | None = None,
+    *,
+    signers: tuple[str, str] = ("exchange-1", "bank-1"),
+    namer: str = CLERK,
+    **changes: object,
+) -> AgreementProof:
+    text = agreed or agreement()
+    signatures = [world.sign(one, text) for one in signers]
+    named = AgreedRelease(**world.by(namer), agreement=signatures[0].digest, release=release)
+    values: dict[str, Any] = {
+        "named": world.sign(namer, named),
+        "signatures": signatures,
+        "organisations": [world.record(name) for name in ("exchange", "bank")],
+    }
+    return AgreementProof(**(values | changes))
+
+
+def name(authority: Authority, shown: AgreementProof, *, bearer: str = CLERK) -> str:
+    """Name an agreement; the reason of a refusal, or nothing."""
+    try:
+        record_agreement(authority.zone, shown, bearer=bearer, now=NOW)
+    except GridSecureError as error:
+        return error.reason
+    return ""
+
+
+def answered(authority: Authority, request: Signed) -> tuple[str, str | None]:
+    answer_request(authority.zone, request, view=authority.view, clock=lambda: NOW)
+    approve_all(authority.zone)
+    outcome = answer_request(authority.zone, request, view=authority.view, clock=lambda: NOW)
+    return outcome.state, outcome.reason
+
+
+def test_a_release_waits_for_its_agreement_and_the_certificate_names_it(
+    authority: Authority, uploads: list[GridUpload]
+) -> None:
+    request = request_of(authority, uploads)
+    release = name_of(request)
+    assert answered(authority, request) == (WAITING, "agreement.missing")
+    assert authority.certificates == []
+    for other in (
+        {"plan": "bill"},
+        {"purpose": "tariff-design"},
+        {"policy": POLICY.digest, "policy_text": POLICY.text},
+        {"ends_at": (NOW - timedelta(seconds=1)).isoformat(),
+         "begins_at": (NOW - timedelta(days=1)).isoformat()},
+    ):  # fmt: skip
+        assert name(authority, proof(release, agreement(**other))) == ""
+        assert answered(authority, request) == (WAITING, "agreement.missing"), other
+    shown = proof(release)
+    assert name(authority, shown) == name(authority, shown) == ""
+    assert answered(authority, request) == (RELEASED, None)
+    (certificate,) = authority.certificates
+    assert certificate.agreement == shown.signatures[0].digest
+
+
+def test_what_shows_no_agreement_is_refused(authority: Authority) -> None:
+    release = "7" * 32
+    assert name(authority, proof(release), bearer="bank-2") == "agreement.bearer"
+    assert (
+        name(authority, proof(release, signers=("exchange-1", "exchange-2"))) == "agreement.proof"
+    )
+    assert name(authority, proof(release, signers=("rival-1", "bank-1"))) == "agreement.proof"
+    assert name(authority, proof(release, namer="exchange-1"), bearer="exchange-1") == (
+        "agreement.proof"
+    )
+    others = [world.record(one) for one in ("rival", "bank")]
+    assert name(authority, proof(release, organisations=others)) == "agreement.proof"
+    own = [
+        world.record("exchange"),
+        world.sign("bank-1", OrganisationRecord.parse(world.record("bank").body)),
+    ]
+    assert name(authority, proof(release, organisations=own)) == "agreement.proof"
+    elsewhere = AgreedRelease(**world.by(CLERK), agreement="9" * 64, release=release)
+    assert name(authority, proof(release, named=world.sign(CLERK, elsewhere))) == "agreement.named"
+    authority.zone = replace(authority.zone, registrar={})
+    assert name(authority, proof(release)) == "agreement.proof"
+
+
+def test_a_policy_without_agreements_is_looser_and_the_strictest_wants_them() -> None:
+    looser = [one for one in compare_policies(WANTING, POLICY) if one.is_looser]
+    assert {one.case.purpose for one in looser} == {"operations"}
+    assert not any(one.is_looser for one in compare_policies(POLICY, WANTING))
+    assert find_strictest([POLICY, WANTING]).agreement == {"operations"}
+    for wrong in ('agreement = ["billing"]', "agreement = []", 'agreement = "operations"'):
+        with pytest.raises(GridSecureError):
+            parse_policy(WANTING.text.replace(TERM, wrong))
+    with pytest.raises(GridSecureError) as refused:
+        usage_of(WANTING, target="urn:gridsecure:x", assigner="grid")
+    assert refused.value.reason == "odrl.agreement"
+
+
+@attack(
+    "a release for somebody else's agreement",
+    rule(
+        "Somebody of the consumer's people asked for a release under its agreement.",
+        "agreement.missing",
+        cut(
+            "gridsecure.circulation.agreed_releases:check_asked",
+            "asked.requested_by not in proved.consumers",
+            "False",
+        ),
+    ),
+)
+def test_a_release_of_others_uses_no_agreement(
+    authority: Authority, uploads: list[GridUpload], attacked: Attacked
+) -> None:
+    """Somebody of a bank's names its agreement for a release that a clerk ordered."""
+    request = authority.load_curve_request(uploads)
+    assert name(authority, proof(name_of(request))) == ""
+    _, reason = answered(authority, request)
+    attacked.ends(reason or "")
+
+
+@attack(
+    "one use of an agreement, for two releases",
+    rule(
+        "A release is made while uses of its agreement are left.",
+        "agreement.missing",
+        cut(
+            "gridsecure.key_authority.checker.agreements:_check_uses",
+            ">= proved.agreement.uses",
+            "> proved.agreement.uses",
+        ),
+    ),
+)
+def test_an_agreement_is_used_as_often_as_agreed(
+    authority: Authority, uploads: list[GridUpload], attacked: Attacked
+) -> None:
+    outcomes = []
+    for day in (0, 1):
+        request = request_of(authority, uploads, day=day)
+        assert name(authority, proof(name_of(request))) == ""
+        outcomes.append(answered(authority, request))
+    (first, _), (_, reason) = outcomes
+    assert first == RELEASED
+    attacked.ends(reason or "")
