@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from gridsecure.circulation.agreed_releases import AgreedRelease, AgreementProof
 from gridsecure.circulation.documents import REGISTRAR
 from gridsecure.circulation.organisations import OrganisationRecord
-from gridsecure.circulation.trade import Agreement
 from gridsecure.errors import GridSecureError
 from gridsecure.key_authority.checker.agreements import record_agreement
 from gridsecure.key_authority.checker.answering import RELEASED, WAITING, answer_request
@@ -27,10 +25,7 @@ from tests.authority_simulator import SEED, Authority, approve_all
 from tests.grid_simulator import NOW, GridUpload
 from tests.held_policy import POLICY
 from tests.market import market_world as world
-
-TERM = 'agreement = ["operations"]'
-WANTING = parse_policy(POLICY.text.replace("\n[grades]", f"{TERM}\n\n[grades]", 1))
-CLERK = "bank-1"
+from tests.market.agreed_proofs import CLERK, TERM, WANTING, agreement, proof
 
 
 @pytest.fixture
@@ -51,36 +46,6 @@ def request_of(authority: Authority, uploads: list[GridUpload], *, day: int = 0)
 
 def name_of(request: Signed) -> str:
     return ReleaseRequest.parse(request.body).request_id
-
-
-def agreement(**changes: object) -> Agreement:
-    values: dict[str, Any] = {
-        "provider": "exchange", "consumer": "bank", "offer": "1" * 64, "request": "2" * 64,
-        "product": "recovery", "version": 1, "design": "3" * 64, "purpose": "operations",
-        "plan": "load-curve", "price_fen": 1, "uses": 1, "begins_at": NOW.isoformat(),
-        "ends_at": (NOW + timedelta(days=9)).isoformat(), "policy": WANTING.digest,
-        "policy_text": WANTING.text,
-    }  # fmt: skip
-    return Agreement(**(values | changes))
-
-
-def proof(
-    release: str,
-    agreed: Agreement | None = None,
-    *,
-    signers: tuple[str, str] = ("exchange-1", "bank-1"),
-    namer: str = CLERK,
-    **changes: object,
-) -> AgreementProof:
-    text = agreed or agreement()
-    signatures = [world.sign(one, text) for one in signers]
-    named = AgreedRelease(**world.by(namer), agreement=signatures[0].digest, release=release)
-    values: dict[str, Any] = {
-        "named": world.sign(namer, named),
-        "signatures": signatures,
-        "organisations": [world.record(name) for name in ("exchange", "bank")],
-    }
-    return AgreementProof(**(values | changes))
 
 
 def name(authority: Authority, shown: AgreementProof, *, bearer: str = CLERK) -> str:

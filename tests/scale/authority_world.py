@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, literal
 
 from gridsecure.approvals import ReleaseSubject
+from gridsecure.circulation.documents import REGISTRAR
 from gridsecure.credentials.access import TRIAL_ROLE, trial_subject
 from gridsecure.credentials.returned_grants import give_back, new_ticket, return_key, take_back
 from gridsecure.credentials.sealed_questions import QueryKeyNotice
@@ -48,6 +49,8 @@ from tests.correction_simulator import changed, correction
 from tests.custodians import NAMES, custodian, custodian_key, own_share
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, delivered_grid, grid_keys
 from tests.key_authority.asked_queries import Asker, question_of
+from tests.market.agreed_proofs import CLERK, proof
+from tests.market.market_world import key_of
 from tests.query_grants import grant_claims, grant_token, query_of, sealed_query_of
 from tests.scale.filling import (
     AT,
@@ -119,6 +122,8 @@ def _fill_approvals(to, n, like: str) -> None:
     more = {"expires_at": AT, "state": "given", "digest": name("approval", n)}
     fill(to, tables.ApprovalRow, n, **said, **more, message=like, at=AT)
     more = {"digest": name("standing", n), "signer": "6" * 64, "state": "revoked"}
+    named = {"release_id": name("release", n), "agreement": name("agreement", n), "state": "spent"}
+    fill(to, tables.AgreedReleaseRow, n, **named, proof=like, at=AT)
     fill(to, tables.AuthorisationRow, n, **more, expires_at=AT, message=like, at=AT)
 
 
@@ -206,6 +211,7 @@ def authority_at(folder: Path, size: Size, meter: WorkMeter) -> Iterator[Authori
             workers=0,
             policy="uniform-15",
             approvers=ENTRIES,
+            registrar_public_key=point(key_of(REGISTRAR)),
         )
         engine = open_database(settings.database_url)
         migrate(engine, SCHEMA)
@@ -266,6 +272,8 @@ class AuthorityWorld:
         self.checked(self.client.post(path, json=standing.model_dump(), headers=headers))
         self.read(f"{path}?limit=5", "regulator")
         self.checked(self.client.post(f"{path}/{standing.digest}/revoke", headers=headers))
+        named, consumer = proof("7" * 32).model_dump(), bearer("authority", "member", person=CLERK)
+        self.checked(self.client.post("/release-agreements", json=named, headers=consumer))
         document = signed_policy(load_pack("strict").text).model_dump()
         self.checked(self.client.put("/policy", json=document, headers=officer("data-owner")))
         for path in ("/policy", "/vault/policy"):
