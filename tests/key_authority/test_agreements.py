@@ -8,11 +8,12 @@ from datetime import timedelta
 
 import pytest
 
+from gridsecure.approvals import ReleaseSubject
 from gridsecure.circulation.agreed_releases import AgreedRelease, AgreementProof
 from gridsecure.circulation.documents import REGISTRAR
 from gridsecure.circulation.organisations import OrganisationRecord
 from gridsecure.errors import GridSecureError
-from gridsecure.key_authority.checker.agreements import record_agreement
+from gridsecure.key_authority.checker.agreements import record_agreement, require_agreement
 from gridsecure.key_authority.checker.answering import RELEASED, WAITING, answer_request
 from gridsecure.messages import ReleaseRequest, Signed
 from gridsecure.policy.decisions import compare_policies
@@ -38,9 +39,9 @@ def authority(authority: Authority) -> Iterator[Authority]:
     return authority
 
 
-def request_of(authority: Authority, uploads: list[GridUpload], *, day: int = 0) -> Signed:
+def request_of(authority: Authority, uploads: list[GridUpload]) -> Signed:
     """A day's load curve that somebody of the consumer's ordered."""
-    transcript = authority.load_curve_transcript(uploads, day=day)
+    transcript = authority.load_curve_transcript(uploads)
     return authority.request([transcript], seeds=[SEED], requested_by=CLERK)
 
 
@@ -160,11 +161,15 @@ def test_a_release_of_others_uses_no_agreement(
 def test_an_agreement_is_used_as_often_as_agreed(
     authority: Authority, uploads: list[GridUpload], attacked: Attacked
 ) -> None:
-    outcomes = []
-    for day in (0, 1):
-        request = request_of(authority, uploads, day=day)
-        assert name(authority, proof(name_of(request))) == ""
-        outcomes.append(answered(authority, request))
-    (first, _), (_, reason) = outcomes
-    assert first == RELEASED
-    attacked.ends(reason or "")
+    request, other = request_of(authority, uploads), "8" * 32
+    for release in (name_of(request), other):
+        assert name(authority, proof(release)) == ""
+    assert answered(authority, request) == (RELEASED, None)
+    (certificate,) = authority.certificates
+    subject = ReleaseSubject.parse(certificate.subject).model_copy(update={"request_id": other})
+    try:
+        require_agreement(authority.zone, subject, now=NOW)
+    except GridSecureError as error:
+        attacked.ends(error.reason)
+    else:
+        attacked.ends("")
