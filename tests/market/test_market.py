@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
@@ -14,6 +15,8 @@ from sqlmodel import Session, select
 
 from gridsecure.circulation.documents import REGISTRAR
 from gridsecure.circulation.kinds import KINDS
+from gridsecure.circulation.organisations import OrganisationRecord
+from gridsecure.circulation.products import ProductStep
 from gridsecure.circulation.rights import Withdrawal
 from gridsecure.circulation.uses import SettlementStatement
 from gridsecure.errors import StorageError
@@ -637,6 +640,74 @@ def test_the_portal_shows_what_is_published_and_nothing_that_waits(published: Ma
     assert "123456789" not in after
     published.clock.advance(days=100)
     assert "空置率" not in published.client.get("/portal").text
+
+
+def test_a_page_for_strangers_is_made_once_for_each_change(
+    published: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    read = public_pages.read_public
+
+    def counted(session: Session, **now: Any) -> public_pages.PublicRows:
+        made.append(now)
+        return read(session, **now)
+
+    monkeypatch.setattr(public_pages, "read_public", counted)
+    first = published.client.get("/portal?language=en")
+    assert first.headers["content-type"].startswith("text/html")
+    for number in range(3):
+        again = published.client.get(f"/portal?language=en&{number}=1")
+        assert (again.content, again.headers["etag"]) == (first.content, first.headers["etag"])
+    known = {"If-None-Match": first.headers["etag"]}
+    assert published.client.get("/portal?language=en", headers=known).status_code == 304
+    assert len(made) == 1
+    published.take("need", world.need())
+    assert published.client.get("/portal?language=en").content != first.content
+    assert len(made) == 2
+    published.take("aggregate", world.aggregate(published.digests["design"]))
+    monkeypatch.setattr(public_pages, "MOST_CELLS", 0)
+    assert published.client.get("/public").json()["aggregates"] == []
+
+
+def test_what_is_not_kept_any_more_is_no_ones_to_use(market: Market) -> None:
+    market.enter()
+    made = market.publish()
+    market.take("offer", world.offer(made))
+    late = (NOW + timedelta(days=61)).isoformat()
+    market.take("request", world.request(market.digests["offer"], ends_at=late))
+    text = market.draft()
+    assert market.refusal(world.sign("bank-1", text)) == "agreement.retention"
+    market.clock.advance(days=60)
+    assert market.refusal(world.design(version=2)) == "market.over"
+    assert market.refusal(world.grant("operate", "rival")) == "market.over"
+
+
+def test_a_month_is_settled_for_its_sides_from_the_agreement_on(agreed: Market) -> None:
+    agreed.clock.advance(days=AFTER.days)
+    assert agreed.settle(MONTH, "bureau-1").json()["reason"] == "agreement.side"
+    assert agreed.settle("2020-01").json()["reason"] == "settlement.month"
+    assert agreed.settle(MONTH).status_code == 200
+    assert agreed.settle(MONTH, "bureau-1").status_code == 200  # it is there to be read
+
+
+def test_who_supervises_is_no_party() -> None:
+    with pytest.raises(ValueError, match="stands alone"):
+        world.record("bureau", roles=["regulator", "supplier"])
+
+
+def test_a_key_that_designed_reviews_nothing_under_another_name(market: Market) -> None:
+    market.enter()
+    made = market.take("design", world.design(reviewer="workshop"))
+    said = OrganisationRecord.parse(world.record("workshop", number=2).body)
+    renamed = [one.model_copy(update={"person": f"other-{one.person}"}) for one in said.people]
+    record = said.model_copy(update={"people": renamed})
+    market.take("renamed", world.sign(REGISTRAR, record))
+    values = world.by("workshop-1") | {"person": "other-workshop-1"}
+    review = ProductStep(**values, step="review", design=made, previous=made)
+    headers = market.headers("other-workshop-1")
+    envelope = world.sign("workshop-1", review)
+    answer = market.client.post("/documents", json=envelope.model_dump(), headers=headers)
+    assert answer.json()["reason"] == "product.same-person"
 
 
 def test_values_are_shown_of_whole_certificates_alone(published: Market) -> None:

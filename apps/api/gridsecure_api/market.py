@@ -6,7 +6,7 @@ nothing imported here could.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -45,7 +45,7 @@ from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api import market_workshop, policies
 from gridsecure_api.approver_settings import read_approvers
 from gridsecure_api.deps import Clock, require, utc_now
-from gridsecure_api.lists import PAGED, Paging, answer_page
+from gridsecure_api.lists import KEPT_ANSWERS, PAGED, Paging, answer_page
 from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.market_state import MarketState, Reader, State
 from gridsecure_api.own_build import open_build
@@ -193,26 +193,64 @@ def read_usage(month: Month, reader: Reader, state: State) -> MonthUsage:
     return MonthUsage(month=month, used=used)
 
 
-@router.get("/public", tags=["portal"])
-def read_public(state: State) -> PublicTold:
+@router.get("/public", tags=["portal"], response_model=PublicTold, responses=KEPT_ANSWERS)
+def read_public(request: Request, state: State) -> Response:
     """What was published: products, offers, needs, released totals. Public.
 
     It has nobody's name, and of totals no withheld cell. Members read all of it as signed.
     """
-    with read_session(state.zone.engine) as session:
-        rows = public_pages.read_public(session, now=state.clock())
-    return public_pages.tell_public(rows)
+
+    def write(rows: public_pages.PublicRows) -> bytes:
+        return public_pages.tell_public(rows).model_dump_json().encode()
+
+    return _answer_public(request, state, write=write, media_type="application/json", language="")
 
 
 @router.get(
-    "/portal", tags=["portal"], response_class=Response, responses={200: binary("text/html")}
+    "/portal",
+    tags=["portal"],
+    response_class=Response,
+    responses={200: KEPT_ANSWERS[200] | binary("text/html"), 304: KEPT_ANSWERS[304]},
 )
-def read_portal(state: State, language: Language = "zh") -> Response:
+def read_portal(request: Request, state: State, language: Language = "zh") -> Response:
     """The public portal (互联网公开门户), a page without scripts. Public."""
-    with read_session(state.zone.engine) as session:
-        rows = public_pages.read_public(session, now=state.clock())
-    page = public_pages.write_page(rows, language=language)
-    return Response(page, media_type=_HTML, headers=_HEADERS)
+
+    def write(rows: public_pages.PublicRows) -> bytes:
+        return public_pages.write_page(rows, language=language).encode()
+
+    return _answer_public(request, state, write=write, media_type=_HTML, language=language)
+
+
+def _answer_public(
+    request: Request,
+    state: MarketState,
+    *,
+    write: Callable[[public_pages.PublicRows], bytes],
+    media_type: str,
+    language: str,
+) -> Response:
+    """A public page, made once for each change of the market and each minute: offers end.
+
+    Whatever else a stranger's address asks for is left out, or each would have the page made anew.
+    """
+    now = state.clock()
+    asked = Request({**request.scope, "query_string": f"language={language}".encode()})
+
+    def revision(session: Session) -> tuple[str, str]:
+        head = evidence.find_head(session)
+        return (head.hash if head else "", f"{now:%Y%m%d%H%M}")
+
+    answer = answer_page(
+        asked,
+        state.zone.engine,
+        revision=revision,
+        read=lambda session: (public_pages.read_public(session, now=now), None),
+        write=write,
+    )
+    answer.headers.update(_HEADERS)
+    if answer.status_code == 200:
+        answer.headers["Content-Type"] = media_type
+    return answer
 
 
 @router.get(

@@ -54,6 +54,8 @@ class OrganisationRecord(MarketDocument):
         for several in (people, keys, self.roles):
             if len(set(several)) != len(several):
                 raise ValueError("every person, key and role is named once")
+        if "regulator" in self.roles and len(self.roles) > 1:
+            raise ValueError("who supervises the market is no party of it: regulator stands alone")
         if self.name == REGISTRAR:
             raise ValueError("the registration office is no organisation of the market")
         return self

@@ -185,11 +185,7 @@ def take_step(
             remedy="Look at the product (gridsecure market show), and sign the step anew.",
         )
     if step.step in ("review", "reject") and member.person == design.person:
-        raise ReleaseRefusedError(
-            "Whoever designed a product does not review it.",
-            reason="product.same-person",
-            remedy="Have another person of the reviewing organisation review it.",
-        )
+        raise same_person()
     if not _may_take(step.step, design, member):
         raise ReleaseRefusedError(
             f"The step {step.step} is another organisation's to take.",
@@ -198,6 +194,15 @@ def take_step(
             "registration office registers, and the designer withdraws.",
         )
     return after
+
+
+def same_person() -> ReleaseRefusedError:
+    """For a review with the name, or with the key, of whoever designed it."""
+    return ReleaseRefusedError(
+        "Whoever designed a product does not review it.",
+        reason="product.same-person",
+        remedy="Have another person of the reviewing organisation review it.",
+    )
 
 
 def _may_take(step: StepName, design: ProductDesign, member: Member) -> bool:

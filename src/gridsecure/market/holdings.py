@@ -163,10 +163,12 @@ def grant_right(session: Session, received: Received[RightGrant]) -> DocumentRow
 
     Raises:
         NotFoundError: There is no such dataset (`not-found.named`).
+        ConflictError: It is not kept any more (`market.over`).
         GridSecureError: As `check_grant`, and of the giver's own right as `check_right`.
     """
     said, member = received.said, received.member
     record = read_record(session, said.dataset)
+    check_open(record.retained_until, now=received.now, what="dataset")
     check_grant(said, record=record, is_registrar=member.is_registrar)
     if said.right != "hold":
         measures = (said.domain,) if said.domain else tuple(record.measures)
@@ -211,11 +213,14 @@ def require_design(
     """As `require_right`, for each dataset of a product and what it has of its measures.
 
     Raises:
+        ConflictError: A dataset is not kept any more (`market.over`).
         ReleaseRefusedError: As `check_right`.
     """
     asked = set(design.measures)
     for dataset in design.datasets:
-        told = tuple(one for one in read_record(session, dataset).measures if one in asked)
+        record = read_record(session, dataset)
+        check_open(record.retained_until, now=now, what="dataset")
+        told = tuple(one for one in record.measures if one in asked)
         require_right(session, step, Wanted(organisation, dataset, told, design.purpose), now=now)
 
 

@@ -136,7 +136,9 @@ def issue_statement(
 
     Raises:
         NotFoundError: There is no such agreement of the reader's (`not-found.document`).
-        ConflictError: The month is not over (`settlement.month`).
+        ConflictError: The month is not over, or before the agreement (`settlement.month`).
+        ReleaseRefusedError: The reader is of neither side, and there is none yet
+            (`agreement.side`).
         StorageError: It cannot be kept.
     """
     name = f"{digest}/{month}"
@@ -147,6 +149,7 @@ def issue_statement(
             lines = [] if found is not None else read_lines(session, agreed, month=month)
         if found is not None:
             return found
+        _check_may_settle(agreed, month=month, reader=reader)
         said = settle(agreed.envelope, lines, month=month, now=now)
         row = _statement_row(zone, said, name=name, now=now)  # signed while nobody waits for it
         with write_session(zone.engine) as session:
@@ -158,6 +161,27 @@ def issue_statement(
             if _count_uses(session, digest, month) == len(lines):
                 shelf.keep_document(session, row, by=reader.person)
                 return row
+
+
+def _check_may_settle(agreed: DocumentRow, *, month: str, reader: Member) -> None:
+    """Refuse a statement that is nobody's to ask for, or of before there was an agreement.
+
+    Raises:
+        ReleaseRefusedError: The reader is of neither side (`agreement.side`).
+        ConflictError: The agreement came later (`settlement.month`).
+    """
+    if reader.organisation not in (agreed.organisation, agreed.counterpart):
+        raise ReleaseRefusedError(
+            "A month is settled for the two sides of an agreement.",
+            reason="agreement.side",
+            remedy="Read the statements that there are (gridsecure market list).",
+        )
+    if month < month_of(agreed.at):
+        raise ConflictError(
+            "There was no agreement in this month.",
+            reason="settlement.month",
+            remedy="Settle months from the one in which the agreement was proposed.",
+        )
 
 
 def _count_uses(session: Session, agreement: str, month: str) -> int:

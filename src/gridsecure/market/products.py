@@ -12,6 +12,7 @@ from gridsecure.circulation.products import (
     ProductState,
     ProductStep,
     check_version,
+    same_person,
     take_step,
 )
 from gridsecure.circulation.recipes import check_measures, check_registration
@@ -88,6 +89,8 @@ def keep_step(session: Session, received: Received[ProductStep]) -> DocumentRow:
     )
     if find(session, DocumentRow, digest=step.digest) is not None:
         return step
+    if said.step in ("review", "reject") and received.envelope.signer == row.envelope.signer:
+        raise same_person()
     after = take_step(
         _STATES[row.state], said, design=design, last=_last(session, row), member=member
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -35,6 +35,9 @@ from gridsecure.wire.services import Answer
 _HERE: Final = Path(__file__).parent
 MOST: Final = 100
 """Rows of each list: the newest."""
+MOST_CELLS: Final = 3000
+"""Cells of all totals together, those of the newest first: strangers ask for them, and as often as
+they like, so a page stays small enough to be kept."""
 LANGUAGES: Final = ("zh", "en")
 
 
@@ -72,7 +75,7 @@ class ShownTotals:
     Args:
         certificate: Its digest.
         release: What the certificate says; of it release id, policy and period are told.
-        cells: Those with a value.
+        cells: Those with a value; of all totals together no more than `MOST_CELLS`.
     """
 
     row: DocumentRow
@@ -106,9 +109,7 @@ def read_public(session: Session, *, now: datetime) -> PublicRows:
         products=products,
         offers=_offers(session, now),
         needs=[Shown(row, said) for row, said in _standing(session, Need, now)],
-        aggregates=[
-            one for row in _rows(session, ReleasedAggregate) if (one := _aggregate(row)) is not None
-        ],
+        aggregates=_aggregates(session),
     )
 
 
@@ -133,6 +134,20 @@ def _rows(session: Session, kind: type[Message], state: str = shelf.IN_FORCE) ->
     found = select(DocumentRow).where(DocumentRow.kind == kind.kind, DocumentRow.state == state)
     newest = found.order_by(col(DocumentRow.id).desc()).limit(MOST)
     return list(session.exec(newest))
+
+
+def _aggregates(session: Session) -> list[ShownTotals]:
+    """The newest totals, as far as their cells fit on the page."""
+    found, left = [], MOST_CELLS
+    for row in _rows(session, ReleasedAggregate):
+        one = _aggregate(row)
+        if one is None:
+            continue
+        if left <= 0:
+            break
+        found.append(replace(one, cells=one.cells[:left]))
+        left -= len(one.cells)
+    return found
 
 
 def _aggregate(row: DocumentRow) -> ShownTotals | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sqlmodel import Session, select
 
+from gridsecure.circulation.documents import moment
 from gridsecure.circulation.products import ProductDesign
 from gridsecure.circulation.trade import (
     Agreement,
@@ -137,8 +138,8 @@ def sign_agreement(
 
     Raises:
         ReleaseRefusedError: The signer is of neither side (`agreement.side`), it says something
-            else than its offer and request (`agreement.terms`), or the provider's right to operate
-            is missing.
+            else than its offer and request (`agreement.terms`), it ends after a dataset's retention
+            (`agreement.retention`), or the provider's right to operate is missing.
         ConflictError: Another policy is in force (`agreement.policy`), the offer or request does
             not stand any more (`market.not-in-force`, `market.over`), or the agreement was
             withdrawn.
@@ -210,9 +211,15 @@ def _check_terms(session: Session, received: Received[Agreement], policy: Policy
             reason="product.order",
             remedy="Ask for another product or version.",
         )
-    holdings.require_design(
-        session, "agree", said.provider, ProductDesign.parse(design.envelope.body), now=now
-    )
+    product = ProductDesign.parse(design.envelope.body)
+    holdings.require_design(session, "agree", said.provider, product, now=now)
+    for record in holdings.read_records(session, product):
+        if moment(said.ends_at) > moment(record.retained_until):
+            raise ReleaseRefusedError(
+                f"The dataset {record.dataset} is not kept until the agreement ends.",
+                reason="agreement.retention",
+                remedy="Ask for a shorter time; the dataset's record says until when it is kept.",
+            )
 
 
 def read_signatures(session: Session, digest: str) -> list[Signed]:
