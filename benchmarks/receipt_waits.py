@@ -34,15 +34,10 @@ _DAY: Final = tuple(
 def receipt_waits(*, sizes: BenchSizes) -> list[Figure]:
     """The slowest hundredth and the half of the receipts, and how many came a second."""
     key = generate_private_key()
-    point = key.public_key.point.hex()
-    peers = dict.fromkeys(("identity_url", "platform_url", "authority_url"), "http://127.0.0.1:9")
-    names = ("identity", "authority", "billing_office", "utility")
-    told = peers | {f"{name}_public_key": point for name in names}
-    told["regulator_public_key"] = generate_private_key().public_key.point.hex()
     with TemporaryDirectory() as folder:
-        told["folder"] = str(Path(folder) / "gateway")
+        told = gateway_settings(key, folder=Path(folder) / "gateway")
         with serving("gateway", told) as (port, pid):
-            tokens = _register(port, key, sources=sizes.sources)
+            tokens = register_sources(port, key, sources=sizes.sources)
             before, worked = os.getloadavg()[0], processor_s(pid)
             taken, seconds = asyncio.run(_load(port, tokens, batches=sizes.source_batches))
             worked = processor_s(pid) - worked
@@ -66,7 +61,21 @@ def receipt_waits(*, sizes: BenchSizes) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _register(port: int, key: Sm2PrivateKey, *, sources: int) -> list[str]:
+def gateway_settings(key: Sm2PrivateKey, *, folder: Path) -> dict[str, str]:
+    """Settings of a gateway that takes readings in, and has nobody to send anything to.
+
+    Args:
+        key: Of the identity service, and of all others.
+    """
+    point = key.public_key.point.hex()
+    peers = dict.fromkeys(("identity_url", "platform_url", "authority_url"), "http://127.0.0.1:9")
+    names = ("identity", "authority", "billing_office", "utility")
+    told = peers | {f"{name}_public_key": point for name in names}
+    told["regulator_public_key"] = generate_private_key().public_key.point.hex()
+    return told | {"folder": str(folder)}
+
+
+def register_sources(port: int, key: Sm2PrivateKey, *, sources: int) -> list[str]:
     """Sources at the gateway; their tokens."""
     operator = {"Authorization": f"Bearer {bench_token(key, 'gateway', role='operator')}"}
     tokens = []

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryFile
+from typing import IO, Any, Final
 
 import httpx
 
@@ -37,25 +38,27 @@ def serving(zone: str, told: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
         port = free.getsockname()[1]
     heard = {**told, "port": port}
     said = {f"GRIDSECURE_{zone}_{name}".upper(): str(value) for name, value in heard.items()}
-    with subprocess.Popen(
-        [sys.executable, "-m", "gridsecure_api.serve", zone],
-        env=os.environ | said,
-    ) as service:
+    command = [sys.executable, "-m", "gridsecure_api.serve", zone]
+    with (
+        TemporaryFile() as log,
+        subprocess.Popen(command, env=os.environ | said, stderr=log) as service,
+    ):
         try:
-            _wait_ready(port, service)
+            _wait_ready(port, service, log)
             yield port, service.pid
         finally:
             service.terminate()
 
 
-def _wait_ready(port: int, service: subprocess.Popen[bytes]) -> None:
+def _wait_ready(port: int, service: subprocess.Popen[bytes], log: IO[bytes]) -> None:
     deadline = time.monotonic() + _LONGEST_S
     while time.monotonic() < deadline and service.poll() is None:
         with suppress(httpx.HTTPError):
             if httpx.get(f"http://127.0.0.1:{port}/health").is_success:
                 return
         time.sleep(0.1)
-    raise AssertionError("the service did not start")
+    log.seek(0)
+    raise AssertionError(f"the service did not start: {log.read().decode()[-2000:]}")
 
 
 def bench_token(key: Sm2PrivateKey, zone: str, *, role: str, subject: str = "clerk") -> str:

@@ -21,6 +21,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
@@ -300,4 +301,6 @@ def _party(pid: int) -> str:
         command = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
     except OSError:
         return ""
-    return next((party for party in PARTIES if f"gridsecure_api.{party}" in command), "")
+    words = command.split("\0")  # a service's module and its zone, or the vault's module
+    served = dict(pairwise(words)).get("gridsecure_api.serve", "")
+    return "vault" if "gridsecure_api.vault" in words else served

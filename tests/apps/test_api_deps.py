@@ -31,7 +31,7 @@ from tests.apps.zone_apps import TestClock, bearer, every_zone, point, refused_b
 from tests.grid_simulator import NOW, grid_keys
 
 PUBLIC = {
-    "/about", "/health", "/openapi.json",
+    "/about", "/health", "/ready", "/openapi.json",
     # what reason codes mean, as a route and as the walk below calls it
     "/reasons/{code}", "/reasons/x",
     # the API page and what it loads

@@ -129,7 +129,7 @@ def trusting() -> Iterator[None]:
 
 def ask(url: str, *roles: str, shows: bool = False) -> httpx.Response:
     headers = bearer("platform", *roles) if roles else {}
-    with new_client(shows_certificate=shows, base_url=url, headers=headers, timeout=60) as http:
+    with new_client(is_named=shows, base_url=url, headers=headers, timeout=60) as http:
         return http.get("/own" if roles else "/health")
 
 
@@ -227,8 +227,8 @@ def test_only_who_says_its_name_shows_its_certificate(monkeypatch: pytest.Monkey
     build = open_build(BuildSettings(), whose="the tests")
     asked = []
 
-    def made(*, shows_certificate: bool, **_: object) -> None:
-        asked.append(shows_certificate)
+    def made(*, is_named: bool, **_: object) -> None:
+        asked.append(is_named)
 
     monkeypatch.setattr("gridsecure_api.peer_connections.new_client", made)
     connect = connecting(build)

@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gridsecure.cli.home import BUILD, USERS, create_home
 from gridsecure.cli.ports import claim_ports
-from gridsecure.cli.processes import Services, ServiceSpec, python_command
+from gridsecure.cli.processes import MOST_RESTARTS, Services, ServiceSpec, python_command
 from gridsecure.cli.service_specs import service_specs
 from gridsecure.errors import GridSecureError
 from gridsecure_api.settings import (
@@ -47,6 +48,24 @@ def spec(folder: Path, port: int, *, script: str = SERVER) -> ServiceSpec:
         ready_url=f"http://127.0.0.1:{port}/",
         log=folder / "test.log",
     )
+
+
+def test_a_service_that_may_be_is_started_again_but_not_for_ever(tmp_path: Path) -> None:
+    port = free_port()
+    with Services() as services:
+        services.start([replace(spec(tmp_path, port), restarts=True)])
+        assert services.revive() == []
+        for _ in range(MOST_RESTARTS):
+            before = pids(tmp_path)
+            os.kill(before[0], signal.SIGKILL)
+            assert ended(before[:1])
+            assert services.revive() == ["test"]
+            assert pids(tmp_path)[0] != before[0]
+            services.check()
+        os.kill(pids(tmp_path)[0], signal.SIGKILL)
+        assert ended(pids(tmp_path)[:1])
+        with pytest.raises(GridSecureError, match="again and again"):
+            services.revive()
 
 
 def free_port() -> int:
@@ -108,6 +127,7 @@ def test_a_service_that_ends_by_itself_is_noticed(tmp_path: Path) -> None:
 def test_services_die_with_a_killed_parent(tmp_path: Path) -> None:
     program = f"""
 import time
+from dataclasses import replace
 from pathlib import Path
 from tests.cli.test_processes import spec
 from gridsecure.cli.processes import Services

@@ -139,7 +139,28 @@ def test_a_users_own_file_is_billed_through_all_services(
     )
     numbers = sorted(read_readings(own_file).readings["meter_point_id"].unique())
     _nothing_names_anybody(folder, numbers)
+    _logs_hold_no_plaintext(folder, numbers)
     _registrations_name_nobody(folder, numbers)
+
+
+def _logs_hold_no_plaintext(folder: Path, numbers: list[str]) -> None:
+    """Lines of JSON of every zone, with no reading, amount, token, key, name or address."""
+    accounts = invented_accounts(default_contracts(numbers), gateway="")
+    named = [*numbers, *(text for a in accounts for text in (a["name"], a["address"]))]
+    requests: dict[str, set[str]] = defaultdict(set)
+    for log in folder.glob("*.log"):
+        for line in log.read_text("utf-8").splitlines():
+            told = json.loads(line)
+            requests[told.get("request", "")].add(log.stem)
+            for own in ("at", "seconds", "request"):
+                told.pop(own, None)
+            rest = json.dumps(told, ensure_ascii=False)
+            assert not re.search(r"\d\.\d|eyJ|[0-9a-f]{16}", rest), line
+            assert not [text for text in named if text in rest], line
+    assert {"authority", "gateway", "identity", "platform"} <= set().union(*requests.values())
+    crossed = {frozenset(zones) for number, zones in requests.items() if number}
+    assert any({"authority", "platform"} <= zones for zones in crossed), "a number crosses zones"
+    assert not any({"gateway", "platform"} <= zones for zones in crossed), "and names no pseudonym"
 
 
 def _every_party_is_seen_at_work(run: WatchedRun) -> None:

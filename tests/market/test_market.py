@@ -478,7 +478,7 @@ def told_to(market: Market, person: str) -> str:
         "/settlements": [{"agreement": one, "month": MONTH} for one in digests],
     }
     for path, methods in market.app.openapi()["paths"].items():
-        if path.startswith("/log") or path in ("/about", "/health", "/reasons/{code}"):
+        if path.startswith("/log") or path in ("/about", "/health", "/ready", "/reasons/{code}"):
             continue
         if "get" in methods:
             asked = [path]

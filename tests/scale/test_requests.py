@@ -32,7 +32,7 @@ SIGNED_IN_TURN: Final = {
 """These say which entry of the log they are, or which upload of their gateway, so they are signed
 when that is written."""
 
-PUBLIC: Final = frozenset({"/about", "/health", "/reasons/{code}"})
+PUBLIC: Final = frozenset({"/about", "/health", "/ready", "/reasons/{code}"})
 """Routes of every service that have no store."""
 
 Pair = tuple[str, Measured, Measured]

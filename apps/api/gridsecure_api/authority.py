@@ -68,8 +68,10 @@ from gridsecure.store.database import open_database
 from gridsecure.store.log_tree import SignedLog
 from gridsecure.store.objects import ObjectStore, open_objects
 from gridsecure.store.schema import migrate
+from gridsecure.vault_messages import VaultStatus
 from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import service_client
+from gridsecure.wire.problems import LOCKED
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure.zone_keys import (
     load_blinding_key,
@@ -99,6 +101,7 @@ from gridsecure_api.own_build import OwnBuild, open_build
 from gridsecure_api.peer_connections import connecting
 from gridsecure_api.policies import PolicyDesk
 from gridsecure_api.policies import router as policies_router
+from gridsecure_api.readiness import ReadyCheck, database_check, disk_check
 from gridsecure_api.receiver_pages import ReceiverDesk
 from gridsecure_api.receiver_pages import router as receivers_router
 from gridsecure_api.serving import (
@@ -357,8 +360,15 @@ def create_authority_app(
 
     receivers = receivers_of(zone)
     courier = Courier(event_round(receivers), clock)
+    checks = (database_check(zone.engine), disk_check(settings.folder), _vault_check(zone))
     app = new_app(
-        replace(DESCRIPTION, logs=logs, facts={"sandbox": sandbox}, tenant=settings.tenant),
+        replace(
+            DESCRIPTION,
+            logs=logs,
+            facts={"sandbox": sandbox},
+            tenant=settings.tenant,
+            checks=checks,
+        ),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
@@ -373,6 +383,16 @@ def create_authority_app(
     for routes in (router, *others, receivers_router):
         app.include_router(routes)
     return app
+
+
+def _vault_check(zone: AuthorityZone) -> ReadyCheck:
+    """A vault that runs and is unlocked; without, no order is carried out."""
+
+    def look() -> None:
+        if VaultStatus.parse(zone.vault.status().body).state == "locked":
+            raise GridSecureError("The vault is locked.", reason=LOCKED)
+
+    return ReadyCheck("vault", look)
 
 
 def _living(

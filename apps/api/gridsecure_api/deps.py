@@ -45,8 +45,9 @@ from gridsecure_api.errors import (
 )
 from gridsecure_api.lanes import READING, Held, Lanes, Turn
 from gridsecure_api.log_pages import LOG_PATHS
+from gridsecure_api.metrics import ServiceMetrics
 
-ALWAYS_PUBLIC: Final = PAGE_PATHS | {"/about", "/health", "/openapi.json"}
+ALWAYS_PUBLIC: Final = PAGE_PATHS | {"/about", "/health", "/ready", "/openapi.json"}
 """Paths of every service that need no token."""
 
 _BEARER: Final = HTTPBearer(
@@ -132,10 +133,11 @@ class AccessRules:
 class AccessCheck:
     """ASGI middleware: token, body limit, turns, last stop of errors."""
 
-    def __init__(self, app: ASGIApp, rules: AccessRules) -> None:
+    def __init__(self, app: ASGIApp, rules: AccessRules, metrics: ServiceMetrics) -> None:
         self._app = app
         self._rules = rules
         self._lanes = Lanes(body_bytes=rules.max_body_bytes)
+        metrics.watch(self._lanes)
         self._known: dict[str, TokenClaims] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -61,7 +61,7 @@ from gridsecure_api.gateway_months import Correct, MonthWorker, Seal, Work
 from gridsecure_api.gateway_notices import gateway_round
 from gridsecure_api.gateway_peers import open_peers, open_zone
 from gridsecure_api.gateway_queue import BatchReader
-from gridsecure_api.gateway_small_batches import add_small_batches
+from gridsecure_api.gateway_small_batches import SMALL_BATCHES, add_small_batches
 from gridsecure_api.gateway_state import FILE_LIST, Form, GatewayService, Service, form_files
 from gridsecure_api.gateway_timetable import Conductor, Due, Timetable
 from gridsecure_api.gateway_turns import BatchTurns
@@ -69,6 +69,7 @@ from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.own_build import open_build
 from gridsecure_api.peer_connections import Connect
 from gridsecure_api.process_memory import keep_freed_pages
+from gridsecure_api.readiness import database_check, disk_check
 from gridsecure_api.receiver_pages import ReceiverDesk
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, public_key
@@ -83,6 +84,7 @@ DESCRIPTION: Final = ServiceDescription(
     text="On the utility's meter side: validates plaintext readings, quarantines bad ones with a "
     "reason, encrypts the month under the key authority's public keys, signs and uploads it. "
     "It never holds a homomorphic secret key, a name or an address.",
+    plain_paths=frozenset({SMALL_BATCHES}),
 )
 MAX_CERTIFICATES: Final = 1000
 """Bill releases of one month; a request with more is refused."""
@@ -341,8 +343,9 @@ def create_gateway_app(
         begin=(courier.start, conductor.start, reader.start),
         end=(conductor.stop, reader.stop, turns.close, courier.stop),
     )
+    checks = (database_check(zone.engine), disk_check(settings.folder))
     app = new_app(
-        replace(DESCRIPTION, logs={LOG: served}, tenant=settings.tenant),
+        replace(DESCRIPTION, logs={LOG: served}, tenant=settings.tenant, checks=checks),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,

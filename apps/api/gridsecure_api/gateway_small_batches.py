@@ -25,7 +25,7 @@ from gridsecure.gateway.ingestion.sources import ROLE
 from gridsecure_api.gateway_readings import Intake, batch_location, taken_in_status
 from gridsecure_api.gathered import Gathered
 
-PATH: Final = "/v1/readings"
+SMALL_BATCHES: Final = "/v1/readings"
 _LONGEST_NUMBER: Final = 16
 _MOST_TOGETHER: Final = 32
 """Beyond, a turn saves little more, and makes those behind it wait."""
@@ -50,7 +50,9 @@ class SmallBatches:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        is_sent = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == PATH
+        is_sent = (
+            scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == SMALL_BATCHES
+        )
         name = _small_batch(scope, most=self._most_bytes) if is_sent else None
         if name is None or (thumbprint := _sender(scope)) is None:
             await self._app(scope, receive, send)

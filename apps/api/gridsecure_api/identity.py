@@ -31,6 +31,7 @@ from gridsecure_api import (
 from gridsecure_api.deps import Clock, utc_now
 from gridsecure_api.identity_zone import IdentityZone, open_zone, signers
 from gridsecure_api.log_pages import LOG, open_log
+from gridsecure_api.readiness import database_check, disk_check
 from gridsecure_api.serving import ServiceDescription, new_app
 from gridsecure_api.settings import IdentitySettings
 from gridsecure_api.start import start_app
@@ -63,6 +64,11 @@ def _description(zone: IdentityZone, folder: Path) -> ServiceDescription:
         body_limits=identity_people.BODY_LIMITS,
         facts=facts,
         guests={"/": frozenset({"gateway", "analyst"})},
+        checks=(
+            database_check(zone.enrolments, name="enrolments"),
+            database_check(zone.registrations, name="registrations"),
+            disk_check(folder),
+        ),
         logs={
             f"{LOG}/{name}": open_log(engine, folder, name=name, key=zone.key)
             for name, engine in (

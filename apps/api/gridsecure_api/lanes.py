@@ -60,6 +60,9 @@ class Lane:
     Args:
         at_once: How many are in work at once.
         waiting: How many may wait.
+
+    Attributes:
+        at_work: How many are in work.
     """
 
     def __init__(self, at_once: int, *, waiting: int) -> None:
@@ -67,6 +70,12 @@ class Lane:
         self._most = waiting
         self._most_of_one = waiting - waiting // 4
         self._waiting: Counter[str] = Counter()
+        self.at_work = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return self._waiting.total()
 
     async def take(self, caller: str) -> Callable[[], None]:
         """Wait for a turn, and return how to give it back.
@@ -77,7 +86,7 @@ class Lane:
         Raises:
             GridSecureError: Too many wait, or it took too long (`service.busy`).
         """
-        is_full = self._waiting.total() >= self._most
+        is_full = self.waiting >= self._most
         if is_full or self._waiting[caller] >= self._most_of_one:
             raise busy_error()
         self._waiting[caller] += 1
@@ -90,7 +99,12 @@ class Lane:
             self._waiting[caller] -= 1
             if not self._waiting[caller]:
                 del self._waiting[caller]  # callers come and go
-        return self._turns.release
+        self.at_work += 1
+        return self._give_back
+
+    def _give_back(self) -> None:
+        self.at_work -= 1
+        self._turns.release()
 
 
 class Lanes:
@@ -113,6 +127,18 @@ class Lanes:
         self.sign_ins = Lane(SIGN_INS_AT_ONCE, waiting=SIGN_INS_WAITING)
         self.own_bytes = Held(max(OWN_BYTES, 2 * body_bytes))
         self.strangers_bytes = Held(STRANGERS_BYTES)
+
+    @property
+    def named(self) -> dict[str, Lane]:
+        """The lanes, as metrics name them."""
+        return {
+            "pages": self._pages,
+            "logs": self._logs,
+            "reads": self._reads,
+            "changes": self.changes,
+            "gathered": self.gathered,
+            "sign-ins": self.sign_ins,
+        }
 
     def enter(self, method: str, *, caller: str, is_page: bool, is_log: bool) -> Turn:
         """A request's turn, still to be taken.
@@ -171,7 +197,12 @@ class Held:
     """
 
     def __init__(self, most: int) -> None:
-        self._left = most
+        self._most = self._left = most
+
+    @property
+    def held(self) -> int:
+        """How much is held [bytes]."""
+        return self._most - self._left
 
     def add(self, size: int) -> None:
         """Hold so many more.

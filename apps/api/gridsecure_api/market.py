@@ -49,6 +49,7 @@ from gridsecure_api.lists import KEPT_ANSWERS, PAGED, Paging, answer_page
 from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.market_state import MarketState, Reader, State
 from gridsecure_api.own_build import open_build
+from gridsecure_api.readiness import database_check, disk_check
 from gridsecure_api.serving import ServiceDescription, binary, new_app
 from gridsecure_api.settings import MarketSettings, key_registry, public_key
 from gridsecure_api.start import start_app
@@ -343,7 +344,12 @@ def create_market_app(settings: MarketSettings, *, clock: Clock = utc_now) -> Fa
 
     log = open_log(zone.engine, settings.folder, name="market", key=zone.signing_key)
     app = new_app(
-        replace(DESCRIPTION, logs={LOG: log}, tenant=settings.tenant),
+        replace(
+            DESCRIPTION,
+            logs={LOG: log},
+            tenant=settings.tenant,
+            checks=(database_check(zone.engine), disk_check(settings.folder)),
+        ),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,

@@ -34,9 +34,7 @@ def connecting(build: OwnBuild) -> Connect:
     def connect(url: str, auth: httpx.Auth | None) -> httpx.Client:
         is_named = isinstance(auth, ServiceAuth)
         if maker is None and level is None:
-            return new_client(
-                shows_certificate=is_named, base_url=url, auth=auth, timeout=TIMEOUT_S
-            )
+            return new_client(is_named=is_named, base_url=url, auth=auth, timeout=TIMEOUT_S)
         carrier = AttestedTransport(
             httpx.HTTPTransport(verify=shown_context() if is_named else trusted_roots()),
             maker=maker,
@@ -44,6 +42,8 @@ def connecting(build: OwnBuild) -> Connect:
             ticks=time.monotonic,
             words=ServiceWords("service"),
         )
-        return new_client(base_url=url, auth=auth, timeout=TIMEOUT_S, transport=carrier)
+        return new_client(
+            is_named=is_named, base_url=url, auth=auth, timeout=TIMEOUT_S, transport=carrier
+        )
 
     return connect

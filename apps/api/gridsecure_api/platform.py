@@ -64,6 +64,7 @@ from gridsecure_api.deps import Clock, RawBody, require, utc_now
 from gridsecure_api.lists import PAGED, Paging, answer_page, join_texts
 from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.own_build import open_build
+from gridsecure_api.readiness import database_check, disk_check
 from gridsecure_api.serving import (
     FRAMES_BODY,
     ServiceDescription,
@@ -458,7 +459,7 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         zone.engine.dispose()
 
     app = new_app(
-        replace(DESCRIPTION, logs={LOG: log}, facts={"sandbox": sandbox}, tenant=settings.tenant),
+        replace(_watched(zone, settings), logs={LOG: log}, facts={"sandbox": sandbox}),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
@@ -473,6 +474,13 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
     app.include_router(platform_queries.router)
     app.include_router(usage_router(usage.BOOK, zone.engine, "billing", "operator", "regulator"))
     return app
+
+
+def _watched(zone: PlatformZone, settings: PlatformSettings) -> ServiceDescription:
+    """The description with what is looked at and counted."""
+    checks = (database_check(zone.engine), disk_check(settings.folder))
+    counts = partial(platform_counts, zone)
+    return replace(DESCRIPTION, checks=checks, counts=counts, tenant=settings.tenant)
 
 
 def _policy_desk(

@@ -11,17 +11,24 @@ import ssl
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
+from fastapi import FastAPI
+from prometheus_client import start_http_server
 from starlette.types import ASGIApp
 
 from gridsecure.errors import GridSecureError, InputError, StorageError
 from gridsecure.loopback import is_loopback
+from gridsecure.wire.certificates import read_validity
 from gridsecure.wire.connections import TlsFiles, trust
 from gridsecure_api.bounded_connections import IDLE_S, ConnectionLimits, bounded_by
+from gridsecure_api.json_logs import log_as_json
+from gridsecure_api.metrics import ServiceMetrics
 from gridsecure_api.settings import (
     AuthoritySettings,
     EncryptionSettings,
@@ -121,7 +128,7 @@ def make_server(app: str | Callable[[], ASGIApp], settings: ListenSettings) -> S
         port=settings.port,
         http=bounded_by(limits),
         ws="none",
-        log_level="warning",
+        log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
@@ -131,6 +138,60 @@ def make_server(app: str | Callable[[], ASGIApp], settings: ListenSettings) -> S
         ssl_context_factory=None if listener is None else lambda *_: listener.context,
     )
     return Server(config, listener)
+
+
+def _open(zone: str, settings: ListenSettings) -> ASGIApp:
+    """The application of a zone, with its metrics given out."""
+    app: FastAPI = import_module(f"gridsecure_api.{zone}").main_app()
+    publish_metrics(app.state.metrics, settings)
+    return app
+
+
+def _ends(certificate: Path) -> float:
+    """When a certificate ends, as it is in its file now; 0 where none is there."""
+    try:
+        return read_validity(certificate).ends.timestamp()
+    except StorageError:
+        return 0.0
+
+
+def publish_metrics(metrics: ServiceMetrics, settings: ListenSettings) -> int | None:
+    """Give metrics out at a port of their own, if there is one, until the process ends.
+
+    Returns:
+        The port.
+
+    Raises:
+        InputError: They would go to other machines without TLS on both sides (`metrics.plain`), or
+            the port is taken (`metrics.port`).
+    """
+    if settings.tls_certificate is not None:
+        metrics.watch_certificate(partial(_ends, settings.tls_certificate))
+    if settings.metrics_port is None:
+        return None
+    tls: dict[str, Any] = {}
+    if not is_loopback(settings.metrics_host):
+        files = (settings.tls_certificate, settings.tls_key, settings.tls_ca)
+        if not all(files):
+            raise InputError(
+                f"Metrics would go to other machines from {settings.metrics_host}, and there is no "
+                "TLS on both sides.",
+                reason="metrics.plain",
+                remedy="Name TLS_CERTIFICATE, TLS_KEY and TLS_CA, or leave METRICS_HOST out.",
+            )
+        names = ("certfile", "keyfile", "client_cafile")
+        tls = dict(zip(names, map(str, files), strict=True)) | {"client_auth_required": True}
+    try:
+        server, _ = start_http_server(
+            settings.metrics_port, settings.metrics_host, metrics.registry, **tls
+        )
+    except OSError as error:
+        raise InputError(
+            f"Port {settings.metrics_port} is in use, or may not be used.",
+            reason="metrics.port",
+            remedy="Choose another METRICS_PORT.",
+        ) from error
+    return server.server_port
 
 
 def _files(settings: ListenSettings) -> TlsFiles:
@@ -160,10 +221,11 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != 1 or arguments[0] not in ZONES:
         sys.exit(f"usage: python -m gridsecure_api.serve {{{','.join(ZONES)}}}")
     (zone,) = arguments
+    log_as_json(zone)
     try:
         settings = read_settings(ZONES[zone])
         trust(_files(settings))
-        make_server(f"gridsecure_api.{zone}:main_app", settings).run()
+        make_server(lambda: _open(zone, settings), settings).run()
     except GridSecureError as error:
         sys.exit(str(error))
 

@@ -7,20 +7,24 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
 
 from gridsecure import frames
 from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
 from gridsecure.version import VERSION
 from gridsecure.wire.problems import LATER, PROBLEM_TYPE, REASONS_PATH, Problem
 from gridsecure.wire.reasons import meanings_of
-from gridsecure.wire.services import About, Health, ReasonMeaning
+from gridsecure.wire.services import About, Health, Ready, ReasonMeaning
 from gridsecure_api.answer_headers import ProtectedAnswers
 from gridsecure_api.api_page import add_api_page
 from gridsecure_api.deps import ALWAYS_PUBLIC, AccessCheck, AccessRules, Clock
 from gridsecure_api.errors import install_error_handlers
 from gridsecure_api.log_pages import ServedLog, add_log_pages
+from gridsecure_api.metrics import Counts, ServiceMetrics
+from gridsecure_api.observed import ObservedRequests
 from gridsecure_api.own_build import OwnBuild
+from gridsecure_api.readiness import Readiness, ReadyCheck
 
 _BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
 
@@ -63,10 +67,13 @@ class ServiceDescription:
         text: What it does, holds and never sees.
         public_paths: Paths of its own that need no token.
         body_limits: Of paths that take shorter bodies than others [bytes].
+        plain_paths: What is answered before it reaches a route of that very path.
         facts: More for `/about`; public.
         logs: Its logs, by the path they are served at.
         guests: What of it people of other tenants reach, as `AccessRules` has it.
         tenant: Whose service it is; likewise.
+        checks: What it needs to be of use.
+        counts: How much it holds, for its metrics.
     """
 
     zone: str
@@ -74,10 +81,13 @@ class ServiceDescription:
     text: str
     public_paths: frozenset[str] = frozenset()
     body_limits: Mapping[str, int] = field(default_factory=dict)
+    plain_paths: frozenset[str] = frozenset()
     facts: Mapping[str, Any] | None = None
     logs: Mapping[str, ServedLog] = field(default_factory=dict)
     guests: Mapping[str, frozenset[str]] = field(default_factory=dict)
     tenant: str = ""
+    checks: tuple[ReadyCheck, ...] = ()
+    counts: Counts | None = None
 
 
 def new_app(
@@ -123,8 +133,7 @@ def new_app(
         tenant=description.tenant,
         guests=description.guests,
     )
-    app.add_middleware(AccessCheck, rules=rules)
-    app.add_middleware(ProtectedAnswers)  # before it: what is added last is asked first
+    _add_gates(app, description, rules)
     add_api_page(app)
     _add_public_pages(app, description, engines=engines, build=build)
     for path, log in description.logs.items():
@@ -147,6 +156,26 @@ def _name_problems(app: FastAPI) -> None:
         return document
 
     app.openapi = openapi  # type: ignore[method-assign] # the framework's documented way
+
+
+def _add_gates(app: FastAPI, description: ServiceDescription, rules: AccessRules) -> None:
+    """What a request goes through; what is added last is asked first."""
+    readiness = Readiness(description.checks)
+    metrics = ServiceMetrics(description.zone, readiness=readiness, counts=description.counts)
+    app.state.metrics = metrics
+    app.add_middleware(AccessCheck, rules=rules, metrics=metrics)
+    app.add_middleware(ProtectedAnswers)
+    app.add_middleware(ObservedRequests, metrics=metrics, plain_paths=description.plain_paths)
+    _add_readiness(app, readiness)
+
+
+def _add_readiness(app: FastAPI, readiness: Readiness) -> None:
+    @app.get("/ready", tags=["service"], response_model=Ready, responses={LATER: {"model": Ready}})
+    def read_ready() -> Response:
+        """Whether the service can do its work, and what it lacks (503). Public."""
+        failing = list(readiness.failing())
+        found = Ready(state="not-ready" if failing else "ready", lacking=failing)
+        return JSONResponse(found.model_dump(), LATER if failing else 200)
 
 
 def _add_public_pages(

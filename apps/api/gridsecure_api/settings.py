@@ -143,6 +143,9 @@ class ListenSettings(BuildSettings):
         most_connections: Connections at once; of one address a quarter.
         header_seconds: How long a request's headers may take [s].
         stop_seconds: How long requests under way have to end, once the service is stopped [s].
+        metrics_port: Port of its own for its metrics; without, there are none.
+        metrics_host: Address that they are given out at; beyond the own machine, over TLS, to who
+            shows a certificate of `tls_ca`.
     """
 
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_LISTEN_", frozen=True)
@@ -156,6 +159,8 @@ class ListenSettings(BuildSettings):
     most_connections: int = Field(default=1024, ge=8, le=65536)
     header_seconds: float = Field(default=10, gt=0, le=600)
     stop_seconds: int = Field(default=60, ge=1, le=3600)
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    metrics_host: str = "127.0.0.1"
 
 
 class ZoneSettings(ListenSettings):

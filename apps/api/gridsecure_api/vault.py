@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from gridsecure.errors import GridSecureError
 from gridsecure.sandbox import Confinement, Walls, confine, find_walls, name_open
 from gridsecure.zone_keys import make_zone_folder
+from gridsecure_api.json_logs import log_as_json
 from gridsecure_api.settings import VaultSettings
 from gridsecure_api.start import read_settings
 
@@ -54,7 +55,7 @@ def confine_vault(settings: VaultSettings) -> None:
 
 def main(*, clock: Callable[[], datetime] = utc_now) -> None:
     """The vault as the environment describes it."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    log_as_json("vault")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         settings = read_settings(VaultSettings)

@@ -1,7 +1,8 @@
 """The services as child processes: started together, watched, and stopped together.
 
 Each child leads a process group of its own, so that stopping it stops its workers too, and asks the
-kernel to end it if this process dies without having the chance.
+kernel to end it if this process dies without having the chance. One that says so in its
+specification is started again when it ends by itself, but not for ever.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ from gridsecure.wire.connections import new_client
 
 READY_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 10.0
+MOST_RESTARTS: Final = 5
+"""How often one service is started again."""
 _PR_SET_PDEATHSIG: Final = 1
 _NO_LOG: Final = "It wrote nothing. Run again when the machine has free memory and processors."
 
@@ -40,6 +44,7 @@ class ServiceSpec:
         folder: Where it works; names in its settings count from there.
         uid: The user it runs as; this process's own by default.
         ready_path: Is there once it works, for a service without an address.
+        restarts: Whether it is started again when it ends by itself.
     """
 
     name: str
@@ -50,6 +55,7 @@ class ServiceSpec:
     folder: Path | None = None
     uid: int | None = None
     ready_path: Path | None = None
+    restarts: bool = False
 
 
 class Services:
@@ -57,6 +63,7 @@ class Services:
 
     def __init__(self) -> None:
         self._running: list[tuple[ServiceSpec, subprocess.Popen[bytes]]] = []
+        self._restarts: Counter[str] = Counter()
 
     def __enter__(self) -> Services:
         return self
@@ -76,21 +83,33 @@ class Services:
     def launch(self, specs: Iterable[ServiceSpec]) -> None:
         """Start services, each as soon as it is specified, and do not wait for them."""
         for spec in specs:
-            with spec.log.open("wb") as log:
-                child = subprocess.Popen(
-                    list(spec.command),
-                    env={**os.environ, **spec.environment},
-                    cwd=spec.folder,  # entered before the user changes, so no path leads there
-                    user=spec.uid,
-                    group=spec.uid,
-                    extra_groups=None if spec.uid is None else [],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    preexec_fn=_die_with_parent,  # noqa: PLW1509 - this process has no threads yet
-                )
-            self._running.append((spec, child))
+            spec.log.unlink(missing_ok=True)
+            self._running.append((spec, _open(spec)))
+
+    def revive(self) -> list[str]:
+        """Start again what ended by itself and may be, and wait until it works.
+
+        Returns:
+            Their names.
+
+        Raises:
+            GridSecureError: One ended for the `MOST_RESTARTS`-th time, or does not start
+                (`run.service`).
+        """
+        revived = []
+        for place, (spec, child) in enumerate(self._running):
+            if not spec.restarts or child.poll() is None:
+                continue
+            self._restarts[spec.name] += 1
+            if self._restarts[spec.name] > MOST_RESTARTS:
+                raise _failed(spec, "stopped again and again")
+            if spec.ready_path is not None:
+                spec.ready_path.unlink(missing_ok=True)  # a killed process leaves its socket
+            self._running[place] = (spec, _open(spec))
+            revived.append(spec.name)
+        if revived:
+            self.wait_ready()
+        return revived
 
     def wait_ready(self) -> None:
         """Wait until every service that was launched answers.
@@ -125,6 +144,24 @@ class Services:
                 child.wait()
             _signal(child, signal.SIGKILL)  # whatever is left of its group
         self._running.clear()
+
+
+def _open(spec: ServiceSpec) -> subprocess.Popen[bytes]:
+    """Start a process, whose output goes behind what its log has."""
+    with spec.log.open("ab") as log:
+        return subprocess.Popen(
+            list(spec.command),
+            env={**os.environ, **spec.environment},
+            cwd=spec.folder,  # entered before the user changes, so no path leads there
+            user=spec.uid,
+            group=spec.uid,
+            extra_groups=None if spec.uid is None else [],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - no other thread holds a lock that it needs
+        )
 
 
 def python_command(*arguments: str) -> list[str]:

@@ -347,11 +347,20 @@ def _serve(home: Home, folder: RunFolder, services: Services, console: Console) 
         _tell_served(home, console)
         while True:
             time.sleep(1)
-            services.check()
+            _supervise(home, services, console)
     except KeyboardInterrupt:
         console.print("Stopping. The same command serves it again.")
     finally:
         folder.note(dashboard="")
+
+
+def _supervise(home: Home, services: Services, console: Console) -> None:
+    """Have the vault, if it ended, start again and be unlocked; any other service ends the run."""
+    if services.revive():
+        with new_client(timeout=600) as http:
+            unlocked = unlock_vault(ServicesClient(home, http))
+        console.print(f"The vault ended and was started again; it is unlocked {unlocked}.")
+    services.check()
 
 
 def _tell_served(home: Home, console: Console) -> None:

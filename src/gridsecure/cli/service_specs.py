@@ -83,6 +83,7 @@ def _vault(home: Home, known: Neighbours) -> ServiceSpec:
         folder=home.zone("vault"),
         uid=home.users.vault,
         ready_path=home.zone("vault") / SOCKET,
+        restarts=True,
     )
 
 

@@ -19,6 +19,7 @@ import httpx
 
 from gridsecure.errors import InputError, StorageError
 from gridsecure.loopback import is_loopback
+from gridsecure.wire.request_ids import CURRENT, HEADER
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +90,22 @@ def shown_context() -> ssl.SSLContext:
     return made
 
 
-def new_client(*, shows_certificate: bool = False, **options: Any) -> httpx.Client:
+def new_client(*, is_named: bool = False, **options: Any) -> httpx.Client:
     """A client that follows no redirect and keeps no cookie: one would number its requests.
 
     Args:
-        shows_certificate: Whether its peers see whose process it is.
+        is_named: Whether it says whose it is in any case: then it shows the process's certificate,
+            and the number of the request that it asks for.
         options: As `httpx.Client` takes them.
     """
     jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-    context = shown_context() if shows_certificate else trusted_roots()
+    context = shown_context() if is_named else trusted_roots()
+    hooks = [_prepare, _number] if is_named else [_prepare]
     return httpx.Client(
         verify=context,
         follow_redirects=False,
         cookies=jar,
-        event_hooks={"request": [_prepare]},
+        event_hooks={"request": hooks},
         **options,
     )
 
@@ -126,6 +129,12 @@ def _prepare(request: httpx.Request) -> None:
             reason="connection.plain",
             remedy="Name its https:// address. Nothing was sent (docs/tls.md).",
         )
+
+
+def _number(request: httpx.Request) -> None:
+    """Send along the number of the request that is being answered."""
+    if number := CURRENT.get():
+        request.headers[HEADER] = number
 
 
 def _renew() -> None:

@@ -119,6 +119,13 @@ class Health(Answer):
     state: str
 
 
+class Ready(Answer):
+    """Whether a service can do its work, and what it lacks for that."""
+
+    state: Literal["ready", "not-ready"]
+    lacking: list[str]
+
+
 class Meaning(Answer):
     """One thing that a reason code may mean."""
 
