@@ -153,6 +153,10 @@ test-gate: .venv/.dev ## Run both with all examples and cases: whole years on ci
 costs: .venv/.dev ## Measure what every test costs, for the choice of what is quick.
 	HYPOTHESIS_PROFILE=test $(PYTEST_ALL) -p tests.cost_meter -m "not slow" $(ARGS)
 
+.PHONY: load
+load: .venv/.runtime ## Load a gateway, overload it, stop it under load and look what is lost: ARGS="--requests 1000".
+	@$(BIN)/python -m benchmarks.load $(ARGS)
+
 .PHONY: scale
 scale: .venv/.dev ## Measure every request beside ten million rows (docs/architecture.md): ARGS="platform".
 	$(BIN)/python -m tests.scale $(ARGS)

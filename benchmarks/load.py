@@ -33,6 +33,8 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 
 MOST_GROWTH_MB: Final = 48.0
 SOURCES: Final = 16
+AT_ONCE_BEYOND: Final = 600
+"""More requests than a service has places for."""
 _LATER: Final = 503
 _LONGEST_S: Final = 1200.0
 _STOPPED_S: Final = 90.0
@@ -195,8 +197,9 @@ async def _under_load(
             await asyncio.gather(*(work() for _ in range(at_once)))
         outcome.rate = requests / (time.perf_counter() - began)
         outcome.memory_mb = (middle, memory_mb(pid))
-        burst = [node.read(http, outcome.late, number) for number in range(min(600, requests))]
-        await asyncio.gather(*burst)
+        for tally in (Tally(), outcome.late):  # over connections that the first burst opened
+            asked = range(min(AT_ONCE_BEYOND, requests))
+            await asyncio.gather(*(node.read(http, tally, number) for number in asked))
 
 
 async def _stopped(node: Node, outcome: Outcome, pid: int) -> list[str]:

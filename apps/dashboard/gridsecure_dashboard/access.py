@@ -23,7 +23,7 @@ from gridsecure.analyst.releases import Release, pin_authority
 from gridsecure.errors import AccessDeniedError, AuthenticityError, GridSecureError, InputError
 from gridsecure.offices.warrants import OfficeClient
 from gridsecure.wire.authority import ReleaseSummary
-from gridsecure.wire.connections import new_client
+from gridsecure.wire.connections import TlsFiles, new_client, trust
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard.settings import DashboardSettings, load_settings
 from gridsecure_dashboard.sign_ins import SIGN_INS, cookie_name
@@ -104,16 +104,18 @@ def pages_for(session: Session) -> tuple[str, ...]:
 
 
 @st.cache_resource(show_spinner=False)
-def _connection(timeout_seconds: float) -> httpx.Client:
+def _connection(settings: DashboardSettings) -> httpx.Client:
     """One connection pool for the process; it holds no token and no answer."""
-    return new_client(timeout=httpx.Timeout(timeout_seconds, connect=5.0))
+    if settings.tls_ca is not None:
+        trust(TlsFiles(ca=settings.tls_ca))
+    return new_client(timeout=httpx.Timeout(settings.timeout_seconds, connect=5.0))
 
 
 @st.cache_resource(show_spinner=False)
 def _client(settings: DashboardSettings) -> ReleaseClient:
     """One pinned key for the process; it holds no token."""
     return ReleaseClient(
-        _connection(settings.timeout_seconds),
+        _connection(settings),
         addresses=Addresses(
             identity=settings.identity_url,
             authority=settings.authority_url,
@@ -141,7 +143,7 @@ def open_offices() -> OfficeClient:
         InputError: The settings are incomplete.
     """
     settings = load_settings()
-    return OfficeClient(_connection(settings.timeout_seconds), identity_url=settings.identity_url)
+    return OfficeClient(_connection(settings), identity_url=settings.identity_url)
 
 
 def open_market() -> MarketReader:
@@ -157,7 +159,7 @@ def open_market() -> MarketReader:
             reason="settings.market",
             remedy="Set GRIDSECURE_DASHBOARD_MARKET_URL to the market's address.",
         )
-    return MarketReader(_connection(settings.timeout_seconds), address=settings.market_url)
+    return MarketReader(_connection(settings), address=settings.market_url)
 
 
 def current_session() -> Session | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -20,6 +22,7 @@ class DashboardSettings(BaseSettings):
         gateway_url: Base address of the gateway.
         market_url: Base address of the data market; empty where there is none.
         authority_key: The authority's SM2 public key, 130 hexadecimal digits.
+        tls_ca: Authorities that the services are believed by (PEM); without, the world's.
         timezone: IANA name of the local time that billing months are counted in.
         cycle_day: Day of the month that the gateway's billing periods begin on.
         timeout_seconds: How long a service may take to answer [s]; a release round repeats the
@@ -34,6 +37,7 @@ class DashboardSettings(BaseSettings):
     gateway_url: str
     market_url: str = ""
     authority_key: str
+    tls_ca: Path | None = None
     timezone: str = "Asia/Shanghai"
     cycle_day: int = Field(default=1, ge=1, le=28)
     timeout_seconds: float = 600.0
