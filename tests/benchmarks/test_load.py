@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.load import Outcome, Tally, describe, measure_load
 
 
+@pytest.mark.slow
 def test_a_node_under_load_is_stopped_and_has_all_that_it_gave_receipts_for() -> None:
     outcome = measure_load(requests=120, at_once=16)
     batches, reads = outcome.tallies["batches"], outcome.tallies["reads"]
