@@ -53,6 +53,7 @@ from gridsecure_api.deps import Clock, require, utc_now
 from gridsecure_api.lists import PAGED, Paging, answer_page
 from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.own_build import open_build
+from gridsecure_api.readiness import database_check, disk_check
 from gridsecure_api.serving import ServiceDescription, new_app
 from gridsecure_api.settings import EncryptionSettings, public_key
 from gridsecure_api.start import start_app
@@ -318,8 +319,10 @@ def create_encryption_app(settings: EncryptionSettings, *, clock: Clock = utc_no
 
     key = load_signing_key(settings.folder)
     log = open_log(zone.engine, settings.folder, name="encryption", key=key)
+    checks = (database_check(zone.engine), disk_check(settings.folder))
     app = new_app(
         replace(DESCRIPTION, logs={LOG: log}, tenant=settings.tenant),
+        replace(DESCRIPTION, logs={LOG: log}, checks=checks),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
