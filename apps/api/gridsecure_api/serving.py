@@ -7,13 +7,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 
 from gridsecure import frames
 from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
+from gridsecure.errors import GridSecureError
 from gridsecure.version import VERSION
-from gridsecure.wire.problems import LATER, PROBLEM_TYPE, REASONS_PATH, Problem
+from gridsecure.wire.problems import LATER, NOT_READY, PROBLEM_TYPE, REASONS_PATH, Problem
 from gridsecure.wire.reasons import meanings_of
 from gridsecure.wire.services import About, Health, Ready, ReasonMeaning
 from gridsecure_api.answer_headers import ProtectedAnswers
@@ -170,12 +170,17 @@ def _add_gates(app: FastAPI, description: ServiceDescription, rules: AccessRules
 
 
 def _add_readiness(app: FastAPI, readiness: Readiness) -> None:
-    @app.get("/ready", tags=["service"], response_model=Ready, responses={LATER: {"model": Ready}})
-    def read_ready() -> Response:
-        """Whether the service can do its work, and what it lacks (503). Public."""
-        failing = list(readiness.failing())
-        found = Ready(state="not-ready" if failing else "ready", lacking=failing)
-        return JSONResponse(found.model_dump(), LATER if failing else 200)
+    @app.get("/ready", tags=["service"])
+    def read_ready() -> Ready:
+        """Whether the service can do its work; 503 says what it lacks. Public."""
+        failing = readiness.failing()
+        if failing:
+            raise GridSecureError(
+                f"The service lacks: {', '.join(failing)}.",
+                reason=NOT_READY,
+                remedy="See to it, as docs/runbooks.md says; a restart does not mend it.",
+            )
+        return Ready(state="ready")
 
 
 def _add_public_pages(

@@ -72,6 +72,7 @@ AREAS: Final[Mapping[tuple[int, str], type[GridSecureError]]] = {
 TOO_LARGE: Final = "message.too-large"
 BUSY: Final = "service.busy"
 ATTEMPTS: Final = "sign-in.attempts"
+NOT_READY: Final = "service.not-ready"
 LOCKED: Final = "vault.locked"
 """Whatever needs a secret key, until custodians have unlocked the vault."""
 QUEUE_FULL: Final = "storage.queue-full"
@@ -82,6 +83,7 @@ _STATUS_OF_REASON: Final = {
     ATTEMPTS: 429,
     TOO_LARGE: 413,
     BUSY: LATER,
+    NOT_READY: LATER,
     "storage.busy": LATER,
     QUEUE_FULL: LATER,
     LOCKED: LATER,

@@ -120,10 +120,9 @@ class Health(Answer):
 
 
 class Ready(Answer):
-    """Whether a service can do its work, and what it lacks for that."""
+    """Given while a service can do its work."""
 
-    state: Literal["ready", "not-ready"]
-    lacking: list[str]
+    state: Literal["ready"]
 
 
 class Meaning(Answer):
