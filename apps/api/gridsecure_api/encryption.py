@@ -321,8 +321,7 @@ def create_encryption_app(settings: EncryptionSettings, *, clock: Clock = utc_no
     log = open_log(zone.engine, settings.folder, name="encryption", key=key)
     checks = (database_check(zone.engine), disk_check(settings.folder))
     app = new_app(
-        replace(DESCRIPTION, logs={LOG: log}, tenant=settings.tenant),
-        replace(DESCRIPTION, logs={LOG: log}, checks=checks),
+        replace(DESCRIPTION, logs={LOG: log}, tenant=settings.tenant, checks=checks),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
