@@ -83,8 +83,8 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
     SUPERVISION: frozenset({"regulator"}),
 }
 
+# So many things that a page made are kept; what is chosen on it is seldom more.
 _REMEMBERED: Final = 32
-"""So many things that a page made are kept; what is chosen on it is seldom more."""
 
 Made = TypeVar("Made")
 

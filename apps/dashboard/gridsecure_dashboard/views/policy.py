@@ -42,6 +42,7 @@ def show() -> None:
         else:
             _head(standing.in_force)
             _rules(session, standing.in_force)
+            _sources(standing.in_force.policy.sources)
             _explain(standing.in_force)
         if standing.waiting:
             st.header(say("policy_waiting"))
@@ -121,8 +122,11 @@ def _rules(session: Session, taken: TakenInPolicy) -> None:
             "policy_signatures": figures.count(taken.signatures),
         },
     )
+
+
+def _sources(titles: Mapping[str, str]) -> None:
     with st.expander(say("policy_sources")):
-        for title in policy.sources.values():
+        for title in titles.values():
             st.markdown(f"- {plain(title)}")
 
 
