@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 REQUIRED: Final = "GRIDSECURE_REQUIRE_BROWSER"
 PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome")
@@ -37,6 +42,19 @@ def find_chromium() -> str | None:
 def is_left_out() -> bool:
     """Whether tests that need it are not even collected."""
     return find_chromium() is None and os.environ.get(REQUIRED) != "1"
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """The browser, with Playwright's loop, which would disturb those of others if it stayed."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - not where it is left out
+
+    program = find_chromium()
+    assert program is not None, HOW_TO
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
 
 
 def write_left_out(reporter: Any) -> None:

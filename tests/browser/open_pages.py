@@ -29,6 +29,7 @@ HEIGHT: Final = 2400
 """Pixels: enough for any page whole, so that nothing is below the edge and not drawn."""
 _SIGN_OUT: Final = re.compile("退出|Sign out")
 _SIGN_IN: Final = re.compile("以密码登录|Sign in with password")
+_BY_CODE: Final = re.compile("^(登录|Sign in|登录 Sign in)$")
 _MOST_STOPS: Final = 60
 SERIOUS: Final = frozenset({"serious", "critical"})
 _EVERY: Final = 100  # milliseconds between two looks at whether a page is finished
@@ -129,12 +130,17 @@ class Tab:
         self.page.get_by_role("button", name=_SIGN_IN).wait_for()
         self.noted.clear()
 
-    def sign_in(self, role: str) -> None:
+    def sign_in(self, role: str, *, password: str = PASSWORD) -> None:
         """Sign in by password, with whatever language the form is in."""
         self.page.get_by_label(re.compile("User name|用户名")).fill(role)
-        password = self.page.get_by_label(re.compile("^密码|^Password"))
-        password.and_(self.page.locator("input")).fill(PASSWORD)
+        field = self.page.get_by_label(re.compile("^密码|^Password"))
+        field.and_(self.page.locator("input")).fill(password)
         self.page.get_by_role("button", name=_SIGN_IN).click()
+
+    def sign_in_by_code(self, code: str) -> None:
+        """Sign in by a code of one's own key."""
+        self.page.get_by_label(re.compile("登录码|Sign-in code")).fill(code)
+        self.page.get_by_role("button", name=_BY_CODE).click()
 
     def speak(self, language: str, *, page: str) -> None:
         """Choose a language, from the page that is open."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -19,6 +20,9 @@ from gridsecure.cli.ports import claim_ports
 from gridsecure.errors import InputError
 from gridsecure.gateway.reconciliation import read_oracle
 from gridsecure.zone_keys import read_private_key
+from gridsecure_dashboard import access
+from tests.browser.chromium import HOW_TO, is_left_out, launched
+from tests.browser.open_pages import Tab
 
 PROGRAM = str(Path(sys.executable).parent / "gridsecure")
 RUN = [PROGRAM, "run", "--meters", "16", "--months", "2"]
@@ -80,6 +84,13 @@ def served(folder: Path, log: str, *, port: int) -> Iterator[str]:
     assert log_file.read_text().endswith("Stopping. The same command serves it again.\n")
 
 
+class Tried(NamedTuple):
+    """A page of the quick starts as it was gone through, and the folder it left its files in."""
+
+    done: subprocess.CompletedProcess[str]
+    folder: Path
+
+
 @pytest.fixture(scope="module")
 def tried(running, tmp_path_factory):
     """What each page of the quick starts printed and how it ended, before anything is corrected."""
@@ -89,7 +100,7 @@ def tried(running, tmp_path_factory):
     for page, text in texts.items():
         folder = tmp_path_factory.mktemp(page)
         script = "".join(commands_of(text))
-        pages[page] = subprocess.run(
+        done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", f". {home}/addresses.sh\n{script}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -99,6 +110,7 @@ def tried(running, tmp_path_factory):
             cwd=folder,
             env=os.environ | {"PATH": f"{Path(PROGRAM).parent}:{os.environ['PATH']}"},
         )
+        pages[page] = Tried(done, folder)
     return pages
 
 
@@ -195,12 +207,13 @@ def needed(name: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_a_quick_start_runs(tried, page):
-    assert tried[page].returncode == 0, tried[page].stdout[-2000:]
-    assert "Traceback" not in tried[page].stdout
+    done = tried[page].done
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Traceback" not in done.stdout
 
 
 def test_the_four_stages_run_from_a_city_to_documents_of_the_market(tried):
-    told = tried[STAGES]
+    told = tried[STAGES].done
     assert told.returncode == 0, told.stdout[-2000:]
     assert "Traceback" not in told.stdout
     for said in ("unlocked", "Wrote sample.json", "numbers were compared", "No forecast is of",
@@ -283,3 +296,142 @@ def test_a_billed_month_is_corrected_computed_and_released(running, tried, tmp_p
     refused = run(running, "operator", "start", MONTH, f"--readings={late}", *WHY)
     assert "correction.interval" in refused
     assert "form.file" in run(running, "operator", "start", MONTH, "--readings=nothing.csv")
+
+
+@pytest.mark.skipif(is_left_out(), reason=HOW_TO)
+def test_a_cycle_from_a_held_exception_to_a_verification_in_a_browser(running, tried, tmp_path):
+    """Pages show and start the work; what takes somebody's key is their own command's."""
+    passwords = dict(re.findall(r"^ +([a-z-]+) +(\S{8,})$", told_of(running), re.MULTILINE))
+    with launched() as browser, browser.new_context(reduced_motion="reduce") as context:
+        tab = Tab(context.new_page(), console_of(running))
+        with asking(running, tmp_path) as asked:
+            held = correct_one_and_spoil_another(running, tmp_path)
+            see_what_is_held(tab, held, password=passwords["operator"])
+            approve_what_waits(tab, running)
+            release_by_the_page(tab, password=passwords["billing"])
+            assert asked.wait(240) == 0
+        assert "kWh" in (tmp_path / "asked.log").read_text()
+        tab.turn_to(access.RELEASES)
+        tab.page.get_by_role("button", name="Verify now").click()
+        tab.page.get_by_text("The certificate holds").wait_for()
+        assert not tab.noted, "\n".join(tab.noted)
+        open_own_bill(tab, running, tried["customer"].folder)
+        assert not tab.noted, "\n".join(tab.noted)
+
+
+def told_of(running) -> str:
+    return (running[1].parents[1] / "run.log").read_text()
+
+
+def console_of(running) -> str:
+    """The dashboard's address."""
+    return re.search(r"Dashboard +(http://127\.0\.0\.1:\d+)", told_of(running))[1]
+
+
+def correct_one_and_spoil_another(running, folder: Path) -> str:
+    """Late readings: those of a meter point are billed anew, and another's cannot be."""
+    contracts = (running[1] / "input" / "contracts.csv").read_text().splitlines()
+    fine, spoiled = (line.partition(",")[0] for line in contracts[2:4])
+    late = folder / "late.csv"
+    late.write_text(
+        f"meter_point_id,start,kwh\n{fine},{MONTH}-02 00:00,9.5\n{spoiled},{MONTH}-02 00:00,-3\n"
+    )
+    command = ("start", MONTH, f"--readings={late}", *WHY, "--format=json")
+    told = json.loads(run(running, "operator", *command))
+    assert (told["state"], told["report"]["corrected"]) == ("done", 1), told
+    waits = json.loads(run(running, "billing", "release", MONTH, "--format=json"))
+    assert {one["reason"] for one in waits["outcomes"]} == {"approval.missing"}
+    return spoiled
+
+
+def see_what_is_held(tab: Tab, held: str, *, password: str) -> None:
+    """An operator finds the meter point whose bill is held, and takes it on."""
+    tab.start_anew()
+    tab.sign_in("operator", password=password)
+    tab.wait_for(access.HOME)
+    tab.speak("en", page=access.HOME)
+    tab.turn_to(access.EXCEPTIONS)
+    tab.page.get_by_label("Meter point").fill(held)
+    tab.page.keyboard.press("Enter")
+    tab.page.locator("canvas td", has_text="Yes").wait_for(state="attached")
+    tab.page.get_by_label("Owner").fill("operator")
+    tab.page.get_by_role("button", name="Save").click()
+    tab.page.get_by_text("Saved.").wait_for()
+    tab.turn_to(access.CORRECTIONS)
+
+
+@contextmanager
+def asking(running, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """An analyst who asks a sealed question, and waits for its answer."""
+    urls, home = running
+    question = folder / "question.json"
+    wanted = {"measure": "energy", "period": {"month": "2026-06"}}
+    question.write_text(json.dumps(wanted | {"group_by": ["zone", "customer_class"]}))
+    command = [
+        *(PROGRAM, "query", "ask", str(question)),
+        f"--wallet={home / 'people' / 'analyst' / 'wallet.json'}",
+        *(f"--{name}-url={urls[name]}" for name in ("identity", "platform", "authority")),
+        f"--authority-key={public_key(home / 'authority')}",
+    ]
+    with (folder / "asked.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 240
+        try:
+            while "waiting" not in (folder / "asked.log").read_text():
+                assert process.poll() is None, (folder / "asked.log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            yield process
+        finally:
+            process.kill()
+            process.wait(60)
+
+
+def approve_what_waits(tab: Tab, running) -> None:
+    """An officer sees what waits, with the command that approves it; both officers use theirs."""
+    key = running[1] / "people" / "data-owner" / "signing.key"
+    code = subprocess.run(
+        [PROGRAM, "identity", "sign-in", f"--key={key}"], capture_output=True, check=True, text=True
+    )
+    tab.start_anew()
+    tab.sign_in_by_code(code.stdout.strip())
+    tab.wait_for(access.HOME)
+    tab.turn_to(access.APPROVALS)
+    deadline = time.monotonic() + 240
+    both = re.compile("Waiting for you: [2-9]")  # the correction, and the question once it is there
+    while not tab.page.get_by_text(both).count():
+        assert time.monotonic() < deadline, tab.text()
+        tab.turn_to(access.HOME)
+        tab.turn_to(access.APPROVALS)
+    assert tab.page.get_by_text("gridsecure approval sign").count()
+    approve(running)
+
+
+def release_by_the_page(tab: Tab, *, password: str) -> None:
+    """Billing staff have the key authority look again; what was approved is released."""
+    tab.start_anew()
+    tab.sign_in("billing", password=password)
+    tab.wait_for(access.HOME)
+    tab.turn_to(access.BILL_RUNS)
+    tab.page.get_by_role("button", name="Request a release round").click()
+    tab.page.locator("canvas td", has_text="Released").first.wait_for(
+        state="attached", timeout=240_000
+    )
+
+
+def open_own_bill(tab: Tab, running, folder: Path) -> None:
+    """A customer opens July's bill at their own machine's address."""
+    bills = next((folder / "delivered" / "sealed").iterdir())
+    office = public_key(running[1] / "billing-office")
+    command = [PROGRAM, "my", "portal", str(bills), f"--key={folder / 'my.key'}"]
+    portal = subprocess.Popen(
+        [*command, f"--office-key={office}"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert portal.stdout is not None
+        tab.page.goto(portal.stdout.readline().removeprefix("Your bills: ").strip())
+        tab.page.get_by_role("link", name=re.compile("2026年7月")).first.click()
+        tab.page.get_by_text(re.compile("[0-9]+\\.[0-9]{2}")).first.wait_for()
+    finally:
+        portal.send_signal(signal.SIGINT)
+        portal.wait(60)

@@ -33,6 +33,7 @@ def listen(port: int) -> Iterator[socket.socket]:
                 reason="portal.port",
                 remedy="Choose another --port, or leave it out.",
             ) from error
+        listening.listen()  # whoever reads the address may come before the server begins
         yield listening
 
 
