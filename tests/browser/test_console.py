@@ -40,6 +40,8 @@ REPORT: Final = MONTH["report"] | {
 COUNTED: Final = (*REPORT.values(), *REPORT["problems"].values(), *REPORT["seconds"].values())
 ELSEWHERE: Final = frozenset({access.TARIFFS, access.POLICY, access.USAGE})
 """Pages of public prices, rules and jobs: nothing on them is a release's."""
+ALIKE: Final = frozenset({access.TARIFFS, access.POLICY})
+"""Pages that show every role the same."""
 COUNTS: Final = (
     4,
     6,
@@ -135,9 +137,12 @@ def is_thorough(page: str, *, role: str) -> bool:
 
 
 def is_due(page: str, *, role: str, language: str) -> bool:
-    """Whether a role opens a page in a language; the roles after a page's first take turns."""
+    """Whether a role opens a page in a language; the roles after a page's first take turns.
+
+    A page that is the same for all is opened by its first role alone.
+    """
     turn = list(LANGUAGES)[ROLES.index(role) % len(LANGUAGES)]
-    return is_thorough(page, role=role) or language == turn
+    return is_thorough(page, role=role) or (language == turn and page not in ALIKE)
 
 
 def read(tab: Tab, services: ZoneServices, *, role: str, page: str) -> None:
