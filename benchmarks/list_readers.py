@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -95,9 +95,13 @@ def read_lists(zone: str, *, readers: int) -> tuple[list[Load], float]:
             with write_session(engine) as session:
                 add_rows(session, listed, range(_ROWS))
             with _writing(engine, listed):
-                token, worked = bench_token(key, zone, role=listed.role), processor_s(pid)
+                tokens = [
+                    bench_token(key, zone, role=listed.role, subject=subject)
+                    for subject in ("clerk", "deputy")  # one caller may not fill a lane
+                ]
+                worked = processor_s(pid)
                 address = listed.address(**names)
-                taken, seconds = asyncio.run(_load(port, address, token, readers=readers))
+                taken, seconds = asyncio.run(_load(port, address, tokens, readers=readers))
                 worked = processor_s(pid) - worked
             loads.append(Load(listed.path, tuple(taken), seconds, worked))
         return loads, peak_mb(pid) - before
@@ -221,18 +225,23 @@ def _writing(engine: Engine, listed: PagedList) -> Iterator[None]:
         writer.join()
 
 
-async def _load(port: int, path: str, token: str, *, readers: int) -> tuple[list[float], float]:
+async def _load(
+    port: int, path: str, tokens: Sequence[str], *, readers: int
+) -> tuple[list[float], float]:
     """Seconds each answer took, and all together.
+
+    Args:
+        tokens: Which the readers take in turn.
 
     Raises:
         AssertionError: An answer was no success, or an empty list.
     """
-    asked = (
-        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n"
-    ).encode()
     taken: list[float] = []
 
-    async def read() -> None:
+    async def read(token: str) -> None:
+        asked = (
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n"
+        ).encode()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(_REQUESTS_EACH):
             began = time.perf_counter()
@@ -253,5 +262,5 @@ async def _load(port: int, path: str, token: str, *, readers: int) -> tuple[list
 
     began = time.perf_counter()
     async with asyncio.timeout(_LONGEST_S):
-        await asyncio.gather(*(read() for _ in range(readers)))
+        await asyncio.gather(*(read(tokens[n % len(tokens)]) for n in range(readers)))
     return taken, time.perf_counter() - began

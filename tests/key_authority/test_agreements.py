@@ -7,34 +7,47 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
+from sqlmodel import select
 
 from gridsecure.approvals import ReleaseSubject
-from gridsecure.circulation.agreed_releases import AgreedRelease, AgreementProof
-from gridsecure.circulation.documents import REGISTRAR
+from gridsecure.circulation.agreed_releases import AgreedRelease, AgreementProof, ProvedBy
 from gridsecure.circulation.organisations import OrganisationRecord
 from gridsecure.errors import GridSecureError
-from gridsecure.key_authority.checker.agreements import record_agreement, require_agreement
+from gridsecure.key_authority.checker.agreements import (
+    _MOST,
+    record_agreement,
+    require_agreement,
+)
 from gridsecure.key_authority.checker.answering import RELEASED, WAITING, answer_request
+from gridsecure.key_authority.checker.tables import AgreedReleaseRow
 from gridsecure.messages import ReleaseRequest, Signed
 from gridsecure.policy.decisions import compare_policies
 from gridsecure.policy.language import parse_policy
 from gridsecure.policy.strictest import find_strictest
 from gridsecure.products.usage_rights import usage_of
+from gridsecure.store.database import write_session
 from tests.approving import vault_policies
 from tests.attacks import Attacked, attack, cut, rule
 from tests.authority_simulator import SEED, Authority, approve_all
 from tests.grid_simulator import NOW, GridUpload
 from tests.held_policy import POLICY
 from tests.market import market_world as world
-from tests.market.agreed_proofs import CLERK, TERM, WANTING, agreement, proof
+from tests.market.agreed_proofs import (
+    CLERK,
+    TERM,
+    WANTING,
+    agreement,
+    proof,
+    proved_by,
+    standing,
+)
 
 
 @pytest.fixture
 def authority(authority: Authority) -> Iterator[Authority]:
     """An authority whose policy wants agreements, and that knows the registration office."""
-    key = world.key_of(REGISTRAR).public_key
-    registrar = {key.thumbprint: key}
-    authority.zone = replace(authority.zone, policy=WANTING, registrar=registrar)
+    authority.zone = replace(authority.zone, policy=WANTING, agreements_by=proved_by())
     authority.vault.gate.policies = vault_policies(authority.folder / "wanting", WANTING)
     return authority
 
@@ -107,8 +120,41 @@ def test_what_shows_no_agreement_is_refused(authority: Authority) -> None:
     assert name(authority, proof(release, organisations=own)) == "agreement.proof"
     elsewhere = AgreedRelease(**world.by(CLERK), agreement="9" * 64, release=release)
     assert name(authority, proof(release, named=world.sign(CLERK, elsewhere))) == "agreement.named"
-    authority.zone = replace(authority.zone, registrar={})
-    assert name(authority, proof(release)) == "agreement.proof"
+    timeless = agreement(begins_at="never")
+    assert name(authority, proof(release, timeless)) == "market.time"
+    agreed = proof(release).signatures[0].digest
+    old = standing(agreed, at=NOW - timedelta(days=2))
+    assert name(authority, proof(release, standing=old)) == "agreement.old"
+    for own in (standing("9" * 64), standing(agreed, signer="rival-1")):
+        assert name(authority, proof(release, standing=own)) == "agreement.proof"
+    for keys in (ProvedBy(), replace_market({})):
+        authority.zone = replace(authority.zone, agreements_by=keys)
+        assert name(authority, proof(release)) == "agreement.proof"
+
+
+def replace_market(market: dict) -> ProvedBy:
+    return proved_by()._replace(market=market)
+
+
+def test_what_others_name_for_a_request_is_not_in_its_way(
+    authority: Authority, uploads: list[GridUpload]
+) -> None:
+    """A rival names as many as it may, for a request of the bank's."""
+    request = request_of(authority, uploads)
+    release = name_of(request)
+    theirs = {"organisations": [world.record(one) for one in ("exchange", "rival")]}
+    for price in range(_MOST + 1):
+        agreed = agreement(consumer="rival", price_fen=price)
+        shown = proof(release, agreed, signers=("exchange-1", "rival-1"), namer="rival-1", **theirs)
+        reason = name(authority, shown, bearer="rival-1")
+        assert reason == ("agreement.many" if price == _MOST else "")
+    with write_session(authority.zone.engine) as session:  # as a release of before kept it
+        proofs = session.exec(select(AgreedReleaseRow.proof)).all()
+        changed = update(AgreedReleaseRow).where(AgreedReleaseRow.proof == proofs[0])
+        session.exec(changed.values(proof=proofs[0].replace("load-curve", "load curve")))
+    assert answered(authority, request) == (WAITING, "agreement.missing")
+    assert name(authority, proof(release)) == ""
+    assert answered(authority, request) == (RELEASED, None)
 
 
 def test_a_policy_without_agreements_is_looser_and_the_strictest_wants_them() -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from gridsecure.circulation.agreed_releases import AgreedRelease, AgreementProof
+from gridsecure.circulation.agreed_releases import (
+    AgreedRelease,
+    AgreementProof,
+    ProvedBy,
+    StandingAgreement,
+)
+from gridsecure.circulation.documents import REGISTRAR
 from gridsecure.circulation.trade import Agreement
+from gridsecure.messages import Signed
 from gridsecure.policy.language import parse_policy
 from tests.grid_simulator import NOW
 from tests.held_policy import POLICY
@@ -14,7 +21,13 @@ from tests.market import market_world as world
 
 TERM = 'agreement = ["operations"]'
 WANTING = parse_policy(POLICY.text.replace("\n[grades]", f"{TERM}\n\n[grades]", 1))
-CLERK = "bank-1"
+CLERK, MARKET = "bank-1", "the-market"
+
+
+def proved_by(*, registrar: str = REGISTRAR, market: str = MARKET) -> ProvedBy:
+    """The keys of the registration office and of the market, or of whoever is named."""
+    keys = [world.key_of(one).public_key for one in (registrar, market)]
+    return ProvedBy(*({key.thumbprint: key} for key in keys))
 
 
 def agreement(**changes: object) -> Agreement:
@@ -26,6 +39,11 @@ def agreement(**changes: object) -> Agreement:
         "policy_text": WANTING.text,
     }  # fmt: skip
     return Agreement(**(values | changes))
+
+
+def standing(agreed: str, *, signer: str = MARKET, at: datetime = NOW) -> Signed:
+    """The market's word, or somebody else's, that an agreement stands."""
+    return world.sign(signer, StandingAgreement(agreement=agreed, at=at.isoformat()))
 
 
 def proof(
@@ -40,6 +58,7 @@ def proof(
     signatures = [world.sign(one, text) for one in signers]
     named = AgreedRelease(**world.by(namer), agreement=signatures[0].digest, release=release)
     values: dict[str, Any] = {
+        "standing": standing(signatures[0].digest),
         "named": world.sign(namer, named),
         "signatures": signatures,
         "organisations": [world.record(name) for name in ("exchange", "bank")],

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlmodel import Session, select
 
+from gridsecure.circulation.agreed_releases import StandingAgreement
 from gridsecure.circulation.documents import REGISTRAR
 from gridsecure.circulation.kinds import KINDS
 from gridsecure.circulation.organisations import OrganisationRecord
@@ -284,7 +285,14 @@ def test_an_agreement_is_of_the_policy_in_force_and_of_two_sides(published: Mark
     for person in ("bank-1", "exchange-1"):
         published.take("agreement", world.sign(person, text))
     assert published.state("agreement", "bank-1") == "concluded"
+    standing = f"/agreements/{published.digests['agreement']}/standing"
+    told = Signed(**published.get(standing, "bank-1").json())
+    key = published.app.state.market.zone.signing_key.public_key
+    said = open_message(told, expect=StandingAgreement, trusted={key.thumbprint: key})
+    assert said.agreement == published.digests["agreement"]
+    assert published.get(standing, "rival-1").status_code == 404
     published.take("end", withdrawal(published.digests["agreement"], "bank-2"))
+    assert published.get(standing, "bank-1").json()["reason"] == "market.not-in-force"
     assert published.state("agreement", "exchange-1") == "withdrawn"
 
 

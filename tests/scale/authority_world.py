@@ -49,7 +49,7 @@ from tests.correction_simulator import changed, correction
 from tests.custodians import NAMES, custodian, custodian_key, own_share
 from tests.grid_simulator import NOW, OFFICE, GridSimulator, delivered_grid, grid_keys
 from tests.key_authority.asked_queries import Asker, question_of
-from tests.market.agreed_proofs import CLERK, proof
+from tests.market.agreed_proofs import CLERK, MARKET, proof
 from tests.market.market_world import key_of
 from tests.query_grants import grant_claims, grant_token, query_of, sealed_query_of
 from tests.scale.filling import (
@@ -212,6 +212,7 @@ def authority_at(folder: Path, size: Size, meter: WorkMeter) -> Iterator[Authori
             policy="uniform-15",
             approvers=ENTRIES,
             registrar_public_key=point(key_of(REGISTRAR)),
+            market_public_key=point(key_of(MARKET)),
         )
         engine = open_database(settings.database_url)
         migrate(engine, SCHEMA)

@@ -117,6 +117,7 @@ class MarketWorld:
                 for side in ("everybody", "ours", "to-us"):
                     self.read(f"/documents?kind={kind}&side={side}&limit=5", person)
             self.read(f"/documents/{agreement}", person)
+            self.read(f"/agreements/{agreement}/standing", person)
             self.read(f"/usage?month={NOW:%Y-%m}", person)
         for path in ("/workshop/components", "/workshop/products", "/catalogue?limit=5&zone=luohu"):
             self.read(path, "bank-1")

@@ -26,6 +26,7 @@ from pydantic import TypeAdapter
 
 from gridsecure import frames
 from gridsecure.approvals import APPROVER_ROLES
+from gridsecure.circulation.agreed_releases import ProvedBy
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import (
@@ -361,14 +362,10 @@ def create_authority_app(
     receivers = receivers_of(zone)
     courier = Courier(event_round(receivers), clock)
     checks = (database_check(zone.engine), disk_check(settings.folder), _vault_check(zone))
+    facts = {"sandbox": sandbox}
+    said = replace(DESCRIPTION, logs=logs, facts=facts, tenant=settings.tenant, checks=checks)
     app = new_app(
-        replace(
-            DESCRIPTION,
-            logs=logs,
-            facts={"sandbox": sandbox},
-            tenant=settings.tenant,
-            checks=checks,
-        ),
+        said,
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
@@ -513,15 +510,15 @@ def open_zone(
         vault=_open_door(settings),
         policy=policy,
         approvers=approvers,
-        registrar=_registrar(settings),
+        agreements_by=_proved_by(settings),
         shadow_questions=settings.shadow_questions,
         level=level,
     )
 
 
-def _registrar(settings: AuthoritySettings) -> dict[str, Sm2PublicKey]:
-    point = settings.registrar_public_key
-    return key_registry(point) if point else {}
+def _proved_by(settings: AuthoritySettings) -> ProvedBy:
+    points = (settings.registrar_public_key, settings.market_public_key)
+    return ProvedBy(*(key_registry(point) if point else {} for point in points))
 
 
 def _open_checks(settings: AuthoritySettings, objects: ObjectStore, folder: Path) -> Checks:

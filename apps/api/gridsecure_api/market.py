@@ -20,6 +20,7 @@ from sqlmodel import Session
 
 from gridsecure.analyst.certificates import verify_certificate
 from gridsecure.analyst.releases import pin_authority
+from gridsecure.circulation.agreed_releases import StandingAgreement
 from gridsecure.circulation.documents import REGISTRAR, Member
 from gridsecure.circulation.kinds import kind_named
 from gridsecure.circulation.trade import Agreement, Offer, OfferRequest
@@ -30,7 +31,7 @@ from gridsecure.market import intake, metering, public_pages, shelf, trading
 from gridsecure.market.tables import SCHEMA, DocumentRow, PolicyRow
 from gridsecure.market.usage import BOOK
 from gridsecure.market.zone import MarketZone
-from gridsecure.messages import Signed
+from gridsecure.messages import Signed, sign_message
 from gridsecure.policy.decisions import Change
 from gridsecure.policy.language import Policy
 from gridsecure.policy.levels import Level
@@ -169,6 +170,17 @@ def draft_agreement(wanted: DraftWanted, reader: Reader, state: State) -> Agreem
         asked = shelf.load_readable(session, wanted.request, reader, kind=OfferRequest.kind)
         made = trading.draft_agreement(session, offer, asked, policy=policy)
     return AgreementDrafted(text=made.model_dump_json())
+
+
+@router.get("/agreements/{digest}/standing", tags=["agreements"])
+def tell_standing(digest: str, reader: Reader, state: State) -> Signed:
+    """The market's signed word that an agreement stands, for the key authority."""
+    now = state.clock()
+    with read_session(state.zone.engine) as session:
+        row = shelf.load_readable(session, digest, reader, kind=Agreement.kind)
+        trading.check_in_force(row, state=trading.CONCLUDED)
+    said = StandingAgreement(agreement=digest, at=now.isoformat())
+    return sign_message(said, key=state.zone.signing_key)
 
 
 @router.post("/settlements", tags=["settlements"])

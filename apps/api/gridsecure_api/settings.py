@@ -523,8 +523,9 @@ class AuthoritySettings(ZoneSettings):
         policy: The release policy of the first start: one that ships, or a signed policy's file
             (.json); left out, the strict one. Later ones are put in force by officers.
         approvers: The officers whose approval of releases counts.
-        registrar_public_key: The registration office's of the data market, which proves agreements;
-            left out, no release that the policy wants one for is made.
+        registrar_public_key: The registration office's of the data market, which says who signs
+            for whom; left out, no release that the policy wants an agreement for is made.
+        market_public_key: The data market's, which says that an agreement stands; likewise.
     """
 
     model_config = SettingsConfigDict(
@@ -543,6 +544,7 @@ class AuthoritySettings(ZoneSettings):
     policy: str = ""
     approvers: tuple[ApproverEntry, ...] = ()
     registrar_public_key: PublicPoint | None = None
+    market_public_key: PublicPoint | None = None
 
 
 class VaultSettings(BuildSettings):

@@ -1,8 +1,9 @@
 """A release under an agreement: what is shown to the key authority before it decrypts anything.
 
-The key authority asks no market. It is shown the agreement with both signatures, the records by
-which the registration office says who signs for either side, and which request it is for, signed by
-somebody of the consumer's. All that is verified with the one key of the registration office.
+The key authority asks no market. It is shown the agreement with both signatures, the market's word
+that it stands, the records by which the registration office says who signs for either side, and
+which request it is for, signed by somebody of the consumer's. Two keys verify all that: the
+market's, which alone looks at who may sell what, and the registration office's.
 
 What it cannot see: that the agreement was withdrawn since, or that a record was replaced by another
 one. Both end with the agreement's own time, or the policy's.
@@ -11,12 +12,20 @@ one. Both end with the agreement's own time, or the policy's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
-from gridsecure.circulation.documents import MarketDocument, Member, Named, moment, open_document
+from gridsecure.circulation.documents import (
+    MarketDocument,
+    Member,
+    Named,
+    When,
+    moment,
+    open_document,
+)
 from gridsecure.circulation.organisations import OrganisationRecord
 from gridsecure.circulation.trade import Agreement
 from gridsecure.crypto.sm2 import Sm2PublicKey
@@ -25,6 +34,8 @@ from gridsecure.messages import Digest, Message, Signed, open_message
 from gridsecure.plans.purposes import RESEARCH
 
 _SIDES = 2
+_FRESH = timedelta(days=1)
+"""So old may the market's word be when a release is named."""
 
 
 class AgreedRelease(MarketDocument):
@@ -40,19 +51,43 @@ class AgreedRelease(MarketDocument):
     release: str = Field(pattern=r"^[0-9a-f]{1,64}$")
 
 
+class StandingAgreement(Message):
+    """The market's word that an agreement is concluded and not withdrawn.
+
+    Whatever an agreement needs, roles, rights, an offer and a request, was looked at before.
+
+    Args:
+        agreement: Its digest.
+        at: When it stood so.
+    """
+
+    kind: ClassVar[str] = "standing-agreement"
+    agreement: Named
+    at: When
+
+
 class AgreementProof(Message):
     """What shows an agreement to somebody who asks no market.
 
     Args:
+        standing: A `StandingAgreement`, as the market signed it.
         named: An `AgreedRelease`.
         signatures: The agreement, as the provider and as the consumer signed it.
         organisations: The records of both, as the registration office signed them.
     """
 
     kind: ClassVar[str] = "agreement-proof"
+    standing: Signed
     named: Signed
     signatures: list[Signed] = Field(min_length=_SIDES, max_length=_SIDES)
     organisations: list[Signed] = Field(min_length=_SIDES, max_length=_SIDES)
+
+
+class ProvedBy(NamedTuple):
+    """The keys that prove agreements, by their thumbprints; nothing is proved without either."""
+
+    registrar: Mapping[Digest, Sm2PublicKey] = MappingProxyType({})
+    market: Mapping[Digest, Sm2PublicKey] = MappingProxyType({})
 
 
 class ProvedAgreement(NamedTuple):
@@ -69,28 +104,31 @@ class ProvedAgreement(NamedTuple):
     consumers: frozenset[str]
 
 
-def open_proof(
-    proof: AgreementProof, *, registrar: Mapping[Digest, Sm2PublicKey], now: datetime
-) -> ProvedAgreement:
+def open_proof(proof: AgreementProof, *, by: ProvedBy, now: datetime) -> ProvedAgreement:
     """Verify every signature of a proof.
 
-    Args:
-        registrar: The registration office's key by its thumbprint; nothing is proved by none.
-
     Raises:
-        AuthenticityError: A record is not the registration office's, or one of the signatures is
-            nobody's of the side that it should be of (`agreement.proof`).
-        ReleaseRefusedError: It names another agreement (`agreement.named`).
-        InvalidMessageError: A message is of another shape.
+        AuthenticityError: A record is not the registration office's, the market does not say of
+            this agreement that it stands, or one of the signatures is nobody's of the side that it
+            should be of (`agreement.proof`).
+        ReleaseRefusedError: It names another agreement (`agreement.named`), or the market's word is
+            more than a day old (`agreement.old`).
+        InvalidMessageError: A message is of another shape, or a time is none (`market.time`).
     """
     try:
         for one in proof.organisations:
-            open_message(one, expect=OrganisationRecord, trusted=registrar)
+            open_message(one, expect=OrganisationRecord, trusted=by.registrar)
+        standing = open_message(proof.standing, expect=StandingAgreement, trusted=by.market)
     except AuthenticityError as error:
-        raise _unproved("An organisation's record is not the registration office's") from error
+        raise _unproved("The registration office or the market did not sign its part") from error
+    if moment(standing.at) + _FRESH < now:
+        raise _refused("The market's word that the agreement stands is old", "old")
     first, second = proof.signatures
     proved, people = _read(proof)
     sides = (proved.agreement.provider, proved.agreement.consumer)
+    times = [moment(one) for one in (proved.agreement.begins_at, proved.agreement.ends_at)]
+    if times[1] <= times[0] or standing.agreement != proved.digest:
+        raise _unproved("The market speaks of another agreement, or it has no time")
     if first.digest != second.digest or set(people) != set(sides):
         raise _unproved("The signatures are not of both sides of one agreement")
     if not all(_verified(proof.signatures, people[side]) for side in sides):
@@ -165,7 +203,7 @@ def _unproved(why: str) -> AuthenticityError:
     return AuthenticityError(
         f"{why}.",
         reason="agreement.proof",
-        remedy="Put the proof together with gridsecure market prove, from what the market has.",
+        remedy="Have it put together by gridsecure market name-release, from what the market has.",
     )
 
 

@@ -201,7 +201,8 @@ def name_release(
 ) -> None:
     """Tell the key authority, as the consumer, under which agreement a release is asked for.
 
-    It is shown both signatures, and both organisations' records; policy may want that.
+    It is shown both signatures, both organisations' records and the market's word that the
+    agreement stands; policy may want that.
     """
     own = office_files.officer_key(key)
     services: dict[Audience, str] = {"market": market, "authority": authority}
@@ -209,9 +210,10 @@ def name_release(
         told = call("market", "GET", f"/documents/{agreement}")
         params = {"kind": "organisation", "side": "everybody"}
         records = call("market", "GET", "/documents", params=params)
+        standing = call("market", "GET", f"/agreements/{agreement}/standing")
         proof = market_files.make_proof(
-            told["signed"], [one["signed"][0] for one in records], release=release, key=own,
-            signed_at=online.utc_now().isoformat(),
+            told["signed"], [one["signed"][0] for one in records], standing,
+            release=release, key=own, signed_at=online.utc_now().isoformat(),
         )  # fmt: skip
         named = call("authority", "POST", "/release-agreements", json=proof.model_dump())
     said = f"The release {named['release']} is asked for under {named['agreement']}."

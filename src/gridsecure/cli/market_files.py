@@ -59,6 +59,7 @@ def read_signed(path: Path) -> Signed:
 def make_proof(
     signatures: Sequence[Mapping[str, Any]],
     records: Sequence[Mapping[str, Any]],
+    standing: Mapping[str, Any],
     *,
     release: str,
     key: Sm2PrivateKey,
@@ -69,6 +70,7 @@ def make_proof(
     Args:
         signatures: The agreement as both sides signed it.
         records: Of all organisations, among them both sides'.
+        standing: The market's word that it stands.
         key: Of somebody of the consumer's.
 
     Raises:
@@ -97,7 +99,10 @@ def make_proof(
         release=release,
     )
     return AgreementProof(
-        named=sign_message(named, key=key), signatures=signed, organisations=sides
+        standing=Signed.parse(json.dumps(standing)),
+        named=sign_message(named, key=key),
+        signatures=signed,
+        organisations=sides,
     )
 
 

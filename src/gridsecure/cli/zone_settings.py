@@ -109,9 +109,18 @@ def _authority(known: Neighbours) -> dict[str, Any]:
         **_urls(known, "identity", "platform"),
         **_keys(known, "platform", "billing-office"),
         **_approvers(known),
+        **_agreements(known),
         "vault_socket": vault.socket,
         **({} if vault.user is None else {"vault_uid": vault.user}),
     }
+
+
+def _agreements(known: Neighbours) -> dict[str, Any]:
+    """What proves agreements, where there is a market: other policies want none."""
+    if not {"market", "registration-office"} <= known.zones.keys():
+        return {}
+    office = known.zones["registration-office"].public_key
+    return {**_keys(known, "market"), "registrar_public_key": office}
 
 
 def _vault(known: Neighbours) -> dict[str, Any]:

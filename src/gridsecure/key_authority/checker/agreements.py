@@ -3,7 +3,7 @@
 A request waits until somebody of a consumer's has named an agreement for it, as it waits for
 officers. What was named is verified when it comes, and once more when the release is made: time
 passes, and another policy may hold. Denied by default: without an agreement nothing is decrypted,
-and without the registration office's key no agreement is one.
+and without the keys of registration office and market no agreement is one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from sqlalchemy import update
 from sqlmodel import Session, col, func, select
 
 from gridsecure.approvals import ReleaseSubject
@@ -22,7 +23,7 @@ from gridsecure.circulation.agreed_releases import (
     open_proof,
     read_proof,
 )
-from gridsecure.errors import ConflictError, ReleaseRefusedError
+from gridsecure.errors import ConflictError, GridSecureError, ReleaseRefusedError
 from gridsecure.key_authority.checker.tables import AgreedReleaseRow
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import Digest
@@ -34,13 +35,13 @@ MISSING: Final = "agreement.missing"
 NAMED: Final = "named"
 SPENT: Final = "spent"
 _MOST: Final = 16
-"""Agreements that are named for one request: more are somebody's who is in the way."""
+"""Agreements that one consumer may name for one request: others' are not in its way."""
 
 
 def record_agreement(
     zone: AuthorityZone, proof: AgreementProof, *, bearer: str, now: datetime
 ) -> AgreedReleaseRow:
-    """Keep under which agreement a release is asked for; the same again changes nothing.
+    """Keep under which agreement a release is asked for; the same again is proved anew.
 
     Args:
         bearer: Who sends it: whoever signed for the consumer.
@@ -50,7 +51,7 @@ def record_agreement(
         ReleaseRefusedError: Another person sends it (`agreement.bearer`), or as `open_proof`.
         ConflictError: Too many were named for the request (`agreement.many`).
     """
-    proved = open_proof(proof, registrar=zone.registrar, now=now)
+    proved = open_proof(proof, by=zone.agreements_by, now=now)
     if bearer != proved.named.person:
         raise ReleaseRefusedError(
             "An agreement is named by another person than signed for it.",
@@ -66,10 +67,13 @@ def record_agreement(
     )
     with write_session(zone.engine) as session:
         known = _rows(session, row.release_id)
-        for one in known:
-            if one.agreement == row.agreement:
-                return one
-        if len(known) >= _MOST:
+        if any(one.agreement == row.agreement for one in known):
+            # Newer words of office and market take the place of older ones.
+            same = {"release_id": row.release_id, "agreement": row.agreement, "state": NAMED}
+            anew = update(AgreedReleaseRow).filter_by(**same)
+            session.exec(anew.values(proof=row.proof, at=row.at))
+            return row
+        if sum(_consumer(one) == proved.agreement.consumer for one in known) >= _MOST:
             raise ConflictError(
                 "Too many agreements were named for this request.",
                 reason="agreement.many",
@@ -85,18 +89,18 @@ def record_agreement(
     return row
 
 
+def _consumer(row: AgreedReleaseRow) -> str:
+    return read_proof(AgreementProof.parse(row.proof)).agreement.consumer
+
+
 def require_agreement(zone: AuthorityZone, subject: ReleaseSubject, *, now: datetime) -> None:
     """Refuse a release of a purpose that policy wants an agreement for, as long as none holds.
-
-    What was named is verified once more: the registration office may have another key by now.
 
     Raises:
         ReleaseRefusedError: None was named, or none of them holds (`agreement.missing`).
     """
     with read_session(zone.engine) as session:
-        named = _find(session, zone, subject, now=now)
-    if named is not None:
-        open_proof(AgreementProof.parse(named.proof), registrar=zone.registrar, now=now)
+        _find(session, zone, subject, now=now)
 
 
 def spend_agreement(
@@ -127,11 +131,13 @@ def _find(
         return None
     why = "none was named"
     for row in _rows(session, subject.request_id):
-        proved = read_proof(AgreementProof.parse(row.proof))
+        proof = AgreementProof.parse(row.proof)
         try:
+            # As when it came: the office or the market may have another key by now.
+            proved = open_proof(proof, by=zone.agreements_by, now=row.at)
             check_asked(proved, _asked(subject), now=now)
             _check_uses(session, proved)
-        except ReleaseRefusedError as error:
+        except GridSecureError as error:  # whatever one of them says, another may hold
             why = error.message
             continue
         return row

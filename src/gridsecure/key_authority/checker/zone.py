@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from gridsecure.approvals import Approvers
 from gridsecure.builds import source_digest
+from gridsecure.circulation.agreed_releases import ProvedBy
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.key_authority.checker.reexecution import Checks
@@ -115,8 +116,7 @@ class AuthorityZone:
         policy: What may be released, of how many customers at the least; for one piece of work
             the policy that held when it began.
         approvers: The officers whose approval of releases counts.
-        registrar: The registration office's key by thumbprint: what proves agreements; none where
-            the policy wants none.
+        agreements_by: The keys that prove agreements; none where the policy wants none.
         shadow_questions: How many a cell answers of a month in previews of shadow runs.
         level: The security level that it is held to.
         timezones: Local time of every tariff that this process read.
@@ -137,7 +137,7 @@ class AuthorityZone:
     vault: VaultDoor
     policy: Policy
     approvers: Approvers
-    registrar: Mapping[Digest, Sm2PublicKey] = field(default_factory=dict)
+    agreements_by: ProvedBy = field(default_factory=ProvedBy)
     shadow_questions: int = 0
     level: Level | None = None
     timezones: dict[str, str] = field(default_factory=dict, repr=False)
