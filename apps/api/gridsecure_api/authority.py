@@ -27,7 +27,6 @@ from pydantic import TypeAdapter
 from gridsecure import frames
 from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.circulation.agreed_releases import ProvedBy
-from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import (
     AuthenticityError,
