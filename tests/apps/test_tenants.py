@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from gridsecure.approvals import APPROVER_ROLES
+from gridsecure.key_authority.checker import approvals
 from gridsecure_api.settings import Role
 from tests.apps.zone_apps import bearer, every_zone, refused_body
 from tests.attacks import Attacked, attack, cut, rule
@@ -19,7 +20,7 @@ ZONES = ("identity", "gateway", "platform", "authority", "market", "encryption")
 GUESTS = {
     "identity": ("gateway", "analyst"),
     "gateway": ("meter-data",),
-    "authority": APPROVER_ROLES,
+    "authority": (*APPROVER_ROLES, "member"),
     "market": ("member",),
     "encryption": ("member",),
 }
@@ -96,3 +97,20 @@ def test_an_operator_of_the_south_reads_no_source_of_the_north(
     headers = bearer("gateway", "operator", tenant=SOUTH)
     answer = north["gateway"].get("/v1/sources", headers=headers)
     attacked.ends(answer.json()["reason"] if answer.status_code >= 400 else None)
+
+
+def test_an_officer_of_another_tenant_is_not_given_the_own_readers_page(
+    north: dict[str, TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither has a key among the suppliers' officers, and one of them sees all."""
+    seen: list[object] = []
+
+    def read(*_given: object, keys: object, **_named: object) -> tuple[list[object], None]:
+        seen.append(keys)
+        return [], None
+
+    monkeypatch.setattr(approvals, "read_subjects", read)
+    for tenant, person in ((NORTH, "north"), (SOUTH, "south")):
+        headers = bearer("authority", "data-owner", tenant=tenant, person=person)
+        assert north["authority"].get("/approvals?limit=7", headers=headers).status_code == 200
+    assert seen == [None, frozenset()]

@@ -97,8 +97,13 @@ def test_no_key_lies_open_in_a_backup_and_none_is_made_anew(
     market: Path, recovery: tuple[Path, Sm2PrivateKey]
 ) -> None:
     _, key = recovery
-    secrets = [path.read_bytes() for path in market.rglob("*.key")]
-    assert len(secrets) == 2
+    (market / "tls").mkdir()
+    (market / "tls" / "key.pem").write_bytes(
+        b"-----BEGIN PRIVATE KEY-----\nMIGH\n-----END PRIVATE KEY-----\n"
+    )
+    (market / "tls" / "key.pem").chmod(0o600)
+    secrets = [path.read_bytes() for path in (*market.rglob("*.key"), market / "tls" / "key.pem")]
+    assert len(secrets) == 3
     backup, without = backed_up(market, key), market.parent / "without"
     told = call("backup", market, without)
     assert any("keys" in one for one in told["left_out"])
@@ -115,6 +120,7 @@ def test_no_key_lies_open_in_a_backup_and_none_is_made_anew(
     assert not list(market.parent.glob(".draft-*"))
     call("restore", without, again, "--keys", market)
     assert load_signing_key(again).to_bytes() == load_signing_key(market).to_bytes()
+    assert (again / "tls" / "key.pem").read_bytes() == secrets[-1]
 
 
 def test_whatever_is_altered_is_found_and_nothing_is_restored(

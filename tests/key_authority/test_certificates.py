@@ -126,6 +126,15 @@ def test_a_certificate_is_held_to_the_level_that_it_names(world: World) -> None:
         assert certified(world, level, wanted="L2") == "level.uncertified"
     assert certified(world, "L1", wanted="L1") == "L1"
     assert certified(world, "L2", approvals=world.certificate.approvals[:1]) == "level.below"
+    rejected = [
+        one.model_copy(update={"body": one.body.replace('"approve"', '"reject"')})
+        for one in world.certificate.approvals
+    ]
+    assert certified(world, "L2", approvals=rejected) == "level.below"
+    subject = world.certificate.subject.replace('"billing"', '"operations"')
+    assert certified(world, "L2", subject=subject) == "level.below"  # nobody approved that one
+    whole = {"monthly": {"*": {"energy_wh": 100}}}
+    assert certified(world, "L3", minima=whole) == "level.below"
     fewer = {"monthly": {"*": {"bills": 14}}}
     assert certified(world, "L2", minima=fewer) == "level.below"
     assert certified(world, "L1", minima=fewer) == "L1"

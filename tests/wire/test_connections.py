@@ -7,12 +7,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import httpx
 import pytest
 
 from gridsecure.analyst.grants import QueryAddresses
 from gridsecure.client.analysts import Analyst
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.wire import connections
+from gridsecure.wire.connections import new_client
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 
 CLIENT = "gridsecure.wire.connections:"
@@ -60,6 +62,18 @@ def seen_twice(service: Service, http) -> list[tuple[int, str]]:
         for _ in range(2):
             http.get(f"http://127.0.0.1:{service.server_port}/queries/x")
     return service.seen
+
+
+def test_what_stays_on_this_machine_goes_to_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://proxy.example:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with new_client() as http:
+        direct = http._transport_for_url(httpx.URL("http://elsewhere.example"))
+        assert direct is not http._transport
+        for host in ("127.0.0.1", "localhost", "[::1]"):
+            assert http._transport_for_url(httpx.URL(f"http://{host}:1")) is http._transport
 
 
 @attack(

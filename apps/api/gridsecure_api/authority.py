@@ -132,9 +132,11 @@ DESCRIPTION: Final = ServiceDescription(
     "bytes.",
     public_paths=frozenset({KEY_SETS, QUERY_KEY, RETURNED}),
     # Officers of those whose columns lie here approve what is about them.
+    # Consumers name the agreement that a release is asked for under.
     guests=dict.fromkeys(
         ("/approvals", "/approvals/", "/approvers"), frozenset[str](APPROVER_ROLES)
-    ),
+    )
+    | {"/release-agreements": frozenset({"member"})},
 )
 
 

@@ -11,10 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from gridsecure.approvals import ReleaseApproval, ReleaseAuthorisation, ReleaseSubject
+from gridsecure.approvals import (
+    ReleaseApproval,
+    ReleaseAuthorisation,
+    ReleaseSubject,
+    subject_digest,
+)
 from gridsecure.errors import ReleaseRefusedError
-from gridsecure.messages import ReleaseCertificate, Signed
-from gridsecure.plans.cells import BILLS, WHOLE
+from gridsecure.messages import Digest, ReleaseCertificate, Signed
+from gridsecure.plans.cells import BILLS, OTHER_CLASSES, WHOLE
 from gridsecure.plans.noise import read_epsilon
 from gridsecure.plans.purposes import RESEARCH
 from gridsecure.policy.levels import (
@@ -68,7 +73,7 @@ def _find_shortfalls(level: Level, certificate: ReleaseCertificate) -> Iterator[
     yield from _fewer_customers(level, certificate)
     yield from _fewer_officers(level, certificate)
     subject = ReleaseSubject.parse(certificate.subject)
-    if level.noise is not None and subject.purpose == RESEARCH:
+    if level.noise is not None and RESEARCH in (subject.purpose, certificate.purpose):
         epsilon = read_epsilon(subject.epsilon) or 0
         if not 0 < epsilon <= level.noise.terms.epsilon:
             yield Shortfall(
@@ -80,8 +85,12 @@ def _find_shortfalls(level: Level, certificate: ReleaseCertificate) -> Iterator[
 
 def _fewer_customers(level: Level, certificate: ReleaseCertificate) -> Iterator[Shortfall]:
     for resolution, by_class in certificate.minima.items():
-        for customer_class, by_measure in by_class.items():
+        # A class that only the level names is told of by what the certificate says of all others.
+        for customer_class in sorted({*by_class, *level.groups}):
             wanted = level.group_of(customer_class)
+            by_measure = by_class.get(customer_class, by_class.get(OTHER_CLASSES, {}))
+            if not by_measure:
+                continue
             if any(minimum < wanted.minimum for minimum in by_measure.values()):
                 least = min(by_measure.values())
                 yield Shortfall(
@@ -89,14 +98,16 @@ def _fewer_customers(level: Level, certificate: ReleaseCertificate) -> Iterator[
                 )
             if by_measure.keys() == {BILLS}:
                 continue  # a number of bills has no share
-            share = certificate.dominance.get(resolution, {}).get(customer_class, WHOLE)
+            shares = certificate.dominance.get(resolution, {})
+            share = shares.get(customer_class, shares.get(OTHER_CLASSES, WHOLE))
             if share > wanted.dominance:
                 said = f"{customer_class}: none above {wanted.dominance} %"
                 yield Shortfall("groups", said, f"{share} %")
 
 
 def _fewer_officers(level: Level, certificate: ReleaseCertificate) -> Iterator[Shortfall]:
-    roles = dict(map(_read, certificate.approvals))
+    about = subject_digest(certificate.subject)
+    roles = dict(filter(None, (_read(one, about) for one in certificate.approvals)))
     missing = sorted(set(level.approvals.roles) - roles.keys())
     if missing:
         yield Shortfall("approvals", f"approval of {', '.join(missing)}", "there is none")
@@ -104,8 +115,14 @@ def _fewer_officers(level: Level, certificate: ReleaseCertificate) -> Iterator[S
         yield Shortfall("approvals", "each release approved by itself", "a standing authorisation")
 
 
-def _read(envelope: Signed) -> tuple[str, bool]:
-    """The role of whoever approved, and whether in advance; `approval check` verifies by keys."""
+def _read(envelope: Signed, about: Digest) -> tuple[str, bool] | None:
+    """The role of whoever approved, and whether in advance; `approval check` verifies by keys.
+
+    Args:
+        about: Digest of what was approved: of what is rejected, or about something else, is None.
+    """
     if envelope.body_kind == ReleaseAuthorisation.kind:
         return ReleaseAuthorisation.parse(envelope.body).role, True
-    return ReleaseApproval.parse(envelope.body).role, False
+    said = ReleaseApproval.parse(envelope.body)
+    is_it = (said.decision, said.subject) == ("approve", about)
+    return (said.role, False) if is_it else None

@@ -61,6 +61,7 @@ KEYS: Final = "sealed-keys"
 HEAD: Final = ".head"
 _PURPOSE: Final = "zone-backup-keys"
 _PORTION: Final = 1 << 20
+_PEM_HEAD: Final = 64
 _BESIDE_DATABASES: Final = ("-wal", "-shm", "-journal")
 _MADE_ANEW: Final = (".env", ".service")
 
@@ -292,7 +293,7 @@ def _copy_files(folder: Path, target: Path, *, is_wanted: Callable[[Path], bool]
 
 
 def _is_kept(path: Path, place: Path) -> bool:
-    if path.is_symlink() or not path.is_file() or path.suffix == ".key":
+    if path.is_symlink() or not path.is_file() or _is_secret(path):
         return False
     if place.parts[0] == SETUP and (SHARES in place.parts or path.suffix in _MADE_ANEW):
         return False
@@ -304,8 +305,24 @@ def _ended(suffix: str) -> tuple[str, ...]:
     return tuple(suffix + end for end in _BESIDE_DATABASES)
 
 
+def _is_secret(path: Path) -> bool:
+    """Whether it is a key: by its name, or as the PEM of a certificate's."""
+    if path.suffix == ".key":
+        return True
+    try:
+        with path.open("rb") as opened:
+            head = opened.read(_PEM_HEAD)
+    except FileNotFoundError:
+        return False  # it vanished meanwhile
+    return head.startswith(b"-----BEGIN") and b"PRIVATE KEY-----" in head
+
+
 def _secret_files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*.key")) if path.is_file()]
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink() and _is_secret(path)
+    ]
 
 
 def _seal_keys(

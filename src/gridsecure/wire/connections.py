@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -35,6 +35,10 @@ class TlsFiles:
     ca: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+
+
+_LOOPBACK: Final = ("all://localhost", "all://127.0.0.1", "all://[::1]")
+"""This machine, as a client's mounts name it."""
 
 
 class _Trust:
@@ -106,6 +110,8 @@ def new_client(*, is_named: bool = False, **options: Any) -> httpx.Client:
         follow_redirects=False,
         cookies=jar,
         event_hooks={"request": hooks},
+        # What stays on this machine goes to no proxy, whatever the environment names.
+        mounts=dict.fromkeys(_LOOPBACK),
         **options,
     )
 
