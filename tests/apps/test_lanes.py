@@ -11,6 +11,7 @@ import pytest
 from gridsecure.store.database import open_database
 from gridsecure_api import lanes
 from gridsecure_api.own_build import open_build
+from gridsecure_api.readiness import ReadyCheck
 from gridsecure_api.serving import ServiceDescription, new_app
 from gridsecure_api.settings import BuildSettings
 from tests.apps.zone_apps import TestClock, bearer, grid_keys
@@ -20,8 +21,12 @@ from tests.apps.zone_apps import TestClock, bearer, grid_keys
 def held(monkeypatch):
     """An application whose changes wait until they are let go."""
     monkeypatch.setattr(lanes, "WAITING", 2)
+
+    def waits():
+        app.state.go.wait(30)
+
     app = new_app(
-        ServiceDescription("platform", "t", "t"),
+        ServiceDescription("platform", "t", "t", checks=(ReadyCheck("thing", waits),)),
         identity_key=grid_keys().identity.public_key,
         max_body_bytes=1000,
         clock=TestClock(),
@@ -95,6 +100,21 @@ def test_operators_are_answered_while_strangers_read_a_log(held, monkeypatch):
     met, strangers = asyncio.run(ask())
     assert met == [200] * 10
     assert (strangers.count(200), strangers.count(503)) == (most, 5)
+
+
+def test_a_service_is_alive_while_it_is_looked_at_what_it_lacks(held):
+    async def ask():
+        transport = httpx.ASGITransport(app=held)
+        async with httpx.AsyncClient(transport=transport, base_url="http://p") as http:
+            count = lanes.PAGES_AT_ONCE + 2
+            tasks = [asyncio.create_task(http.get("/ready")) for _ in range(count)]
+            await asyncio.sleep(0.2)
+            met = [(await http.get(path)).status_code for path in ("/health", "/about")]
+            is_over = any(one.done() for one in tasks)
+            held.state.go.set()
+            return met, is_over, {answer.status_code for answer in await asyncio.gather(*tasks)}
+
+    assert asyncio.run(ask()) == ([200, 200], False, {200})
 
 
 def test_a_body_that_nobody_reads_passes_no_lane(held, monkeypatch):

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client import generate_latest
 
-from gridsecure.errors import InputError
+from gridsecure.errors import GridSecureError, InputError
 from gridsecure.wire.connections import new_client
 from gridsecure.wire.request_ids import CURRENT, HEADER
 from gridsecure_api import readiness
@@ -137,6 +137,22 @@ def test_what_was_found_holds_for_a_moment_whoever_asks(tmp_path: Path) -> None:
         now[0] = moment
         assert ready.failing() == ()
     assert asked == [0.0, 2.0, 5.0]
+
+
+def test_while_one_looks_others_are_told_what_was_found_before() -> None:
+    told: list[tuple[str, ...]] = []
+    now = [0.0]
+
+    def look() -> None:
+        if now[0]:
+            told.append(ready.failing())  # as another thread, which waits for nothing
+        raise GridSecureError("gone")
+
+    ready = Readiness([readiness.ReadyCheck("thing", look)], ticks=lambda: now[0])
+    ready.failing()
+    now[0] = 5.0
+    ready.failing()
+    assert told == [("thing",)]
 
 
 # --- logs

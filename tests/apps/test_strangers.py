@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from gridsecure.errors import GridSecureError
 from gridsecure.identity.enrolments.passwords import decoy_record
-from gridsecure_api import deps, identity_people, lanes
-from gridsecure_api.deps import RawBody
+from gridsecure.identity_messages import MAX_BATCH
+from gridsecure.messages import MAX_SLOTS
+from gridsecure_api import deps, identity_people, identity_registration, lanes
+from gridsecure_api.deps import AccessRules, RawBody
 from gridsecure_api.own_build import open_build
 from gridsecure_api.serving import ServiceDescription, new_app
 from gridsecure_api.settings import BuildSettings, UserEntry
@@ -51,7 +55,9 @@ def app() -> FastAPI:
 class Sending:
     """A request whose body comes piece by piece."""
 
-    def __init__(self, app: FastAPI, path: str, **headers: str) -> None:
+    def __init__(
+        self, app: FastAPI, path: str, *, address: str = "198.51.100.7", **headers: str
+    ) -> None:
         self.pieces: asyncio.Queue[tuple[bytes, bool]] = asyncio.Queue()
         self.status = 0
         named = {"transfer-encoding": "chunked", **headers}
@@ -62,7 +68,7 @@ class Sending:
             "raw_path": path.encode(),
             "query_string": b"",
             "headers": [(n.lower().encode(), v.encode()) for n, v in named.items()],
-            "client": ("198.51.100.7", 1),
+            "client": (address, 1),
             "server": ("p", 80),
             "scheme": "http",
             "http_version": "1.1",
@@ -95,6 +101,7 @@ def test_what_strangers_bodies_hold_together_is_bounded_and_given_back(
     app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lanes, "STRANGERS_BYTES", 3000)
+    monkeypatch.setattr(lanes, "STRANGERS_SHARE", 1)
 
     async def ask() -> list[int]:
         held = [Sending(app, "/open") for _ in range(3)]
@@ -112,6 +119,84 @@ def test_what_strangers_bodies_hold_together_is_bounded_and_given_back(
         return [*met, await again.end()]
 
     assert asyncio.run(ask()) == [503, 200, 200, 200, 200, 200]
+
+
+@pytest.mark.parametrize(
+    ("near", "far"),
+    [("198.51.100.7", "198.51.100.8"), ("2001:db8::7", "2001:db8:0:1::7")],
+)
+def test_one_strangers_bodies_leave_room_for_others(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, near: str, far: str
+) -> None:
+    monkeypatch.setattr(lanes, "STRANGERS_BYTES", 4000)
+    monkeypatch.setattr(lanes, "STRANGERS_SHARE", 2)
+
+    async def ask() -> list[int]:
+        held = [Sending(app, "/open", address=near) for _ in range(2)]
+        for one in held:
+            await one.send(1000)
+        late = Sending(app, "/open", address=near.replace(":7", ":8"))
+        await late.send(1)
+        await late.answered
+        met = [late.status]
+        for address in (far, "127.0.0.1"):  # the own machine speaks for many
+            other = Sending(app, "/open", address=address)
+            await other.send(2000)
+            met.append(await other.end())
+        met += [await one.end() for one in held]
+        again = Sending(app, "/open", address=near)
+        await again.send(2000)
+        return [*met, await again.end()]
+
+    assert asyncio.run(ask()) == [503, 200, 200, 200, 200, 200]
+
+
+def test_one_holder_of_a_token_leaves_room_for_others() -> None:
+    held = lanes.Lanes(body_bytes=lanes.OWN_BYTES).own_bytes
+    held.add(lanes.OWN_BYTES, "gateway-1")
+    with pytest.raises(GridSecureError):
+        held.add(lanes.OWN_BYTES, "gateway-1")
+    held.add(lanes.OWN_BYTES // 2, "gateway-2")
+    held.release(lanes.OWN_BYTES, "gateway-1")
+    held.add(lanes.OWN_BYTES, "gateway-1")
+
+
+def test_a_public_path_takes_little_unless_it_says_more() -> None:
+    rules = AccessRules(
+        audience="identity",
+        identity_key=grid_keys().identity.public_key,
+        public_paths=identity_registration.PUBLIC_PATHS,
+        max_body_bytes=8 << 20,
+        clock=TestClock(),
+        body_limits=identity_registration.BODY_LIMITS,
+    )
+    share = lanes.STRANGERS_BYTES // lanes.STRANGERS_SHARE
+    for path in identity_registration.PUBLIC_PATHS:
+        assert rules.most_bytes(path) <= share // 2
+    assert rules.most_bytes("/logins") == deps.PUBLIC_BYTES
+    assert rules.most_bytes("/enrolments") == 8 << 20
+    batch = {"holder": "04" + "0" * 128, "presentation": "0" * 4096, "facts": {}}
+    items = len(json.dumps({"items": [batch] * MAX_BATCH}))
+    assert items < rules.most_bytes("/registrations") - MAX_BATCH * 1024  # of facts
+    names = len(json.dumps({"subjects": ["0" * 64] * MAX_SLOTS}))
+    assert names < rules.most_bytes("/registrations/list") - 1024
+
+
+def test_only_with_a_token_a_long_body_may_take_longer(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deps, "BODY_S", 0.05)
+    monkeypatch.setattr(deps, "BODY_RATE", 0.01)
+
+    async def ask() -> list[int]:
+        known = Sending(app, "/own", **bearer("platform", "billing"))
+        await known.send(10)
+        stranger = Sending(app, "/open")
+        await stranger.send(10)
+        await stranger.answered
+        return [stranger.status, await known.end()]
+
+    assert asyncio.run(ask()) == [408, 200]
 
 
 def test_a_path_may_take_less_than_others(app: FastAPI) -> None:

@@ -13,8 +13,8 @@ from gridsecure.identity.enrolments.failed_attempts import (
     ALLOWED_OF_NAME,
     FAILURE_WINDOW,
     FailedAttempts,
-    source_of,
 )
+from gridsecure.loopback import source_of
 from tests.grid_simulator import NOW
 
 HOME, STRANGER = "192.0.2.1", "198.51.100.7"

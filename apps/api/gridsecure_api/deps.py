@@ -3,8 +3,8 @@
 Denied by default: `AccessCheck` stands before the whole application, and without a valid token for
 this service it lets through only the paths named public. What a holder of a token may do is decided
 by `require` at each route. The gate also bounds the bytes of a request body, whatever reads it, the
-time that one takes to come, what bodies hold together, and what is in work at once (`lanes`); it is
-the last stop of errors that nobody expected.
+time that one takes to come, what bodies hold together and of one caller, and what is in work at
+once (`lanes`); it is the last stop of errors that nobody expected.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from fastapi import Depends, HTTPException, Request, Security
 from fastapi.responses import JSONResponse
@@ -34,6 +34,7 @@ from gridsecure.errors import (
     RoleError,
     SignatureError,
 )
+from gridsecure.loopback import is_loopback, source_of
 from gridsecure.wire.problems import LATER, REASONS_PATH
 from gridsecure_api.api_page import PAGE_PATHS
 from gridsecure_api.bounded_connections import PEER_NAMES
@@ -47,7 +48,8 @@ from gridsecure_api.lanes import READING, Held, Lanes, Turn
 from gridsecure_api.log_pages import LOG_PATHS
 from gridsecure_api.metrics import ServiceMetrics
 
-ALWAYS_PUBLIC: Final = PAGE_PATHS | {"/about", "/health", "/ready", "/openapi.json"}
+READY: Final = "/ready"
+ALWAYS_PUBLIC: Final = PAGE_PATHS | {"/about", "/health", READY, "/openapi.json"}
 """Paths of every service that need no token."""
 
 _BEARER: Final = HTTPBearer(
@@ -63,9 +65,12 @@ _KNOWN_TOKENS: Final = 1024
 PAUSE_S: Final = 30.0
 """How long a body may pause [s]."""
 BODY_S: Final = 60.0
-"""How long a body may take in any case [s]; beyond it needs `BODY_RATE`."""
+"""How long a body may take in any case [s]; with a token, longer at `BODY_RATE`."""
 BODY_RATE: Final = 16 * 1024
 """How fast a long body has to come [bytes/s]."""
+PUBLIC_BYTES: Final = 64 * 1024
+"""Largest body without a token, where a path names no other [bytes]: a login with its statement of
+a build, or a signed request with a registration, has some kilobytes."""
 _NAMELESS: Final = {GRANT_ROLE, TRIAL_ROLE}
 _SERVICES: Final = frozenset({"authority", "gateway", "platform"})
 """Roles of services, which show a certificate where one is asked for."""
@@ -88,7 +93,7 @@ class AccessRules:
         identity_key: The key tokens are signed with.
         public_paths: Paths that need no token.
         max_body_bytes: Largest request body [bytes].
-        body_limits: Of paths that take shorter ones [bytes].
+        body_limits: Of public paths that take more or less than `PUBLIC_BYTES` [bytes].
         tenant: Whose service it is. Then tokens of others are refused. Empty, there is one alone.
         guests: What tokens of others reach all the same: a path, or the beginning of paths that
             ends with a slash, and the roles that may.
@@ -105,7 +110,13 @@ class AccessRules:
 
     def most_bytes(self, path: str) -> int:
         """Largest body of a request to a path [bytes]."""
-        return self.body_limits.get(path, self.max_body_bytes)
+        if not self.is_public(path):
+            return self.max_body_bytes
+        return min(self.body_limits.get(path, PUBLIC_BYTES), self.max_body_bytes)
+
+    def is_public(self, path: str) -> bool:
+        """Whether a path needs no token."""
+        return path in self.public_paths or path.startswith((REASONS_PATH, LOG_PATHS))
 
     def is_guest(self, claims: TokenClaims, path: str) -> bool:
         """Whether somebody is of another tenant, and may be here all the same.
@@ -148,10 +159,13 @@ class AccessCheck:
         if scope["type"] != "http":
             raise AccessDeniedError("This service speaks HTTP only.")
         path = scope["path"]
-        is_page = path in ALWAYS_PUBLIC or path.startswith(REASONS_PATH)
-        is_log = path.startswith(LOG_PATHS)
-        caller = (scope.get("client") or ("",))[0]
-        turn = self._lanes.enter(scope["method"], caller=caller, is_page=is_page, is_log=is_log)
+        turn = self._lanes.enter(
+            scope["method"],
+            caller=source_of((scope.get("client") or ("",))[0]),
+            is_page=path in ALWAYS_PUBLIC or path.startswith(REASONS_PATH),
+            is_look=path == READY,
+            is_log=path.startswith(LOG_PATHS),
+        )
         answer = _Answer(send, turn)
         try:
             failure = await self._handle(scope, receive, answer, turn)
@@ -167,15 +181,13 @@ class AccessCheck:
         try:
             state = scope.setdefault("state", {})
             state["turn"], state["lanes"] = turn, self._lanes
-            if not self._is_public(scope["path"]):
+            if not self._rules.is_public(scope["path"]):
                 claims = state["claims"] = self._claims(Headers(scope=scope))
                 state["is_guest"] = self._rules.is_guest(claims, scope["path"])
                 _check_certificate(state["claims"], state.get(PEER_NAMES))
                 turn.caller = state["claims"].subject
-            is_own = "claims" in state
-            held = self._lanes.own_bytes if is_own else self._lanes.strangers_bytes
-            most = self._rules.most_bytes(scope["path"])
-            with _BoundedBody(scope, receive, limit=most, held=held, turn=turn) as body:
+            limits = self._body_limits(scope["path"], turn.caller)
+            with _BoundedBody(scope, receive, limits=limits, turn=turn) as body:
                 if not body.is_coming or scope["method"] in READING:  # nobody may read that body
                     await turn.take()
                 await self._app(scope, body, answer)
@@ -187,8 +199,13 @@ class AccessCheck:
             return internal_response(error)
         return None
 
-    def _is_public(self, path: str) -> bool:
-        return path in self._rules.public_paths or path.startswith((REASONS_PATH, LOG_PATHS))
+    def _body_limits(self, path: str, caller: str) -> _BodyLimits:
+        most = self._rules.most_bytes(path)
+        if not self._rules.is_public(path):
+            return _BodyLimits(most, self._lanes.own_bytes, caller, BODY_RATE)
+        # The own machine's services and proxies speak for many.
+        caller = "" if is_loopback(caller) else caller
+        return _BodyLimits(most, self._lanes.strangers_bytes, caller, None)
 
     def _claims(self, headers: Headers) -> TokenClaims:
         sent = headers.getlist("authorization")
@@ -248,6 +265,22 @@ class _Answer:
         await self._send(message)
 
 
+class _BodyLimits(NamedTuple):
+    """What a body may take.
+
+    Args:
+        most: How long it is at most [bytes].
+        held: What bodies hold together.
+        caller: Whose share of that it takes, as `Held.add` has it.
+        rate: At which it may take longer than others [bytes/s].
+    """
+
+    most: int
+    held: Held
+    caller: str
+    rate: int | None
+
+
 class _BoundedBody:
     """Passes a request body on until it is too long or too slow, whatever its header promised.
 
@@ -258,18 +291,15 @@ class _BoundedBody:
         is_coming: Whether there is a body.
     """
 
-    def __init__(
-        self, scope: Scope, receive: Receive, *, limit: int, held: Held, turn: Turn
-    ) -> None:
+    def __init__(self, scope: Scope, receive: Receive, *, limits: _BodyLimits, turn: Turn) -> None:
         self._receive = receive
         self._turn = turn
-        self._held = held
-        self._holds = 0
-        self._left = self._limit = limit
+        self._limits = limits
+        self._came = self._holds = 0
         self._began = asyncio.get_running_loop().time()
         headers = Headers(scope=scope)
         declared = headers.get("content-length", "0")
-        if not declared.isdecimal() or int(declared[:20]) > limit:
+        if not declared.isdecimal() or int(declared[:20]) > limits.most:
             raise too_large_error()
         self.is_coming = declared.strip("0") != "" or "transfer-encoding" in headers
 
@@ -279,17 +309,17 @@ class _BoundedBody:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self._held.release(self._holds)
+        self._limits.held.release(self._holds, self._limits.caller)
 
     async def __call__(self) -> AsgiMessage:
         message = await self._next()
         size = len(message.get("body", b""))
-        self._left -= size
+        self._came += size
         # The framework turns any other error inside a body into a 400 of its own.
-        if self._left < 0:
+        if self._came > self._limits.most:
             raise HTTPException(413)
         try:
-            self._held.add(size)
+            self._limits.held.add(size, self._limits.caller)
             self._holds += size
             if not message.get("more_body", False):
                 self._is_ended = True
@@ -301,10 +331,9 @@ class _BoundedBody:
     async def _next(self) -> AsgiMessage:
         if self._is_ended:  # what comes now is that the other side went away
             return await self._receive()
-        came = self._limit - self._left
-        until = min(
-            asyncio.get_running_loop().time() + PAUSE_S, self._began + BODY_S + came / BODY_RATE
-        )
+        rate = self._limits.rate
+        longer = 0.0 if rate is None else self._came / rate
+        until = min(asyncio.get_running_loop().time() + PAUSE_S, self._began + BODY_S + longer)
         try:
             async with asyncio.timeout_at(until):
                 return await self._receive()

@@ -61,7 +61,7 @@ def _description(zone: IdentityZone, folder: Path) -> ServiceDescription:
         public_paths=identity_people.PUBLIC_PATHS
         | identity_registration.PUBLIC_PATHS
         | identity_grants.PUBLIC_PATHS,
-        body_limits=identity_people.BODY_LIMITS,
+        body_limits=identity_registration.BODY_LIMITS,
         facts=facts,
         guests={"/": frozenset({"gateway", "analyst"})},
         checks=(

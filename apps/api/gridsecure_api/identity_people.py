@@ -20,8 +20,6 @@ from gridsecure_api.identity_zone import Body, IdentityZone, PasswordDoor, Zone
 from gridsecure_api.lanes import Lanes, Turn
 
 PUBLIC_PATHS: Final = frozenset({"/person-tokens", "/service-tokens", "/sign-in"})
-BODY_LIMITS: Final = dict.fromkeys(PUBLIC_PATHS, 64 * 1024)
-"""A login with its statement of a build has some kilobytes."""
 
 router = APIRouter()
 

@@ -39,16 +39,21 @@ from gridsecure_api.identity_zone import Body, Zone
 from gridsecure_api.lists import KEPT_ANSWERS, answer_page
 from gridsecure_api.settings import Period
 
+REGISTRATIONS: Final = "/registrations"
+REGISTRATIONS_LIST: Final = "/registrations/list"
 PUBLIC_PATHS: Final = frozenset(
     {
         "/identity-keys",
         "/challenges",
-        "/registrations",
-        "/registrations/list",
+        REGISTRATIONS,
+        REGISTRATIONS_LIST,
         "/logins",
         "/deny-list",
     }
 )
+
+BODY_LIMITS: Final = {REGISTRATIONS: 1 << 20, REGISTRATIONS_LIST: 2 << 20}
+"""A batch of presentations, and the names of a roster's slots, in JSON [bytes]."""
 
 Role = Literal["meter-point", "gateway"]
 DomainText = Annotated[str, Field(min_length=5, max_length=128)]
@@ -112,7 +117,7 @@ def give_challenge(zone: Zone) -> Challenge:
     return Challenge(challenge=zone.tokens.challenge(now=zone.clock()).hex())
 
 
-@router.post("/registrations", response_model_exclude_none=True)
+@router.post(REGISTRATIONS, response_model_exclude_none=True)
 def register(wanted: RegistrationsWanted, zone: Zone) -> RegistrationResults:
     """Register pseudonyms, each holder's together or not at all. Public; a body proves itself."""
     shown = [
@@ -137,7 +142,7 @@ def _result(outcome: Outcome) -> RegistrationResult:
     return RegistrationResult(subjects=[entry.subject for entry in outcome])
 
 
-@router.post("/registrations/list")
+@router.post(REGISTRATIONS_LIST)
 def list_registrations(wanted: ListWanted, zone: Zone) -> RegistrationList:
     """Vouch for pseudonyms that may act. Public: who asks already knows their names."""
     said, refused = vouch_registrations(

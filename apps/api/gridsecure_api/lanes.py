@@ -3,10 +3,10 @@
 A change may wait for another change, as the database lets one write at a time. With one lane for
 both, waiting changes would hold every thread, and readers would wait with them. So each has turns
 of its own; so have strangers, who read a log without a token and must not keep out those who have
-one; and so have sign-ins with passwords, each of which takes a fair part of a second. Of the places
-to wait in a lane, one caller has three quarters at most. Whoever waits for a turn holds no thread
-and no connection to the database, and whoever would wait too long is told at once when to come
-again (503, `service.busy`).
+one; so have sign-ins with passwords, each of which takes a fair part of a second; and so has the
+page that looks at databases. Of the places to wait in a lane, and of the bytes that bodies hold,
+one caller has a share at most. Whoever waits for a turn holds no thread and no connection to the
+database, and whoever would wait too long is told at once when to come again (503, `service.busy`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ LOGS_AT_ONCE: Final = 1
 """Of a log's checkpoints and tiles, which strangers ask for without a token."""
 SIGN_INS_AT_ONCE: Final = 2
 """Passwords being stretched; more would only slow each other down."""
+LOOKS_AT_ONCE: Final = 1
+"""Of the page that says what the service lacks: it asks databases, which may not answer."""
 PAGES_AT_ONCE: Final = 8
 """Fewer than the threads that answer, and without the pages, which ask no database, no more than
 its connections unless a setting lowers those: whoever has a turn waits for neither."""
@@ -34,7 +36,7 @@ its connections unless a setting lowers those: whoever has a turn waits for neit
 WAITING: Final = 256
 """How many may wait in a lane."""
 LOGS_WAITING: Final = 32
-"""How many may wait for a log's checkpoints and tiles."""
+"""How many may wait for a log's checkpoints and tiles, or for what the service lacks."""
 
 SIGN_INS_WAITING: Final = 16
 """How many sign-ins may wait: about what is done in `PATIENCE_S`."""
@@ -46,6 +48,8 @@ OWN_BYTES: Final = 256 * 1024 * 1024
 """What bodies hold at once of requests with a token, at least [bytes]."""
 STRANGERS_BYTES: Final = 32 * 1024 * 1024
 """What bodies hold at once of requests without one [bytes]."""
+STRANGERS_SHARE: Final = 8
+"""One of so many shares is what one address holds of it at most."""
 
 LISTENERS: Final = 64
 """Streams of events at once."""
@@ -120,19 +124,22 @@ class Lanes:
 
     def __init__(self, *, body_bytes: int) -> None:
         self._pages = Lane(PAGES_AT_ONCE, waiting=WAITING)
+        self._looks = Lane(LOOKS_AT_ONCE, waiting=LOGS_WAITING)
         self._logs = Lane(LOGS_AT_ONCE, waiting=LOGS_WAITING)
         self._reads = Lane(READS_AT_ONCE, waiting=WAITING)
         self.changes = Lane(CHANGES_AT_ONCE, waiting=WAITING)
         self.gathered = Lane(GATHERED_AT_ONCE, waiting=WAITING)
         self.sign_ins = Lane(SIGN_INS_AT_ONCE, waiting=SIGN_INS_WAITING)
-        self.own_bytes = Held(max(OWN_BYTES, 2 * body_bytes))
-        self.strangers_bytes = Held(STRANGERS_BYTES)
+        own = max(OWN_BYTES, 2 * body_bytes)
+        self.own_bytes = Held(own, of_one=own - own // 4)
+        self.strangers_bytes = Held(STRANGERS_BYTES, of_one=STRANGERS_BYTES // STRANGERS_SHARE)
 
     @property
     def named(self) -> dict[str, Lane]:
         """The lanes, as metrics name them."""
         return {
             "pages": self._pages,
+            "looks": self._looks,
             "logs": self._logs,
             "reads": self._reads,
             "changes": self.changes,
@@ -140,14 +147,19 @@ class Lanes:
             "sign-ins": self.sign_ins,
         }
 
-    def enter(self, method: str, *, caller: str, is_page: bool, is_log: bool) -> Turn:
+    def enter(
+        self, method: str, *, caller: str, is_page: bool, is_look: bool, is_log: bool
+    ) -> Turn:
         """A request's turn, still to be taken.
 
         Args:
             caller: Where it comes from, until a token says of whom it is.
             is_page: Of the pages that say whether and what the service is.
+            is_look: Of the page that says what the service lacks.
             is_log: Of a log that everybody may read.
         """
+        if is_look:
+            return Turn(self._looks, caller)
         if is_page:
             return Turn(self._pages, caller)
         if is_log:
@@ -194,29 +206,40 @@ class Held:
 
     Args:
         most: Of all requests together [bytes].
+        of_one: Of one caller's [bytes].
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, of_one: int) -> None:
         self._most = self._left = most
+        self._of_one = of_one
+        self._by_caller: Counter[str] = Counter()
 
     @property
     def held(self) -> int:
         """How much is held [bytes]."""
         return self._most - self._left
 
-    def add(self, size: int) -> None:
+    def add(self, size: int, caller: str) -> None:
         """Hold so many more.
+
+        Args:
+            caller: Whose; empty where one that speaks for many has no share of its own.
 
         Raises:
             GridSecureError: There is no room for them (`service.busy`).
         """
-        if size > self._left:
+        is_full = bool(caller) and self._by_caller[caller] + size > self._of_one
+        if size > self._left or is_full:
             raise busy_error()
         self._left -= size
+        self._by_caller[caller] += size
 
-    def release(self, size: int) -> None:
+    def release(self, size: int, caller: str) -> None:
         """Hold so many less."""
         self._left += size
+        self._by_caller[caller] -= size
+        if not self._by_caller[caller]:
+            del self._by_caller[caller]  # callers come and go
 
 
 class Listeners:

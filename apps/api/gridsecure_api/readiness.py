@@ -64,12 +64,18 @@ class Readiness:
         return tuple(one.name for one in self._checks)
 
     def failing(self) -> tuple[str, ...]:
-        """What is not there; empty when the service is ready."""
-        with self._lock:
-            if self._ticks() >= self._until:
-                self._found = tuple(one.name for one in self._checks if not _holds(one))
-                self._until = self._ticks() + KEPT_S
-            return self._found
+        """What is not there; empty when the service is ready.
+
+        While somebody looks, which may take long, others are told what was found before.
+        """
+        if self._lock.acquire(blocking=self._until == float("-inf")):
+            try:
+                if self._ticks() >= self._until:
+                    self._found = tuple(one.name for one in self._checks if not _holds(one))
+                    self._until = self._ticks() + KEPT_S
+            finally:
+                self._lock.release()
+        return self._found
 
 
 def _holds(check: ReadyCheck) -> bool:

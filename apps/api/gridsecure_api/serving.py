@@ -18,7 +18,7 @@ from gridsecure.wire.reasons import meanings_of
 from gridsecure.wire.services import About, Health, Ready, ReasonMeaning
 from gridsecure_api.answer_headers import ProtectedAnswers
 from gridsecure_api.api_page import add_api_page
-from gridsecure_api.deps import ALWAYS_PUBLIC, AccessCheck, AccessRules, Clock
+from gridsecure_api.deps import ALWAYS_PUBLIC, READY, AccessCheck, AccessRules, Clock
 from gridsecure_api.errors import install_error_handlers
 from gridsecure_api.log_pages import ServedLog, add_log_pages
 from gridsecure_api.metrics import Counts, ServiceMetrics
@@ -66,7 +66,7 @@ class ServiceDescription:
         zone: Its name, which is also the audience of its tokens.
         text: What it does, holds and never sees.
         public_paths: Paths of its own that need no token.
-        body_limits: Of paths that take shorter bodies than others [bytes].
+        body_limits: Of public paths, as `AccessRules` has them [bytes].
         plain_paths: What is answered before it reaches a route of that very path.
         facts: More for `/about`; public.
         logs: Its logs, by the path they are served at.
@@ -170,7 +170,7 @@ def _add_gates(app: FastAPI, description: ServiceDescription, rules: AccessRules
 
 
 def _add_readiness(app: FastAPI, readiness: Readiness) -> None:
-    @app.get("/ready", tags=["service"])
+    @app.get(READY, tags=["service"])
     def read_ready() -> Ready:
         """Whether the service can do its work; 503 says what it lacks. Public."""
         failing = readiness.failing()

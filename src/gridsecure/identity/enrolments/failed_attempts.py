@@ -18,10 +18,10 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final, TypeVar
 
 from gridsecure.errors import GridSecureError
+from gridsecure.loopback import source_of
 from gridsecure.wire.problems import ATTEMPTS
 
 ALLOWED_FAILURES: Final = 5
@@ -32,8 +32,6 @@ ALLOWED_OF_NAME: Final = 50
 FAILURE_WINDOW: Final = timedelta(minutes=5)
 MAX_NAMES: Final = 8192
 """Counters that are remembered; beyond, the one that rose longest ago is forgotten."""
-_OWN_NETWORK: Final = 64
-"""Bits of an IPv6 address that are one household's or machine's."""
 
 _Counter = tuple[str, str]
 KeptT = TypeVar("KeptT")
@@ -96,17 +94,6 @@ class FailedAttempts:
             for one in counters:
                 if at in self._failures.get(one, []):
                     self._failures[one].remove(at)
-
-
-def source_of(address: str) -> str:
-    """Whose an address is, as far as can be told: of IPv6 the network, of which one has many."""
-    try:
-        found = ip_address(address)
-    except ValueError:  # a test's client, or a socket without an address
-        return address or "nowhere"
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
-        return str(ip_network((found, _OWN_NETWORK), strict=False))
-    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 def _remember(kept: OrderedDict[_Counter, KeptT], one: _Counter, what: KeptT) -> None:
