@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import Depends, FastAPI
 from pydantic import ValidationError
+from uvicorn.server import ServerState
 
 from gridsecure.errors import InputError, StorageError
 from gridsecure.wire.certificates import (
@@ -26,7 +30,13 @@ from gridsecure.wire.certificates import (
     make_authority,
 )
 from gridsecure.wire.connections import TlsFiles, new_client, shown_context, trust
-from gridsecure_api.bounded_connections import IDLE_S
+from gridsecure_api import serve
+from gridsecure_api.bounded_connections import (
+    IDLE_S,
+    ConnectionLimits,
+    bounded_by,
+    bounded_over_tls,
+)
 from gridsecure_api.deps import require
 from gridsecure_api.own_build import open_build
 from gridsecure_api.peer_connections import connecting
@@ -183,7 +193,8 @@ def test_a_renewed_certificate_is_shown_by_server_and_client_without_a_restart(
     server.read_certificate()
     assert shown() != first
     assert ask(url, "authority", shows=True).status_code == 200
-    (zones.folder / "platform" / KEY).write_bytes(b"half renewed")
+    strange = (zones.folder / "stranger" / CERTIFICATE).read_bytes()
+    (zones.folder / "platform" / CERTIFICATE).write_bytes(strange)  # and its key comes later
     server.read_certificate()
     assert ask(url).status_code == 200
     zones.issue("platform")
@@ -244,8 +255,8 @@ def test_a_proxy_is_named_by_address_and_never_everybody() -> None:
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """All that comes until the other side closes; the test's own limit waits for minutes."""
-    connection.settimeout(120)
+    """All that comes until the other side closes; asyncio ends a handshake after a minute."""
+    connection.settimeout(50)
     parts = []
     try:
         while part := connection.recv(65536):
@@ -256,24 +267,26 @@ def rest_of(connection: socket.socket) -> bytes:
 
 
 def test_half_a_request_is_not_held_and_a_kept_connection_is() -> None:
-    with served(header_seconds=0.3) as (_, port):
+    with served(header_seconds=1) as (_, port):
         halves = [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n"]
         halves.append(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /hea")
+        held = []
         for half in halves:
-            with socket.create_connection(("127.0.0.1", port)) as held:
-                held.sendall(half)
-                answer = rest_of(held)
-                assert answer.startswith(b"HTTP/1.1 200") is (half is halves[-1])
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
-            for _ in range(2):
-                assert http.get("/health").status_code == 200
+            held.append(socket.create_connection(("127.0.0.1", port)))
+            held[-1].sendall(half)
+        answers = [rest_of(one) for one in held]
+        assert [one.startswith(b"HTTP/1.1 200") for one in answers] == [False, False, True]
+        for one in held:
+            one.close()
+    with served() as (_, port), httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
+        for _ in range(2):
+            assert http.get("/health").status_code == 200
 
 
 def test_an_answer_that_nobody_reads_is_given_up() -> None:
     with served() as (server, port), socket.create_connection(("127.0.0.1", port)) as slow:
-        server.config.http_protocol_class.limits = type(  # the limit of stalled readers, in short
-            "Short", (), {"stalled_s": 0.3}
-        )
+        protocol = server.config.http_protocol_class
+        protocol.limits = replace(protocol.limits, stalled_s=0.3)
         token = bearer("platform", "billing")["Authorization"]
         slow.sendall(f"GET /long HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n".encode())
         deadline = time.monotonic() + 120
@@ -293,6 +306,106 @@ def test_beyond_so_many_connections_a_new_one_is_told_to_come_again() -> None:
         assert b"\r\nRetry-After: 5\r\n" in answer
         for one in held:
             one.close()
+
+
+def test_under_tls_who_shakes_no_hands_is_counted_and_ended(zones: Zones) -> None:
+    own = zones.files("platform")
+    shown = {"tls_certificate": own.certificate, "tls_key": own.key}
+    with served(most_connections=8, header_seconds=600, **shown) as (_, port):
+        held = [socket.create_connection(("127.0.0.1", port)) for _ in range(12)]
+        with socket.create_connection(("127.0.0.1", port)) as late:
+            assert rest_of(late) == b""
+        for one in held:
+            one.close()
+    with (
+        served(header_seconds=0.3, **shown) as (_, port),
+        socket.create_connection(("127.0.0.1", port)) as silent,
+    ):
+        assert rest_of(silent) == b""
+
+
+class Peer(asyncio.Transport):
+    """A connection whose other side takes nothing off."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__({"peername": (address, 1)})
+        self.is_ended = self._is_closing = False
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def close(self) -> None:
+        self._is_closing = True
+
+    def abort(self) -> None:
+        self._is_closing = self.is_ended = True
+
+    def write(self, data: object) -> None:
+        pass
+
+
+def parts() -> dict[str, object]:
+    """What uvicorn makes a connection of, but for its loop."""
+    config = make_server(small_app, ListenSettings(port=0)).config
+    return {"config": config, "server_state": ServerState(), "app_state": {}}
+
+
+def test_of_one_address_no_more_than_a_share_shake_hands() -> None:
+    limits = ConnectionLimits(most=8, of_one=2, proxies=(ip_network("203.0.113.0/24"),))
+
+    async def ended(*addresses: str) -> list[bool]:
+        make = bounded_over_tls(limits, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        peers, shields = [Peer(one) for one in addresses], []
+        for peer in peers:
+            shields.append(make(**parts()))
+            shields[-1].connection_made(peer)
+        met = [one.is_ended for one in peers]
+        for shield in shields:
+            shield.connection_lost(None)
+        again = Peer(addresses[0])
+        shield = make(**parts())
+        shield.connection_made(again)
+        shield.connection_lost(None)
+        return [*met, again.is_ended]
+
+    home, other, proxy = "198.51.100.7", "198.51.100.8", "203.0.113.1"
+    assert asyncio.run(ended(*[home] * 4, other)) == [False, False, False, True, False, False]
+    assert not any(asyncio.run(ended(*[proxy] * 5)))
+    assert not any(asyncio.run(ended(*["127.0.0.1"] * 5)))
+    network = [f"2001:db8::{number}" for number in range(4)]
+    assert asyncio.run(ended(*network)) == [False, False, False, True, False]
+
+
+def test_a_kept_connection_ends_though_nobody_takes_off_its_answers() -> None:
+    limits = ConnectionLimits(stalled_s=0.01)
+
+    async def end() -> None:
+        for name in ("timeout_keep_alive_handler", "shutdown"):
+            peer, connection = Peer("198.51.100.7"), bounded_by(limits)(**parts())
+            connection.connection_made(peer)
+            getattr(connection, name)()
+            assert peer.is_closing()
+            while not peer.is_ended:
+                await asyncio.sleep(0.01)
+            connection.connection_lost(ConnectionAbortedError())
+
+    asyncio.run(asyncio.wait_for(end(), 60))
+
+
+def test_a_service_has_files_for_its_connections_or_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    had, given = [(1024, 1024)], []
+    monkeypatch.setattr(serve.resource, "getrlimit", lambda _: had[-1])
+    monkeypatch.setattr(serve.resource, "setrlimit", lambda _, limits: given.append(limits))
+    with pytest.raises(InputError) as refused:
+        serve.allow_files(ListenSettings())
+    assert refused.value.reason == "server.files"
+    serve.allow_files(ListenSettings(most_connections=256))
+    assert given == []
+    had.append((1024, 65536))
+    serve.allow_files(ListenSettings())
+    assert given == [(1792, 65536)]
 
 
 def test_a_server_keeps_a_connection_for_longer_than_clients_do() -> None:

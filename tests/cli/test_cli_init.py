@@ -225,6 +225,7 @@ def test_a_unit_starts_the_zones_own_program_and_takes_what_it_does_not_need(zon
         assert unit["ProtectSystem"] == "strict"
         assert unit["NoNewPrivileges"] == unit["PrivateTmp"] == "yes"
         assert (unit.get("PrivateNetwork") == "yes") == (zone == "vault")
+        assert ("LimitNOFILE" in unit) == (zone != "vault")
 
 
 def found_in(folder: Path, *, status: int = 1) -> dict[str, str]:

@@ -5,25 +5,33 @@ connection stands. Here a connection that has not said a whole request `HEADERS_
 byte, or after it was opened, is closed; so is one whose answer nobody takes off for `STALLED_S`.
 Beyond so many connections, of all or of one address, a new one is told to come again and closed.
 
+Under TLS nobody can be told anything before both sides shook hands, and asyncio tells a protocol
+nothing before either. So what comes in is counted below TLS, too, and closed without a word beyond
+half as many again; shaking hands may take as long as headers.
+
 A proxy that is trusted speaks for many, and is not counted as one address; nor is the own machine.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import ssl
+from asyncio.sslproto import SSLProtocol
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gridsecure.loopback import is_loopback
+from gridsecure.loopback import is_loopback, source_of
 from gridsecure.wire.certificates import service_names
 
 HEADERS_S: Final = 10.0
 """How long a request's headers may take [s]."""
 STALLED_S: Final = 60.0
-"""How long an answer may wait for a reader who does not read [s]."""
+"""How long an answer, or the end of a connection, may wait for a reader who does not read [s]."""
 IDLE_S: Final = 30
 """How long a connection is kept for another request [s]: longer than clients keep theirs, which
 would else send one into a connection that is just being closed."""
@@ -60,9 +68,33 @@ class ConnectionLimits:
     proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     asks_certificate: bool = False
 
+    def are_passed(self, address: str, *, of_all: int, of_one: int) -> bool:
+        """Whether there are too many connections.
+
+        Args:
+            address: Where the newest comes from; empty where a socket has none.
+            of_all: How many there are.
+            of_one: How many come from there.
+        """
+        return of_all > self.most or (of_one > self.of_one and not self._speaks_for_many(address))
+
+    @property
+    def below_tls(self) -> ConnectionLimits:
+        """Those that are held where nobody can be told anything."""
+        return replace(self, most=self.most + self.most // 2, of_one=self.of_one + self.of_one // 2)
+
+    def _speaks_for_many(self, address: str) -> bool:
+        if not address or is_loopback(address):
+            return True
+        return any(ip_address(address) in network for network in self.proxies)
+
 
 class BoundedProtocol(H11Protocol):
-    """HTTP/1.1 of a connection that is not waited for without end."""
+    """HTTP/1.1 of a connection that is not waited for without end.
+
+    Attributes:
+        source: Whose connection it is, as `source_of` says it.
+    """
 
     limits: ClassVar = ConnectionLimits()
     transport: asyncio.Transport
@@ -72,9 +104,11 @@ class BoundedProtocol(H11Protocol):
         super().connection_made(transport)
         self._headers_due: asyncio.TimerHandle | None = None
         self._reader_due: asyncio.TimerHandle | None = None
+        self._end_due: asyncio.TimerHandle | None = None
+        self.source = source_of(self._address)
         if self._is_too_many():
             transport.write(_FULL)
-            transport.close()
+            self._end()
             return
         if self.limits.asks_certificate:
             self.app_state = {**self.app_state, PEER_NAMES: _shown(transport)}
@@ -103,13 +137,33 @@ class BoundedProtocol(H11Protocol):
         """Forget what was waited for."""
         _cancel(self._headers_due)
         _cancel(self._reader_due)
+        _cancel(self._end_due)
         super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Wait for another request, which may have begun, or end; not for a reader without end."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._end()
+        elif self.cycle.response_complete and self.conn.trailing_data[0]:
+            self._expect_headers()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End a connection that was kept for long enough."""
+        super().timeout_keep_alive_handler()
+        self._end()
+
+    def shutdown(self) -> None:
+        """End with the server, after the answer under way."""
+        super().shutdown()
+        if self.transport.is_closing():
+            self._end()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, with the headers of every answer and without its words."""
         del msg
         self.transport.write(_MALFORMED)
-        self.transport.close()
+        self._end()
 
     def _expect_headers(self) -> None:
         if self._headers_due is None and not self.transport.is_closing():
@@ -118,24 +172,76 @@ class BoundedProtocol(H11Protocol):
     def _give_up(self) -> None:
         self.transport.abort()
 
-    def _is_too_many(self) -> bool:
-        if len(self.connections) > self.limits.most:
-            return True
-        own = self.client[0] if self.client else ""
-        if not own or is_loopback(own) or self._is_proxy(own):
-            return False
-        others = [one for one in self.connections if isinstance(one, BoundedProtocol)]
-        return sum(one.client is not None and one.client[0] == own for one in others) > (
-            self.limits.of_one
-        )
+    def _end(self) -> None:
+        """Close: what was sent may wait for its reader, and not without end."""
+        self.transport.close()
+        if self._end_due is None:
+            self._end_due = self.loop.call_later(self.limits.stalled_s, self._give_up)
 
-    def _is_proxy(self, address: str) -> bool:
-        return any(ip_address(address) in network for network in self.limits.proxies)
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def _is_too_many(self) -> bool:
+        others = [one for one in self.connections if isinstance(one, BoundedProtocol)]
+        of_one = sum(one.source == self.source for one in others)
+        return self.limits.are_passed(self._address, of_all=len(others), of_one=of_one)
+
+
+class BoundedTls(SSLProtocol):
+    """TLS of a connection, counted from its first moment on.
+
+    Args:
+        inner: What speaks in it.
+        counted: How many there are of each address, of the whole server.
+    """
+
+    def __init__(
+        self, inner: BoundedProtocol, context: ssl.SSLContext, counted: Counter[str]
+    ) -> None:
+        super().__init__(
+            inner.loop,
+            inner,
+            context,
+            None,  # type: ignore[arg-type] # nobody waits, as in asyncio's own `start_tls`
+            server_side=True,
+            ssl_handshake_timeout=inner.limits.headers_s,  # type: ignore[arg-type] # any number
+            ssl_shutdown_timeout=inner.limits.stalled_s,
+        )
+        self._limits = inner.limits.below_tls
+        self._counted = counted
+        self._source = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as above
+        """Count it, and shake hands unless there are too many."""
+        address = (transport.get_extra_info("peername") or ("",))[0]
+        self._source = source_of(address)
+        self._counted[self._source] += 1
+        of_all, of_one = self._counted.total(), self._counted[self._source]
+        if self._limits.are_passed(address, of_all=of_all, of_one=of_one):
+            transport.abort()
+        else:
+            super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Count it no more."""
+        self._counted[self._source] -= 1
+        if not self._counted[self._source]:
+            del self._counted[self._source]
+        super().connection_lost(exc)
 
 
 def bounded_by(limits: ConnectionLimits) -> type[BoundedProtocol]:
     """The protocol of a server with such limits, as uvicorn makes one for each connection."""
     return type("Bounded", (BoundedProtocol,), {"limits": limits})
+
+
+def bounded_over_tls(
+    limits: ConnectionLimits, context: ssl.SSLContext
+) -> Callable[..., asyncio.BaseProtocol]:
+    """The same in TLS, as `bounded_by`: uvicorn's own would begin to count after the handshake."""
+    inner, counted = bounded_by(limits), Counter[str]()
+    return lambda **named: BoundedTls(inner(**named), context, counted)
 
 
 def _shown(transport: asyncio.Transport) -> frozenset[str]:

@@ -7,6 +7,7 @@ that was renewed is read within a minute, without a restart.
 
 from __future__ import annotations
 
+import resource
 import ssl
 import sys
 from collections.abc import Callable, Mapping
@@ -26,7 +27,12 @@ from gridsecure.errors import GridSecureError, InputError, StorageError
 from gridsecure.loopback import is_loopback
 from gridsecure.wire.certificates import read_validity
 from gridsecure.wire.connections import TlsFiles, trust
-from gridsecure_api.bounded_connections import IDLE_S, ConnectionLimits, bounded_by
+from gridsecure_api.bounded_connections import (
+    IDLE_S,
+    ConnectionLimits,
+    bounded_by,
+    bounded_over_tls,
+)
 from gridsecure_api.json_logs import log_as_json
 from gridsecure_api.metrics import ServiceMetrics
 from gridsecure_api.settings import (
@@ -50,6 +56,8 @@ ZONES: Final[Mapping[str, type[ListenSettings]]] = {
 }
 """Services by zone, and what each reads."""
 _TICKS_A_MINUTE: Final = 600
+_OTHER_FILES: Final = 256
+"""Open files beside connections of others: databases, objects, logs, connections to peers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,8 @@ class Server(uvicorn.Server):
         try:
             if found is None or (written := found.written_at()) == self._read_at:
                 return
+            # OpenSSL forgets the key in use at the sight of a certificate that is another's.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(found.certificate, found.key)
             found.context.load_cert_chain(found.certificate, found.key)
             self._read_at = written
         except (OSError, ssl.SSLError):  # half renewed: the one that is shown holds on
@@ -114,19 +124,14 @@ def make_server(app: str | Callable[[], ASGIApp], settings: ListenSettings) -> S
             remedy="Name TLS_CERTIFICATE and TLS_KEY, or listen at 127.0.0.1 behind a proxy that "
             "speaks TLS (docs/tls.md).",
         )
-    limits = ConnectionLimits(
-        most=settings.most_connections,
-        of_one=max(1, settings.most_connections // 4),
-        headers_s=settings.header_seconds,
-        proxies=tuple(ip_network(one) for one in settings.trusted_proxies),
-        asks_certificate=listener is not None and settings.tls_ca is not None,
-    )
+    limits = _limits(settings)
     config = uvicorn.Config(
         app,
         factory=True,
         host=settings.host,
         port=settings.port,
-        http=bounded_by(limits),
+        http=bounded_by(limits) if listener is None else bounded_over_tls(limits, listener.context),  # type: ignore[arg-type] # called alike
+        loop="asyncio",
         ws="none",
         log_config=None,
         access_log=False,
@@ -135,9 +140,36 @@ def make_server(app: str | Callable[[], ASGIApp], settings: ListenSettings) -> S
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=settings.stop_seconds,
-        ssl_context_factory=None if listener is None else lambda *_: listener.context,
     )
     return Server(config, listener)
+
+
+def _limits(settings: ListenSettings) -> ConnectionLimits:
+    return ConnectionLimits(
+        most=settings.most_connections,
+        of_one=max(1, settings.most_connections // 4),
+        headers_s=settings.header_seconds,
+        proxies=tuple(ip_network(one) for one in settings.trusted_proxies),
+        asks_certificate=settings.tls_certificate is not None and settings.tls_ca is not None,
+    )
+
+
+def allow_files(settings: ListenSettings) -> None:
+    """Let the process have as many open files as it lets strangers have connections, and others.
+
+    Raises:
+        InputError: The system allows it fewer (`server.files`).
+    """
+    needed = _limits(settings).below_tls.most + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise InputError(
+            f"The service may need {needed} open files, and the system allows it {hard}.",
+            reason="server.files",
+            remedy="Raise LimitNOFILE of its unit (`ulimit -n`), or lower MOST_CONNECTIONS.",
+        )
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _open(zone: str, settings: ListenSettings) -> ASGIApp:
@@ -225,6 +257,7 @@ def main(arguments: list[str]) -> None:
     try:
         settings = read_settings(ZONES[zone])
         trust(_files(settings))
+        allow_files(settings)
         make_server(lambda: _open(zone, settings), settings).run()
     except GridSecureError as error:
         sys.exit(str(error))

@@ -141,7 +141,7 @@ class ListenSettings(BuildSettings):
             to show a certificate of theirs beside their token, and peers are believed by it alone.
         trusted_proxies: Addresses or networks of proxies that say for whom they ask.
         most_connections: Connections at once; of one address a quarter.
-        header_seconds: How long a request's headers may take [s].
+        header_seconds: How long a request's headers may take, and TLS before them [s].
         stop_seconds: How long requests under way have to end, once the service is stopped [s].
         metrics_port: Port of its own for its metrics; without, there are none.
         metrics_host: Address that they are given out at; beyond the own machine, over TLS, to who

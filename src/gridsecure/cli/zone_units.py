@@ -158,7 +158,7 @@ def unit_text(
         if door:
             lines += [f"RuntimeDirectory={door}", "RuntimeDirectoryMode=0711"]
     else:
-        lines.append("RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX")
+        lines += ["RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "LimitNOFILE=65536"]
     lines += ["", "[Install]", "WantedBy=multi-user.target", ""]
     return "\n".join(lines)
 
