@@ -18,7 +18,10 @@ from typer.testing import CliRunner
 from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.cli.main import app
 from gridsecure.cli.online import utc_now
+from gridsecure.cli.zone_cards import ZoneCard, sign_card
+from gridsecure.cli.zone_setup import join_cards
 from gridsecure.cli.zone_units import read_settings_text, settings_text
+from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure_api.settings import (
     AuthoritySettings,
     GatewaySettings,
@@ -28,6 +31,7 @@ from gridsecure_api.settings import (
     VaultSettings,
 )
 from gridsecure_api.start import read_settings
+from tests.attacks import Attacked, attack, cut, rule
 
 PEOPLE = {
     "ann": ["custodian"],
@@ -164,6 +168,100 @@ def test_a_card_of_another_key_an_older_one_and_an_altered_one_are_refused(
     call("init", "dashboard", tmp_path / "board", card(tmp_path / "other"))
     assert call("join", tmp_path / "board", old, status=1)["reason"] == "setup.older-card"
     assert files_of(zones / "gateway") == kept
+
+
+CLERK = generate_private_key()
+
+
+def handed_in(path: Path, *, name: str = "clerk", roles: tuple[str, ...] = ("billing",)) -> Path:
+    """A card of the clerk's key, with whatever the clerk likes on it; each is newer."""
+    said = ZoneCard(
+        zone="person",
+        name=name,
+        made_at=utc_now().isoformat(),
+        public_key=CLERK.public_key.point.hex(),
+        roles=roles,
+    )
+    path.write_text(sign_card(said, key=CLERK).model_dump_json())
+    return path
+
+
+@attack(
+    "an officer's role on a newer card of a clerk's key",
+    rule(
+        "A known key gets no other name and no other roles by a card that it signed itself.",
+        "setup.other-roles",
+        cut(
+            "gridsecure.cli.zone_cards:_check_newer",
+            "card.key.thumbprint not in accepted",
+            "False",
+        ),
+    ),
+)
+def test_a_clerk_does_not_become_an_officer_by_a_newer_card(
+    zones: Path, tmp_path: Path, attacked: Attacked
+) -> None:
+    folder = tmp_path / "vault"
+    shutil.copytree(zones / "vault", folder)
+    call("join", folder, handed_in(tmp_path / "clerk.json"))
+    kept = files_of(folder)
+    newer = handed_in(tmp_path / "newer.json", name="data-owner-2", roles=("data-owner",))
+    attacked.tries(lambda: join_cards(folder, [newer], {}, now=utc_now()))
+    settings = (folder / "setup" / "gridsecure-vault.env").read_text()
+    assert ("data-owner-2" in settings) == attacked.goes_through
+    assert (files_of(folder) == kept) != attacked.goes_through
+
+
+def test_other_roles_are_taken_of_the_key_that_is_named_and_said_in_a_line(
+    zones: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "platform"
+    shutil.copytree(zones / "platform", folder)
+    thumbprint = CLERK.public_key.thumbprint
+    first, newer = (
+        handed_in(tmp_path / "1.json"),
+        handed_in(tmp_path / "2.json", name="boss\x1b[2J"),
+    )
+    (told,) = call("join", folder, first)["cards"]
+    assert (told["is_new"], told["roles"], told["thumbprint"]) == (True, ["billing"], thumbprint)
+    other = call("join", folder, card(zones / "gateway"))["cards"]
+    assert [(one["is_new"], one["was"]) for one in other] == [(False, {})]
+    refused = call("join", folder, newer, "--accept-roles", "0" * 64, status=1)
+    assert refused["reason"] == "setup.other-roles"
+    assert thumbprint in refused["said"]
+    done = CliRunner().invoke(app, ["join", str(folder), str(newer), "--accept-roles", thumbprint])
+    (line,) = [one for one in done.stdout.splitlines() if thumbprint in one]
+    assert line == f"Card of    person boss\ufffd[2J (billing): {thumbprint}, was: name clerk"
+    shown = call("card", "show", folder, newer)["cards"]
+    assert shown[0]["zone"] == "platform"
+    assert [one["name"] for one in shown if one["thumbprint"] == thumbprint] == ["boss\x1b[2J"] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "roles", "reason"),
+    [
+        ("analyst", ("billing",), "setup.other-key"),
+        ("clerk", ("data-owner", "privacy-officer"), "setup.roles"),
+        ("clerk", ("billing", "privacy-officer"), "setup.roles"),
+    ],
+)
+def test_a_card_is_refused_whose_name_or_roles_no_one_key_has(
+    zones: Path, tmp_path: Path, name: str, roles: tuple[str, ...], reason: str
+) -> None:
+    before = files_of(zones / "market")
+    one = handed_in(tmp_path / "1.json", name=name, roles=roles)
+    refused = call(
+        *("join", zones / "market", one, "--accept-roles", CLERK.public_key.thumbprint), status=1
+    )
+    assert refused["reason"] == reason
+    assert files_of(zones / "market") == before
+
+
+def test_cards_that_contradict_each_other_make_no_zone(tmp_path: Path) -> None:
+    cards = [handed_in(tmp_path / "1.json"), handed_in(tmp_path / "2.json", roles=("custodian",))]
+    refused = call("init", "identity", tmp_path / "new", *cards, status=1)
+    assert refused["reason"] == "setup.other-roles"
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

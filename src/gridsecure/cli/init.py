@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gridsecure.cli.card import line_of
 from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
@@ -57,6 +58,13 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="A further setting, NAME=VALUE (docs: settings); repeat it."),
 ]
+AcceptOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The thumbprint of a known key that may have the other name and roles that its newer "
+        "card says; repeat it."
+    ),
+]
 PolicyOption = Annotated[str, typer.Option(help="Of the key authority: its first release policy.")]
 
 
@@ -77,6 +85,7 @@ def init(  # noqa: PLR0913 - one parameter an option
     needed: Annotated[
         int, typer.Option(min=2, help="Of a vault: how many custodians unlock it.")
     ] = _USUALLY_NEEDED,
+    accept_roles: AcceptOption = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Make a zone's keys, databases, folders, settings, unit and card; nothing is overwritten.
@@ -97,7 +106,9 @@ def init(  # noqa: PLR0913 - one parameter an option
         own=read_own(own),
     )
     now = online.utc_now()
-    done = zone_setup.init_zone(folder, facts, cards or [], needed=needed, now=now)
+    done = zone_setup.init_zone(
+        folder, facts, cards or [], needed=needed, now=now, accepted=accept_roles or ()
+    )
     _tell(done, output)
 
 
@@ -110,14 +121,19 @@ def join(  # noqa: PLR0913 - one parameter an option
     listen: ListenOption = "",
     policy: PolicyOption = "",
     own: SetOption = None,
+    accept_roles: AcceptOption = None,
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Take in neighbours' cards, or change a choice, and write settings, unit and card anew.
 
-    Compare each neighbour's thumbprint with it by another way before its card is believed.
+    Compare each neighbour's thumbprint, as it is printed here and by `gridsecure card show`, with
+    the neighbour by another way before its card is believed.
     """
     changes = {"address": address, "listen": listen, "policy": policy, "own": read_own(own)}
-    _tell(zone_setup.join_cards(folder, cards or [], changes, now=online.utc_now()), output)
+    accepted = accept_roles or ()
+    now = online.utc_now()
+    done = zone_setup.join_cards(folder, cards or [], changes, now=now, accepted=accepted)
+    _tell(done, output)
 
 
 def read_own(texts: list[str] | None) -> dict[str, str]:
@@ -164,5 +180,8 @@ def _show(told: dict[str, Any], console: Console) -> None:
         lines["Wanted"] = f"cards of {', '.join(told['missing'])} (gridsecure join)"
     elif "unit" in told:
         lines["Next"] = "gridsecure doctor " + told["folder"]
-    for word, line in lines.items():
+    rows = [*lines.items(), *(("Card of", line_of(card)) for card in told["cards"])]
+    if any(card["is_new"] for card in told["cards"]):
+        rows.append(("Compare", "each new thumbprint with the neighbour, by another way"))
+    for word, line in rows:
         console.print(Text(f"{word:<10} {line}"), soft_wrap=True)

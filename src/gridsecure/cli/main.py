@@ -15,6 +15,7 @@ from gridsecure.cli.authorisation import authorisation_app
 from gridsecure.cli.backup import backup, restore, verify_backup
 from gridsecure.cli.books import books_app
 from gridsecure.cli.build import build_app
+from gridsecure.cli.card import card_app
 from gridsecure.cli.catalogue import catalogue_app
 from gridsecure.cli.correction import correction_app
 from gridsecure.cli.cost import cost_app
@@ -98,6 +99,7 @@ app = typer.Typer(
 app.command("init")(init)
 app.command("network")(ask_network)
 app.command("join")(join)
+app.add_typer(card_app, name="card")
 app.command("doctor")(doctor)
 app.command("backup")(backup)
 app.command("verify-backup")(verify_backup)

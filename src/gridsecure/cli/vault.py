@@ -70,6 +70,8 @@ def init(
     if made.key_sets:
         console.print(f"{made.key_sets} key sets were sealed anew; the old key is destroyed.")
     console.print(f"The vault's key: {made.vault_key}", soft_wrap=True)
+    for one in named:
+        console.print(Text(f"A share is for {one.name}: {one.key.thumbprint}"), soft_wrap=True)
     console.print(
         f"{len(made.shares)} shares in {output}, each for its custodian alone; {needed} unlock it.",
         soft_wrap=True,

@@ -3,18 +3,20 @@
 A card holds no secret and may be sent by any way. Its signature shows that whoever made it has the
 key that it names, and no more: that the key is the neighbour's own is compared once, by its
 thumbprint, by another way. A zone keeps the cards of its neighbours in its own folder; a newer card
-of the same key takes the place of an older one, and one of another key is refused.
+of the same key takes the place of an older one, and one of another key is refused. Whoever has the
+key alone writes the card: what it may do, and under which name, is the operator's to accept anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.errors import ConflictError, GridSecureError, InputError
 from gridsecure.messages import Message, Signed, open_message, sign_message
@@ -83,6 +85,31 @@ class ZoneCard(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """A card that was handed in, beside what was kept of the same key.
+
+    Args:
+        before: The card that it takes the place of; None of a neighbour that was not known.
+    """
+
+    card: ZoneCard
+    before: ZoneCard | None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether it says what no card said before."""
+        return self.card != self.before
+
+    def describe(self) -> dict[str, Any]:
+        """The card, and what it was of all that is another now."""
+        if self.before is None:
+            return describe_card(self.card) | {"is_new": True, "was": {}}
+        now, was = self.card.model_dump(mode="json"), self.before.model_dump(mode="json")
+        changed = {name: was[name] for name in was if was[name] != now[name] and name != "made_at"}
+        return describe_card(self.card) | {"is_new": False, "was": changed}
+
+
+@dataclass(frozen=True, slots=True)
 class Neighbours:
     """The cards that a zone has of others.
 
@@ -138,30 +165,89 @@ def file_of(card: ZoneCard) -> str:
     return f"{card.zone}-{card.key.thumbprint[:16]}.json" if several else f"{card.zone}.json"
 
 
-def check_card(card: ZoneCard, *, kept: Sequence[ZoneCard]) -> bool:
-    """Whether a card is news, beside those that are kept.
+def describe_card(card: ZoneCard) -> dict[str, Any]:
+    """What is compared with the neighbour, and what follows from the card."""
+    return {
+        "zone": card.zone,
+        "name": card.name,
+        "roles": list(card.roles),
+        "address": card.address,
+        "thumbprint": card.key.thumbprint,
+        "made_at": card.made_at,
+    }
+
+
+def take_card(card: ZoneCard, *, kept: Sequence[ZoneCard], accepted: Collection[str]) -> Taken:
+    """Hold a card to those that are kept.
+
+    Args:
+        accepted: Thumbprints of keys that may have another name and other roles than before.
 
     Raises:
-        ConflictError: The same neighbour had another key (`setup.other-key`), or a later card of it
-            is kept (`setup.older-card`).
+        ConflictError: The same neighbour had another key (`setup.other-key`), a later card of it
+            is kept (`setup.older-card`), or its key is another zone's (`setup.other-zone`) or had
+            another name or other roles (`setup.other-roles`).
+        InputError: It has an officer's role beside another (`setup.roles`).
     """
+    check_roles(card.roles)
     for one in kept:
-        if one.public_key == card.public_key and one.zone == card.zone:
-            if card.made_at < one.made_at:
-                raise ConflictError(
-                    f"A later card of {one.name} is kept already.",
-                    reason="setup.older-card",
-                    remedy="Have the neighbour send its newest card.",
-                )
-            return card != one
-        is_same = file_of(one) == file_of(card) or (
-            one.name == card.name and one.zone in PEOPLE and card.zone in PEOPLE
-        )
-        if is_same:
+        if one.public_key != card.public_key and _is_same(one, card):
             raise ConflictError(
                 f"{one.name} is known by another key, {one.key.thumbprint}.",
                 reason="setup.other-key",
                 remedy="Ask the neighbour, by another way. If the key was replaced, remove the old "
                 "card from setup/neighbours/ and join again.",
             )
-    return True
+    before = next((one for one in kept if one.public_key == card.public_key), None)
+    if before is not None:
+        _check_newer(card, before, accepted)
+    return Taken(card, before)
+
+
+def check_roles(roles: Collection[str]) -> None:
+    """Refuse roles that one key does not have together.
+
+    Raises:
+        InputError: An officer's role beside another (`setup.roles`).
+    """
+    if len(roles) > 1 and set(roles) & set(APPROVER_ROLES):
+        raise InputError(
+            "Who approves releases has no other role.",
+            reason="setup.roles",
+            remedy="Make a card of its own for each officer.",
+        )
+
+
+def _is_same(one: ZoneCard, other: ZoneCard) -> bool:
+    """Whether two cards are of the same neighbour, by what they call themselves."""
+    are_people = one.zone in PEOPLE and other.zone in PEOPLE
+    return file_of(one) == file_of(other) or (are_people and one.name == other.name)
+
+
+def _check_newer(card: ZoneCard, before: ZoneCard, accepted: Collection[str]) -> None:
+    if card.zone != before.zone:
+        raise ConflictError(
+            f"The key of {card.name} is kept as the {before.zone}'s, and this card is of a zone "
+            f"{card.zone}.",
+            reason="setup.other-zone",
+            remedy="Each zone has a key of its own. Ask the neighbour, by another way, before you "
+            "remove the old card from setup/neighbours/ and join again.",
+        )
+    if card.made_at < before.made_at:
+        raise ConflictError(
+            f"A later card of {before.name} is kept already.",
+            reason="setup.older-card",
+            remedy="Have the neighbour send its newest card.",
+        )
+    is_another = card.name != before.name or set(card.roles) != set(before.roles)
+    if is_another and card.key.thumbprint not in accepted:
+        raise ConflictError(
+            f"{_named(before)} would be {_named(card)} by this card, which its own key signed.",
+            reason="setup.other-roles",
+            remedy="Ask whoever gives out roles, not the neighbour alone. If it is right, join "
+            f"again with --accept-roles {card.key.thumbprint}.",
+        )
+
+
+def _named(card: ZoneCard) -> str:
+    return f"{card.name} ({', '.join(card.roles) or 'no role'})"

@@ -18,9 +18,9 @@ import os
 import pwd
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -28,19 +28,20 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from gridsecure.approvals import APPROVER_ROLES
 from gridsecure.cli.service_users import give
 from gridsecure.cli.zone_cards import (
     PEOPLE,
     PROCESSES,
     SERVICES,
     Neighbours,
+    Taken,
     Zone,
     ZoneCard,
-    check_card,
+    check_roles,
     file_of,
     read_card,
     sign_card,
+    take_card,
 )
 from gridsecure.cli.zone_making import (
     database_urls,
@@ -119,6 +120,7 @@ class Prepared:
         is_new: Whether the folder was made by this call.
         missing: Whose cards are wanted before its process can start.
         card: What to give to the neighbours; None for a zone that none needs.
+        taken: The cards that were handed in.
     """
 
     folder: Path
@@ -126,6 +128,7 @@ class Prepared:
     is_new: bool
     missing: list[str]
     card: ZoneCard | None
+    taken: Sequence[Taken]
 
     @property
     def setup(self) -> Path:
@@ -134,26 +137,34 @@ class Prepared:
 
 
 def init_zone(
-    folder: Path, facts: ZoneFacts, cards: Sequence[Path], *, needed: int, now: datetime
+    folder: Path,
+    facts: ZoneFacts,
+    cards: Sequence[Path],
+    *,
+    needed: int,
+    now: datetime,
+    accepted: Collection[str] = (),
 ) -> Prepared:
     """Make a zone's folder, or complete the one that is there.
 
     Args:
         cards: Of neighbours; of a vault those of its custodians among them.
         needed: How many custodians unlock a vault.
+        accepted: As `take_card` has it.
 
     Raises:
         ConflictError: The folder is another zone's, or was made with other choices (`setup.made`);
-            or there is something in it that is no zone's (`setup.folder`).
+            or there is something in it that is no zone's (`setup.folder`); or a card contradicts
+            one that is kept, or another one that was handed in.
         InputError: A choice or a card is wrong.
         StorageError: The disk refuses; there is no folder then.
     """
     _check(facts)
-    read = [read_card(path) for path in cards]
+    read = [one.card for one in _look_at(cards, kept=[], accepted=accepted)]
     with _told_of_disk():
         if (folder / SETUP / FACTS).is_file():
             _check_same(read_facts(folder), facts)
-            return _complete(folder, facts, cards, now=now, is_new=False)
+            return _complete(folder, facts, cards, now=now, accepted=accepted)
         if folder.exists() and any(folder.iterdir()):
             raise ConflictError(
                 f"There is something in {folder}, and no zone.",
@@ -171,16 +182,22 @@ def init_zone(
         except BaseException:
             shutil.rmtree(draft)
             raise
-        return _complete(folder, facts, cards, now=now, is_new=True)
+        return replace(_complete(folder, facts, cards, now=now, accepted=accepted), is_new=True)
 
 
 def join_cards(
-    folder: Path, cards: Sequence[Path], changes: Mapping[str, Any], *, now: datetime
+    folder: Path,
+    cards: Sequence[Path],
+    changes: Mapping[str, Any],
+    *,
+    now: datetime,
+    accepted: Collection[str] = (),
 ) -> Prepared:
     """Take in neighbours' cards, and what the operator chooses otherwise.
 
     Args:
         changes: Fields of `ZoneFacts`; `own` is added to, and an empty value takes one away.
+        accepted: As `take_card` has it.
 
     Raises:
         NotFoundError: There is no zone (`setup.none`).
@@ -196,7 +213,7 @@ def join_cards(
             update={**chosen, "own": {name: text for name, text in own.items() if text}}
         )
         _check(wanted)
-        return _complete(folder, wanted, cards, now=now, is_new=False)
+        return _complete(folder, wanted, cards, now=now, accepted=accepted)
 
 
 def read_facts(folder: Path) -> ZoneFacts:
@@ -252,18 +269,32 @@ def _fill(
     _write(draft / SETUP / FACTS, facts.model_dump_json(indent=1))
 
 
+def _look_at(
+    cards: Sequence[Path], *, kept: Sequence[ZoneCard], accepted: Collection[str]
+) -> list[Taken]:
+    """Hold each card to those that are kept, and to those handed in before it."""
+    known, taken = {card.public_key: card for card in kept}, []
+    for path in cards:
+        card = read_card(path)
+        taken.append(take_card(card, kept=list(known.values()), accepted=accepted))
+        known[card.public_key] = card
+    return taken
+
+
 def _complete(
-    folder: Path, facts: ZoneFacts, cards: Sequence[Path], *, now: datetime, is_new: bool
+    folder: Path,
+    facts: ZoneFacts,
+    cards: Sequence[Path],
+    *,
+    now: datetime,
+    accepted: Collection[str],
 ) -> Prepared:
     """Take in cards and write what follows: card, settings, unit."""
-    kept = read_neighbours(folder)
-    news = [card for card in map(read_card, cards) if check_card(card, kept=kept)]
-    for number, card in enumerate(news):
-        check_card(card, kept=news[:number])
+    taken = _look_at(cards, kept=read_neighbours(folder), accepted=accepted)
     setup = folder / SETUP
-    by_card = {read_card(path).model_dump_json(): path for path in cards}
-    for card in news:
-        _write(setup / NEIGHBOURS / file_of(card), by_card[card.model_dump_json()].read_text())
+    for path, one in zip(cards, taken, strict=True):
+        if one.is_news:
+            _write(setup / NEIGHBOURS / file_of(one.card), path.read_text())
     if facts != read_facts(folder):
         _write(setup / FACTS, facts.model_dump_json(indent=1))
     neighbours = read_neighbours(folder)
@@ -277,7 +308,7 @@ def _complete(
         _write(setup / facts.unit, _unit(folder, facts), mode=0o644)
     if os.geteuid() == 0 and facts.uid is not None:
         give(folder, facts.uid)
-    return Prepared(folder, facts, is_new, missing, own)
+    return Prepared(folder, facts, is_new=False, missing=missing, card=own, taken=taken)
 
 
 def zone_settings(facts: ZoneFacts, known: Neighbours, *, now: datetime) -> dict[str, Any]:
@@ -386,12 +417,7 @@ def _check(facts: ZoneFacts) -> None:
             reason="setup.roles",
             remedy="Give --role, once or more.",
         )
-    if len(facts.roles) > 1 and set(facts.roles) & set(APPROVER_ROLES):
-        raise InputError(
-            "Who approves releases has no other role.",
-            reason="setup.roles",
-            remedy="Make a card of its own for each officer.",
-        )
+    check_roles(facts.roles)
     for name, text in facts.own.items():
         if urlsplit(text).password:
             raise InputError(
@@ -450,6 +476,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "folder": str(prepared.folder),
         "is_new": prepared.is_new,
         "missing": prepared.missing,
+        "cards": [one.describe() for one in prepared.taken],
     }
     if card is not None:
         told |= {
