@@ -46,6 +46,12 @@ OfficersT = TypeVar("OfficersT", "ReleaseApproval", "ReleaseAuthorisation")
 ApproverRole = Literal["data-owner", "privacy-officer"]
 APPROVER_ROLES: Final[tuple[ApproverRole, ...]] = ("data-owner", "privacy-officer")
 
+PersonRole = Literal[
+    ApproverRole, "billing", "analyst", "custodian", "regulator", "operator", "member"
+]
+"""What people may log in as; a member is of an organisation of the data market, which says there
+what it may."""
+
 Scope = Literal["everything", "domain", "purpose"]
 """整体授权, 分领域授权, 依场景授权."""
 Domain = Literal["bills", "load-curves", "previews", "queries"]

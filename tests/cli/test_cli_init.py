@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -173,12 +174,18 @@ def test_a_card_of_another_key_an_older_one_and_an_altered_one_are_refused(
 CLERK = generate_private_key()
 
 
-def handed_in(path: Path, *, name: str = "clerk", roles: tuple[str, ...] = ("billing",)) -> Path:
-    """A card of the clerk's key, with whatever the clerk likes on it; each is newer."""
+def handed_in(
+    path: Path,
+    *,
+    name: str = "clerk",
+    roles: tuple[str, ...] = ("billing",),
+    made_at: str = "",
+) -> Path:
+    """A card of the clerk's key, with whatever the clerk likes on it; each is newer by itself."""
     said = ZoneCard(
         zone="person",
         name=name,
-        made_at=utc_now().isoformat(),
+        made_at=made_at or utc_now().isoformat(),
         public_key=CLERK.public_key.point.hex(),
         roles=roles,
     )
@@ -238,23 +245,46 @@ def test_other_roles_are_taken_of_the_key_that_is_named_and_said_in_a_line(
 
 
 @pytest.mark.parametrize(
-    ("name", "roles", "reason"),
+    ("said", "reason"),
     [
-        ("analyst", ("billing",), "setup.other-key"),
-        ("clerk", ("data-owner", "privacy-officer"), "setup.roles"),
-        ("clerk", ("billing", "privacy-officer"), "setup.roles"),
+        ({"name": "analyst"}, "setup.other-key"),
+        ({"roles": ("data-owner", "privacy-officer")}, "setup.roles"),
+        ({"roles": ("billing", "privacy-officer")}, "setup.roles"),
+        ({"roles": ("platform",)}, "setup.roles"),
+        ({"made_at": "newest"}, "setup.made-at"),
+        ({"made_at": "2026-12-01T01:00:00"}, "setup.made-at"),
+        ({"made_at": (utc_now() + timedelta(days=2)).isoformat()}, "setup.made-at"),
     ],
 )
-def test_a_card_is_refused_whose_name_or_roles_no_one_key_has(
-    zones: Path, tmp_path: Path, name: str, roles: tuple[str, ...], reason: str
+def test_a_card_is_refused_that_says_what_no_card_may(
+    zones: Path, tmp_path: Path, said: dict[str, Any], reason: str
 ) -> None:
     before = files_of(zones / "market")
-    one = handed_in(tmp_path / "1.json", name=name, roles=roles)
+    one = handed_in(tmp_path / "1.json", **said)
     refused = call(
         *("join", zones / "market", one, "--accept-roles", CLERK.public_key.thumbprint), status=1
     )
     assert refused["reason"] == reason
     assert files_of(zones / "market") == before
+
+
+def test_which_card_is_newer_is_told_by_the_moment_and_not_by_its_text(tmp_path: Path) -> None:
+    now = utc_now()
+    earlier = (now - timedelta(hours=1)).astimezone(timezone(timedelta(hours=8)))
+    early = handed_in(tmp_path / "1.json", made_at=earlier.isoformat())
+    late = handed_in(tmp_path / "2.json", made_at=now.isoformat())
+    call("init", "worker", tmp_path / "worker", late)
+    assert call("join", tmp_path / "worker", early, status=1)["reason"] == "setup.older-card"
+
+
+def test_a_zone_whose_clock_was_set_back_has_a_newer_card(tmp_path: Path) -> None:
+    call("init", "platform", tmp_path / "platform")
+    ahead = utc_now() + timedelta(hours=3)
+    join_cards(tmp_path / "platform", [], {"address": "https://a.example"}, now=ahead)
+    first = shutil.copy(card(tmp_path / "platform"), tmp_path / "first.json")
+    call("join", tmp_path / "platform", "--address", "https://b.example")
+    told = call("init", "dashboard", tmp_path / "board", first, card(tmp_path / "platform"))
+    assert [one["address"] for one in told["cards"]] == ["https://a.example", "https://b.example"]
 
 
 def test_cards_that_contradict_each_other_make_no_zone(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from gridsecure.approvals import APPROVER_ROLES, ApproverRole
+from gridsecure.approvals import APPROVER_ROLES, ApproverRole, PersonRole
 from gridsecure.credentials.grants import MAX_LIMIT
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.month_texts import CALENDAR, LAST_CYCLE_DAY
@@ -40,22 +40,8 @@ LEVEL_FILE: Final = ".toml"
 
 MIB = 1024 * 1024
 
-Role = Literal[
-    "gateway",
-    "platform",
-    "authority",
-    "meter-data",
-    "billing",
-    "analyst",
-    "custodian",
-    "regulator",
-    "operator",
-    "data-owner",
-    "privacy-officer",
-    "member",
-]
-"""Services: the first four; a meter-data system sends readings to a gateway. People: the others; a
-member is of an organisation of the data market, which says there what it may."""
+Role = Literal["gateway", "platform", "authority", "meter-data", PersonRole]
+"""Of services, and of people. A meter-data system sends readings to a gateway."""
 
 ServiceRole = Literal["gateway", "platform", "authority"]
 """Meter-data systems are no setting: an operator registers them while the service runs."""

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, get_args
 
 from pydantic import Field
 
-from gridsecure.approvals import APPROVER_ROLES
+from gridsecure.approvals import APPROVER_ROLES, PersonRole
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
 from gridsecure.errors import ConflictError, GridSecureError, InputError
 from gridsecure.messages import Message, Signed, open_message, sign_message
+from gridsecure.month_texts import read_moment
 
 Zone = Literal[
     "identity",
@@ -44,6 +46,8 @@ PROCESSES: Final = (*SERVICES, "worker", "vault")
 """Zones with a process of their own, and so with settings and a unit."""
 PEOPLE: Final = ("person", "utility", "regulator")
 """Those who log in with their keys."""
+_LEAD: Final = timedelta(days=1)
+"""By how much the clock of whoever made a card may be ahead of ours."""
 _POINT: Final = r"^04[0-9a-f]{128}$"
 
 
@@ -177,7 +181,9 @@ def describe_card(card: ZoneCard) -> dict[str, Any]:
     }
 
 
-def take_card(card: ZoneCard, *, kept: Sequence[ZoneCard], accepted: Collection[str]) -> Taken:
+def take_card(
+    card: ZoneCard, *, kept: Sequence[ZoneCard], accepted: Collection[str], now: datetime
+) -> Taken:
     """Hold a card to those that are kept.
 
     Args:
@@ -187,9 +193,11 @@ def take_card(card: ZoneCard, *, kept: Sequence[ZoneCard], accepted: Collection[
         ConflictError: The same neighbour had another key (`setup.other-key`), a later card of it
             is kept (`setup.older-card`), or its key is another zone's (`setup.other-zone`) or had
             another name or other roles (`setup.other-roles`).
-        InputError: It has an officer's role beside another (`setup.roles`).
+        InputError: It has roles that no key has (`setup.roles`), or was made at no moment until
+            tomorrow (`setup.made-at`).
     """
     check_roles(card.roles)
+    _check_made_at(card, now)
     for one in kept:
         if one.public_key != card.public_key and _is_same(one, card):
             raise ConflictError(
@@ -204,12 +212,29 @@ def take_card(card: ZoneCard, *, kept: Sequence[ZoneCard], accepted: Collection[
     return Taken(card, before)
 
 
+def next_made_at(before: ZoneCard | None, now: datetime) -> datetime:
+    """When a zone's next card is made: after its last, also where the clock was set back since.
+
+    What neighbours took in from a clock that was ahead would be the later card for as long.
+    """
+    was = None if before is None else read_moment(before.made_at)
+    if was is None or not now <= was <= now + _LEAD:
+        return now
+    return was + timedelta(microseconds=1)
+
+
 def check_roles(roles: Collection[str]) -> None:
     """Refuse roles that one key does not have together.
 
     Raises:
-        InputError: An officer's role beside another (`setup.roles`).
+        InputError: One is no person's, or an officer's stands beside another (`setup.roles`).
     """
+    if unknown := sorted(set(roles) - set(get_args(PersonRole))):
+        raise InputError(
+            f"No person has the role {unknown[0]}.",
+            reason="setup.roles",
+            remedy=f"Roles are {', '.join(sorted(get_args(PersonRole)))}.",
+        )
     if len(roles) > 1 and set(roles) & set(APPROVER_ROLES):
         raise InputError(
             "Who approves releases has no other role.",
@@ -233,7 +258,7 @@ def _check_newer(card: ZoneCard, before: ZoneCard, accepted: Collection[str]) ->
             remedy="Each zone has a key of its own. Ask the neighbour, by another way, before you "
             "remove the old card from setup/neighbours/ and join again.",
         )
-    if card.made_at < before.made_at:
+    if card.made_at != before.made_at and not _is_later(card, before):
         raise ConflictError(
             f"A later card of {before.name} is kept already.",
             reason="setup.older-card",
@@ -247,6 +272,22 @@ def _check_newer(card: ZoneCard, before: ZoneCard, accepted: Collection[str]) ->
             remedy="Ask whoever gives out roles, not the neighbour alone. If it is right, join "
             f"again with --accept-roles {card.key.thumbprint}.",
         )
+
+
+def _check_made_at(card: ZoneCard, now: datetime) -> None:
+    made = read_moment(card.made_at)
+    # A card of the year 9999 would be the newest of its key for good.
+    if made is None or made > now + _LEAD:
+        raise InputError(
+            f"The card of {card.name} was made at no moment until now, {card.made_at}.",
+            reason="setup.made-at",
+            remedy="Set the clocks of both machines, and have the neighbour make its card again.",
+        )
+
+
+def _is_later(card: ZoneCard, before: ZoneCard) -> bool:
+    made, was = read_moment(card.made_at), read_moment(before.made_at)
+    return was is None or (made is not None and made >= was)
 
 
 def _named(card: ZoneCard) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gridsecure.approvals import APPROVER_ROLES
-from gridsecure.cli.zone_cards import Neighbours, ZoneCard
+from gridsecure.cli.zone_cards import Neighbours, ZoneCard, check_roles
 from gridsecure.errors import InputError
 
 _SERVICE_ROLES: Final = ("platform", "authority")
@@ -186,6 +186,7 @@ def _policy(known: Neighbours) -> dict[str, str]:
 
 def _approvers(known: Neighbours) -> dict[str, Any]:
     def entry(card: ZoneCard) -> dict[str, str]:
+        check_roles(card.roles)  # of cards that were kept before joining looked at roles
         (role,) = set(card.roles) & set(APPROVER_ROLES)
         return {"person": card.name, "role": role, "public_key": card.public_key}
 

@@ -39,6 +39,7 @@ from gridsecure.cli.zone_cards import (
     ZoneCard,
     check_roles,
     file_of,
+    next_made_at,
     read_card,
     sign_card,
     take_card,
@@ -160,7 +161,7 @@ def init_zone(
         StorageError: The disk refuses; there is no folder then.
     """
     _check(facts)
-    read = [one.card for one in _look_at(cards, kept=[], accepted=accepted)]
+    read = [one.card for one in _look_at(cards, kept=[], accepted=accepted, now=now)]
     with _told_of_disk():
         if (folder / SETUP / FACTS).is_file():
             _check_same(read_facts(folder), facts)
@@ -270,13 +271,17 @@ def _fill(
 
 
 def _look_at(
-    cards: Sequence[Path], *, kept: Sequence[ZoneCard], accepted: Collection[str]
+    cards: Sequence[Path],
+    *,
+    kept: Sequence[ZoneCard],
+    accepted: Collection[str],
+    now: datetime,
 ) -> list[Taken]:
     """Hold each card to those that are kept, and to those handed in before it."""
     known, taken = {card.public_key: card for card in kept}, []
     for path in cards:
         card = read_card(path)
-        taken.append(take_card(card, kept=list(known.values()), accepted=accepted))
+        taken.append(take_card(card, kept=list(known.values()), accepted=accepted, now=now))
         known[card.public_key] = card
     return taken
 
@@ -290,7 +295,7 @@ def _complete(
     accepted: Collection[str],
 ) -> Prepared:
     """Take in cards and write what follows: card, settings, unit."""
-    taken = _look_at(cards, kept=read_neighbours(folder), accepted=accepted)
+    taken = _look_at(cards, kept=read_neighbours(folder), accepted=accepted, now=now)
     setup = folder / SETUP
     for path, one in zip(cards, taken, strict=True):
         if one.is_news:
@@ -342,7 +347,7 @@ def _renew_card(
     card = ZoneCard(
         zone=facts.zone,
         name=facts.name,
-        made_at=now.isoformat(),
+        made_at=next_made_at(before, now).isoformat(),
         public_key=key.public_key.point.hex(),
         address=facts.address,
         roles=facts.roles,
