@@ -17,6 +17,7 @@ from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.evidence import append
 from gridsecure.store.log_tree import SignedLog, read_frontier, verify_log
 from gridsecure.store.objects import folder_url, open_objects
+from gridsecure.transparency.checkpoints import LogSigner
 from gridsecure.zone_keys import load_log_signer, load_signing_key
 from tests.cli.test_cli_init import call, card, files_of
 from tests.grid_simulator import NOW
@@ -195,6 +196,13 @@ def test_a_backup_that_is_older_than_what_a_witness_saw_is_not_restored_with_its
     refused = call(*words, "--witnessed", early, "--witnessed", late, status=1)
     assert refused["reason"] == "log.rolled-back"
     assert not again.exists()
+    foreign = LogSigner(signer.origin.replace("market", "gateway"), signer.seed, signer.sm2)
+    forged = LogSigner(signer.origin, signer.seed, generate_private_key())
+    (tmp_path / "foreign").write_bytes(foreign.sign(9, bytes(32)))
+    (tmp_path / "forged").write_bytes(forged.sign(1, bytes(32)))
+    for name, reason in {"foreign": "backup.witnessed", "forged": "log.signature"}.items():
+        refused = call(*words, "--witnessed", tmp_path / name, status=1)
+        assert (refused["reason"], again.exists()) == (reason, False)
     call(*words, "--witnessed", early)
 
 

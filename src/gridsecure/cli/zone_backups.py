@@ -49,10 +49,11 @@ from gridsecure.messages import Message, Signed, open_message, sign_message
 from gridsecure.store.database import open_database, read_session
 from gridsecure.store.kept_heads import check_shown
 from gridsecure.store.log_tree import verify_log
-from gridsecure.transparency.checkpoints import Checkpoint, read_checkpoint
+from gridsecure.transparency.checkpoints import Checkpoint, open_checkpoint, read_checkpoint
+from gridsecure.transparency.notes import NoteKey
 from gridsecure.version import VERSION
 from gridsecure.whole_files import DRAFT, create_file, replace_file, sync_folder
-from gridsecure.zone_keys import read_private_key
+from gridsecure.zone_keys import load_log_signer, load_signing_key, read_private_key
 
 MANIFEST: Final = "backup.json"
 DATABASES: Final = "databases"
@@ -215,8 +216,10 @@ def restore_backup(
 
     Raises:
         ConflictError: There is something in the folder (`backup.there`), or in the database.
-        InputError: The keys are neither in the backup nor named (`backup.keys`).
+        InputError: The keys are neither in the backup nor named (`backup.keys`), or a checkpoint
+            is of no log of the zone's (`backup.witnessed`).
         EnvelopeError: It is not the recovery key that they were sealed to.
+        SignatureError: The zone's keys did not sign a checkpoint (`log.signature`).
         GridSecureError: As `verify_backup`; or a witness saw more of the log than the backup has
             (`log.rolled-back`). There is no folder then.
     """
@@ -229,10 +232,11 @@ def restore_backup(
         facts = kept.model_copy(update={"own": own})
         replace_file(draft / SETUP / FACTS, [facts.model_dump_json(indent=1).encode()])
         urls = database_urls(facts.zone, draft.absolute(), own)
+        witnessed = _witnessed(order.witnessed, draft, manifest)
         for one in manifest.databases:
             put_back(backup / DATABASES / one.file, urls[one.name])
             _check_database(urls[one.name], one)
-            for checkpoint in _checkpoints(order.witnessed, facts, one.name):
+            for checkpoint in witnessed.get(one.name, ()):
                 _check_witnessed(urls[one.name], checkpoint)
         for path in draft.rglob("*"):
             path.chmod(0o700 if path.is_dir() else 0o600)
@@ -258,13 +262,28 @@ def _check_witnessed(url: str, seen: Checkpoint) -> None:
         engine.dispose()
 
 
-def _checkpoints(paths: Sequence[Path], facts: ZoneFacts, database: str) -> Iterator[Checkpoint]:
-    """Those of a database's log, by the names in their origins."""
-    log = facts.zone if database == "zone" else database
+def _witnessed(
+    paths: Sequence[Path], draft: Path, manifest: BackupManifest
+) -> dict[str, list[Checkpoint]]:
+    """What each database's log is held to: every checkpoint is of one of them, and its keys'."""
+    keys: dict[str, tuple[NoteKey, ...]] = {}
+    for name in [one.name for one in manifest.databases] if paths else []:
+        log = manifest.zone if name == "zone" else name
+        keys[name] = load_log_signer(draft, log=log, key=load_signing_key(draft)).keys
+    found: dict[str, list[Checkpoint]] = {name: [] for name in keys}
     for path in paths:
-        seen = read_checkpoint(path.read_bytes())
-        if seen.origin.split("/")[1:2] == [log]:
-            yield seen
+        data = path.read_bytes()
+        origin = read_checkpoint(data).origin
+        named = [name for name, own in keys.items() if own[0].name == origin]
+        if not named:
+            raise InputError(
+                f"The checkpoint {path.name} is of another log, {origin}.",
+                reason="backup.witnessed",
+                remedy="Name checkpoints of this zone's own logs; a zone whose signing key is new "
+                "has a new log.",
+            )
+        found[named[0]].append(open_checkpoint(data, keys[named[0]]))
+    return found
 
 
 def _copy_one(name: str, url: str, folder: Path) -> BackupDatabase:
