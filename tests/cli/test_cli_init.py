@@ -17,10 +17,11 @@ import pytest
 from typer.testing import CliRunner
 
 from gridsecure.approvals import APPROVER_ROLES
+from gridsecure.cli.doctor_checks import Patient, check_databases
 from gridsecure.cli.main import app
 from gridsecure.cli.online import utc_now
-from gridsecure.cli.zone_cards import ZoneCard, sign_card
-from gridsecure.cli.zone_setup import join_cards
+from gridsecure.cli.zone_cards import Neighbours, ZoneCard, sign_card
+from gridsecure.cli.zone_setup import join_cards, read_facts
 from gridsecure.cli.zone_units import read_settings_text, settings_text
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure_api.settings import (
@@ -299,6 +300,7 @@ def test_cards_that_contradict_each_other_make_no_zone(tmp_path: Path) -> None:
     [
         (["init", "gateway", "{new}", "--address", "gateway"], "setup.address"),
         (["init", "gateway", "{new}", "--listen", "8442"], "setup.listen"),
+        (["init", "dashboard", "{new}", "--listen", "0.0.0.0:8501"], "setup.plain"),
         (["init", "person", "{new}", "--name", "eve"], "setup.roles"),
         (["init", "gateway", "{new}", "--set", "x"], "setup.setting"),
         (["init", "vault", "{new}"], "vault.custodians"),
@@ -354,6 +356,18 @@ def test_a_unit_starts_the_zones_own_program_and_takes_what_it_does_not_need(zon
         assert unit["NoNewPrivileges"] == unit["PrivateTmp"] == "yes"
         assert (unit.get("PrivateNetwork") == "yes") == (zone == "vault")
         assert ("LimitNOFILE" in unit) == (zone != "vault")
+
+
+def test_the_doctor_finds_a_database_that_was_set_back(zones: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "identity"
+    shutil.copytree(zones / "identity", folder)
+    shown = {"size": 3, "root": "00" * 32}
+    (folder / "registrations.head").write_text(json.dumps(shown))
+    patient = Patient(folder, read_facts(folder), Neighbours(), utc_now)
+    found = {one.said.partition(" ")[0]: one for one in check_databases(patient)}
+    assert found["enrolments"].state == "ok"
+    assert found["registrations:"].state == "failure"
+    assert "showed 3" in found["registrations:"].said
 
 
 def found_in(folder: Path, *, status: int = 1) -> dict[str, str]:

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.store.database import read_session
-from gridsecure.store.kept_heads import KeptHead
+from gridsecure.store.kept_heads import KeptHead, head_file
 from gridsecure.store.log_tree import SignedLog, read_frontier, read_tile
 from gridsecure.transparency.tiles import read_path
 from gridsecure.zone_keys import load_log_signer
@@ -26,9 +26,6 @@ LOG: Final = "/log"
 
 LOG_PATHS: Final = "/log/"
 """What the paths of every log begin with; they are public."""
-
-HEAD: Final = ".head"
-"""What the name of the file ends with that has the largest tree that a log showed."""
 
 _OCTETS: Final = "application/octet-stream"
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -68,7 +65,7 @@ def open_log(engine: Engine, folder: FolderPath, *, name: str, key: Sm2PrivateKe
 
 def serve_log(engine: Engine, log: SignedLog, folder: FolderPath, *, name: str) -> ServedLog:
     """A log whose signer is there already; as `open_log`."""
-    head = KeptHead(folder / f"{name}{HEAD}")
+    head = KeptHead(head_file(folder, name))
     with read_session(engine) as session:
         head.check(session)
         head.keep(read_frontier(session))

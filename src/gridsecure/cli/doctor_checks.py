@@ -23,13 +23,14 @@ import httpx
 
 from gridsecure.builds import measure_build
 from gridsecure.cli.zone_cards import PROCESSES, SERVICES, Neighbours, ZoneCard
-from gridsecure.cli.zone_making import SCHEMAS, database_urls, key_files
+from gridsecure.cli.zone_making import SCHEMAS, database_urls, key_files, log_of
 from gridsecure.cli.zone_settings import NEEDED, missing_cards
 from gridsecure.cli.zone_setup import SETUP, ZoneFacts, own_card, read_neighbours
 from gridsecure.cli.zone_units import read_settings_text
 from gridsecure.errors import GridSecureError
 from gridsecure.sandbox import find_walls, name_open
-from gridsecure.store.database import open_database
+from gridsecure.store.database import open_database, read_session
+from gridsecure.store.kept_heads import KeptHead, head_file
 from gridsecure.store.schema import check_schema
 from gridsecure.version import VERSION
 from gridsecure.wire.connections import new_client
@@ -188,7 +189,7 @@ def check_settings(patient: Patient) -> Iterator[Finding]:
 
 
 def check_databases(patient: Patient) -> Iterator[Finding]:
-    """Every database has the tables of this release."""
+    """Every database has the tables of this release, and all of its log that was ever shown."""
     own = patient.facts.own
     for name, url in database_urls(patient.zone, patient.folder, own).items():
         if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
@@ -198,6 +199,8 @@ def check_databases(patient: Patient) -> Iterator[Finding]:
         engine = open_database(url, connections=1)
         try:
             check_schema(engine, SCHEMAS[patient.zone][name])
+            with read_session(engine) as session:
+                KeptHead(head_file(patient.folder, log_of(patient.zone, name))).check(session)
             yield Finding("databases", "ok", f"{name} has the tables of this release.")
         except GridSecureError as error:
             yield Finding("databases", "failure", f"{name}: {error.message}", error.remedy)

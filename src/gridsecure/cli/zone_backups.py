@@ -32,7 +32,7 @@ from gridsecure.cli.backup_databases import (
     put_back,
     read_state,
 )
-from gridsecure.cli.zone_making import CARD_KEY, database_urls, key_files
+from gridsecure.cli.zone_making import CARD_KEY, database_urls, key_files, log_of
 from gridsecure.cli.zone_setup import FACTS, SETUP, SHARES, ZoneFacts, read_facts
 from gridsecure.crypto.envelope import open_from, seal_to
 from gridsecure.crypto.sm2 import Sm2PrivateKey, Sm2PublicKey
@@ -268,7 +268,7 @@ def _witnessed(
     """What each database's log is held to: every checkpoint is of one of them, and its keys'."""
     keys: dict[str, tuple[NoteKey, ...]] = {}
     for name in [one.name for one in manifest.databases] if paths else []:
-        log = manifest.zone if name == "zone" else name
+        log = log_of(manifest.zone, name)
         keys[name] = load_log_signer(draft, log=log, key=load_signing_key(draft)).keys
     found: dict[str, list[Checkpoint]] = {name: [] for name in keys}
     for path in paths:

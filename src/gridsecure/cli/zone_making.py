@@ -162,6 +162,11 @@ def database_urls(zone: str, folder: Path, own: Mapping[str, str]) -> dict[str, 
     return urls
 
 
+def log_of(zone: str, database: str) -> str:
+    """The name of the log in a database, as `database_urls` names these."""
+    return zone if database == "zone" else database
+
+
 def _load(folder: Path, name: str) -> Sm2PrivateKey:
     folder.mkdir(mode=0o700, exist_ok=True)
     return private_key_from_bytes(

@@ -57,6 +57,7 @@ from gridsecure.cli.zone_units import settings_text, split_listen, unit_text
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
 from gridsecure.identity_messages import IdentityKeys
+from gridsecure.loopback import is_loopback
 from gridsecure.messages import Message, Signed, sign_message
 from gridsecure.whole_files import replace_file
 
@@ -414,7 +415,14 @@ def _unit(folder: Path, facts: ZoneFacts) -> str:
 def _check(facts: ZoneFacts) -> None:
     """Refuse choices that no process would start with."""
     if facts.zone in SERVICES:
-        split_listen(facts.listen)
+        host, _ = split_listen(facts.listen)
+        if facts.zone == "dashboard" and not is_loopback(host):
+            raise InputError(
+                "The dashboard speaks plain HTTP, and would take passwords from other machines.",
+                reason="setup.plain",
+                remedy="Have it listen at 127.0.0.1, and a proxy that speaks TLS before it "
+                "(docs/tls.md).",
+            )
         _check_address(facts.address)
     if facts.zone in PEOPLE and not facts.roles:
         raise InputError(

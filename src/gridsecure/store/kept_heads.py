@@ -22,6 +22,11 @@ from gridsecure.transparency.tree import Frontier, frontier_nodes, join_nodes
 from gridsecure.whole_files import replace_file
 
 
+def head_file(folder: Path, log: str) -> Path:
+    """Where a log's file is in its zone's folder."""
+    return folder / f"{log}.head"
+
+
 @dataclass(slots=True)
 class KeptHead:
     """The file of one log.
