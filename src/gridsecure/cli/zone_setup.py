@@ -53,11 +53,10 @@ from gridsecure.cli.zone_making import (
     make_vault,
 )
 from gridsecure.cli.zone_settings import missing_cards, neighbour_settings, variables
-from gridsecure.cli.zone_units import settings_text, split_listen, unit_text
+from gridsecure.cli.zone_units import check_places, settings_text, split_listen, unit_text
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import ConflictError, InputError, NotFoundError, StorageError
 from gridsecure.identity_messages import IdentityKeys
-from gridsecure.loopback import is_loopback
 from gridsecure.messages import Message, Signed, sign_message
 from gridsecure.whole_files import replace_file
 
@@ -415,15 +414,7 @@ def _unit(folder: Path, facts: ZoneFacts) -> str:
 def _check(facts: ZoneFacts) -> None:
     """Refuse choices that no process would start with."""
     if facts.zone in SERVICES:
-        host, _ = split_listen(facts.listen)
-        if facts.zone == "dashboard" and not is_loopback(host):
-            raise InputError(
-                "The dashboard speaks plain HTTP, and would take passwords from other machines.",
-                reason="setup.plain",
-                remedy="Have it listen at 127.0.0.1, and a proxy that speaks TLS before it "
-                "(docs/tls.md).",
-            )
-        _check_address(facts.address)
+        check_places(facts.zone, facts.listen, facts.address)
     if facts.zone in PEOPLE and not facts.roles:
         raise InputError(
             "A person has a role.",
@@ -438,16 +429,6 @@ def _check(facts: ZoneFacts) -> None:
                 reason="setup.secret",
                 remedy=f"Write it into a file of mode 0600, and set {name}_file to its path.",
             )
-
-
-def _check_address(address: str) -> None:
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise InputError(
-            "This is no address of a service.",
-            reason="setup.address",
-            remedy="Write it as https://HOST, with a port where it needs one.",
-        )
 
 
 def _check_same(kept: ZoneFacts, wanted: ZoneFacts) -> None:

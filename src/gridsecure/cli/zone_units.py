@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from gridsecure.errors import InputError
+from gridsecure.loopback import is_loopback
 
 PORTS: Final = {
     "identity": 8441,
@@ -90,6 +92,30 @@ def split_listen(text: str) -> tuple[str, int]:
             remedy="Write it as HOST:PORT, for example 127.0.0.1:8442.",
         )
     return host.strip("[]"), int(port)
+
+
+def check_places(zone: str, listen: str, address: str) -> None:
+    """Refuse places that no service listens at, or is reached at.
+
+    Raises:
+        InputError: One is none (`setup.listen`, `setup.address`), or a dashboard's is reached from
+            other machines (`setup.plain`).
+    """
+    host, _ = split_listen(listen)
+    if zone == "dashboard" and not is_loopback(host):
+        raise InputError(
+            "The dashboard speaks plain HTTP, and would take passwords from other machines.",
+            reason="setup.plain",
+            remedy="Have it listen at 127.0.0.1, and a proxy that speaks TLS before it "
+            "(docs/tls.md).",
+        )
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise InputError(
+            "This is no address of a service.",
+            reason="setup.address",
+            remedy="Write it as https://HOST, with a port where it needs one.",
+        )
 
 
 def settings_text(settings: Mapping[str, str]) -> str:
