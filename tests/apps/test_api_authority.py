@@ -223,7 +223,10 @@ def test_no_route_takes_a_ciphertext(world: SimpleNamespace) -> None:
     questions = {("post", "/query-results"), ("post", "/query-trials")}
     returned = {("post", "/returned-grants")}
     receivers = {("put", "/v1/receivers/{name}")}  # an address, and names of events
-    rest = questions | returned | receivers | {("post", "/key-sets")}
+    named = {("post", "/release-agreements")}  # signed documents of the market, and nothing else
+    (shape,) = bodies["post", "/release-agreements"]["content"].values()
+    assert shape["schema"] == {"$ref": "#/components/schemas/AgreementProof"}
+    rest = questions | returned | receivers | named | {("post", "/key-sets")}
     assert set(bodies) - signed - purpose - policy == rest
     for name in questions | returned:
         (content,) = bodies[name]["content"].items()

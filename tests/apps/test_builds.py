@@ -112,7 +112,7 @@ def test_a_product_that_is_not_installed_cannot_be_measured(
 def test_the_makers_build_starts(tmp_path: Path, build: BuildStatement) -> None:
     own = open_build(settings(tmp_path, stated(build)), whose="the platform")
     assert (own.measured, own.maker) == (build, MAKER.public_key)
-    assert Signed.parse(own.shown).body_kind == "build"
+    assert Signed.parse(own.shows[0]).body_kind == "build"
 
 
 @attack(

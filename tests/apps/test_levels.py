@@ -361,7 +361,7 @@ def sent(peer: Level | None, *, own: Level) -> str:
 SAME_LEVEL = rule(
     "Services work together under one security level.",
     "level.differs",
-    cut("gridsecure.wire.attested:check_level", "stated != own.digest", "False"),
+    cut("gridsecure.wire.stated_levels:check_level", "stated != own.digest", "False"),
 )
 
 

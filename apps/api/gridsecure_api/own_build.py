@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from gridsecure.builds import (
     BuildStatement,
@@ -15,15 +17,12 @@ from gridsecure.builds import (
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import StorageError
 from gridsecure.messages import Signed
-from gridsecure.policy.levels import (
-    Level,
-    find_attestation_shortfalls,
-    open_level,
-    refuse_shortfalls,
-)
-from gridsecure.wire.attested import check_level
 from gridsecure.wire.services import LevelStated
+from gridsecure.wire.stated_levels import check_level
 from gridsecure_api.settings import BuildSettings, public_key
+
+if TYPE_CHECKING:
+    from gridsecure.policy.levels import Level
 
 _measured = cache(measure_build)
 
@@ -76,6 +75,18 @@ class OwnBuild:
         open_statement(Signed.parse(statement), maker=self.maker)
 
 
+def _open_level(settings: BuildSettings, *, whose: str) -> Level | None:
+    """The security level, where there is one: reading it loads policies and plans."""
+    if not settings.level:
+        return None
+    levels = import_module("gridsecure.policy.levels")
+    level: Level = levels.open_level(settings.level)
+    is_pinned = settings.maker_public_key is not None
+    found = levels.find_attestation_shortfalls(level, is_pinned=is_pinned)
+    levels.refuse_shortfalls(level, found, whose=whose)
+    return level
+
+
 def open_build(settings: BuildSettings, *, whose: str) -> OwnBuild:
     """Measure this build, and hold it to the maker's statement if a maker is pinned.
 
@@ -92,12 +103,7 @@ def open_build(settings: BuildSettings, *, whose: str) -> OwnBuild:
             not sign it (`build.signature`), or another build runs (`build.changed`).
         InvalidMessageError: It is no statement.
     """
-    level = open_level(settings.level)
-    if level is not None:
-        is_pinned = settings.maker_public_key is not None
-        refuse_shortfalls(
-            level, find_attestation_shortfalls(level, is_pinned=is_pinned), whose=whose
-        )
+    level = _open_level(settings, whose=whose)
     measured, path = _measured(), settings.build_statement
     statement = None
     if path is not None:

@@ -16,10 +16,9 @@ import httpx
 
 from gridsecure.builds import BuildStatement, check_build, open_statement, unstated
 from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.errors import AuthenticityError
-from gridsecure.policy.levels import DIFFERS, Level
 from gridsecure.wire.client import parse_answer
 from gridsecure.wire.services import About
+from gridsecure.wire.stated_levels import Stated, check_level
 from gridsecure.wire.words import Words
 
 RECHECK_S: Final = 300.0
@@ -45,7 +44,7 @@ class AttestedTransport(httpx.BaseTransport):
         maker: Sm2PublicKey | None,
         ticks: Callable[[], float],
         words: Words,
-        level: Level | None = None,
+        level: Stated | None = None,
     ) -> None:
         self._carrier = carrier
         self._maker, self._level = maker, level
@@ -106,23 +105,3 @@ def check_about(about: About, *, maker: Sm2PublicKey) -> BuildStatement:
     stated = open_statement(about.build_statement, maker=maker)
     check_build(stated, about.build, whose=f"the service {about.zone}")
     return stated
-
-
-def check_level(stated: str, *, own: Level | None, whose: str) -> None:
-    """Refuse a service that has another security level than one's own.
-
-    Args:
-        stated: The digest of its level; empty where it has none.
-        own: None where any will do.
-        whose: A name for the message, as "the platform".
-
-    Raises:
-        AuthenticityError: It has (`level.differs`).
-    """
-    if own is not None and stated != own.digest:
-        raise AuthenticityError(
-            f"The security level of {whose} is not {own.name}.",
-            reason=DIFFERS,
-            remedy="Give every service of the deployment the same setting LEVEL, and start them "
-            "anew (docs/levels.md).",
-        )
