@@ -8,6 +8,7 @@ many rows a list has, a gateway's counts – is taken out of the text or given a
 from __future__ import annotations
 
 import re
+from calendar import month_name
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import ROUND_HALF_UP, Decimal
@@ -20,6 +21,7 @@ _LETTERS_OF_TIME_AND_IDS: Final = re.compile(
     r"\d{4}-\d{2}(-\d{2})?([ T]\d{2}:\d{2}(:\d{2})?)?( ?[+-]\d{2}:\d{2})?"
     r"|\d{2}-\d{2} \d{2}:\d{2}|\b\d{1,2}:\d{2}\b|\b[0-9a-f]{12,}\b|\b[a-z]+(-[a-z0-9]+)+\b"
     r"|https?://[^\s]+|\b\d{4}/\d+\b"
+    rf"|\b\d{{4}} ?年 ?\d{{1,2}} ?月|\b(?:{'|'.join(month_name[1:])}) \d{{4}}\b|UTF-8|GB 18030"
 )
 _NUMBER: Final = re.compile(r"([-+−]?\d[\d,]*(?:\.\d+)?)\s*(亿|万|GWh|MWh|[kM](?![A-Za-z])|%)?")
 _UNITS: Final = {

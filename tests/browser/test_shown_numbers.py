@@ -13,6 +13,8 @@ RELEASED = [certificate(), certificate(plan="load-curve")]
 def test_numbers_are_taken_with_their_units_and_dates_are_none() -> None:
     text = "2026-07 · 49.22 万 · 492.22 k, -3.2 %, 2026-07-01 08:30 +08:00, 12 of ab12cd34ef56ab12"
     assert [one.text for one in numbers_of(text)] == ["49.22 万", "492.22 k", "-3.2 %", "12"]
+    named = "2026 年 6 月 · June 2026 · CSV, UTF-8 或 GB 18030 · 2026 kWh"
+    assert [one.text for one in numbers_of(named)] == ["2026"]
     assert [int(one.value) for one in numbers_of("49.22 万 0.71 GWh")] == [492_200, 710_000]
 
 
