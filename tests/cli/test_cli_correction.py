@@ -298,6 +298,7 @@ def test_a_billed_month_is_corrected_computed_and_released(running, tried, tmp_p
     assert "form.file" in run(running, "operator", "start", MONTH, "--readings=nothing.csv")
 
 
+@pytest.mark.slow  # minutes of services and officers, one after the other
 @pytest.mark.skipif(is_left_out(), reason=HOW_TO)
 def test_a_cycle_from_a_held_exception_to_a_verification_in_a_browser(running, tried, tmp_path):
     """Pages show and start the work; what takes somebody's key is their own command's."""
