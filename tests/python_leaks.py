@@ -62,3 +62,12 @@ def watched_errors() -> Iterator[list[str]]:
         patch.setattr(GridSecureError, "__init__", made)
         patch.setattr(InvalidReadingsError, "__init__", made_with_problems)
         yield found
+
+
+@contextmanager
+def unwatched_errors() -> Iterator[None]:
+    """Errors made in the block are not looked at: they quote what chance has written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GridSecureError, "__init__", _MADE)
+        patch.setattr(InvalidReadingsError, "__init__", _MADE_WITH_PROBLEMS)
+        yield

@@ -39,8 +39,8 @@ NOT_OURS = {
 TEXT_ENDINGS = {".py", ".md", ".toml", ".txt", ".in", ".yaml", ".yml", ".cfg", ".json"}
 TEXT_NAMES = {"Makefile", "run", "LICENSE", ".editorconfig", ".gitignore"}
 
-# Test folders that mirror no package: material, not tests.
-TEST_MATERIAL = {"data", "peer", "scale", "traps", "vectors"}
+# Test folders that mirror no package: material, and tests of all rooms or of a release.
+TEST_MATERIAL = {"data", "fuzz", "peer", "scale", "supply", "traps", "vectors"}
 
 # A wall clock or the environment, by the dotted name of the call or attribute. Monotonic clocks
 # may stay: they measure how long something took and say nothing about when.

@@ -18,6 +18,8 @@ _STRING: Final = re.compile(
     re.DOTALL,
 )
 """Strings and comments; an unfinished one, at which reading ends, goes to the end."""
+_KEY: Final = re.compile(r"\(['\"].*?\)(?= twice \(at | \(at )", re.DOTALL)
+"""A key as the parser's messages name it: as a value of Python."""
 _BETWEEN: Final = re.compile(r"[\n,=\[\]{}]")
 """What no key has outside of strings; numbers of an array have one between them."""
 
@@ -50,6 +52,7 @@ def read_document(
     try:
         return tomllib.loads(text, parse_float=parse_float)
     except (ValueError, RecursionError) as error:
-        raise refuse(f"The {name} is not valid TOML ({error})") from error
+        why = _KEY.sub("a key", str(error))
+        raise refuse(f"The {name} is not valid TOML ({why})") from error
     except ArithmeticError as error:  # the decimal module's
         raise refuse(f"The {name} has a number whose exponent is too large") from error

@@ -96,8 +96,12 @@ def read_supply(
     if len(text) > _LONGEST:
         raise _refused("The table has more than a million characters.", "table")
     delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
-    rows = csv.DictReader(io.StringIO(text.strip().lstrip("\ufeff")), delimiter=delimiter)
-    if not set(_NEEDED) <= set(rows.fieldnames or ()):
+    reader = csv.DictReader(io.StringIO(text.strip().lstrip("\ufeff")), delimiter=delimiter)
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise _refused("A line of the table breaks off within a cell.", "table") from error
+    if not set(_NEEDED) <= set(reader.fieldnames or ()):
         raise _refused("The table has no columns zone and energy_kwh.", "table")
     found: dict[str, Decimal] = {}
     for number, row in enumerate(rows, 2):

@@ -12,6 +12,7 @@ from datetime import datetime
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import AuthenticityError, InputError, InvalidMessageError
 from gridsecure.messages import EventNotice, Signed, open_message
+from gridsecure.month_texts import read_moment
 
 
 def read_event(
@@ -31,7 +32,7 @@ def read_event(
 
     Raises:
         InputError: `service_key` is no public key (`receiver.key`).
-        InvalidMessageError: It is no such notice.
+        InvalidMessageError: It is no such notice, or its time is none.
         AuthenticityError: The service did not sign it, or signed it for another receiver
             (`receiver.other`), or sent it earlier (`receiver.old`).
     """
@@ -46,7 +47,13 @@ def read_event(
     notice = open_message(Signed.parse(body), expect=EventNotice, trusted={key.thumbprint: key})
     if notice.receiver != receiver:
         raise AuthenticityError("The notice is for another receiver.", reason="receiver.other")
-    if datetime.fromisoformat(notice.at) < not_before:
+    sent = read_moment(notice.at)
+    if sent is None:
+        raise InvalidMessageError(
+            "The notice does not say when it was sent.",
+            remedy="Ask the service what happened.",
+        )
+    if sent < not_before:
         raise AuthenticityError(
             "The notice was sent too long ago.",
             reason="receiver.old",

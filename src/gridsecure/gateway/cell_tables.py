@@ -235,6 +235,12 @@ def _without_totals(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_names(known: Sequence[str]) -> None:
+    if not known:
+        raise InvalidReadingsError(
+            "The file begins with a blank line in place of the header.",
+            reason="readings.columns",
+            remedy=f"Begin with the names of the columns. The layouts are {LAYOUTS}.",
+        )
     twice = [name for name in known if known.count(name) > 1]
     if twice:
         shown = repr(twice[0]) if QUOTABLE_NAME.fullmatch(twice[0]) else "one of its columns"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
+import lzma
 import re
 import zipfile
 import zlib
@@ -37,6 +38,8 @@ _SHARED: Final = re.compile(rb"\st\s*=\s*[\"']s[\"']")
 _LETTERS: Final = 26
 _EXACT_DIGITS: Final = 15
 _SECOND: Final = dt.timedelta(seconds=1)
+_DAMAGED: Final = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
+"""What unfolding raises; a ValueError where a place of the archive lies before its beginning."""
 
 
 def read_workbook(data: bytes) -> TableText:
@@ -49,7 +52,7 @@ def read_workbook(data: bytes) -> TableText:
     """
     try:
         grids = _read_grids(_unfold(data))
-    except (CalamineError, zipfile.BadZipFile, zlib.error, RuntimeError, OSError, EOFError):
+    except (CalamineError, zipfile.BadZipFile, RuntimeError, *_DAMAGED):
         raise InvalidReadingsError(
             "The file is no XLSX workbook that can be opened, or is damaged or protected.",
             reason="readings.malformed",

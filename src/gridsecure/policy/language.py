@@ -365,8 +365,9 @@ def _check_merging(policy: Policy) -> None:
         }
         minima = {rule.minimum for rule in deciding if rule is not None and rule.merge}
         if len(minima) > 1:
+            shown = " and ".join(map(str, sorted(minima)))
             raise _refusal(
-                f"Rules merge the group {group!r} at the minima {sorted(minima)}: what is told at "
+                f"Rules merge the group {group!r} at the minima {shown}: what is told at "
                 "one of them would silence the other",
                 "merging",
             )

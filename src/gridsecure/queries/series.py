@@ -161,7 +161,7 @@ def read_series(header: str, table: bytes) -> PublicSeries:
         if any(one.end > other.start for one, other in pairwise(rows)):
             raise _misshapen(said, "Two of its rows are of one time.")
         return PublicSeries(said, digest, tuple(rows), {}, ())
-    (*group_by, last) = names
+    (*group_by, last) = names or ("",)
     if last != "value" or not group_by or any(name not in _GROUPS for name in group_by):
         raise _misshapen(said, f"Its columns are not those of times, or of {', '.join(_GROUPS)}.")
     groups = {tuple(line[:-1]): _read_value(said, line[-1]) for line in lines}
@@ -188,13 +188,13 @@ def _read_value(header: SeriesHeader, text: str) -> str:
 def _read_row(header: SeriesHeader, line: Sequence[str], *, zone: ZoneInfo) -> _Row:
     try:
         times = [datetime.fromisoformat(text) for text in line[:-1]]
-    except ValueError as error:
+        if len(times) == 1:
+            if times[0].tzinfo is not None or clock_minutes(times[0]):
+                raise _misshapen(header, "A day is none.")
+            times.append(times[0] + timedelta(days=1))
+        start, end = (_moment(header, moment, zone=zone) for moment in times)
+    except (ValueError, OverflowError) as error:  # none, or of a year that has no other zone's
         raise _misshapen(header, "A time is none.") from error
-    if len(times) == 1:
-        if times[0].tzinfo is not None or clock_minutes(times[0]):
-            raise _misshapen(header, "A day is none.")
-        times.append(times[0] + timedelta(days=1))
-    start, end = (_moment(header, moment, zone=zone) for moment in times)
     if start >= end:
         raise _misshapen(header, "A row ends before it begins.")
     return _Row(start, end, Fraction(_read_value(header, line[-1])))
