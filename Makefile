@@ -169,6 +169,11 @@ attack: .venv/.dev ## Try each attack with its rule and without it, and print wh
 mutants: .venv/.dev ## Change one operator of a room at a time and see whether its tests notice: ARGS="store".
 	$(BIN)/python -m tests.mutants $(ARGS)
 
+.PHONY: fuzz
+fuzz: .venv/.dev ## Fuzz parsers with FUZZ_EXAMPLES inputs, a million by default, and every service.
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+	@$(BIN)/python -W ignore -m tests.fuzz.services
+
 .PHONY: test-all
 test-all: .venv/.dev ## Run every test, slow ones and deep properties included.
 	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest
@@ -226,10 +231,32 @@ lock: .venv/.dev ## Resolve the locks anew from pyproject.toml.
 	$(UV_COMPILE) --upgrade --extra catalogue --extra dask --extra dev --extra peer --extra postgres pyproject.toml \
 		requirements/build.in --constraints requirements/runtime.txt -o requirements/dev.txt
 
+# A finding that is accepted is named here, with its impact in a comment: --accept PYSEC-2026-1.
 .PHONY: audit
-audit: .venv/.dev ## Ask the advisory database about every locked package; one it does not know fails.
-	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/dev.txt
-	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/openfhe.txt
+audit: .venv/.dev ## Look up advisories of every locked package; without a network: ADVISORIES=FILE.
+	@$(BIN)/python -m tests.supply.advisories $(if $(ADVISORIES),--database "$(ADVISORIES)")
+
+# --- releases ----------------------------------------------------------------------------------
+
+.PHONY: sbom
+sbom: .venv/.dev ## Write the bill of materials of all locked packages (CycloneDX JSON) into dist/.
+	@$(BIN)/python -m tests.supply.bill_of_materials
+
+# Times in the wheel are those of the commit, so that whoever has it builds the same file.
+.PHONY: wheel
+wheel: .venv/.dev ## Build the wheel twice into dist/, and refuse if the two differ.
+	@SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null)}"; \
+	[ -z "$$SOURCE_DATE_EPOCH" ] || export SOURCE_DATE_EPOCH; \
+	rm -f dist/gridsecure-*.whl; $(BIN)/python -m tests.supply.wheel
+
+.PHONY: wheel-check
+wheel-check: wheel ## Install the wheel, with the hashed lock, where nothing else is, and bill with it.
+	@rm -rf build/installed; "$(PYTHON)" -m venv --without-pip build/installed
+	@$(BIN)/uv pip install --quiet --python build/installed/bin/python --only-binary :all: \
+		--require-hashes -r requirements/runtime.txt
+	@$(BIN)/uv pip install --quiet --python build/installed/bin/python --no-deps --no-index dist/gridsecure-*.whl
+	@$(BIN)/python -m tests.supply.wheel --check build/installed
+	@rm -rf build/installed
 
 .PHONY: clean
 clean: ## Remove the environment, caches and built pages; keeps run/ and its keys.
