@@ -252,9 +252,9 @@ wheel: .venv/.dev ## Build the wheel twice into dist/, and refuse if the two dif
 .PHONY: wheel-check
 wheel-check: wheel ## Install the wheel, with the hashed lock, where nothing else is, and bill with it.
 	@rm -rf build/installed; "$(PYTHON)" -m venv --without-pip build/installed
-	@$(BIN)/uv pip install --quiet --python build/installed/bin/python --only-binary :all: \
+	@$(PIP) --python build/installed/bin/python install --quiet --only-binary :all: \
 		--require-hashes -r requirements/runtime.txt
-	@$(BIN)/uv pip install --quiet --python build/installed/bin/python --no-deps --no-index dist/gridsecure-*.whl
+	@$(PIP) --python build/installed/bin/python install --quiet --no-deps --no-index dist/gridsecure-*.whl
 	@$(BIN)/python -m tests.supply.wheel --check build/installed
 	@rm -rf build/installed
 
