@@ -63,7 +63,7 @@ def session_of(services: ZoneServices, role: str) -> Session:
         ("billing", {"authority", "platform", "gateway"}),
         ("operator", {"authority", "platform", "gateway"}),
         ("analyst", {"authority"}),
-        ("regulator", {"authority", "identity"}),
+        ("regulator", {"authority", "identity", "market"}),
         ("custodian", {"authority", "identity"}),
         ("stranger", {"authority"}),
     ],

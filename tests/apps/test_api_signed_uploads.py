@@ -321,11 +321,13 @@ def test_a_stolen_token(platform: TestClient, good: Request, attacked: Attacked)
 # --- counters and pins ---------------------------------------------------------------------------
 
 
-def test_a_counter_is_taken_once_and_only_upwards(platform: TestClient, good: Request) -> None:
-    assert replace(good, counter=7).send(platform).status_code == 200
-    for replayed in (7, 6, 1):
+def test_a_counter_is_taken_once_in_whatever_order_it_comes(
+    platform: TestClient, good: Request
+) -> None:
+    for counter in (200, 198, 201):
+        assert replace(good, counter=counter).send(platform).status_code == 200
+    for replayed in (200, 198, 201):
         assert is_refused(replace(good, counter=replayed).send(platform))
-    assert replace(good, counter=8).send(platform).status_code == 200
 
 
 def test_a_counter_is_taken_whatever_becomes_of_the_request(

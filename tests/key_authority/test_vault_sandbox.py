@@ -89,4 +89,4 @@ def test_every_thread_of_a_running_vault_is_confined(tmp_path: Path) -> None:
 
 def test_a_setting_that_says_something_else_stops_the_start(tmp_path: Path) -> None:
     settings = vault_settings(tmp_path, grid_keys().authority, has_keys=False)
-    assert "sandbox" in why_not_started(settings.model_copy(update={"sandbox": "perhaps"}))
+    assert "SANDBOX" in why_not_started(settings.model_copy(update={"sandbox": "perhaps"}))

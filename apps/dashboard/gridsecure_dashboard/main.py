@@ -108,7 +108,8 @@ def _navigation(session: Session | None) -> StreamlitPage:
         )
         for name in access.ROLES
     ]
-    return st.navigation(pages, position="sidebar" if allowed else "hidden")
+    # All pages of a role: by itself, the sidebar shows ten and folds the others away.
+    return st.navigation(pages, position="sidebar" if allowed else "hidden", expanded=True)
 
 
 def _keep_sign_in() -> None:

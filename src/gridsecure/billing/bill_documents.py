@@ -150,14 +150,15 @@ def decimal_text(value: int, decimals: int) -> str:
     """Write an integer in 1e-`decimals` as a plain decimal without trailing zeros.
 
     Args:
-        decimals: 1 or more.
+        decimals: 0 or more.
 
     >>> decimal_text(-367880, 3), decimal_text(0, 11)
     ('-367.88', '0')
     """
     # By places of the text: half of what dividing and formatting with a width take.
     digits = str(abs(int(value))).rjust(decimals + 1, "0")
-    whole, part = digits[:-decimals], digits[-decimals:].rstrip("0")
+    point = len(digits) - decimals
+    whole, part = digits[:point], digits[point:].rstrip("0")
     sign = "-" if value < 0 else ""
     return f"{sign}{whole}.{part}" if part else f"{sign}{whole}"
 
