@@ -186,10 +186,10 @@ class Browser:
 def browser(monkeypatch: pytest.MonkeyPatch, scanned_once: None) -> Browser:
     browser, navigation = Browser(), st.navigation
 
-    def told(pages, *, position):
+    def told(pages, *, position, expanded):
         shown = [page for page in pages if page.visibility == "visible"]
         MENU.append({Path(str(page._page)).stem for page in shown if position == "sidebar"})
-        return navigation(pages, position=position)
+        return navigation(pages, position=position, expanded=expanded)
 
     monkeypatch.setattr(st, "navigation", told)
     monkeypatch.setattr(context, "_get_client_context", lambda: browser)
