@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,10 +22,12 @@ from gridsecure.wire.connections import new_client
 from gridsecure.wire.request_ids import CURRENT, HEADER
 from gridsecure_api import readiness
 from gridsecure_api.json_logs import FIELDS, JsonLines, log_as_json
+from gridsecure_api.metrics import ServiceMetrics
 from gridsecure_api.readiness import Readiness, disk_check
 from gridsecure_api.serve import publish_metrics
 from gridsecure_api.settings import ListenSettings
 from tests.apps.zone_apps import authority_app, bearer, platform_app
+from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SECRET = "NAME-OF-SOMEBODY-42.17-kWh"
@@ -75,8 +79,8 @@ def test_every_metric_of_the_dashboard_and_the_alerts_exists_and_every_alert_has
     assert named - known == set()
     runbooks = (DOCS / "runbooks.md").read_text("utf-8")
     assert len(rules) == 10
-    for rule in rules:
-        assert f"\n## {rule['alert']}\n" in runbooks
+    for one in rules:
+        assert f"\n## {one['alert']}\n" in runbooks
 
 
 def test_metrics_have_a_port_of_their_own_and_leave_the_machine_over_tls_alone(
@@ -98,13 +102,23 @@ def test_metrics_have_a_port_of_their_own_and_leave_the_machine_over_tls_alone(
 # --- readiness
 
 
-def test_a_service_is_alive_and_not_ready_while_its_vault_is_down(tmp_path: Path) -> None:
-    client = TestClient(authority_app(tmp_path / "authority"))
+@attack(
+    "the hours in which custodians have the vault unlocked",
+    rule(
+        "Strangers are told nothing of the vault by `/ready`.",
+        WITHHELD,
+        cut("gridsecure_api.authority:_vault_check", "is_told=False", "is_told=True"),
+    ),
+)
+def test_a_stranger_does_not_see_whether_the_vault_is_unlocked(
+    tmp_path: Path, attacked: Attacked
+) -> None:
+    app = authority_app(tmp_path / "authority")
+    client = TestClient(app)
     assert client.get("/health").status_code == 200
+    assert 'gridsecure_ready{check="vault"} 0.0' in shown(app)
     answer = client.get("/ready")
-    assert (answer.status_code, answer.json()["detail"]) == (503, "The service lacks: vault.")
-    assert answer.json()["reason"] == "service.not-ready"
-    assert answer.headers["Retry-After"] == "1"
+    attacked.ends(WITHHELD if answer.status_code == 200 else "")
 
 
 def test_a_service_is_ready_until_its_database_is_gone(
@@ -118,7 +132,11 @@ def test_a_service_is_ready_until_its_database_is_gone(
     for path in (tmp_path / "platform").glob("zone.db*"):
         path.unlink()
     (tmp_path / "platform" / "zone.db").mkdir()
-    assert client.get("/ready").json()["detail"] == "The service lacks: database."
+    answer = client.get("/ready")
+    assert (answer.status_code, answer.json()["reason"]) == (503, "service.not-ready")
+    assert answer.headers["Retry-After"] == "1"
+    assert "database" not in answer.text
+    assert 'gridsecure_ready{check="database"} 0.0' in shown(app)
     assert client.get("/health").status_code == 200
 
 
@@ -153,6 +171,34 @@ def test_while_one_looks_others_are_told_what_was_found_before() -> None:
     now[0] = 5.0
     ready.failing()
     assert told == [("thing",)]
+
+
+def test_a_scrape_waits_for_no_database_that_hangs_and_says_that_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(readiness, "WAIT_S", 0.05)
+    go = threading.Event()
+    ready = Readiness([readiness.ReadyCheck("database", go.wait)])
+
+    def count() -> dict[str, int]:
+        go.wait()
+        return {"uploads": 3}
+
+    registry = ServiceMetrics("platform", readiness=ready, counts=count).registry
+    for _ in range(2):
+        text = generate_latest(registry).decode()
+        assert 'gridsecure_ready{check="database"} 0.0' in text
+        assert "gridsecure_holds{" not in text
+    go.set()
+    monkeypatch.setattr(readiness, "WAIT_S", 60.0)
+    monkeypatch.setattr(readiness, "KEPT_S", 0.0)
+    for _ in range(1000):
+        text = generate_latest(registry).decode()
+        if "gridsecure_holds{" in text and 'check="database"} 1.0' in text:
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail(text)
 
 
 # --- logs

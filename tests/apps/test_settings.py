@@ -51,6 +51,25 @@ def test_a_secret_comes_from_a_file_that_its_owner_alone_reads(
     assert refused().reason == "settings.twice"
 
 
+def test_a_credential_of_systemds_is_taken_though_a_list_of_access_shows_as_the_groups_bits(
+    platform: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "handed out" / "database"
+    file.parent.mkdir()
+    file.write_text(URL)
+    file.chmod(0o440)
+    platform.setenv(f"GRIDSECURE_PLATFORM_DATABASE{FILE}", str(file))
+    assert refused().reason == "settings.secret-file"
+    platform.setenv("CREDENTIALS_DIRECTORY", str(file.parent))
+    assert read_settings(PlatformSettings).database_url == URL
+    for mode in (0o444, 0o460):
+        file.chmod(mode)
+        assert refused().reason == "settings.secret-file"
+    file.chmod(0o440)
+    platform.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "of another service"))
+    assert refused().reason == "settings.secret-file"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [

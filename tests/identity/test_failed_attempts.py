@@ -15,6 +15,7 @@ from gridsecure.identity.enrolments.failed_attempts import (
     FailedAttempts,
 )
 from gridsecure.loopback import source_of
+from tests.attacks import Attacked, attack, cut, rule
 from tests.grid_simulator import NOW
 
 HOME, STRANGER = "192.0.2.1", "198.51.100.7"
@@ -92,6 +93,34 @@ def test_counters_beyond_the_limit_push_out_the_oldest(monkeypatch: pytest.Monke
     for number in range(40):
         fail(failures, f"name {number}", f"n{number}")
     assert len(failures._failures) == 30
+
+
+@attack(
+    "a locked name freed by sign-ins that nobody heard",
+    rule(
+        "What was not heard leaves no counter, which would push out others'.",
+        "sign-in.attempts",
+        cut(
+            "gridsecure.identity.enrolments.failed_attempts:FailedAttempts._uncount",
+            "if not self._failures[one]:",
+            "if False:",
+        ),
+    ),
+)
+def test_attempts_that_nobody_heard_push_out_no_counter(
+    monkeypatch: pytest.MonkeyPatch, attacked: Attacked
+) -> None:
+    monkeypatch.setattr("gridsecure.identity.enrolments.failed_attempts.MAX_NAMES", 30)
+    failures = FailedAttempts()
+    for _ in range(ALLOWED_FAILURES):
+        fail(failures, "anna", STRANGER)
+    for number in range(30):
+        with (
+            pytest.raises(GridSecureError),
+            failures.attempt(f"name {number}", address=f"n{number}", now=NOW),
+        ):
+            raise GridSecureError("full", reason="service.busy")
+    attacked.ends("" if is_heard(failures, "anna", STRANGER) else "sign-in.attempts")
 
 
 @pytest.mark.parametrize(

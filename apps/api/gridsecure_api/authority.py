@@ -390,7 +390,7 @@ def _vault_check(zone: AuthorityZone) -> ReadyCheck:
         if VaultStatus.parse(zone.vault.status().body).state == "locked":
             raise GridSecureError("The vault is locked.", reason=LOCKED)
 
-    return ReadyCheck("vault", look)
+    return ReadyCheck("vault", look, is_told=False)
 
 
 def _living(

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from gridsecure.errors import GridSecureError
 from gridsecure.version import VERSION
 from gridsecure_api.lanes import Lane, Lanes
-from gridsecure_api.readiness import Readiness
+from gridsecure_api.readiness import LookedAt, Readiness
 
 _SECONDS: Final = (0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0)
 
@@ -114,11 +114,13 @@ def _waiting(lane: Lane) -> float:
 
 
 class _Looked(Collector):
-    """What is looked at when somebody asks."""
+    """What is looked at when somebody asks, who waits for no database that hangs."""
 
     def __init__(self, readiness: Readiness, counts: Counts | None) -> None:
         self._readiness = readiness
         self._counts = counts
+        self._counted = LookedAt(self._count)
+        self._held: Mapping[str, int] = {}
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Look, and say what was found."""
@@ -129,16 +131,17 @@ class _Looked(Collector):
         for name in self._readiness.names:
             ready.add_metric([name], float(name not in failing))
         yield ready
-        yield self._holdings()
-
-    def _holdings(self) -> GaugeMetricFamily:
         held = GaugeMetricFamily("gridsecure_holds", "How much it holds.", labels=["what"])
-        try:
-            for name, number in (self._counts() if self._counts else {}).items():
+        if not self._counted.is_late():
+            for name, number in self._held.items():
                 held.add_metric([name], number)
+        yield held
+
+    def _count(self) -> None:
+        try:
+            self._held = self._counts() if self._counts else {}
         except GridSecureError:  # the database is out of reach, which `gridsecure_ready` says
-            return held
-        return held
+            self._held = {}
 
 
 def ticks() -> float:

@@ -166,19 +166,18 @@ def _add_gates(app: FastAPI, description: ServiceDescription, rules: AccessRules
     app.add_middleware(AccessCheck, rules=rules, metrics=metrics)
     app.add_middleware(ProtectedAnswers)
     app.add_middleware(ObservedRequests, metrics=metrics, plain_paths=description.plain_paths)
-    _add_readiness(app, readiness)
+    _add_readiness(app, Readiness([one for one in description.checks if one.is_told]))
 
 
 def _add_readiness(app: FastAPI, readiness: Readiness) -> None:
     @app.get(READY, tags=["service"])
     def read_ready() -> Ready:
-        """Whether the service can do its work; 503 says what it lacks. Public."""
-        failing = readiness.failing()
-        if failing:
+        """Whether the service can do its work; 503 where it lacks something. Public."""
+        if readiness.failing():
             raise GridSecureError(
-                f"The service lacks: {', '.join(failing)}.",
+                "The service cannot do its work now.",
                 reason=NOT_READY,
-                remedy="See to it, as docs/runbooks.md says; a restart does not mend it.",
+                remedy="Its metrics name what is missing; a restart does not mend it.",
             )
         return Ready(state="ready")
 

@@ -3,7 +3,8 @@
 A refusal names variables and never repeats what they hold: a database's URL may have a password in
 it. Settings that may hold one (those that do not show in `repr`) can be kept in a file, which
 `GRIDSECURE_<ZONE>_<NAME>_FILE` names, readable by its owner alone; `systemd` puts one there with
-`LoadCredential=`.
+`LoadCredential=`, below `$CREDENTIALS_DIRECTORY`. It is root's then, and the service's user may
+read it by an entry of its own in the file's list of access, which shows as the group's bits.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
 FILE: Final = "_FILE"
 """What the name of a variable ends with that names a file with a setting's value in it."""
+CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 _OTHERS: Final = 0o077
+_CREDENTIAL_OTHERS: Final = 0o037
 _PAGE: Final = "docs/settings.md lists a service's variables."
 
 
@@ -94,13 +97,20 @@ def _read_secret(variable: str) -> str:
         )
     path = Path(os.environ[variable])
     try:
-        if path.stat().st_mode & _OTHERS:
+        others = _CREDENTIAL_OTHERS if _is_credential(path) else _OTHERS
+        if path.stat().st_mode & others:
             raise _refused_file(variable, "Other users of this machine may read it.")
         return path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "It is no text"
         refused = _refused_file(variable, f"{why}.")
     raise refused
+
+
+def _is_credential(path: Path) -> bool:
+    """Whether systemd handed a file out to this service, and to nobody else."""
+    folder = os.environ.get(CREDENTIALS, "")
+    return folder != "" and path.resolve().is_relative_to(Path(folder).resolve())
 
 
 def _refused_file(variable: str, why: str) -> InputError:

@@ -94,6 +94,8 @@ class FailedAttempts:
             for one in counters:
                 if at in self._failures.get(one, []):
                     self._failures[one].remove(at)
+                    if not self._failures[one]:  # empty ones would push out others'
+                        del self._failures[one]
 
 
 def _remember(kept: OrderedDict[_Counter, KeptT], one: _Counter, what: KeptT) -> None:
