@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select, update
 
 from gridsecure.circulation.agreed_releases import StandingAgreement
 from gridsecure.circulation.documents import REGISTRAR
@@ -24,7 +24,7 @@ from gridsecure.errors import StorageError
 from gridsecure.market import metering, public_pages
 from gridsecure.market.intake import Sender, take_in
 from gridsecure.market.tables import SCHEMA, CounterRow, DocumentRow, PolicyRow, SignatureRow
-from gridsecure.market.usage import BOOK, list_done
+from gridsecure.market.usage import BOOK, find_statement_differences, list_done
 from gridsecure.messages import Signed, open_message
 from gridsecure.policy.language import parse_policy
 from gridsecure.policy.packs import load_pack
@@ -198,6 +198,77 @@ def test_a_use_at_the_turn_of_a_month_is_settled_once(
     statements = [SettlementStatement.parse(body) for body in bodies]
     found = [[line.release_id for line in one.lines] for one in statements]
     assert found == [[f"{1:032x}"], [f"{2:032x}"], [f"{1:032x}"]]
+    for at in (MONTH, following):  # who bills by the ledger bills the same months
+        told = agreed.get(f"/usage?month={at}", "bank-1").json()["used"]
+        assert {one["amount"] for one in told if one["measure"] == "fen"} == {world.PRICE}
+    with write_session(zone.engine) as session:
+        assert list(BOOK.find_differences(session, list_done(session))) == []
+        assert list(find_statement_differences(session)) == []
+        moved = update(DocumentRow).where(col(DocumentRow.name) == f"{2:032x}")
+        session.exec(moved.values(month=MONTH))
+        assert [one.kind for one in find_statement_differences(session)] == ["statement"] * 2
+        assert [one.kind for one in BOOK.find_differences(session, list_done(session))] == [
+            "figures"
+        ]
+
+
+def test_what_was_used_while_all_stood_is_owed_whenever_it_is_reported(agreed: Market) -> None:
+    """The agreement, its product and each right end; a release of before is a use, none later."""
+    agreement, made = agreed.digests["agreement"], agreed.digests["design"]
+    agreed.clock.advance(hours=1)
+    agreed.take("no operating", withdrawal(agreed.digests["operate"], "grid-1"))
+    agreed.take("no processing", withdrawal(agreed.digests["process"], "bureau-1"))
+    end = world.step("workshop-1", "withdraw", of=made, after=agreed.digests["publish"])
+    agreed.take("no product", end)
+    agreed.take("no agreement", withdrawal(agreement, "bank-1"))
+    agreed.clock.advance(days=1)
+    agreed.take("use", world.use(agreement))
+    late = {"released_at": (NOW + timedelta(hours=2)).isoformat()}
+    assert agreed.refusal(world.use(agreement, number=2, **late)) == "market.not-in-force"
+
+
+def test_the_next_record_of_a_dataset_counts_once_the_office_confirmed_it(market: Market) -> None:
+    for name in world.ORGANISATIONS:
+        market.take(name, world.record(name))
+    market.take("dataset", world.dataset(zones=[]))
+    for right, grantee in (("hold", "grid"), ("process", "workshop"), ("operate", "exchange")):
+        market.take(right, world.grant(right, grantee))
+    assert market.refusal(world.design()) == "use.zone", "nothing would ever be of it"
+    assert market.refusal(world.dataset(number=3)) == "market.number"
+    stolen = world.dataset("rival-1", number=2, zones=["baoan"])
+    assert market.refusal(stolen) == "rights.giver"
+    market.take("second", world.dataset(number=2, zones=["nobody's"]))
+    third = market.take("third", world.dataset(number=3))
+    assert [market.state(name, "grid-1") for name in ("second", "third")] == ["replaced", "waiting"]
+    assert market.get(f"/documents/{third}", "rival-1").status_code == 404
+    staff = market.headers("clerk", "operator")
+    listed = market.client.get("/documents?kind=dataset-record&side=everybody", headers=staff)
+    assert listed.json()[-1]["digest"] == third, "the office sees what it confirms"
+    assert market.refusal(world.design()) == "use.zone"
+    own = KINDS["right-grant"].parse(world.grant("hold", "grid", confirms=third).body)
+    own = world.sign("grid-1", own.model_copy(update=world.by("grid-1")))
+    assert market.refusal(own) == "market.registrar"
+    old = world.grant("hold", "grid", confirms=market.digests["second"])
+    assert market.refusal(old) == "market.not-in-force"
+    for _ in range(2):
+        market.take("confirmed", world.grant("hold", "grid", confirms=third))
+    assert [market.state(name, "bureau-1") for name in ("dataset", "third")] == [
+        "replaced",
+        "in-force",
+    ]
+    market.publish()
+    market.take("use", world.use(market.agree()))
+    assert market.get(f"/documents/{third}", "grid-1").json()["uses"] == 1
+    fourth = market.take("fourth", world.dataset(number=4, zones=["baoan"]))
+    market.take("use 2", world.use(market.digests["agreement"], number=2))
+    assert fourth in market.client.get(f"/documents/{fourth}", headers=staff).text
+
+
+def test_a_document_that_comes_again_is_answered_as_it_stands(published: Market) -> None:
+    offer = world.offer(published.digests["design"])
+    published.take("offer", offer)
+    published.take("end", withdrawal(offer.digest, "exchange-1"))
+    assert published.bring(offer).json()["state"] == "withdrawn"
 
 
 def test_an_offer_is_concluded_while_it_stands(published: Market) -> None:
@@ -789,7 +860,12 @@ def test_no_words_of_others_steer_a_terminal_and_times_are_times(published: Mark
 def test_lists_and_settlements_are_of_members_alone(published: Market) -> None:
     for path in ("/documents?kind=market-offer", f"/usage?month={MONTH}"):
         assert published.client.get(path).status_code == 401
-        answer = published.client.get(path, headers=published.headers("clerk", "operator"))
+        answer = published.client.get(path, headers=published.headers("clerk", "analyst"))
         assert answer.json()["reason"] == "authenticity.role"
         assert published.get(path, "somebody").status_code == 403
+    published.take("offer", world.offer(published.digests["design"]))
+    staff = published.headers("clerk", "operator")
+    usage = published.client.get(f"/usage?month={MONTH}", headers=staff)
+    assert usage.json()["reason"] == "authenticity.role"
+    assert published.client.get("/documents?kind=market-offer", headers=staff).json() == []
     assert published.get("/documents?kind=nonsense", "bank-1").json()["reason"] == "market.kind"

@@ -48,7 +48,7 @@ from gridsecure_api.approver_settings import read_approvers
 from gridsecure_api.deps import Clock, require, utc_now
 from gridsecure_api.lists import KEPT_ANSWERS, PAGED, Paging, answer_page
 from gridsecure_api.log_pages import LOG, open_log
-from gridsecure_api.market_state import MarketState, Reader, State
+from gridsecure_api.market_state import DocumentReader, MarketState, Reader, State
 from gridsecure_api.own_build import open_build
 from gridsecure_api.readiness import database_check, disk_check
 from gridsecure_api.serving import ServiceDescription, binary, new_app
@@ -119,7 +119,7 @@ def take_document(envelope: Signed, claims: Bringer, state: State) -> DocumentTo
 @router.get("/documents", tags=["documents"], response_model=list[DocumentTold], responses=PAGED)
 def list_documents(
     request: Request,
-    reader: Reader,
+    reader: DocumentReader,
     state: State,
     asked: Paging,
     kind: Annotated[str, Query(max_length=64)],
@@ -146,7 +146,7 @@ def list_documents(
 
 
 @router.get("/documents/{digest}", tags=["documents"])
-def read_document(digest: str, reader: Reader, state: State) -> DocumentTold:
+def read_document(digest: str, reader: DocumentReader, state: State) -> DocumentTold:
     """A document that concerns whoever asks, or is published; there is no other for them."""
     with read_session(state.zone.engine) as session:
         return _told(session, shelf.load_readable(session, digest, reader), reader)

@@ -31,6 +31,7 @@ async def _state(request: Request) -> MarketState:
 State = Annotated[MarketState, Depends(_state)]
 MemberClaims = Annotated[TokenClaims, Depends(require("member", "regulator"))]
 """Of members, and of regulators: what they read is for their organisation's record to say."""
+_ReaderClaims = Annotated[TokenClaims, Depends(require("member", "regulator", "operator"))]
 
 
 def read_member(claims: MemberClaims, state: State) -> Member:
@@ -40,3 +41,11 @@ def read_member(claims: MemberClaims, state: State) -> Member:
 
 
 Reader = Annotated[Member, Depends(read_member)]
+
+
+def read_reader(claims: _ReaderClaims, state: State) -> Member:
+    """Who reads documents: a member, or the market's own staff, for the registration office."""
+    return state.zone.registrar if "operator" in claims.roles else read_member(claims, state)
+
+
+DocumentReader = Annotated[Member, Depends(read_reader)]

@@ -55,10 +55,12 @@ SCOPE_NAMES: Final[Mapping[Scope, str]] = {
 class DatasetRecord(MarketDocument):
     """Whose a dataset is: the ownership record (数据产权记录) of its holder.
 
-    It names what lies sealed in the zones of others; nothing of it is here.
+    It names what lies sealed in the zones of others; nothing of it is here. The newest that the
+    registration office confirmed counts.
 
     Args:
         dataset: Its name in the market.
+        number: Counts the dataset's records from 1, without gaps.
         measures: What it tells of at the most.
         zones: Areas of supply whose released cells are of it. Of cells elsewhere, a certificate is
             none of it; so of a dataset that names none nothing is shown, and no open cell metered.
@@ -69,6 +71,7 @@ class DatasetRecord(MarketDocument):
 
     kind: ClassVar[str] = "dataset-record"
     dataset: Slug
+    number: int = Field(default=1, ge=1, le=10_000)
     title: Title
     title_zh: Title
     measures: list[str] = Field(min_length=1, max_length=len(MEASURES))
@@ -93,6 +96,8 @@ class RightGrant(MarketDocument):
         grantee: Who may.
         domain: The measure, of that scope; else empty.
         purpose: The purpose, of that scope; else empty.
+        confirms: Of the right to hold, the digest of the dataset's next record, which counts from
+            then on; else empty.
     """
 
     kind: ClassVar[str] = "right-grant"
@@ -103,7 +108,14 @@ class RightGrant(MarketDocument):
     domain: str = Field(default="", max_length=64)
     purpose: str = Field(default="", max_length=64)
     expires_at: When
+    confirms: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     note: Note = ""
+
+    @model_validator(mode="after")
+    def _confirms_what_is_held(self) -> Self:
+        if self.confirms and self.right != "hold":
+            raise ValueError("a record is confirmed by the right to hold")
+        return self
 
     @model_validator(mode="after")
     def _says_its_scope(self) -> Self:

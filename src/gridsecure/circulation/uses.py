@@ -192,6 +192,26 @@ def check_is_of(
     check_cells(found, measures=design.measures, records=records)
 
 
+def check_zones(design: ProductDesign, *, records: Sequence[DatasetRecord]) -> None:
+    """Refuse a product of which no certificate could ever be, before anybody agrees on it.
+
+    Args:
+        records: Of its datasets.
+
+    Raises:
+        ReleaseRefusedError: Its certificates name zones, and none of its datasets that tells of
+            what it tells of names one (`use.zone`).
+    """
+    its = [one for one in records if set(one.measures) & set(design.measures)]
+    if design.recipe.recipe == "plan" and not any(one.zones for one in its):
+        raise ReleaseRefusedError(
+            "No dataset of the product names a zone, so no release would be of it.",
+            reason="use.zone",
+            remedy="Have the dataset's holder record it anew, with its zones and the next number, "
+            "and the registration office confirm that.",
+        )
+
+
 def check_cells(
     found: ReleaseCertificate, *, measures: Collection[str], records: Sequence[DatasetRecord]
 ) -> None:

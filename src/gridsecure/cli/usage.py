@@ -170,6 +170,9 @@ def _differences(zone: MeteredZone, url: str) -> list[Difference]:
     try:
         schemas.check_schema(engine, tables.SCHEMA)
         with databases.read_session(engine) as session:
-            return list(usage.BOOK.find_differences(session, usage.list_done(session)))
+            found = list(usage.BOOK.find_differences(session, usage.list_done(session)))
+            if zone is MeteredZone.MARKET:
+                found += market_usage.find_statement_differences(session)
+            return found
     finally:
         engine.dispose()

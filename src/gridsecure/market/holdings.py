@@ -25,6 +25,7 @@ from gridsecure.errors import ConflictError, ReleaseRefusedError
 from gridsecure.market import members, shelf
 from gridsecure.market.received import Received
 from gridsecure.market.tables import DocumentRow
+from gridsecure.store.rows import find
 
 _OF_SIGNER = frozenset(
     one.kind
@@ -97,19 +98,61 @@ def check_role(member: Member, role: str) -> None:
 
 
 def record_dataset(session: Session, received: Received[DatasetRecord]) -> DocumentRow:
-    """Keep whose a dataset is; a name is given once.
+    """Keep whose a dataset is; a name is given once, to one organisation.
+
+    The next record of a dataset waits until the registration office confirms it (`grant_right`):
+    zones that it adds are to be looked at as the first ones were.
 
     Raises:
-        ReleaseRefusedError: The organisation is no supplier (`market.role`).
-        ConflictError: It is not kept any more (`market.over`), or the name is taken
-            (`conflict.document`).
+        ReleaseRefusedError: The organisation is no supplier (`market.role`), or the dataset is
+            another's (`rights.giver`).
+        ConflictError: It is not kept any more (`market.over`), the name is taken
+            (`conflict.document`), or it is not the next number (`market.number`).
+        NotFoundError: It is a next record, and there is no first (`not-found.named`).
     """
     said, member = received.said, received.member
     check_role(member, "supplier")
     check_open(said.retained_until, now=received.now, what="dataset")
-    row = received.row(said.dataset)
+    if said.number == 1:
+        row = received.row(said.dataset)
+    else:
+        row = received.row(f"{said.dataset}/{said.number}", about=said.dataset, state=shelf.WAITING)
+        _check_next(session, said, member)
     shelf.keep_document(session, row, by=member.person)
     return row
+
+
+def _check_next(session: Session, said: DatasetRecord, member: Member) -> None:
+    """Refuse a next record that is not the next, and let one that still waits make place for it."""
+    first = shelf.find_named(session, DatasetRecord.kind, said.dataset)
+    if first.organisation != member.organisation:
+        raise _not_holder(said.dataset, "Record datasets of your own.")
+    rows = _next_records(session, said.dataset)
+    if said.number != len(rows) + 2:
+        raise ConflictError(
+            f"The next record of the dataset {said.dataset} has the number {len(rows) + 2}.",
+            reason="market.number",
+            remedy="Number the dataset's records without gaps.",
+        )
+    for one in rows:
+        if one.state == shelf.WAITING:
+            shelf.move(session, one, target=shelf.REPLACED)
+
+
+def _next_records(session: Session, dataset: str) -> list[DocumentRow]:
+    """A dataset's records after the first, oldest first."""
+    found = select(DocumentRow).where(
+        DocumentRow.kind == DatasetRecord.kind,
+        DocumentRow.about == dataset,
+        DocumentRow.month == "",
+    )
+    return list(session.exec(found.order_by(col(DocumentRow.id))))
+
+
+def _not_holder(dataset: str, remedy: str) -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        f"The dataset {dataset} is another organisation's.", reason="rights.giver", remedy=remedy
+    )
 
 
 def enter_release(session: Session, received: Received[CatalogueEntry]) -> DocumentRow:
@@ -124,11 +167,7 @@ def enter_release(session: Session, received: Received[CatalogueEntry]) -> Docum
     said, member = received.said, received.member
     record = read_record(session, said.dataset)
     if record.organisation != member.organisation:
-        raise ReleaseRefusedError(
-            f"The dataset {said.dataset} is another organisation's.",
-            reason="rights.giver",
-            remedy="Enter releases of your own datasets.",
-        )
+        raise _not_holder(said.dataset, "Enter releases of your own datasets.")
     if received.certificate is None:
         raise AssertionError("the certificate is read before the document is kept")
     check_entry(received.certificate, record=record)
@@ -140,13 +179,20 @@ def enter_release(session: Session, received: Received[CatalogueEntry]) -> Docum
 
 
 def read_record(session: Session, dataset: str) -> DatasetRecord:
-    """The ownership record of a dataset.
+    """The ownership record of a dataset that counts: the newest that was confirmed, or the first.
 
     Raises:
         NotFoundError: There is none (`not-found.named`).
     """
-    row = shelf.find_named(session, DatasetRecord.kind, dataset)
-    return DatasetRecord.parse(row.envelope.body)
+    return DatasetRecord.parse(_counting(session, dataset).envelope.body)
+
+
+def _counting(session: Session, dataset: str) -> DocumentRow:
+    first = shelf.find_named(session, DatasetRecord.kind, dataset)
+    if first.state == shelf.IN_FORCE:
+        return first
+    rows = _next_records(session, dataset)
+    return next(one for one in reversed(rows) if one.state == shelf.IN_FORCE)
 
 
 def read_records(session: Session, design: ProductDesign) -> list[DatasetRecord]:
@@ -163,10 +209,14 @@ def grant_right(session: Session, received: Received[RightGrant]) -> DocumentRow
 
     Raises:
         NotFoundError: There is no such dataset (`not-found.named`).
-        ConflictError: It is not kept any more (`market.over`).
+        ConflictError: It is not kept any more (`market.over`), or the record that it confirms does
+            not wait for that (`market.not-in-force`).
         GridSecureError: As `check_grant`, and of the giver's own right as `check_right`.
     """
     said, member = received.said, received.member
+    if said.confirms:
+        check_registrar(member)
+        _confirm(session, said)
     record = read_record(session, said.dataset)
     check_open(record.retained_until, now=received.now, what="dataset")
     check_grant(said, record=record, is_registrar=member.is_registrar)
@@ -180,12 +230,36 @@ def grant_right(session: Session, received: Received[RightGrant]) -> DocumentRow
     return row
 
 
+def _confirm(session: Session, grant: RightGrant) -> None:
+    """Let a dataset's next record count, in the place of the one that did."""
+    row = find(session, DocumentRow, digest=grant.confirms)
+    if (
+        row is None
+        or (row.kind, row.about) != (DatasetRecord.kind, grant.dataset)
+        or row.state != shelf.WAITING
+    ):
+        raise ConflictError(
+            "The record that the grant confirms is none that waits for it.",
+            reason="market.not-in-force",
+            remedy="Name the digest of the dataset's newest record (gridsecure market list).",
+        )
+    before = _counting(session, grant.dataset)
+    shelf.move(session, row, target=shelf.IN_FORCE)
+    shelf.move(session, before, target=shelf.REPLACED)
+
+
 def _grants_of(right: str, dataset: str, grantee: str) -> str:
     return f"{right}/{dataset}/{grantee}"
 
 
-def require_right(session: Session, step: Step, wanted: Wanted, *, now: datetime) -> None:
-    """Refuse a step whose right is not in force at this moment.
+def require_right(
+    session: Session, step: Step, wanted: Wanted, *, now: datetime, is_past: bool = False
+) -> None:
+    """Refuse a step whose right is not in force.
+
+    Args:
+        now: The moment that is judged.
+        is_past: Whether that is over, so that what was withdrawn since was still in force then.
 
     Raises:
         ReleaseRefusedError: As `check_right`.
@@ -202,13 +276,25 @@ def require_right(session: Session, step: Step, wanted: Wanted, *, now: datetime
     grants = [
         RightGrant.parse(row.envelope.body)
         for row in session.exec(found)
-        if row.state == shelf.IN_FORCE
+        if row.state == shelf.IN_FORCE or (is_past and was_withdrawn_since(session, row, now))
     ]
     check_right(step, wanted, grants, now=now)
 
 
+def was_withdrawn_since(session: Session, row: DocumentRow, moment: datetime) -> bool:
+    """Whether a document was taken back after a moment, until which it stood."""
+    taken = find(session, DocumentRow, kind=Withdrawal.kind, name=row.digest)
+    return taken is not None and taken.at > moment
+
+
 def require_design(
-    session: Session, step: Step, organisation: str, design: ProductDesign, *, now: datetime
+    session: Session,
+    step: Step,
+    organisation: str,
+    design: ProductDesign,
+    *,
+    now: datetime,
+    is_past: bool = False,
 ) -> None:
     """As `require_right`, for each dataset of a product and what it has of its measures.
 
@@ -221,7 +307,8 @@ def require_design(
         record = read_record(session, dataset)
         check_open(record.retained_until, now=now, what="dataset")
         told = tuple(one for one in record.measures if one in asked)
-        require_right(session, step, Wanted(organisation, dataset, told, design.purpose), now=now)
+        wanted = Wanted(organisation, dataset, told, design.purpose)
+        require_right(session, step, wanted, now=now, is_past=is_past)
 
 
 def withdraw(session: Session, received: Received[Withdrawal]) -> DocumentRow:

@@ -46,6 +46,7 @@ from gridsecure.market.zone import MarketZone
 from gridsecure.messages import ReleaseCertificate, Signed, open_message
 from gridsecure.policy.language import Policy
 from gridsecure.store.database import read_session, write_session
+from gridsecure.store.rows import find
 
 _Keep = Callable[[Session, Received[Any]], DocumentRow]
 
@@ -104,6 +105,9 @@ def take_in(zone: MarketZone, envelope: Signed, *, sender: Sender, now: datetime
 def _keep(session: Session, received: Received[Any], policy: Policy | None) -> DocumentRow:
     if isinstance(received.said, Agreement):
         return trading.sign_agreement(session, received, policy=policy)
+    kept = find(session, DocumentRow, digest=received.envelope.digest)
+    if kept is not None:
+        return kept  # as it stands now, which may be withdrawn
     return _KEEP[received.said.kind](session, received)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
+from typing import Final
 
 from sqlmodel import Session, col, func, select
 
-from gridsecure.circulation.documents import Member
-from gridsecure.circulation.products import ProductDesign
+from gridsecure.circulation.documents import Member, moment
+from gridsecure.circulation.products import ProductDesign, ProductStep
 from gridsecure.circulation.trade import Agreement
 from gridsecure.circulation.uses import (
     MeteredUse,
@@ -21,29 +23,36 @@ from gridsecure.circulation.uses import (
 )
 from gridsecure.errors import ConflictError, ReleaseRefusedError
 from gridsecure.market import holdings, shelf
+from gridsecure.market.holdings import was_withdrawn_since
 from gridsecure.market.received import Received
 from gridsecure.market.tables import DocumentRow, PersonRow
-from gridsecure.market.trading import CONCLUDED, check_in_force
+from gridsecure.market.trading import CONCLUDED, check_in_force, read_signatures
 from gridsecure.market.zone import MarketZone
 from gridsecure.messages import ReleaseCertificate, sign_message
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import find
+
+_SIDES: Final = 2
+"""Who sign an agreement: its provider and its consumer."""
 
 
 def meter_use(session: Session, received: Received[MeteredUse]) -> DocumentRow:
     """Count a certificate as a use of an agreement; of whatever agreement, it is counted once.
 
     The consumer's side reports it: what somebody owes is not for others to say. Where the
-    certificate names the agreement, because policy wanted one, either side does.
+    certificate names the agreement, because policy wanted one, either side does. Agreement, product
+    and rights are judged as of the release: what was had while all stood is owed whenever it is
+    reported, or whoever reports would only have to wait.
 
     Raises:
         NotFoundError: There is no such agreement of the signer's (`not-found.document`).
-        ConflictError: It is not concluded, or was withdrawn (`market.not-in-force`); its product is
-            withdrawn (`product.order`); the certificate was counted before (`conflict.document`).
+        ConflictError: It was not concluded, or withdrawn before the release
+            (`market.not-in-force`); its product was (`product.order`); the certificate was counted
+            before (`conflict.document`).
         ReleaseRefusedError: The provider reports it (`use.reporter`); as `check_use`,
             `check_requester` and `check_is_of`; all uses of the agreement (`use.agreed`) or of a
             dataset (`use.dataset`) have been used; or the designer's right to process, or the
-            provider's to operate, is missing.
+            provider's to operate, was missing.
     """
     said, member, certificate = received.said, received.member, received.certificate
     agreed = shelf.load_readable(session, said.agreement, member, kind=Agreement.kind)
@@ -64,7 +73,9 @@ def meter_use(session: Session, received: Received[MeteredUse]) -> DocumentRow:
     known = find(session, DocumentRow, kind=row.kind, name=row.name)
     if known is not None and known.about == row.about:
         return known  # the other side reported it before, or this one did
-    check_in_force(agreed, state=CONCLUDED)
+    released = moment(certificate.released_at)
+    if not (_was_concluded(session, agreed) and was_withdrawn_since(session, agreed, released)):
+        check_in_force(agreed, state=CONCLUDED)
     # A certificate that names the agreement says itself what is owed, whoever brings it.
     if member.organisation != agreement.consumer and certificate.agreement != said.agreement:
         raise ReleaseRefusedError(
@@ -75,26 +86,43 @@ def meter_use(session: Session, received: Received[MeteredUse]) -> DocumentRow:
     check_use(certificate, agreement, digest=said.agreement)
     asker = find(session, PersonRow, person=certificate.requested_by)
     check_requester(certificate, agreement, asker=None if asker is None else asker.organisation)
-    design = _design(session, agreement)
+    design = _design(session, agreement, released=released)
     check_is_of(certificate, design, records=holdings.read_records(session, design))
-    holdings.require_design(session, "meter", design.organisation, design, now=received.now)
-    holdings.require_design(session, "deliver", agreement.provider, design, now=received.now)
+    require = partial(holdings.require_design, session, now=released, is_past=True)
+    require("meter", design.organisation, design)
+    require("deliver", agreement.provider, design)
     shelf.keep_document(session, row, by=member.person, fen=agreement.price_fen)
     _count(session, agreement, said.agreement, design)
     return row
 
 
-def _design(session: Session, agreement: Agreement) -> ProductDesign:
+def _was_concluded(session: Session, agreed: DocumentRow) -> bool:
+    """Whether both sides signed an agreement, wherever it stands now."""
+    return len(read_signatures(session, agreed.digest)) == _SIDES
+
+
+def _design(session: Session, agreement: Agreement, *, released: datetime) -> ProductDesign:
     row = find(session, DocumentRow, digest=agreement.design)
     if row is None:
         raise AssertionError("an agreement's design is kept before it")
-    if row.state not in shelf.PUBLIC[row.kind]:
+    if row.state not in shelf.PUBLIC[row.kind] and not _ended_since(session, row, released):
         raise ConflictError(
             "The product is not published any more.",
             reason="product.order",
             remedy="Ask for another product or version.",
         )
     return ProductDesign.parse(row.envelope.body)
+
+
+def _ended_since(session: Session, design: DocumentRow, released: datetime) -> bool:
+    """Whether a product's last step, which ended it, came after a release."""
+    steps = select(DocumentRow).where(
+        DocumentRow.kind == ProductStep.kind,
+        DocumentRow.about == design.digest,
+        DocumentRow.month == "",
+    )
+    last = session.exec(steps.order_by(col(DocumentRow.id).desc()).limit(1)).first()
+    return last is not None and last.at > released
 
 
 def _open_month(session: Session, agreement: str, now: datetime) -> str:

@@ -16,7 +16,7 @@ from gridsecure.circulation.products import (
     take_step,
 )
 from gridsecure.circulation.recipes import check_measures, check_registration
-from gridsecure.circulation.uses import ReleasedAggregate, check_is_of
+from gridsecure.circulation.uses import ReleasedAggregate, check_is_of, check_zones
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import ConflictError, ReleaseRefusedError
 from gridsecure.market import holdings, shelf
@@ -37,7 +37,8 @@ def keep_design(session: Session, received: Received[ProductDesign]) -> Document
     Raises:
         GridSecureError: The organisation is no processor (`market.role`), or another's product has
             the name (`product.owner`); as `check_version` and `check_measures`; the right to
-            process is missing; or no organisation has the reviewer's name (`not-found.named`).
+            process is missing; none of its datasets names a zone, as `check_zones`; or no
+            organisation has the reviewer's name (`not-found.named`).
     """
     said, member = received.said, received.member
     holdings.check_role(member, "processor")
@@ -59,7 +60,9 @@ def keep_design(session: Session, received: Received[ProductDesign]) -> Document
     before = 0 if newest is None else ProductDesign.parse(newest.envelope.body).version
     check_version(said, newest=before)
     shelf.find_named(session, "organisation", f"{said.reviewer}/1")
-    check_measures(said, records=holdings.read_records(session, said))
+    records = holdings.read_records(session, said)
+    check_measures(said, records=records)
+    check_zones(said, records=records)
     holdings.require_design(session, "design", member.organisation, said, now=received.now)
     shelf.keep_document(session, row, by=member.person)
     return row

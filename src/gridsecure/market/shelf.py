@@ -15,7 +15,7 @@ from sqlmodel import Session, col, select
 from gridsecure.circulation.documents import Member
 from gridsecure.circulation.entries import CatalogueEntry
 from gridsecure.circulation.organisations import OrganisationRecord
-from gridsecure.circulation.products import ON_SALE, ProductDesign
+from gridsecure.circulation.products import ON_SALE, ProductDesign, ProductStep
 from gridsecure.circulation.rights import DatasetRecord
 from gridsecure.circulation.trade import Agreement, Need, Offer
 from gridsecure.circulation.uses import ReleasedAggregate
@@ -23,11 +23,15 @@ from gridsecure.errors import NotFoundError
 from gridsecure.market.tables import CounterRow, DocumentRow
 from gridsecure.market.usage import BOOK, action_of
 from gridsecure.messages import Digest
+from gridsecure.store.evidence import JSON
 from gridsecure.store.pages import PageAsked, read_page
 from gridsecure.store.rows import advance, find, find_many, keep
 
 IN_FORCE: Final = "in-force"
 WITHDRAWN: Final = "withdrawn"
+REPLACED: Final = "replaced"
+WAITING: Final = "waiting"
+"""Of a dataset's next record: the registration office did not confirm it yet."""
 PUBLIC: Final[Mapping[str, frozenset[str]]] = {
     OrganisationRecord.kind: frozenset({IN_FORCE}),
     DatasetRecord.kind: frozenset({IN_FORCE}),
@@ -41,6 +45,8 @@ PUBLIC: Final[Mapping[str, frozenset[str]]] = {
 
 _WAITS: Final = (ProductDesign.kind, "reviewed")
 """What waits for an operator to publish it, who therefore reads it."""
+_REGISTERED: Final = frozenset({DatasetRecord.kind, ProductStep.kind})
+"""What the registration office confirms, or registers after, and therefore reads."""
 
 Side = Literal["everybody", "ours", "to-us"]
 """Documents of all organisations, of one's own, or of others to it."""
@@ -52,21 +58,23 @@ def keep_document(session: Session, row: DocumentRow, *, by: str, fen: int | Non
     Args:
         session: From `write_session`.
         by: Who signed it.
-        fen: Of a metered use, its price.
+        fen: Of a metered use, its price; it is counted in the use's month, as statements count it.
 
     Raises:
         ConflictError: Another document of its kind has its name (`conflict.document`).
     """
     if not keep(session, row):
         return False
-    detail = {
+    detail: dict[str, JSON] = {
         "document": row.digest,
         "name": row.name,
         "party": row.organisation,
         "counterpart": row.counterpart,
         "state": row.state,
         "by": by,
-    } | ({} if fen is None else {"fen": fen})
+    }
+    if fen is not None:
+        detail |= {"fen": fen, "month": row.month}
     action = action_of(row.kind)
     BOOK.enter(session, at=row.at, actor=by, action=action, detail=detail)
     return True
@@ -83,8 +91,13 @@ def may_read(row: DocumentRow, reader: Member) -> bool:
         reader.organisation in (row.organisation, row.counterpart)
         or "regulator" in reader.roles
         or row.state in PUBLIC.get(row.kind, ())
-        or ((row.kind, row.state) == _WAITS and "operator" in reader.roles)
+        or ((row.kind, row.state) == _WAITS and _sees_what_waits(reader))
+        or (reader.is_registrar and row.kind in _REGISTERED)
     )
+
+
+def _sees_what_waits(reader: Member) -> bool:
+    return reader.is_registrar or "operator" in reader.roles
 
 
 def load_readable(
@@ -129,17 +142,24 @@ def list_documents(
 ) -> tuple[list[DocumentRow], int | None]:
     """A page of documents of a kind that a reader may read, oldest first, and where it ends.
 
-    Of a kind with public states, `everybody` is a page in one of them; a regulator's has all.
+    Of a kind with public states, `everybody` is a page in one of them, for operators and the
+    registration office besides of what waits to be published; a regulator's has all, and the
+    registration office's all records of datasets and steps of products.
     """
-    found, states = select(DocumentRow).where(DocumentRow.kind == kind), PUBLIC.get(kind, ())
+    found = select(DocumentRow).where(DocumentRow.kind == kind)
+    states = PUBLIC.get(kind, frozenset())
     if side == "ours":
         found = found.where(DocumentRow.organisation == reader.organisation)
     elif side == "to-us":
         found = found.where(DocumentRow.counterpart == reader.organisation)
     elif "regulator" not in reader.roles:
-        if not states:
+        waits = {_WAITS[1]} if kind == _WAITS[0] and _sees_what_waits(reader) else set()
+        if reader.is_registrar and kind in _REGISTERED:
+            states = frozenset()
+        elif not states:
             return [], None  # or all of the kind would be looked through
-        found = found.where(col(DocumentRow.state).in_(states))
+        if states:
+            found = found.where(col(DocumentRow.state).in_(states | waits))
     page = read_page(session, found, key=DocumentRow.id, asked=asked)
     return list(page.rows), page.after
 
@@ -156,7 +176,7 @@ def read_uses(session: Session, rows: Sequence[DocumentRow], reader: Member) -> 
         elif row.kind == DatasetRecord.kind and (
             row.organisation == reader.organisation or "regulator" in reader.roles
         ):
-            names[row.digest] = f"dataset/{row.name}"
+            names[row.digest] = f"dataset/{row.about or row.name}"
     found = find_many(session, CounterRow, list(names.values()), by="name")
     amounts = {name: row.amount for name, row in found.items()}
     return {digest: amounts.get(name, 0) for digest, name in names.items()}

@@ -21,6 +21,7 @@ from gridsecure.circulation.trade import (
     check_period,
     make_agreement,
 )
+from gridsecure.circulation.uses import check_zones
 from gridsecure.errors import ConflictError, ReleaseRefusedError
 from gridsecure.market import holdings, shelf
 from gridsecure.market.received import Received
@@ -213,7 +214,9 @@ def _check_terms(session: Session, received: Received[Agreement], policy: Policy
         )
     product = ProductDesign.parse(design.envelope.body)
     holdings.require_design(session, "agree", said.provider, product, now=now)
-    for record in holdings.read_records(session, product):
+    records = holdings.read_records(session, product)
+    check_zones(product, records=records)
+    for record in records:
         if moment(said.ends_at) > moment(record.retained_until):
             raise ReleaseRefusedError(
                 f"The dataset {record.dataset} is not kept until the agreement ends.",

@@ -57,11 +57,13 @@ class Metered:
         each: The measure that counts it as one.
         name: What its detail calls the thing that it was done to.
         amounts: Further measures, by what its detail calls their figures.
+        month: What its detail calls the month that it counts in; without, the entry's own.
     """
 
     each: str
     name: str
     amounts: Mapping[str, str] = field(default_factory=dict)
+    month: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,14 @@ class Done:
         name: Of the thing.
         party: For whom; empty where the row does not say.
         amounts: Figures by their measures.
+        month: In which it counts, YYYY-MM; empty for the entry's own.
     """
 
     action: str
     name: str
     party: str
     amounts: Mapping[str, int]
+    month: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,8 @@ class Difference:
     """What does not reconcile.
 
     Args:
-        kind: `not-in-log`, `not-in-ledger`, `figures`, `twice`, `entry` or `total`.
+        kind: `not-in-log`, `not-in-ledger`, `figures`, `twice`, `entry`, `total`, or what a zone
+            looks at besides.
         about: The thing, or the total.
     """
 
@@ -180,12 +185,13 @@ class UsageBook:
         metered = self.actions[action]
         name, party = str(detail[metered.name]), str(detail.get(_PARTY, ""))
         amounts = metered.amounts if party else {}
-        return Done(action, name, party, {to: detail[of] for of, to in amounts.items()})
+        month = str(detail.get(metered.month, "")) if metered.month else ""
+        return Done(action, name, party, {to: detail[of] for of, to in amounts.items()}, month)
 
     def _used(self, entry: evidence.EvidenceEntry, done: Done) -> dict[_Key, int]:
         if not done.party:
             return {}
-        month = entry.at.astimezone(UTC).strftime("%Y-%m")
+        month = done.month or entry.at.astimezone(UTC).strftime("%Y-%m")
         used = {self.actions[done.action].each: 1, **done.amounts}
         return {(month, done.party, measure): amount for measure, amount in used.items()}
 
@@ -224,4 +230,5 @@ def _beside_ledger(
 
 
 def _agree(said: Done, row: Done) -> bool:
-    return said.amounts == row.amounts and row.party in ("", said.party)
+    is_same_month = said.month in ("", row.month)  # an entry of before said none
+    return said.amounts == row.amounts and row.party in ("", said.party) and is_same_month
