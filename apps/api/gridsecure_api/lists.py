@@ -19,13 +19,11 @@ from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.store.database import read_session
 from gridsecure.store.pages import MOST, PageAsked, read_cursor, write_cursor
 from gridsecure.version import VERSION
+from gridsecure_api.kept_pages import KeptPages, Page
 from gridsecure_api.serving import text_header
 
 DEFAULT: Final = 100
 """Rows of a page, if nobody says how many."""
-
-_PAGES: Final = 64  # pages that are kept as they were sent
-_LONGEST_KEPT: Final = 1 << 20  # of one of them [bytes]
 
 _PORTION: Final = 64 * 1024
 _KEPT: Final = {"Cache-Control": "private, no-cache"}  # no-cache: to be kept, and asked about
@@ -78,21 +76,22 @@ def answer_page(
         tag = f'"{sm3_hex(repr((VERSION, asked, revision(session))).encode())[:32]}"'
         if _is_known(request, tag):
             return Response(status_code=304, headers=_KEPT | {"ETag": tag})
-        pages: dict[str, tuple[bytes, int | None]] = request.app.state.pages
-        page = pages.get(tag)
-        if page is None:
-            content, after = read(session)
-            page = write(content), after
-            if len(pages) >= _PAGES:
-                pages.clear()
-            if len(page[0]) <= _LONGEST_KEPT:
-                pages[tag] = page
-    body, after = page
+        pages: KeptPages = request.app.state.pages
+        body, after = pages.find(tag, lambda: _make(session, read, write))
     headers = _KEPT | {"ETag": tag}
     if after is not None:
         following = request.url.include_query_params(after=write_cursor(after))
         headers["Link"] = f'<?{following.query}>; rel="next"'
     return Response(body, media_type="application/json", headers=headers)
+
+
+def _make(
+    session: Session,
+    read: Callable[[Session], tuple[Any, int | None]],
+    write: Callable[[Any], bytes],
+) -> Page:
+    content, after = read(session)
+    return write(content), after
 
 
 def join_texts(texts: Sequence[str]) -> bytes:

@@ -20,6 +20,7 @@ from gridsecure_api.answer_headers import ProtectedAnswers
 from gridsecure_api.api_page import add_api_page
 from gridsecure_api.deps import ALWAYS_PUBLIC, READY, AccessCheck, AccessRules, Clock
 from gridsecure_api.errors import install_error_handlers
+from gridsecure_api.kept_pages import KeptPages
 from gridsecure_api.log_pages import ServedLog, add_log_pages
 from gridsecure_api.metrics import Counts, ServiceMetrics
 from gridsecure_api.observed import ObservedRequests
@@ -120,7 +121,7 @@ def new_app(
         swagger_ui_oauth2_redirect_url=None,
         responses={"4XX": {"model": Problem}, LATER: _BUSY, "5XX": {"model": Problem}},
     )
-    app.state.pages = {}
+    app.state.pages = KeptPages()
     install_error_handlers(app)
     _name_problems(app)
     rules = AccessRules(

@@ -324,6 +324,15 @@ def find_head(session: Session) -> EvidenceEntry | None:
     return None if row is None else read_row(row)
 
 
+def find_newest(session: Session, actions: Iterable[str]) -> int:
+    """The greatest index of an entry of one of some actions; -1 before there is one."""
+    newest = func.max(col(EvidenceRow.index))
+    found = [
+        session.exec(select(newest).where(EvidenceRow.action == action)).one() for action in actions
+    ]
+    return max((index for index in found if index is not None), default=-1)
+
+
 def verify_entries(
     entries: Sequence[EvidenceEntry], *, witnessed: Frontier | None = None
 ) -> Frontier:

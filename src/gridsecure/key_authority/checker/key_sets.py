@@ -45,7 +45,7 @@ from gridsecure.messages import (
 from gridsecure.plans.key_ring import KeyRing, KnownKeys
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
-from gridsecure.store.pages import PageAsked, read_page
+from gridsecure.store.pages import PageAsked, newest, read_page
 from gridsecure.store.rows import advance, find, keep_once, load_row
 from gridsecure.vault_messages import KeyLife, KeyMove, KeyState
 
@@ -62,6 +62,9 @@ _OF_LIFE: Final[Mapping[KeyState, str]] = {
     "destroyed": DESTROYED,
 }
 """What a key set is to gateways and platforms, by its state at the vault."""
+MOVED: Final = "key-set.move"
+FOLLOWED: Final = "key-set.followed"
+"""Entries of the log with which a key set changes its state."""
 MAX_WORD_AGE: Final = timedelta(days=1)
 """How old the identity authority's word on a gateway may be: it may have been revoked since."""
 
@@ -143,8 +146,11 @@ def page_key_sets(
 
 
 def read_revision(session: Session) -> object:
-    """Differs whenever a key set comes or changes its state, because each is noted in the log."""
-    return evidence.find_head(session)
+    """Differs whenever a key set comes or changes its state, which is noted in the log.
+
+    Not the log's head: with every entry of any kind the list would have to be read anew.
+    """
+    return newest(session, KeySetRow.id), evidence.find_newest(session, (MOVED, FOLLOWED))
 
 
 def _rows(gateway: str) -> SelectOfScalar[KeySetRow]:
@@ -204,7 +210,7 @@ def read_life(zone: AuthorityZone, key_id: str, *, at: datetime) -> Signed:
         with write_session(zone.engine) as session:
             _follow(session, key_id, state)
             actor = "key-authority"
-            _enter(session, "key-set.followed", kept.notice, actor=actor, at=at, state=state)
+            _enter(session, FOLLOWED, kept.notice, actor=actor, at=at, state=state)
     return envelope
 
 
@@ -232,7 +238,7 @@ def move_key_set(zone: AuthorityZone, move: Signed, *, actor: str, at: datetime)
     life = KeyLife.parse(envelope.body)
     with write_session(zone.engine) as session:
         _follow(session, asked.key_id, life.state)
-        _enter(session, "key-set.move", notice, actor=actor, at=at, state=life.state, **said)
+        _enter(session, MOVED, notice, actor=actor, at=at, state=life.state, **said)
     follow_counts(zone, at=at)
     return envelope
 
