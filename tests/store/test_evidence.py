@@ -28,6 +28,7 @@ from gridsecure.store.evidence import (
     append,
     find_entry,
     find_head,
+    find_newest,
     list_entries_after,
     list_entries_among,
     list_entries_of,
@@ -440,6 +441,8 @@ def test_fetched_entries_are_verified_as_the_log_is(engine: Engine) -> None:
         assert list_entries_among(session, 0, either, limit=3) == log[1:4]
         assert list_entries_among(session, -1, ["release.done"]) == []
         assert list_entries_of(session, "release.refused") == log
+        assert find_newest(session, either) == log[-1].index
+        assert find_newest(session, ["release.done"]) == -1
         assert list_entries_of(session, "release.done") == []
         assert find_entry(session, log[3].hash) == log[3]
         assert find_entry(session, "0" * 64) is None
