@@ -145,6 +145,9 @@ def test_provenance_stops_it(interval_keys: SecretKeySet, attacked: Attacked) ->
 def test_secret_key_takes_no_bytes(interval_keys: SecretKeySet) -> None:
     """There is no way from bytes to a decryption except through a column that somebody opened."""
     column = interval_keys.public.encrypt(np.arange(3), high=2)
-    for handed_in in (forged_file(interval_keys), save_key(column.chunks[0])):
+    for handed_in in (
+        forged_file(interval_keys),
+        save_key(ring_for(INTERVAL).handle(column.chunks[0])),
+    ):
         with pytest.raises(AttributeError):
             interval_keys.decrypt(handed_in)

@@ -50,7 +50,7 @@ class SlotEncoder:
         if modulus >= 2**31 or side**2 != degree or side > 64:
             raise ValueError("this set cannot be encoded in doubles")
         self._modulus, self._degree, self._side = modulus, degree, side
-        root = _smallest_root(2 * degree, modulus)
+        root = smallest_root(2 * degree, modulus)
         # Of ζ, powers count modulo 2N. Slots j and N/2 + j hold the values at ζ^(3^j), ζ^(-3^j).
         powers = np.array(_powers(root, 2 * degree, modulus), dtype=object)
         places = np.array(_powers(3, degree // 2, 2 * degree))
@@ -125,7 +125,8 @@ def _powers(base: int, count: int, modulus: int) -> list[int]:
     return list(accumulate(factors, lambda power, factor: power * factor % modulus))
 
 
-def _smallest_root(order: int, modulus: int) -> int:
+@lru_cache
+def smallest_root(order: int, modulus: int) -> int:
     """The smallest root of unity of an order that is a power of two, as the library takes it."""
     exponent = (modulus - 1) // order
     found = (pow(base, exponent, modulus) for base in range(2, modulus))

@@ -92,11 +92,9 @@ class PublicKeySet:
                 reason="column.range",
                 remedy="Check the unit, or raise the bound and re-plan.",
             )
-        ring, slots = ring_for(self.parameters), len(values)
+        slots = len(values)
         parts = split_chunks(values.astype(np.uint64), parameters=self.parameters)
-        return EncryptedColumn(
-            self.evaluation, slots, tuple(self._encrypt(ring.encode(part)) for part in parts)
-        )
+        return EncryptedColumn(self.evaluation, slots, tuple(self._encrypt(part) for part in parts))
 
 
 def key_fingerprint(parameters_digest: str, public_key: bytes) -> str:

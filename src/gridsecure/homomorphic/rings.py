@@ -18,7 +18,7 @@ import threading
 import weakref
 from array import array
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from tenseal import sealapi
 from gridsecure.errors import CiphertextError, MalformedCiphertextError
 from gridsecure.homomorphic.encoding import slot_encoder
 from gridsecure.homomorphic.parameters import Parameters
+from gridsecure.homomorphic.zero_encryption import ZeroEncryptor
 
 Handle = Any  # a SEAL object; the wrapper ships no types
 Chunk = Any  # a SEAL ciphertext, or its residues where nothing has asked for it
@@ -133,8 +134,7 @@ class Ring:
         """Residues [polynomials, primes, N] of a chunk."""
         if isinstance(chunk, np.ndarray):
             return chunk
-        body = _inflate(_saved(chunk.save))
-        *_, polynomials, degree, primes, _scale, factor = _BODY.unpack_from(body)
+        residues, factor = _residues(_saved(chunk.save))
         # Our files have no room for BGV's correction factor, so a column that has one would
         # decrypt wrong.
         if factor != 1:
@@ -142,10 +142,7 @@ class Ring:
                 "A ciphertext carries a correction factor; it cannot be stored.",
                 reason="ciphertext.correction-factor",
             )
-        # The residues have a header of their own, and their count [8 bytes] before them.
-        start = _BODY.size + _HEADER.size + 8
-        residues = np.frombuffer(body, dtype="<u8", offset=start)
-        return residues.astype(np.uint64, copy=False).reshape(polynomials, primes, degree)
+        return residues
 
     def ciphertext(self, residues: NDArray[np.uint64]) -> Handle:
         """A SEAL ciphertext from checked residues [polynomials, primes, N]."""
@@ -187,15 +184,19 @@ class Ring:
             ) from error
         return result
 
-    def encryptor(self, public_key: bytes) -> Callable[[Handle], Handle]:
-        """A function that encrypts plaintexts under an authenticated public key's bytes."""
+    def encryptor(self, public_key: bytes) -> Callable[[NDArray[np.uint64]], Chunk]:
+        """A function that encrypts up to N residues of t under an authenticated public key."""
         key = sealapi.PublicKey()
         _load(key, self.context, public_key)
+        if self.parameters.stays_residues:
+            # Not before the first column: most who have a public key encrypt nothing.
+            zeros = cache(lambda: ZeroEncryptor(self.parameters, _residues(_saved(key.save))[0]))
+            return lambda values: self.add_plain(zeros().encrypt(), values)
         encryptor = sealapi.Encryptor(self.context, key)
 
-        def encrypt(plaintext: Handle) -> Handle:
+        def encrypt(values: NDArray[np.uint64]) -> Handle:
             ciphertext = sealapi.Ciphertext()
-            encryptor.encrypt(plaintext, ciphertext)
+            encryptor.encrypt(self.encode(values), ciphertext)
             return ciphertext
 
         return encrypt
@@ -271,6 +272,16 @@ def _load(target: Handle, context: Handle, data: bytes) -> None:
 
 def _header(size: int) -> bytes:
     return _HEADER.pack(_MAGIC, _HEADER.size, *_VERSION, _STORED, 0, _HEADER.size + size)
+
+
+def _residues(saved: bytes) -> tuple[NDArray[np.uint64], int]:
+    """Residues [polynomials, primes, N] and BGV's correction factor in what the library saved."""
+    body = _inflate(saved)
+    *_, polynomials, degree, primes, _scale, factor = _BODY.unpack_from(body)
+    # The residues have a header of their own, and their count [8 bytes] before them.
+    start = _BODY.size + _HEADER.size + 8
+    residues = np.frombuffer(body, dtype="<u8", offset=start).astype(np.uint64, copy=False)
+    return residues.reshape(polynomials, primes, degree), factor
 
 
 def _inflate(saved: bytes) -> bytes:
