@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +13,9 @@ from fastapi.testclient import TestClient
 from gridsecure.errors import AuditBrokenError, StorageError
 from gridsecure.store.database import open_database, write_session
 from gridsecure.store.evidence import append
+from gridsecure.store.kept_heads import KeptHead
 from gridsecure.transparency.checkpoints import read_checkpoint
+from gridsecure.transparency.tree import Frontier, leaf_hash
 from gridsecure_api.market import create_market_app
 from gridsecure_api.settings import MarketSettings
 from tests.apps.zone_apps import point
@@ -86,6 +89,15 @@ def test_one_that_grew_differently_afterwards_does_not_start_either(
     with pytest.raises(AuditBrokenError) as refused:
         start(folder)
     assert refused.value.reason == "log.rolled-back"
+
+
+def test_a_process_that_comes_late_keeps_no_smaller_tree_over_a_larger_one(tmp_path: Path) -> None:
+    """As while one process takes another's place on one folder."""
+    early, late = KeptHead(tmp_path / HEAD), KeptHead(tmp_path / HEAD)
+    leaves = [leaf_hash(b"first"), leaf_hash(b"second")]
+    early.keep(Frontier().grow(leaves))
+    late.keep(Frontier().grow(leaves[:1]))
+    assert json.loads((tmp_path / HEAD).read_bytes())["size"] == 2
 
 
 def test_a_damaged_file_is_no_proof_of_anything(shown: tuple[Path, Path]) -> None:

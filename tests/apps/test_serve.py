@@ -8,11 +8,12 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -44,6 +45,7 @@ from gridsecure_api.serve import Server, make_server
 from gridsecure_api.serving import ServiceDescription, new_app
 from gridsecure_api.settings import BuildSettings, ListenSettings
 from tests.apps.zone_apps import TestClock, bearer, grid_keys
+from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 
 SOON = timedelta(days=1)
 PROTECTED = {
@@ -116,7 +118,8 @@ class Zones:
 def zones(tmp_path_factory: pytest.TempPathFactory) -> Zones:
     made = Zones(tmp_path_factory.mktemp("zones"))
     for name in ("platform", "authority", "stranger"):
-        make_authority(made.folder / f"{name}-ca", zone=name, now=datetime.now(UTC))
+        authority = made.folder / f"{name}-ca"
+        make_authority(authority, zone=name, hosts=["127.0.0.1"], now=datetime.now(UTC))
         made.issue(name)
     known = [(made.folder / f"{name}-ca" / CA).read_bytes() for name in ("platform", "authority")]
     (made.folder / "both.pem").write_bytes(b"".join(known))
@@ -168,6 +171,54 @@ def test_certificates_of_strangers_open_nothing_either_way(
     trust(zones.files("authority", ca="strange.pem"))
     with pytest.raises(httpx.ConnectError):
         ask(url)
+
+
+def shaken(server: ssl.SSLContext, client: ssl.SSLContext, *, host: str) -> None:
+    """A handshake in memory; raises as the client does."""
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asks = client.wrap_bio(to_client, to_server, server_hostname=host)
+    answers = server.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(4):
+        for side in (asks, answers):
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+
+
+@attack(
+    "a neighbour's server certificate, signed by the authority of another neighbour",
+    rule(
+        "An authority signs for the hosts that it names and no others.",
+        WITHHELD,
+        cut(
+            "gridsecure.wire.certificates:make_authority",
+            ".add_extension(bounds, critical=True)",
+            "",
+        ),
+    ),
+)
+@pytest.mark.parametrize("host", ["authority.example", "10.0.0.7"])
+@pytest.mark.usefixtures("trusting")
+def test_an_authority_vouches_for_no_other_hosts(
+    tmp_path: Path, host: str, attacked: Attacked
+) -> None:
+    """It is believed, and its own software would sign anything."""
+    own, folder = "platform.example", tmp_path / "tls"
+    make_authority(tmp_path / "ca", zone="platform", hosts=[own], now=datetime.now(UTC))
+    trust(TlsFiles(ca=tmp_path / "ca" / CA))
+    ends = []
+    with patch("gridsecure.wire.certificates._check_bounds"):
+        for name in (own, host):
+            order = CertificateOrder("authority", (name,), SOON)
+            issue(tmp_path / "ca", order, output=folder, now=datetime.now(UTC))
+            server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            server.load_cert_chain(folder / CERTIFICATE, folder / KEY)
+            try:
+                shaken(server, shown_context(), host=name)
+                ends.append("")
+            except ssl.SSLCertVerificationError:
+                ends.append(WITHHELD)
+    assert ends[0] == "", "what it signs for its own hosts is believed"
+    attacked.ends(ends[1])
 
 
 @pytest.mark.usefixtures("trusting")

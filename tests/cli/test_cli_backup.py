@@ -13,6 +13,7 @@ import pytest
 
 from gridsecure.cli.zone_making import make_databases
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
+from gridsecure.errors import AuditBrokenError
 from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.evidence import append
 from gridsecure.store.log_tree import SignedLog, read_frontier, verify_log
@@ -236,8 +237,15 @@ def test_a_vault_is_backed_up_without_shares_and_its_own_key_is_sealed(
     } == {name: data for name, data in kept.items() if ".service" not in name}
 
 
+def _refuse(*_words: object) -> None:
+    raise AuditBrokenError("set back", reason="log.rolled-back")
+
+
 def test_a_postgresql_database_comes_back_into_an_empty_one(
-    postgres_server: PostgresServer, tmp_path: Path, recovery: tuple[Path, Sm2PrivateKey]
+    postgres_server: PostgresServer,
+    tmp_path: Path,
+    recovery: tuple[Path, Sm2PrivateKey],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file, key = recovery
     urls = [postgres_server.new_database() for _ in range(2)]
@@ -251,6 +259,13 @@ def test_a_postgresql_database_comes_back_into_an_empty_one(
     backup = backed_up(folder, key)
     words = ("restore", backup, again, "--recovery-key", file)
     assert call(*words, status=1)["reason"] == "backup.not-empty", "it is the zone's own"
-    call(*words, "--set", f"database_file={tmp_path / 'url-1'}")
+    named = ("--set", f"database_file={tmp_path / 'url-1'}")
+    with (
+        monkeypatch.context() as patch
+    ):  # the log does not hold, say: it is looked at once it is in
+        patch.setattr("gridsecure.cli.zone_backups._check_database", _refuse)
+        assert call(*words, *named, status=1)["reason"] == "log.rolled-back"
+    assert not again.exists()
+    call(*words, *named)
     assert length_of(urls[1]) == 2
     make_databases("platform", {"zone": urls[1]})

@@ -9,21 +9,28 @@ import sqlite3
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta, timezone
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from gridsecure.approvals import APPROVER_ROLES
-from gridsecure.cli.doctor_checks import Patient, check_databases
+from gridsecure.cli.doctor_checks import Patient, _peer, check_authorities, check_databases
 from gridsecure.cli.main import app
 from gridsecure.cli.online import utc_now
-from gridsecure.cli.zone_cards import Neighbours, ZoneCard, sign_card
+from gridsecure.cli.zone_cards import Neighbours, ZoneCard, read_card, sign_card
 from gridsecure.cli.zone_setup import join_cards, read_facts
 from gridsecure.cli.zone_units import read_settings_text, settings_text
 from gridsecure.crypto.sm2 import generate_private_key
+from gridsecure.transparency.checkpoints import LogSigner
+from gridsecure.wire.certificates import make_authority
+from gridsecure.zone_keys import load_log_signer, load_signing_key
 from gridsecure_api.settings import (
     AuthoritySettings,
     GatewaySettings,
@@ -311,6 +318,14 @@ def test_cards_that_contradict_each_other_make_no_zone(tmp_path: Path) -> None:
             ["init", "platform", "{new}", "--set", "database=postgresql+psycopg://gs:hush@db/x"],
             "setup.secret",
         ),
+        (
+            ["init", "platform", "{new}", "--set", "database=postgresql://h/x?password=y"],
+            "setup.secret",
+        ),
+        (
+            ["init", "platform", "{new}", "--set", "objects=s3://b?secret_access_key=y"],
+            "setup.secret",
+        ),
         (["init", "platform", "{new}", "--set", "database=mysql://db/x"], "storage.database"),
     ],
 )
@@ -356,6 +371,59 @@ def test_a_unit_starts_the_zones_own_program_and_takes_what_it_does_not_need(zon
         assert unit["NoNewPrivileges"] == unit["PrivateTmp"] == "yes"
         assert (unit.get("PrivateNetwork") == "yes") == (zone == "vault")
         assert ("LimitNOFILE" in unit) == (zone != "vault")
+
+
+def test_drafts_of_others_are_left(tmp_path: Path) -> None:
+    """Of a zone whose name goes on, of a backup that is under way; one of a killed call goes."""
+    killed = tmp_path / ".init-draft-clerk-0123abcd"
+    others = (".init-draft-clerk-2-0123abcd", ".draft-clerk-0123abcd")
+    for name in (killed.name, *others):
+        (tmp_path / name).mkdir()
+    call("init", "person", tmp_path / "clerk", "--name", "clerk", "--role", "billing")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted((*others, "clerk"))
+
+
+def test_the_doctor_tells_who_answers_by_the_signature_of_the_log(
+    zones: Path, tmp_path: Path
+) -> None:
+    """Whoever answers at the address shows the same `/about`, and has not the neighbour's key."""
+    facts = read_facts(zones / "platform")
+    card = read_card(zones / "authority" / "setup" / "card.json")
+    signers: dict[str, LogSigner] = {
+        name: load_log_signer(zones / zone, log="authority", key=load_signing_key(zones / zone))
+        for name, zone in (("right", "authority"), ("wrong", "identity"))
+    }
+    about = {"zone": "authority", "title": "", "description": "", "version": "0"}
+    about["sm2_engines"] = []
+
+    def found(logs: dict[str, list[str]], name: str) -> set[str]:
+        def answer(request: httpx.Request) -> httpx.Response:
+            if request.url.path == "/about":
+                return httpx.Response(200, json={**about, "logs": logs})
+            return httpx.Response(200, content=signers[name].sign(0, sha256(b"").digest()))
+
+        patient = Patient(tmp_path, facts, Neighbours(), utc_now)
+        with httpx.Client(transport=httpx.MockTransport(answer)) as http:
+            told = list(_peer(http, card, patient))
+        return {one.said for one in told if one.state == "failure"}
+
+    another = {f"{card.address} is another service than its card says."}
+    keys = {"/log": [key.text for key in signers["right"].keys]}
+    assert found(keys, "right") == set()
+    assert found(keys, "wrong") == another
+    assert found({}, "right") == another
+
+
+def test_the_doctor_names_authorities_that_sign_for_anybody(zones: Path, tmp_path: Path) -> None:
+    made = make_authority(tmp_path / "ca", zone="platform", hosts=["p.example"], now=utc_now())
+    facts = read_facts(zones / "platform")
+    own = facts.model_copy(update={"own": {"tls_ca": str(made)}})
+    patient = Patient(tmp_path, own, Neighbours(), utc_now)
+    assert [one.state for one in check_authorities(patient)] == ["ok"]
+    with patch("gridsecure.wire.certificates._allowed", return_value=[]):
+        assert [one.state for one in check_authorities(patient)] == ["warning"]
+    late = replace(patient, now=lambda: utc_now() + timedelta(days=4 * 365))
+    assert [one.state for one in check_authorities(late)] == ["failure"]
 
 
 def test_the_doctor_finds_a_database_that_was_set_back(zones: Path, tmp_path: Path) -> None:

@@ -91,8 +91,10 @@ def at(person: str) -> list[str]:
 def bring(person: str, **fields: object) -> str:
     """Write a document, sign it and send it; its digest."""
     Path("document.json").write_text(json.dumps(world.by(person) | fields), encoding="utf-8")
-    run("sign", "document.json", "--key", f"{person}.key", "--output", "signed.json")
-    said = run("send", "signed.json", *at(person)).split()
+    signed = f"{person}.{fields['kind']}.json"
+    run("sign", "document.json", "--key", f"{person}.key", "--output", signed)
+    assert Path(signed).stat().st_mode & 0o077 == 0, "terms and notes are for two alone"
+    said = run("send", signed, *at(person)).split()
     return said[2]
 
 
@@ -120,9 +122,12 @@ def test_an_agreement_is_made_with_the_command_alone(market: Market) -> None:
         *("draft", "--offer", offer, "--request", request, *at("bank-1"), "--output", "draft.json")
     )
     assert "3 uses at 990 fen" in drafted
+    for output in ("draft.json", "draft"):  # it, or the policy beside it, is there
+        words = ("--offer", offer, "--request", request, *at("bank-1"), "--output", output)
+        assert "office.file" in run("draft", *words, code=1)
     for person, state in (("bank-1", "proposed"), ("exchange-1", "concluded")):
-        run("sign", "draft.json", "--key", f"{person}.key", "--output", "signed.json")
-        said = run("send", "signed.json", *at(person))
+        run("sign", "draft.json", "--key", f"{person}.key", "--output", f"{person}.json")
+        said = run("send", f"{person}.json", *at(person))
         assert said.strip().endswith(f"is {state}.")
     agreement = said.split()[2]
     shown = run("show", agreement, *at("bank-1"))

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastapi.testclient import TestClient
 from sqlmodel import select
 
 from gridsecure.client.encryption import check_signature
@@ -17,7 +16,7 @@ from gridsecure.encryption import usage
 from gridsecure.encryption.keys import read_secret
 from gridsecure.encryption.tables import SCHEMA, KeySecretRow
 from gridsecure.encryption.zone import find_person
-from gridsecure.errors import EnvelopeError, InputError
+from gridsecure.errors import EnvelopeError, InputError, StorageError
 from gridsecure.store.database import read_session
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure_api.encryption import create_encryption_app
@@ -340,14 +339,20 @@ def test_uses_are_metered_and_reconcile(fresh: World) -> None:
         assert list(usage.BOOK.find_differences(session, usage.list_done(session))) == []
 
 
-def test_another_zones_key_opens_no_secret(fresh: World, tmp_path: Path) -> None:
+def test_a_zone_starts_with_the_key_that_its_secrets_are_sealed_under_alone(fresh: World) -> None:
+    """A new one in its place would seal what is lost when the right one comes back."""
     fresh.create(SM2)
     folder = fresh.folder / "encryption"
-    (folder / "kek.key").write_bytes(bytes(16))
-    app = create_encryption_app(encryption_settings(folder), clock=TestClock())
-    with TestClient(app) as client:
-        (key,) = World(app, client, tmp_path).told("acme-user", "GET", "/keys")
-        zone = app.state.encryption.zone
-        person = find_person(zone, "acme-user")
-        with pytest.raises(EnvelopeError):
-            read_secret(zone, person, key["key_id"], algorithm=SM2, states={"active"})
+    right = (folder / "kek.key").read_bytes()
+    for wrong in (bytes(16), None):
+        (folder / "kek.key").unlink()
+        if wrong is not None:
+            (folder / "kek.key").touch(mode=0o600)
+            (folder / "kek.key").write_bytes(wrong)
+        with pytest.raises(StorageError) as refused:
+            create_encryption_app(encryption_settings(folder), clock=TestClock())
+        assert refused.value.reason == "keys.kek"
+    assert not (folder / "kek.key").exists()
+    (folder / "kek.key").touch(mode=0o600)
+    (folder / "kek.key").write_bytes(right)
+    create_encryption_app(encryption_settings(folder), clock=TestClock())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -163,6 +166,36 @@ def test_an_office_posts_a_cycle_once_and_says_what_goes_another_way(tmp_path: P
     assert known.value.reason == "mailing.exists"
     (shelf,) = (site / "2026-07").iterdir()
     assert found(shelf.read_bytes(), own_secret(keys[1]), index.mailings[0]) == [b"0"]
+
+
+def test_a_mailing_is_made_alone_and_nothing_is_left_of_one_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = generate_private_key()
+    customers, _ = Customers().add(request_key("MP-1", key=key, now=NOW), now=NOW)
+    sealed, site = tmp_path / "sealed", tmp_path / "site"
+    folder = sealed / key.public_key.thumbprint[:16]
+    folder.mkdir(parents=True)
+    (folder / "2026-07-000.bill").write_bytes(b"sealed")
+    tried = []
+
+    def fail(path: Path, parts: list[bytes], *, mode: int) -> int:
+        second = os.open(site, os.O_RDONLY)
+        try:
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tried.append(path.parent.stat().st_mode & 0o777)
+        finally:
+            os.close(second)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mailings, "replace_file", fail)
+        with pytest.raises(GridSecureError) as full:
+            post_bills(sealed, site, name="2026-07", key=OFFICE, customers=customers, now=NOW)
+    assert full.value.reason == "mailing.site"
+    assert tried == [0o700], "a second one waits meanwhile"
+    assert list(site.iterdir()) == []
 
 
 def test_a_key_of_before_is_entered_again_with_what_its_bills_are_found_by() -> None:

@@ -19,6 +19,7 @@ from gridsecure.wire.certificates import (
     CertificateOrder,
     issue,
     make_authority,
+    read_certificates,
     read_validity,
 )
 
@@ -29,7 +30,7 @@ HOSTS = ("platform.example", "10.0.0.7", "::1")
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("authority")
-    make_authority(folder / "ca", zone="platform", now=NOW)
+    make_authority(folder / "ca", zone="platform", hosts=HOSTS, now=NOW)
     return folder / "ca"
 
 
@@ -49,7 +50,7 @@ def test_keys_are_their_owners_alone_and_an_authority_is_never_replaced(authorit
     assert (authority / CA_KEY).stat().st_mode & 0o077 == 0
     before = (authority / CA).read_bytes()
     with pytest.raises(ConflictError):
-        make_authority(authority, zone="platform", now=NOW)
+        make_authority(authority, zone="platform", hosts=HOSTS, now=NOW)
     assert (authority / CA).read_bytes() == before
 
 
@@ -59,12 +60,27 @@ def test_no_certificate_outlives_its_authority(authority: Path, tmp_path: Path) 
     assert issue(authority, order, output=tmp_path, now=late).ends == late + timedelta(days=2)
 
 
+def test_an_authority_says_for_which_hosts_it_signs(authority: Path, tmp_path: Path) -> None:
+    (own,) = read_certificates(authority / CA)
+    assert (own.is_authority, own.hosts) == (
+        True,
+        ("platform.example", "10.0.0.7/32", "::1/128"),
+    )
+    below = CertificateOrder("platform", ("a.platform.example",), timedelta(days=30))
+    issue(authority, below, output=tmp_path, now=NOW)
+    assert [one.is_authority for one in read_certificates(tmp_path / CERTIFICATE)] == [False, True]
+    with pytest.raises(InputError):
+        make_authority(tmp_path / "none", zone="platform", hosts=(), now=NOW)
+
+
 @pytest.mark.parametrize(
     ("hosts", "days", "reason"),
     [
         ((), 30, "certificate.host"),
         (("http://platform.example",), 30, "certificate.host"),
         (("",), 30, "certificate.host"),
+        (("authority.example",), 30, "certificate.host"),
+        (("platform.example", "10.0.0.8"), 30, "certificate.host"),
         (HOSTS, 0, "certificate.lifetime"),
         (HOSTS, 399, "certificate.lifetime"),
     ],
@@ -97,7 +113,10 @@ def test_the_commands_make_show_and_renew(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(online, "utc_now", lambda: NOW)
     ca, own = str(tmp_path / "ca"), tmp_path / "platform"
-    assert "Give the neighbours" in run("authority", ca, "--zone", "platform")
+    assert "Give the neighbours" in run(
+        *("authority", ca, "--zone", "platform", "--host", "platform.example"),
+        *("--host", "10.0.0.7"),
+    )
     made = run(
         *("issue", str(own), "--authority", ca, "--service", "platform"),
         *("--host", "platform.example", "--host", "10.0.0.7", "--days", "30"),
@@ -109,7 +128,9 @@ def test_the_commands_make_show_and_renew(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(online, "utc_now", lambda: NOW + timedelta(days=25))
     assert "2027-01-24" in run("renew", str(own), "--authority", ca)
     assert (own / KEY).read_bytes() != key
-    assert "2027-01-24" in run("show", str(own / CERTIFICATE))
+    shown, authority = run("show", str(own / CERTIFICATE)).splitlines()
+    assert "2027-01-24" in shown
+    assert "of platform, for platform.example, 10.0.0.7/32, good until" in authority
 
 
 def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:

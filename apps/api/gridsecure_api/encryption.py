@@ -287,7 +287,8 @@ def open_zone(settings: EncryptionSettings) -> EncryptionZone:
     """Open the zone's folder; its keys are made at the first start.
 
     Raises:
-        StorageError: The folder or database cannot be used.
+        StorageError: The folder or database cannot be used, or its secrets are sealed under another
+            key-encryption key than the folder has (`keys.kek`).
         InputError: People are named twice, or with duties that exclude each other
             (`managed-key.person`).
         InvalidMessageError: A key is not a point of the curve.
@@ -299,8 +300,12 @@ def open_zone(settings: EncryptionSettings) -> EncryptionZone:
         KeyPerson(one.person, one.organisation, frozenset(one.duties), public_key(one.public_key))
         for one in settings.people
     )
+    if not (folder / KEK).exists() and keys.has_secrets(engine):
+        raise keys.no_kek()
     kek = load_secret(folder / KEK, lambda: secrets.token_bytes(KEY_BYTES))
-    return EncryptionZone(engine, kek, people)
+    zone = EncryptionZone(engine, kek, people)
+    keys.check_kek(zone)
+    return zone
 
 
 def create_encryption_app(settings: EncryptionSettings, *, clock: Clock = utc_now) -> FastAPI:

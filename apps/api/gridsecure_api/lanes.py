@@ -27,6 +27,8 @@ LOGS_AT_ONCE: Final = 1
 """Of a log's checkpoints and tiles, which strangers ask for without a token."""
 SIGN_INS_AT_ONCE: Final = 2
 """Passwords being stretched; more would only slow each other down."""
+FILES_AT_ONCE: Final = 1
+"""Of members' files that are tried out: whatever one costs, it costs one processor."""
 LOOKS_AT_ONCE: Final = 1
 """Of the page that says what the service lacks: it asks databases, which may not answer."""
 PAGES_AT_ONCE: Final = 8
@@ -39,7 +41,7 @@ LOGS_WAITING: Final = 32
 """How many may wait for a log's checkpoints and tiles, or for what the service lacks."""
 
 SIGN_INS_WAITING: Final = 16
-"""How many sign-ins may wait: about what is done in `PATIENCE_S`."""
+"""How many sign-ins may wait: about what is done in `PATIENCE_S`; and how many files."""
 
 PATIENCE_S: Final = 10.0
 """How long one may wait for a turn [s]."""
@@ -118,6 +120,7 @@ class Lanes:
         changes: Of those that are done one by one.
         gathered: Of those that are done together.
         sign_ins: Of sign-ins with passwords.
+        files: Of files that are tried out.
         own_bytes: What bodies hold of requests with a token.
         strangers_bytes: Of those without.
     """
@@ -130,6 +133,7 @@ class Lanes:
         self.changes = Lane(CHANGES_AT_ONCE, waiting=WAITING)
         self.gathered = Lane(GATHERED_AT_ONCE, waiting=WAITING)
         self.sign_ins = Lane(SIGN_INS_AT_ONCE, waiting=SIGN_INS_WAITING)
+        self.files = Lane(FILES_AT_ONCE, waiting=SIGN_INS_WAITING)
         own = max(OWN_BYTES, 2 * body_bytes)
         self.own_bytes = Held(own, of_one=own - own // 4)
         self.strangers_bytes = Held(STRANGERS_BYTES, of_one=STRANGERS_BYTES // STRANGERS_SHARE)
@@ -145,6 +149,7 @@ class Lanes:
             "changes": self.changes,
             "gathered": self.gathered,
             "sign-ins": self.sign_ins,
+            "files": self.files,
         }
 
     def enter(

@@ -1,18 +1,18 @@
 """The market's workshop (数据工坊) and catalogue (数据目录): what the command does, over HTTP.
 
-Products are proven and previewed on a synthetic city, one at a time: whatever somebody else's file
-costs, it costs one processor, and whoever would wait too long for it is told at once.
+Products are proven and previewed on a synthetic city, one at a time and in a lane of their own:
+whatever somebody else's file costs, it costs one processor and no turn of documents, and whoever
+would wait too long for it is told at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache, lru_cache
-from threading import Lock
 from typing import Annotated, Final, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from sqlmodel import Session
@@ -38,18 +38,15 @@ from gridsecure.wire.workshop import (
     ProductPreviewed,
     ProductProven,
 )
-from gridsecure_api.errors import busy_error
+from gridsecure_api.lanes import Lanes, Turn
 from gridsecure_api.lists import PAGED, Paging, answer_page
 from gridsecure_api.market_state import MemberClaims, State, read_member
 
-_PATIENCE_S: Final = 10.0
-"""How long a file waits for the one before it [s]."""
 _KEPT: Final = 8
 """Files whose proof, and whose sample, are kept: a form asks for the same again."""
 _CARDS: Final = TypeAdapter(list[CardTold])
 
 router = APIRouter(dependencies=[Depends(read_member)])
-_WORK: Final = Lock()
 
 
 class ComposedProduct(BaseModel):
@@ -97,36 +94,30 @@ def _standard() -> ProductFiles:
 
 
 @router.post("/workshop/checks", tags=["workshop"])
-def check_product(composed: ComposedProduct) -> ProductProven:
+async def check_product(composed: ComposedProduct, request: Request) -> ProductProven:
     """Prove a product before anything runs: who is told of, bounds, noise, cost, or why not.
 
     A synthetic city of 320 meter points is what it is laid out on. Nothing is kept.
     """
-    return _one_by_one(_prove, composed)
+    return await _one_by_one(_prove, composed, request)
 
 
 @router.post("/workshop/previews", tags=["workshop"])
-def preview_product(composed: ComposedProduct) -> ProductPreviewed:
+async def preview_product(composed: ComposedProduct, request: Request) -> ProductPreviewed:
     """Make a product of synthetic readings, as its buyer would see it. Nothing is kept."""
-    return _one_by_one(_preview, composed)
+    return await _one_by_one(_preview, composed, request)
 
 
 AnswerT = TypeVar("AnswerT")
 
 
-def _one_by_one(work: Callable[[str, str], AnswerT], composed: ComposedProduct) -> AnswerT:
-    with _turn():
-        return work(composed.file, composed.period)
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
-    if not _WORK.acquire(timeout=_PATIENCE_S):
-        raise busy_error()
-    try:
-        yield
-    finally:
-        _WORK.release()
+async def _one_by_one(
+    work: Callable[[str, str], AnswerT], composed: ComposedProduct, request: Request
+) -> AnswerT:
+    turn: Turn = request.state.turn
+    lanes: Lanes = request.state.lanes
+    await turn.move(lanes.files)
+    return await run_in_threadpool(work, composed.file, composed.period)
 
 
 @lru_cache(maxsize=_KEPT)

@@ -15,11 +15,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import inspect, text
+from sqlalchemy import MetaData, inspect, text
 from sqlalchemy.engine import make_url
 
 from gridsecure.errors import ConflictError, InputError, StorageError
-from gridsecure.store.database import open_database, read_session
+from gridsecure.store.database import open_database, read_session, write_transaction
+from gridsecure.store.evidence import APPEND_ONLY
 from gridsecure.store.log_tree import read_frontier
 from gridsecure.transparency.tree import Frontier
 
@@ -79,6 +80,27 @@ def put_back(copy: Path, url: str) -> None:
     options = ["--no-owner", "--exit-on-error", "--single-transaction", str(copy)]
     name = make_url(url).database or ""
     _run("pg_restore", [f"--dbname={name}", *options], url)
+
+
+def take_out(url: str) -> None:
+    """Empty the database that `put_back` filled, because what came next failed.
+
+    An SQLite file goes with its folder.
+
+    Raises:
+        StorageError: It refuses (`backup.database`).
+    """
+    if url.startswith(_FILE):
+        return
+    engine = open_database(url, connections=1)
+    try:
+        with write_transaction(engine) as connection:
+            found = MetaData()
+            found.reflect(connection)
+            found.drop_all(connection)
+            connection.execute(text(f"DROP FUNCTION IF EXISTS {APPEND_ONLY}()"))
+    finally:
+        engine.dispose()
 
 
 def read_state(url: str) -> tuple[str, Frontier]:

@@ -32,7 +32,10 @@ from gridsecure.sandbox import find_walls, name_open
 from gridsecure.store.database import open_database, read_session
 from gridsecure.store.kept_heads import KeptHead, head_file
 from gridsecure.store.schema import check_schema
+from gridsecure.transparency.checkpoints import open_checkpoint, read_checkpoint
+from gridsecure.transparency.notes import NoteKey
 from gridsecure.version import VERSION
+from gridsecure.wire.certificates import read_certificates
 from gridsecure.wire.connections import new_client
 from gridsecure.wire.services import About
 
@@ -251,6 +254,24 @@ def check_vault(patient: Patient) -> Iterator[Finding]:
         yield Finding("vault", "warning", f"There is no socket {vault.socket}.", remedy)
 
 
+def check_authorities(patient: Patient) -> Iterator[Finding]:
+    """The authorities that the zone believes sign for hosts of their own alone, and hold on."""
+    path = patient.facts.own.get("tls_ca", "")
+    if not path:
+        return
+    found = read_certificates(Path(path))
+    over = [one.service for one in found if one.ends <= patient.now()]
+    for_all = [one.service for one in found if not one.hosts]
+    remedy = "Ask the neighbour for one that `gridsecure tls authority --host` made (docs/tls.md)."
+    if over:
+        yield Finding("authorities", "failure", f"{', '.join(over)} ended.", remedy)
+    if for_all:
+        said = f"{', '.join(for_all)} may sign for any host, as if it were another's."
+        yield Finding("authorities", "warning", said, remedy)
+    if not (over or for_all):
+        yield Finding("authorities", "ok", f"{len(found)} authorities sign for their own hosts.")
+
+
 def check_peers(patient: Patient) -> Iterator[Finding]:
     """Neighbours answer, are who their cards say, run the same, and have the same time."""
     wanted = ({*NEEDED.get(patient.zone, ()), patient.zone} & {*SERVICES}) - {"dashboard"}
@@ -276,8 +297,7 @@ def _peer(http: httpx.Client, card: ZoneCard, patient: Patient) -> Iterator[Find
             "Start it." if is_own else "Check the address, the network and its certificate.",
         )
         return
-    origins = [key.partition("+")[0] for keys in about.logs.values() for key in keys]
-    if about.zone != card.zone or not all(card.key.thumbprint in one for one in origins):
+    if about.zone != card.zone or not _signed_its_logs(http, card, about):
         yield Finding(
             name,
             "failure",
@@ -287,6 +307,23 @@ def _peer(http: httpx.Client, card: ZoneCard, patient: Patient) -> Iterator[Find
         return
     yield _clock(name, answer, patient.now())
     yield _version(name, about)
+
+
+def _signed_its_logs(http: httpx.Client, card: ZoneCard, about: About) -> bool:
+    """Whether a service shows logs, each signed with the key that its card names.
+
+    What is shown may be a copy; that nobody else answers at the address is TLS's to say.
+    """
+    for path in about.logs:
+        try:
+            shown = http.get(f"{card.address}{path}/checkpoint").content
+            origin = read_checkpoint(shown).origin
+            open_checkpoint(shown, [NoteKey(origin, "sm2", card.key.point)])
+        except (httpx.HTTPError, GridSecureError):
+            return False
+        if not origin.endswith(f"/{card.key.thumbprint}"):
+            return False
+    return bool(about.logs)
 
 
 def _clock(name: str, answer: httpx.Response, now: datetime) -> Finding:
@@ -329,5 +366,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     check_disk,
     check_kernel,
     check_vault,
+    check_authorities,
     check_peers,
 )

@@ -98,7 +98,7 @@ def sign(file: FileArgument, *, key: PersonOption, output: OutputOption) -> None
     own = office_files.officer_key(key)
     document = market_files.read_document(file, signed_at=online.utc_now().isoformat())
     signed = messages.sign_message(document, key=own)
-    office_files.write_public(output, signed.model_dump_json(indent=1) + "\n")
+    office_files.write_own(output, signed.model_dump_json(indent=1) + "\n")
     Console().print(f"Signed the {document.kind} {signed.digest}.", soft_wrap=True, highlight=False)
 
 
@@ -175,9 +175,9 @@ def draft(
         body = {"offer": offer, "request": request}
         told = call("market", "POST", "/agreement-drafts", json=body)
     agreement = trade.Agreement.parse(told["text"])
-    office_files.write_public(output, market_files.document_text(agreement))
     policy = output.with_suffix(".policy.toml")
-    office_files.write_public(policy, agreement.policy_text)
+    office_files.write_own(policy, agreement.policy_text)
+    office_files.write_own(output, market_files.document_text(agreement))
     said = (
         f"{agreement.provider} and {agreement.consumer}: {agreement.product}, version "
         f"{agreement.version}, {agreement.uses} uses at {agreement.price_fen} fen, under the "

@@ -33,9 +33,15 @@ def authority(
     folder: Annotated[Path, typer.Argument(help="Folder that is made for it.")],
     *,
     zone: Annotated[str, typer.Option(help="The zone's name, for people.")],
+    host: Annotated[
+        list[str], typer.Option(help="Name or address that it may sign for; repeat it.")
+    ],
 ) -> None:
-    """Make a zone's authority, and say which file the neighbours need."""
-    made = certificates.make_authority(folder, zone=zone, now=online.utc_now())
+    """Make a zone's authority, and say which file the neighbours need.
+
+    It signs for the hosts that it names and no others, whoever believes it.
+    """
+    made = certificates.make_authority(folder, zone=zone, hosts=host, now=online.utc_now())
     _say(f"Give the neighbours {made}. Keep {folder / certificates.CA_KEY} to yourself.")
 
 
@@ -79,12 +85,15 @@ def renew(
 def show(
     file: Annotated[Path, typer.Argument(help="A certificate (PEM).")],
 ) -> None:
-    """Say whose a certificate is, and until when it is good."""
-    _say(_described(certificates.read_validity(file)))
+    """Say whose the certificates in a file are, and until when they are good."""
+    for one in certificates.read_certificates(file):
+        _say(_described(one))
 
 
 def _described(made: certificates.Validity) -> str:
     hosts = ", ".join(made.hosts)
+    if made.is_authority:
+        return f"{made.service}, for {hosts or 'ANY host'}, good until {made.ends:%F %R} UTC"
     named = f"{made.service or 'no service'} at {hosts or 'no host'}"
     return f"{named}, good until {made.ends:%F %R} UTC"
 

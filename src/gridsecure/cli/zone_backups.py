@@ -31,6 +31,7 @@ from gridsecure.cli.backup_databases import (
     copy_database,
     put_back,
     read_state,
+    take_out,
 )
 from gridsecure.cli.zone_making import CARD_KEY, database_urls, key_files, log_of
 from gridsecure.cli.zone_setup import FACTS, SETUP, SHARES, ZoneFacts, read_facts
@@ -221,10 +222,10 @@ def restore_backup(
         EnvelopeError: It is not the recovery key that they were sealed to.
         SignatureError: The zone's keys did not sign a checkpoint (`log.signature`).
         GridSecureError: As `verify_backup`; or a witness saw more of the log than the backup has
-            (`log.rolled-back`). There is no folder then.
+            (`log.rolled-back`). There is no folder then, and databases are as empty as before.
     """
     manifest = verify_backup(backup, key=key)
-    with _told_of_disk(), _draft_of(folder) as draft:
+    with _told_of_disk(), _emptied_on_failure() as filled, _draft_of(folder) as draft:
         shutil.copytree(backup / FILES, draft, dirs_exist_ok=True)
         _put_keys(backup, draft, manifest, order)
         kept = read_facts(draft)
@@ -235,6 +236,7 @@ def restore_backup(
         witnessed = _witnessed(order.witnessed, draft, manifest)
         for one in manifest.databases:
             put_back(backup / DATABASES / one.file, urls[one.name])
+            filled.append(urls[one.name])
             _check_database(urls[one.name], one)
             for checkpoint in witnessed.get(one.name, ()):
                 _check_witnessed(urls[one.name], checkpoint)
@@ -462,6 +464,18 @@ def _draft_of(place: Path) -> Iterator[Path]:
         sync_folder(place.parent)
     except BaseException:
         shutil.rmtree(draft)
+        raise
+
+
+@contextmanager
+def _emptied_on_failure() -> Iterator[list[str]]:
+    """Databases that were put back into, emptied again unless the block ends well."""
+    filled: list[str] = []
+    try:
+        yield filled
+    except BaseException:
+        for url in filled:
+            take_out(url)
         raise
 
 

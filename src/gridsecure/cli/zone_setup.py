@@ -14,6 +14,7 @@ the same call again. Keys and databases that are there are never replaced.
 
 from __future__ import annotations
 
+import glob
 import os
 import pwd
 import secrets
@@ -24,7 +25,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field
 
@@ -65,7 +66,11 @@ FACTS: Final = "zone.json"
 CARD: Final = "card.json"
 NEIGHBOURS: Final = "neighbours"
 SHARES: Final = "shares"
-_DRAFT: Final = ".draft-"
+_DRAFT: Final = ".init-draft-"
+"""Not as drafts of backups are named, which may be under way in the same place."""
+_DIGITS: Final = 8
+_SECRETS: Final = ("password", "passwd", "secret", "token", "access_key")
+"""What parts of a URL's query are called that are nobody else's to read."""
 _RUN: Final = "/run/"
 
 
@@ -172,9 +177,10 @@ def init_zone(
                 reason="setup.folder",
                 remedy="Name a folder that is empty or not there.",
             )
-        for left in folder.parent.glob(f"{_DRAFT}{folder.name}-*"):
-            shutil.rmtree(left)  # of a call that was killed
-        draft = folder.parent / f"{_DRAFT}{folder.name}-{secrets.token_hex(4)}"
+        prefix = f"{_DRAFT}{folder.name}-"
+        for left in folder.parent.glob(f"{glob.escape(prefix)}{'[0-9a-f]' * _DIGITS}"):
+            shutil.rmtree(left)  # of a call that was killed; "b-2-…" is another zone's
+        draft = folder.parent / f"{prefix}{secrets.token_hex(_DIGITS // 2)}"
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft.mkdir(mode=0o700)
         try:
@@ -423,12 +429,22 @@ def _check(facts: ZoneFacts) -> None:
         )
     check_roles(facts.roles)
     for name, text in facts.own.items():
-        if urlsplit(text).password:
+        if _has_secret(text):
             raise InputError(
                 f"The setting {name} holds a password, and would be read in the file of settings.",
                 reason="setup.secret",
                 remedy=f"Write it into a file of mode 0600, and set {name}_file to its path.",
             )
+
+
+def _has_secret(text: str) -> bool:
+    """Whether a setting is a URL with a password in it, or in its query."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # no URL
+        return False
+    asked = [name.lower() for name, _ in parse_qsl(parts.query)]
+    return bool(parts.password) or any(word in name for name in asked for word in _SECRETS)
 
 
 def _check_same(kept: ZoneFacts, wanted: ZoneFacts) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Literal, get_args
 
+from sqlalchemy import Engine
 from sqlmodel import Session, col, delete, select
 
 from gridsecure.crypto.envelope import open_sealed, seal
@@ -26,11 +27,11 @@ from gridsecure.crypto.sm3 import DIGEST_BYTES
 from gridsecure.crypto.sm4 import KEY_BYTES
 from gridsecure.encryption.tables import KeySecretRow, ManagedKeyRow
 from gridsecure.encryption.zone import EncryptionZone, KeyPerson
-from gridsecure.errors import ConflictError, NotFoundError
+from gridsecure.errors import ConflictError, EnvelopeError, NotFoundError, StorageError
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import Page, PageAsked, read_page
-from gridsecure.store.rows import advance, find, keep
+from gridsecure.store.rows import advance, find, keep, load_row
 
 Algorithm = Literal["sm2", "hmac-sm3", "sm4"]
 """Signs; authenticates; is given out, sealed, as a data key."""
@@ -168,6 +169,42 @@ def read_secret(
         if kept is None:
             raise state_error(row)
         return open_sealed(bytes.fromhex(kept.sealed), kek=zone.kek, purpose=_purpose(row))
+
+
+def check_kek(zone: EncryptionZone) -> None:
+    """Refuse a key-encryption key that opens none of the secrets that there are.
+
+    New secrets under another one would be lost when the right one comes back, and all others are
+    lost until then.
+
+    Raises:
+        StorageError: It opens none (`keys.kek`).
+    """
+    with read_session(zone.engine) as session:
+        kept = session.exec(select(KeySecretRow).limit(1)).first()
+        if kept is None:
+            return
+        row = load_row(session, ManagedKeyRow, key_id=kept.key_id)
+        try:
+            open_sealed(bytes.fromhex(kept.sealed), kek=zone.kek, purpose=_purpose(row))
+        except EnvelopeError as error:
+            raise no_kek() from error
+
+
+def has_secrets(engine: Engine) -> bool:
+    """Whether there are secrets already, which a key-encryption key made now would not open."""
+    with read_session(engine) as session:
+        return session.exec(select(KeySecretRow.key_id).limit(1)).first() is not None
+
+
+def no_kek() -> StorageError:
+    """That the secrets in the database are sealed under another key than the folder has."""
+    return StorageError(
+        "The folder's key-encryption key is not there, or is not the one that the database's "
+        "secrets are sealed under.",
+        reason="keys.kek",
+        remedy="Put kek.key back from the folder's backup. Without it the secrets are lost.",
+    )
 
 
 def check_state(row: ManagedKeyRow, states: set[str]) -> None:

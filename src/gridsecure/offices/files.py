@@ -15,7 +15,7 @@ from gridsecure.errors import InputError, InvalidMessageError, StorageError
 from gridsecure.messages import Digest, Message, Signed
 from gridsecure.released_values import SignedCertificate
 from gridsecure.transparency.tree import Frontier, frontier_nodes
-from gridsecure.whole_files import replace_file
+from gridsecure.whole_files import create_file, replace_file
 
 KEY_BYTES: Final = 32
 _OTHERS: Final = 0o077
@@ -180,6 +180,18 @@ def write_signed(path: Path, envelope: Signed, *, is_public: bool = False) -> No
             file.write(envelope.model_dump_json(indent=1) + "\n")
         if is_public:
             path.chmod(0o644)
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def write_own(path: Path, text: str) -> None:
+    """Write what its owner alone may read, to a new file.
+
+    Raises:
+        StorageError: The disk refuses, or there is such a file (`office.file`).
+    """
+    try:
+        create_file(path, text.encode())
     except OSError as error:
         raise _refused(path, error) from error
 

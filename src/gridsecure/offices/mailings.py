@@ -4,14 +4,18 @@
     2026-07/0001f.shelf  bills of some dozens of customers, among records that are nobody's
 
 The folder is the office's own; a web server serves it, or a copy of it, as plain files. A mailing
-is made in a hidden folder that its owner alone may read, and appears as a whole. What appeared is
+is made in a hidden folder that its owner alone may read, and appears as a whole; of one that fails
+nothing is left, and one is made at a time. What appeared is
 never written anew: two versions of a shelf would show how many bills came or went.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -84,6 +88,19 @@ def post_bills(
             remedy="Name the folder that `gridsecure office statements` wrote. Who made a key"
             " before this release makes the request anew with `gridsecure my key`.",
         )
+    with _alone_at(site):
+        return _post(site, name, bills, key=key, now=now, left=left)
+
+
+def _post(
+    site: Path,
+    name: str,
+    bills: Mapping[bytes, list[bytes]],
+    *,
+    key: Sm2PrivateKey,
+    now: datetime,
+    left: int,
+) -> Posted:
     index = _index(site, key=key)
     known = set() if index is None else {one.name for one in index.mailings}
     if name in known or (site / name).exists():
@@ -95,21 +112,40 @@ def post_bills(
             " is not used again either.",
         )
     mailing, shelves = make_mailing(name, bills, office=key)
+    folder = site / f".{name}"
     try:
-        folder = site / f".{name}"
-        if folder.exists():  # of a run that was interrupted
+        if folder.exists():  # of a run that was killed
             rmtree(folder)
-        folder.mkdir(mode=_PRIVATE, parents=True)
-        for number, content in enumerate(shelves):
-            replace_file(folder / shelf_name(number), [content], mode=_PUBLIC)
-        folder.chmod(_FOLDER)
-        folder.rename(site / name)
+        folder.mkdir(mode=_PRIVATE)
+        try:
+            for number, content in enumerate(shelves):
+                replace_file(folder / shelf_name(number), [content], mode=_PUBLIC)
+            folder.chmod(_FOLDER)
+            folder.rename(site / name)
+        except BaseException:  # two copies would differ by the bills that came in between
+            rmtree(folder)
+            raise
         signed = add_mailing(index, mailing, office=key, now=now).model_dump_json()
         replace_file(site / INDEX, [signed.encode()], mode=_PUBLIC)
     except OSError as error:
         raise _refused(error) from error
     posted = sum(map(len, bills.values()))
     return Posted(posted, len(bills), left, 1 << mailing.bits, mailing.shelf_bytes)
+
+
+@contextmanager
+def _alone_at(site: Path) -> Iterator[None]:
+    """Wait until nobody else posts there: each would take the other's for an interrupted run's."""
+    try:
+        site.mkdir(parents=True, exist_ok=True)
+        held = os.open(site, os.O_RDONLY)
+    except OSError as error:
+        raise _refused(error) from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _read_bills(

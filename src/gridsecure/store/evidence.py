@@ -50,6 +50,8 @@ from gridsecure.errors import AuditBrokenError, StorageError
 from gridsecure.store.database import is_writing, lock_writes
 from gridsecure.transparency.tree import Frontier, Hashes, Node, leaf_hash, new_nodes
 
+APPEND_ONLY: Final = "evidence_append_only"
+"""The function that PostgreSQL's guards of the log call, beside the tables of a database."""
 _REFUSED: Final = "the evidence log is append-only"
 
 
@@ -65,14 +67,14 @@ def _guards(table: str) -> tuple[tuple[str, str], ...]:
         ),
         (
             "postgresql",
-            "CREATE OR REPLACE FUNCTION evidence_append_only() RETURNS trigger LANGUAGE plpgsql "
+            f"CREATE OR REPLACE FUNCTION {APPEND_ONLY}() RETURNS trigger LANGUAGE plpgsql "
             f"AS $$ BEGIN RAISE EXCEPTION '{_REFUSED}'; END $$",
         ),
         (
             "postgresql",
             f"CREATE OR REPLACE TRIGGER {table}_append_only "
             f"BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION evidence_append_only()",
+            f"FOR EACH STATEMENT EXECUTE FUNCTION {APPEND_ONLY}()",
         ),
     )
 

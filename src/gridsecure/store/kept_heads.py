@@ -46,13 +46,9 @@ class KeptHead:
             AuditBrokenError: The log is shorter, or another (`log.rolled-back`).
             StorageError: The file cannot be read (`log.head`).
         """
-        try:
-            kept = json.loads(self.path.read_bytes())
-            size, root = int(kept["size"]), bytes.fromhex(kept["root"])
-        except FileNotFoundError:
+        size, root = self._read()
+        if size < 0:
             return
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise self._unusable() from error
         check_shown(session, size=size, root=root)
         self._size = size
 
@@ -65,12 +61,26 @@ class KeptHead:
         with self._lock:
             if tree.size <= self._size:
                 return
+            # Another process on this folder, as while one takes another's place, may have more.
+            self._size = max(self._size, self._read()[0])
+            if tree.size <= self._size:
+                return
             kept = json.dumps({"size": tree.size, "root": tree.root.hex()})
             try:
                 replace_file(self.path, [kept.encode()])
             except OSError as error:
                 raise self._unusable() from error
             self._size = tree.size
+
+    def _read(self) -> tuple[int, bytes]:
+        """Size and root in the file; -1 where there is none."""
+        try:
+            kept = json.loads(self.path.read_bytes())
+            return int(kept["size"]), bytes.fromhex(kept["root"])
+        except FileNotFoundError:
+            return -1, b""
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._unusable() from error
 
     def _unusable(self) -> StorageError:
         return StorageError(

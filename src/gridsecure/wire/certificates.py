@@ -1,10 +1,12 @@
 """Certificates of TLS: a zone's own authority, and what it signs for the zone's services.
 
 Each party makes an authority of its own and gives its neighbours `ca.pem`; nobody depends on
-another's. The authority's key stays on a machine that serves nothing. A certificate is good for
-weeks, names the hosts that a service answers at, and says by a URI what the service acts as
-(`urn:gridsecure:service:platform`), which peers compare with its tokens. Keys are ECDSA on P-256,
-with SHA-256: what every TLS library speaks. TLS of the GM suites stands in front (docs/tls.md).
+another's. It says of itself which hosts it may sign for (RFC 5280, 4.2.1.10), so that neighbours
+who believe it believe nothing of it about anybody else's. The authority's key stays on a machine
+that serves nothing. A certificate is good for weeks, names the hosts that a service answers at, and
+says by a URI what the service acts as (`urn:gridsecure:service:platform`), which peers compare with
+its tokens. Keys are ECDSA on P-256, with SHA-256: what every TLS library speaks. TLS of the GM
+suites stands in front (docs/tls.md).
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Final
 
@@ -63,38 +65,46 @@ class Validity:
     """Whose a certificate is, and until when it is good.
 
     Args:
+        hosts: At which its service answers; of an authority those that it may sign for, and none
+            where it may sign for all.
         begins: Aware; the next one, too.
+        is_authority: Whether it signs certificates.
     """
 
     service: str
     hosts: tuple[str, ...]
     begins: datetime
     ends: datetime
+    is_authority: bool = False
 
     def is_due(self, now: datetime) -> bool:
         """Whether less than a third of its life is left."""
         return self.ends - now < (self.ends - self.begins) / 3
 
 
-def make_authority(folder: Path, *, zone: str, now: datetime) -> Path:
+def make_authority(folder: Path, *, zone: str, hosts: Sequence[str], now: datetime) -> Path:
     """Make a zone's authority: its key, and the certificate that neighbours are given.
 
     Args:
         zone: The zone's name, for people.
+        hosts: What it may sign for: names, with all below them, and addresses.
 
     Returns:
         The certificate's file.
 
     Raises:
+        InputError: No host, or one that is none (`certificate.host`).
         ConflictError: There is one (`certificate.exists`).
         StorageError: The disk refuses (`certificate.files`).
     """
+    bounds = _bounds(_host_names(hosts))
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"GridSecure authority of {zone}")])
     made = (
         _builder(name, name, key.public_key(), valid=(now, now + AUTHORITY_LIFETIME))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(bounds, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, SHA256())
     )
@@ -124,8 +134,8 @@ def issue(authority: Path, order: CertificateOrder, *, output: Path, now: dateti
         output: The service's folder of certificates.
 
     Raises:
-        InputError: No host, a host that is none (`certificate.host`), too long a life or none
-            (`certificate.lifetime`).
+        InputError: No host, a host that is none or that the authority may not sign for
+            (`certificate.host`), too long a life or none (`certificate.lifetime`).
         StorageError: A file is missing or holds no key, or the disk refuses (`certificate.files`).
     """
     if not timedelta() < order.lifetime <= MOST_LIFETIME:
@@ -136,6 +146,7 @@ def issue(authority: Path, order: CertificateOrder, *, output: Path, now: dateti
         )
     names = _host_names(order.hosts)
     ca, ca_key = _load_authority(authority)
+    _check_bounds(ca, order.hosts)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, order.service)])
     ends = min(now + order.lifetime, ca.not_valid_after_utc)
@@ -176,7 +187,63 @@ def service_names(uris: Sequence[str]) -> frozenset[str]:
     return frozenset(uri.removeprefix(SERVICE_URI) for uri in uris if uri.startswith(SERVICE_URI))
 
 
+def read_certificates(path: Path) -> list[Validity]:
+    """Whose all certificates in a file are, such as the authorities that a service believes.
+
+    Raises:
+        StorageError: It cannot be read (`certificate.files`).
+    """
+    return [_validity(one) for one in _load_certificates(path)]
+
+
+def _authority(made: x509.Certificate) -> Validity:
+    name = made.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return Validity(
+        str(name[0].value) if name else "",
+        tuple(_allowed(made)),
+        made.not_valid_before_utc,
+        made.not_valid_after_utc,
+        is_authority=True,
+    )
+
+
+def _bounds(names: Sequence[x509.GeneralName]) -> x509.NameConstraints:
+    """What an authority may sign for. Of a kind of name that it lists none of, it may none."""
+    permitted: list[x509.GeneralName] = [
+        x509.IPAddress(ip_network(one.value)) if isinstance(one, x509.IPAddress) else one
+        for one in names
+    ]
+    excluded: list[x509.GeneralName] = []
+    if not any(isinstance(one, x509.DNSName) for one in permitted):
+        excluded.append(x509.DNSName(""))
+    if not any(isinstance(one, x509.IPAddress) for one in permitted):
+        excluded += [x509.IPAddress(ip_network(every)) for every in ("0.0.0.0/0", "::/0")]
+    return x509.NameConstraints(permitted, excluded or None)
+
+
+def _allowed(ca: x509.Certificate) -> list[str]:
+    """The hosts that an authority may sign for; empty for all."""
+    try:
+        bounds = ca.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(one.value) for one in bounds.permitted_subtrees or ()]
+
+
+def _check_bounds(ca: x509.Certificate, hosts: Sequence[str]) -> None:
+    allowed = _allowed(ca)
+    for host in hosts:
+        try:
+            is_inside = any(ip_address(host) in ip_network(one) for one in allowed if "/" in one)
+        except ValueError:
+            is_inside = any(f".{host}".endswith(f".{one}") for one in allowed)
+        if allowed and not is_inside:
+            raise _no_host(host, f"The authority signs for {', '.join(allowed)}.")
+
+
 def _validity(made: x509.Certificate) -> Validity:
+    if _signs(made):
+        return _authority(made)
     try:
         names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -190,6 +257,14 @@ def _validity(made: x509.Certificate) -> Validity:
         made.not_valid_before_utc,
         made.not_valid_after_utc,
     )
+
+
+def _signs(made: x509.Certificate) -> bool:
+    """Whether a certificate is one that signs others."""
+    try:
+        return made.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
 
 
 def _host_names(hosts: Sequence[str]) -> list[x509.GeneralName]:
@@ -206,9 +281,9 @@ def _host_names(hosts: Sequence[str]) -> list[x509.GeneralName]:
     return found
 
 
-def _no_host(host: str) -> InputError:
+def _no_host(host: str, why: str = "It is no name and no address of a machine.") -> InputError:
     return InputError(
-        f"{host!r} is no name and no address of a machine.",
+        f"The host {host!r} cannot be taken. {why}",
         reason="certificate.host",
         remedy="Name what the service's address has, as platform.example or 10.0.0.7.",
     )
@@ -261,8 +336,12 @@ def _load_authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePri
 
 
 def _load_certificate(path: Path) -> x509.Certificate:
+    return _load_certificates(path)[0]
+
+
+def _load_certificates(path: Path) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(path.read_bytes())[0]
+        return x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError) as error:
         raise _unusable(path) from error
 
