@@ -157,6 +157,10 @@ costs: .venv/.dev ## Measure what every test costs, for the choice of what is qu
 load: .venv/.runtime ## Load a gateway, overload it, stop it under load and look what is lost: ARGS="--requests 1000".
 	@$(BIN)/python -m benchmarks.load $(ARGS)
 
+.PHONY: cloud
+cloud: .venv/.dev ## Bill a month in an industry cloud on loopback, and kill a replica: ARGS="FOLDER" (docs/deployment.md).
+	@$(BIN)/python -W ignore -m tests.deploy.cloud_month $(ARGS)
+
 .PHONY: scale
 scale: .venv/.dev ## Measure every request beside ten million rows (docs/architecture.md): ARGS="platform".
 	$(BIN)/python -m tests.scale $(ARGS)
@@ -230,6 +234,8 @@ lock: .venv/.dev ## Resolve the locks anew from pyproject.toml.
 	$(UV_COMPILE) --upgrade --no-deps requirements/log-peer.in -o requirements/log-peer.txt
 	$(UV_COMPILE) --upgrade --extra catalogue --extra dask --extra dev --extra peer --extra postgres pyproject.toml \
 		requirements/build.in --constraints requirements/runtime.txt -o requirements/dev.txt
+	$(UV_COMPILE) --extra dask --extra postgres pyproject.toml \
+		--constraints requirements/dev.txt -o requirements/cloud.txt
 
 # A finding that is accepted is named here, with its impact in a comment: --accept PYSEC-2026-1.
 .PHONY: audit

@@ -54,18 +54,22 @@ class PostgresServer:
     Args:
         folder: Its own, empty.
         account: Whom it runs as, where we are root.
+        signs_in: How `initdb` has people sign in.
+        options: Further options of the server.
     """
 
     folder: Path
     account: pwd.struct_passwd | None
     port: int = 0
+    signs_in: tuple[str, ...] = ("--auth=trust",)
+    options: str = ""
     _numbers: Iterator[int] = field(default_factory=count)
 
     def initialise(self) -> None:
         """Make the data folder."""
         if self.account is not None:
             os.chown(self.folder, self.account.pw_uid, self.account.pw_gid)
-        choices = ("--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C")
+        choices = (*self.signs_in, "--username=postgres", "--encoding=UTF8", "--locale=C")
         self._run("initdb", "--pgdata", str(self._data), *choices, "--no-sync")
 
     def start(self) -> None:
@@ -75,7 +79,7 @@ class PostgresServer:
             # Only the machine itself would have to fail for `fsync` to matter.
             options = (
                 f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= "
-                "-c fsync=off -c max_connections=40 -c shared_buffers=16MB"
+                f"-c fsync=off -c max_connections=40 -c shared_buffers=16MB {self.options}"
             )
             try:
                 self._run("pg_ctl", *self._where, "-l", str(self._log), "-o", options, "start")

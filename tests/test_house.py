@@ -508,7 +508,7 @@ def test_tests_mirror_the_house() -> None:
     folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()} - NOT_OURS
     tested = {name for name in folders if any((ROOT / "tests" / name).rglob("test_*.py"))}
     assert inhabited - tested == set()
-    assert folders - TEST_MATERIAL - rooms - {"apps", "benchmarks", "browser"} == set()
+    assert folders - TEST_MATERIAL - rooms - {"apps", "benchmarks", "browser", "deploy"} == set()
 
 
 # The page of reason codes is made of the code when the documentation is built.

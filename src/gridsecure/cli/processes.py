@@ -40,7 +40,7 @@ class ServiceSpec:
     Args:
         environment: Its settings, added to this process's environment.
         log: Where its output goes.
-        ready_url: Answers 200 once it works.
+        ready_url: Answers 200 once it works; without it or a path nobody waits for it.
         folder: Where it works; names in its settings count from there.
         uid: The user it runs as; this process's own by default.
         ready_path: Is there once it works, for a service without an address.
@@ -194,6 +194,8 @@ def _wait_ready(http: httpx.Client, spec: ServiceSpec, child: subprocess.Popen[b
 def _is_ready(http: httpx.Client, spec: ServiceSpec) -> bool:
     if spec.ready_path is not None:
         return spec.ready_path.exists()
+    if not spec.ready_url:
+        return True
     with suppress(httpx.HTTPError):
         return http.get(spec.ready_url).status_code == httpx.codes.OK
     return False
