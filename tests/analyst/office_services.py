@@ -62,6 +62,7 @@ class OfficeServices:
     """People, orders and revocations; tests change its fields to make it misbehave."""
 
     passwords: bool = True
+    level: dict[str, str] | None = None
     orders: list[dict[str, object]] = field(default_factory=list)
     shares: dict[str, set[str]] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
@@ -90,6 +91,12 @@ class OfficeServices:
     def about(self) -> dict[str, object]:
         return {
             "zone": "identity",
+            "title": "GridSecure",
+            "description": "",
+            "version": "1",
+            "sm2_engines": [],
+            "logs": {},
+            "level": self.level,
             "periods": ["2026"],
             "local_demonstration_only": [PASSWORDS] if self.passwords else [],
         }

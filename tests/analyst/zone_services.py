@@ -155,6 +155,16 @@ CORRECTION = {
     },
 }  # fmt: skip
 
+MANAGED = {
+    "key_id": "5c" * 16, "organisation": "grid", "name": "contracts", "generation": 1,
+    "algorithm": "sm2", "public_key": "04" + "5d" * 64, "state": "active",
+    "created_at": "2026-08-01T09:00:00+00:00",
+}  # fmt: skip
+USE = {
+    "use": "5e" * 16, "operation": "signature", "person": "reviewer",
+    "at": "2026-08-02T09:00:00+00:00",
+}  # fmt: skip
+
 APPROVAL_READERS = {
     "billing", "operator", "custodian", "regulator", "data-owner", "privacy-officer",
 }  # fmt: skip
@@ -203,6 +213,7 @@ class ZoneServices:
     used: list[dict[str, object]] = field(default_factory=lambda: [dict(one) for one in USED])
     key_states: tuple[str, ...] = ("retired", "in-force")
     policy: str = "billing-office"
+    managed: list[dict[str, object]] = field(default_factory=lambda: [dict(MANAGED)])
     orders: list[dict[str, object]] = field(default_factory=lambda: [dict(ORDER)])
     corrections: list[dict[str, object]] = field(default_factory=lambda: [dict(CORRECTION)])
     asked: list[str] = field(default_factory=list)
@@ -246,6 +257,11 @@ class ZoneServices:
                 APPROVAL_READERS | market_services.READERS,
                 lambda: {"month": request.url.params["month"], "used": self.used},
             ),
+            ("GET", "/keys"): ({"member"}, lambda: self.managed),
+            **{
+                ("GET", f"/keys/{one['key_id']}/uses"): ({"member"}, lambda: [dict(USE)])
+                for one in self.managed
+            },
             ("GET", "/v1/correction-orders"): ({"billing", "operator"}, lambda: self.orders),
             ("GET", "/v1/exceptions"): (
                 {"operator"},

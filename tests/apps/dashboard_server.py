@@ -33,7 +33,7 @@ def dashboard(services: ZoneServices, *, folder: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    names = ("IDENTITY", "AUTHORITY", "PLATFORM", "GATEWAY", "MARKET")
+    names = ("IDENTITY", "AUTHORITY", "PLATFORM", "GATEWAY", "MARKET", "ENCRYPTION")
     settings = {f"GRIDSECURE_DASHBOARD_{name}_URL": services.address for name in names}
     settings["GRIDSECURE_DASHBOARD_AUTHORITY_KEY"] = services.key.public_key.point.hex()
     child = subprocess.Popen(

@@ -39,6 +39,7 @@ from gridsecure_dashboard.market_phrases import MARKET_PHRASES
 from gridsecure_dashboard.office_phrases import OFFICE_PHRASES
 from gridsecure_dashboard.page_phrases import PAGE_PHRASES
 from gridsecure_dashboard.phrases import PHRASES
+from gridsecure_dashboard.protection_phrases import PROTECTION_PHRASES
 from gridsecure_dashboard.sign_ins import SIGN_INS, cookie_name
 from gridsecure_dashboard.tariff_phrases import TARIFF_PHRASES
 from gridsecure_dashboard.views import bill_runs
@@ -74,24 +75,24 @@ ENTRY = Path(__file__).resolve().parents[2] / "apps/dashboard/gridsecure_dashboa
 PAGES = {
     "billing": {
         *("home", "cycle", "bill_runs", "revenue", "corrections", "load_curve", "losses"),
-        *("approvals", "releases", "policy", "usage", "tariffs"),
+        *("approvals", "releases", "policy", "level", "usage", "tariffs"),
     },
     "operator": {
         *("home", "cycle", "bill_runs", "exceptions", "corrections", "approvals", "policy"),
-        *("keys", "usage", "tariffs"),
+        *("level", "keys", "usage", "tariffs"),
     },
     "analyst": {"home", "revenue", "load_curve", "losses", "releases", "policy", "tariffs"},
     "regulator": {
-        *("home", "approvals", "releases", "policy", "keys", "usage", "tariffs", "openings"),
-        *("revocations", "identity_log", "catalogue", "components", "products", "market"),
-        *("supervision",),
+        *("home", "approvals", "releases", "policy", "level", "keys", "usage", "tariffs"),
+        *("openings", "revocations", "identity_log", "catalogue", "components", "products"),
+        *("market", "supervision"),
     },
     "custodian": {
-        *("home", "approvals", "policy", "keys", "usage", "tariffs", "openings", "revocations"),
-        *("identity_log",),
+        *("home", "approvals", "policy", "level", "keys", "usage", "tariffs", "openings"),
+        *("revocations", "identity_log"),
     },
-    "data-owner": {"home", "approvals", "policy", "usage", "tariffs"},
-    "member": {"home", "catalogue", "components", "workshop", "products", "market"},
+    "data-owner": {"home", "approvals", "policy", "level", "usage", "tariffs"},
+    "member": {"home", "catalogue", "components", "workshop", "products", "market", "encryption"},
     "unheard-of": set[str](),
 }
 # Who has no page is told so at the start, and where to go instead.
@@ -106,7 +107,7 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[ZoneServices]:
     services.publish(certificate(plan="load-curve"))
     services.waiting.append(asked())
     with served(services) as address:
-        for name in ("IDENTITY", "AUTHORITY", "PLATFORM", "GATEWAY", "MARKET"):
+        for name in ("IDENTITY", "AUTHORITY", "PLATFORM", "GATEWAY", "MARKET", "ENCRYPTION"):
             monkeypatch.setenv(f"GRIDSECURE_DASHBOARD_{name}_URL", address)
         point = services.key.public_key.point.hex()
         monkeypatch.setenv("GRIDSECURE_DASHBOARD_AUTHORITY_KEY", point)
@@ -295,7 +296,7 @@ def test_a_page_checks_the_role_itself(services, role, page) -> None:
         expires_at=datetime(2099, 1, 1, tzinfo=UTC),
         tokens={
             name: f"{role}:{name}"
-            for name in ("authority", "platform", "gateway", "identity", "market")
+            for name in ("authority", "platform", "gateway", "identity", "market", "encryption")
         },
     )
     app.session_state["sign_in"] = SIGN_INS.keep(session, at=NOW)
@@ -1546,11 +1547,17 @@ def test_a_service_that_is_down_is_named(services, monkeypatch) -> None:
 def test_no_phrase_is_written_twice() -> None:
     parts = (
         OFFICE_PHRASES, CODE_PHRASES, GRID_PHRASES, PAGE_PHRASES, TARIFF_PHRASES, WORK_PHRASES,
-        MARKET_PHRASES,
+        MARKET_PHRASES, PROTECTION_PHRASES,
     )  # fmt: skip
     assert sum(map(len, parts)) == len({key for part in parts for key in part})
     names = ("phrases", "office_phrases", "code_phrases", "grid_phrases", "page_phrases")
-    for module in (*names, "tariff_phrases", "work_phrases", "market_phrases"):
+    for module in (
+        *names,
+        "tariff_phrases",
+        "work_phrases",
+        "market_phrases",
+        "protection_phrases",
+    ):
         source = (ENTRY.parent / f"{module}.py").read_text(encoding="utf-8")
         (table,) = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Dict))
         keys = [key.value for key in table.keys if isinstance(key, ast.Constant)]

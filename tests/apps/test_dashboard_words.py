@@ -23,6 +23,7 @@ from gridsecure.analyst.tariff_catalogue import list_editions
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.gateway.admission import REASONS
 from gridsecure.gateway.months import STAGES
+from gridsecure.policy.levels import list_levels
 from gridsecure.released_values import SignedCertificate
 from gridsecure_dashboard import figures
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
@@ -255,6 +256,7 @@ def told(services: ZoneServices) -> set[str]:
         *tariff_texts(),
         services.address,
         *PAGES,
+        *list_levels(),
         "billing by key",
         services.key.public_key.thumbprint,
     }

@@ -38,9 +38,9 @@ REPORT: Final = MONTH["report"] | {
     "meters": 2195, "billed_meters": 2189, "excluded": {"quarantined": 6}, "rosters": 1
 }  # fmt: skip
 COUNTED: Final = (*REPORT.values(), *REPORT["problems"].values(), *REPORT["seconds"].values())
-ELSEWHERE: Final = frozenset({access.TARIFFS, access.POLICY, access.USAGE})
+ELSEWHERE: Final = frozenset({access.TARIFFS, access.POLICY, access.LEVEL, access.USAGE})
 """Pages of public prices, rules and jobs: nothing on them is a release's."""
-ALIKE: Final = frozenset({access.TARIFFS, access.POLICY})
+ALIKE: Final = frozenset({access.TARIFFS, access.POLICY, access.LEVEL})
 """Pages that show every role the same."""
 COUNTS: Final = (
     4,

@@ -33,6 +33,7 @@ from gridsecure.wire.certificates import make_authority
 from gridsecure.zone_keys import load_log_signer, load_signing_key
 from gridsecure_api.settings import (
     AuthoritySettings,
+    EncryptionSettings,
     GatewaySettings,
     IdentitySettings,
     MarketSettings,
@@ -50,7 +51,7 @@ PEOPLE = {
     **{role: [role] for role in APPROVER_ROLES},
 }
 OFFICES = ("utility", "regulator", "billing-office", "registration-office")
-JOINED = ("identity", "gateway", "platform", "authority", "market", "dashboard")
+JOINED = ("identity", "gateway", "platform", "authority", "market", "encryption", "dashboard")
 SETTINGS = {
     "identity": IdentitySettings,
     "gateway": GatewaySettings,
@@ -58,6 +59,7 @@ SETTINGS = {
     "authority": AuthoritySettings,
     "vault": VaultSettings,
     "market": MarketSettings,
+    "encryption": EncryptionSettings,
 }
 
 

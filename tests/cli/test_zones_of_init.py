@@ -61,7 +61,7 @@ def utc_now_off(*, seconds: int) -> datetime:
 
 def test_zones_made_by_init_alone_bill_a_month(tmp_path: Path) -> None:
     with claim_ports(None) as ports:
-        check_month(tmp_path, {**ports, "market": 1})
+        check_month(tmp_path, {**ports, "market": 1, "encryption": 2})
 
 
 def check_month(tmp_path: Path, ports: dict[str, int]) -> None:

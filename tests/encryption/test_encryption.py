@@ -256,7 +256,7 @@ def test_no_route_shows_or_does_anything_with_anothers_key(fresh: World) -> None
             assert ABSENT in said, path
             assert said <= {ABSENT, "authenticity.refused"}, (path, said)
             tried += 1
-    assert tried == 3 * 7
+    assert tried == 3 * 8
     assert fresh.told("rival-auditor", "GET", "/keys") == []
     assert fresh.told("rival-auditor", "GET", f"/usage?month={MONTH}")["used"] == []
     assert [one["state"] for one in fresh.told("acme-auditor", "GET", "/keys")] == ["active"] * 3

@@ -127,11 +127,20 @@ def test_usage_is_the_same_to_everybody_who_may_read_it(world: World) -> None:
     macs, month = world.create(HMAC, name="used"), f"{NOW:%Y-%m}"
     world.told("acme-user", "POST", f"/keys/{macs}/macs", {"digest": DIGEST})
     words = {"person": "acme-user", "world": world}
+    uses = json.loads(run("uses", macs, "--format", "json", **words))["uses"]
+    assert [(one["operation"], one["person"]) for one in uses] == [("mac", "acme-user")]
+    assert uses == world.told("acme-auditor", "GET", f"/keys/{macs}/uses")
     by_command = json.loads(run("usage", "--month", month, "--format", "json", **words))
     with world.sdk("acme-user") as sdk:
         assert sdk.usage(month) == by_command
+        assert sdk.uses(macs) == uses
     assert by_command == world.told("acme-auditor", "GET", f"/usage?month={month}")
     assert "macs" in {one["measure"] for one in by_command["used"]}
+    own = ["--identity", "http://identity", "--key", str(world.key_file("acme-user"))]
+    named = ["usage", "show", "--month", month, "--encryption", "http://encryption", *own]
+    rows = json.loads(CliRunner().invoke(command, [*named, "--format", "json"]).stdout)
+    bare = [{name: row[name] for name in ("party", "measure", "amount")} for row in rows]
+    assert bare == by_command["used"]
 
 
 def test_coroutines_do_the_same(world: World) -> None:

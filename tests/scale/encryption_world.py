@@ -81,7 +81,12 @@ class EncryptionWorld:
         world.told("acme-officer", "POST", f"{made[SM4]}/rotations")
         world.told("acme-officer", "POST", f"{made[SM2]}/moves", {"target": "suspended"})
         month = f"{NOW:%Y-%m}"
-        for path in (made[SM2], "/keys?limit=2", f"/usage?month={month}"):
+        for path in (
+            made[SM2],
+            f"{made[HMAC]}/uses?limit=1",
+            "/keys?limit=2",
+            f"/usage?month={month}",
+        ):
             world.told("acme-auditor", "GET", path)
         for path in ("/log/checkpoint", "/log/tile/0/000"):
             assert world.ask("acme-auditor", "GET", path).status_code == 200

@@ -7,10 +7,10 @@ SDK, and plans run at the platform; nothing imported here could do either.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -21,17 +21,18 @@ from sqlmodel import Session
 from gridsecure.analyst.certificates import certificate_document, verify_certificate
 from gridsecure.analyst.releases import PinnedAuthority, pin_authority
 from gridsecure.crypto.sm2 import Sm2PublicKey
-from gridsecure.crypto.sm4 import KEY_BYTES
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.encryption import keys, uses
-from gridsecure.encryption.tables import SCHEMA, ManagedKeyRow
+from gridsecure.encryption.tables import SCHEMA, KeyUseRow, ManagedKeyRow
 from gridsecure.encryption.usage import BOOK
 from gridsecure.encryption.zone import (
+    KEK,
     OFFICER,
     USER,
     EncryptionZone,
     KeyPerson,
     find_person,
+    load_kek,
     pin_people,
 )
 from gridsecure.errors import SignatureError
@@ -43,12 +44,13 @@ from gridsecure.wire.encryption import (
     CertificateChecked,
     Checked,
     DataKeyGiven,
+    KeyUseTold,
     MacMade,
     ManagedKeyTold,
     SignatureMade,
 )
 from gridsecure.wire.services import MonthUsage, Usage
-from gridsecure.zone_keys import load_secret, load_signing_key, make_zone_folder
+from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api.deps import Clock, require, utc_now
 from gridsecure_api.lists import PAGED, Paging, answer_page
 from gridsecure_api.log_pages import LOG, open_log
@@ -58,9 +60,6 @@ from gridsecure_api.serving import ServiceDescription, new_app
 from gridsecure_api.settings import EncryptionSettings, public_key
 from gridsecure_api.start import start_app
 from gridsecure_api.usage_pages import Month
-
-KEK: Final = "kek.key"
-"""The file of the zone's key-encryption key."""
 
 DESCRIPTION: Final = ServiceDescription(
     guests={"/": frozenset({"member"})},  # people of whichever organisation use its own keys
@@ -72,6 +71,7 @@ DESCRIPTION: Final = ServiceDescription(
 )
 
 _LISTED: Final = TypeAdapter(list[ManagedKeyTold])
+_USES: Final = TypeAdapter(list[KeyUseTold])
 
 Hex64 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 """A digest or MAC of 32 bytes."""
@@ -172,14 +172,17 @@ def list_keys(request: Request, person: Anybody, state: State, asked: Paging) ->
         page = keys.page_keys(session, person, asked)
         return [_told(row) for row in page.rows], page.after
 
-    def revision(session: Session) -> tuple[str, str]:
-        head = evidence.find_head(session)  # every change is an entry
-        # Pages are kept by this: one organisation is never answered with another's.
-        return (head.hash if head else "", person.organisation)
-
+    revision = partial(_revision, person)
     return answer_page(
         request, state.zone.engine, revision=revision, read=read, write=_LISTED.dump_json
     )
+
+
+def _revision(person: KeyPerson, session: Session) -> tuple[str, str]:
+    """What lists of an organisation are known by."""
+    head = evidence.find_head(session)  # every change and every use is an entry
+    # Pages are kept by this: one organisation is never answered with another's.
+    return (head.hash if head else "", person.organisation)
 
 
 @router.post("/keys", tags=["keys"])
@@ -195,6 +198,22 @@ def read_key(key_id: str, person: Anybody, state: State) -> ManagedKeyTold:
     """A key of one's organisation; another's is not there."""
     with read_session(state.zone.engine) as session:
         return _told(keys.load_key(session, person, key_id))
+
+
+@router.get("/keys/{key_id}/uses", tags=["keys"], response_model=list[KeyUseTold], responses=PAGED)
+def list_uses(
+    request: Request, key_id: str, person: Anybody, state: State, asked: Paging
+) -> Response:
+    """What was done under a key of one's organisation, and never of what; page by page."""
+
+    def read(session: Session) -> tuple[list[KeyUseTold], int | None]:
+        page = uses.page_uses(session, person, key_id, asked)
+        return [_used(row) for row in page.rows], page.after
+
+    revision = partial(_revision, person)
+    return answer_page(
+        request, state.zone.engine, revision=revision, read=read, write=_USES.dump_json
+    )
 
 
 @router.post("/keys/{key_id}/moves", tags=["keys"])
@@ -283,6 +302,11 @@ def _told(row: ManagedKeyRow) -> ManagedKeyTold:
     return ManagedKeyTold(**told, created_at=row.at.isoformat())
 
 
+def _used(row: KeyUseRow) -> KeyUseTold:
+    told: dict[str, Any] = row.model_dump(include={"use", "operation", "person"})
+    return KeyUseTold(**told, at=row.at.isoformat())
+
+
 def open_zone(settings: EncryptionSettings) -> EncryptionZone:
     """Open the zone's folder; its keys are made at the first start.
 
@@ -302,7 +326,7 @@ def open_zone(settings: EncryptionSettings) -> EncryptionZone:
     )
     if not (folder / KEK).exists() and keys.has_secrets(engine):
         raise keys.no_kek()
-    kek = load_secret(folder / KEK, lambda: secrets.token_bytes(KEY_BYTES))
+    kek = load_kek(folder)
     zone = EncryptionZone(engine, kek, people)
     keys.check_kek(zone)
     return zone

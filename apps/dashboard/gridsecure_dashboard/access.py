@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -18,14 +19,17 @@ import httpx
 import streamlit as st
 
 from gridsecure.analyst.client import Addresses, ReleaseClient
+from gridsecure.analyst.managed_keys import ManagedKeyReader
 from gridsecure.analyst.market_reader import MarketReader
 from gridsecure.analyst.releases import Release, pin_authority
+from gridsecure.analyst.service_levels import ServiceLevel, read_service_level
 from gridsecure.errors import AccessDeniedError, AuthenticityError, GridSecureError, InputError
 from gridsecure.offices.warrants import OfficeClient
 from gridsecure.wire.authority import ReleaseSummary
 from gridsecure.wire.connections import TlsFiles, new_client, trust
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard.settings import DashboardSettings, load_settings
+from gridsecure_dashboard.side_by_side import ask_all
 from gridsecure_dashboard.sign_ins import SIGN_INS, cookie_name
 from gridsecure_dashboard.wording import say, show_error, tell_audience
 
@@ -41,6 +45,7 @@ EXCEPTIONS: Final = "exceptions"
 APPROVALS: Final = "approvals"
 KEYS: Final = "keys"
 POLICY: Final = "policy"
+LEVEL: Final = "level"
 USAGE: Final = "usage"
 TARIFFS: Final = "tariffs"
 OPENINGS: Final = "openings"
@@ -51,6 +56,7 @@ COMPONENTS: Final = "components"
 WORKSHOP: Final = "workshop"
 PRODUCTS: Final = "products"
 MARKET: Final = "market"
+ENCRYPTION: Final = "encryption"
 SUPERVISION: Final = "supervision"
 
 # Who signs what is released, each with a key of their own.
@@ -69,6 +75,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
     APPROVALS: APPROVERS | {"billing", "operator", "custodian", "regulator"},
     RELEASES: frozenset({"billing", "analyst", "regulator"}),
     POLICY: APPROVERS | {"billing", "operator", "analyst", "custodian", "regulator"},
+    LEVEL: APPROVERS | {"billing", "operator", "custodian", "regulator"},
     KEYS: frozenset({"operator", "custodian", "regulator"}),
     USAGE: APPROVERS | {"billing", "operator", "custodian", "regulator"},
     TARIFFS: APPROVERS | {"billing", "operator", "analyst", "custodian", "regulator"},
@@ -80,6 +87,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
     WORKSHOP: frozenset({"member"}),
     PRODUCTS: frozenset({"member", "regulator"}),
     MARKET: frozenset({"member", "regulator"}),
+    ENCRYPTION: frozenset({"member"}),
     SUPERVISION: frozenset({"regulator"}),
 }
 
@@ -160,6 +168,46 @@ def open_market() -> MarketReader:
             remedy="Set GRIDSECURE_DASHBOARD_MARKET_URL to the market's address.",
         )
     return MarketReader(_connection(settings), address=settings.market_url)
+
+
+def open_encryption() -> ManagedKeyReader:
+    """The client of the encryption service.
+
+    Raises:
+        InputError: The settings are incomplete, or name no such service (`settings.encryption`).
+    """
+    settings = load_settings()
+    if not settings.encryption_url:
+        raise InputError(
+            "This console is not connected to an encryption service.",
+            reason="settings.encryption",
+            remedy="Set GRIDSECURE_DASHBOARD_ENCRYPTION_URL to the service's address.",
+        )
+    return ManagedKeyReader(_connection(settings), address=settings.encryption_url)
+
+
+def ask_levels() -> list[ServiceLevel]:
+    """Which security level each service of this console says it has.
+
+    Raises:
+        GridSecureError: One cannot be reached, or the settings are incomplete.
+    """
+    settings = load_settings()
+    named = {
+        "gateway": settings.gateway_url,
+        "platform": settings.platform_url,
+        "authority": settings.authority_url,
+        "identity": settings.identity_url,
+        "market": settings.market_url,
+    }
+    http = _connection(settings)
+    return ask_all(
+        [
+            partial(read_service_level, http, service=name, address=address)
+            for name, address in named.items()
+            if address
+        ]
+    )
 
 
 def current_session() -> Session | None:

@@ -6,6 +6,7 @@ Names in capitals are for the reader to fill in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from shlex import quote
 from typing import Final
 
@@ -80,6 +81,68 @@ def show_document(digest: str, *, identity: str, market: str) -> str:
         market: Base address of the market.
     """
     return f"gridsecure market show {quote(digest)} {_at(identity, market)}"
+
+
+def use_managed_key(
+    key_id: str, algorithm: str, *, identity: str, encryption: str
+) -> tuple[str, ...]:
+    """What a user does under a managed key, with files of the user's own machine.
+
+    Args:
+        key_id: The managed key's.
+        algorithm: What it is of.
+        identity: Base address of the identity service.
+        encryption: Base address of the encryption service.
+    """
+    verbs = {"sm2": ("sign",), "hmac-sm3": ("mac",), "sm4": ("seal", "open")}.get(algorithm, ())
+    output = " --output OUTPUT" if algorithm == "sm4" else ""
+    at = _at_encryption(identity, encryption)
+    return tuple(f"gridsecure eaas {verb} {quote(key_id)} FILE{output} {at}" for verb in verbs)
+
+
+def move_managed_key(
+    key_id: str, targets: Sequence[str], *, identity: str, encryption: str
+) -> tuple[str, ...]:
+    """What an officer does with a managed key.
+
+    Args:
+        key_id: The managed key's.
+        targets: The states that it may have next; an active one may be rotated, too.
+        identity: Base address of the identity service.
+        encryption: Base address of the encryption service.
+    """
+    at = _at_encryption(identity, encryption)
+    rotated = [f"gridsecure eaas rotate {quote(key_id)} {at}"] if "suspended" in targets else []
+    moves = (f"gridsecure eaas move {quote(key_id)} {target} {at}" for target in targets)
+    return (*rotated, *moves)
+
+
+def look_at_level(level: str, *, policy: str) -> tuple[str, ...]:
+    """What a level asks for, where it is set, and what a policy lacks; no service is asked.
+
+    Args:
+        level: A level that ships.
+        policy: The name of a policy that ships; empty where there is none.
+    """
+    against = f" --policy {quote(policy)}" if policy else ""
+    return (
+        f"gridsecure level explain {quote(level)}{against}",
+        f"gridsecure level check {quote(level)}{against} --custodians N --needed M",
+    )
+
+
+def make_managed_key(*, identity: str, encryption: str) -> str:
+    """Make a managed key, as an officer.
+
+    Args:
+        identity: Base address of the identity service.
+        encryption: Base address of the encryption service.
+    """
+    return f"gridsecure eaas create NAME sm2 {_at_encryption(identity, encryption)}"
+
+
+def _at_encryption(identity: str, encryption: str) -> str:
+    return f"--identity {quote(identity)} --encryption {quote(encryption)} --key KEY_FILE"
 
 
 def _bring(name: str, *, identity: str, market: str) -> tuple[str, str]:

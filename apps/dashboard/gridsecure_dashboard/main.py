@@ -56,6 +56,7 @@ ICONS = {
     "load_curve": ":material/monitoring:",
     "releases": ":material/verified:",
     "policy": ":material/policy:",
+    "level": ":material/shield:",
     "keys": ":material/key:",
     "usage": ":material/data_usage:",
     "tariffs": ":material/request_quote:",
@@ -67,6 +68,7 @@ ICONS = {
     "workshop": ":material/construction:",
     "products": ":material/inventory_2:",
     "market": ":material/storefront:",
+    "encryption": ":material/enhanced_encryption:",
     "supervision": ":material/visibility:",
 }
 

@@ -14,6 +14,7 @@ from gridsecure_dashboard.grid_phrases import GRID_PHRASES
 from gridsecure_dashboard.market_phrases import MARKET_PHRASES
 from gridsecure_dashboard.office_phrases import OFFICE_PHRASES
 from gridsecure_dashboard.page_phrases import PAGE_PHRASES
+from gridsecure_dashboard.protection_phrases import PROTECTION_PHRASES
 from gridsecure_dashboard.tariff_phrases import TARIFF_PHRASES
 from gridsecure_dashboard.work_phrases import WORK_PHRASES
 
@@ -371,6 +372,7 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     **RECONCILED_PHRASES,
     **OFFICE_PHRASES,
     **PAGE_PHRASES,
+    **PROTECTION_PHRASES,
     **TARIFF_PHRASES,
     **WORK_PHRASES,
 }

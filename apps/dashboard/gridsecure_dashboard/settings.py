@@ -21,6 +21,7 @@ class DashboardSettings(BaseSettings):
         platform_url: Base address of the compute platform.
         gateway_url: Base address of the gateway.
         market_url: Base address of the data market; empty where there is none.
+        encryption_url: Base address of the encryption service; empty where there is none.
         authority_key: The authority's SM2 public key, 130 hexadecimal digits.
         tls_ca: Authorities that the services are believed by (PEM); without, the world's.
         timezone: IANA name of the local time that billing months are counted in.
@@ -36,6 +37,7 @@ class DashboardSettings(BaseSettings):
     platform_url: str
     gateway_url: str
     market_url: str = ""
+    encryption_url: str = ""
     authority_key: str
     tls_ca: Path | None = None
     timezone: str = "Asia/Shanghai"

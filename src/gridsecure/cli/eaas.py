@@ -94,6 +94,22 @@ def list_keys(
     print_result({"keys": found}, output, show=lambda console: _show_keys(found, console))
 
 
+@eaas_app.command("uses")
+@explain_errors
+def list_uses(
+    key_id: KeyArgument,
+    *,
+    identity: IdentityUrlOption,
+    url: UrlOption,
+    key: PersonOption,
+    output: FormatOption = OutputFormat.TABLE,
+) -> None:
+    """List what was done under a key: by whom, when, of which kind."""
+    with _service(url, identity, key) as service:
+        found = service.uses(key_id)
+    print_result({"uses": found}, output, show=lambda console: _show_uses(found, console))
+
+
 @eaas_app.command("create")
 @explain_errors
 def create(
@@ -319,6 +335,13 @@ def _show_usage(found: dict[str, Any], console: Console) -> None:
     table = Table("measure", "amount", title=found["month"])
     for one in found["used"]:
         table.add_row(one["measure"], str(one["amount"]))
+    console.print(table)
+
+
+def _show_uses(rows: list[dict[str, Any]], console: Console) -> None:
+    table = Table("at", "of", "by")
+    for row in rows:
+        table.add_row(*map(Text, (row["at"], row["operation"], row["person"])))
     console.print(table)
 
 

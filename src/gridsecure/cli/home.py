@@ -33,7 +33,9 @@ from gridsecure.zone_keys import load_signing_key
 BUILD: Final = "build.json"
 HOME_FILE: Final = "home.json"
 """What of a run's folder is in no key: the offices' statements, the users, the maker's key."""
-ZONES: Final[tuple[Zone, ...]] = ("identity", "gateway", "platform", "authority", "market")
+ZONES: Final[tuple[Zone, ...]] = (
+    *("identity", "gateway", "platform", "authority", "market", "encryption"),
+)
 SIGNING_ZONES: Final[tuple[Zone, ...]] = (*ZONES, "billing-office", "registration-office")
 # Counted from the folders of checker and vault alike: short enough for a socket's name wherever the
 # run's folder is, and nothing above that folder needs to be passed through.

@@ -48,7 +48,7 @@ identity_app = typer.Typer(
     help="Open and revoke pseudonyms, two offices together.", no_args_is_help=True
 )
 AUDIENCES: Final[tuple[Audience, ...]] = (
-    "authority", "platform", "gateway", "identity", "market",
+    "authority", "platform", "gateway", "identity", "market", "encryption",
 )  # fmt: skip
 OFFICES: Final = 2
 ACCOUNT_COLUMNS: Final = (

@@ -36,6 +36,7 @@ class ZoneOption(StrEnum):
     AUTHORITY = "authority"
     VAULT = "vault"
     MARKET = "market"
+    ENCRYPTION = "encryption"
     DASHBOARD = "dashboard"
     BILLING_OFFICE = "billing-office"
     REGISTRATION_OFFICE = "registration-office"

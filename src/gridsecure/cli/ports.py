@@ -16,9 +16,10 @@ USUAL_PORTS: Final = {
     "platform": 8443,
     "authority": 8444,
     "market": 8445,
+    "encryption": 8446,
     "dashboard": 8501,
 }
-SERVICES: Final = ("identity", "gateway", "platform", "authority", "market")
+SERVICES: Final = ("identity", "gateway", "platform", "authority", "market", "encryption")
 _HERE: Final = "127.0.0.1"
 LAST_PORT: Final = 65535 - len(SERVICES)
 """The last port of the dashboard that leaves room for the services' behind it."""
@@ -33,7 +34,7 @@ def claim_ports(dashboard: int | None) -> Iterator[dict[str, int]]:
     heeds no claim; its ports are seen because they are bound.
 
     Args:
-        dashboard: The dashboard's port, and the services' are the next five; None takes the usual
+        dashboard: The dashboard's port, and the services' are the next six; None takes the usual
             ones, each replaced by a free one where it is taken.
 
     Returns:

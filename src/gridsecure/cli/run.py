@@ -2,8 +2,8 @@
 
 1. ports and a run folder; 2. meters; 3. keys and passwords, the services, and two of three
 custodians unlock the vault; 4. the utility's books; 5. every month, as `run_month` says; 6. the
-billing office's bill file; 7. a meter-data system that readings can be sent as, and a data market
-with a small example; 8. the closing table, and the dashboard.
+billing office's bill file; 7. a meter-data system that readings can be sent as, a data market and
+an encryption service, each with a small example; 8. the closing table, and the dashboard.
 
 Until the services are up, nothing in the run's folder could be wanted: keys nobody used, copies of
 the input. It goes again when nothing came of the run. What a service wrote before it failed is
@@ -44,6 +44,7 @@ from gridsecure.cli.ports import claim_ports
 from gridsecure.cli.processes import Services
 from gridsecure.cli.run_addresses import write_addresses
 from gridsecure.cli.run_analyst import RunAnalyst
+from gridsecure.cli.run_encryption import open_encryption
 from gridsecure.cli.run_folder import (
     FoundRun,
     RunFolder,
@@ -65,7 +66,12 @@ from gridsecure.cli.run_source import (
     prepare_source,
     renew_token,
 )
-from gridsecure.cli.service_specs import dashboard_spec, market_spec, service_specs
+from gridsecure.cli.service_specs import (
+    dashboard_spec,
+    encryption_spec,
+    market_spec,
+    service_specs,
+)
 from gridsecure.cli.services_client import ServicesClient
 from gridsecure.cli.statement import write_whole
 from gridsecure.cli.tables import show_closing
@@ -146,10 +152,13 @@ class Run:
             self._bill(client, stages, months)
             if self._order.serve:
                 with stages.stage("register a meter-data system"):
+                    services.launch([market_spec(self._home), encryption_spec(self._home)])
                     prepare_own_source(client, months[-1])
                 with stages.stage("open the data market") as note:
-                    services.start([market_spec(self._home)])
+                    services.wait_ready()
                     note(open_market(client, months[-1]))
+                with stages.stage("open the encryption service") as note:
+                    note(open_encryption(client))
             services.check()
         self._folder.note(
             meters=months[-1].meters,
@@ -258,8 +267,8 @@ def serve_again(found: FoundRun, order: RunOrder, *, console: Console) -> bool:
         try:
             with Services() as services, new_client(timeout=600) as http:
                 home = open_home(found.folder, ports=ports)
-                specs = [*service_specs(home, years=_years(record.months)), market_spec(home)]
-                services.start(specs)
+                specs = [*service_specs(home, years=_years(record.months))]
+                services.start([*specs, market_spec(home), encryption_spec(home)])
                 client = ServicesClient(home, http)
                 console.print(f"The vault is unlocked {unlock_vault(client)}.", highlight=False)
                 contracts = found.folder / "input" / "contracts.csv"
@@ -366,7 +375,7 @@ def _supervise(home: Home, services: Services, console: Console) -> None:
 def _tell_served(home: Home, console: Console) -> None:
     """Where everything is, and how to sign in."""
     console.print(f"\nDashboard   [bold]{home.url('dashboard')}[/]")
-    for name in ("gateway", "platform", "authority", "identity", "market"):
+    for name in ("gateway", "platform", "authority", "identity", "market", "encryption"):
         console.print(f"API docs    {home.url(name)}/docs   ({name})")
     console.print(f"Portal      {home.url('market')}/portal   (market, for everybody)")
     console.print("\nSign in (local demonstration only; passwords were made for this run):")

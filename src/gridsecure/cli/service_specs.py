@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from gridsecure.cli.home import BUILD, SOCKET, USERS, Home
 from gridsecure.cli.processes import ServiceSpec
+from gridsecure.cli.run_encryption import PEOPLE
 from gridsecure.cli.run_source import TOKEN_MINUTES
 from gridsecure.cli.zone_cards import Neighbours
 from gridsecure.cli.zone_settings import neighbour_settings, variables
@@ -92,6 +93,22 @@ def market_spec(home: Home) -> ServiceSpec:
     return _service(home, "market", neighbour_settings("market", home.neighbours(policy=UNIFORM)))
 
 
+def encryption_spec(home: Home) -> ServiceSpec:
+    """The encryption service of a run that is served."""
+    known = home.neighbours(policy=UNIFORM)
+    people = [
+        {
+            "person": user,
+            "organisation": organisation,
+            "duties": list(duties),
+            "public_key": home.people[user].public_key.point.hex(),
+        }
+        for user, (organisation, duties) in PEOPLE.items()
+    ]
+    settings = {**neighbour_settings("encryption", known), "people": people}
+    return _service(home, "encryption", settings)
+
+
 def dashboard_spec(home: Home) -> ServiceSpec:
     """The dashboard, which sees the services' addresses and the authority's public key."""
     settings = neighbour_settings("dashboard", home.neighbours(policy=UNIFORM))
@@ -107,7 +124,9 @@ def dashboard_spec(home: Home) -> ServiceSpec:
 def _service(home: Home, zone: str, own: dict[str, Any]) -> ServiceSpec:
     settings: dict[str, Any] = {"folder": ".", **own, **_build(home)}  # where it is started
     # All in the run's folder, also where a shell names the stores of a service in production.
-    stores = {"identity": _IDENTITY_STORES, "market": _STORES[:1]}.get(zone, _STORES)
+    stores = {"identity": _IDENTITY_STORES, "market": _STORES[:1], "encryption": _STORES[:1]}.get(
+        zone, _STORES
+    )
     settings |= dict.fromkeys([*stores, *(f"{name}_file" for name in stores)], "")
     settings |= {"host": _HOST, "port": str(home.ports[zone])}
     return ServiceSpec(

@@ -79,20 +79,23 @@ def show(  # noqa: PLR0913 - one parameter an option
     market: Annotated[
         str, typer.Option(help="Address of the data market.", callback=without_slash)
     ] = "",
+    encryption: Annotated[
+        str, typer.Option(help="Address of the encryption service.", callback=without_slash)
+    ] = "",
     output: Annotated[
         UsageFormat, typer.Option("--format", help="What to print.")
     ] = UsageFormat.TABLE,
 ) -> None:
-    """Show what each party used in a month: of platform, key authority, data market, or several."""
-    named: dict[Audience, str] = {"platform": platform, "authority": authority, "market": market}
+    """Show what each party used in a month of the services that are named."""
+    named: dict[Audience, str] = {
+        "platform": platform,
+        "authority": authority,
+        "market": market,
+        "encryption": encryption,
+    }
     services = {name: url for name, url in named.items() if url}
     if not services:
-        raise InputError(
-            "No service is named that meters.",
-            reason="usage.service",
-            remedy="Name the platform with --platform, the key authority with --authority, the "
-            "data market with --market, or several.",
-        )
+        raise _nothing_named()
     with online.person(identity, key=key, services=services) as call:
         found = {name: call(name, "GET", "/usage", params={"month": month}) for name in services}
     rows: list[_Row] = [
@@ -101,6 +104,15 @@ def show(  # noqa: PLR0913 - one parameter an option
         for used in answer["used"]
     ]
     _print(rows, output)
+
+
+def _nothing_named() -> InputError:
+    return InputError(
+        "No service is named that meters.",
+        reason="usage.service",
+        remedy="Name the platform with --platform, the key authority with --authority, the "
+        "data market with --market, the encryption service with --encryption, or several.",
+    )
 
 
 _Row = tuple[str, str, str, str, int]

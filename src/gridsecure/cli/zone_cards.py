@@ -31,6 +31,7 @@ Zone = Literal[
     "authority",
     "vault",
     "market",
+    "encryption",
     "dashboard",
     "billing-office",
     "registration-office",
@@ -40,7 +41,10 @@ Zone = Literal[
 ]
 """What `init` makes: zones with a process, offices with keys alone, and a person's key."""
 
-SERVICES: Final = ("identity", "gateway", "platform", "authority", "market", "dashboard")
+SERVICES: Final = (
+    *("identity", "gateway", "platform", "authority", "market", "encryption"),
+    "dashboard",
+)
 """Zones that listen at a port."""
 PROCESSES: Final = (*SERVICES, "worker", "vault")
 """Zones with a process of their own, and so with settings and a unit."""

@@ -17,6 +17,8 @@ from gridsecure.credentials.issuer_keys import IssuerPrivateKey, generate_issuer
 from gridsecure.credentials.opening import Opener, OpenerKey, generate_opener_key
 from gridsecure.credentials.suites import sm2_suite
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key, private_key_from_bytes
+from gridsecure.encryption.tables import SCHEMA as ENCRYPTION
+from gridsecure.encryption.zone import KEK, load_kek
 from gridsecure.gateway.tables import SCHEMA as GATEWAY
 from gridsecure.identity.enrolments.tables import SCHEMA as ENROLMENTS
 from gridsecure.identity.registrations.tables import SCHEMA as REGISTRATIONS
@@ -50,9 +52,10 @@ SCHEMAS: Final[Mapping[str, Mapping[str, Schema]]] = {
     "platform": {"zone": PLATFORM},
     "authority": {"zone": CHECKER},
     "market": {"zone": MARKET},
+    "encryption": {"zone": ENCRYPTION},
 }
 """The databases of a zone, by the names of their files without `.db`."""
-_LOGGING: Final = ("identity", "gateway", "platform", "authority", "market")
+_LOGGING: Final = ("identity", "gateway", "platform", "authority", "market", "encryption")
 
 
 def make_keys(zone: str, folder: Path) -> Sm2PrivateKey | None:
@@ -76,6 +79,8 @@ def make_keys(zone: str, folder: Path) -> Sm2PrivateKey | None:
         load_blinding_key(folder)
     if zone == "identity":
         load_issuer_key(folder)
+    if zone == "encryption":
+        load_kek(folder)
     if zone in ("utility", "regulator"):
         load_opener_key(folder, "utility" if zone == "utility" else "regulator")
     return key
@@ -91,6 +96,7 @@ def key_files(zone: str) -> list[str]:
     more += {
         "authority": [QUERY_KEY, BLINDING_KEY],
         "identity": [ISSUER_KEY],
+        "encryption": [KEK],
         "utility": [OPENER_KEY],
         "regulator": [OPENER_KEY],
     }.get(zone, [])

@@ -25,6 +25,7 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "authority": ("identity", "platform", "billing-office", "vault"),
     "vault": ("authority", "billing-office"),
     "market": ("identity", "authority", "registration-office"),
+    "encryption": ("identity", "authority"),
     "dashboard": ("identity", "gateway", "platform", "authority"),
     "utility": ("identity", "regulator"),
     "regulator": ("identity", "utility"),
@@ -144,11 +145,15 @@ def _market(known: Neighbours) -> dict[str, Any]:
     }
 
 
+def _encryption(known: Neighbours) -> dict[str, Any]:
+    return {**_identity_key(known), **_keys(known, "authority")}
+
+
 def _dashboard(known: Neighbours) -> dict[str, Any]:
     return {
         **_urls(known, "identity", "gateway", "platform", "authority"),
         "authority_key": known.zones["authority"].public_key,
-        **(_urls(known, "market") if "market" in known.zones else {}),
+        **_urls(known, *(zone for zone in ("market", "encryption") if zone in known.zones)),
     }
 
 
@@ -159,6 +164,7 @@ _MAKERS: Final[Mapping[str, Callable[[Neighbours], dict[str, Any]]]] = {
     "authority": _authority,
     "vault": _vault,
     "market": _market,
+    "encryption": _encryption,
     "dashboard": _dashboard,
 }
 

@@ -25,6 +25,7 @@ PORTS: Final = {
     "platform": 8443,
     "authority": 8444,
     "market": 8445,
+    "encryption": 8446,
     "dashboard": 8501,
 }
 """Where services listen unless they are told otherwise."""

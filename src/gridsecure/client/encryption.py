@@ -85,6 +85,11 @@ class EncryptionService(Closing):
         found: list[dict[str, Any]] = self._call("encryption", "GET", "/keys")
         return found
 
+    def uses(self, key_id: str) -> list[dict[str, Any]]:
+        """What was done under a key, oldest first: by whom, when, of which kind."""
+        found: list[dict[str, Any]] = self._call("encryption", "GET", f"/keys/{key_id}/uses")
+        return found
+
     def create_key(self, name: str, algorithm: str) -> dict[str, Any]:
         """Make a key; `algorithm` is sm2, hmac-sm3 or sm4."""
         return self._post("/keys", {"name": name, "algorithm": algorithm})
@@ -150,6 +155,10 @@ class AsyncEncryptionService(InCoroutines[EncryptionService]):
     async def keys(self) -> list[dict[str, Any]]:
         """As `EncryptionService.keys`."""
         return await asyncio.to_thread(self._own.keys)
+
+    async def uses(self, key_id: str) -> list[dict[str, Any]]:
+        """As `EncryptionService.uses`."""
+        return await asyncio.to_thread(self._own.uses, key_id)
 
     async def create_key(self, name: str, algorithm: str) -> dict[str, Any]:
         """As `EncryptionService.create_key`."""

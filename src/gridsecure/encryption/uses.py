@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Literal
 
+from sqlmodel import Session, col, select
+
 from gridsecure.crypto.envelope import seal_to
 from gridsecure.crypto.sm2 import private_key_from_bytes
 from gridsecure.crypto.sm3 import hmac_sm3
@@ -26,6 +28,7 @@ from gridsecure.encryption.usage import BOOK, OPERATIONS
 from gridsecure.encryption.zone import EncryptionZone, KeyPerson
 from gridsecure.messages import Digest
 from gridsecure.store.database import write_session
+from gridsecure.store.pages import Page, PageAsked, read_page
 from gridsecure.store.rows import keep
 
 DataKeyUse = Literal["seal", "open"]
@@ -111,6 +114,17 @@ def give_data_key(
     )
     _enter(zone, person, key_id, operation, at=at)
     return sealed
+
+
+def page_uses(session: Session, person: KeyPerson, key_id: str, asked: PageAsked) -> Page:
+    """A page of what was done under a key of one's organisation, oldest first.
+
+    Raises:
+        NotFoundError: As `load_key`.
+    """
+    load_key(session, person, key_id)
+    found = select(KeyUseRow).where(KeyUseRow.key_id == key_id)
+    return read_page(session, found, key=col(KeyUseRow.id), asked=asked)
 
 
 def _mac(

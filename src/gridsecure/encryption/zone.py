@@ -6,19 +6,25 @@ does not use them, so nobody both makes a key and signs with it.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal
 
 from sqlalchemy import Engine
 
 from gridsecure.crypto.sm2 import Sm2PublicKey
+from gridsecure.crypto.sm4 import KEY_BYTES
 from gridsecure.errors import AccessDeniedError, InputError
+from gridsecure.zone_keys import load_secret
 
 Duty = Literal["officer", "user", "auditor"]
 """Makes and moves keys; uses them; reads what there is and what was used."""
 OFFICER: Final = "officer"
 USER: Final = "user"
+KEK: Final = "kek.key"
+"""The file of the zone's key-encryption key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,15 @@ class EncryptionZone:
     engine: Engine
     kek: bytes = field(repr=False)
     people: Mapping[str, KeyPerson]
+
+
+def load_kek(folder: Path) -> bytes:
+    """The zone's key-encryption key [16 bytes], drawn now if there is none.
+
+    Raises:
+        StorageError: The disk refuses, or others may read the file (`keys.permissions`).
+    """
+    return load_secret(folder / KEK, lambda: secrets.token_bytes(KEY_BYTES))
 
 
 def pin_people(people: Iterable[KeyPerson]) -> dict[str, KeyPerson]:

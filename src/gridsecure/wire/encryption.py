@@ -21,6 +21,15 @@ class ManagedKeyTold(Answer):
     created_at: str
 
 
+class KeyUseTold(Answer):
+    """One use of a managed key: by whom, when, of which kind; never of what."""
+
+    use: str
+    operation: Literal["signature", "mac", "mac-check", "data-key-seal", "data-key-open"]
+    person: str
+    at: str
+
+
 class SignatureMade(Answer):
     """An SM2 signature of a digest's 32 bytes."""
 

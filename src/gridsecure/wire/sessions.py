@@ -32,13 +32,14 @@ AUTHORITY: Final = "authority"
 PLATFORM: Final = "platform"
 GATEWAY: Final = "gateway"
 MARKET: Final = "market"
+ENCRYPTION: Final = "encryption"
 
 SERVICES: Final[Mapping[str, tuple[str, ...]]] = {
     "billing": (AUTHORITY, PLATFORM, GATEWAY),
     "operator": (AUTHORITY, PLATFORM, GATEWAY),
     "analyst": (AUTHORITY,),
     "regulator": (AUTHORITY, IDENTITY, MARKET),
-    "member": (MARKET,),
+    "member": (MARKET, ENCRYPTION),
     "custodian": (AUTHORITY, IDENTITY),
     "data-owner": (AUTHORITY,),
     "privacy-officer": (AUTHORITY,),
