@@ -19,6 +19,7 @@ from benchmarks.key_sets import BenchKeys
 from benchmarks.random_meters import TIERS
 from benchmarks.sizes import BenchSizes
 from benchmarks.timing import time_call
+from gridsecure.billing.readings import as_categories
 from gridsecure.crypto.sm2 import Sm2PrivateKey, generate_private_key
 from gridsecure.gateway.agent_records import Member
 from gridsecure.gateway.energies import lay_out_energies
@@ -164,7 +165,8 @@ def _month(sizes: BenchSizes) -> _Month:
     tariff = load_tariff(catalogue_tariffs()[TIERS])
     start = billing_month(2026, 7, timezone=tariff.timezone).start
     period = BillingPeriod(start, start + timedelta(days=sizes.gateway_days))
-    return _Month(roster, roster_month.readings(), tariff, period, meters)
+    # As validation gives them: names and qualities are categories.
+    return _Month(roster, as_categories(roster_month.readings()), tariff, period, meters)
 
 
 def _packed(month: _Month, keys: BenchKeys, *, key: Sm2PrivateKey) -> _Packed:

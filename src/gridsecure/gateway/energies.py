@@ -127,6 +127,8 @@ class IntervalEnergies:
         rows = self.meter_point_ids.get_indexer(pd.Index(meter_point_ids))
         if (rows < 0).any():
             raise _incomplete()
+        if np.array_equal(rows, np.arange(len(self.meter_point_ids))):
+            return self
         names = self.meter_point_ids.take(rows)
         columns = ("reactive_varh", "export_wh", "year_before_wh", "minutes")
         given = {column: getattr(self, column) for column in columns}
@@ -187,29 +189,32 @@ def lay_out_energies(
     if readings.empty:
         raise _incomplete()
     minutes = interval_minutes(readings)
-    step = int(np.gcd.reduce(minutes))
+    is_even = bool((minutes == minutes[0]).all())
+    step = int(minutes[0] if is_even else np.gcd.reduce(minutes))
     begin, step_us = moment_us(period.start), step * MINUTE_US
     size, rest = divmod(moment_us(period.end) - begin, max(step_us, 1))
     if rest or step < 1:
         raise _incomplete()
     # Every reading goes straight to its place; its columns must be its own, and none left over.
-    column, off_grid = np.divmod(start_us(readings) - begin, step_us)
-    ends = column + minutes // step
-    if off_grid.any() or (column < 0).any() or (ends > size).any():
+    since = start_us(readings) - begin
+    column = since // step_us
+    ends = column + (1 if is_even else minutes // step)
+    if (column * step_us != since).any() or (column < 0).any() or (ends > size).any():
         raise _incomplete()
-    covered = _covered(meters, column, None if (minutes == step).all() else ends, size=size)
     ids = pd.Index(np.asarray(names), dtype=str)
+    away = np.zeros((len(names), size), dtype=np.bool_)
     for name in ids.intersection(list(parts or ())):
         row, window = ids.get_loc(name), (parts or {})[name]
         inside = [(moment_us(moment) - begin) // step_us for moment in window]
-        covered[row, : inside[0]] += 1
-        covered[row, inside[1] :] += 1
-    if (covered != 1).any():
+        away[row, : inside[0]] = away[row, inside[1] :] = True
+    places = np.multiply(meters, size, dtype=np.int64)
+    places += column
+    if not (_fills(places, away) if is_even else _covers(meters, column, ends, away)):
         raise _incomplete()
     energy_wh = np.zeros((len(names), size), dtype=np.int64)
-    energy_wh[meters, column] = readings["energy_wh"].to_numpy(np.int64)
+    energy_wh.ravel()[places] = readings["energy_wh"].to_numpy(np.int64)
     lengths: NDArray[np.int16] | None = None
-    if (minutes != step).any():
+    if not is_even:
         lengths = np.zeros((len(names), size), dtype=np.int16)
         lengths[meters, column] = minutes
     expected = begin + step_us * np.arange(size, dtype=np.int64)
@@ -225,28 +230,37 @@ def lay_out_energies(
     )
 
 
-def _covered(
-    meters: NDArray[np.intp],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64] | None,
-    *,
-    size: int,
-) -> NDArray[np.int64]:
-    """By how many readings each place of the grid is covered, by meter point.
+def _fills(places: NDArray[np.int64], away: NDArray[np.bool_]) -> bool:
+    """Whether readings of one place each have every place that nobody is away from, once.
 
     Args:
-        meters: The row of each reading; each row has one at least.
-        begins: The column that it begins in.
-        ends: The column behind its last one; None where each has one column.
+        places: The place of each reading, rows one after the other.
+        away: By row and column, whether the meter point has no energy then.
     """
-    rows = int(meters.max()) + 1
-    if ends is None:
-        taken = np.multiply(meters, size, dtype=np.int64)
-        taken += begins
-        return np.bincount(taken, minlength=rows * size).reshape(rows, size)
+    taken = away.copy()
+    taken.ravel()[places] = True
+    # As many as there are places, and none empty: so none has two.
+    return len(places) + int(away.sum()) == taken.size and bool(taken.all())
+
+
+def _covers(
+    meters: NDArray[np.intp],
+    begins: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    away: NDArray[np.bool_],
+) -> bool:
+    """As `_fills`, of readings of several lengths.
+
+    Args:
+        meters: The row of each reading.
+        begins: The column that it begins in.
+        ends: The column behind its last one.
+    """
+    rows, size = away.shape
     first, places = meters.astype(np.int64) * (size + 1), rows * (size + 1)
     begun, ended = (np.bincount(first + place, minlength=places) for place in (begins, ends))
-    return (begun - ended).reshape(rows, size + 1).cumsum(axis=1)[:, :-1]
+    covered = (begun - ended).reshape(rows, size + 1).cumsum(axis=1)[:, :-1]
+    return bool((covered + away == 1).all())
 
 
 def _register(

@@ -133,7 +133,7 @@ def pack_day(
         _interval_high(roster),
         start,
         end,
-        np.ascontiguousarray(energy_wh.T).ravel(),
+        energy_wh.T.ravel(),
         energy_wh.shape[1],
     )
     return _encrypted(quantity, roster=roster, keys=keys)
@@ -196,7 +196,6 @@ def _settlement_quantities(
 
 def _interval_quantities(energies: IntervalEnergies, *, roster: Roster) -> Iterator[_Quantity]:
     high = _interval_high(roster)
-    columns = np.ascontiguousarray(energies.energy_wh.T)
     days = energies.starts.normalize()
     for day in days.unique():
         own = np.flatnonzero(days == day)
@@ -207,7 +206,7 @@ def _interval_quantities(energies: IntervalEnergies, *, roster: Roster) -> Itera
             high,
             first.isoformat(),
             (last + energies.step).isoformat(),
-            columns[own].ravel(),
+            energies.energy_wh[:, own[0] : own[-1] + 1].T.ravel(),
             len(own),
         )
 
