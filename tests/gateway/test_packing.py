@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridsecure.billing.readings import as_categories
 from gridsecure.billing.rules import line_rules
 from gridsecure.billing.settlement_columns import register_column
 from gridsecure.billing.settlements import settle
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InvalidReadingsError, NotFoundError, OutOfRangeError
+from gridsecure.gateway import energies as energies_module
 from gridsecure.gateway.energies import lay_out_energies
 from gridsecure.gateway.packing import (
     pack_energies,
@@ -220,3 +222,32 @@ def test_a_shifted_grid_is_refused():
     )
     with pytest.raises(InvalidReadingsError):
         lay_out_energies(frame, period=PERIOD)
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 16])
+def test_readings_find_their_places_in_any_blocks(monkeypatch, block):
+    """Of two lengths: half of the hours of one meter point are two half-hours."""
+    monkeypatch.setattr(energies_module, "_BLOCK", block)
+    fine = pd.date_range(PERIOD.start, PERIOD.end, freq="30min", inclusive="left")[:48]
+    parts = [("a", STARTS, 60), ("b", fine, 30), ("b", STARTS[24:], 60)]
+    frame = pd.concat(
+        pd.DataFrame({"meter_point_id": name, "start": starts, "minutes": minutes})
+        for name, starts, minutes in parts
+    ).sample(frac=1, random_state=block, ignore_index=True)
+    frame["energy_wh"] = np.arange(len(frame))
+    laid = lay_out_energies(as_categories(frame.assign(quality="actual")), period=PERIOD)
+    for row in frame.sample(50, random_state=1).itertuples():
+        place = laid.meter_point_ids.get_loc(row.meter_point_id), laid.starts.get_loc(row.start)
+        assert (laid.energy_wh[place], laid.lengths[place]) == (row.energy_wh, row.minutes)
+    assert laid.totals_wh.sum() == frame["energy_wh"].sum()
+
+
+@pytest.mark.parametrize(("lost", "twice"), [(3, 4), (0, -1), (-1, 0)])
+def test_as_many_readings_as_places_are_not_enough(lost, twice):
+    """One interval is there twice and another not at all, for one length and for two."""
+    frame = pd.DataFrame({"meter_point_id": "m", "start": STARTS, "energy_wh": 1, "minutes": 60})
+    frame.iloc[lost] = frame.iloc[twice]
+    for minutes in (60, np.where(np.arange(len(frame)) == len(frame) // 2, 30, 60)):
+        with pytest.raises(InvalidReadingsError) as refusal:
+            lay_out_energies(frame.assign(minutes=minutes), period=PERIOD)
+        assert refusal.value.reason == "readings.incomplete"

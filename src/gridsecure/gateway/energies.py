@@ -27,6 +27,7 @@ from gridsecure.periods import BillingPeriod
 from gridsecure.tariffs.tariff import Tariff
 
 _HOUR: Final = 60
+_BLOCK: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,28 +196,22 @@ def lay_out_energies(
     size, rest = divmod(moment_us(period.end) - begin, max(step_us, 1))
     if rest or step < 1:
         raise _incomplete()
-    # Every reading goes straight to its place; its columns must be its own, and none left over.
-    since = start_us(readings) - begin
-    column = since // step_us
-    ends = column + (1 if is_even else minutes // step)
-    if (column * step_us != since).any() or (column < 0).any() or (ends > size).any():
-        raise _incomplete()
+    # Every reading goes straight to its place, rows one after the other; it must have that alone.
+    places = _places(meters, start_us(readings), begin=begin, step=step_us, size=size)
     ids = pd.Index(np.asarray(names), dtype=str)
     away = np.zeros((len(names), size), dtype=np.bool_)
     for name in ids.intersection(list(parts or ())):
         row, window = ids.get_loc(name), (parts or {})[name]
         inside = [(moment_us(moment) - begin) // step_us for moment in window]
         away[row, : inside[0]] = away[row, inside[1] :] = True
-    places = np.multiply(meters, size, dtype=np.int64)
-    places += column
-    if not (_fills(places, away) if is_even else _covers(meters, column, ends, away)):
+    if not _is_filled(away, places, None if is_even else minutes // step):
         raise _incomplete()
     energy_wh = np.zeros((len(names), size), dtype=np.int64)
     energy_wh.ravel()[places] = readings["energy_wh"].to_numpy(np.int64)
     lengths: NDArray[np.int16] | None = None
     if not is_even:
         lengths = np.zeros((len(names), size), dtype=np.int16)
-        lengths[meters, column] = minutes
+        lengths.ravel()[places] = minutes
     expected = begin + step_us * np.arange(size, dtype=np.int64)
     starts = pd.DatetimeIndex(expected.view("datetime64[us]")).tz_localize("UTC")
     return IntervalEnergies(
@@ -230,37 +225,51 @@ def lay_out_energies(
     )
 
 
-def _fills(places: NDArray[np.int64], away: NDArray[np.bool_]) -> bool:
-    """Whether readings of one place each have every place that nobody is away from, once.
+def _places(
+    meters: NDArray[np.intp], starts: NDArray[np.int64], *, begin: int, step: int, size: int
+) -> NDArray[np.int64]:
+    """Where each reading begins in a grid of rows of `size` columns, one after the other.
 
-    Args:
-        places: The place of each reading, rows one after the other.
-        away: By row and column, whether the meter point has no energy then.
-    """
-    taken = away.copy()
-    taken.ravel()[places] = True
-    # As many as there are places, and none empty: so none has two.
-    return len(places) + int(away.sum()) == taken.size and bool(taken.all())
-
-
-def _covers(
-    meters: NDArray[np.intp],
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    away: NDArray[np.bool_],
-) -> bool:
-    """As `_fills`, of readings of several lengths.
+    Some readings at a time: what is between them and their places stays in the caches.
 
     Args:
         meters: The row of each reading.
-        begins: The column that it begins in.
-        ends: The column behind its last one.
+        starts: When it starts [µs], as `begin` and `step`.
+
+    Raises:
+        InvalidReadingsError: One does not start where a column does (`readings.incomplete`).
     """
-    rows, size = away.shape
-    first, places = meters.astype(np.int64) * (size + 1), rows * (size + 1)
-    begun, ended = (np.bincount(first + place, minlength=places) for place in (begins, ends))
-    covered = (begun - ended).reshape(rows, size + 1).cumsum(axis=1)[:, :-1]
-    return bool((covered + away == 1).all())
+    places = np.multiply(meters, size, dtype=np.int64)
+    for first in range(0, len(places), _BLOCK):
+        since = starts[first : first + _BLOCK] - begin
+        columns = since // step
+        if (columns * step != since).any() or columns.min() < 0 or columns.max() >= size:
+            raise _incomplete()
+        places[first : first + _BLOCK] += columns
+    return places
+
+
+def _is_filled(
+    away: NDArray[np.bool_], places: NDArray[np.int64], lengths: NDArray[np.int64] | None
+) -> bool:
+    """Whether readings have every place that nobody is away from, once, and no other.
+
+    Args:
+        away: By row and column, whether the meter point has no energy then.
+        places: As `_places` has them.
+        lengths: How many columns each reading has; None where each has one.
+    """
+    if lengths is None:
+        taken = away.copy()
+        taken.ravel()[places] = True
+        # As many as there are places, and none empty: so none has two.
+        return len(places) + np.count_nonzero(away) == taken.size and bool(taken.all())
+    size = away.shape[1]
+    if (places % size + lengths > size).any():
+        return False
+    begun, ended = (np.bincount(p, minlength=away.size + 1) for p in (places, places + lengths))
+    covered = (begun - ended).cumsum()[:-1]
+    return bool((covered + away.ravel() == 1).all())
 
 
 def _register(
