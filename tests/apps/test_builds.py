@@ -14,13 +14,16 @@ from typer.testing import CliRunner
 
 from gridsecure import builds
 from gridsecure.builds import BuildStatement, measure_build
+from gridsecure.cli import online
 from gridsecure.cli.main import app as command
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import AuthenticityError, GridSecureError, StorageError
 from gridsecure.messages import Signed, sign_message
+from gridsecure.policy.packs import load_pack
 from gridsecure.wire.attested import RECHECK_S, AttestedTransport
 from gridsecure.wire.connections import new_client
 from gridsecure.wire.service_tokens import ServiceLoginClient
+from gridsecure.wire.services import About, PolicyStated
 from gridsecure.wire.words import ServiceWords
 from gridsecure_api.own_build import OwnBuild, open_build
 from gridsecure_api.peer_connections import connecting
@@ -308,6 +311,77 @@ def test_the_identity_service_gives_no_token_to_another_build(
     assert token(stated(build).model_dump_json())
 
 
+# --- policies -----------------------------------------------------------------------------------
+
+
+def in_force(name: str) -> PolicyStated:
+    pack = load_pack(name)
+    return PolicyStated(name=pack.name, version=pack.version, digest=pack.digest)
+
+
+class Platform:
+    """A service that says which policy is in force, and its peer's own."""
+
+    def __init__(self, build: BuildStatement, *, told: PolicyStated | None) -> None:
+        self.own: PolicyStated | None = in_force("strict")
+        self.told = told
+        self.build = build
+        self.asked: list[str] = []
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request.url.path)
+        about = About(
+            zone="platform", title="t", description="d", version="1", sm2_engines=[], logs={},
+            build=self.build, build_statement=stated(self.build), policy=self.told,
+        )  # fmt: skip
+        return httpx.Response(200, content=about.model_dump_json())
+
+    def connect(self) -> httpx.Client:
+        carrier = AttestedTransport(
+            httpx.MockTransport(self.answer),
+            maker=MAKER.public_key,
+            ticks=lambda: 0.0,
+            words=ServiceWords("service"),
+            policy=lambda: self.own,
+        )
+        return httpx.Client(transport=carrier, base_url="http://peer")
+
+
+@attack(
+    "a key authority that works with a platform under a looser policy",
+    rule(
+        "Services that must hold the same release policy compare it before they talk.",
+        "policy.differs",
+        cut(
+            "gridsecure.wire.attested:check_policy",
+            "(told and told.digest) != (own and own.digest)",
+            "False",
+        ),
+    ),
+)
+def test_a_peer_under_a_looser_policy(build: BuildStatement, attacked: Attacked) -> None:
+    with Platform(build, told=in_force("uniform-15")).connect() as http:
+        attacked.tries(lambda: http.post("/uploads"))
+
+
+def test_a_peer_is_asked_again_when_ones_own_policy_changed(build: BuildStatement) -> None:
+    peer = Platform(build, told=in_force("strict"))
+    with peer.connect() as http:
+        for _ in range(2):
+            assert http.get("/runs").status_code == 200
+        peer.own = in_force("uniform-15")
+        with pytest.raises(GridSecureError, match=r"policy\.differs.*is strict.*not uniform-15"):
+            http.get("/runs")
+        peer.own = None
+        with pytest.raises(GridSecureError, match=r"policy\.differs.*not none"):
+            http.get("/runs")
+        peer.told = None
+        assert http.get("/runs").status_code == 200
+    assert peer.asked == [
+        "/about", "/runs", "/runs", "/about", "/about", "/about", "/runs",
+    ]  # fmt: skip
+
+
 # --- the command -------------------------------------------------------------------------------
 
 
@@ -323,3 +397,29 @@ def test_the_command_signs_what_it_shows(tmp_path: Path, build: BuildStatement) 
     assert open_build(settings(tmp_path, Signed.parse(file.read_text())), whose="it").maker
     again = runner.invoke(command, ["build", "sign", str(file), "--key", str(key)])
     assert (again.exit_code, "office.file" in again.output) == (1, True)
+
+
+def test_the_command_says_which_policy_is_in_force_and_holds_it_to_another(
+    build: BuildStatement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = Platform(build, told=in_force("strict"))
+
+    def check(*options: str) -> tuple[int, str]:
+        carrier = httpx.MockTransport(peer.answer)
+        monkeypatch.setattr(online, "open_connection", lambda: httpx.Client(transport=carrier))
+        words = ["build", "check", "http://platform", "--maker", point(MAKER), *options]
+        done = CliRunner().invoke(command, words)
+        return done.exit_code, done.output
+
+    code, told = check("--policy", "strict", "--format", "json")
+    pack = load_pack("strict")
+    assert (code, json.loads(told)) == (
+        0,
+        dict(build.parts)
+        | {"policy_name": "strict", "policy_version": pack.version, "policy_digest": pack.digest},
+    )
+    code, told = check("--policy", "uniform-15")
+    assert (code, "policy.differs" in told, "is strict" in told) == (1, True, True)
+    peer.told = None
+    assert "policy" not in check()[1]
+    assert check("--policy", "strict")[0] == 1

@@ -260,6 +260,8 @@ def a_policy_takes_over_on_its_day_and_a_tag_says_whether_it_changed(
     desk.clock.advance(days=1)
     later = desk.http.get("/policy", headers=reader | tag)
     assert (later.status_code, later.json()["in_force"]["version"]) == (200, number(5))
+    policy = desk.http.get("/about").json()["policy"]
+    assert policy == {key: later.json()["in_force"][key] for key in ("name", "version", "digest")}
     assert later.json()["waiting"] == []
 
 

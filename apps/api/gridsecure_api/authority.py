@@ -69,6 +69,7 @@ from gridsecure.store.log_tree import SignedLog
 from gridsecure.store.objects import ObjectStore, open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.vault_messages import VaultStatus
+from gridsecure.wire.attested import StatePolicy
 from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import service_client
 from gridsecure.wire.problems import LOCKED
@@ -99,7 +100,7 @@ from gridsecure_api.lists import (
 from gridsecure_api.log_pages import LOG, serve_log
 from gridsecure_api.own_build import OwnBuild, open_build
 from gridsecure_api.peer_connections import connecting
-from gridsecure_api.policies import PolicyDesk
+from gridsecure_api.policies import PolicyDesk, state_policy
 from gridsecure_api.policies import router as policies_router
 from gridsecure_api.readiness import ReadyCheck, database_check, disk_check
 from gridsecure_api.receiver_pages import ReceiverDesk
@@ -358,13 +359,15 @@ def create_authority_app(
     logs = {LOG: serve_log(zone.engine, zone.log, settings.folder, name="authority")}
     sandbox = state_sandbox(settings.sandbox, workers=settings.workers, has_network=False)
     enter_sandbox(zone.engine, sandbox, at=clock())
-    platform = pull or open_pull(settings, build=build, login=login)
+    policy = state_policy(policy_shelf(zone.engine, build.level), clock)
+    platform = pull or open_pull(settings, build=build, login=login, policy=policy)
 
     receivers = receivers_of(zone)
     courier = Courier(event_round(receivers), clock)
     checks = (database_check(zone.engine), disk_check(settings.folder), _vault_check(zone))
     facts = {"sandbox": sandbox}
     said = replace(DESCRIPTION, logs=logs, facts=facts, tenant=settings.tenant, checks=checks)
+    said = replace(said, policy=policy)
     app = new_app(
         said,
         identity_key=public_key(settings.identity_public_key),
@@ -543,13 +546,23 @@ def _refuse_keys_beside(folder: Path) -> None:
 
 
 def open_pull(
-    settings: AuthoritySettings, *, build: OwnBuild, login: ServiceLoginClient
+    settings: AuthoritySettings,
+    *,
+    build: OwnBuild,
+    login: ServiceLoginClient,
+    policy: StatePolicy | None = None,
 ) -> PlatformPull:
-    """A client of the platform, which logs in with the authority's key."""
+    """A client of the platform, which logs in with the authority's key.
+
+    Args:
+        policy: The authority's, which an attested platform has to have in force as well.
+    """
     auth = ServiceAuth(login, audience="platform")
     return PlatformPull(
         service_client(
-            connecting(build)(settings.platform_url, auth), name="platform", pause=time.sleep
+            connecting(build, policy=policy)(settings.platform_url, auth),
+            name="platform",
+            pause=time.sleep,
         )
     )
 

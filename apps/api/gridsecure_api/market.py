@@ -361,6 +361,7 @@ def create_market_app(settings: MarketSettings, *, clock: Clock = utc_now) -> Fa
             logs={LOG: log},
             tenant=settings.tenant,
             checks=(database_check(zone.engine), disk_check(settings.folder)),
+            policy=policies.state_policy(held, clock),
         ),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,

@@ -1,4 +1,4 @@
-"""Connections to the other services: of a released build if a maker is pinned, of one level."""
+"""Connections to other services: of a released build if a maker is pinned, of one level."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import httpx
 
-from gridsecure.wire.attested import AttestedTransport
+from gridsecure.wire.attested import AttestedTransport, StatePolicy
 from gridsecure.wire.connections import new_client, shown_context, trusted_roots
 from gridsecure.wire.service_tokens import ServiceAuth
 from gridsecure.wire.words import ServiceWords
@@ -21,13 +21,14 @@ TIMEOUT_S: Final = 120.0
 """How long a peer may take for one answer [s]."""
 
 
-def connecting(build: OwnBuild) -> Connect:
+def connecting(build: OwnBuild, *, policy: StatePolicy | None = None) -> Connect:
     """How a service connects to others; redirects are never followed.
 
     It shows its certificate where it says its name, and nowhere else: not with a pseudonym.
 
     Args:
         build: Its own, with the maker that it pins and the level that it has.
+        policy: Its own, where those that it connects to have to hold the same.
     """
     maker, level = build.maker, build.level
 
@@ -39,6 +40,7 @@ def connecting(build: OwnBuild) -> Connect:
             httpx.HTTPTransport(verify=shown_context() if is_named else trusted_roots()),
             maker=maker,
             level=level,
+            policy=policy,
             ticks=time.monotonic,
             words=ServiceWords("service"),
         )

@@ -458,8 +458,14 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         await run_in_threadpool(runs.stop)
         zone.engine.dispose()
 
+    shelf = policy_shelf(zone.engine, build.level)
     app = new_app(
-        replace(_watched(zone, settings), logs={LOG: log}, facts={"sandbox": sandbox}),
+        replace(
+            _watched(zone, settings),
+            logs={LOG: log},
+            facts={"sandbox": sandbox},
+            policy=policies.state_policy(shelf, clock),
+        ),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
@@ -468,7 +474,7 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
     )
     app.state.platform = PlatformState(zone, runs, clock, settings.warm_up)
     app.state.queries = platform_queries.QueryDesk(zone, runs, clock)
-    app.state.policies = _policy_desk(settings, policy_shelf(zone.engine, build.level), clock)
+    app.state.policies = _policy_desk(settings, shelf, clock)
     app.include_router(router)
     app.include_router(policies.router)
     app.include_router(platform_queries.router)

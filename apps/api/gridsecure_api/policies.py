@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Lock
 from typing import Annotated, Final, get_args
 
 from fastapi import APIRouter, Depends, Request
@@ -20,7 +21,9 @@ from gridsecure.policy.decisions import Change
 from gridsecure.policy.language import parse_policy
 from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.store.held_policies import HeldPolicy, PolicyShelf
+from gridsecure.wire.attested import StatePolicy
 from gridsecure.wire.policies import LooserCase, PoliciesTold, PolicyTakenIn, PolicyTold
+from gridsecure.wire.services import PolicyStated
 from gridsecure_api.deps import Clock, require
 from gridsecure_api.lists import KEPT_ANSWERS, answer_kept
 from gridsecure_api.settings import Role
@@ -50,6 +53,34 @@ async def _desk(request: Request) -> PolicyDesk:
 
 
 Desk = Annotated[PolicyDesk, Depends(_desk)]
+
+
+def state_policy(shelf: PolicyShelf, clock: Clock) -> StatePolicy:
+    """How a service says at `/about` which policy is in force, with what it keeps them by.
+
+    One request reads at a time, and others are told what was read last: strangers who ask hold one
+    connection to the database, however slow it is.
+    """
+
+    def read() -> PolicyStated | None:
+        found = shelf.stand(now=clock()).in_force
+        if found is None:
+            return None
+        policy = found.policy
+        return PolicyStated(name=policy.name, version=policy.version, digest=policy.digest)
+
+    kept, reading = [read()], Lock()
+
+    def state() -> PolicyStated | None:
+        if reading.acquire(blocking=False):
+            try:
+                kept[0] = read()
+            finally:
+                reading.release()
+        return kept[0]
+
+    return state
+
 
 router = APIRouter(tags=["policy"])
 

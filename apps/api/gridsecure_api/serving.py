@@ -13,6 +13,7 @@ from gridsecure import frames
 from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
 from gridsecure.errors import GridSecureError
 from gridsecure.version import VERSION
+from gridsecure.wire.attested import StatePolicy
 from gridsecure.wire.problems import LATER, NOT_READY, PROBLEM_TYPE, REASONS_PATH, Problem
 from gridsecure.wire.reasons import meanings_of
 from gridsecure.wire.services import About, Health, Ready, ReasonMeaning
@@ -75,6 +76,7 @@ class ServiceDescription:
         tenant: Whose service it is; likewise.
         checks: What it needs to be of use.
         counts: How much it holds, for its metrics.
+        policy: Which release policy is in force there, where it keeps some.
     """
 
     zone: str
@@ -89,6 +91,7 @@ class ServiceDescription:
     tenant: str = ""
     checks: tuple[ReadyCheck, ...] = ()
     counts: Counts | None = None
+    policy: StatePolicy | None = None
 
 
 def new_app(
@@ -201,8 +204,9 @@ def _add_public_pages(
 
     @app.get("/about", tags=["service"], response_model_exclude_none=True)
     def read_about() -> About:
-        """What this service is. Public."""
-        return about
+        """What this service is, and which release policy is in force there. Public."""
+        policy = description.policy
+        return about.model_copy(update={"policy": policy()}) if policy else about
 
     @app.get("/health", tags=["service"])
     def read_health() -> Health:

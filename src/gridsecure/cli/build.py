@@ -19,6 +19,7 @@ with on_use():
     from gridsecure.analyst import releases
     from gridsecure.cli import online
     from gridsecure.offices import files as office_files
+    from gridsecure.policy import signed_policies
     from gridsecure.wire import attested, services, words
     from gridsecure.wire import client as clients
 
@@ -60,21 +61,32 @@ def check(
     url: Annotated[str, typer.Argument(help="Address of a service.")],
     *,
     maker: MakerOption,
+    policy: Annotated[
+        str, typer.Option(help="A policy that ships, or a file: what has to be in force there.")
+    ] = "",
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Check that a service says it runs a build that its maker signed."""
+    """Check that a service says it runs a build that its maker signed, and under which policy."""
+    wanted = signed_policies.load_policy(policy) if policy else None
     pinned = releases.pin_authority(maker).key
     with online.open_connection() as http:
         client = clients.Client(http, words.PeopleWords("service"), url=url)
         about = client.read(client.get("/about"), services.About)
-    _print(attested.check_about(about, maker=pinned), output)
+    build = attested.check_about(about, maker=pinned)
+    if wanted is not None:
+        own = services.PolicyStated(name=wanted.name, version=wanted.version, digest=wanted.digest)
+        attested.check_policy(about, own=own)
+    _print(build, output, about.policy.model_dump() if about.policy else {})
 
 
-def _print(build: builds.BuildStatement, output: OutputFormat) -> None:
+def _print(
+    build: builds.BuildStatement, output: OutputFormat, policy: dict[str, Any] | None = None
+) -> None:
     document: dict[str, Any] = dict(build.parts)
+    document |= {f"policy_{name}": part for name, part in (policy or {}).items()}
     print_result(document, output, show=lambda console: _show(document, console))
 
 
 def _show(document: dict[str, Any], console: Console) -> None:
     for name, part in document.items():
-        console.print(Text(f"{name:<13} {part}"), soft_wrap=True)
+        console.print(Text(f"{name:<14} {part}"), soft_wrap=True)

@@ -44,13 +44,21 @@ class LevelStated(Answer):
     digest: str
 
 
+class PolicyStated(Answer):
+    """The release policy that a service says is in force there, with the digest of its text."""
+
+    name: str
+    version: int
+    digest: str
+
+
 class About(Answer):
     """What a service says of itself; the last two are the identity service's.
 
     `logs` are the public keys of its logs by their paths, each as signed notes name keys. `build`
     is what it measured of its own software, and `build_statement` what the maker signed of it.
     `sandbox` is there where a service has worker processes that can be confined, and `level` where
-    it is held to a security level.
+    it is held to a security level. `policy` is there where a release policy is in force.
     """
 
     zone: str
@@ -63,6 +71,7 @@ class About(Answer):
     build_statement: Signed | None = None
     sandbox: WorkerSandbox | None = None
     level: LevelStated | None = None
+    policy: PolicyStated | None = None
     periods: list[str] | None = None
     local_demonstration_only: list[str] | None = None
 
