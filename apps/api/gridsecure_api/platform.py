@@ -458,14 +458,8 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
         await run_in_threadpool(runs.stop)
         zone.engine.dispose()
 
-    shelf = policy_shelf(zone.engine, build.level)
     app = new_app(
-        replace(
-            _watched(zone, settings),
-            logs={LOG: log},
-            facts={"sandbox": sandbox},
-            policy=policies.state_policy(shelf, clock),
-        ),
+        replace(_watched(zone, settings, clock), logs={LOG: log}, facts={"sandbox": sandbox}),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
@@ -474,7 +468,7 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
     )
     app.state.platform = PlatformState(zone, runs, clock, settings.warm_up)
     app.state.queries = platform_queries.QueryDesk(zone, runs, clock)
-    app.state.policies = _policy_desk(settings, shelf, clock)
+    app.state.policies = _policy_desk(settings, policy_shelf(zone.engine, build.level), clock)
     app.include_router(router)
     app.include_router(policies.router)
     app.include_router(platform_queries.router)
@@ -482,11 +476,12 @@ def create_platform_app(settings: PlatformSettings, *, clock: Clock = utc_now) -
     return app
 
 
-def _watched(zone: PlatformZone, settings: PlatformSettings) -> ServiceDescription:
-    """The description with what is looked at and counted."""
+def _watched(zone: PlatformZone, settings: PlatformSettings, clock: Clock) -> ServiceDescription:
+    """The description with what is looked at and counted, and the policy that is in force."""
     checks = (database_check(zone.engine), disk_check(settings.folder))
     counts = partial(platform_counts, zone)
-    return replace(DESCRIPTION, checks=checks, counts=counts, tenant=settings.tenant)
+    policy = policies.state_policy(policy_shelf(zone.engine), clock)
+    return replace(DESCRIPTION, checks=checks, counts=counts, tenant=settings.tenant, policy=policy)
 
 
 def _policy_desk(
