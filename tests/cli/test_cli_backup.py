@@ -212,6 +212,8 @@ def test_nothing_is_overwritten(market: Path, recovery: tuple[Path, Sm2PrivateKe
     backup = backed_up(market, key)
     kept = files_of(market.parent)
     assert call("backup", market, backup, status=1)["reason"] == "backup.there"
+    words = ("backup", market, market.parent / "none", "--recovery", "no digits")
+    assert call(*words, status=1)["reason"] == "backup.public-key"
     words = ("restore", backup, market, "--recovery-key", file)
     assert call(*words, status=1)["reason"] == "backup.there"
     assert files_of(market.parent) == kept

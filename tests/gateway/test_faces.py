@@ -471,6 +471,26 @@ def test_faces_without_serials_are_told_apart_by_what_the_books_say_of_the_excha
     assert (readings["energy_wh"].tolist(), rules) == (WANTED, set())
 
 
+def test_a_face_without_a_serial_before_one_of_the_old_meters_is_the_old_meters(tmp_path):
+    """On the exchange's day the books leave open whose it is, and the next face says it."""
+    at, faces, day = AT + 14, FACES.copy(), f"{EXCHANGE:%Y-%m-%d}"
+    faces[at:] -= faces[at] - 2000
+    parts = (
+        *((range(AT + 9), ",OLD"), (range(AT + 9, AT + 10), ",")),
+        *((range(AT + 10, at), ",OLD"), (range(at, len(HOURS)), ",NEW")),
+    )
+    rows = [line for own, tail in parts for line in lines(own, faces=faces, tail=tail)]
+    told_of = batch(
+        tmp_path, "\n".join(["meter_point_id,start,register_kwh,meter_serial", *rows, ""])
+    )
+    meters = (
+        meter("2020-01-01", day, 1, taken_out=int(FACES[at])),
+        meter(day, "9999-12-31", 1, built_in=2000),
+    )
+    readings, rules = told([told_of], *meters)
+    assert (readings["energy_wh"].tolist(), rules) == (WANTED, set())
+
+
 def test_faces_that_may_be_either_meters_leave_the_sum_exact_and_its_place_estimated(tmp_path):
     """Read at midnights, the second meter's only face may also be the third one's."""
     readings, rules = without_serials(tmp_path, [AT + 14, AT + 33], [1000, 2000], step=24)

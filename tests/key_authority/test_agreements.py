@@ -101,6 +101,15 @@ def test_a_release_waits_for_its_agreement_and_the_certificate_names_it(
     assert certificate.agreement == shown.signatures[0].digest
 
 
+def test_what_is_invented_fills_no_database(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gridsecure.key_authority.checker.agreements._MOST_OPEN", 1)
+    most = agreement().uses + 1
+    named = [name(authority, proof(f"{number:032x}")) for number in range(most + 1)]
+    assert named == [""] * most + ["agreement.many"]
+
+
 def test_what_shows_no_agreement_is_refused(authority: Authority) -> None:
     release = "7" * 32
     assert name(authority, proof(release), bearer="bank-2") == "agreement.bearer"

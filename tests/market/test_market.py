@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, column, event, table
 from sqlmodel import Session, col, select, update
 
 from gridsecure.circulation.agreed_releases import StandingAgreement
@@ -19,9 +21,10 @@ from gridsecure.circulation.kinds import KINDS
 from gridsecure.circulation.organisations import OrganisationRecord
 from gridsecure.circulation.products import ProductStep
 from gridsecure.circulation.rights import Withdrawal
+from gridsecure.circulation.trade import Need
 from gridsecure.circulation.uses import SettlementStatement
 from gridsecure.errors import StorageError
-from gridsecure.market import metering, public_pages
+from gridsecure.market import metering, public_pages, trading
 from gridsecure.market.intake import Sender, take_in
 from gridsecure.market.tables import SCHEMA, CounterRow, DocumentRow, PolicyRow, SignatureRow
 from gridsecure.market.usage import BOOK, find_statement_differences, list_done
@@ -77,6 +80,27 @@ def withdrawal(of: str, person: str) -> Signed:
 
 def test_an_empty_database_comes_to_these_tables(database_url: str) -> None:
     check_schema(database_url, SCHEMA)
+
+
+def test_offers_of_before_get_the_day_that_they_end(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'zone.db'}")
+    with write_transaction(engine) as connection:
+        EvidenceRow.metadata.create_all(connection)
+    scripts = shutil.copytree(SCHEMA.scripts, tmp_path / "scripts")
+    (scripts / "r0002_ends.py").unlink()
+    migrate(engine, replace(SCHEMA, head="market_0001", scripts=scripts))
+    wanted = {"id", "message", "digest", "kind", "name", "organisation", "counterpart"}
+    wanted |= {"about", "month", "state", "at"}
+    with write_transaction(engine) as connection:
+        for number, said in enumerate((world.need(), world.dataset()), 1):
+            row = dict.fromkeys(wanted, str(number)) | {"id": number, "kind": said.body_kind}
+            row |= {"message": said.model_dump_json(), "at": NOW.isoformat()}
+            connection.execute(table("document", *map(column, row)).insert().values(row))
+    migrate(engine, SCHEMA)
+    with read_session(engine) as session:
+        need, dataset = session.exec(select(DocumentRow.until).order_by(DocumentRow.id))
+    assert (need, dataset) == (datetime.fromisoformat(world.LATER), None)
+    engine.dispose()
 
 
 def test_the_migration_makes_the_same_tables(database_url: str) -> None:
@@ -269,6 +293,45 @@ def test_a_document_that_comes_again_is_answered_as_it_stands(published: Market)
     published.take("offer", offer)
     published.take("end", withdrawal(offer.digest, "exchange-1"))
     assert published.bring(offer).json()["state"] == "withdrawn"
+
+
+@attack(
+    "everybody else's needs, pushed off the portal",
+    rule(
+        "Of one organisation a number of offers and needs stand at once.",
+        "market.many",
+        cut("gridsecure.market.trading:_check_standing", "if session", "if False and session"),
+    ),
+)
+def test_nobody_pushes_what_stands_off_the_portal(
+    market: Market, attacked: Attacked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rival's many needs stand for a minute, or for as long as the bank's one."""
+    market.enter()
+    for name, number in (("MOST", 4), ("_OF_ONE", 2), ("_LOOKED_AT", 6)):
+        monkeypatch.setattr(public_pages, name, number)
+    monkeypatch.setattr(trading, "MOST_STANDING", 3)
+
+    def need(person: str, number: int, **changes: object) -> Signed:
+        said = Need.parse(world.need(person).body)
+        return world.sign(person, said.model_copy(update={"text": str(number), **changes}))
+
+    def shown() -> list[str]:
+        return [one["organisation"] for one in market.client.get("/public").json()["needs"]]
+
+    market.take("need", world.need())
+    for number in range(3):
+        soon = (market.clock.now + timedelta(minutes=1)).isoformat()
+        market.take("short", need("rival-1", number, valid_until=soon))
+    assert sorted(shown()) == ["bank", "rival", "rival", "rival"]
+    market.clock.advance(minutes=2)
+    assert shown() == ["bank"]
+    answers = [market.bring(need("rival-1", 10 + number)).json() for number in range(6)]
+    if answers[-1].get("reason") is None:
+        assert "bank" not in shown()
+    else:
+        assert sorted(shown()) == ["bank", "rival", "rival", "rival"]
+    attacked.ends(answers[-1].get("reason"))
 
 
 def test_an_offer_is_concluded_while_it_stands(published: Market) -> None:

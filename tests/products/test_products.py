@@ -182,6 +182,51 @@ def test_a_step_joins_what_is_of_the_same_groups_only() -> None:
     assert list(shops["value"]) == [Decimal("0.861670")]
 
 
+STEPS = """
+[[parts]]
+name = "other"
+title = "Other"
+title_zh = "另一项"
+question = {question}
+[[steps]]
+name = "both"
+title = "Both"
+title_zh = "两项"
+do = "sum"
+of = ["part", "other"]
+unit = "Wh"
+[[steps]]
+name = "more"
+title = "More"
+title_zh = "更多"
+do = "ratio"
+of = ["both", "{last}"]
+unit = "1"
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "last", "refused"),
+    [
+        ("", "", "other", []),
+        ("", ', every = "day"', "part", ["steps.0"]),
+        ("", ', group_by = ["zone"]', "both", ["steps.0"]),
+        (', every = "day"', ', every = "day"', "part", []),
+    ],
+)
+def test_a_step_of_other_groups_or_times_is_refused_before_anything_runs(
+    first: str, second: str, last: str, refused: list[str]
+) -> None:
+    texts = [f'{{ measure = "energy"{more} }}' for more in (first, second)]
+    text = NAMED.format(question=texts[0], policy="uniform-15")
+    design = read_design(text + STEPS.format(question=texts[1], last=last))
+    _, city, _ = previewed("monthly-class-report")
+    found = check_design(design, city=city, issue=JULY)
+    assert [(one.field, one.reason) for one in found.refusals] == [
+        (field, "product.step") for field in refused
+    ]
+
+
 def test_the_schema_is_published() -> None:
     assert json.loads(SCHEMA.read_text(encoding="utf-8")) == design_schema(), (
         "write it anew: gridsecure workshop schema > docs/product.schema.json"

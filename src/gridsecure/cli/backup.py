@@ -13,6 +13,7 @@ from gridsecure.cli.explained import explain_errors
 from gridsecure.cli.init import SetOption, read_own
 from gridsecure.cli.on_use import on_use
 from gridsecure.cli.output import FormatOption, OutputFormat, print_result
+from gridsecure.errors import InputError
 
 with on_use():
     from gridsecure import zone_keys
@@ -39,7 +40,7 @@ def backup(
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Copy a zone while it runs: databases, objects, files, and keys sealed to a recovery key."""
-    sealed_to = sm2.Sm2PublicKey(bytes.fromhex(recovery)) if recovery else None
+    sealed_to = _known(recovery)
     now = online.utc_now()
     _tell(zone_backups.make_backup(folder, target, recovery=sealed_to, now=now), output)
 
@@ -84,7 +85,17 @@ def restore(  # noqa: PLR0913 - one parameter an option
 
 
 def _known(key: str) -> Any:
-    return sm2.Sm2PublicKey(bytes.fromhex(key)) if key else None
+    if not key:
+        return None
+    try:
+        point = bytes.fromhex(key)
+    except ValueError as error:
+        raise InputError(
+            "The public key is no hexadecimal digits.",
+            reason="backup.public-key",
+            remedy="Give the 130 digits that `gridsecure card show` prints.",
+        ) from error
+    return sm2.Sm2PublicKey(point)
 
 
 def _tell(manifest: BackupManifest, output: OutputFormat) -> None:

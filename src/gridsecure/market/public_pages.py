@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -35,6 +36,9 @@ from gridsecure.wire.services import Answer
 _HERE: Final = Path(__file__).parent
 MOST: Final = 100
 """Rows of each list: the newest."""
+_OF_ONE: Final = 25
+"""Rows of one organisation that come before others' older ones."""
+_LOOKED_AT: Final = 1000
 MOST_CELLS: Final = 3000
 """Cells of all totals together, those of the newest first: strangers ask for them, and as often as
 they like, so a page stays small enough to be kept."""
@@ -126,14 +130,35 @@ def _offers(session: Session, now: datetime) -> list[Shown[Offer]]:
 def _standing(
     session: Session, kind: type[TimedT], now: datetime
 ) -> list[tuple[DocumentRow, TimedT]]:
-    found = [(row, kind.parse(row.envelope.body)) for row in _rows(session, kind)]
-    return [(row, said) for row, said in found if now < moment(said.valid_until)]
+    return [(row, kind.parse(row.envelope.body)) for row in _rows(session, kind, now=now)]
 
 
-def _rows(session: Session, kind: type[Message], state: str = shelf.IN_FORCE) -> list[DocumentRow]:
-    found = select(DocumentRow).where(DocumentRow.kind == kind.kind, DocumentRow.state == state)
-    newest = found.order_by(col(DocumentRow.id).desc()).limit(MOST)
-    return list(session.exec(newest))
+def _rows(
+    session: Session,
+    kind: type[Message],
+    state: str = shelf.IN_FORCE,
+    *,
+    now: datetime | None = None,
+) -> list[DocumentRow]:
+    """The newest rows of a kind, of which no organisation pushes out another's.
+
+    Args:
+        now: The present, of a kind that ends by itself.
+    """
+    looked = select(DocumentRow.id, DocumentRow.organisation).where(
+        DocumentRow.kind == kind.kind, DocumentRow.state == state
+    )
+    if now is not None:
+        looked = looked.where(col(DocumentRow.until) > now)
+    seen, ranked = Counter[str](), list[tuple[bool, int]]()
+    for number, organisation in session.exec(
+        looked.order_by(col(DocumentRow.id).desc()).limit(_LOOKED_AT)
+    ):
+        seen[organisation] += 1
+        ranked.append((seen[organisation] > _OF_ONE, -(number or 0)))
+    chosen = [-number for _, number in sorted(ranked)[:MOST]]
+    found = select(DocumentRow).where(col(DocumentRow.id).in_(chosen))
+    return list(session.exec(found.order_by(col(DocumentRow.id).desc())))
 
 
 def _aggregates(session: Session) -> list[ShownTotals]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from gridsecure.circulation.documents import Member
+from gridsecure.circulation.documents import Member, moment
+from gridsecure.circulation.trade import Need, Offer
 from gridsecure.market import shelf
 from gridsecure.market.tables import DocumentRow
 from gridsecure.messages import Message, ReleaseCertificate, Signed
@@ -44,6 +45,7 @@ class Received(Generic[SaidT]):
         Args:
             organisation: Whose it is; its signer's, if left out.
         """
+        ends = self.said.valid_until if isinstance(self.said, Offer | Need) else None
         return DocumentRow(
             message=self.envelope.model_dump_json(),
             digest=self.envelope.digest,
@@ -54,5 +56,6 @@ class Received(Generic[SaidT]):
             about=about,
             month=month,
             state=state,
+            until=None if ends is None else moment(ends),
             at=self.now,
         )

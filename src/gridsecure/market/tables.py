@@ -6,6 +6,7 @@ whom, and about what. What each says is in its signed text.
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from gridsecure.store.held_policies import HeldPolicyRow
-from gridsecure.store.rows import SignedKept
+from gridsecure.store.rows import Moment, SignedKept
 from gridsecure.store.schema import Schema
 from gridsecure.store.usage import UsageColumns
 
@@ -33,6 +34,7 @@ class DocumentRow(SignedKept, Row, table=True):
         about: Digest or name of what it is about; empty for nothing.
         month: Of a metered use or settlement, YYYY-MM; else empty.
         state: The only thing that moves.
+        until: Of an offer or need, when it ends; else empty.
     """
 
     __tablename__ = "document"
@@ -43,6 +45,7 @@ class DocumentRow(SignedKept, Row, table=True):
         Index("ix_document_counterpart", "kind", "counterpart", "id"),
         Index("ix_document_about", "kind", "about", "month", "id"),
         Index("ix_document_state", "kind", "state", "id"),
+        Index("ix_document_until", "kind", "state", "until"),
     )
     SAME: ClassVar = ("kind", "name", "digest")
 
@@ -55,6 +58,7 @@ class DocumentRow(SignedKept, Row, table=True):
     about: str
     month: str
     state: str
+    until: datetime | None = Field(default=None, sa_type=Moment)
 
 
 class SignatureRow(SignedKept, Row, table=True):
@@ -105,5 +109,5 @@ class UsageRow(UsageColumns, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="market_0001"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="market_0002"
 )

@@ -7,7 +7,9 @@ the other one's signature under the same digest.
 
 from __future__ import annotations
 
-from sqlmodel import Session, select
+from typing import Final
+
+from sqlmodel import Session, col, func, select
 
 from gridsecure.circulation.documents import moment
 from gridsecure.circulation.products import ProductDesign
@@ -33,6 +35,8 @@ from gridsecure.store.rows import find, keep
 
 PROPOSED = "proposed"
 CONCLUDED = "concluded"
+MOST_STANDING: Final = 100
+"""Offers, and needs, of one organisation at once."""
 
 
 def keep_offer(session: Session, received: Received[Offer]) -> DocumentRow:
@@ -40,12 +44,14 @@ def keep_offer(session: Session, received: Received[Offer]) -> DocumentRow:
 
     Raises:
         GridSecureError: It is not published, or another version (`product.order`); its time is over
-            (`market.over`); or the right to operate is missing, as `require_rights`.
+            (`market.over`); `MOST_STANDING` of the organisation's stand already (`market.many`); or
+            the right to operate is missing, as `require_rights`.
     """
     said, member = received.said, received.member
     check_open(said.valid_until, now=received.now, what="offer")
     design = _on_sale(session, said, received)
     holdings.require_design(session, "offer", member.organisation, design, now=received.now)
+    _check_standing(session, received)
     row = received.row(received.envelope.digest, about=said.design)
     shelf.keep_document(session, row, by=member.person)
     return row
@@ -68,13 +74,31 @@ def keep_need(session: Session, received: Received[Need]) -> DocumentRow:
     """Publish what a consumer looks for.
 
     Raises:
-        GridSecureError: The organisation is no consumer (`market.role`), or its time is over.
+        GridSecureError: The organisation is no consumer (`market.role`), its time is over, or
+            `MOST_STANDING` of the organisation's stand already (`market.many`).
     """
     holdings.check_role(received.member, "consumer")
     check_open(received.said.valid_until, now=received.now, what="need")
+    _check_standing(session, received)
     row = received.row(received.envelope.digest)
     shelf.keep_document(session, row, by=received.member.person)
     return row
+
+
+def _check_standing(session: Session, received: Received[Offer] | Received[Need]) -> None:
+    """Refuse more of a kind than the portal would show of anybody: others' would be pushed off."""
+    standing = select(func.count()).where(
+        DocumentRow.kind == received.said.kind,
+        DocumentRow.organisation == received.member.organisation,
+        DocumentRow.state == shelf.IN_FORCE,
+        col(DocumentRow.until) > received.now,
+    )
+    if session.exec(standing).one() >= MOST_STANDING:
+        raise ConflictError(
+            f"{MOST_STANDING} of the organisation's stand already.",
+            reason="market.many",
+            remedy="Withdraw some, or wait until they end.",
+        )
 
 
 def keep_request(session: Session, received: Received[OfferRequest]) -> DocumentRow:

@@ -32,8 +32,10 @@ from gridsecure.policy.decisions import Case, asked_for, find_minima, find_terms
 from gridsecure.policy.noise_costs import check_epsilon
 from gridsecure.products.cities import OpenCity
 from gridsecure.products.designs import Issue, Part, ProductDesign, ask_part
+from gridsecure.products.joined_parts import no_join
 from gridsecure.products.open_layouts import ask_of_month, lay_out_open
 from gridsecure.products.references import run_recipes
+from gridsecure.queries.forms import Sum
 from gridsecure.queries.groups import Grouping, group_rosters
 from gridsecure.queries.language import Question
 from gridsecure.queries.spans import Period
@@ -110,6 +112,7 @@ class ProductCheck(Message):
         design: Digest of the design.
         policy: Digest of the policy.
         city: Whose rosters it was laid out on.
+        steps: What is refused of steps.
     """
 
     kind: ClassVar[str] = "product-check"
@@ -120,11 +123,12 @@ class ProductCheck(Message):
     period: str
     city: dict[str, str | int]
     parts: list[PartCheck]
+    steps: list[Refusal] = Field(default_factory=list)
 
     @property
     def refusals(self) -> list[Refusal]:
         """All of them."""
-        return [refusal for part in self.parts for refusal in part.refusals]
+        return [refusal for part in self.parts for refusal in part.refusals] + self.steps
 
 
 def check_design(design: ProductDesign, *, city: OpenCity, issue: Issue) -> ProductCheck:
@@ -146,7 +150,26 @@ def check_design(design: ProductDesign, *, city: OpenCity, issue: Issue) -> Prod
         period=issue.period,
         city=dict(city.described),
         parts=parts,
+        steps=[] if any(part.refusals for part in parts) else _check_steps(design, issue),
     )
+
+
+def _check_steps(design: ProductDesign, issue: Issue) -> list[Refusal]:
+    """Steps that join numbers of different groups, or sums over different times."""
+    shapes: dict[str, tuple[object, ...]] = {}
+    for part in design.parts:
+        question = ask_part(part, design=design, issue=issue)
+        # Other statistics than a sum may make one number of all steps of time.
+        every = question.every if isinstance(question.statistic, Sum) else ""
+        shapes[part.name] = (tuple(question.group_by), every)
+    found = []
+    for number, step in enumerate(design.steps):
+        own = [shapes[name] for name in step.of]
+        groups, times = {one[0] for one in own}, {one[1] for one in own if one[1]}
+        shapes[step.name] = own[0]
+        if len(groups) > 1 or len(times) > 1:
+            found.append(_refused(f"steps.{number}", no_join(step)))
+    return found
 
 
 def check_part(

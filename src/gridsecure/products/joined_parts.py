@@ -30,10 +30,10 @@ def run_step(step: Step, frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
             tuple(row[key] for key in keys if key in row): row for row in frame.to_dict("records")
         }
         if len(rows) != len(frame) or any(key not in frame.columns for key in keys):
-            raise _no_join(step)
+            raise no_join(step)
         tables.append(rows)
     if any(table.keys() != tables[0].keys() for table in tables):
-        raise _no_join(step)
+        raise no_join(step)
     made = []
     for key, first in tables[0].items():
         rows_of = [table[key] for table in tables]
@@ -63,7 +63,8 @@ def _compute(step: Step, values: Sequence[Any]) -> Any:
     return round_half_up(numbers[0] / numbers[1] * (_PERCENT if step.do == "percent" else 1))
 
 
-def _no_join(step: Step) -> InputError:
+def no_join(step: Step) -> InputError:
+    """That a step joins what is of different groups or times (`product.step`)."""
     return InputError(
         f"Step {step.name} joins numbers of different groups or times.",
         reason="product.step",

@@ -429,6 +429,8 @@ def _join_serials(
     others = later & (read != old)
     if others.any():
         still = later & (read == old) & (local <= at + one_day)
+        if still.any():  # what has no serial, and one of the old meter's after it, is its, too
+            still |= own & (read == "") & after & (local <= local[still].max())
         after, later = after & ~still, later & ~still
     if not later.any():
         return after

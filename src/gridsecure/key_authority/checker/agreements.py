@@ -36,6 +36,9 @@ NAMED: Final = "named"
 SPENT: Final = "spent"
 _MOST: Final = 16
 """Agreements that one consumer may name for one request: others' are not in its way."""
+_MOST_OPEN: Final = 256
+"""Requests, beyond its uses, that one agreement may be named for and that were not released: a
+request that comes to nothing stays, and what is invented must not fill the database."""
 
 
 def record_agreement(
@@ -49,7 +52,8 @@ def record_agreement(
     Raises:
         AuthenticityError, InvalidMessageError: As `open_proof`.
         ReleaseRefusedError: Another person sends it (`agreement.bearer`), or as `open_proof`.
-        ConflictError: Too many were named for the request (`agreement.many`).
+        ConflictError: Too many were named for the request, or it for too many requests
+            (`agreement.many`).
     """
     proved = open_proof(proof, by=zone.agreements_by, now=now)
     if bearer != proved.named.person:
@@ -73,6 +77,7 @@ def record_agreement(
             anew = update(AgreedReleaseRow).filter_by(**same)
             session.exec(anew.values(proof=row.proof, at=row.at))
             return row
+        _check_open(session, proved)
         if sum(_consumer(one) == proved.agreement.consumer for one in known) >= _MOST:
             raise ConflictError(
                 "Too many agreements were named for this request.",
@@ -161,6 +166,19 @@ def _check_uses(session: Session, proved: ProvedAgreement) -> None:
             f"All {proved.agreement.uses} uses of the agreement have been used.",
             reason="agreement.used",
             remedy="Agree on more.",
+        )
+
+
+def _check_open(session: Session, proved: ProvedAgreement) -> None:
+    """Refuse an agreement that was named for many more requests than it could be used for."""
+    named = select(func.count()).where(
+        AgreedReleaseRow.agreement == proved.digest, AgreedReleaseRow.state == NAMED
+    )
+    if session.exec(named).one() >= proved.agreement.uses + _MOST_OPEN:
+        raise ConflictError(
+            "The agreement was named for too many requests that were not released.",
+            reason="agreement.many",
+            remedy="Agree anew, and name the agreement for requests that there are.",
         )
 
 
