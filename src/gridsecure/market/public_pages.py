@@ -38,7 +38,7 @@ MOST: Final = 100
 """Rows of each list: the newest."""
 _OF_ONE: Final = 25
 """Rows of one organisation that come before others' older ones."""
-_LOOKED_AT: Final = 1000
+_LOOKED_AT: Final = 2 * MOST
 MOST_CELLS: Final = 3000
 """Cells of all totals together, those of the newest first: strangers ask for them, and as often as
 they like, so a page stays small enough to be kept."""
