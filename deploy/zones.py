@@ -1,7 +1,8 @@
 """Makes every zone of an industry cloud by `gridsecure`'s own commands, and prints each as a line.
 
-    python deploy/zones.py secrets     passwords, before anything is started
-    python deploy/zones.py zones       certificates, keys, tables, settings; PostgreSQL must answer
+    python deploy/zones.py secrets          passwords, before anything is started
+    python deploy/zones.py certificates     what PostgreSQL and the object store start with
+    python deploy/zones.py zones            keys, tables, settings; PostgreSQL must answer
 
 For trying the whole of it out: here one operator makes all of them. In earnest each operator makes
 the own zone by its lines alone, and gives the neighbours nothing but its card and its authority.
@@ -54,6 +55,7 @@ class Place:
         secrets: The folder of the secrets.
         hosts: Listener -> where others reach it, HOST:PORT.
         bind: The address that listeners listen at.
+        deploy: The folder of the files that are beside this one.
         scratch: Where processes put what may be lost.
     """
 
@@ -61,6 +63,7 @@ class Place:
     secrets: Path
     hosts: Mapping[str, str]
     bind: str = "0.0.0.0"  # noqa: S104 - in a container of its own, over TLS
+    deploy: Path = DEPLOY
     scratch: str = "/tmp"  # noqa: S108 - of a container, a file system of its own
 
     def fill(self, text: str) -> str:
@@ -70,7 +73,7 @@ class Place:
     def _meant(self, found: re.Match[str]) -> str:
         kind, name = found[1], found[2]
         if name is None:
-            paths = {"srv": self.srv, "secrets": self.secrets, "deploy": DEPLOY}
+            paths = {"srv": self.srv, "secrets": self.secrets, "deploy": self.deploy}
             return self.scratch if kind == "scratch" else str(paths[kind])
         host, _, port = self.hosts[name].rpartition(":")
         return {"at": f"{host}:{port}", "bind": f"{self.bind}:{port}", "port": port}[kind]
@@ -80,7 +83,7 @@ def containers() -> Place:
     """Where everything is in the containers of the compose files."""
     listeners: dict[str, int] = TOPOLOGY["listeners"]
     hosts = {name: f"{name}:{port}" for name, port in listeners.items()}
-    return Place(Path("/srv/gridsecure"), Path("/run/secrets"), hosts)
+    return Place(Path("/srv/gridsecure"), Path("/run/secrets"), hosts, deploy=Path("/deploy"))
 
 
 def services() -> dict[str, dict[str, Any]]:
@@ -90,8 +93,12 @@ def services() -> dict[str, dict[str, Any]]:
 
 
 def make_secrets(place: Place) -> None:
-    """Draw the passwords and write the files that hold them, unless they are there."""
-    place.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Draw the passwords and write the files that hold them, unless they are there.
+
+    The folders of what is no product of ours come with them: its containers start before the rest.
+    """
+    for folder in (place.secrets, place.srv, *(place.srv / name for name in TOPOLOGY["data"])):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     drawn: dict[str, str] = {}
     for name, text in TOPOLOGY["secrets"].items():
         path = place.secrets / name
@@ -212,14 +219,16 @@ def _draw(drawn: dict[str, str], name: str) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Make the secrets or the zones of the compose files."""
+    """Make the secrets, certificates or zones of the compose files."""
     place = containers()
     if arguments == ["secrets"]:
         make_secrets(place)
+    elif arguments == ["certificates"]:
+        Making(place, call_here).make_certificates()
     elif arguments == ["zones"]:
         Making(place, call_here).make()
     else:
-        sys.exit("usage: python deploy/zones.py {secrets,zones}")
+        sys.exit("usage: python deploy/zones.py {secrets,certificates,zones}")
 
 
 if __name__ == "__main__":

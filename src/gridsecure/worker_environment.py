@@ -14,8 +14,9 @@ from multiprocessing import spawn
 from pathlib import Path
 from typing import Final
 
-STORES: Final = ("AWS_", "AZURE_", "GOOGLE_")
-"""How variables begin that the object store's library reads."""
+STORES: Final = ("AWS_", "AZURE_", "GOOGLE_", "SSL_CERT_")
+"""How variables begin that the object store's library reads; the last, whose certificates it
+believes."""
 _NAMES_A_TOKEN: Final = "_TOKEN_FILE"  # noqa: S105 - how variables end, no token
 PRIVATE: Final = ("GRIDSECURE_", *STORES)
 

@@ -8,6 +8,7 @@ fails by itself would prove nothing.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 from gridsecure.compute.job_engines import PROCESSES, choose_engine
@@ -265,12 +267,15 @@ def test_of_a_credential_a_worker_sees_the_file_alone(
     (tmp_path / "token").mkdir()
     monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(tmp_path / "gcs.json"))
     monkeypatch.setenv("AWS_CONFIG", str(tmp_path))
+    # Whom the store's certificate is of, where no public authority signed it.
+    shutil.copy(certifi.where(), tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token" / "token"))
     pool, _own = bucket_workers(tmp_path, "required")
     with closing(pool):
         pool.submit([])
         (tmp_path / "token" / "token").touch()
-        for seen in ("gcs.json", "token/token"):
+        for seen in ("gcs.json", "ca.pem", "token/token"):
             pool._executor.submit(exec, f"open({str(tmp_path / seen)!r})").result()
         with pytest.raises(PermissionError):
             pool._executor.submit(exec, f"open({str(tmp_path / 'log.key')!r})").result()

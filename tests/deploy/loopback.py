@@ -34,7 +34,7 @@ from tests.postgres_server import PostgresServer, open_folder, require_server, s
 HERE: Final = "127.0.0.1"
 PROXY: Final = "haproxy"
 REQUIRED: Final = "GRIDSECURE_REQUIRE_PROXY"
-START_SECONDS: Final = 120
+START_SECONDS: Final = 300
 BUCKET: Final = "gridsecure-platform"
 _SIGNED: Final = "AWS4-HMAC-SHA256 Credential=gridsecure/20260803/us-east-1/s3/aws4_request"
 _OURS: Final = ("GRIDSECURE_", "AWS_", "SSL_CERT_")
@@ -149,9 +149,10 @@ def cloud(folder: Path, *, show: Callable[[str], None]) -> Iterator[Cloud]:
         stack.enter_context(_without(_OURS))
         ports = {name: _claim_any(stack) for name in TOPOLOGY["listeners"]}
         hosts = {name: f"{HERE}:{port}" for name, port in ports.items()}
-        place = Place(folder / "srv", folder / "secrets", hosts, HERE, str(folder / "scratch"))
+        place = Place(
+            folder / "srv", folder / "secrets", hosts, HERE, scratch=str(folder / "scratch")
+        )
         made = Cloud(folder, place)
-        place.srv.mkdir(mode=0o700)
         make_secrets(place)
         making = Making(place, call_here, show)
         making.make_certificates()
