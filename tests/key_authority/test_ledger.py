@@ -376,6 +376,20 @@ def test_nobody_counts_twice_and_no_roster_differs_by_one(
     assert (outcome.state, outcome.reason) == (REFUSED, "release.overlap")
 
 
+def test_a_roster_is_billed_once_a_month(
+    authority: Authority, grid: GridSimulator, uploads: Uploads
+) -> None:
+    """Two uploads of one roster are two months of the same households, a change apart."""
+    first = uploads[1]
+    sent = first.manifest.model_copy(update={"sequence": 999})
+    second = GridUpload(first.roster, sent, grid.sign(sent), first.objects)
+    authority.show(second)
+    requests = [authority.request([authority.bill_transcript(one)]) for one in (first, second)]
+    assert authority.answer(requests[0]).state == RELEASED
+    outcome = authority.answer(requests[1])
+    assert (outcome.state, outcome.reason) == (REFUSED, "release.overlap")
+
+
 def test_pseudonyms_of_two_domains_are_not_totalled_together(
     authority: Authority, grid: GridSimulator, uploads: Uploads
 ) -> None:

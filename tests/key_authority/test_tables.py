@@ -20,12 +20,13 @@ from gridsecure.key_authority.checker.tables import (
     ClaimRow,
     CohortRow,
     KeySetRow,
+    ListedMemberRow,
+    ListedSeatRow,
     ReleasedTranscriptRow,
     ReleaseRow,
     SeedRow,
     SignedRow,
     ToldEdgeRow,
-    ToldMemberRow,
     ToldMonthRow,
     ToldSetRow,
 )
@@ -50,9 +51,12 @@ COUNTS = {
     "claim": 3,
     "closing": 1,
     "cohort": 3,
-    "cohort_member": 13,
     "key_revocation": 0,
     "key_set": 3,
+    "listed_member": 0,
+    "listed_seat": 13,
+    "member_list": 0,
+    "seat_list": 3,
     "policy": 0,
     "spent_budget": 0,
     "spent_noise": 0,
@@ -72,7 +76,6 @@ COUNTS = {
     "released_transcript": 3,
     "seated_roster": 0,
     "seed": 31,
-    "told_member": 0,
     "told_set": 0,
     "usage": 0,
 }
@@ -136,6 +139,8 @@ def test_what_is_spent_stays_spent(engine: Engine) -> None:
         assert all(seed.seed.startswith("seed/") for seed in session.exec(select(SeedRow)))
         cohorts = session.exec(select(CohortRow)).all()
         assert {(one.domain, one.start_at, one.end_at) for one in cohorts} == {(DOMAIN, *MONTH)}
+        seated = session.exec(select(ListedSeatRow.seats)).all()
+        assert {*seated} == {one.seats for one in cohorts} == {one.upload for one in cohorts}
 
 
 @pytest.mark.parametrize(
@@ -177,26 +182,31 @@ def scripts_until(number: int, folder: Path) -> Path:
 def test_squares_of_before_are_taken_for_squares(tmp_path: Path) -> None:
     """They stood at edge 0: what divides them would be told today."""
     made = open_database(f"sqlite:///{tmp_path / 'zone.db'}")
+    load_dump(made, DUMP)
     migrate(made, replace(SCHEMA, head="checker_0020", scripts=scripts_until(20, tmp_path)))
+    start, end = (f"{at:%Y-%m-%d %H:%M:%S.%f}" for at in MONTH)
     with write_transaction(made) as connection:
-        connection.exec_driver_sql("DROP TABLE agreed_release")  # it came later
-    start, end = MONTH
-    with write_session(made) as session:
         for name, edge in (("squares", 0), ("tier", 250)):
-            told = ToldSetRow(
-                name=name, kind="month", minimum=15, domain=DOMAIN, start_at=start, end_at=end,
-                zone="query:q", customer_class="0", at=end,
-            )  # fmt: skip
-            keep(session, told)
-            keep(session, ToldEdgeRow(told_set=name, edge=edge, at=end))
+            told = (name, DOMAIN, start, end, "query:q", "0", end, "month", 15, 100)
+            rows = {
+                "told_set": told,
+                "told_member": (name, f"{name}-member", "owner", 1),
+                "told_edge": (name, edge, end),
+            }
+            for table, row in rows.items():
+                places = ", ".join("?" * len(row))
+                insert = f"INSERT INTO {table} VALUES ({places})"  # noqa: S608 - names of above
+                connection.exec_driver_sql(insert, row)
     migrate(made, SCHEMA)
     with read_session(made) as session:
         found = read_told(session, Period(DOMAIN, *MONTH))
         assert {one.name: one.has_squares for one in found} == {"squares": True, "tier": False}
+        members = {one.name: one.told.members for one in found}
+        assert members == {n: {Member(f"{n}-member", "owner", True)} for n in members}
         edges = session.exec(select(ToldEdgeRow.told_set, ToldEdgeRow.edge)).all()
         assert sorted(edges) == [("squares", -1), ("squares", 0), ("tier", 250)]
     with write_session(made) as session:
-        keep(session, ToldEdgeRow(told_set="tier", edge=-1, at=end))
+        keep(session, ToldEdgeRow(told_set="tier", edge=-1, at=MONTH[1]))
         known = {one.name: one for one in found}
         again = read_told(session, Period(DOMAIN, *MONTH), known=known)
         assert all(one.has_squares for one in again), "what was told since is read anew"
@@ -225,7 +235,7 @@ def test_sets_that_were_told_are_found_by_their_period(database_url: str) -> Non
     place = ("futian", "household")
     with read_session(made) as session:
         assert session.exec(select(ToldSetRow.start_at)).one() == MONTH[0]
-        assert len(session.exec(select(ToldMemberRow)).all()) == len(MEMBERS)
+        assert len(session.exec(select(ListedMemberRow)).all()) == len(MEMBERS)
         nearly = CellSets(cell=told - {Member(*MEMBERS[0])}, parts=())
         for period, withheld in ((MONTH, True), ((MONTH[1], MONTH[1]), False)):
             found = find_withheld_cells(

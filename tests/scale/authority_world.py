@@ -141,6 +141,20 @@ def _fill_told(to, n) -> None:
     fill(to, tables.EventNoticeRow, n, **event, **waits, due_at=AT, at=AT)
 
 
+def _fill_lists(to, size: Size, *, told: dict[str, object]) -> None:
+    """Who sits in rosters, and who is in sets that were told of."""
+    n = numbers(size.uploads)
+    fill(to, tables.SeatListRow, n, name=name("id", n))
+    fill(to, tables.MemberListRow, n, name=name("listed", n))
+    named = {"name": name("told", n), "members": name("listed", n)}
+    fill(to, tables.ToldSetRow, n, **named, **told)
+    n = numbers(size.seats)
+    seats = name("id", n % size.uploads)
+    fill(to, tables.ListedSeatRow, n, pseudonym=name("seat", n), seats=seats)
+    listed = {"members": name("listed", n % size.uploads), "name": name("seat", n)}
+    fill(to, tables.ListedMemberRow, n, **listed, owner="", counts=True)
+
+
 def fill_authority(engine: Engine, size: Size, grid: GridSimulator) -> None:
     """Releases, claims, cohorts and told sets of the months before."""
     (start, end), certificate = MONTHS[0], certificate_of(grid)
@@ -175,16 +189,11 @@ def fill_authority(engine: Engine, size: Size, grid: GridSimulator) -> None:
         version = chain | of | made | more
         fill(to, tables.BillVersionRow, n, **version, release_id=release, at=AT)
         _fill_told(to, n)
-        fill(to, tables.CohortRow, n, upload=name("upload", n), **period)
+        fill(to, tables.CohortRow, n, upload=name("upload", n), seats=name("id", n), **period)
         granted = {"request_id": name("asked", n), "token": name("token", n)}
         fill(to, tables.QueryGrantRow, n, **granted, used=name("used", n), at=AT)
         cell = {"zone": "futian", "customer_class": "household"}
-        fill(to, tables.ToldSetRow, n, name=name("told", n), **cell, **period)
-        n = numbers(size.seats)
-        upload = name("upload", n % size.uploads)
-        fill(to, tables.CohortMemberRow, n, pseudonym=name("seat", n), upload=upload)
-        told = {"told_set": name("told", n % size.uploads), "name": name("seat", n)}
-        fill(to, tables.ToldMemberRow, n, **told, owner="", counts=True)
+        _fill_lists(to, size, told=cell | period)
         n = numbers(size.claims)
         claim = literal("load-curve/") + name("claim", n)
         spent = {"transcript": name("transcript", n), "at": AT}

@@ -32,8 +32,8 @@ from gridsecure.key_authority.checker.ledger import (
 from gridsecure.key_authority.checker.queried_uploads import QueriedData
 from gridsecure.key_authority.checker.tables import (
     ClaimRow,
-    CohortMemberRow,
     CohortRow,
+    ListedSeatRow,
 )
 from gridsecure.key_authority.checker.verification import bill_claim
 from gridsecure.key_authority.checker.zone import AuthorityZone
@@ -246,7 +246,9 @@ def _read_billed(
     session: Session, queried: QueriedData, billed: Container[Digest]
 ) -> frozenset[str]:
     """The pseudonyms that released bills of the month are about."""
-    rows = select(CohortMemberRow.pseudonym, CohortMemberRow.upload).join(CohortRow)
+    rows = select(ListedSeatRow.pseudonym, CohortRow.upload).join(
+        CohortRow, col(CohortRow.seats) == col(ListedSeatRow.seats)
+    )
     found = session.exec(rows.where(*_of_month(queried.period)))
     return frozenset(name for name, upload in found if upload in billed)
 

@@ -42,16 +42,19 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import ConflictError, GridSecureError, ReleaseRefusedError
 from gridsecure.key_authority.checker.tables import (
     ClaimRow,
-    CohortMemberRow,
     CohortRow,
+    ListedMemberRow,
+    ListedSeatRow,
+    MemberListRow,
+    SeatListRow,
     SeedRow,
     ToldEdgeRow,
-    ToldMemberRow,
     ToldSetRow,
 )
 from gridsecure.key_authority.checker.verification import CORRECTS_PREFIX, SEED_PREFIX, Proven
@@ -454,18 +457,21 @@ def _keep(session: Session, row: ClaimRow | SeedRow) -> bool:
 
 
 def _keep_cohort(session: Session, digest: str, data: RosterData, *, at: datetime) -> None:
-    period, name = Period.of(data), _cohort_name(digest, data)
+    # A roster serves a year: who sits in it is written in the first of its months.
+    period, seats = Period.of(data), data.roster.roster_id
+    if keep(session, SeatListRow(name=seats)):
+        rows = ({"pseudonym": pseudonym, "seats": seats} for pseudonym in data.roster.pseudonyms)
+        insert_all(session, ListedSeatRow, rows)
     cohort = CohortRow(
-        upload=name,
+        upload=_cohort_name(digest, data),
         by_day=is_sealed_day(data.upload),
+        seats=seats,
         domain=period.domain,
         start_at=period.start_at,
         end_at=period.end_at,
         at=at,
     )
-    if keep(session, cohort):
-        rows = ({"pseudonym": pseudonym, "upload": name} for pseudonym in data.roster.pseudonyms)
-        insert_all(session, CohortMemberRow, rows)
+    keep(session, cohort)
 
 
 def _cohort_name(digest: str, data: RosterData) -> str:
@@ -590,7 +596,8 @@ def read_told(
         col(ToldSetRow.end_at) == period.end_at,
     )
     rows = session.exec(select(ToldSetRow).where(*of_period)).all()
-    members = _read_members(session, [row.name for row in rows if row.name not in known])
+    new = dict.fromkeys(row.members for row in rows if row.name not in known)
+    members = _read_members(session, list(new))
     edges: dict[str, set[int]] = defaultdict(set)
     kept = select(ToldEdgeRow.told_set, ToldEdgeRow.edge).join(ToldSetRow).where(*of_period)
     for name, edge in session.exec(kept.where(col(ToldEdgeRow.edge) < 0)):
@@ -600,7 +607,7 @@ def read_told(
             row.kind,
             known[row.name].told
             if row.name in known
-            else ToldSet(frozenset(members.pop(row.name, ())), row.minimum, row.largest_share),
+            else ToldSet(members[row.members], row.minimum, row.largest_share),
             is_group_place((row.zone, row.customer_class)),
             row.name,
             row.at,
@@ -611,21 +618,21 @@ def read_told(
     ]
 
 
-def _read_members(session: Session, names: Sequence[str]) -> dict[str, list[Member]]:
-    """The members of some of a period's sets, by the sets' names."""
-    members: dict[str, list[Member]] = defaultdict(list)
+def _read_members(session: Session, names: Sequence[str]) -> dict[str, Members]:
+    """The members of some lists, by the lists' names."""
+    members: dict[str, set[Member]] = {name: set() for name in names}
     owners: dict[str, str] = {}
     asked = select(
-        ToldMemberRow.told_set, ToldMemberRow.name, ToldMemberRow.owner, ToldMemberRow.counts
+        ListedMemberRow.members, ListedMemberRow.name, ListedMemberRow.owner, ListedMemberRow.counts
     )
     for first in range(0, len(names), _PORTION):
-        portion = asked.where(col(ToldMemberRow.told_set).in_(names[first : first + _PORTION]))
-        for told_set, name, owner, counts in session.exec(
+        portion = asked.where(col(ListedMemberRow.members).in_(names[first : first + _PORTION]))
+        for listed, name, owner, counts in session.exec(
             portion.execution_options(yield_per=_PORTION)
         ):
             # One text for each owner, however many members it has.
-            members[told_set].append(Member(name, owners.setdefault(owner, owner), counts))
-    return members
+            members[listed].add(Member(name, owners.setdefault(owner, owner), counts))
+    return {name: frozenset(members.pop(name)) for name in names}
 
 
 def name_set(what: tuple[Place, Kind], told: ToldSet, *, period: Period) -> str:
@@ -650,9 +657,9 @@ def _keep_set(
     at: datetime,
 ) -> None:
     """Keep a set of a cell and kind."""
-    (place, kind), name, rows = what, name_set(what, told, period=period), sorted(told.members)
+    place, kind = what
     told_set = ToldSetRow(
-        name=name,
+        name=name_set(what, told, period=period),
         kind=kind,
         minimum=told.minimum,
         largest_share=told.limit,
@@ -661,18 +668,30 @@ def _keep_set(
         end_at=period.end_at,
         zone=place[0],
         customer_class=place[1],
+        members=_keep_members(session, told.members),
         at=at,
     )
-    if keep(session, told_set):
-        # Thousands for one set, of a checked roster's names: plain values, and no object for each.
+    keep(session, told_set)
+
+
+def _keep_members(session: Session, members: Members) -> str:
+    """Keep a list of members, which is told of in many months; its name."""
+    rows = sorted(members)
+    grouped: dict[tuple[str, bool], list[str]] = defaultdict(list)
+    for name, owner, counts in rows:
+        grouped[owner, counts].append(name)
+    listed = sm3_hex(json.dumps([[*key, own] for key, own in sorted(grouped.items())]).encode())
+    if keep(session, MemberListRow(name=listed)):
+        # Thousands for one list, of a checked roster's names: plain values, and no object for each.
         insert_all(
             session,
-            ToldMemberRow,
+            ListedMemberRow,
             (
-                {"told_set": name, "name": member, "owner": owner, "counts": counts}
+                {"members": listed, "name": member, "owner": owner, "counts": counts}
                 for member, owner, counts in rows
             ),
         )
+    return listed
 
 
 def check_overlap(session: Session, datas: Mapping[str, RosterData]) -> None:
@@ -683,27 +702,36 @@ def check_overlap(session: Session, datas: Mapping[str, RosterData]) -> None:
     """
     check_counted_once(data.roster for data in datas.values())
     for digest, data in datas.items():
-        period, names = Period.of(data), data.roster.pseudonyms
-        by_day = is_sealed_day(data.upload)
-        others = (
-            select(CohortMemberRow.upload)
-            .join(CohortRow)
-            .where(
-                col(CohortRow.upload) != _cohort_name(digest, data),
-                # Days and bills of one period may have different members: their sets are compared.
-                (col(CohortRow.by_day) == by_day)
-                | (col(CohortRow.start_at) != period.start_at)
-                | (col(CohortRow.end_at) != period.end_at),
-                col(CohortRow.domain) == period.domain,
-                # Periods overlap where each begins before the other ends.
-                col(CohortRow.start_at) < period.end_at,
-                col(CohortRow.end_at) > period.start_at,
-            )
-        )
+        others = _told_at_that_time(digest, data)
+        own = data.roster.roster_id
+        if session.exec(others.where(col(CohortRow.seats) == own)).first() is not None:
+            raise _overlapping()
+        if session.exec(others).first() is None:
+            continue  # a roster's next month, as long as no other was told of in it
+        shared = others.join(ListedSeatRow, col(ListedSeatRow.seats) == col(CohortRow.seats))
+        names = data.roster.pseudonyms
         for start in range(0, len(names), _PORTION):
-            portion = col(CohortMemberRow.pseudonym).in_(names[start : start + _PORTION])
-            if session.exec(others.where(portion)).first() is not None:
+            # Its own list holds all of them, and is none of the others.
+            portion = col(ListedSeatRow.pseudonym).in_(names[start : start + _PORTION])
+            is_other = col(ListedSeatRow.seats) != own
+            if session.exec(shared.where(portion, is_other)).first() is not None:
                 raise _overlapping()
+
+
+def _told_at_that_time(digest: Digest, data: RosterData) -> SelectOfScalar[str]:
+    """The lists of the other cohorts in which nobody of an upload may be."""
+    period, by_day = Period.of(data), is_sealed_day(data.upload)
+    return select(CohortRow.seats).where(
+        col(CohortRow.upload) != _cohort_name(digest, data),
+        # Days and bills of one period may have different members: their sets are compared.
+        (col(CohortRow.by_day) == by_day)
+        | (col(CohortRow.start_at) != period.start_at)
+        | (col(CohortRow.end_at) != period.end_at),
+        col(CohortRow.domain) == period.domain,
+        # Periods overlap where each begins before the other ends.
+        col(CohortRow.start_at) < period.end_at,
+        col(CohortRow.end_at) > period.start_at,
+    )
 
 
 def check_counted_once(rosters: Iterable[RosterManifest]) -> None:

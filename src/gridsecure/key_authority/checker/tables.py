@@ -306,27 +306,44 @@ class CohortRow(Kept, Row, table=True):
     Attributes:
         upload: The upload's digest, or a name of the roster and month.
         by_day: Whether it is the latter.
+        seats: The list of its pseudonyms.
     """
 
     __tablename__ = "cohort"
+    __table_args__ = (Index("ix_cohort_time", "domain", "end_at"),)
     SAME: ClassVar = ("upload",)
 
     upload: str = Field(primary_key=True)
     by_day: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    seats: str = Field(index=True, sa_column_kwargs={"server_default": ""})
     domain: str
     start_at: datetime = Field(sa_type=Moment)
     end_at: datetime = Field(sa_type=Moment)
     at: datetime = Field(sa_type=Moment)
 
 
-class CohortMemberRow(Kept, Row, table=True):
-    """A pseudonym of a cohort."""
+class SeatListRow(Kept, Row, table=True):
+    """The pseudonyms of a roster, kept once however many months it is billed.
 
-    __tablename__ = "cohort_member"
-    SAME: ClassVar = ("pseudonym", "upload")
+    Attributes:
+        name: The roster's id, which is the digest of its content; of what was told before there
+            were lists, the cohort's name.
+    """
+
+    __tablename__ = "seat_list"
+    SAME: ClassVar = ("name",)
+
+    name: str = Field(primary_key=True)
+
+
+class ListedSeatRow(Kept, Row, table=True):
+    """A pseudonym of such a list."""
+
+    __tablename__ = "listed_seat"
+    SAME: ClassVar = ("pseudonym", "seats")
 
     pseudonym: str = Field(primary_key=True)
-    upload: str = Field(primary_key=True, foreign_key="cohort.upload")
+    seats: str = Field(primary_key=True, foreign_key="seat_list.name")
 
 
 class ToldSetRow(Kept, Row, table=True):
@@ -338,6 +355,7 @@ class ToldSetRow(Kept, Row, table=True):
             sealed.
         minimum: Fewest customers that it may be about, as policy said then.
         largest_share: No customer had more of its month [%]; 100 where nothing was compared.
+        members: The list of its members.
     """
 
     __tablename__ = "told_set"
@@ -355,16 +373,30 @@ class ToldSetRow(Kept, Row, table=True):
     end_at: datetime = Field(sa_type=Moment)
     zone: str
     customer_class: str
+    members: str = Field(sa_column_kwargs={"server_default": ""})
     at: datetime = Field(sa_type=Moment)
 
 
-class ToldMemberRow(Kept, Row, table=True):
-    """A member of a told set, as `plans.cells.Member`."""
+class MemberListRow(Kept, Row, table=True):
+    """The members of told sets, kept once however many months the same are told of.
 
-    __tablename__ = "told_member"
-    SAME: ClassVar = ("told_set", "name", "owner", "counts")
+    Attributes:
+        name: By its content; of what was told before there were lists, the set's name.
+    """
 
-    told_set: str = Field(primary_key=True, foreign_key="told_set.name")
+    __tablename__ = "member_list"
+    SAME: ClassVar = ("name",)
+
+    name: str = Field(primary_key=True)
+
+
+class ListedMemberRow(Kept, Row, table=True):
+    """A member of such a list, as `plans.cells.Member`."""
+
+    __tablename__ = "listed_member"
+    SAME: ClassVar = ("members", "name", "owner", "counts")
+
+    members: str = Field(primary_key=True, foreign_key="member_list.name")
     name: str = Field(primary_key=True)
     owner: str
     counts: bool
@@ -592,5 +624,5 @@ class EventNoticeRow(EventNoticeColumns, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0022"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0023"
 )

@@ -27,7 +27,7 @@ from gridsecure.key_authority.checker.ledger import (
     name_set,
     read_told,
 )
-from gridsecure.key_authority.checker.tables import ToldEdgeRow, ToldMemberRow, ToldSetRow
+from gridsecure.key_authority.checker.tables import ListedMemberRow, ToldEdgeRow, ToldSetRow
 from gridsecure.plans.cells import Place
 from gridsecure.plans.query_edges import EdgedSet
 from gridsecure.store.rows import keep
@@ -62,8 +62,9 @@ def read_edges(session: Session, period: Period) -> KnownEdges:
     members: dict[str, list[str]] = defaultdict(list)
     told = select(ToldEdgeRow.told_set).join(ToldSetRow).where(*_of(period)).distinct()
     asked = (
-        select(ToldMemberRow.told_set, ToldMemberRow.name)
-        .where(col(ToldMemberRow.told_set).in_(told))
+        select(ToldSetRow.name, ListedMemberRow.name)
+        .join(ListedMemberRow, col(ListedMemberRow.members) == col(ToldSetRow.members))
+        .where(col(ToldSetRow.name).in_(told))
         .execution_options(yield_per=_PORTION)
     )
     for name, member in session.exec(asked):
