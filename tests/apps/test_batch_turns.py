@@ -6,12 +6,15 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from fastapi.testclient import TestClient
 
 from gridsecure.errors import ConflictError
 from gridsecure.gateway.ingestion.batch_groups import SmallBatch
 from gridsecure.gateway.ingestion.batches import BatchName, TakenIn
 from gridsecure.gateway.ingestion.sources import Source
+from gridsecure_api.gateway_turns import BatchTurns
 from tests.apps.queue_world import KEY, OTHER, Queueing, body
+from tests.apps.zone_apps import bearer, gateway_app, point
 from tests.grid_simulator import NOW
 
 WAIT_S = 60.0
@@ -46,6 +49,17 @@ def batches(first, *, count, key=KEY):
         )
         for number in range(first, first + count)
     ]  # fmt: skip
+
+
+def test_processes_are_asked_for_once_there_is_a_source(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(BatchTurns, "prepare", lambda _turns: asked.append(len(asked)))
+    counts = []
+    for _ in range(2):  # as after any end of the one before
+        with TestClient(gateway_app(tmp_path), headers=bearer("gateway", "operator")) as client:
+            counts.append(len(asked))
+            client.put("/v1/sources/headend", json={"public_key": point(KEY)}).raise_for_status()
+    assert counts == [0, 2], "at registrations, and at a start with a source"
 
 
 def test_a_turn_beside_the_service_is_taken_as_its_own(world, turns):

@@ -26,6 +26,7 @@ from gridsecure.gateway.day_sealing import seal_day
 from gridsecure.gateway.event_receivers import receivers_of
 from gridsecure.gateway.expected_bills import seal_expected
 from gridsecure.gateway.ingestion.batch_queue import BatchQueue
+from gridsecure.gateway.ingestion.sources import list_sources
 from gridsecure.gateway.month_files import HandedIn, load_day_files, load_files, save_files
 from gridsecure.gateway.months import Peers, Progress, process_month
 from gridsecure.gateway.reading_fates import count_fates, is_counted
@@ -338,9 +339,13 @@ def create_gateway_app(
     queue = BatchQueue(zone, limit=settings.max_waiting_bytes)
     reader, turns = BatchReader(queue, clock), BatchTurns(zone, queue, settings)
 
+    def prepare() -> None:
+        if any(one.state == "active" for one in list_sources(zone)):
+            turns.prepare()
+
     life = _living(
         zone,
-        begin=(courier.start, conductor.start, reader.start),
+        begin=(courier.start, conductor.start, reader.start, prepare),
         end=(conductor.stop, reader.stop, turns.close, courier.stop),
     )
     checks = (database_check(zone.engine), disk_check(settings.folder))

@@ -77,6 +77,7 @@ def put_source(name: str, wanted: SourceDeclared, intake: In, claims: Operator) 
         person=claims.subject,
         at=intake.clock(),
     )
+    intake.turns.prepare()  # before its first batch
     return _shown(intake.zone, source)
 
 

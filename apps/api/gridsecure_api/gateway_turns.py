@@ -2,8 +2,9 @@
 
 The interpreter runs one thread at a time, and what a batch costs is computing. So the service takes
 one turn by itself, and what comes meanwhile goes to processes of the same zone: each has its folder
-and key, and connections of its own to its database. They are started when batches first have to
-wait for a turn; until they are there, that turn is waited for.
+and key, and connections of its own to its database. They are started once there is a source, as to
+start one takes a second that batches would wait for; until they are there, they wait for the turn
+of the service.
 
 A turn whose process ended is taken again here. Whatever of it was kept then has its receipt, which
 is answered as to every batch that is repeated.
@@ -87,12 +88,20 @@ class BatchTurns:
                 # Its process ended; or all are being replaced, and it had not begun.
                 except (BrokenProcessPool, CancelledError):
                     self._are_there = self._is_asked_for = False
-            self._ask_for_workers()
+            self.prepare()
             self._here.acquire()
         try:
             return take_in_together(self._zone, sent, waiting=turn.waiting)
         finally:
             self._here.release()
+
+    def prepare(self) -> None:
+        """Have the processes started, unless they were asked for; nobody waits for them."""
+        with self._asking:
+            if self._is_asked_for:
+                return
+            self._is_asked_for = True
+        threading.Thread(target=self._start_workers, name="batch-processes", daemon=True).start()
 
     def close(self) -> None:
         """End the processes once they are done with their turns."""
@@ -105,14 +114,6 @@ class BatchTurns:
         with self._lock:
             (future,) = self._workers.submit([turn])
         return future
-
-    def _ask_for_workers(self) -> None:
-        """Have the processes started, unless they were asked for; nobody waits for them."""
-        with self._asking:
-            if self._is_asked_for:
-                return
-            self._is_asked_for = True
-        threading.Thread(target=self._start_workers, name="batch-processes", daemon=True).start()
 
     def _start_workers(self) -> None:
         try:

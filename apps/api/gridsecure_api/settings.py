@@ -462,7 +462,7 @@ class GatewaySettings(ZoneSettings):
         queued_body_bytes: A body of readings with more, as it is sent, is answered before it is
             read [bytes].
         batch_processes: Processes beside the service that take in small batches when many come at
-            once; they are started when first needed. With 0 the service does it alone.
+            once; they are started once there is a source. With 0 the service does it alone.
         max_waiting_bytes: What bodies of readings may take of the disk together, as they come and
             while they wait [bytes]; no body with more is taken.
     """

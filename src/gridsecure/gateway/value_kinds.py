@@ -151,6 +151,8 @@ def refuse_rising(
     for energy in energies:
         values = energy if order is None else energy[order]
         rows = _could_rise(meters, values)
+        if not len(rows):
+            continue
         refuse_rising_runs(*runs_of(meters[rows], starts[rows], values[rows]), names=names)
 
 

@@ -25,14 +25,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import BindParameter, bindparam, insert, tuple_
+from sqlalchemy import TextClause, insert, text
 from sqlmodel import Session, col, func, select
-from sqlmodel.sql.expression import Select
 
 from gridsecure.billing.readings import start_us
 from gridsecure.billing.registers import REGISTER
@@ -150,17 +150,17 @@ class KnownNames:
     """Which ids and sequences of sources are other batches', as a session sees them."""
 
     def __init__(self, session: Session, arrivals: Sequence[Arrival]) -> None:
-        """Look for what has the id or the sequence of one of some batches."""
+        """Look for what has the id or the sequence of one of some batches, of one at least."""
         self._known: dict[tuple[str, str | int], list[_Named]] = {}
-        ids: Any = sorted({(one.source.name, one.name.batch_id) for one in arrivals})
-        sequences: Any = sorted({(one.source.name, one.name.sequence) for one in arrivals})
-        for (of_ids, of_sequences), is_taken in ((_TAKEN, True), (_WAITING, False)):
-            rows = [
-                *session.exec(of_ids, params={"wanted": ids}),
-                *session.exec(of_sequences, params={"wanted": sequences}),
-            ]
-            for source, batch_id, sequence, digest in rows:
-                self._add(source, _Named(batch_id, sequence, digest, is_taken))
+        ids = sorted({(one.source.name, one.name.batch_id) for one in arrivals})
+        sequences = sorted({(one.source.name, one.name.sequence) for one in arrivals})
+        given: dict[str, Any] = {"waiting": WAITING}
+        for kind, names in (("id", ids), ("sequence", sequences)):
+            for place, (source, name) in enumerate(names):
+                given |= {f"{kind}_source_{place}": source, f"{kind}_{place}": name}
+        connection = session.connection()
+        for row in connection.execute(_named(len(ids), len(sequences)), given):
+            self._add(row.source, _Named(*row[1:]))
 
     def check(self, arrival: Arrival, digest: str) -> bool:
         """Whether the same batch was taken in before.
@@ -209,27 +209,37 @@ class _Named(NamedTuple):
     is_taken: bool
 
 
-_Names = Select[str, str, int, str]
+_OF_NAME: Final = """
+SELECT batch.source, batch.batch_id, batch.sequence, batch.body_digest, {is_taken} AS is_taken
+FROM named_{kind} JOIN {table} AS batch
+ON batch.source = named_{kind}.source AND batch.{column} = named_{kind}.name{state}
+"""
 
 
-def _named(table: type[BatchRow | QueuedBatchRow]) -> tuple[_Names, _Names]:
-    """Names of rows by their sources and ids, and by sources and sequences, found by an index.
+@lru_cache(maxsize=512)
+def _named(ids: int, sequences: int) -> TextClause:
+    """Batches by their sources and ids, and by sources and sequences, found by an index.
 
-    Made once: to put a statement together costs more than to run it.
+    A join: to find several pairs with `IN`, SQLite looks at every batch that ever came. Made once
+    for so many names, because to put a statement together costs more than to run it.
     """
-    source, batch_id, sequence = col(table.source), col(table.batch_id), col(table.sequence)
-    names = select(source, batch_id, sequence, col(table.body_digest))
-    wanted: BindParameter[Any] = bindparam("wanted", expanding=True)
-    return (
-        names.where(tuple_(source, batch_id).in_(wanted)),
-        names.where(tuple_(source, sequence).in_(wanted)),
+    kinds = (("id", "batch_id", ids), ("sequence", "sequence", sequences))
+    tables = (
+        (BatchRow.__tablename__, "TRUE", ""),
+        (QueuedBatchRow.__tablename__, "FALSE", " AND batch.state = :waiting"),
     )
-
-
-_TAKEN: Final = _named(BatchRow)
-_QUEUED: Final = _named(QueuedBatchRow)
-_IS_WAITING: Final = col(QueuedBatchRow.state) == WAITING
-_WAITING: Final = (_QUEUED[0].where(_IS_WAITING), _QUEUED[1].where(_IS_WAITING))
+    wanted = ", ".join(
+        f"named_{kind} (source, name) AS (VALUES "
+        + ", ".join(f"(:{kind}_source_{place}, :{kind}_{place})" for place in range(count))
+        + ")"
+        for kind, _, count in kinds
+    )
+    found = (
+        _OF_NAME.format(kind=kind, table=table, column=column, is_taken=is_taken, state=state)
+        for kind, column, _ in kinds
+        for table, is_taken, state in tables
+    )
+    return text(f"WITH {wanted} {'UNION ALL'.join(found)}")
 
 
 def is_taken_in(zone: GatewayZone, arrival: Arrival, digest: str) -> bool:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.interval_lengths import tell_lengths
 from gridsecure.billing.readings import moment_us
+from gridsecure.errors import InvalidReadingsError
 from gridsecure.gateway.ingestion.batch_rules import ReadingColumns
 from gridsecure.gateway.ingestion.sources import Source
 from gridsecure.gateway.meanings import Stamps
@@ -63,8 +64,8 @@ def read_plain_lines(data: bytes, source: Source) -> PlainReadings | None:
             others, nothing is read here.
 
     Raises:
-        InvalidReadingsError: As `formats.read_readings` (`readings.cumulative`,
-            `readings.interval`), or as `WrittenTimes`.
+        InvalidReadingsError: As `formats.read_readings` (`readings.cumulative`), or as
+            `WrittenTimes`.
     """
     # What a source declared of zone and formats is held against its bodies by the other reader.
     is_open = source.stamps == "start" and not source.declares_zone and not source.formats
@@ -77,39 +78,83 @@ def read_plain_lines(data: bytes, source: Source) -> PlainReadings | None:
     ):
         return None
     cells = data[len(_HEADER) : -1].decode("ascii").replace("\n", ",").split(",")
-    moments = [_moment_us(text) for text in cells[1::_FIELDS]]
-    if None in moments:
+    names, meters = _places(cells[::_FIELDS])
+    times = _times(tuple(cells[1::_FIELDS]), meters, source.timezone, source.interval)
+    if times is None:
         return None
     energy_wh = np.array([_wh(text) for text in cells[2::_FIELDS]], dtype=np.int64)
-    return PlainReadings(
-        _columns(cells[::_FIELDS], np.array(moments), energy_wh, source), energy_wh
+    refuse_rising([energy_wh], meters=times.meters, names=names, starts=times.starts)
+    if times.contradicting is not None:
+        times.contradicting.check()
+    columns = ReadingColumns(
+        names=names,
+        meters=times.meters,
+        flags=_ACTUAL,
+        qualities=times.qualities,
+        starts=times.starts,
+        minutes=times.minutes,
     )
+    return PlainReadings(columns, energy_wh)
 
 
-def _columns(
-    ids: list[str], starts: NDArray[np.int64], energy_wh: NDArray[np.int64], source: Source
-) -> ReadingColumns:
+def _places(ids: list[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The meter points of lines, each once, and which of them each line is of."""
     places: dict[str, int] = {}
-    meters = np.array([places.setdefault(name, len(places)) for name in ids], dtype=np.int64)
-    names = tuple(places)
-    refuse_rising([energy_wh], meters=meters, names=names, starts=starts)
+    meters = tuple([places.setdefault(name, len(places)) for name in ids])
+    return tuple(places), meters
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Times:
+    """All of a body's readings that hangs on neither its energies nor its meter points' names.
+
+    Args:
+        meters: As `ReadingColumns` has them, and so the others. None of them is written to.
+        contradicting: The times, where they contradict what the source declared.
+    """
+
+    meters: NDArray[np.int64]
+    qualities: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    minutes: NDArray[np.int64]
+    contradicting: WrittenTimes | None
+
+
+@lru_cache(maxsize=32)  # all sources write the same intervals of the same days
+def _times(
+    texts: tuple[str, ...], places: tuple[int, ...], timezone: str, known: pd.Timedelta
+) -> _Times | None:
+    """What lines say by their times, or None if one is no time.
+
+    Args:
+        places: The meter point of each line, numbered as they come.
+        timezone: Of the source.
+        known: Length of meter points that show none.
+    """
+    moments = [_moment_us(text) for text in texts]
+    if None in moments:
+        return None
+    starts, meters = np.array(moments, dtype=np.int64), np.array(places, dtype=np.int64)
 
     def local() -> NDArray[np.int64]:
-        moments = pd.DatetimeIndex(starts.astype("datetime64[us]"), tz="UTC")
-        return moments.tz_convert(source.timezone).tz_localize(None).asi8
+        zoned = pd.DatetimeIndex(starts.astype("datetime64[us]"), tz="UTC").tz_convert(timezone)
+        return zoned.tz_localize(None).asi8
 
-    minutes = tell_lengths(meters, starts, local=local, known=source.interval)
-    times = WrittenTimes(Stamps.START, source.timezone)
-    times.add(starts, minutes)
-    times.check()
-    return ReadingColumns(
-        names=names,
-        meters=meters,
-        flags=_ACTUAL,
-        qualities=np.zeros(len(ids), dtype=np.int64),
-        starts=starts,
-        minutes=minutes,
-    )
+    minutes = tell_lengths(meters, starts, local=local, known=known)
+    written = WrittenTimes(Stamps.START, timezone)
+    written.add(starts, minutes)
+    qualities = np.zeros(len(texts), dtype=np.int64)
+    for shared in (meters, qualities, starts, minutes):
+        shared.flags.writeable = False
+    return _Times(meters, qualities, starts, minutes, None if _agrees(written) else written)
+
+
+def _agrees(written: WrittenTimes) -> bool:
+    try:
+        written.check()
+    except InvalidReadingsError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=_KNOWN)  # all sources write the same few times
