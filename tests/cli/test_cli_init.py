@@ -428,6 +428,20 @@ def test_the_doctor_names_authorities_that_sign_for_anybody(zones: Path, tmp_pat
     assert [one.state for one in check_authorities(late)] == ["failure"]
 
 
+def test_a_unit_may_write_where_settings_put_objects_and_databases(tmp_path: Path) -> None:
+    folder = tmp_path / "platform"
+    (tmp_path / "data").mkdir()
+    words = ("--set", f"objects=file://{tmp_path}/the%20objects")
+    call("init", "platform", folder, *words, "--set", f"database=sqlite:///{tmp_path}/data/zone.db")
+    (line,) = (
+        line
+        for line in (folder / "setup" / "gridsecure-platform.service").read_text().splitlines()
+        if line.startswith("ReadWritePaths=")
+    )
+    said = shlex.split(line.removeprefix("ReadWritePaths="))
+    assert said == [str(folder), f"{tmp_path}/data", f"{tmp_path}/the objects"]
+
+
 def test_the_doctor_finds_a_database_that_was_set_back(zones: Path, tmp_path: Path) -> None:
     folder = tmp_path / "identity"
     shutil.copytree(zones / "identity", folder)

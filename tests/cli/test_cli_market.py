@@ -18,6 +18,8 @@ from gridsecure.circulation.products import Recipe
 from gridsecure.circulation.recipes import question_digest
 from gridsecure.cli import online
 from gridsecure.cli.main import app as command
+from gridsecure.cli.market_files import check_draft
+from gridsecure.errors import GridSecureError
 from gridsecure.products.designs import standard_text
 from gridsecure_api.identity import create_identity_app
 from gridsecure_api.identity_zone import ISSUER_KEY
@@ -147,6 +149,25 @@ def test_an_agreement_is_made_with_the_command_alone(market: Market) -> None:
     assert ("fen", 990) in [(one["measure"], one["amount"]) for one in json.loads(used.stdout)]
     checked = CliRunner().invoke(command, ["usage", "check", "market", "--zone", "market"])
     assert "reconcile" in checked.stdout
+
+
+def test_a_market_that_drafts_other_terms_is_found_out(market: Market) -> None:
+    market.take("offer", world.offer(market.digests["design"]))
+    market.take("request", world.request(market.digests["offer"]))
+    draft = market.draft()
+    digests = (draft.offer, draft.request, draft.design)
+    told = {one: market.get(f"/documents/{one}", "bank-1").json() for one in digests}
+    check_draft(draft, told)
+    for changes, reason in (
+        ({"price_fen": 1}, "agreement.terms"),
+        ({"offer": draft.request}, "market.proof"),
+    ):
+        with pytest.raises(GridSecureError) as refused:
+            check_draft(draft.model_copy(update=changes), told)
+        assert refused.value.reason == reason
+    with pytest.raises(GridSecureError) as other:
+        check_draft(draft, told | {draft.offer: told[draft.request]})
+    assert other.value.reason == "market.proof"
 
 
 def test_what_is_refused_says_why(market: Market) -> None:

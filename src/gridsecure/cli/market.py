@@ -169,12 +169,18 @@ def draft(
 ) -> None:
     """Draw up the agreement of an offer and a request, which both sides then sign.
 
-    The release policy in force is in it, whole; it is written beside it, to be read.
+    The release policy in force is in it, whole; it is written beside it, to be read. The market
+    draws it up; that it is what offer and request lead to is compared here.
     """
     with online.person(identity, key=key, services={"market": market}) as call:
         body = {"offer": offer, "request": request}
         told = call("market", "POST", "/agreement-drafts", json=body)
-    agreement = trade.Agreement.parse(told["text"])
+        agreement = trade.Agreement.parse(told["text"])
+        read = {
+            one: call("market", "GET", f"/documents/{one}")
+            for one in {offer, request, agreement.design}
+        }
+    market_files.check_draft(agreement, read)
     policy = output.with_suffix(".policy.toml")
     office_files.write_own(policy, agreement.policy_text)
     office_files.write_own(output, market_files.document_text(agreement))

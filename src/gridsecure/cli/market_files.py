@@ -10,10 +10,12 @@ from typing import Any
 from gridsecure.circulation.agreed_releases import AgreedRelease, AgreementProof
 from gridsecure.circulation.kinds import kind_named
 from gridsecure.circulation.organisations import OrganisationRecord
-from gridsecure.circulation.trade import Agreement
+from gridsecure.circulation.products import ProductDesign
+from gridsecure.circulation.trade import Agreement, check_agreement, make_agreement
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import InputError
 from gridsecure.messages import Message, Signed, sign_message
+from gridsecure.policy.language import parse_policy
 
 _KIND = "kind"
 
@@ -54,6 +56,41 @@ def read_signed(path: Path) -> Signed:
         InvalidMessageError: It has another shape.
     """
     return Signed.parse(_text(path))
+
+
+def check_draft(agreement: Agreement, documents: Mapping[str, Mapping[str, Any]]) -> None:
+    """Hold a draft to what it is of: the market draws it up, and the two sides sign it.
+
+    Args:
+        documents: What the market answers for offer, request and design, by their digests.
+
+    Raises:
+        InputError: The market has another text under a digest, or the draft is of other documents
+            (`market.proof`).
+        GridSecureError: As `make_agreement` and `check_agreement`.
+    """
+    found = {}
+    for digest, told in documents.items():
+        found[digest] = Signed.parse(json.dumps(told["signed"][0]))
+        if found[digest].digest != digest:
+            raise _other_document()
+    if {agreement.offer, agreement.request, agreement.design} != found.keys():
+        raise _other_document()
+    made = make_agreement(
+        found[agreement.offer],
+        found[agreement.request],
+        design=ProductDesign.parse(found[agreement.design].body),
+        policy=parse_policy(agreement.policy_text),
+    )
+    check_agreement(agreement, made)
+
+
+def _other_document() -> InputError:
+    return InputError(
+        "The market answers with another document than was asked for.",
+        reason="market.proof",
+        remedy="Sign nothing, and ask the other side for the document itself.",
+    )
 
 
 def make_proof(

@@ -148,13 +148,22 @@ def verify_bundle(
 
 
 def _verify_issues(bundle: RegistrationBundle, design: ProductDesign, authority_key: str) -> None:
-    """Verify the certificates of a bundle, each of which is of an issue of its product."""
+    """Verify the certificates of a bundle, each of which is of another issue of its product."""
+    seen = set[str]()
     for text in bundle.certificates:
         certificates.verify_certificate(
             text.encode(), authority=releases.pin_authority(authority_key)
         )
         said = released_values.SignedCertificate.parse(text).body
-        registration.check_issue(signed_messages.ReleaseCertificate.parse(said), design)
+        found = signed_messages.ReleaseCertificate.parse(said)
+        registration.check_issue(found, design)
+        if found.release_id in seen:
+            raise InputError(
+                "The bundle has one certificate twice.",
+                reason="registration.certificate",
+                remedy="Name each issue's certificate once.",
+            )
+        seen.add(found.release_id)
 
 
 def _meters_of(bundle: RegistrationBundle) -> int:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import Field
 
@@ -68,6 +68,8 @@ NEIGHBOURS: Final = "neighbours"
 SHARES: Final = "shares"
 _DRAFT: Final = ".init-draft-"
 """Not as drafts of backups are named, which may be under way in the same place."""
+_SQLITE: Final = "sqlite:///"
+_FOLDER_URL: Final = "file://"
 _DIGITS: Final = 8
 _SECRETS: Final = ("password", "passwd", "secret", "token", "access_key")
 """What parts of a URL's query are called that are nobody else's to read."""
@@ -414,7 +416,19 @@ def _unit(folder: Path, facts: ZoneFacts) -> str:
         listen=facts.listen,
         settings=folder.absolute() / SETUP / facts.settings,
         door=str(door).removeprefix(_RUN) if is_below_run else "",
+        outside=_outside(folder.absolute(), facts),
     )
+
+
+def _outside(folder: Path, facts: ZoneFacts) -> list[Path]:
+    """Where settings put objects and databases on this machine, outside the zone's folder."""
+    places = set()
+    for text in facts.own.values():
+        if text.startswith(_SQLITE):
+            places.add(Path(text.removeprefix(_SQLITE)).parent)
+        elif text.startswith(_FOLDER_URL):
+            places.add(Path(unquote(text.removeprefix(_FOLDER_URL))))
+    return sorted(one for one in places if one.is_absolute() and not one.is_relative_to(folder))
 
 
 def _check(facts: ZoneFacts) -> None:

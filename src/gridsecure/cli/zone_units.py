@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -146,16 +146,24 @@ def read_settings_text(text: str) -> dict[str, str]:
     return found
 
 
-def unit_text(
-    zone: str, *, folder: Path, user: str, listen: str, settings: Path, door: str = ""
+def unit_text(  # noqa: PLR0913 - one parameter for each thing that a unit says
+    zone: str,
+    *,
+    folder: Path,
+    user: str,
+    listen: str,
+    settings: Path,
+    door: str = "",
+    outside: Sequence[Path] = (),
 ) -> str:
     """A unit for systemd.
 
     Args:
-        folder: Where the process works; the one place that it may write to.
+        folder: Where the process works, and may write to.
         listen: Of a dashboard, as `split_listen` takes it.
         settings: The file of settings.
         door: Of a vault, the folder that its socket is in, below /run; else empty.
+        outside: Other places that it may write to, as that of its objects.
     """
     if zone == "dashboard":
         host, port = split_listen(listen)
@@ -177,7 +185,7 @@ def unit_text(
         "Restart=always",
         "RestartSec=5",
         _HARDENED,
-        f"ReadWritePaths={_quoted(str(folder))}",
+        f"ReadWritePaths={' '.join(_quoted(str(one)) for one in (folder, *outside))}",
         f"ReadOnlyPaths={_quoted(str(settings.parent))}",
     ]
     if zone == "vault":  # it has no port: a door in the file system, and no network

@@ -46,6 +46,8 @@ RULES: Final = (
     "《深圳市数据产权登记管理暂行办法》（深发改规〔2023〕5号，2023年7月1日起施行，有效期三年）",
     "《数据资产全过程管理试点方案》（财资〔2024〕167号）",
 )
+EDITIONS: Final = (RULES,)
+"""Every edition of the rules that a release named: bundles are kept for decades, so none goes."""
 NO_APPROVAL: Final = (
     "本材料由持有方自行编制，未经任何登记机构、主管部门或审计机构审核、登记或批准；"
     "能否登记、能否入表由其认定。"
@@ -251,7 +253,7 @@ def check_bundle(bundle: RegistrationBundle) -> ProductDesign:
     3. the policy beside it is the one that it was proven under, by name and digest;
     4. every right of the three is somebody's, and its holder is who holds;
     5. it claims nothing of which the proof says otherwise: no refused field;
-    6. the rules that it names are those that it was made by.
+    6. the rules that it names are those of a release.
 
     Raises:
         InputError: `registration.retention`, `registration.rights`, `registration.holder`,
@@ -282,11 +284,11 @@ def check_bundle(bundle: RegistrationBundle) -> ProductDesign:
             reason="registration.holder",
             remedy="Name one holder, in --holder as in the right to hold.",
         )
-    if tuple(bundle.rules) != RULES:
+    if tuple(bundle.rules) not in EDITIONS:
         raise InputError(
-            "The bundle names other rules than those that it was made by.",
+            "The bundle names rules that no release named which this one knows.",
             reason="registration.rules",
-            remedy="Put the bundle together with `gridsecure workshop register`.",
+            remedy="Check it with the release that made it, or a newer one.",
         )
     if bundle.check.refusals:
         raise InputError(
