@@ -47,7 +47,12 @@ def _words(text: str) -> str:
     return text
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """The text, unless something in it steers a terminal: what `OneLine` is read by.
+
+    Raises:
+        ValueError: Something does.
+    """
     if not is_plain(text):
         raise ValueError("has control characters")
     return text
@@ -55,5 +60,5 @@ def _one_line(text: str) -> str:
 
 Words = Annotated[str, AfterValidator(_words)]
 """Text of lines that steers no terminal."""
-OneLine = Annotated[str, AfterValidator(_one_line)]
+OneLine = Annotated[str, AfterValidator(one_line)]
 """The same in one line."""

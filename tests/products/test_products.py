@@ -227,6 +227,14 @@ def test_a_step_of_other_groups_or_times_is_refused_before_anything_runs(
     ]
 
 
+@pytest.mark.parametrize("sign", ["\x9b2J", "\u202e", "\u3164"])
+def test_a_title_steers_no_terminal(sign: str) -> None:
+    """Of C1 controls, what turns words round, and what is not seen."""
+    text = NAMED.format(question='{ measure = "energy" }', policy="uniform-15")
+    with pytest.raises(InputError):
+        read_design(text.replace('title = "Own"', f'title = "Own{sign}"'))
+
+
 def test_the_schema_is_published() -> None:
     assert json.loads(SCHEMA.read_text(encoding="utf-8")) == design_schema(), (
         "write it anew: gridsecure workshop schema > docs/product.schema.json"

@@ -120,6 +120,13 @@ def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(InputError) as refused:
         read_costs(['{"month": 1}'], parties=[], rates={})
     assert refused.value.reason == "registration.usage"
+    for usages, rates, reason in (
+        ([USAGE, USAGE], {}, "registration.usage"),
+        ([USAGE], {"job": "0.105"}, "registration.rate"),
+    ):
+        with pytest.raises(InputError) as refused:
+            read_costs(usages, parties=["billing"], rates=rates)
+        assert refused.value.reason == reason
 
 
 def test_whoever_registers_holds_and_rules_are_not_the_holders_to_write() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, ClassVar, Final, NamedTuple
 
-from pydantic import Field, NonNegativeInt
+from pydantic import AfterValidator, Field, NonNegativeInt
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError
@@ -20,6 +20,7 @@ from gridsecure.policy.decisions import curve_resolution
 from gridsecure.policy.language import RESOLUTIONS, Resolution
 from gridsecure.policy.packs import list_packs, load_pack
 from gridsecure.queries.exact import Unsigned
+from gridsecure.written_words import one_line
 
 TITLES: Final = {
     "bill": ("Bills of a month", "月度电费与电量"),
@@ -28,7 +29,7 @@ TITLES: Final = {
 }
 _PERCENT: Final = 100
 _TEXT: Final = r"^[^\x00-\x1f\x7f]{1,200}$"
-Text = Annotated[str, Field(pattern=_TEXT)]
+Text = Annotated[str, Field(pattern=_TEXT), AfterValidator(one_line)]
 
 
 class Quality(Message):

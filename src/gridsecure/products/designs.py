@@ -27,7 +27,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import InputError, NotFoundError
@@ -39,6 +39,7 @@ from gridsecure.queries.exact import Unsigned
 from gridsecure.queries.language import Question, parse_question
 from gridsecure.queries.spans import SHANGHAI
 from gridsecure.toml_documents import read_document
+from gridsecure.written_words import one_line
 
 STANDARD: Final = Path(__file__).with_name("standard")
 SAMPLE_ENDING: Final = ".sample.json"
@@ -47,7 +48,7 @@ _NAME: Final = r"^[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?$"
 _TEXT: Final = r"^[^\x00-\x1f\x7f]+$"
 
 Name = Annotated[str, Field(pattern=_NAME)]
-Title = Annotated[str, Field(pattern=_TEXT, max_length=200)]
+Title = Annotated[str, Field(pattern=_TEXT, max_length=200), AfterValidator(one_line)]
 Base = Literal["previous", "last-year"]
 """The month that a question compares its own with: the one before, or the same of last year."""
 

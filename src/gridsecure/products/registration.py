@@ -381,8 +381,8 @@ def read_costs(
         rates: Yuan a unit, by measure.
 
     Raises:
-        InputError: What was used is none of the ledger's (`registration.usage`), or a rate is no
-            amount (`query.number`).
+        InputError: What was used is none of the ledger's, or is there twice (`registration.usage`),
+            a rate is of nothing that was used (`registration.rate`), or no amount (`query.number`).
     """
     try:
         found = [
@@ -404,4 +404,18 @@ def read_costs(
             reason="registration.usage",
             remedy="Take what `gridsecure usage show --format json` prints.",
         ) from error
+    keys = {(one.month, one.zone, one.party, one.measure) for one in found}
+    if len(keys) < len(found):
+        raise InputError(
+            "A figure of the metering ledger is there twice.",
+            reason="registration.usage",
+            remedy="Give what was used in each month once.",
+        )
+    unused = rates.keys() - {one.measure for one in found}
+    if unused:
+        raise InputError(
+            f"Nothing was used of what these rates are of: {', '.join(sorted(unused))}.",
+            reason="registration.rate",
+            remedy="Name measures as the metering ledger does, as jobs=0.12.",
+        )
     return found
