@@ -177,6 +177,7 @@ mutants: .venv/.dev ## Change one operator of a room at a time and see whether i
 fuzz: .venv/.dev ## Fuzz parsers with FUZZ_EXAMPLES inputs, a million by default, and every service.
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 	@$(BIN)/python -W ignore -m tests.fuzz.services
+	@FUZZ_REQUESTS=100 $(BIN)/python -m pytest -q tests/apps/test_api_answers.py -k whatever_was_asked
 
 .PHONY: test-all
 test-all: .venv/.dev ## Run every test, slow ones and deep properties included.

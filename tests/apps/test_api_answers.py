@@ -1,14 +1,25 @@
-"""Every route says in OpenAPI what comes back: a model, bytes of a named kind, or a problem."""
+"""Every route says in OpenAPI what comes back: a model, bytes of a named kind, or a problem.
+
+And that is what comes back, whatever was asked.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from typing import get_args
 
+import httpx
 import pytest
+from fastapi import FastAPI, Response
 from fastapi.testclient import TestClient
 
 from gridsecure.wire.problems import PROBLEM_TYPE, Problem
-from tests.apps.zone_apps import all_services, every_zone
+from gridsecure.wire.services import Health
+from gridsecure_api.settings import Role, ServiceRole
+from tests.apps.described_answers import Described
+from tests.apps.zone_apps import all_services, bearer, every_zone
+from tests.python_leaks import unwatched_errors
 
 ZONES = ("identity", "gateway", "platform", "authority", "market", "encryption")
 NAMED = "#/components/schemas/"
@@ -17,10 +28,18 @@ LATER = {"post /v1/readings"}
 BYTES = {"type": "string", "format": "binary"}
 
 
+EACH = int(os.environ.get("FUZZ_REQUESTS") or 5)
+
+
 @pytest.fixture(scope="module")
-def documents(tmp_path_factory) -> Iterator[dict[str, dict]]:
+def services(tmp_path_factory) -> Iterator[dict[str, TestClient]]:
     with every_zone(tmp_path_factory.mktemp("zones")) as running:
-        yield {zone: client.get("/openapi.json").json() for zone, client in running.items()}
+        yield running
+
+
+@pytest.fixture(scope="module")
+def documents(services) -> dict[str, dict]:
+    return {zone: client.get("/openapi.json").json() for zone, client in services.items()}
 
 
 def operations(document: dict) -> list[tuple[str, dict]]:
@@ -148,3 +167,38 @@ def test_a_problem_on_the_wire_is_one_of_the_schema(tmp_path):
         client: TestClient = running["platform"]
         answer = client.get("/runs")
     assert Problem.model_validate_json(answer.content).reason == "authenticity.refused"
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_what_comes_back_is_what_was_said_whatever_was_asked(services, zone):
+    """Requests that the document allows, and such that it does not, of who may do everything."""
+    client = services[zone]
+    everyone = bearer(zone, *get_args(Role), *get_args(ServiceRole))
+
+    def ask(method, url, headers, body) -> httpx.Response:
+        return client.request(method, url, headers=dict(headers), content=body)
+
+    with unwatched_errors():
+        found = Described(client.app).try_requests(ask, everyone, each=EACH)
+    assert found.faults == {}
+    assert {200, 401, 404, 422} <= found.codes.keys()
+
+
+def test_an_answer_that_is_not_as_it_was_said_is_found():
+    app = FastAPI(responses={"4XX": {"model": Problem}})
+    app.get("/right")(lambda: Health(state="ok"))
+
+    @app.get("/wrong/{way}", response_model=Health)
+    def answer_wrongly(way: int) -> Response:
+        return (
+            Response("{}", media_type="application/json"),
+            Response('{"state": "ok"}', media_type="text/plain"),
+            Response('{"state": "ok"}', 202, media_type="application/json"),
+            Response('{"reason": "internal"}', 503, media_type=PROBLEM_TYPE),
+        )[way]
+
+    described, client = Described(app), TestClient(app)
+    assert described.check("GET", "/right", client.get("/right")) == ""
+    for way, said in enumerate(("'state' is a required", "text/plain", "202", "internal")):
+        path = f"/wrong/{way}"
+        assert said in described.check("GET", path, client.get(path)).replace('"', "'")

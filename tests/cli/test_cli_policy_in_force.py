@@ -232,7 +232,7 @@ def where_the_vault_is_down_nothing_is_put_in_force(desk: SimpleNamespace) -> No
     desk.vault.kill()
     body = signed_policy(text_of(3)).model_dump()
     answer = desk.http.put("/policy", json=body, headers=officer(OWNER))
-    assert (answer.status_code, answer.json()["reason"]) == (500, "vault.down")
+    assert (answer.status_code, answer.json()["reason"]) == (503, "vault.down")
     told = desk.http.get("/policy", headers=officer(OWNER)).json()
     assert told["in_force"]["name"] == "uniform-15"
     desk.vault.start()

@@ -1,8 +1,9 @@
-"""Changed requests to services: an answer that is no 500, whatever was done to the request.
+"""Changed requests to services: answers as documented, and no 500, whatever was done to them.
 
 A service goes through a month of `tests/scale`, where each of its routes is asked for by whoever
 may. Behind each request come copies of it with the same headers and a changed body, parameter, part
 of the path, or header: so what is changed is behind the sign-in, and asks about what there is.
+What the document of a service alone makes of requests is in `tests/apps/test_api_answers.py`.
 `python -m tests.fuzz.services [SERVICE…]` does so to all of them, with `--each` copies.
 """
 
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -27,16 +29,16 @@ import httpx
 from fastapi import FastAPI
 
 from gridsecure.compute import job_engines
+from tests.apps.described_answers import Described
 from tests.fuzz.mutations import TEXTS, mutate
 from tests.scale.filling import Size
-from tests.scale.measuring import WORLDS
+from tests.scale.measuring import WORLDS, asks
 from tests.scale.platform_world import HerePool
 from tests.scale.work_meter import WorkMeter
 
 SIZE: Final = Size(uploads=72, seats=500, claims=500, entries=500)
 EACH: Final = 30
 MOST_OF_A_KIND: Final = 2
-FAILED: Final = 500
 _OWN: Final = frozenset({"content-length", "host", "connection", "accept-encoding"})
 _LONGEST: Final = 200
 
@@ -51,32 +53,38 @@ class Trial:
         failed: What each failure was of, and how it shows.
     """
 
+    app: FastAPI
     each: int
     seed: str
     codes: Counter[int] = field(default_factory=Counter)
     kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
     failed: dict[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def described(self) -> Described:
+        """What the service says that it answers."""
+        return Described(self.app)
+
 
 def try_service(name: str, *, each: int, seed: str) -> Trial:
     """Let a service go through its month with changed requests between its own."""
-    trial = Trial(each, seed)
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(job_engines, "WorkerPool", HerePool),
         WORLDS[name](Path(folder), SIZE, WorkMeter()) as world,
-        _changed_copies(trial, world.app),
     ):
-        try:
-            world.run_month()
-        except AssertionError:
-            # A changed request was a valid one, and the month goes otherwise than it was written.
-            trial.codes[0] += 1
+        trial = Trial(world.app, each, seed)
+        with changed_copies(trial):
+            try:
+                world.run_month()
+            except AssertionError:
+                # A changed request was a valid one, and the month goes otherwise than written.
+                trial.codes[0] += 1
     return trial
 
 
 @contextmanager
-def _changed_copies(trial: Trial, app: FastAPI) -> Iterator[None]:
+def changed_copies(trial: Trial) -> Iterator[None]:
     """After a request that a service answered, its changed copies; none to those it asks itself."""
     plain = httpx.Client.send
     inside = False
@@ -85,7 +93,7 @@ def _changed_copies(trial: Trial, app: FastAPI) -> Iterator[None]:
         nonlocal inside
         answer = plain(client, request, **how)
         kind = (request.method, _route(request.url))
-        if inside or not _asks(client, app) or answer.is_error or "/tile/" in kind[1]:
+        if inside or not asks(client, trial.app) or answer.is_error or "/tile/" in kind[1]:
             return answer
         trial.kinds[kind] += 1
         if trial.kinds[kind] <= MOST_OF_A_KIND:
@@ -98,12 +106,6 @@ def _changed_copies(trial: Trial, app: FastAPI) -> Iterator[None]:
 
     with patch.object(httpx.Client, "send", send):
         yield
-
-
-def _asks(client: httpx.Client, app: FastAPI) -> bool:
-    """Whether a client is one of the service's own application, of either kind that there is."""
-    transport = getattr(client, "_transport", None)
-    return app in (getattr(client, "app", None), getattr(transport, "_app", None))
 
 
 def _route(url: httpx.URL) -> str:
@@ -125,8 +127,8 @@ def _send_copies(
             trial.failed.setdefault(f"{' '.join(kind)}: {_place(error)}", seed)
             continue
         trial.codes[answer.status_code] += 1
-        if answer.status_code == FAILED:
-            trial.failed.setdefault(f"{' '.join(kind)}: {FAILED}", seed)
+        if fault := trial.described.check(request.method, answer.request.url.path, answer):
+            trial.failed.setdefault(f"{' '.join(kind)}: {answer.status_code}, {fault}", seed)
 
 
 def _changed(client: httpx.Client, request: httpx.Request, chance: Random) -> httpx.Request:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
-from tests.fuzz.services import Trial, _changed_copies, try_service
+from tests.fuzz.services import Trial, changed_copies, try_service
 from tests.python_leaks import unwatched_errors
 
 
@@ -24,7 +24,7 @@ def test_a_service_that_fails_is_found() -> None:
     def double(request: Request) -> int:
         return 2 * int(request.query_params["n"])
 
-    trial = Trial(each=30, seed="gate")
-    with TestClient(app) as client, _changed_copies(trial, app):
+    trial = Trial(app, each=30, seed="gate")
+    with TestClient(app) as client, changed_copies(trial):
         assert client.get("/doubles?n=2").json() == 4
     assert [what.partition(" at ")[0] for what in trial.failed] == ["GET /doubles: ValueError"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from unittest.mock import patch
 
+import httpx
 from fastapi import FastAPI
 
 from gridsecure.compute import job_engines
@@ -51,11 +54,34 @@ class Measured:
 
     Args:
         rows: Of every table.
+        answers: What the service gave to those who asked it.
     """
 
     app: FastAPI
     meter: WorkMeter
     rows: dict[str, int]
+    answers: list[httpx.Response]
+
+
+def asks(client: httpx.Client, app: FastAPI) -> bool:
+    """Whether a client is one of an application itself, of either kind that there is."""
+    transport = getattr(client, "_transport", None)
+    return app in (getattr(client, "app", None), getattr(transport, "_app", None))
+
+
+@contextmanager
+def _kept(app: FastAPI) -> Iterator[list[httpx.Response]]:
+    """What an application answers meanwhile."""
+    plain, kept = httpx.Client.send, list[httpx.Response]()
+
+    def send(client: httpx.Client, request: httpx.Request, **how: Any) -> httpx.Response:
+        answer = plain(client, request, **how)
+        if asks(client, app):
+            kept.append(answer)
+        return answer
+
+    with patch.object(httpx.Client, "send", send):
+        yield kept
 
 
 def measure(zone: str, size: Size, folder: Path) -> Measured:
@@ -64,6 +90,7 @@ def measure(zone: str, size: Size, folder: Path) -> Measured:
     with (
         patch.object(job_engines, "WorkerPool", HerePool),
         WORLDS[zone](folder, size, meter) as world,
+        _kept(world.app) as answers,
     ):
         gc.collect()
         gc.disable()  # or a request that happens to wake it would seem slow
@@ -71,7 +98,7 @@ def measure(zone: str, size: Size, folder: Path) -> Measured:
             world.run_month()
         finally:
             gc.enable()
-    return Measured(world.app, meter, world.rows)
+    return Measured(world.app, meter, world.rows, answers)
 
 
 def tabulate(small: Measured, large: Measured) -> str:

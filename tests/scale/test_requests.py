@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from gridsecure.store.database import open_database
+from tests.apps.described_answers import Described
 from tests.scale.filling import Size
 from tests.scale.measuring import AS_LONG_AS_IT_IS, FACTOR, WORLDS, Measured, measure, tabulate
 from tests.scale.work_meter import Work, WorkMeter
@@ -60,6 +61,17 @@ def test_no_request_was_forgotten(pair: Pair) -> None:
         for method in methods
     }
     assert small.meter.requests.keys() == large.meter.requests.keys() == routes
+
+
+def test_what_was_answered_is_what_the_api_page_says(pair: Pair) -> None:
+    _, small, _ = pair
+    described = Described(small.app)
+    for answer in small.answers:
+        request = answer.request
+        fault = described.check(request.method, request.url.path, answer)
+        assert fault == "", (request.method, request.url.path)
+    asked = {(method, route) for _, method, route in small.meter.requests}
+    assert asked <= described.held
 
 
 def test_the_meter_sees_what_it_counts(pair: Pair, tmp_path: Path) -> None:

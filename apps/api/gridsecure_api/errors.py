@@ -27,6 +27,7 @@ from gridsecure.errors import (
 from gridsecure.wire.problems import (
     ATTEMPTS,
     BUSY,
+    DOWN,
     INTERNAL,
     LATER,
     LOCKED,
@@ -54,7 +55,8 @@ def error_response(error: GridSecureError) -> JSONResponse:
     if isinstance(error, AuthenticityError):
         _log.warning("refused: %s %s", type(error).__name__, error.reason)
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    is_later = status == LATER and error.reason != LOCKED  # nobody knows when people come
+    # When people come to start or unlock the vault nobody knows.
+    is_later = status == LATER and error.reason not in {LOCKED, DOWN}
     if is_later or error.reason == ATTEMPTS:
         headers = {"Retry-After": str(_RETRY_AFTER_S.get(error.reason, 1))}
     return _response(problem, headers=headers)

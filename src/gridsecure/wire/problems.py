@@ -75,6 +75,8 @@ ATTEMPTS: Final = "sign-in.attempts"
 NOT_READY: Final = "service.not-ready"
 LOCKED: Final = "vault.locked"
 """Whatever needs a secret key, until custodians have unlocked the vault."""
+DOWN: Final = "vault.down"
+"""Whatever needs the vault, until somebody has started it."""
 QUEUE_FULL: Final = "storage.queue-full"
 LATER: Final = 503
 """The status of what was not done and may be asked again soon; `Retry-After` says when."""
@@ -87,6 +89,7 @@ _STATUS_OF_REASON: Final = {
     "storage.busy": LATER,
     QUEUE_FULL: LATER,
     LOCKED: LATER,
+    DOWN: LATER,
 }
 _CLASS_OF_STATUS: Final[Mapping[int, type[GridSecureError]]] = {
     STATUS[kind]: kind
