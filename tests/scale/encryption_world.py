@@ -8,13 +8,12 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
+from sqlalchemy import insert
 
 from gridsecure.encryption import tables
-from gridsecure.encryption.tables import SCHEMA
-from gridsecure.store.database import open_database
-from gridsecure.store.schema import migrate
-from gridsecure_api.encryption import create_encryption_app
+from gridsecure.encryption.keys import _draw
+from gridsecure.encryption.zone import EncryptionZone, KeyPerson
+from gridsecure_api.encryption import create_encryption_app, open_zone
 from tests.analyst.logged_certificates import log_certificate
 from tests.analyst.zone_services import certificate
 from tests.apps.zone_apps import TestClock, point
@@ -24,9 +23,14 @@ from tests.scale.filling import AT, Size, count_rows, fill, fill_evidence, fille
 from tests.scale.work_meter import WorkMeter
 
 
-def fill_service(engine: Engine, size: Size) -> None:
+def fill_service(zone: EncryptionZone, size: Size) -> None:
     """Keys of many organisations and their uses, of the years before."""
-    with filled(engine) as to:
+    # The first secret is a real one: the folder's key has to open it.
+    person = KeyPerson("old", "old", frozenset({"officer"}), grid_keys().stranger.public_key)
+    first = _draw(zone, person, ("old", 1, SM4), at=AT)
+    with filled(zone.engine) as to:
+        for row in first:
+            to.execute(insert(type(row)).values(**row.model_dump(exclude={"id"})))
         n = numbers(size.uploads)
         words = {"algorithm": SM2, "public_key": "04", "state": "active", "at": AT}
         whose = {"organisation": name("organisation", n), "name": name("name", n)}
@@ -45,12 +49,10 @@ def fill_service(engine: Engine, size: Size) -> None:
 def encryption_at(folder: Path, size: Size, meter: WorkMeter) -> Iterator[EncryptionWorld]:
     """A service whose database is filled, and whose next keys are made."""
     settings = encryption_settings(folder)
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    engine = open_database(settings.database_url)
-    migrate(engine, SCHEMA)
-    fill_service(engine, size)
-    rows = count_rows(engine)
-    engine.dispose()
+    zone = open_zone(settings)
+    fill_service(zone, size)
+    rows = count_rows(zone.engine)
+    zone.engine.dispose()
     with meter.counting():
         app = create_encryption_app(settings, clock=TestClock())
         meter.watch(app, "encryption")
