@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,7 +12,6 @@ from sqlmodel import SQLModel, update
 
 from gridsecure.compute.requests import record_answer
 from gridsecure.compute.tables import JobRow, ReleaseRequestRow, RunRow, ShadowRow
-from gridsecure.errors import StorageError
 from gridsecure.key_authority.checker.key_sets import FOLLOWED
 from gridsecure.key_authority.checker.pull import PlatformPull
 from gridsecure.key_authority.checker.tables import ReleaseRow
@@ -24,7 +22,6 @@ from gridsecure.store.rows import keep
 from gridsecure.wire.authority import ReleaseSummary
 from gridsecure.wire.client import Client
 from gridsecure.wire.words import PeopleWords, ServiceWords
-from gridsecure_api.kept_pages import KeptPages
 from gridsecure_api.platform import create_platform_app
 from gridsecure_api.settings import PlatformSettings
 from tests.apps.zone_apps import TestClock, authority_app, bearer, grid_keys, point
@@ -100,30 +97,6 @@ def test_a_page_of_key_sets_is_as_good_after_entries_of_other_kinds(authority):
             evidence.append(session, at=TestClock()(), actor="test", action=action, detail={})
         tags.append(authority.get("/gateway-key-sets", headers=operator).headers["ETag"])
     assert [tag == before for tag in tags] == [True, False]
-
-
-def test_a_page_is_made_once_for_all_who_ask_meanwhile_and_again_after_a_failure():
-    pages, begun, go, made = KeptPages(), Event(), Event(), []
-
-    def make() -> tuple[bytes, None]:
-        made.append(len(made))
-        begun.set()
-        go.wait()
-        if len(made) == 1:
-            raise StorageError("gone", reason="storage.database", remedy="again")
-        return b"[1]", None
-
-    with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(pages.find, "tag", make)
-        begun.wait()
-        others = [pool.submit(pages.find, "tag", lambda: (b"[2]", None)) for _ in range(2)]
-        go.set()
-        assert isinstance(first.exception(), StorageError)
-        # Whoever came while it was made failed with it; whoever came behind made it anew.
-        assert all(one.exception() or one.result() == (b"[2]", None) for one in others)
-    assert pages.find("other", make) == (b"[1]", None)
-    assert pages.find("other", make) == (b"[1]", None)
-    assert len(made) == 2
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ from gridsecure.homomorphic.keys import PublicKeySet
 from gridsecure.homomorphic.secret_key import SecretKeySet
 from gridsecure.key_authority.checker.reexecution import BillCheck, LoadCurveCheck
 from gridsecure.store.database import _WRITES
+from gridsecure_api import lists
 
 _SCANNED = re.compile(r"^SCAN (\w+)")
 _EXPLAINED = ("SELECT", "UPDATE", "DELETE")  # an insert looks at what refers to it only if it must
@@ -133,7 +134,8 @@ class WorkMeter:
             event.listen(target, name, hook)
         try:
             with ExitStack() as stack:
-                stack.enter_context(patch.object(routing, "run_in_threadpool", self._timed))
+                for caller in (routing, lists):
+                    stack.enter_context(patch.object(caller, "run_in_threadpool", self._timed))
                 for owner, name in COSTLY:
                     stack.enter_context(self._guard(owner, name))
                 yield self

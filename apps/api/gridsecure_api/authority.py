@@ -188,12 +188,14 @@ def give_key_set(body: RawBody, state: State) -> Response:
     response_model=list[KeySetListed],
     responses=PAGED,
 )
-def list_key_sets(request: Request, state: State, asked: Paging, gateway: str = "") -> Response:
+async def list_key_sets(
+    request: Request, state: State, asked: Paging, gateway: str = ""
+) -> Response:
     """Key sets with their state and signed notice, oldest first, page by page.
 
     Perhaps of one gateway only.
     """
-    return answer_page(
+    return await answer_page(
         request,
         state.zone.engine,
         revision=key_sets.read_revision,
@@ -258,9 +260,9 @@ def answer_waiting_requests(state: State) -> list[RoundOutcome]:
 
 
 @router.get("/releases", tags=["releases"], response_model=list[ReleaseSummary], responses=PAGED)
-def list_releases(request: Request, state: State, _reader: Reader, asked: Paging) -> Response:
+async def list_releases(request: Request, state: State, _reader: Reader, asked: Paging) -> Response:
     """What was released, oldest first, page by page."""
-    return answer_page(
+    return await answer_page(
         request,
         state.zone.engine,
         revision=release_lists.read_revision,
@@ -306,9 +308,9 @@ def read_release(
     response_model=list[Signed],
     responses=PAGED,
 )
-def list_shadow_previews(request: Request, state: State, asked: Paging) -> Response:
+async def list_shadow_previews(request: Request, state: State, asked: Paging) -> Response:
     """What shadow runs would change, oldest first, page by page; nothing of it was released."""
-    return answer_page(
+    return await answer_page(
         request,
         state.zone.engine,
         revision=newest_preview,

@@ -31,7 +31,7 @@ Officer = Annotated[TokenClaims, Depends(require(*APPROVER_ROLES))]
 Reader = Depends(require(*APPROVER_ROLES, "billing", "custodian", "operator", "regulator"))
 
 
-def _own_keys(request: Request, state: State) -> frozenset[str] | None:
+async def _own_keys(request: Request, state: State) -> frozenset[str] | None:
     """The keys of an officer of another tenant, who is shown what is about them; None of others."""
     if not is_guest(request):
         return None
@@ -56,7 +56,7 @@ router = APIRouter(tags=["approvals"])
 @router.get(
     "/approvals", dependencies=[Reader], response_model=list[ApprovalListed], responses=PAGED
 )
-def list_approvals(
+async def list_approvals(
     request: Request, state: State, asked: Paging, keys: OwnKeys, only: StateAsked = ""
 ) -> Response:
     """What was asked to be released, oldest first, page by page, with what officers decided.
@@ -64,20 +64,17 @@ def list_approvals(
     Officers of other tenants are shown what wants their approval as suppliers.
     """
     now = state.clock()
-    return answer_page(
+    return await answer_page(
         request,
         state.zone.engine,
         # Approvals expire while nothing is written: a page is as old as its minute at the most.
-        revision=lambda session: (
-            approvals.read_revision(session),
-            f"{now:%Y%m%d%H%M}",
-            # A reader of the own tenant sees all, and a guest without a key of an officer's none.
-            None if keys is None else sorted(keys),
-        ),
+        revision=lambda session: (approvals.read_revision(session), f"{now:%Y%m%d%H%M}"),
         read=lambda session: approvals.read_subjects(
             session, asked, state=only, officers=state.zone.approvers, now=now, keys=keys
         ),
         write=lambda found: _LISTED.dump_json([_listed(one) for one in found]),
+        # A reader of the own tenant sees all, and a guest without a key of an officer's none.
+        scope=None if keys is None else tuple(sorted(keys)),
     )
 
 
@@ -152,10 +149,10 @@ def revoke_approver(person: str, revoker: Revoker, state: State) -> list[Approve
     response_model=list[AuthorisationListed],
     responses=PAGED,
 )
-def list_authorisations(request: Request, state: State, asked: Paging) -> Response:
+async def list_authorisations(request: Request, state: State, asked: Paging) -> Response:
     """Standing authorisations, oldest first, page by page."""
     now = state.clock()
-    return answer_page(
+    return await answer_page(
         request,
         state.zone.engine,
         revision=lambda session: (authorisations.read_revision(session), f"{now:%Y%m%d%H%M}"),

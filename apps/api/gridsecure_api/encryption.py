@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -165,24 +164,27 @@ router = APIRouter()
 
 
 @router.get("/keys", tags=["keys"], response_model=list[ManagedKeyTold], responses=PAGED)
-def list_keys(request: Request, person: Anybody, state: State, asked: Paging) -> Response:
+async def list_keys(request: Request, person: Anybody, state: State, asked: Paging) -> Response:
     """The keys of one's own organisation with their states, oldest first, page by page."""
 
     def read(session: Session) -> tuple[list[ManagedKeyTold], int | None]:
         page = keys.page_keys(session, person, asked)
         return [_told(row) for row in page.rows], page.after
 
-    revision = partial(_revision, person)
-    return answer_page(
-        request, state.zone.engine, revision=revision, read=read, write=_LISTED.dump_json
+    return await answer_page(
+        request,
+        state.zone.engine,
+        revision=_revision,
+        read=read,
+        write=_LISTED.dump_json,
+        scope=person.organisation,  # one organisation is never answered with another's
     )
 
 
-def _revision(person: KeyPerson, session: Session) -> tuple[str, str]:
-    """What lists of an organisation are known by."""
+def _revision(session: Session) -> str:
+    """What lists are known by."""
     head = evidence.find_head(session)  # every change and every use is an entry
-    # Pages are kept by this: one organisation is never answered with another's.
-    return (head.hash if head else "", person.organisation)
+    return head.hash if head else ""
 
 
 @router.post("/keys", tags=["keys"])
@@ -201,7 +203,7 @@ def read_key(key_id: str, person: Anybody, state: State) -> ManagedKeyTold:
 
 
 @router.get("/keys/{key_id}/uses", tags=["keys"], response_model=list[KeyUseTold], responses=PAGED)
-def list_uses(
+async def list_uses(
     request: Request, key_id: str, person: Anybody, state: State, asked: Paging
 ) -> Response:
     """What was done under a key of one's organisation, and never of what; page by page."""
@@ -210,9 +212,13 @@ def list_uses(
         page = uses.page_uses(session, person, key_id, asked)
         return [_used(row) for row in page.rows], page.after
 
-    revision = partial(_revision, person)
-    return answer_page(
-        request, state.zone.engine, revision=revision, read=read, write=_USES.dump_json
+    return await answer_page(
+        request,
+        state.zone.engine,
+        revision=_revision,
+        read=read,
+        write=_USES.dump_json,
+        scope=person.organisation,
     )
 
 

@@ -94,15 +94,18 @@ def get_import(digest: str, intake: In) -> BooksComparison:
     return _comparison(intake, read_import(intake.zone, digest))
 
 
+def _require_held(digest: str, intake: In) -> None:
+    require_held(intake.zone, digest)
+
+
 @router.get(
     "/imports/{digest}/differences",
-    dependencies=_operators,
+    dependencies=[*_operators, Depends(_require_held)],
     response_model=list[BooksDifference],
     responses=PAGED,
 )
-def read_differences(request: Request, digest: str, intake: In, asked: Paging) -> Response:
+async def read_differences(request: Request, digest: str, intake: In, asked: Paging) -> Response:
     """All that an import would change, in the order of its lines, page by page."""
-    require_held(intake.zone, digest)
     end = asked.after + asked.limit
 
     def read(session: Session) -> tuple[Comparison, int | None]:
@@ -111,7 +114,7 @@ def read_differences(request: Request, digest: str, intake: In, asked: Paging) -
         change = found.change
         return found, end if change.added + change.changed + change.ended > end else None
 
-    return answer_page(
+    return await answer_page(
         request,
         intake.zone.engine,
         revision=revision_in,
@@ -140,9 +143,9 @@ def post_apply(digest: str, intake: In, claims: Operator) -> BooksChanged:
     response_model=list[MeterPointHeld],
     responses=PAGED,
 )
-def read_meter_points(request: Request, intake: In, asked: Paging) -> Response:
+async def read_meter_points(request: Request, intake: In, asked: Paging) -> Response:
     """Who holds each meter point and held it before, in the order of entry, page by page."""
-    return answer_page(
+    return await answer_page(
         request,
         intake.zone.engine,
         revision=revision_in,

@@ -108,7 +108,7 @@ def post_estimate(wanted: Marked, intake: In, claims: Operator) -> ReadingEdit:
 
 
 @router.get("", dependencies=_operators, response_model=list[ReadingEdit], responses=PAGED)
-def read_edits(
+async def read_edits(
     request: Request,
     intake: In,
     asked: Paging,
@@ -116,7 +116,7 @@ def read_edits(
     state: Annotated[State, Query()] = "",
 ) -> Response:
     """Edits, in the order in which they were made, page by page. No reading is in the list."""
-    return answer_page(
+    return await answer_page(
         request,
         intake.zone.engine,
         revision=edits.read_revision,

@@ -30,7 +30,7 @@ State = Literal["", "pending", "approved", "applied", "rejected"]
 
 
 @router.get("", dependencies=_readers, response_model=list[CorrectionOrder], responses=PAGED)
-def read_orders(
+async def read_orders(
     request: Request,
     service: Service,
     asked: Paging,
@@ -38,7 +38,7 @@ def read_orders(
     state: Annotated[State, Query()] = "",
 ) -> Response:
     """Orders, in the order in which they were made, page by page. No reading is in the list."""
-    return answer_page(
+    return await answer_page(
         request,
         service.zone.engine,
         revision=correction_orders.read_revision,

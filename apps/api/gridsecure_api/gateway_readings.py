@@ -229,9 +229,9 @@ def post_readings(
     response_model=list[Signed],
     responses=PAGED,
 )
-def read_batches(name: str, request: Request, intake: In, asked: Paging) -> Response:
+async def read_batches(name: str, request: Request, intake: In, asked: Paging) -> Response:
     """Receipts of a source's batches, in the order in which they came, page by page."""
-    return answer_page(
+    return await answer_page(
         request,
         intake.zone.engine,
         revision=lambda session: newest(session, BatchRow.id),
@@ -246,7 +246,7 @@ def read_batches(name: str, request: Request, intake: In, asked: Paging) -> Resp
     response_model=list[QueuedBatch],
     responses=PAGED,
 )
-def read_waiting(
+async def read_waiting(
     request: Request,
     intake: In,
     asked: Paging,
@@ -261,7 +261,7 @@ def read_waiting(
         rows, after = list_queued(session, asked, state=state)
         return [_queued(intake, row).model_dump_json() for row in rows], after
 
-    return answer_page(
+    return await answer_page(
         request,
         intake.zone.engine,
         revision=lambda _session: (intake.queue.changes, intake.reader.changes),
@@ -282,26 +282,32 @@ def read_batch(name: str, batch_id: str, request: Request, intake: In) -> Respon
     return answer_kept(request, sm3_hex(text.encode()), lambda: text)
 
 
+def _find_batch(name: str, batch_id: str, intake: In) -> BatchRow:
+    return find_batch(intake.zone, source=name, batch_id=batch_id)
+
+
 @router.get(
     "/sources/{name}/batches/{batch_id}/rejected",
     dependencies=visible,
     response_model=list[RejectedReading],
     responses=PAGED,
 )
-def read_rejected(
-    name: str, batch_id: str, request: Request, intake: In, asked: Paging
+async def read_rejected(
+    request: Request,
+    intake: In,
+    asked: Paging,
+    batch: Annotated[BatchRow, Depends(_find_batch)],
 ) -> Response:
     """Every reading of a batch that its receipt counts as rejected, and by which rule.
 
     In the order of the batch, page by page; without energies.
     """
-    batch = find_batch(intake.zone, source=name, batch_id=batch_id)
 
     def read(_session: Session) -> tuple[list[str], int | None]:
         rows, after = list_rejected(intake.zone, batch, asked)
         return [_rejected(row, intake.zone) for row in rows], after
 
-    return answer_page(
+    return await answer_page(
         request,
         intake.zone.engine,
         revision=lambda _session: batch.digest,  # a batch stays as it was taken in
@@ -332,9 +338,9 @@ def read_gaps(name: str, intake: In) -> list[SequenceGap]:
     response_model=list[NoticeStatus],
     responses=PAGED,
 )
-def read_notices(name: str, request: Request, intake: In, asked: Paging) -> Response:
+async def read_notices(name: str, request: Request, intake: In, asked: Paging) -> Response:
     """What the source was told of its batches, or will be; page by page."""
-    return answer_page(
+    return await answer_page(
         request,
         intake.zone.engine,
         revision=lambda session: notices_revision(session, NoticeRow),

@@ -45,7 +45,7 @@ class GatewayService:
     log: SignedLog
 
 
-def _service(request: Request) -> GatewayService:
+async def _service(request: Request) -> GatewayService:
     service: GatewayService = request.app.state.service
     return service
 

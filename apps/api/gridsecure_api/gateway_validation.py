@@ -110,9 +110,9 @@ Filter = Annotated[Wanted, Depends(_filter)]
     response_model=list[ReadingException],
     responses=PAGED,
 )
-def read_exceptions(request: Request, intake: In, asked: Paging, wanted: Filter) -> Response:
+async def read_exceptions(request: Request, intake: In, asked: Paging, wanted: Filter) -> Response:
     """The work list, in the order in which exceptions were opened, page by page."""
-    return answer_page(
+    return await answer_page(
         request,
         intake.zone.engine,
         revision=exceptions.read_revision,

@@ -170,9 +170,9 @@ def log_in(wanted: LogIn, zone: Zone) -> HolderToken:
 
 
 @router.get("/deny-list", response_model=Signed, responses=KEPT_ANSWERS)
-def read_deny_list(request: Request, zone: Zone) -> Response:
+async def read_deny_list(request: Request, zone: Zone) -> Response:
     """Every pseudonym that was revoked, signed when it was first asked for. Public."""
-    return answer_page(
+    return await answer_page(
         request,
         zone.registrations,
         revision=count_denied,

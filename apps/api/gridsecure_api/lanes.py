@@ -22,6 +22,8 @@ from gridsecure_api.errors import busy_error
 READS_AT_ONCE: Final = 6
 GATHERED_AT_ONCE: Final = 128
 """Changes that are done together: the turn at which that is takes one connection."""
+LISTS_AT_ONCE: Final = 128
+"""Questions for lists that wait for a look, which one of them takes for all."""
 CHANGES_AT_ONCE: Final = 7
 LOGS_AT_ONCE: Final = 1
 """Of a log's checkpoints and tiles, which strangers ask for without a token."""
@@ -117,6 +119,8 @@ class Lanes:
     """The lanes of one service.
 
     Attributes:
+        reads: Of those that look at a database.
+        lists: Of those that wait for another's look.
         changes: Of those that are done one by one.
         gathered: Of those that are done together.
         sign_ins: Of sign-ins with passwords.
@@ -129,7 +133,8 @@ class Lanes:
         self._pages = Lane(PAGES_AT_ONCE, waiting=WAITING)
         self._looks = Lane(LOOKS_AT_ONCE, waiting=LOGS_WAITING)
         self._logs = Lane(LOGS_AT_ONCE, waiting=LOGS_WAITING)
-        self._reads = Lane(READS_AT_ONCE, waiting=WAITING)
+        self.reads = Lane(READS_AT_ONCE, waiting=WAITING)
+        self.lists = Lane(LISTS_AT_ONCE, waiting=WAITING)
         self.changes = Lane(CHANGES_AT_ONCE, waiting=WAITING)
         self.gathered = Lane(GATHERED_AT_ONCE, waiting=WAITING)
         self.sign_ins = Lane(SIGN_INS_AT_ONCE, waiting=SIGN_INS_WAITING)
@@ -145,7 +150,8 @@ class Lanes:
             "pages": self._pages,
             "looks": self._looks,
             "logs": self._logs,
-            "reads": self._reads,
+            "reads": self.reads,
+            "lists": self.lists,
             "changes": self.changes,
             "gathered": self.gathered,
             "sign-ins": self.sign_ins,
@@ -169,7 +175,7 @@ class Lanes:
             return Turn(self._pages, caller)
         if is_log:
             return Turn(self._logs, caller)
-        return Turn(self._reads if method in READING else self.changes, caller)
+        return Turn(self.reads if method in READING else self.changes, caller)
 
 
 class Turn:

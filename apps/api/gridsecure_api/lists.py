@@ -7,10 +7,13 @@ the `Link` with `rel="next"`; what `after` says in it is the service's own busin
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Path, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Engine
 from sqlmodel import Session
@@ -20,7 +23,9 @@ from gridsecure.store.database import read_session
 from gridsecure.store.pages import MOST, PageAsked, read_cursor, write_cursor
 from gridsecure.version import VERSION
 from gridsecure_api.kept_pages import KeptPages, Page
+from gridsecure_api.lanes import Lanes, Turn
 from gridsecure_api.serving import text_header
+from gridsecure_api.shared_looks import SharedLooks
 
 DEFAULT: Final = 100
 """Rows of a page, if nobody says how many."""
@@ -56,42 +61,77 @@ Paging = Annotated[PageAsked, Depends(_asked)]
 """Which page of a list is asked for."""
 
 
-def answer_page(
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A list as a look showed it.
+
+    Args:
+        page: As it is sent; None where it was not kept, and nobody wanted it.
+    """
+
+    tag: str
+    page: Page | None
+
+
+async def answer_page(
     request: Request,
     engine: Engine,
     *,
     revision: Callable[[Session], object],
     read: Callable[[Session], tuple[Any, int | None]],
     write: Callable[[Any], bytes],
+    scope: Hashable = (),
 ) -> Response:
     """A page of a list, or 304 to who has it.
+
+    All who ask for the same at once are answered by one look at the database.
 
     Args:
         revision: Differs whenever the list does; read from what is in its rows' table.
         read: What is on the page, and the number it ends at if the list goes on.
         write: What was read as JSON.
+        scope: All that the page hangs on beside the address: whose it is. Nobody is answered with
+            a page of another scope.
     """
-    with read_session(engine) as session:
-        asked = f"{request.url.path}?{request.url.query}"
-        tag = f'"{sm3_hex(repr((VERSION, asked, revision(session))).encode())[:32]}"'
-        if _is_known(request, tag):
-            return Response(status_code=304, headers=_KEPT | {"ETag": tag})
-        pages: KeptPages = request.app.state.pages
-        body, after = pages.find(tag, lambda: _make(session, read, write))
-    headers = _KEPT | {"ETag": tag}
+    pages: KeptPages = request.app.state.pages
+    asked = (request.url.path, request.url.query, scope)
+
+    def look(*, is_wanted: bool) -> _Seen:
+        with read_session(engine) as session:
+            named = repr((VERSION, *asked, revision(session)))
+            tag = f'"{sm3_hex(named.encode())[:32]}"'
+            page = pages.find(tag)
+            if page is None and is_wanted:
+                content, after = read(session)
+                page = pages.keep(tag, (write(content), after))
+            return _Seen(tag, page)
+
+    seen = None
+    if "if-none-match" in request.headers:  # most who have a page have it still
+        seen = await _share(request, (*asked, False), partial(look, is_wanted=False))
+        if _is_known(request, seen.tag):
+            return Response(status_code=304, headers=_KEPT | {"ETag": seen.tag})
+    if seen is None or seen.page is None:
+        seen = await _share(request, (*asked, True), partial(look, is_wanted=True))
+    body, after = seen.page or (b"", None)
+    headers = _KEPT | {"ETag": seen.tag}
     if after is not None:
         following = request.url.include_query_params(after=write_cursor(after))
         headers["Link"] = f'<?{following.query}>; rel="next"'
     return Response(body, media_type="application/json", headers=headers)
 
 
-def _make(
-    session: Session,
-    read: Callable[[Session], tuple[Any, int | None]],
-    write: Callable[[Any], bytes],
-) -> Page:
-    content, after = read(session)
-    return write(content), after
+async def _share(request: Request, what: Hashable, look: Callable[[], _Seen]) -> _Seen:
+    """What a look shows; whoever waits for another's holds no turn of those who look."""
+    looks: SharedLooks[_Seen] = request.app.state.looks
+    turn: Turn = request.state.turn
+    lanes: Lanes = request.state.lanes
+    return await looks.share(
+        what,
+        lambda: run_in_threadpool(look),
+        wait=lambda: turn.move(lanes.lists),
+        begin=lambda: turn.move(lanes.reads),
+    )
 
 
 def join_texts(texts: Sequence[str]) -> bytes:

@@ -117,7 +117,7 @@ def take_document(envelope: Signed, claims: Bringer, state: State) -> DocumentTo
 
 
 @router.get("/documents", tags=["documents"], response_model=list[DocumentTold], responses=PAGED)
-def list_documents(
+async def list_documents(
     request: Request,
     reader: DocumentReader,
     state: State,
@@ -135,13 +135,18 @@ def list_documents(
         rows, after = shelf.list_documents(session, name, reader=reader, side=side, asked=asked)
         return _all_told(session, rows, reader), after
 
-    def revision(session: Session) -> tuple[str, ...]:
+    def revision(session: Session) -> str:
         head = evidence.find_head(session)  # every change is an entry
-        # Pages are kept by this: one organisation is never answered with another's.
-        return (head.hash if head else "", reader.organisation, *sorted(reader.roles))
+        return head.hash if head else ""
 
-    return answer_page(
-        request, state.zone.engine, revision=revision, read=read, write=_LISTED.dump_json
+    return await answer_page(
+        request,
+        state.zone.engine,
+        revision=revision,
+        read=read,
+        write=_LISTED.dump_json,
+        # One organisation is never answered with another's.
+        scope=(reader.organisation, *sorted(reader.roles)),
     )
 
 
@@ -207,7 +212,7 @@ def read_usage(month: Month, reader: Reader, state: State) -> MonthUsage:
 
 
 @router.get("/public", tags=["portal"], response_model=PublicTold, responses=KEPT_ANSWERS)
-def read_public(request: Request, state: State) -> Response:
+async def read_public(request: Request, state: State) -> Response:
     """What was published: products, offers, needs, released totals. Public.
 
     It has nobody's name, and of totals no withheld cell. Members read all of it as signed.
@@ -216,7 +221,9 @@ def read_public(request: Request, state: State) -> Response:
     def write(rows: public_pages.PublicRows) -> bytes:
         return public_pages.tell_public(rows).model_dump_json().encode()
 
-    return _answer_public(request, state, write=write, media_type="application/json", language="")
+    return await _answer_public(
+        request, state, write=write, media_type="application/json", language=""
+    )
 
 
 @router.get(
@@ -225,16 +232,16 @@ def read_public(request: Request, state: State) -> Response:
     response_class=Response,
     responses={200: KEPT_ANSWERS[200] | binary("text/html"), 304: KEPT_ANSWERS[304]},
 )
-def read_portal(request: Request, state: State, language: Language = "zh") -> Response:
+async def read_portal(request: Request, state: State, language: Language = "zh") -> Response:
     """The public portal (互联网公开门户), a page without scripts. Public."""
 
     def write(rows: public_pages.PublicRows) -> bytes:
         return public_pages.write_page(rows, language=language).encode()
 
-    return _answer_public(request, state, write=write, media_type=_HTML, language=language)
+    return await _answer_public(request, state, write=write, media_type=_HTML, language=language)
 
 
-def _answer_public(
+async def _answer_public(
     request: Request,
     state: MarketState,
     *,
@@ -253,7 +260,7 @@ def _answer_public(
         head = evidence.find_head(session)
         return (head.hash if head else "", f"{now:%Y%m%d%H%M}")
 
-    answer = answer_page(
+    answer = await answer_page(
         asked,
         state.zone.engine,
         revision=revision,

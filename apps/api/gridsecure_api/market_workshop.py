@@ -149,7 +149,7 @@ async def _wanted(
 
 
 @router.get("/catalogue", tags=["catalogue"], response_model=list[CardTold], responses=PAGED)
-def search_catalogue(
+async def search_catalogue(
     request: Request,
     _claims: MemberClaims,
     state: State,
@@ -168,6 +168,6 @@ def search_catalogue(
         head = evidence.find_head(session)
         return head.hash if head else ""
 
-    return answer_page(
+    return await answer_page(
         request, state.zone.engine, revision=revision, read=read, write=_CARDS.dump_json
     )

@@ -344,9 +344,9 @@ def start_shadow_run(body: RawBody, claims: Orderer, state: State) -> RunStarted
     response_model=list[RunStatus],
     responses=PAGED,
 )
-def list_runs(request: Request, state: State, asked: Paging) -> Response:
+async def list_runs(request: Request, state: State, asked: Paging) -> Response:
     """All runs, oldest first, page by page."""
-    return answer_page(
+    return await answer_page(
         request,
         state.zone.engine,
         revision=read_revision,
@@ -368,12 +368,12 @@ def read_run(run_id: str, state: State) -> RunStatus:
     response_model=list[Signed],
     responses=PAGED,
 )
-def list_release_requests(request: Request, state: State, asked: Paging) -> Response:
+async def list_release_requests(request: Request, state: State, asked: Paging) -> Response:
     """Requests that wait for the authority, which pulls them: for releases, then for previews.
 
     A page has a few at most, because one may have ten megabytes.
     """
-    return answer_page(
+    return await answer_page(
         request,
         state.zone.engine,
         revision=read_waiting,

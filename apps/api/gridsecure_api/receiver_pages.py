@@ -90,12 +90,12 @@ def delete_receiver(name: str, desk: Desk, claims: Operator) -> ReceiverRegister
     response_model=list[EventNoticeStatus],
     responses=PAGED,
 )
-def read_event_notices(
+async def read_event_notices(
     name: str, request: Request, desk: Desk, asked: Paging, state: State = ""
 ) -> Response:
     """What a receiver was told or will be, oldest first, page by page."""
     told = desk.receivers
-    return answer_page(
+    return await answer_page(
         request,
         told.engine,
         revision=told.revision,

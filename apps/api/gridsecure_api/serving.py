@@ -27,6 +27,7 @@ from gridsecure_api.metrics import Counts, ServiceMetrics
 from gridsecure_api.observed import ObservedRequests
 from gridsecure_api.own_build import OwnBuild
 from gridsecure_api.readiness import Readiness, ReadyCheck
+from gridsecure_api.shared_looks import SharedLooks
 
 _BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
 
@@ -124,7 +125,7 @@ def new_app(
         swagger_ui_oauth2_redirect_url=None,
         responses={"4XX": {"model": Problem}, LATER: _BUSY, "5XX": {"model": Problem}},
     )
-    app.state.pages = KeptPages()
+    app.state.pages, app.state.looks = KeptPages(), SharedLooks()
     install_error_handlers(app)
     _name_problems(app)
     rules = AccessRules(
