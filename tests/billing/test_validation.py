@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gridsecure.billing import estimation
 from gridsecure.billing.readings import NO_REGISTER, make_readings
 from gridsecure.billing.registers import registers_to_readings
 from gridsecure.billing.rule_books import parse_book
@@ -196,6 +197,17 @@ def test_half_a_wh_is_rounded_up():
     readings["energy_wh"] = np.repeat([1, 2, 7], 48)
     result = validate(readings.drop(index=100), period=(FIRST, FIRST + pd.Timedelta(days=3)))
     assert result.accepted.loc[100, "energy_wh"] == 2
+
+
+@pytest.mark.parametrize("block", [1, 10])
+def test_gaps_are_found_in_any_blocks_of_rows(monkeypatch, block):
+    readings = pd.concat([clean(), clean("B")], ignore_index=True).drop(index=[7, 30, 200])
+    whole = validate(readings)
+    monkeypatch.setattr(estimation, "_BLOCK", block)
+    parts = validate(readings)
+    assert len(whole.estimates) == 3
+    assert parts.estimates.equals(whole.estimates)
+    assert parts.accepted.equals(whole.accepted)
 
 
 def test_a_time_of_day_never_read_takes_the_mean_of_the_meter():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 
 from gridsecure.billing.readings import MINUTE_US, ReadingProblem, moment_us
 from gridsecure.billing.validation_rules import CheckedReadings, Mask
+
+_BLOCK: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +49,15 @@ class Span:
 
     def cells(self, batch: CheckedReadings, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Number of the expected interval that each row is, over all meter points; -1 for none."""
-        if not len(self.meters) or not len(rows):
-            return np.full(len(rows), -1, dtype=np.int64)
+        found = np.full(len(rows), -1, dtype=np.int64)
+        if len(self.meters):
+            # Some rows at a time: what is between them and their numbers stays in the caches.
+            for first in range(0, len(rows), _BLOCK):
+                part = slice(first, first + _BLOCK)
+                found[part] = self._cells(batch, rows[part])
+        return found
+
+    def _cells(self, batch: CheckedReadings, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         stretch = _last_at_or_before(self, batch.meters[rows], batch.starts_us[rows])
         own = np.maximum(stretch, 0)
         after_us = batch.starts_us[rows] - self.first_us[own]
@@ -111,24 +121,24 @@ def make_span(
         period: The half-open billing period that all should cover; without one, each meter point
             covers the time from its first to its last usable row.
     """
-    rows = np.flatnonzero(usable)
+    # Where all are usable, as nearly always, their columns are taken as they are.
+    rows = slice(None) if usable.all() else np.flatnonzero(usable)
     meters, length_us = batch.meters[rows], batch.length_us[rows]
     starts_us, local_us = batch.starts_us[rows], batch.local_us[rows]
-    new_meter = np.append(True, meters[1:] != meters[:-1])[: len(rows)]
-    begins = new_meter | np.append(True, length_us[1:] != length_us[:-1])[: len(rows)]
+    new_meter = np.append(True, meters[1:] != meters[:-1])[: len(meters)]
+    begins = new_meter | np.append(True, length_us[1:] != length_us[:-1])[: len(meters)]
     at = np.flatnonzero(begins)
-    ends = np.append(at[1:], len(rows))[: len(at)] - 1
+    ends = np.append(at[1:], len(meters))[: len(at)] - 1
+    ended_us = starts_us[ends] + length_us[ends]
     step_us = length_us[at]
     # Where lengths change: back to the grid of both, but not into what was read before.
     common_us = np.lcm(step_us, np.append(step_us[:1], step_us[:-1]))
     first_us = starts_us[at] - local_us[at] % np.maximum(common_us, 1)
-    before = np.append(0, (starts_us + length_us)[ends])[: len(at)]
+    before = np.append(0, ended_us)[: len(at)]
     first_us = np.maximum(first_us, np.where(new_meter[at], 0, before))
     first_us = np.where(new_meter[at], starts_us[at], first_us)
     last_of_meter = np.append(new_meter[at][1:], True)[: len(at)]
-    end_us = np.where(
-        last_of_meter, (starts_us + length_us)[ends], np.append(first_us[1:], 0)[: len(at)]
-    )
+    end_us = np.where(last_of_meter, ended_us, np.append(first_us[1:], 0)[: len(at)])
     if period is not None:
         first_us = np.where(new_meter[at], moment_us(period[0]), first_us)
         end_us = np.where(last_of_meter, moment_us(period[1]), end_us)

@@ -37,12 +37,19 @@ _LAST_DIGIT: Final = -3
 """A number in scientific notation has to be written down to the Wh, or digits may be lost."""
 
 
-def decimal_mark(columns: Iterable[pd.Series[str]]) -> str | None:
-    """The decimal mark that the cells of a file prove, or None where they prove none or both."""
+def decimal_mark(columns: Iterable[pd.Series[Any]]) -> str | None:
+    """The decimal mark that the cells of a file prove, or None where they prove none or both.
+
+    Args:
+        columns: Of text or its categories.
+    """
     comma = point = False
     for column in columns:
-        comma = comma or bool(column.str.contains(_DECIMAL_COMMA).any())
-        point = point or bool(column.str.contains(_DECIMAL_POINT).any())
+        # Each text once, and of those only what has a mark: whole numbers prove none.
+        texts = pd.Series(column.unique()).astype("str")
+        marked = texts[texts.str.contains("[.,]", regex=True)]
+        comma = comma or bool(marked.str.contains(_DECIMAL_COMMA).any())
+        point = point or bool(marked.str.contains(_DECIMAL_POINT).any())
     return {(True, False): ",", (False, True): "."}.get((comma, point))
 
 
@@ -58,6 +65,8 @@ def to_plain(texts: NDArray[Any], *, mark: str | None) -> NDArray[np.object_]:
 
 
 def _plain(written: str, mark: str | None) -> str:
+    if written.isascii() and written.isdigit():
+        return written
     # Full-width digits, points and blanks are the same characters in another width.
     text = unicodedata.normalize("NFKC", written).strip().replace("\u2212", "-")
     grouped = _GROUPED.fullmatch(text)

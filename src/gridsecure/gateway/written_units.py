@@ -66,7 +66,7 @@ def to_kwh(
     for column in (name for name, unit in said.items() if unit and name not in _REACTIVE):
         others = np.array([one != said[column] for one in units])[codes]
         _check_agreement(table, others, column=f"{said[column]} for {column}", declared=declared)
-    mark = decimal_mark(table[column].astype("str") for column in said)
+    mark = decimal_mark(table[column] for column in said)
     changed = {}
     for column, unit in said.items():
         places = np.array([_PLACES[unit or one] for one in units], dtype=np.int64)[codes]
