@@ -41,6 +41,29 @@ def swapped_output(authority: Authority, uploads: Uploads) -> Signed:
     return authority.request([transcript.model_copy(update={"outputs": outputs})])
 
 
+def output_one_coefficient_off(authority: Authority, uploads: Uploads) -> Signed:
+    """A well-formed output that is the plan's but for the last coefficient, which is one more."""
+    upload = uploads[0]
+    result = authority.bill_job(upload)
+    transcript = authority.transcript("bill", [upload], result)
+    name, entry = next(iter(transcript.outputs.items()))
+    (extent,) = (one for one in result.extents if one.digest == entry.digest)
+    evaluation = authority.grid.keys.secret[entry.parameters].public.evaluation
+    column, label = open_column(
+        authority.grid.platform_zone.objects.store.get_extent(extent),
+        digest=entry.digest,
+        evaluation=evaluation,
+        roster_id=upload.roster.manifest.roster_id,
+    )
+    residues = evaluation.ring.coefficients(column.chunks[-1]).copy()
+    prime = evaluation.parameters.primes[residues.shape[1] - 1]
+    residues[-1, -1, -1] = (int(residues[-1, -1, -1]) + 1) % prime
+    chunks = (*column.chunks[:-1], evaluation.ring.chunk(residues))
+    data = column_bytes(EncryptedColumn(evaluation, column.slots, chunks), label=label)
+    outputs = {**transcript.outputs, name: entry.model_copy(update={"digest": sm3_hex(data)})}
+    return authority.request([transcript.model_copy(update={"outputs": outputs})])
+
+
 def left_out_output(authority: Authority, uploads: Uploads) -> Signed:
     transcript = authority.bill_transcript(uploads[1])
     outputs = dict(list(transcript.outputs.items())[1:])
@@ -136,6 +159,7 @@ REFUSALS: dict[str, tuple[Request, str]] = {
     "a roster nobody sent": (changed_bill(rosters=["0" * 64]), "not-found.roster"),
     "rosters and uploads of different number": (changed_bill(uploads=[]), "release.closing"),
     "a swapped output": (swapped_output, "release.re-execution"),
+    "an output that is one coefficient off": (output_one_coefficient_off, "release.re-execution"),
     "an output left out": (left_out_output, "release.re-execution"),
     "another roster's inputs": (other_rosters_inputs, "release.re-execution"),
     "another roster's upload": (other_rosters_upload, "upload.roster"),

@@ -637,8 +637,18 @@ def _read_members(session: Session, names: Sequence[str]) -> dict[str, Members]:
 
 def name_set(what: tuple[Place, Kind], told: ToldSet, *, period: Period) -> str:
     """What a set of a cell and kind is kept under: it says all of it."""
-    (place, kind), rows, minimum = what, sorted(told.members), told.minimum
-    text = json.dumps({"zone": place[0], "customer_class": place[1], "members": rows})
+    return _name_set(what, told, period=period, rows=_list_rows(told.members))
+
+
+def _list_rows(members: Members) -> str:
+    """The one text of a list of members; of thousands it is not written twice."""
+    return json.dumps(sorted(members))
+
+
+def _name_set(what: tuple[Place, Kind], told: ToldSet, *, period: Period, rows: str) -> str:
+    (place, kind), minimum = what, told.minimum
+    head = json.dumps({"zone": place[0], "customer_class": place[1]})
+    text = f'{head[:-1]}, "members": {rows}}}'
     # Named by its content, so that a set that is told of twice is kept once.
     said = [period.text, text] if kind == "month" else [period.text, text, kind]
     if kind != "changed" and minimum != _FIRST_MINIMUM:
@@ -657,9 +667,9 @@ def _keep_set(
     at: datetime,
 ) -> None:
     """Keep a set of a cell and kind."""
-    place, kind = what
+    (place, kind), rows = what, _list_rows(told.members)
     told_set = ToldSetRow(
-        name=name_set(what, told, period=period),
+        name=_name_set(what, told, period=period, rows=rows),
         kind=kind,
         minimum=told.minimum,
         largest_share=told.limit,
@@ -668,19 +678,15 @@ def _keep_set(
         end_at=period.end_at,
         zone=place[0],
         customer_class=place[1],
-        members=_keep_members(session, told.members),
+        members=_keep_members(session, told.members, rows=rows),
         at=at,
     )
     keep(session, told_set)
 
 
-def _keep_members(session: Session, members: Members) -> str:
+def _keep_members(session: Session, members: Members, *, rows: str) -> str:
     """Keep a list of members, which is told of in many months; its name."""
-    rows = sorted(members)
-    grouped: dict[tuple[str, bool], list[str]] = defaultdict(list)
-    for name, owner, counts in rows:
-        grouped[owner, counts].append(name)
-    listed = sm3_hex(json.dumps([[*key, own] for key, own in sorted(grouped.items())]).encode())
+    listed = sm3_hex(rows.encode())
     if keep(session, MemberListRow(name=listed)):
         # Thousands for one list, of a checked roster's names: plain values, and no object for each.
         insert_all(
@@ -688,7 +694,7 @@ def _keep_members(session: Session, members: Members) -> str:
             ListedMemberRow,
             (
                 {"members": listed, "name": member, "owner": owner, "counts": counts}
-                for member, owner, counts in rows
+                for member, owner, counts in sorted(members)
             ),
         )
     return listed

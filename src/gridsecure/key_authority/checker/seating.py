@@ -53,7 +53,7 @@ def prove_roster(
         ReleaseRefusedError: In another domain than billing of that year (`release.domain`).
     """
     envelope = fetch_message(view, "roster", digest)
-    key = _find_gateway(envelope, zone=zone, view=view)
+    key = _find_gateway(envelope, digest, zone=zone, view=view)
     roster = open_message(envelope, expect=RosterManifest, trusted={key.thumbprint: key})
     timezone = find_timezone(roster.tariff, zone=zone, view=view)
     domain = check_period(*period, timezone=timezone, cycle_day=roster.cycle_day)
@@ -75,9 +75,11 @@ def find_timezone(tariff: str, *, zone: AuthorityZone, view: PlatformView) -> st
     return known
 
 
-def _find_gateway(envelope: Signed, *, zone: AuthorityZone, view: PlatformView) -> Sm2PublicKey:
+def _find_gateway(
+    envelope: Signed, digest: str, *, zone: AuthorityZone, view: PlatformView
+) -> Sm2PublicKey:
     """The key of the gateway for which a roster's seats speak; checked, unless they were before."""
-    name = {"roster": envelope.digest, "identity": sm3_hex("".join(sorted(zone.identity)).encode())}
+    name = {"roster": digest, "identity": sm3_hex("".join(sorted(zone.identity)).encode())}
     with read_session(zone.engine) as session:
         known = find(session, SeatedRosterRow, **name)
     if known is not None:
