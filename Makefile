@@ -103,6 +103,15 @@ openfhe: .venv/.openfhe ## Install OpenFHE, which checks our plans, beside a Pyt
 .PHONY: log-peer
 log-peer: .venv/.log-peer ## Install proofbundle, which checks our logs in the tests.
 
+# Not part of the lock either: it has wheels for some Pythons, and only `make fuzz` uses it.
+.venv/.guide: .venv/.created requirements/fuzz.txt
+	@$(PIP) install --quiet --only-binary :all: --require-hashes --no-deps -r requirements/fuzz.txt || \
+		echo "!!! atheris has no wheel for this Python: make fuzz is guided by nothing."
+	@touch $@
+
+.PHONY: guide
+guide: .venv/.guide ## Install atheris, which guides make fuzz by what inputs reach, where there is a wheel.
+
 .PHONY: dev
 dev: .venv/.dev ## Install everything needed to work on GridSecure.
 
@@ -174,7 +183,7 @@ mutants: .venv/.dev ## Change one operator of a room at a time and see whether i
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 .PHONY: fuzz
-fuzz: .venv/.dev ## Fuzz parsers with FUZZ_EXAMPLES inputs, a million by default, and every service.
+fuzz: .venv/.dev .venv/.guide ## Fuzz parsers with FUZZ_EXAMPLES inputs, a million by default, and every service.
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 	@$(BIN)/python -W ignore -m tests.fuzz.services
 	@FUZZ_REQUESTS=100 $(BIN)/python -m pytest -q tests/apps/test_api_answers.py -k whatever_was_asked
@@ -233,6 +242,7 @@ lock: .venv/.dev ## Resolve the locks anew from pyproject.toml.
 	$(UV_COMPILE) --upgrade pyproject.toml requirements/build.in -o requirements/runtime.txt
 	$(subst 3.11,3.10,$(UV_COMPILE)) --upgrade requirements/openfhe.in -o requirements/openfhe.txt
 	$(UV_COMPILE) --upgrade --no-deps requirements/log-peer.in -o requirements/log-peer.txt
+	$(UV_COMPILE) --upgrade --no-deps requirements/fuzz.in -o requirements/fuzz.txt
 	$(UV_COMPILE) --upgrade --extra catalogue --extra dask --extra dev --extra peer --extra postgres pyproject.toml \
 		requirements/build.in --constraints requirements/runtime.txt -o requirements/dev.txt
 	$(UV_COMPILE) --extra dask --extra postgres pyproject.toml \

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 from typing import Final
 
@@ -18,6 +19,8 @@ from hypothesis import strategies as st
 
 from gridsecure.errors import GridSecureError
 from tests.fuzz import of_crypto, of_documents, of_readings
+from tests.fuzz.finding import FOUND as TOLD
+from tests.fuzz.finding import Findings
 from tests.fuzz.of_messages import message_parsers
 from tests.fuzz.parsers import Parser
 from tests.fuzz.regressions import FOUND
@@ -77,3 +80,18 @@ def test_most_messages_that_are_changed_are_valid() -> None:
             refused.append(parser.name)
     assert len(parsers) > 250
     assert len(refused) < len(parsers) / 5, refused
+
+
+def test_what_a_parser_raises_is_found_once_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    parser, findings = (
+        Parser("halves", lambda data: len(data) // len(data), lambda: [b"a"]),
+        Findings(),
+    )
+    for data in (b"a", b"", b""):
+        findings.try_input(parser, data)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"{TOLD} halves: ZeroDivisionError")
+    assert Path(line.rpartition(" ")[2]).read_bytes() == b""
