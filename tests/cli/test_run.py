@@ -150,17 +150,40 @@ def _logs_hold_no_plaintext(folder: Path, numbers: list[str]) -> None:
     requests: dict[str, set[str]] = defaultdict(set)
     for log in folder.glob("*.log"):
         for line in log.read_text("utf-8").splitlines():
-            told = json.loads(line)
-            requests[told.get("request", "")].add(log.stem)
-            for own in ("at", "seconds", "request"):
-                told.pop(own, None)
-            rest = json.dumps(told, ensure_ascii=False)
-            assert not re.search(r"\d\.\d|eyJ|[0-9a-f]{16}", rest), line
-            assert not [text for text in named if text in rest], line
+            requests[json.loads(line).get("request", "")].add(log.stem)
+            assert _plaintext_in(line, named) == [], line
     assert {"authority", "gateway", "identity", "platform"} <= set().union(*requests.values())
     crossed = {frozenset(zones) for number, zones in requests.items() if number}
     assert any({"authority", "platform"} <= zones for zones in crossed), "a number crosses zones"
     assert not any({"gateway", "platform"} <= zones for zones in crossed), "and names no pseudonym"
+
+
+def _plaintext_in(line: str, named: list[str]) -> list[str]:
+    """Readings, amounts, tokens, keys and names in a line of a log."""
+    told = json.loads(line)
+    for own in ("at", "seconds", "request"):
+        told.pop(own, None)
+    rest = json.dumps(told, ensure_ascii=False)
+    return [
+        *re.findall(r"\d\.\d|eyJ|[0-9a-f]{16}", rest),
+        *(text for text in named if text in rest),
+    ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("12.375 kWh", "Bearer eyJhbGciOiJTTTIifQ", "04ab" * 16, "of MP-00017", "王芳 asked"),
+        *("at Harbour Road 1", "paid 3.20"),
+    ],
+)
+@pytest.mark.parametrize("place", ["message", "route", "logger", "error"])
+def test_plaintext_is_found_wherever_a_line_has_it(said: str, place: str) -> None:
+    line = {"at": "2026-07-01T00:00:00.125+00:00", "seconds": 0.25, "request": "ab" * 16}
+    line |= {"message": "answered", "route": "/runs/{run_id}", "status": 200}
+    named = ["MP-00017", "王芳", "Harbour Road 1"]
+    assert _plaintext_in(json.dumps(line), named) == []
+    assert _plaintext_in(json.dumps(line | {place: said}), named) != []
 
 
 def _every_party_is_seen_at_work(run: WatchedRun) -> None:
