@@ -146,19 +146,30 @@ class Making:
 
     def make_certificates(self) -> None:
         """An authority for each party, a certificate for each service, and whom all believe."""
-        srv = self.place.srv
+        srv, signed = self.place.srv, TOPOLOGY["certificates"]
         for name, zone in TOPOLOGY["authorities"].items():
+            own = [
+                listener
+                for said in signed.values()
+                if said["authority"] == name
+                for listener in said["listeners"]
+            ]
             if not (srv / f"{name}-ca").exists():
-                self._run("tls", "authority", f"{srv}/{name}-ca", "--zone", zone)
-        for folder, said in TOPOLOGY["certificates"].items():
-            found = [self.place.hosts[one].rpartition(":")[0] for one in said["listeners"]]
-            hosts = [word for host in dict.fromkeys(found) for word in ("--host", host)]
+                hosts = self._hosts(own)
+                self._run("tls", "authority", f"{srv}/{name}-ca", "--zone", zone, *hosts)
+        for folder, said in signed.items():
             signs = ["--authority", f"{srv}/{said['authority']}-ca", "--service", said["service"]]
             if not (srv / folder).exists():
+                hosts = self._hosts(said["listeners"])
                 self._run("tls", "issue", f"{srv}/{folder}", *signs, *hosts)
         parties = [srv / f"{name}-ca" / "ca.pem" for name in TOPOLOGY["zones"] if name != "vault"]
         self.show(f"cat {shlex.join(map(str, parties))} > {srv}/authorities.pem")
         (srv / "authorities.pem").write_bytes(b"".join(one.read_bytes() for one in parties))
+
+    def _hosts(self, listeners: Sequence[str]) -> list[str]:
+        """Options with the hosts of listeners, each once."""
+        hosts = (self.place.hosts[one].rpartition(":")[0] for one in listeners)
+        return [word for host in dict.fromkeys(hosts) for word in ("--host", host)]
 
     def _words(self, zone: str, said: Mapping[str, Any]) -> Iterator[str]:
         """What `init` is told of a zone."""

@@ -235,6 +235,7 @@ def append(
 
     Raises:
         StorageError: `storage.busy`: another writer came first. Roll back and try again.
+        OperationalError: The database refuses; a session of `store.database` says so in our words.
         ValueError: A naive datetime, or a detail with NaN or infinity.
         TypeError: A detail that JSON cannot hold.
     """
@@ -261,12 +262,19 @@ def add(
         made = new_nodes(entry.index, entry.leaf, lambda nodes: _nodes(connection, nodes))
         _keep_nodes(connection, made)
     except (IntegrityError, OperationalError) as refused:
+        if isinstance(refused, OperationalError) and not _was_overtaken(refused):
+            raise  # a full disk, say: no later attempt is of use
         raise StorageError(
             "The evidence log could not store an entry.",
             reason="storage.busy",
-            remedy="Roll the transaction back, check the free disk space, and try again.",
+            remedy="Roll the transaction back and try again.",
         ) from refused
     return entry, True
+
+
+def _was_overtaken(refused: OperationalError) -> bool:
+    """Whether another transaction came first, as PostgreSQL says it (SQLSTATE class 40)."""
+    return str(getattr(refused.orig, "sqlstate", "")).startswith("40")
 
 
 def new_salt() -> str:
