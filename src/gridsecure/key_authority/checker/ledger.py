@@ -710,9 +710,10 @@ def check_overlap(session: Session, datas: Mapping[str, RosterData]) -> None:
     for digest, data in datas.items():
         others = _told_at_that_time(digest, data)
         own = data.roster.roster_id
-        if session.exec(others.where(col(CohortRow.seats) == own)).first() is not None:
+        is_own = col(CohortRow.seats) == own
+        if session.exec(others.where(is_own).limit(1)).first() is not None:
             raise _overlapping()
-        if session.exec(others).first() is None:
+        if session.exec(others.limit(1)).first() is None:
             continue  # a roster's next month, as long as no other was told of in it
         shared = others.join(ListedSeatRow, col(ListedSeatRow.seats) == col(CohortRow.seats))
         names = data.roster.pseudonyms
