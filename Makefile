@@ -129,6 +129,10 @@ bench: .venv/.runtime ## Measure the figures, with machine and versions.
 slope: .venv/.dev ## Measure what a meter point costs as there are more, for docs/scale.md: ARGS="1024 4096".
 	$(BIN)/python -W ignore -m tests.slope $(ARGS)
 
+.PHONY: page-times
+page-times: .venv/.dev ## Measure what every page of the console costs, for docs/dashboard.md: ARGS="--months 3".
+	$(BIN)/python -W ignore -m tests.browser.page_times $(ARGS)
+
 # --- quality -----------------------------------------------------------------------------------
 
 # One worker more than processors: a quarter of the time two of them waited for processes beside them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import httpx
@@ -20,13 +21,22 @@ from tests.held_policy import POLICY
 from tests.market import market_world as world
 
 READERS = frozenset({"member", "regulator"})
+_MAKING = Lock()
 REFUSED = "refused"
 """A word in a product's file for which it is refused."""
 
 
-@cache
 def papers() -> dict[str, list[tuple[Signed, str, str, str, int | None]]]:
-    """By kind: the document, whose it is, to whom, its state, its uses."""
+    """By kind: the document, whose it is, to whom, its state, its uses.
+
+    Pages ask for several kinds at once, and all of them are to be of one making.
+    """
+    with _MAKING:
+        return _papers()
+
+
+@cache
+def _papers() -> dict[str, list[tuple[Signed, str, str, str, int | None]]]:
     made = world.design()
     reviewed = world.step("grid-2", "review", of=made.digest, after=made.digest)
     offer = world.offer(made.digest)

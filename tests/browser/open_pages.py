@@ -163,10 +163,14 @@ class Tab:
         chinese, english = PHRASES[f"page_{page}"]
         return {"zh": chinese, "en": english, "": f"{chinese} {english}"}[self.language]
 
-    def wait_for(self, page: str) -> None:
-        """Until a page stands finished."""
+    def wait_for(self, page: str, *, polling: float | Literal["raf"] = _EVERY) -> None:
+        """Until a page stands finished.
+
+        Args:
+            polling: Between two looks [ms]; `raf` looks at every frame, for who measures.
+        """
         tag = {"zh": "zh", "en": "en", "": "zh"}[self.language]
-        self.page.wait_for_function(_IS_SHOWN, arg=[self.title(page), tag], polling=_EVERY)
+        self.page.wait_for_function(_IS_SHOWN, arg=[self.title(page), tag], polling=polling)
 
     def press_to(self, selector: str) -> Keyboard:
         """Press Tab until the element has the focus, and shows it."""

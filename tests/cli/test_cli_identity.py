@@ -318,8 +318,7 @@ def test_a_sign_in_code_is_one_signed_login_for_all_services(offices):
     envelope = Signed.parse(urlsafe_b64decode(padded))
     key = keys().staters["utility"].public_key
     login = open_message(envelope, expect=PersonLogin, trusted={key.thumbprint: key})
-    # All that have pages in the console: the encryption service has none.
-    assert set(login.audiences) == set(get_args(Audience)) - {"encryption"}
+    assert set(login.audiences) == set(get_args(Audience))
     assert "minute" in result.stderr
 
 

@@ -8,7 +8,7 @@ when another page is entered; who a pseudonym is is not held at all, but asked f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -345,6 +345,20 @@ def fetch_release(session: Session, release_id: str) -> Release:
     if release_id not in kept:
         kept[release_id] = open_client().release(session, release_id=release_id)
     return kept[release_id]
+
+
+def fetch_releases(session: Session, release_ids: Sequence[str]) -> list[Release]:
+    """Verified releases, in the order asked for; those that were not fetched yet, side by side.
+
+    Raises:
+        GridSecureError: As `fetch_release`.
+    """
+    kept: dict[str, Release] = st.session_state.setdefault("verified_releases", {})
+    missing = list(dict.fromkeys(name for name in release_ids if name not in kept))
+    client = open_client()
+    found = ask_all([partial(client.release, session, release_id=name) for name in missing])
+    kept |= dict(zip(missing, found, strict=True))
+    return [kept[name] for name in release_ids]
 
 
 def list_releases(session: Session) -> tuple[ReleaseSummary, ...]:

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 
 import altair as alt
 import pandas as pd
+from altair.utils.schemapi import disable_debug_mode
+
+# Parts of a chart are checked when it is written, once: not when each is made, too.
+disable_debug_mode()
 
 _BAR_HEIGHT = 34
 _CURVE_HEIGHT = 380

@@ -12,7 +12,7 @@ from gridsecure.analyst.reports import DOMINATED, PROTECTED, SUPPRESSED
 from gridsecure.wire.authority import ReleaseSummary
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import figures
-from gridsecure_dashboard.access import fetch_release, list_releases, local_timezone
+from gridsecure_dashboard.access import fetch_release, fetch_releases, list_releases, local_timezone
 from gridsecure_dashboard.billed_months import BilledMonth, billed_months
 from gridsecure_dashboard.wording import plain, say, say_or, tell
 
@@ -47,7 +47,7 @@ def fetch_months(session: Session) -> tuple[BilledMonth, ...]:
     listed = [item for item in list_releases(session) if item.plan == BILL]
     newest = sorted({(item.start, item.end) for item in listed}, reverse=True)[:_MOST_MONTHS]
     wanted = [item for item in listed if (item.start, item.end) in newest]
-    return billed_months(fetch_release(session, item.release_id) for item in wanted)
+    return billed_months(fetch_releases(session, [item.release_id for item in wanted]))
 
 
 def _label(item: ReleaseSummary) -> str:

@@ -71,7 +71,7 @@ def show_exports(
     shown: tuple[Mapping[str, int], Sequence[Mapping[str, object]]],
     csv: tuple[pd.DataFrame, Sequence[str]],
 ) -> None:
-    """Offer a table of a release as files; workbook and PDF are made when somebody clicks.
+    """Offer a table of a release as files, which are made when somebody clicks.
 
     Args:
         shown: What people read: keys of the titles, in order, with the decimals of their numbers,
@@ -81,7 +81,7 @@ def show_exports(
     at, name = datetime.now(access.local_timezone()), release.release_id
     sheet = _make_sheet(session, release, columns=shown[0], rows=shown[1], at=at)
     source = _provenance(session, release, at=at)
-    text = csv_bytes(csv[0], release_id=name, columns=csv[1], source=source)
+    text = partial(csv_bytes, csv[0], release_id=name, columns=csv[1], source=source)
     _offer(sheet, text, name=name)
     st.caption(tell("export_note"))
 
@@ -113,7 +113,7 @@ def show_plain_exports(
         notes=[(say(key), text) for key, text in {**facts, **exported}.items()],
         at=at,
     )
-    _offer(sheet, _plain_csv(columns, rows, exported), name=name)
+    _offer(sheet, partial(_plain_csv, columns, rows, exported), name=name)
     st.caption(tell("export_note_plain"))
 
 
@@ -130,9 +130,9 @@ def _plain_csv(
     return text.getvalue().encode("utf-8-sig")
 
 
-def _offer(sheet: Sheet, text: bytes, *, name: str) -> None:
+def _offer(sheet: Sheet, text: Callable[[], bytes], *, name: str) -> None:
     is_chinese = chosen_language() != ENGLISH
-    kinds: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
+    kinds: dict[str, tuple[Callable[[], bytes], str]] = {
         "csv": (text, "text/csv"),
         "xlsx": (
             partial(xlsx_bytes, sheet, notes_title=say("export_source")),

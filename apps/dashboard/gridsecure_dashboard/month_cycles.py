@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
+from gridsecure.analyst.client import ReleaseClient
 from gridsecure.analyst.runs import month_bounds
 from gridsecure.errors import NotFoundError
 from gridsecure.wire.gateway import MonthStatus
@@ -13,6 +15,7 @@ from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access
 from gridsecure_dashboard.cycles import Step, find_steps, keep_published
 from gridsecure_dashboard.settings import load_settings
+from gridsecure_dashboard.side_by_side import ask_all
 from gridsecure_dashboard.wording import say
 
 
@@ -30,15 +33,36 @@ def fetch_runs(session: Session) -> tuple[RunStatus, ...]:
     return keep_published(access.open_client().runs(session))
 
 
-def fetch_cycle(session: Session, month: str, *, runs: Sequence[RunStatus]) -> MonthCycle:
-    """Where a month stands.
+def fetch_cycles(
+    session: Session, months: Sequence[str], *, runs: Sequence[RunStatus]
+) -> list[MonthCycle]:
+    """Where months stand, asked side by side.
 
     Args:
-        month: As 2026-07.
+        months: As 2026-07.
         runs: All runs, as fetched once.
     """
     set_up, client = load_settings(), access.open_client()
-    bounds = month_bounds(month, timezone=set_up.timezone, cycle_day=set_up.cycle_day)
+    bounds = (
+        month_bounds(month, timezone=set_up.timezone, cycle_day=set_up.cycle_day)
+        for month in months
+    )
+    return ask_all(
+        [
+            partial(_fetch, client, session, month, bounds=span, runs=runs)
+            for month, span in zip(months, bounds, strict=True)
+        ]
+    )
+
+
+def _fetch(
+    client: ReleaseClient,
+    session: Session,
+    month: str,
+    *,
+    bounds: tuple[str, str],
+    runs: Sequence[RunStatus],
+) -> MonthCycle:
     try:
         status = client.month(session, month=month)
     except NotFoundError:

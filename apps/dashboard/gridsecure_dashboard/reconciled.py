@@ -56,7 +56,7 @@ def fetch_releases(session: Session, *, plan: str, bounds: tuple[str, str]) -> t
         if item.plan == plan
         and [datetime.fromisoformat(moment) for moment in (item.start, item.end)] == wanted
     ]
-    found = [access.fetch_release(session, item.release_id) for item in listed]
+    found = access.fetch_releases(session, [item.release_id for item in listed])
     return releases_of_month(found, plan=plan, bounds=bounds)
 
 

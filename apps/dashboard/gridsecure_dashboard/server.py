@@ -8,8 +8,12 @@ work. Every answer says what browsers may do with it.
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -26,6 +30,7 @@ from gridsecure_dashboard.sign_ins import SIGN_INS, cookie_name
 
 KEEP_PATH: Final = "/keep-sign-in"
 _LONGEST_TICKET: Final = 64
+_NEEDED_FIRST: Final = ("streamlit.emojis", "gridsecure_dashboard.charts")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 # What is open of Streamlit's own addresses; a page's come below the page's name, too.
@@ -111,8 +116,25 @@ def _is_own_page(request: Request) -> bool:
     return bool(origin.netloc) and origin.netloc == request.headers.get("host")
 
 
+@asynccontextmanager
+async def _warmed_up(_app: App) -> AsyncIterator[None]:
+    """Import what the first charts and buttons need, beside the first readers and not before them.
+
+    Streamlit and the charts' library load parts of themselves at their first use, which took most
+    of a second of whoever came first.
+    """
+    Thread(target=_import_all, daemon=True).start()
+    yield
+
+
+def _import_all() -> None:
+    for name in _NEEDED_FIRST:
+        import_module(name)
+
+
 app = App(
     Path(__file__).with_name("main.py"),
+    lifespan=_warmed_up,
     routes=[Route(KEEP_PATH, keep_sign_in, methods=["POST"])],
     middleware=[Middleware(PageGuard)],
 )

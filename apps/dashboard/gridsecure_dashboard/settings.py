@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -46,11 +48,17 @@ class DashboardSettings(BaseSettings):
 
 
 def load_settings() -> DashboardSettings:
-    """Read the settings.
+    """The settings, read anew only when a variable has another value: pages ask many times.
 
     Raises:
         InputError: One is missing or malformed (`settings.missing`); the message names variables.
     """
+    own = {name: text for name, text in os.environ.items() if name.upper().startswith(PREFIX)}
+    return _read(frozenset(own.items()))
+
+
+@lru_cache(maxsize=4)
+def _read(_variables: frozenset[tuple[str, str]]) -> DashboardSettings:
     try:
         return DashboardSettings()
     except ValidationError as error:

@@ -27,8 +27,8 @@ def ask_all(calls: Sequence[Callable[[], Answer]]) -> list[Answer]:
     Raises:
         Exception: What the first of them that failed raised, once all have ended.
     """
-    if len(calls) == 1:
-        return [calls[0]()]
+    if len(calls) <= 1:
+        return [call() for call in calls]
     asked = [_pool().submit(call) for call in calls]
     wait(asked)
     return [one.result() for one in asked]

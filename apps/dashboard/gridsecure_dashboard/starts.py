@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import pandas as pd
@@ -21,8 +22,9 @@ from gridsecure_dashboard.billed_months import BilledMonth, compare_months, earl
 from gridsecure_dashboard.chooser import fetch_months
 from gridsecure_dashboard.cycles import DONE, FAILED, count_points
 from gridsecure_dashboard.money_tiles import billed_tiles
-from gridsecure_dashboard.month_cycles import MonthCycle, fetch_cycle, fetch_runs, step_name
+from gridsecure_dashboard.month_cycles import MonthCycle, fetch_cycles, fetch_runs, step_name
 from gridsecure_dashboard.reconciled import show_reconciliation
+from gridsecure_dashboard.side_by_side import ask_all
 from gridsecure_dashboard.tables import Tile, key_figures, link_page, show_table
 from gridsecure_dashboard.wording import say, say_or, tell
 
@@ -32,6 +34,7 @@ _CELLS_OPENED: Final = 6000
 _WHO_LETTERS: Final = 24  # a query is asked for by its digest, which needs no more here
 _WITNESS: Final = "gridsecure log witness --help"
 _WORKED_ON: Final = ("open", "assigned")
+_TURNED_DOWN: Final = ("refused", "rejected")
 
 
 def show_clerk(session: Session) -> None:
@@ -66,7 +69,7 @@ def _billed(months: Sequence[BilledMonth]) -> None:
 def _cycle(session: Session) -> None:
     """The newest month's steps, and what waits for somebody."""
     months, runs = access.open_client().months(session), fetch_runs(session)
-    cycles = [fetch_cycle(session, one.month, runs=runs) for one in months[:2]]
+    cycles = fetch_cycles(session, [one.month for one in months[:2]], runs=runs)
     if cycles:
         # The newest month that is under way; if none is, the one that was finished last.
         shown = next((c for c in cycles if any(s.state != DONE for s in c.steps)), cycles[0])
@@ -116,7 +119,8 @@ def _waiting(session: Session) -> list[str]:
 
 def _exceptions(session: Session) -> list[str]:
     client = access.open_client()
-    found = [one for state in _WORKED_ON for one in client.exceptions(session, state=state)]
+    asked = ask_all([partial(client.exceptions, session, state=state) for state in _WORKED_ON])
+    found = [one for answer in asked for one in answer]
     if not found:
         return []
     today = datetime.now(access.local_timezone()).strftime("%Y-%m-%d")
@@ -171,9 +175,9 @@ def show_regulator(session: Session) -> None:
     small = [item for item in listed if item.cells + item.suppressed <= _CELLS_OPENED][:_NEWEST]
     opened, forged = _open_releases(session, small)
     st.header(say("start_alarms"))
+    asked = ask_all([partial(client.approvals, session, state=state) for state in _TURNED_DOWN])
     refused = {
-        f"alarm_{state}": len(client.approvals(session, state=state))
-        for state in ("refused", "rejected")
+        f"alarm_{state}": len(found) for state, found in zip(_TURNED_DOWN, asked, strict=True)
     }
     counts = {"alarm_forged": forged} | refused
     key_figures([Tile(say(name), figures.count(number)) for name, number in counts.items()])

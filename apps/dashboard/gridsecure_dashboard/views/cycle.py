@@ -12,12 +12,13 @@ import pandas as pd
 import streamlit as st
 
 from gridsecure.wire.gateway import MonthOnBoard
+from gridsecure.wire.platform import RunStatus
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.billed_months import BilledMonth, find_month, list_names, select_part
 from gridsecure_dashboard.chooser import fetch_months
 from gridsecure_dashboard.cycles import RUNNING, count_points
-from gridsecure_dashboard.month_cycles import MonthCycle, fetch_cycle, fetch_runs, step_name
+from gridsecure_dashboard.month_cycles import MonthCycle, fetch_cycles, fetch_runs, step_name
 from gridsecure_dashboard.tables import link_page, show_table
 from gridsecure_dashboard.wording import joined_names, plain, say, say_or, tell, zone_name
 
@@ -30,13 +31,14 @@ def show() -> None:
     session = access.enter(access.CYCLE)
     with access.explain_errors():
         months = access.open_client().months(session)
-        _jobs(session, months)
+        runs = fetch_runs(session)
+        _jobs(session, months, runs)
         st.header(say("board_months"))
         if not months:
             st.info(tell("board_none"))
             return
-        runs = fetch_runs(session)
-        cycles = [fetch_cycle(session, one.month, runs=runs) for one in months[:_MOST_MONTHS]]
+        shown = [one.month for one in months[:_MOST_MONTHS]]
+        cycles = fetch_cycles(session, shown, runs=runs)
         billed = fetch_months(session) if access.sees_values(session) else ()
         _board(months, cycles, billed)
         link_page(access.BILL_RUNS)
@@ -46,11 +48,11 @@ def show() -> None:
             st.caption(tell("board_zones_later"))
 
 
-def _jobs(session: Session, months: Sequence[MonthOnBoard]) -> None:
+def _jobs(session: Session, months: Sequence[MonthOnBoard], runs: Sequence[RunStatus]) -> None:
     """What runs now: followed without loading the page anew, and loaded once more at its end."""
     st.header(say("board_jobs"))
     at_work = [one.month for one in months if one.state == RUNNING]
-    at_work_runs = [run.run_id for run in fetch_runs(session) if run.state == RUNNING]
+    at_work_runs = [run.run_id for run in runs if run.state == RUNNING]
     if not at_work and not at_work_runs:
         st.caption(tell("board_no_jobs"))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import pandas as pd
@@ -13,6 +14,7 @@ from gridsecure.circulation.trade import Agreement, Need, Offer, OfferRequest
 from gridsecure.circulation.uses import MeteredUse, SettlementStatement
 from gridsecure_dashboard import access, commands, figures
 from gridsecure_dashboard.settings import load_settings
+from gridsecure_dashboard.side_by_side import ask_all
 from gridsecure_dashboard.tables import Tile, key_figures, show_table
 from gridsecure_dashboard.wording import in_language, say, say_or, tell
 
@@ -90,12 +92,15 @@ def show() -> None:
     session = access.enter(access.MARKET)
     with access.explain_errors():
         market = access.open_market()
-        found = {
-            kind: market.documents(session, kind, side="everybody")
-            if kind in _OF_EVERYBODY
-            else market.concerning(session, kind)
-            for kind in _TABLES
-        }
+        asked = ask_all(
+            [
+                partial(market.documents, session, kind, side="everybody")
+                if kind in _OF_EVERYBODY
+                else partial(market.concerning, session, kind)
+                for kind in _TABLES
+            ]
+        )
+        found = dict(zip(_TABLES, asked, strict=True))
         key_figures(
             [
                 Tile(say(f"kind_{kind}"), figures.count(len(papers)))

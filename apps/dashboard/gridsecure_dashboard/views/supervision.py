@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, NamedTuple
 
 import pandas as pd
@@ -20,6 +21,7 @@ from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.billed_months import earlier
 from gridsecure_dashboard.export_files import show_plain_exports
 from gridsecure_dashboard.phrases import PHRASES
+from gridsecure_dashboard.side_by_side import ask_all
 from gridsecure_dashboard.tables import Tile, key_figures, show_table
 from gridsecure_dashboard.wording import say, say_or, tell
 
@@ -95,8 +97,11 @@ def _month_of(at: str | datetime) -> str:
 def _market(session: Session, month: str) -> Iterator[Seen]:
     """Every document that the market took in or signed in the month, of all organisations."""
     market = access.open_market()
-    for kind in KIND_NAMES:
-        for one in market.documents(session, kind, side="everybody"):
+    asked = ask_all(
+        [partial(market.documents, session, kind, side="everybody") for kind in KIND_NAMES]
+    )
+    for kind, documents in zip(KIND_NAMES, asked, strict=True):
+        for one in documents:
             if _month_of(one.told.at) == month:
                 told = one.told
                 state = say_or("paper_state", told.state)
@@ -113,8 +118,9 @@ def _authority(session: Session, month: str) -> Iterator[Seen]:
         if _month_of(one.released_at) == month:
             plan, purpose = say_or("plan", one.plan), say_or("purpose", one.purpose)
             yield Seen("seen_releases", one.release_id, plan, purpose, "", one.released_at)
-    for state in _STATES:
-        for asked in client.approvals(session, state=state):
+    approvals = ask_all([partial(client.approvals, session, state=state) for state in _STATES])
+    for state, found in zip(_STATES, approvals, strict=True):
+        for asked in found:
             subject = asked.subject
             plan = say_or("plan", subject.plan)
             yield Seen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import pandas as pd
@@ -12,6 +13,7 @@ from gridsecure.wire.sessions import AUTHORITY, PLATFORM, Session
 from gridsecure_dashboard import access, figures
 from gridsecure_dashboard.billed_months import earlier
 from gridsecure_dashboard.export_files import show_plain_exports
+from gridsecure_dashboard.side_by_side import ask_all
 from gridsecure_dashboard.tables import Tile, key_figures, show_table
 from gridsecure_dashboard.wording import say, say_or, tell
 
@@ -50,11 +52,14 @@ def show() -> None:
 def _fetch(session: Session, month: str) -> list[tuple[str, str, str, int]]:
     """Service, party, measure and amount, of each service that the session has a token for."""
     client = access.open_client()
+    services = [service for service in (PLATFORM, AUTHORITY) if service in session.tokens]
+    asked = ask_all(
+        [partial(client.usage, session, service=service, month=month) for service in services]
+    )
     return [
         (service, one.party, one.measure, one.amount)
-        for service in (PLATFORM, AUTHORITY)
-        if service in session.tokens
-        for one in client.usage(session, service=service, month=month).used
+        for service, answer in zip(services, asked, strict=True)
+        for one in answer.used
     ]
 
 
