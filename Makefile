@@ -247,7 +247,7 @@ lock: .venv/.dev ## Resolve the locks anew from pyproject.toml.
 	$(subst 3.11,3.10,$(UV_COMPILE)) --upgrade requirements/openfhe.in -o requirements/openfhe.txt
 	$(UV_COMPILE) --upgrade --no-deps requirements/log-peer.in -o requirements/log-peer.txt
 	$(UV_COMPILE) --upgrade --no-deps requirements/fuzz.in -o requirements/fuzz.txt
-	$(UV_COMPILE) --upgrade --extra catalogue --extra dask --extra dev --extra peer --extra postgres pyproject.toml \
+	$(UV_COMPILE) --upgrade --extra catalogue --extra dask --extra dev --extra peer --extra postgres --extra traces pyproject.toml \
 		requirements/build.in --constraints requirements/runtime.txt -o requirements/dev.txt
 	$(UV_COMPILE) --extra dask --extra postgres pyproject.toml \
 		--constraints requirements/dev.txt -o requirements/cloud.txt

@@ -11,9 +11,10 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gridsecure.wire.request_ids import CURRENT, HEADER, read_request_id
+from gridsecure.wire.request_ids import CURRENT, HEADER, PARENT_HEADER, read_request_id
 from gridsecure_api.json_logs import FIELDS
 from gridsecure_api.metrics import Answered, ServiceMetrics, ticks
+from gridsecure_api.traces import Answering, Traces
 
 _log = logging.getLogger(__name__)
 
@@ -30,10 +31,16 @@ class ObservedRequests:
     """
 
     def __init__(
-        self, app: ASGIApp, *, metrics: ServiceMetrics, plain_paths: frozenset[str] = frozenset()
+        self,
+        app: ASGIApp,
+        *,
+        metrics: ServiceMetrics,
+        traces: Traces,
+        plain_paths: frozenset[str] = frozenset(),
     ) -> None:
         self._app = app
         self._metrics = metrics
+        self._traces = traces
         self._plain = plain_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,8 +48,21 @@ class ObservedRequests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        number = read_request_id(Headers(scope=scope).get(HEADER, ""))
-        began, status = ticks(), 0
+        headers = Headers(scope=scope)
+        token = CURRENT.set(read_request_id(headers.get(HEADER, "")))
+        try:
+            if scope["path"] in _LOOKED_AT:
+                await self._answer(Answering(None), scope, receive, send)
+                return
+            with self._traces.span(headers.get(PARENT_HEADER, "")) as answering:
+                await self._answer(answering, scope, receive, send)
+        finally:
+            CURRENT.reset(token)
+
+    async def _answer(
+        self, answering: Answering, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        number, began, status = CURRENT.get(), ticks(), 0
 
         async def numbered(message: Message) -> None:
             nonlocal status
@@ -51,7 +71,6 @@ class ObservedRequests:
                 MutableHeaders(scope=message)[HEADER] = number
             await send(message)
 
-        token = CURRENT.set(number)
         try:
             await self._app(scope, receive, numbered)
         finally:
@@ -59,9 +78,9 @@ class ObservedRequests:
                 self._route(scope), _method(scope), status, round(ticks() - began, 6)
             )
             self._metrics.count(answered)
+            answering.end(answered)
             if answered.route not in _LOOKED_AT:
                 _log.info("answered", extra={FIELDS: _fields(answered)})
-            CURRENT.reset(token)
 
     def _route(self, scope: Scope) -> str:
         path = getattr(scope.get("route"), "path", None)

@@ -45,6 +45,7 @@ from gridsecure_api.settings import (
     PlatformSettings,
 )
 from gridsecure_api.start import read_settings
+from gridsecure_api.traces import start_traces
 
 ZONES: Final[Mapping[str, type[ListenSettings]]] = {
     "authority": AuthoritySettings,
@@ -173,9 +174,10 @@ def allow_files(settings: ListenSettings) -> None:
 
 
 def _open(zone: str, settings: ListenSettings) -> ASGIApp:
-    """The application of a zone, with its metrics given out."""
+    """The application of a zone, with its metrics given out and its spans sent."""
     app: FastAPI = import_module(f"gridsecure_api.{zone}").main_app()
     publish_metrics(app.state.metrics, settings)
+    start_traces(app.state.traces, zone, settings.traces_url)
     return app
 
 

@@ -28,6 +28,7 @@ from gridsecure_api.observed import ObservedRequests
 from gridsecure_api.own_build import OwnBuild
 from gridsecure_api.readiness import Readiness, ReadyCheck
 from gridsecure_api.shared_looks import SharedLooks
+from gridsecure_api.traces import Traces
 
 _BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
 
@@ -167,10 +168,15 @@ def _add_gates(app: FastAPI, description: ServiceDescription, rules: AccessRules
     """What a request goes through; what is added last is asked first."""
     readiness = Readiness(description.checks)
     metrics = ServiceMetrics(description.zone, readiness=readiness, counts=description.counts)
-    app.state.metrics = metrics
+    app.state.metrics, app.state.traces = metrics, Traces()
     app.add_middleware(AccessCheck, rules=rules, metrics=metrics)
     app.add_middleware(ProtectedAnswers)
-    app.add_middleware(ObservedRequests, metrics=metrics, plain_paths=description.plain_paths)
+    app.add_middleware(
+        ObservedRequests,
+        metrics=metrics,
+        traces=app.state.traces,
+        plain_paths=description.plain_paths,
+    )
     _add_readiness(app, Readiness([one for one in description.checks if one.is_told]))
 
 

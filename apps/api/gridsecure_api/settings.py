@@ -132,6 +132,8 @@ class ListenSettings(BuildSettings):
         metrics_port: Port of its own for its metrics; without, there are none.
         metrics_host: Address that they are given out at; beyond the own machine, over TLS, to who
             shows a certificate of `tls_ca`.
+        traces_url: Where a collector takes spans (OTLP over HTTP); without, there are none. Wants
+            the extra `traces`.
     """
 
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_LISTEN_", frozen=True)
@@ -147,6 +149,7 @@ class ListenSettings(BuildSettings):
     stop_seconds: int = Field(default=60, ge=1, le=3600)
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     metrics_host: str = "127.0.0.1"
+    traces_url: str | None = None
 
 
 class ZoneSettings(ListenSettings):

@@ -19,7 +19,7 @@ import httpx
 
 from gridsecure.errors import InputError, StorageError
 from gridsecure.loopback import is_loopback
-from gridsecure.wire.request_ids import CURRENT, HEADER
+from gridsecure.wire.request_ids import CURRENT, HEADER, PARENT, PARENT_HEADER
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +141,8 @@ def _number(request: httpx.Request) -> None:
     """Send along the number of the request that is being answered."""
     if number := CURRENT.get():
         request.headers[HEADER] = number
+    if parent := PARENT.get():
+        request.headers[PARENT_HEADER] = parent
 
 
 def _renew() -> None:

@@ -18,6 +18,11 @@ _FORM: Final = re.compile(r"[0-9a-f]{32}")
 CURRENT: Final[ContextVar[str]] = ContextVar("request_id", default="")
 """Of the request that is being answered; empty where none is."""
 
+PARENT_HEADER: Final = "traceparent"
+PARENT: Final[ContextVar[str]] = ContextVar("traceparent", default="")
+"""The span of that request, as W3C's Trace Context writes it; empty where nobody traces. It goes
+where the number goes, and its trace is the number."""
+
 
 def new_request_id() -> str:
     """A number that nobody used."""
