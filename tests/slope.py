@@ -131,6 +131,7 @@ def gateway(folder: Path, meters: int, costs: Costs) -> dict[str, Any]:
             sent = grid.signed_roster(roster), seats, grid.sign(manifest)
         objects = {column.entry.digest: column.data for column in columns}
         (folder / f"{number}.sent").write_bytes(pickle.dumps((*sent, objects)))
+        del table, columns, objects  # else one roster is held while the next one is packed
     grid.close()
     return {"energy_wh": energy}
 
@@ -152,6 +153,7 @@ def platform(folder: Path, meters: int, costs: Costs) -> dict[str, Any]:
             wanted = {digest: objects[digest] for digest in status.missing}
             intake.receive_objects(zone, status.upload_id, objects=wanted)
             intake.commit_upload(zone, status.upload_id, at=NOW)
+        del objects, wanted
     grid.close_month()
     for plan, purpose in PLANS.items():
         order = replace(grid.order(plan), purpose=purpose)
