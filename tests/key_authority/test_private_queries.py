@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import nullcontext
 from fractions import Fraction
 from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
-from sqlmodel import select
+from sqlmodel import Session, col, delete, select, update
 
 from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.errors import GridSecureError, StorageError
@@ -19,12 +20,15 @@ from gridsecure.key_authority.checker.tables import (
     ReleaseRow,
     SpentNoiseRow,
     ToldMonthRow,
+    UsageRow,
 )
+from gridsecure.key_authority.checker.usage import BOOK, list_done
 from gridsecure.plans.noise import NoiseStatement
 from gridsecure.plans.quantities import INTERVAL_BOUNDS_WH
 from gridsecure.policy.language import Policy
 from gridsecure.store.database import open_database, read_session, write_session
 from gridsecure.store.schema import migrate
+from gridsecure.store.usage import ANALYSTS
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 from tests.authority_simulator import Authority
 from tests.grid_simulator import NOW
@@ -116,6 +120,47 @@ def test_customers_with_several_meter_points_take_more_noise(asker):
     intervals = len(asker.readings()["start"].unique())
     most = 2 * intervals * INTERVAL_BOUNDS_WH["household"]
     assert noise_of(asker, asked).sensitivity == most
+
+
+# --- what is metered -----------------------------------------------------------------------------
+
+
+def metered(asker: Asker) -> dict[str, int]:
+    zone = asker.authority.zone
+    with read_session(zone.engine) as session:
+        assert list(BOOK.find_differences(session, list_done(session))) == []
+        used = BOOK.read_month(session, f"{NOW:%Y-%m}")
+    return {one.measure: one.amount for one in used if one.party == ANALYSTS}
+
+
+def test_epsilon_is_metered_by_class_to_the_millionth_and_whatever_was_planted_is_found(asker):
+    """A refused and a repeated question cost nothing; one that failed once it was charged did."""
+    for every, epsilon in (("day", "0.5"), ("day", "0.5"), ("hour", "0.000001")):
+        assert how_it_ended(asker, asker.ask(private_question(every=every, epsilon=epsilon))) == ""
+    hold(asker.authority, noisy(budget="0.9"))
+    assert how_it_ended(asker, asker.ask(private_question(every="interval"))) == "query.budget"
+    spent = Counter[str]()
+    for row in rows_of(asker, SpentNoiseRow):
+        spent[row.customer_class] += row.epsilon
+    assert spent == dict.fromkeys(CLASSES, 500_001)
+    found = metered(asker)
+    assert found.pop("noisy_questions") == 2
+    assert {
+        name: amount for name, amount in found.items() if name.startswith("epsilon_millionths/")
+    } == {f"epsilon_millionths/{name}": amount for name, amount in spent.items()}
+    planted: dict[str, Any] = {
+        "figures": update(SpentNoiseRow).values(epsilon=SpentNoiseRow.epsilon + 1),
+        "not-in-ledger": delete(SpentNoiseRow),
+        "not-in-log": update(SpentNoiseRow).values(
+            request_id="planted/" + col(SpentNoiseRow.request_id)
+        ),
+        "total": update(UsageRow).values(amount=UsageRow.amount + 1),
+    }
+    for kind, change in planted.items():
+        with Session(asker.authority.zone.engine) as session:  # never committed
+            session.exec(change)
+            kinds = {one.kind for one in BOOK.find_differences(session, list_done(session))}
+        assert kind in kinds
 
 
 # --- budgets -------------------------------------------------------------------------------------

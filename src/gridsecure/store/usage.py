@@ -58,12 +58,26 @@ class Metered:
         name: What its detail calls the thing that it was done to.
         amounts: Further measures, by what its detail calls their figures.
         month: What its detail calls the month that it counts in; without, the entry's own.
+        shares: Likewise, where the detail has a figure for each of some names, as of customer
+            classes: each is a measure of its own, `measure/name`.
     """
 
     each: str
     name: str
     amounts: Mapping[str, str] = field(default_factory=dict)
     month: str = ""
+    shares: Mapping[str, str] = field(default_factory=dict)
+
+    def read_amounts(self, detail: Mapping[str, Any]) -> dict[str, int]:
+        """The figures of an entry, by their measures.
+
+        Raises:
+            KeyError: One is missing.
+        """
+        found = {to: detail[of] for of, to in self.amounts.items()}
+        for of, to in self.shares.items():
+            found |= {share_of(to, name): amount for name, amount in detail[of].items()}
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +198,9 @@ class UsageBook:
     def _read(self, action: str, detail: Mapping[str, Any]) -> Done:
         metered = self.actions[action]
         name, party = str(detail[metered.name]), str(detail.get(_PARTY, ""))
-        amounts = metered.amounts if party else {}
+        amounts = metered.read_amounts(detail) if party else {}
         month = str(detail.get(metered.month, "")) if metered.month else ""
-        return Done(action, name, party, {to: detail[of] for of, to in amounts.items()}, month)
+        return Done(action, name, party, amounts, month)
 
     def _used(self, entry: evidence.EvidenceEntry, done: Done) -> dict[_Key, int]:
         if not done.party:
@@ -206,6 +220,11 @@ class UsageBook:
         if not session.exec(counted).rowcount:
             session.add(self.totals(month=month, party=party, measure=measure, amount=amount))
             session.flush()
+
+
+def share_of(measure: str, name: str) -> str:
+    """What a measure is called of one name alone, as of a customer class."""
+    return f"{measure}/{name}"
 
 
 def party_of(requested_by: str, *, purpose: str) -> str:

@@ -5,9 +5,9 @@ told exact numbers or numbers with noise, whichever came first (`ToldMonthRow`):
 number one with noise hides nothing, and the other way round. While policy wants noise for analysts,
 what staff is told exactly is not for analysts to read, and is no such month.
 
-ε is charged in the transaction that marks the month, before anything is decrypted. Nothing is given
-back, and the same request again costs nothing more. Of two at once the second finds what the first
-spent.
+ε is charged in the transaction that marks the month, before anything is decrypted, and entered in
+the log and metered there (`usage`). Nothing is given back, and the same request again costs nothing
+more. Of two at once the second finds what the first spent.
 
 The vault counts for itself (`vault.noise_budgets`).
 """
@@ -23,6 +23,7 @@ from sqlmodel import Session, func, insert, select
 
 from gridsecure.approvals import ReleaseSubject
 from gridsecure.key_authority.checker.tables import ReleaseRow, SpentNoiseRow, ToldMonthRow
+from gridsecure.key_authority.checker.usage import BOOK, CHARGED
 from gridsecure.key_authority.checker.zone import AuthorityZone
 from gridsecure.messages import ReleaseRequest
 from gridsecure.plans.purposes import RESEARCH
@@ -35,8 +36,10 @@ from gridsecure.policy.noise_costs import (
     reading_months,
     spent_error,
 )
+from gridsecure.store import evidence
 from gridsecure.store.database import read_session
 from gridsecure.store.rows import find, keep
+from gridsecure.store.usage import ANALYSTS
 
 Told = Literal["exactly", "noisily"]
 EXACTLY: Final = "exactly"
@@ -100,12 +103,19 @@ def charge(session: Session, policy: Policy, subject: ReleaseSubject, *, at: dat
     if cost is None or is_charged(session, name):
         return
     _mark(session, cost.months, NOISILY, at=at)
-    spent = {"request_id": name, "epsilon": cost.epsilon, "at": at}
+    spent = {"request_id": name, "epsilon": cost.epsilon, "at": at, "metered": True}
     rows = [
         spent | {"month": month, "customer_class": own}
         for month, own in product(cost.months, cost.classes)
     ]
     session.execute(insert(SpentNoiseRow), rows)
+    detail: dict[str, evidence.JSON] = {
+        "request": name,
+        "party": ANALYSTS,
+        "months": list(cost.months),
+        "epsilon": {own: cost.epsilon * len(cost.months) for own in cost.classes},
+    }
+    BOOK.enter(session, at=at, actor="checker", action=CHARGED, detail=detail)
 
 
 def check_exact(session: Session, policy: Policy, request: ReleaseRequest) -> None:

@@ -450,6 +450,7 @@ class SpentNoiseRow(Kept, Row, table=True):
     Attributes:
         month: Of the readings, as 2026-07.
         epsilon: In millionths.
+        metered: Whether the log has an entry of it: not of what was charged before it had any.
     """
 
     __tablename__ = "spent_noise"
@@ -461,6 +462,7 @@ class SpentNoiseRow(Kept, Row, table=True):
     customer_class: str = Field(primary_key=True)
     epsilon: int
     at: datetime = Field(sa_type=Moment)
+    metered: bool = Field(default=True, sa_column_kwargs={"server_default": false()})
 
 
 class ToldMonthRow(Kept, Row, table=True):

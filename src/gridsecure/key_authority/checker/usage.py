@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Final
 
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from gridsecure.key_authority.checker.tables import PreviewCellRow, ReleaseRow, UsageRow
+from gridsecure.key_authority.checker.tables import (
+    PreviewCellRow,
+    ReleaseRow,
+    SpentNoiseRow,
+    UsageRow,
+)
 from gridsecure.messages import CellTotal
 from gridsecure.released_values import ReleasedValues
-from gridsecure.store.usage import Done, Metered, UsageBook, party_of
+from gridsecure.store.usage import ANALYSTS, Done, Metered, UsageBook, party_of, share_of
 
 GRANTED: Final = "release.granted"
 SPENT: Final = "shadow.spent"
+CHARGED: Final = "noise.charged"
+_EPSILON: Final = "epsilon_millionths"
 
 BOOK: Final = UsageBook(
     UsageRow,
@@ -29,6 +37,8 @@ BOOK: Final = UsageBook(
             },
         ),
         SPENT: Metered("previews", name="request", amounts={"spent": "questions_spent"}),
+        # In millionths of ε, as the ledger has it: of all months of readings that are asked about.
+        CHARGED: Metered("noisy_questions", name="request", shares={"epsilon": _EPSILON}),
     },
 )
 
@@ -54,3 +64,17 @@ def list_done(session: Session) -> Iterator[Done]:
     since = spent.where(col(PreviewCellRow.metered)).group_by(col(PreviewCellRow.preview_id))
     for name, questions in session.exec(since):
         yield Done(SPENT, name, "", {"questions_spent": int(questions)})
+    yield from _list_charged(session)
+
+
+def _list_charged(session: Session) -> Iterator[Done]:
+    table = SpentNoiseRow
+    asked = (
+        select(table.request_id, table.customer_class, func.sum(table.epsilon))
+        .where(col(table.metered))
+        .group_by(col(table.request_id), col(table.customer_class))
+        .order_by(col(table.request_id), col(table.customer_class))
+    )
+    for name, rows in groupby(session.exec(asked), key=lambda row: row[0]):
+        spent = {share_of(_EPSILON, kind): int(epsilon) for _, kind, epsilon in rows}
+        yield Done(CHARGED, name, ANALYSTS, spent)
