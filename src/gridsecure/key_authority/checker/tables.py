@@ -626,5 +626,5 @@ class EventNoticeRow(EventNoticeColumns, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0023"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0024"
 )

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "checker_0023", "checker_0022"
+revision, down_revision = "checker_0024", "checker_0023"
 
 
 def upgrade() -> None:
