@@ -57,7 +57,7 @@ def receipt_waits(*, sizes: BenchSizes) -> list[Figure]:
         Figure("receipt_rate", "batches of 96 readings taken in", "per second",
                len(taken) / seconds, note="while all sources send"),
         Figure("receipt_processor", "processor time of a batch of 96 readings", "ms",
-               worked / len(taken) * 1000, note="of the gateway's processes, their start among it"),
+               worked / len(taken) * 1000, note="of the gateway's processes while sources send"),
     ]  # fmt: skip
 
 
