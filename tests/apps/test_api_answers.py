@@ -117,7 +117,7 @@ PAGED = {
     },
     "platform": {"/runs", "/release-requests"},
     "market": {"/documents", "/catalogue"},
-    "encryption": {"/keys"},
+    "encryption": {"/keys", "/keys/{key_id}/uses"},
     "authority": {
         "/approvals",
         "/authorisations",

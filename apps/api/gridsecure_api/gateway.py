@@ -338,14 +338,9 @@ def create_gateway_app(
     conductor = Conductor(timetable)
     queue = BatchQueue(zone, limit=settings.max_waiting_bytes)
     reader, turns = BatchReader(queue, clock), BatchTurns(zone, queue, settings)
-
-    def prepare() -> None:
-        if any(one.state == "active" for one in list_sources(zone)):
-            turns.prepare()
-
     life = _living(
         zone,
-        begin=(courier.start, conductor.start, reader.start, prepare),
+        begin=(courier.start, conductor.start, reader.start, lambda: _prepare(zone, turns)),
         end=(conductor.stop, reader.stop, turns.close, courier.stop),
     )
     checks = (database_check(zone.engine), disk_check(settings.folder))
@@ -365,6 +360,12 @@ def create_gateway_app(
     for routes in (router, *(room.router for room in _ROOMS)):
         app.include_router(routes)
     return app
+
+
+def _prepare(zone: GatewayZone, turns: BatchTurns) -> None:
+    """Have the processes that take batches in start before one comes, where any may come."""
+    if any(one.state == "active" for one in list_sources(zone)):
+        turns.prepare()
 
 
 def main_app() -> FastAPI:

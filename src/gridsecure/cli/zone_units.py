@@ -196,8 +196,7 @@ def unit_text(  # noqa: PLR0913 - one parameter for each thing that a unit says
             lines += [f"RuntimeDirectory={door}", "RuntimeDirectoryMode=0711"]
     else:
         lines += ["RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "LimitNOFILE=65536"]
-    lines += ["", "[Install]", "WantedBy=multi-user.target", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", "[Install]", "WantedBy=multi-user.target", ""])
 
 
 def _escape(found: re.Match[str]) -> str:

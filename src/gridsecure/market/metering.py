@@ -78,11 +78,7 @@ def meter_use(session: Session, received: Received[MeteredUse]) -> DocumentRow:
         check_in_force(agreed, state=CONCLUDED)
     # A certificate that names the agreement says itself what is owed, whoever brings it.
     if member.organisation != agreement.consumer and certificate.agreement != said.agreement:
-        raise ReleaseRefusedError(
-            "A use is reported by the consumer's side.",
-            reason="use.reporter",
-            remedy="Have a person of the consumer sign it.",
-        )
+        raise _not_theirs()
     check_use(certificate, agreement, digest=said.agreement)
     asker = find(session, PersonRow, person=certificate.requested_by)
     check_requester(certificate, agreement, asker=None if asker is None else asker.organisation)
@@ -94,6 +90,14 @@ def meter_use(session: Session, received: Received[MeteredUse]) -> DocumentRow:
     shelf.keep_document(session, row, by=member.person, fen=agreement.price_fen)
     _count(session, agreement, said.agreement, design)
     return row
+
+
+def _not_theirs() -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        "A use is reported by the consumer's side.",
+        reason="use.reporter",
+        remedy="Have a person of the consumer sign it.",
+    )
 
 
 def _was_concluded(session: Session, agreed: DocumentRow) -> bool:
