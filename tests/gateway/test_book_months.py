@@ -6,6 +6,7 @@ import itertools
 import json
 from dataclasses import dataclass
 from datetime import date, timedelta
+from decimal import Decimal
 from io import BytesIO
 
 import pandas as pd
@@ -50,6 +51,8 @@ from tests.identity.identity_world import account_of
 from tests.plans.element_tariffs import PARTS
 
 JULY = month_period(MONTH, timezone="Asia/Shanghai")
+SHIPPED = "shenzhen-residential-tiers"
+SHIPPED_DAYS = (("2026-07-01", "2026-07-21"), ("2026-07-21", "2026-08-01"))
 MOVES = "meter_point_id,valid_from,account,zone,customer_class,tariff_id\n"
 
 
@@ -75,10 +78,15 @@ def homes(world) -> pd.DataFrame:
 
 
 def move_in(
-    world, *, before: str = "2026-07-01", day: str = "2026-07-16", tariff: str = "flat"
+    world,
+    *,
+    before: str = "2026-07-01",
+    day: str = "2026-07-16",
+    tariff: str = "flat",
+    home: int = 0,
 ) -> tuple[str, str]:
-    """Let account B move in after A at the first home; the home and B's name at it."""
-    row = homes(world).iloc[0]
+    """Let account B move in after A at a home, by number; the home and B's name at it."""
+    row = homes(world).iloc[home]
     name, facts = row["meter_point_id"], f"{row['zone']},household,{tariff}"
     change(world, f"{MOVES}{name},{before},A,,,{tariff}\n{name},{day},B,{facts}\n")
     listed = default_contracts([f"{name}~B"]).assign(zone=row["zone"], customer_class="household")
@@ -152,19 +160,23 @@ def test_who_moves_in_and_who_moves_out_are_billed_for_their_days(world, monkeyp
 
 
 def test_a_charge_that_no_rule_divides_holds_both_bills(world):
-    name, mover = move_in(world, tariff="shenzhen-residential-tiers")
+    name, mover = move_in(world, tariff="shenzhen-residential-low-income")
     report = world.process()
     assert (report.billed_meters, report.excluded) == (19, {"part-month": 2})
     assert excluded(world) == {name: "part-month", mover: "part-month"}
 
 
 def test_a_part_of_a_month_is_billed_by_the_rule_of_its_tariff(world, tmp_path):
-    """Two thirds of a tier's limit and of a standing charge, on ciphertext as in the open."""
+    """Two thirds of a tier's limit and of a standing charge, on ciphertext as in the open.
+
+    And the limits of a whole month, as the tariffs that ship have it.
+    """
     name, mover = move_in(world, tariff="part-tiers")
+    shipped = move_in(world, tariff=SHIPPED, day="2026-07-21", home=1)
     contracts = world.contracts()
     homes_only = contracts["customer_class"] == "household"
     own = contracts.assign(tariff_id=contracts["tariff_id"].where(~homes_only, "part-tiers"))
-    others = own[own["meter_point_id"] != name]
+    others = own[~own["meter_point_id"].isin([name, shipped[0]])]
     lines = "".join(
         f"{one},{MONTH}-01,{tariff}\n"
         for one, tariff in zip(others["meter_point_id"], others["tariff_id"], strict=True)
@@ -181,7 +193,7 @@ def test_a_part_of_a_month_is_billed_by_the_rule_of_its_tariff(world, tmp_path):
     assert sorted(day for days in told_days for day in days if day) == [15, 16]
     assert [] in told_days, "who is billed by other tariffs is told nothing of"
 
-    filed = dict(names_filed(world, mover))
+    filed = dict(names_filed(world, mover, shipped[1]))
     authority = Authority(
         world.grid,
         tmp_path / "authority",
@@ -190,13 +202,22 @@ def test_a_part_of_a_month_is_billed_by_the_rule_of_its_tariff(world, tmp_path):
     )
     statements = released(world, authority, "bill")
     found = check_statements(told(world, list_certificates(authority.zone)), statements=statements)
-    assert (found.bills, found.mismatches) == (21, 0)
+    assert (found.bills, found.mismatches) == (22, 0)
     bills = {n: b for text in statements for n, b in json.loads(text)["meters"].items()}
     standing = {
         one: next(x for x in bills[filed[pseudonym]]["periods"][0]["lines"] if not x["tier"])
         for one, pseudonym in pseudonyms(world, (name, mover))
     }
     assert standing[name]["amount"] == "6.05"  # 12.50 x 15 / 31
+    for one, pseudonym in pseudonyms(world, shipped):
+        (period,) = bills[filed[pseudonym]]["periods"]
+        assert (period["tariff"]["id"], period["tariff"]["part_month"]) == (SHIPPED, "unconfirmed")
+        used = oracle_totals(world)[one]
+        assert used == energy(world, shipped[0], *SHIPPED_DAYS[one == shipped[1]])
+        beyond = {x["tier"]: int(Decimal(x["quantity"]) * 1000) for x in period["lines"]}
+        limits = (260_000, 600_000)  # of July, whoever had how much of it
+        assert beyond[None] == used
+        assert [beyond.get(tier, 0) for tier in (2, 3)] == [max(used - e, 0) for e in limits]
     assert standing[mover]["amount"] == "6.45"
     authority.close()
 
@@ -206,9 +227,9 @@ def pseudonyms(world, holders) -> list[tuple[str, str]]:
     return [(one, world.meter_point(one).name_in(domain)) for one in holders]
 
 
-def names_filed(world, mover: str):
+def names_filed(world, *movers: str):
     """Pseudonym in the billing domain -> in the settlement domain."""
-    for one, pseudonym in pseudonyms(world, (*world.simulated.meter_point_ids, mover)):
+    for one, pseudonym in pseudonyms(world, (*world.simulated.meter_point_ids, *movers)):
         yield pseudonym, world.meter_point(one).name_in(settlement_domain("2026"))
 
 

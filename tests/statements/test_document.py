@@ -403,6 +403,15 @@ def test_who_moved_in_is_told_its_days(language, days, note):
     assert note in part.notes[0]
     assert not any(note in text for text in whole.notes)
     assert len(part.facts) == len(whole.facts) + 1
+    doubted = period()
+    doubted["tariff"] = {
+        "id": "tiers", "version": "1", "name_en": "Tiers", "name_zh": "阶梯", "currency": "CNY",
+        "part_month": "unconfirmed",
+    }  # fmt: skip
+    texts = [statement({**doubted, **own}, language).notes for own in ({}, {"served": own})]
+    assert ["UNCONFIRMED" in "".join(notes) or "未经确认" in "".join(notes) for notes in texts] == [
+        False, True,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

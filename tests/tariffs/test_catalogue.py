@@ -93,9 +93,18 @@ def test_who_needs_not_be_doubted() -> None:
     doubted = {
         name
         for name in catalogue_tariffs()
-        if any(source.confidence == "unconfirmed" for source in named(name).sources)
+        for sure in [{s.source_id for s in named(name).sources if s.confidence != "unconfirmed"}]
+        if any(own not in sure for row, own in named(name).named_sources if row != "part_month")
     }
     assert set(catalogue_tariffs()) - doubted == WITHOUT_DOUBTS
+
+
+def test_tiers_that_ship_have_a_rule_for_a_part_of_a_month_that_says_it_is_a_choice() -> None:
+    """Whole limits, because nobody publishes another rule; of a free quota there is none."""
+    tiered = {name for name in catalogue_tariffs() if named(name).tiers and "residential" in name}
+    ruled = {name for name in tiered if named(name).has_doubtful_parts}
+    assert tiered - ruled == {"shenzhen-residential-low-income"}
+    assert {named(name).part_month.limits for name in ruled} == {"whole"}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from gridsecure.billing.charges import (
 )
 from gridsecure.billing.rules import PERCENT, POWER_FACTOR, LineRule, rate_units, scale_decimal
 from gridsecure.tariffs.rows import KWH_PER_KW, KWH_PER_KW_DAY, RATE_DECIMALS
+from gridsecure.tariffs.sources import UNCONFIRMED
 from gridsecure.tariffs.tariff import Tariff
 
 _VAT_DECIMALS = 4
@@ -73,6 +74,8 @@ def _origin(bills: Bills, tariff: Tariff) -> dict[str, Any]:
     named = {rule.source for rule in bills.rules}
     named |= {figure.source for figure in tariff.figure_sources}
     named |= {tariff.ratchet.source} if tariff.ratchet else set()
+    # Of one figure alone a customer is told that nobody confirmed it: a rule that was chosen here.
+    doubt = {"part_month": UNCONFIRMED} if tariff.has_doubtful_parts else {}
     return {
         "tariff": {
             "id": tariff.tariff_id,
@@ -80,6 +83,7 @@ def _origin(bills: Bills, tariff: Tariff) -> dict[str, Any]:
             "name_en": tariff.name_en,
             "name_zh": tariff.name_zh,
             "currency": tariff.currency,
+            **doubt,
         },
         # What we think of a source is for those who keep tariffs; a bill names the price document.
         "sources": {

@@ -22,7 +22,7 @@ from gridsecure.cli.tariff_names import find_tariff
 from gridsecure.errors import InputError, InvalidTariffError
 from gridsecure.gateway.formats import ReadingsFile
 from gridsecure.tariffs.header import read_timezone
-from gridsecure.tariffs.sources import UNCONFIRMED
+from gridsecure.tariffs.sources import PART_MONTH, UNCONFIRMED
 from gridsecure.tariffs.tariff import Tariff, catalogue_paths, parse_tariff
 from gridsecure.tariffs.urdb.conversion import UrdbOptions, import_rate, rate_timezone
 from gridsecure.tariffs.urdb.elements import only_item, parse_urdb
@@ -292,7 +292,10 @@ def _some(names: pd.Series[str]) -> str:
 def report_doubts(billed: Iterable[BilledTariff], report: Report) -> None:
     """Tell whoever bills, and not the customer, that a tariff has figures nobody confirmed."""
     for tariff in (one.tariff for one in billed):
-        if any(source.confidence == UNCONFIRMED for source in tariff.sources):
+        doubted = {one.source_id for one in tariff.sources if one.confidence == UNCONFIRMED}
+        # Bills of this command are of whole months.
+        used = {source for row, source in tariff.named_sources if row != PART_MONTH}
+        if doubted & used:
             report(
                 f"{tariff.tariff_id}: some figures are UNCONFIRMED; "
                 f"`gridsecure tariff show {tariff.tariff_id}` says which"

@@ -52,6 +52,8 @@ class BillTariff:
     name_en: str
     name_zh: str
     currency: str
+    has_doubtful_parts: bool = False
+    """Whether nobody confirmed its rule for a part of a month."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,7 @@ def _tariff(table: JsonTable) -> BillTariff:
         name_en=table.text("name_en"),
         name_zh=table.text("name_zh"),
         currency=currency,
+        has_doubtful_parts=table.has("part_month"),
     )
 
 

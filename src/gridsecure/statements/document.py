@@ -249,6 +249,11 @@ def _used_sources(bill: Bill) -> dict[str, SourceView]:
 
 def _notes(bill: Bill, wording: Wording) -> tuple[str, ...]:
     keys = ["note_served"] if bill.served else []
+    keys += (
+        ["note_part_month"]
+        if bill.served and bill.tariff and bill.tariff.has_doubtful_parts
+        else []
+    )
     keys += ["note_rounding"]
     keys += ["note_base"] if any(line.base is not None for line in bill.lines) else []
     ways = {line.computed for line in bill.lines}

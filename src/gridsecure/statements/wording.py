@@ -66,6 +66,11 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "You held this meter point for a part of the billing period. The bill counts the energy of "
         "your days alone.",
     ),
+    "note_part_month": (
+        "电价文件未载明不足整月时档位限额如何折算：本账单采用整月限额，该规则未经确认。",
+        "The tariff's publisher does not say what limits are for a part of a month. This bill has "
+        "those of a whole one: UNCONFIRMED.",
+    ),
     "code": ("出具方签名", "Signed by the issuer"),
     "code_note": (
         "扫描二维码，可得到本账单的计量点、周期、版本、合计和出具方的 SM2 签名，"

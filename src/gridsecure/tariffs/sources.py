@@ -26,6 +26,8 @@ FIGURES = (
     "vat_rate",
 )
 UNCONFIRMED = "unconfirmed"
+PART_MONTH = "part_month"
+"""The table of a tariff that says what limits and charges are for a part of a month."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,8 @@ from gridsecure.tariffs.rows import (
     read_window,
 )
 from gridsecure.tariffs.sources import (
+    PART_MONTH,
+    UNCONFIRMED,
     FigureSource,
     check_sources,
     read_figure_sources,
@@ -161,9 +163,16 @@ class Tariff:
         named += [("dynamic", self.dynamic.source)] if self.dynamic else []
         named += [("power_factor", self.power_factor.source)] if self.power_factor else []
         named += [("demand_ratchet", self.ratchet.source)] if self.ratchet else []
-        named += [("part_month", self.part_month.source)] if self.part_month else []
+        named += [(PART_MONTH, self.part_month.source)] if self.part_month else []
         named += [(figure.row, figure.source) for figure in self.figure_sources]
         return tuple(named)
+
+    @property
+    def has_doubtful_parts(self) -> bool:
+        """Whether its rule for a part of a month was not found in public."""
+        rule = self.part_month
+        doubted = {one.source_id for one in self.sources if one.confidence == UNCONFIRMED}
+        return rule is not None and rule.source in doubted
 
     def _labels(self, *, demand: bool) -> tuple[str, ...]:
         labels = (
