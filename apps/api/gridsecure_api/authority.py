@@ -69,11 +69,11 @@ from gridsecure.store.log_tree import SignedLog
 from gridsecure.store.objects import ObjectStore, open_objects
 from gridsecure.store.schema import migrate
 from gridsecure.vault_messages import VaultStatus
-from gridsecure.wire.attested import StatePolicy
 from gridsecure.wire.authority import KeySetListed, ReleaseSummary, RoundOutcome
 from gridsecure.wire.client import service_client
 from gridsecure.wire.problems import LOCKED
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
+from gridsecure.wire.services import StatePolicy
 from gridsecure.zone_keys import (
     load_blinding_key,
     load_log_signer,

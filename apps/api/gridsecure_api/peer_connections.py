@@ -8,9 +8,10 @@ from typing import Final
 
 import httpx
 
-from gridsecure.wire.attested import AttestedTransport, StatePolicy
+from gridsecure.wire.attested import AttestedTransport
 from gridsecure.wire.connections import new_client, shown_context, trusted_roots
 from gridsecure.wire.service_tokens import ServiceAuth
+from gridsecure.wire.services import StatePolicy
 from gridsecure.wire.words import ServiceWords
 from gridsecure_api.own_build import OwnBuild
 

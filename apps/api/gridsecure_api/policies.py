@@ -21,9 +21,8 @@ from gridsecure.policy.decisions import Change
 from gridsecure.policy.language import parse_policy
 from gridsecure.policy.signed_policies import SignedPolicy
 from gridsecure.store.held_policies import HeldPolicy, PolicyShelf
-from gridsecure.wire.attested import StatePolicy
 from gridsecure.wire.policies import LooserCase, PoliciesTold, PolicyTakenIn, PolicyTold
-from gridsecure.wire.services import PolicyStated
+from gridsecure.wire.services import PolicyStated, StatePolicy
 from gridsecure_api.deps import Clock, require
 from gridsecure_api.lists import KEPT_ANSWERS, answer_kept
 from gridsecure_api.settings import Role

@@ -13,10 +13,9 @@ from gridsecure import frames
 from gridsecure.crypto.sm2 import Sm2PublicKey, cross_check
 from gridsecure.errors import GridSecureError
 from gridsecure.version import VERSION
-from gridsecure.wire.attested import StatePolicy
 from gridsecure.wire.problems import LATER, NOT_READY, PROBLEM_TYPE, REASONS_PATH, Problem
 from gridsecure.wire.reasons import meanings_of
-from gridsecure.wire.services import About, Health, Ready, ReasonMeaning
+from gridsecure.wire.services import About, Health, Ready, ReasonMeaning, StatePolicy
 from gridsecure_api.answer_headers import ProtectedAnswers
 from gridsecure_api.api_page import add_api_page
 from gridsecure_api.deps import ALWAYS_PUBLIC, READY, AccessCheck, AccessRules, Clock

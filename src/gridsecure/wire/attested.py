@@ -19,16 +19,13 @@ from gridsecure.builds import BuildStatement, check_build, open_statement, unsta
 from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import GridSecureError
 from gridsecure.wire.client import parse_answer
-from gridsecure.wire.services import About, PolicyStated
+from gridsecure.wire.services import About, PolicyStated, StatePolicy
 from gridsecure.wire.stated_levels import Stated, check_level
 from gridsecure.wire.words import Words
 
 RECHECK_S: Final = 300.0
 """As long as a service's token lasts [s]."""
 _MOST_BYTES: Final = 1 << 20
-
-StatePolicy = Callable[[], PolicyStated | None]
-"""Says which release policy is in force now; None while none is."""
 
 
 class AttestedTransport(httpx.BaseTransport):

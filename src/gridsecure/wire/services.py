@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -50,6 +50,10 @@ class PolicyStated(Answer):
     name: str
     version: int
     digest: str
+
+
+StatePolicy = Callable[[], PolicyStated | None]
+"""Says which release policy is in force now; None while none is."""
 
 
 class About(Answer):

@@ -128,7 +128,7 @@ def _switches(
     show_table(
         pd.DataFrame(rows, dtype=object),
         titles=titles,
-        wide=("level_wants", "level_other"),
+        wide=("level_other",) if level is None else ("level_wants", "level_other"),
         whole=True,
     )
     st.caption(tell("level_how"))
