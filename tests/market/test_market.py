@@ -284,7 +284,13 @@ def test_the_next_record_of_a_dataset_counts_once_the_office_confirmed_it(market
     market.take("use", world.use(market.agree()))
     assert market.get(f"/documents/{third}", "grid-1").json()["uses"] == 1
     fourth = market.take("fourth", world.dataset(number=4, zones=["baoan"]))
-    market.take("use 2", world.use(market.digests["agreement"], number=2))
+    market.clock.advance(hours=1)
+    market.take("fewer zones", world.grant("hold", "grid", confirms=fourth))
+    market.clock.advance(hours=2)
+    late = {"released_at": (NOW + timedelta(hours=2)).isoformat()}
+    agreement = market.digests["agreement"]
+    assert market.refusal(world.use(agreement, number=3, **late)) == "use.zone"
+    market.take("use 2", world.use(agreement, number=2))  # released while the third counted
     assert fourth in market.client.get(f"/documents/{fourth}", headers=staff).text
 
 

@@ -282,10 +282,6 @@ def read_batch(name: str, batch_id: str, request: Request, intake: In) -> Respon
     return answer_kept(request, sm3_hex(text.encode()), lambda: text)
 
 
-def _find_batch(name: str, batch_id: str, intake: In) -> BatchRow:
-    return find_batch(intake.zone, source=name, batch_id=batch_id)
-
-
 @router.get(
     "/sources/{name}/batches/{batch_id}/rejected",
     dependencies=visible,
@@ -293,24 +289,24 @@ def _find_batch(name: str, batch_id: str, intake: In) -> BatchRow:
     responses=PAGED,
 )
 async def read_rejected(
-    request: Request,
-    intake: In,
-    asked: Paging,
-    batch: Annotated[BatchRow, Depends(_find_batch)],
+    name: str, batch_id: str, request: Request, intake: In, asked: Paging
 ) -> Response:
     """Every reading of a batch that its receipt counts as rejected, and by which rule.
 
     In the order of the batch, page by page; without energies.
     """
 
-    def read(_session: Session) -> tuple[list[str], int | None]:
-        rows, after = list_rejected(intake.zone, batch, asked)
+    def find(session: Session) -> BatchRow:
+        return find_batch(session, source=name, batch_id=batch_id)
+
+    def read(session: Session) -> tuple[list[str], int | None]:
+        rows, after = list_rejected(intake.zone, find(session), asked)
         return [_rejected(row, intake.zone) for row in rows], after
 
     return await answer_page(
         request,
         intake.zone.engine,
-        revision=lambda _session: batch.digest,  # a batch stays as it was taken in
+        revision=lambda session: find(session).digest,  # a batch stays as it was taken in
         read=read,
         write=join_texts,
     )

@@ -178,13 +178,30 @@ def enter_release(session: Session, received: Received[CatalogueEntry]) -> Docum
     return row
 
 
-def read_record(session: Session, dataset: str) -> DatasetRecord:
+def read_record(session: Session, dataset: str, *, at: datetime | None = None) -> DatasetRecord:
     """The ownership record of a dataset that counts: the newest that was confirmed, or the first.
+
+    Args:
+        at: The moment at which it counted; now if it is left out.
 
     Raises:
         NotFoundError: There is none (`not-found.named`).
     """
-    return DatasetRecord.parse(_counting(session, dataset).envelope.body)
+    row = _counting(session, dataset) if at is None else _counted(session, dataset, at)
+    return DatasetRecord.parse(row.envelope.body)
+
+
+def _counted(session: Session, dataset: str, at: datetime) -> DocumentRow:
+    """The record that counted at a moment: what confirms the next ones says since when."""
+    first = shelf.find_named(session, DatasetRecord.kind, dataset)
+    grants = select(DocumentRow).where(
+        DocumentRow.kind == RightGrant.kind,
+        DocumentRow.about == _grants_of("hold", dataset, first.organisation),
+        DocumentRow.at <= at,
+    )
+    confirmed = {RightGrant.parse(one.envelope.body).confirms for one in session.exec(grants)}
+    later = (one for one in _next_records(session, dataset) if one.digest in confirmed)
+    return [first, *later][-1]
 
 
 def _counting(session: Session, dataset: str) -> DocumentRow:
@@ -195,13 +212,15 @@ def _counting(session: Session, dataset: str) -> DocumentRow:
     return next(one for one in reversed(rows) if one.state == shelf.IN_FORCE)
 
 
-def read_records(session: Session, design: ProductDesign) -> list[DatasetRecord]:
-    """The ownership records of a product's datasets.
+def read_records(
+    session: Session, design: ProductDesign, *, at: datetime | None = None
+) -> list[DatasetRecord]:
+    """The ownership records of a product's datasets, as `read_record`.
 
     Raises:
         NotFoundError: There is one missing (`not-found.named`).
     """
-    return [read_record(session, one) for one in design.datasets]
+    return [read_record(session, one, at=at) for one in design.datasets]
 
 
 def grant_right(session: Session, received: Received[RightGrant]) -> DocumentRow:
@@ -304,7 +323,7 @@ def require_design(
     """
     asked = set(design.measures)
     for dataset in design.datasets:
-        record = read_record(session, dataset)
+        record = read_record(session, dataset, at=now if is_past else None)
         check_open(record.retained_until, now=now, what="dataset")
         told = tuple(one for one in record.measures if one in asked)
         wanted = Wanted(organisation, dataset, told, design.purpose)

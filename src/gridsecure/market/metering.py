@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -10,6 +11,7 @@ from sqlmodel import Session, col, func, select
 
 from gridsecure.circulation.documents import Member, moment
 from gridsecure.circulation.products import ProductDesign, ProductStep
+from gridsecure.circulation.rights import DatasetRecord
 from gridsecure.circulation.trade import Agreement
 from gridsecure.circulation.uses import (
     MeteredUse,
@@ -83,12 +85,13 @@ def meter_use(session: Session, received: Received[MeteredUse]) -> DocumentRow:
     asker = find(session, PersonRow, person=certificate.requested_by)
     check_requester(certificate, agreement, asker=None if asker is None else asker.organisation)
     design = _design(session, agreement, released=released)
-    check_is_of(certificate, design, records=holdings.read_records(session, design))
+    records = holdings.read_records(session, design, at=released)
+    check_is_of(certificate, design, records=records)
     require = partial(holdings.require_design, session, now=released, is_past=True)
     require("meter", design.organisation, design)
     require("deliver", agreement.provider, design)
     shelf.keep_document(session, row, by=member.person, fen=agreement.price_fen)
-    _count(session, agreement, said.agreement, design)
+    _count(session, agreement, said.agreement, records)
     return row
 
 
@@ -141,18 +144,19 @@ def _open_month(session: Session, agreement: str, now: datetime) -> str:
     return month
 
 
-def _count(session: Session, agreement: Agreement, digest: str, design: ProductDesign) -> None:
+def _count(
+    session: Session, agreement: Agreement, digest: str, records: Iterable[DatasetRecord]
+) -> None:
     if shelf.count(session, f"agreement/{digest}") > agreement.uses:
         raise ReleaseRefusedError(
             f"All {agreement.uses} uses of the agreement have been used.",
             reason="use.agreed",
             remedy="Agree on more.",
         )
-    for dataset in design.datasets:
-        most = holdings.read_record(session, dataset).uses
-        if shelf.count(session, f"dataset/{dataset}") > most > 0:
+    for record in records:
+        if shelf.count(session, f"dataset/{record.dataset}") > record.uses > 0:
             raise ReleaseRefusedError(
-                f"All {most} uses of the dataset {dataset} have been used.",
+                f"All {record.uses} uses of the dataset {record.dataset} have been used.",
                 reason="use.dataset",
                 remedy="Ask its holder for another dataset.",
             )

@@ -593,7 +593,8 @@ def load_batch(zone: GatewayZone, *, source: str, batch_id: str) -> TakenIn:
     Raises:
         NotFoundError: The source sent none of that id (`not-found.batch`).
     """
-    row = find_batch(zone, source=source, batch_id=batch_id)
+    with read_session(zone.engine) as session:
+        row = find_batch(session, source=source, batch_id=batch_id)
     receipt = BatchReceipt.parse(row.envelope.body)
     months = {
         month: batch_state(row, find_plan(zone, month), corrected=corrected_until(zone, month))
@@ -617,14 +618,13 @@ def list_rejected(
     return page, page[-1].number if len(found) > asked.limit else None
 
 
-def find_batch(zone: GatewayZone, *, source: str, batch_id: str) -> BatchRow:
+def find_batch(session: Session, *, source: str, batch_id: str) -> BatchRow:
     """A batch that was taken in.
 
     Raises:
         NotFoundError: The source sent none of that id (`not-found.batch`).
     """
-    with read_session(zone.engine) as session:
-        row = find(session, BatchRow, source=source, batch_id=batch_id)
+    row = find(session, BatchRow, source=source, batch_id=batch_id)
     if row is None:
         raise NotFoundError("There is no batch of that id here.", reason="not-found.batch")
     return row
