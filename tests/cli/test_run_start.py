@@ -216,7 +216,7 @@ def test_ctrl_c_that_python_loses_ends_the_run_before_its_next_stage(tmp_path: P
 def test_the_dashboard_has_the_port_asked_for_and_services_the_next(tmp_path: Path) -> None:
     ports = next(ports for ports in map(free_row, range(20000, 30000, 5)) if ports)
     first = ports["dashboard"]
-    assert [ports[name] for name in SERVICES] == list(range(first + 1, first + 6))
+    assert [ports[name] for name in SERVICES] == list(range(first + 1, first + 1 + len(SERVICES)))
     home = create_home(tmp_path, ports=ports)
     assert home.url("identity") == f"http://127.0.0.1:{first + 1}"
     assert f"--server.port={first}" in dashboard_spec(home).command

@@ -211,7 +211,7 @@ def test_a_part_of_a_month_is_billed_by_the_rule_of_its_tariff(world, tmp_path):
     assert standing[name]["amount"] == "6.05"  # 12.50 x 15 / 31
     for one, pseudonym in pseudonyms(world, shipped):
         (period,) = bills[filed[pseudonym]]["periods"]
-        assert (period["tariff"]["id"], period["tariff"]["part_month"]) == (SHIPPED, "unconfirmed")
+        assert (period["tariff"]["id"], period["tariff"]["part_month"]) == (SHIPPED, "chosen-here")
         used = oracle_totals(world)[one]
         assert used == energy(world, shipped[0], *SHIPPED_DAYS[one == shipped[1]])
         beyond = {x["tier"]: int(Decimal(x["quantity"]) * 1000) for x in period["lines"]}

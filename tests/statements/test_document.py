@@ -406,12 +406,11 @@ def test_who_moved_in_is_told_its_days(language, days, note):
     doubted = period()
     doubted["tariff"] = {
         "id": "tiers", "version": "1", "name_en": "Tiers", "name_zh": "阶梯", "currency": "CNY",
-        "part_month": "unconfirmed",
+        "part_month": "chosen-here",
     }  # fmt: skip
     texts = [statement({**doubted, **own}, language).notes for own in ({}, {"served": own})]
-    assert ["UNCONFIRMED" in "".join(notes) or "未经确认" in "".join(notes) for notes in texts] == [
-        False, True,
-    ]  # fmt: skip
+    words = {Language.CHINESE: "整月限额", Language.ENGLISH: "a whole one"}[language]
+    assert [words in "".join(notes) for notes in texts] == [False, True]
 
 
 @pytest.mark.parametrize(

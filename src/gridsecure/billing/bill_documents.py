@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from gridsecure.billing.bills import Bills
 from gridsecure.billing.charges import (
@@ -20,10 +20,12 @@ from gridsecure.billing.charges import (
 )
 from gridsecure.billing.rules import PERCENT, POWER_FACTOR, LineRule, rate_units, scale_decimal
 from gridsecure.tariffs.rows import KWH_PER_KW, KWH_PER_KW_DAY, RATE_DECIMALS
-from gridsecure.tariffs.sources import UNCONFIRMED
 from gridsecure.tariffs.tariff import Tariff
 
 _VAT_DECIMALS = 4
+
+CHOSEN_HERE: Final = "chosen-here"
+"""Of a rule that the tariff's publisher does not state, as a bill says it."""
 
 
 def bills_to_json(bills: Iterable[Bills], *, tariff: Tariff | None = None) -> dict[str, Any]:
@@ -74,8 +76,8 @@ def _origin(bills: Bills, tariff: Tariff) -> dict[str, Any]:
     named = {rule.source for rule in bills.rules}
     named |= {figure.source for figure in tariff.figure_sources}
     named |= {tariff.ratchet.source} if tariff.ratchet else set()
-    # Of one figure alone a customer is told that nobody confirmed it: a rule that was chosen here.
-    doubt = {"part_month": UNCONFIRMED} if tariff.has_doubtful_parts else {}
+    # That the publisher states no such rule concerns who is billed by one that was chosen here.
+    doubt = {"part_month": CHOSEN_HERE} if tariff.has_doubtful_parts else {}
     return {
         "tariff": {
             "id": tariff.tariff_id,

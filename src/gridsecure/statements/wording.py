@@ -67,9 +67,9 @@ PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "your days alone.",
     ),
     "note_part_month": (
-        "电价文件未载明不足整月时档位限额如何折算：本账单采用整月限额，该规则未经确认。",
+        "电价文件未载明不足整月时档位限额如何折算：本账单采用整月限额。",
         "The tariff's publisher does not say what limits are for a part of a month. This bill has "
-        "those of a whole one: UNCONFIRMED.",
+        "those of a whole one.",
     ),
     "code": ("出具方签名", "Signed by the issuer"),
     "code_note": (
