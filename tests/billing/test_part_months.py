@@ -123,11 +123,12 @@ def test_days_are_told_only_where_a_bill_depends_on_them():
         assert of(PARTS[name]) == (True, True)
 
 
-def test_no_tariff_that_ships_divides_tiers_of_a_household():
+def test_tiers_that_ship_are_divided_by_the_rule_chosen_here_and_free_quotas_not_at_all():
     """None of their sources says what a limit is for a part of a month."""
-    for name in ("shenzhen-residential-tiers", "shanghai-residential-tiers"):
+    divided = {"shenzhen-residential-tiers": True, "shenzhen-residential-low-income": False}
+    for name, is_divided in divided.items():
         rules = line_rules(load_tariff(catalogue_tariffs()[name]), JULY)
-        assert not all(is_divisible(rule, rules) for rule in rules)
+        assert all(is_divisible(rule, rules) for rule in rules) is is_divided
 
 
 @pytest.mark.parametrize(

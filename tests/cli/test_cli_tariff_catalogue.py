@@ -41,7 +41,8 @@ def test_list_names_every_edition_with_its_doubts() -> None:
         for path in paths:
             assert path.stem in result.stdout
     assert row(result, f"{DEMAND}@2025-02").split("│")[3].strip() == "6"
-    assert row(result, "shenzhen-residential-tiers").split("│")[3].strip() == ""
+    assert row(result, "shenzhen-residential-tiers").split("│")[3].strip() == "1"
+    assert row(result, "shenzhen-residential-shared-meter").split("│")[3].strip() == ""
     assert "深圳居民阶梯电价" in tariff("list", "--language", "zh").stdout
 
 
@@ -156,7 +157,7 @@ def test_check_passes_the_whole_catalogue_and_warns_of_doubts() -> None:
     assert result.stdout.count("good") == len(catalogue_tariffs())
     assert "UNCONFIRMED rates[11]: Demand price times 0.9" in result.stdout
     assert "day type 'hot' has windows of its own and no date" in result.stdout
-    quiet = tariff("check", "shenzhen-residential-tiers").stdout
+    quiet = tariff("check", "shenzhen-residential-shared-meter").stdout
     assert "12 months compiled" in quiet
     assert "warning" not in quiet
 
