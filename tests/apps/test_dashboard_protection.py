@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gridsecure.analyst.managed_keys import NEXT_STATES
-from gridsecure.encryption.keys import _MOVES
 from gridsecure.policy.levels import load_level
 from tests.analyst.zone_services import MANAGED
 from tests.apps.test_dashboard import browser, on_page, sent, services
@@ -76,7 +74,3 @@ def test_without_the_service_the_page_says_so(services, monkeypatch) -> None:
     app = on_page("member", "encryption")
     assert "`settings.encryption`" in app.error[0].value
     assert "eaas" not in sent(app)
-
-
-def test_the_page_offers_the_moves_that_the_service_makes() -> None:
-    assert {state: set(targets) for state, targets in NEXT_STATES.items()} == _MOVES

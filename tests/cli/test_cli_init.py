@@ -329,6 +329,7 @@ def test_cards_that_contradict_each_other_make_no_zone(tmp_path: Path) -> None:
             "setup.secret",
         ),
         (["init", "platform", "{new}", "--set", "database=mysql://db/x"], "storage.database"),
+        (["init", "platform", "{new}", "--set", "database=sqlite:////zone.db"], "setup.root"),
     ],
 )
 def test_what_cannot_be_made_leaves_nothing(

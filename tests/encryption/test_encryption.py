@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlmodel import select
+from sqlmodel import delete, select
 
 from gridsecure.client.encryption import check_signature
 from gridsecure.crypto.envelope import open_from
 from gridsecure.crypto.sm3 import hmac_sm3, sm3_digest, sm3_hex
 from gridsecure.encryption import usage
 from gridsecure.encryption.keys import read_secret
-from gridsecure.encryption.tables import SCHEMA, KeySecretRow
+from gridsecure.encryption.tables import SCHEMA, KekRow, KeySecretRow
 from gridsecure.encryption.zone import find_person
 from gridsecure.errors import EnvelopeError, InputError, StorageError
-from gridsecure.store.database import read_session
+from gridsecure.store.database import read_session, write_session
 from gridsecure.store.evidence import EvidenceRow
 from gridsecure_api.encryption import create_encryption_app
 from gridsecure_api.settings import KeyPersonEntry
@@ -353,6 +353,30 @@ def test_a_zone_starts_with_the_key_that_its_secrets_are_sealed_under_alone(fres
             create_encryption_app(encryption_settings(folder), clock=TestClock())
         assert refused.value.reason == "keys.kek"
     assert not (folder / "kek.key").exists()
+    with write_session(fresh.app.state.encryption.zone.engine) as session:
+        session.exec(delete(KekRow))  # as of before there were check values
     (folder / "kek.key").touch(mode=0o600)
+    (folder / "kek.key").write_bytes(bytes(16))
+    with pytest.raises(StorageError) as refused:
+        create_encryption_app(encryption_settings(folder), clock=TestClock())
+    assert refused.value.reason == "keys.kek"
     (folder / "kek.key").write_bytes(right)
     create_encryption_app(encryption_settings(folder), clock=TestClock())
+
+
+def test_of_two_that_start_on_an_empty_database_with_keys_of_their_own_one_alone_does(
+    tmp_path: Path,
+) -> None:
+    """Each would seal secrets that the other cannot open."""
+    first = encryption_settings(tmp_path / "first")
+    create_encryption_app(first, clock=TestClock())
+    second = encryption_settings(tmp_path / "second", database=first.database_url)
+    for has_key in (False, True):  # the latter came second between its look and its first word
+        if has_key:
+            (tmp_path / "second" / "kek.key").touch(mode=0o600)
+            (tmp_path / "second" / "kek.key").write_bytes(bytes(16))
+        with pytest.raises(StorageError) as refused:
+            create_encryption_app(second, clock=TestClock())
+        assert refused.value.reason == "keys.kek"
+        assert (tmp_path / "second" / "kek.key").exists() is has_key
+    create_encryption_app(first, clock=TestClock())

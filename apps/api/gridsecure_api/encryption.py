@@ -330,7 +330,7 @@ def open_zone(settings: EncryptionSettings) -> EncryptionZone:
         KeyPerson(one.person, one.organisation, frozenset(one.duties), public_key(one.public_key))
         for one in settings.people
     )
-    if not (folder / KEK).exists() and keys.has_secrets(engine):
+    if not (folder / KEK).exists() and keys.has_kek(engine):
         raise keys.no_kek()
     kek = load_kek(folder)
     zone = EncryptionZone(engine, kek, people)

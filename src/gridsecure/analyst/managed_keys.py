@@ -6,8 +6,6 @@ none: that takes the own key of an officer or a user, on that person's own machi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
 from urllib.parse import quote
 
 import httpx
@@ -19,15 +17,6 @@ from gridsecure.wire.encryption import KeyUseTold, ManagedKeyTold
 from gridsecure.wire.services import MonthUsage
 from gridsecure.wire.sessions import ENCRYPTION, Session
 from gridsecure.wire.words import PeopleWords
-
-NEXT_STATES: Final[Mapping[str, tuple[str, ...]]] = {
-    "active": ("suspended", "deactivated", "compromised"),
-    "suspended": ("active", "deactivated", "compromised"),
-    "deactivated": ("compromised", "destroyed"),
-    "compromised": ("destroyed",),
-    "destroyed": (),
-}
-"""State of a managed key -> those that an officer may move it to."""
 
 
 class ManagedKeyReader:

@@ -416,19 +416,19 @@ def _unit(folder: Path, facts: ZoneFacts) -> str:
         listen=facts.listen,
         settings=folder.absolute() / SETUP / facts.settings,
         door=str(door).removeprefix(_RUN) if is_below_run else "",
-        outside=_outside(folder.absolute(), facts),
+        outside=sorted(one for one in _places(facts) if not one.is_relative_to(folder.absolute())),
     )
 
 
-def _outside(folder: Path, facts: ZoneFacts) -> list[Path]:
-    """Where settings put objects and databases on this machine, outside the zone's folder."""
+def _places(facts: ZoneFacts) -> set[Path]:
+    """The folders of this machine that settings put objects and databases into."""
     places = set()
     for text in facts.own.values():
         if text.startswith(_SQLITE):
             places.add(Path(text.removeprefix(_SQLITE)).parent)
         elif text.startswith(_FOLDER_URL):
             places.add(Path(unquote(text.removeprefix(_FOLDER_URL))))
-    return sorted(one for one in places if one.is_absolute() and not one.is_relative_to(folder))
+    return {one for one in places if one.is_absolute()}
 
 
 def _check(facts: ZoneFacts) -> None:
@@ -442,6 +442,12 @@ def _check(facts: ZoneFacts) -> None:
             remedy="Give --role, once or more.",
         )
     check_roles(facts.roles)
+    if Path("/") in _places(facts):  # the unit would let its process write anywhere
+        raise InputError(
+            "A setting puts a database or objects into the root of the file system.",
+            reason="setup.root",
+            remedy="Name a folder for it, as sqlite:////srv/gridsecure/zone.db.",
+        )
     for name, text in facts.own.items():
         if _has_secret(text):
             raise InputError(

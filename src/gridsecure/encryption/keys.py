@@ -14,7 +14,6 @@ Every change is entered in the evidence log in the transaction that makes it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, Literal, get_args
 
@@ -23,15 +22,16 @@ from sqlmodel import Session, col, delete, select
 
 from gridsecure.crypto.envelope import open_sealed, seal
 from gridsecure.crypto.sm2 import generate_private_key
-from gridsecure.crypto.sm3 import DIGEST_BYTES
+from gridsecure.crypto.sm3 import DIGEST_BYTES, hmac_sm3
 from gridsecure.crypto.sm4 import KEY_BYTES
-from gridsecure.encryption.tables import KeySecretRow, ManagedKeyRow
+from gridsecure.encryption.tables import KekRow, KeySecretRow, ManagedKeyRow
 from gridsecure.encryption.zone import EncryptionZone, KeyPerson
 from gridsecure.errors import ConflictError, EnvelopeError, NotFoundError, StorageError
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.pages import Page, PageAsked, read_page
-from gridsecure.store.rows import advance, find, keep, load_row
+from gridsecure.store.rows import advance, find, keep, keep_once, load_row
+from gridsecure.wire.encryption import NEXT_STATES
 
 Algorithm = Literal["sm2", "hmac-sm3", "sm4"]
 """Signs; authenticates; is given out, sealed, as a data key."""
@@ -41,14 +41,8 @@ ALGORITHMS: Final[tuple[Algorithm, ...]] = get_args(Algorithm)
 _ACTIVE: Final = "active"
 _DEACTIVATED: Final = "deactivated"
 _DESTROYED: Final = "destroyed"
-_MOVES: Final[Mapping[str, frozenset[str]]] = {
-    _ACTIVE: frozenset({"suspended", _DEACTIVATED, "compromised"}),
-    "suspended": frozenset({_ACTIVE, _DEACTIVATED, "compromised"}),
-    _DEACTIVATED: frozenset({"compromised", _DESTROYED}),
-    "compromised": frozenset({_DESTROYED}),
-    _DESTROYED: frozenset(),
-}
 _PURPOSE: Final = "gridsecure/managed-key"
+_CHECKED: Final = b"gridsecure/kek-check"
 
 
 def create_key(
@@ -108,7 +102,7 @@ def move_key(
         row = load_key(session, person, key_id)
         before = row.state
         if before != target:
-            if target not in _MOVES[before]:
+            if target not in NEXT_STATES[before]:
                 raise state_error(row)
             _advance(session, row, before, target)
             if target == _DESTROYED:
@@ -172,17 +166,27 @@ def read_secret(
 
 
 def check_kek(zone: EncryptionZone) -> None:
-    """Refuse a key-encryption key that opens none of the secrets that there are.
+    """Refuse another key-encryption key than the first that the database was opened with.
 
     New secrets under another one would be lost when the right one comes back, and all others are
-    lost until then.
+    lost until then. What tells them apart is there before the first secret, so of two processes
+    that start on an empty database, each with a folder of its own, one alone goes on.
 
     Raises:
-        StorageError: It opens none (`keys.kek`).
+        StorageError: It is another one (`keys.kek`).
     """
+    _check_secret(zone)
+    try:
+        keep_once(zone.engine, KekRow(check_value=hmac_sm3(zone.kek, _CHECKED).hex()))
+    except ConflictError as error:
+        raise no_kek() from error
+
+
+def _check_secret(zone: EncryptionZone) -> None:
+    """Refuse a key that does not open a secret of a database that has no check value yet."""
     with read_session(zone.engine) as session:
         kept = session.exec(select(KeySecretRow).limit(1)).first()
-        if kept is None:
+        if kept is None or session.exec(select(KekRow)).first() is not None:
             return
         row = load_row(session, ManagedKeyRow, key_id=kept.key_id)
         try:
@@ -191,10 +195,13 @@ def check_kek(zone: EncryptionZone) -> None:
             raise no_kek() from error
 
 
-def has_secrets(engine: Engine) -> bool:
-    """Whether there are secrets already, which a key-encryption key made now would not open."""
+def has_kek(engine: Engine) -> bool:
+    """Whether a database is another key-encryption key's already than one that is made now."""
     with read_session(engine) as session:
-        return session.exec(select(KeySecretRow.key_id).limit(1)).first() is not None
+        return any(
+            session.exec(select(column).limit(1)).first() is not None
+            for column in (KekRow.number, KeySecretRow.key_id)
+        )
 
 
 def no_kek() -> StorageError:

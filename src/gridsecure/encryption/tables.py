@@ -61,6 +61,21 @@ class KeySecretRow(Kept, Row, table=True):
     sealed: str
 
 
+class KekRow(Kept, Row, table=True):
+    """What tells the zone's key-encryption key from others; the key does not follow from it.
+
+    Attributes:
+        number: 0: there is one row.
+        check_value: HMAC-SM3 of a fixed text under the key, hexadecimal digits.
+    """
+
+    __tablename__ = "kek"
+    SAME: ClassVar = ("number", "check_value")
+
+    number: int = Field(default=0, primary_key=True)
+    check_value: str
+
+
 class KeyUseRow(Kept, Row, table=True):
     """One use of a managed key; not of what.
 
@@ -88,5 +103,5 @@ class UsageRow(UsageColumns, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="encryption_0001"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="encryption_0002"
 )

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from gridsecure.messages import Digest
 from gridsecure.wire.services import Answer, Count
+
+NEXT_STATES: Final[Mapping[str, tuple[str, ...]]] = {
+    "active": ("suspended", "deactivated", "compromised"),
+    "suspended": ("active", "deactivated", "compromised"),
+    "deactivated": ("compromised", "destroyed"),
+    "compromised": ("destroyed",),
+    "destroyed": (),
+}
+"""State of a managed key -> those that an officer may move it to."""
 
 
 class ManagedKeyTold(Answer):

@@ -13,8 +13,7 @@ from typing import Final
 import pandas as pd
 import streamlit as st
 
-from gridsecure.analyst.managed_keys import NEXT_STATES
-from gridsecure.wire.encryption import KeyUseTold, ManagedKeyTold
+from gridsecure.wire.encryption import NEXT_STATES, KeyUseTold, ManagedKeyTold
 from gridsecure.wire.services import MonthUsage
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, commands, figures
