@@ -35,7 +35,7 @@ MEASURED: Final = Path(__file__).with_name("costs.json")
 """Test -> seconds of processor time that one of its cases takes."""
 QUICK_SECONDS: Final = 0.1
 """A tenth of the tests without costs takes longer, and took most of the time of `make quick`."""
-TEST_SECONDS: Final = 0.7
+TEST_SECONDS: Final = 0.4
 LONGEST_SECONDS: Final = 5.0
 LONG_SECONDS: Final = 10.0
 QUICK: Final = "quick"
