@@ -30,6 +30,7 @@ from gridsecure.messages import CountedPlace, MergeStep, Merging, OwnCount, Rele
 from gridsecure.plans.cells import MEASURES
 from gridsecure.plans.purposes import STAFF_PURPOSES
 from gridsecure.policy.packs import list_packs, load_pack
+from gridsecure.products.designs import list_standard
 from gridsecure.statements.wording import Language, Wording
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, commands, figures, load_months, starts, tables
@@ -1370,8 +1371,12 @@ def test_a_share_with_an_ended_token_goes_back_to_sign_in(services) -> None:
     assert offered(app) == set()
 
 
-def test_a_product_is_proven_and_previewed_in_a_form(services) -> None:
+def test_a_product_is_proven_and_previewed_by_form_and_by_text(services) -> None:
     app = on_page("member", "workshop")
+    app.text_input(f"product_{list_standard()[0]}_title").input(market_services.REFUSED).run()
+    button(app, "Prove it").click().run()
+    assert "`query.shape`" in app.error[0].value
+    app.segmented_control("workshop_by").set_value("text").run()
     button(app, "Prove it").click().run()
     assert not app.exception
     said = sent(app)

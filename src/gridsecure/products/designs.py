@@ -27,6 +27,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, Self
 
+import tomli_w
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from gridsecure.crypto.sm3 import sm3_hex
@@ -172,6 +173,11 @@ def read_design(text: str) -> ProductDesign:
             reason="product.field",
             remedy="`gridsecure workshop schema` prints what a product's file may say.",
         ) from error
+
+
+def spell_design(said: Mapping[str, Any]) -> str:
+    """A product's file that says this; whether it may, `read_design` finds out."""
+    return tomli_w.dumps(said)
 
 
 def design_schema() -> dict[str, Any]:

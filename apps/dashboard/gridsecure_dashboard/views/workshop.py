@@ -13,20 +13,25 @@ import pandas as pd
 import streamlit as st
 
 from gridsecure.products.checks import PartCheck, Refusal
+from gridsecure.products.designs import read_design
 from gridsecure.products.previews import SampledPart
 from gridsecure.wire.sessions import Session
 from gridsecure.wire.workshop import ProductProven
 from gridsecure_dashboard import access, commands, figures
+from gridsecure_dashboard.product_form import by_sort, compose_file
 from gridsecure_dashboard.settings import load_settings
 from gridsecure_dashboard.tables import Tile, key_figures, show_table
 from gridsecure_dashboard.wording import class_name, in_language, plain, say, say_or, tell
 
 _PERIOD: Final = "2026-07"
+_FORM: Final = "form"
+_TEXT: Final = "text"
+_WAYS: Final = (_FORM, _TEXT)
 _LINES: Final = 420  # height of the field with the file [pixels]
 
 
 def show() -> None:
-    """A form of one file, and what comes of it."""
+    """A product, and what comes of it."""
     session = access.enter(access.WORKSHOP)
     with access.explain_errors():
         _form(session)
@@ -34,19 +39,33 @@ def show() -> None:
 
 
 def _form(session: Session) -> None:
-    ships = {one.name: one for one in access.open_market().products(session).products}
-    labels = {name: in_language(one.title_zh, one.title) for name, one in ships.items()}
+    """A product's file, composed in a form or written by hand, and what is to be done with it."""
+    market = access.open_market()
+    ships = access.remember(("products",), lambda: market.products(session).products)
+    titles = {one.name: in_language(one.title_zh, one.title) for one in ships}
+    files = {one.name: one.file for one in ships}
     begun = st.selectbox(
-        say("workshop_begin"), list(labels), format_func=labels.__getitem__, key="workshop_begin"
+        say("workshop_begin"), list(titles), format_func=titles.__getitem__, key="workshop_begin"
     )
-    with st.form("workshop"):
+    way = st.segmented_control(
+        say("workshop_by"), _WAYS, format_func=lambda way: say(f"workshop_by_{way}"),
+        default=_FORM, key="workshop_by",
+    )  # fmt: skip
+    if way != _TEXT:
+        library = access.remember(("components",), lambda: market.components(session).cards)
+        cards = by_sort([one.card for one in library])
+        file = compose_file(read_design(files[begun]), cards)
+        with st.expander(say("workshop_file")):
+            st.code(file, language="toml", wrap_lines=True)
+            st.download_button(say("workshop_save"), file, f"{begun}.toml", "application/toml")
+    else:
         file = st.text_area(
-            say("workshop_file"), ships[begun].file, height=_LINES, key=f"workshop_{begun}"
+            say("workshop_file"), files[begun], height=_LINES, key=f"workshop_{begun}"
         )
-        period = st.text_input(say("workshop_period"), _PERIOD, max_chars=10, key="workshop_period")
-        with st.container(horizontal=True):
-            is_checked = st.form_submit_button(say("workshop_check"), type="primary")
-            is_previewed = st.form_submit_button(say("workshop_preview"))
+    period = st.text_input(say("workshop_period"), _PERIOD, max_chars=10, key="workshop_period")
+    with st.container(horizontal=True):
+        is_checked = st.button(say("workshop_check"), type="primary")
+        is_previewed = st.button(say("workshop_preview"))
     if is_checked or is_previewed:
         step = "check" if is_checked else "preview"
         access.page_memory()["composed"] = (step, file, period)
