@@ -7,11 +7,13 @@ the certificate, the local time of the supply area, and are never shifted to the
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final, Literal
+from operator import itemgetter
+from typing import Any, Final, Literal
 
 import pandas as pd
 
@@ -107,18 +109,14 @@ def interval_totals(rows: pd.DataFrame) -> pd.DataFrame:
         Frame with `start`, `end`, `day`, `clock`, `energy_wh` and `power_kw` (Decimal).
     """
     names = ["start", "end", "day", "clock"]
-    totals = rows.groupby(names, sort=True, as_index=False)[["energy_wh"]].sum()
-    totals["power_kw"] = pd.Series(
-        [
-            power_kw(wh, length=end - start)
-            for start, end, wh in zip(
-                totals["start"], totals["end"], totals["energy_wh"], strict=True
-            )
-        ],
-        dtype=object,
-        index=totals.index,
-    )
-    return totals
+    sums: dict[tuple[Any, ...], int] = defaultdict(int)
+    for *interval, energy_wh in zip(*(rows[name] for name in (*names, "energy_wh")), strict=True):
+        sums[tuple(interval)] += energy_wh
+    totals = [
+        (start, end, day, clock, wh, power_kw(wh, length=end - start))
+        for (start, end, day, clock), wh in sorted(sums.items(), key=itemgetter(0))
+    ]
+    return pd.DataFrame(totals, columns=[*names, "energy_wh", "power_kw"], dtype=object)
 
 
 def power_kw(energy_wh: int, *, length: timedelta) -> Decimal:

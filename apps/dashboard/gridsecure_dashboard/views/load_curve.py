@@ -40,11 +40,9 @@ _CSV_COLUMNS: Final = ("zone", "customer_class", "start", "end", "energy_kwh")
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
-    days: list[str]
+class _Cells:
     zones: list[str] | None
     classes: list[str] | None
-    split: Split
 
 
 def show() -> None:
@@ -60,23 +58,34 @@ def show() -> None:
             withheld = bool((table["state"] == WITHHELD).any())
             st.info(tell("no_role_values" if withheld else "nothing_visible"))
             return
-        choice = _choose(table, release)
-        if not choice.days:
-            st.info(tell("choose_days"))
-            return
-        rows = choose_rows(table, days=choice.days, zones=choice.zones, classes=choice.classes)
-        figures_shown = load_figures(interval_totals(rows))
-        if figures_shown is None:
-            st.info(tell("nothing_chosen"))
-            return
-        _key_figures(figures_shown)
-        _chart(rows, choice)
-        chosen = (release.release_id, tuple(choice.zones or ()), tuple(choice.classes or ()))
-        every_day = partial(choose_rows, table, zones=choice.zones, classes=choice.classes)
+        cells = _choose_cells(table)
+        st.fragment(_days)(release, table, cells)
+        chosen = (release.release_id, tuple(cells.zones or ()), tuple(cells.classes or ()))
+        every_day = partial(choose_rows, table, zones=cells.zones, classes=cells.classes)
         show_month(access.remember(chosen, lambda: compute_month(every_day())))
         outlook = access.remember((release.release_id, "outlook"), lambda: compute_outlook(release))
         show_outlook(outlook)
-        _closing(session, table, rows, release)
+        show_gaps(table.drop_duplicates(["zone", "customer_class"]), release=release)
+        show_reconciliation(session, bounds=(release.start.isoformat(), release.end.isoformat()))
+
+
+def _days(release: Release, table: pd.DataFrame, cells: _Cells) -> None:
+    """Some days' curve. Other days are drawn without the month's charts being drawn again."""
+    session = access.current_session()
+    if session is None:
+        st.rerun()
+    days, split = _choose_days(table, release)
+    if not days:
+        st.info(tell("choose_days"))
+        return
+    rows = choose_rows(table, days=days, zones=cells.zones, classes=cells.classes)
+    figures_shown = load_figures(interval_totals(rows))
+    if figures_shown is None:
+        st.info(tell("nothing_chosen"))
+        return
+    _key_figures(figures_shown)
+    _chart(rows, split, days=len(days))
+    _export(session, rows, release)
 
 
 def _table(release: Release) -> pd.DataFrame:
@@ -87,25 +96,32 @@ def _table(release: Release) -> pd.DataFrame:
     return kept[release.release_id]
 
 
-def _choose(table: pd.DataFrame, release: Release) -> _Choice:
+def _choose_cells(table: pd.DataFrame) -> _Cells:
     released = choose_rows(table)
-    days = sorted(set(released["day"]))
-    peak = access.remember((release.release_id, "peak"), lambda: peak_day(table))
-    first, second, third = st.columns(3)
-    picked = first.multiselect(
-        say("days"), days, default=[peak] if peak else days[:1], help=tell("days_help")
-    )
+    first, second = st.columns(2)
     everything = say("all")
     name_of = partial(_name, table.drop_duplicates(["zone", "customer_class"]))
-    zone = second.selectbox(
+    zone = first.selectbox(
         say("zone"),
         [everything, *sorted(set(released["zone"]))],
         format_func=lambda name: name_of("zone", name),
     )
-    kind = third.selectbox(
+    kind = second.selectbox(
         say("customer_class"),
         [everything, *sorted(set(released["customer_class"]))],
         format_func=lambda name: name_of("customer_class", name),
+    )
+    return _Cells(
+        zones=None if zone == everything else [zone],
+        classes=None if kind == everything else [kind],
+    )
+
+
+def _choose_days(table: pd.DataFrame, release: Release) -> tuple[list[str], Split]:
+    days = access.remember((release.release_id, "days"), lambda: _released_days(table))
+    peak = access.remember((release.release_id, "peak"), lambda: peak_day(table))
+    picked = st.multiselect(
+        say("days"), days, default=[peak] if peak else days[:1], help=tell("days_help")
     )
     labels = {name: say(f"split_{name}") for name in _SPLITS}
     split = st.segmented_control(
@@ -115,12 +131,11 @@ def _choose(table: pd.DataFrame, release: Release) -> _Choice:
         default="day",
         required=True,
     )
-    return _Choice(
-        days=picked,
-        zones=None if zone == everything else [zone],
-        classes=None if kind == everything else [kind],
-        split=split,
-    )
+    return picked, split
+
+
+def _released_days(table: pd.DataFrame) -> list[str]:
+    return sorted(set(choose_rows(table)["day"]))
 
 
 def _name(cells: pd.DataFrame, dimension: Dimension, name: str) -> str:
@@ -143,23 +158,21 @@ def _key_figures(shown: LoadFigures) -> None:
     )
 
 
-def _chart(rows: pd.DataFrame, choice: _Choice) -> None:
+def _chart(rows: pd.DataFrame, split: Split, *, days: int) -> None:
     st.altair_chart(
         load_curves(
-            curves(rows, split=choice.split),
+            curves(rows, split=split),
             clock_title=say("clock"),
             power_title=say("power_kw"),
-            curve_title=say(f"split_{choice.split}"),
+            curve_title=say(f"split_{split}"),
         ),
         width="stretch",
     )
-    if choice.split != "day":
-        st.caption(tell("mean_over_days", count=len(choice.days)))
+    if split != "day":
+        st.caption(tell("mean_over_days", count=days))
 
 
-def _closing(session: Session, table: pd.DataFrame, rows: pd.DataFrame, release: Release) -> None:
-    show_gaps(table.drop_duplicates(["zone", "customer_class"]), release=release)
-    show_reconciliation(session, bounds=(release.start.isoformat(), release.end.isoformat()))
+def _export(session: Session, rows: pd.DataFrame, release: Release) -> None:
     zone = access.local_timezone()
     read = [
         {
