@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -21,6 +22,7 @@ from gridsecure.key_authority.checker.agreements import (
 )
 from gridsecure.key_authority.checker.answering import RELEASED, WAITING, answer_request
 from gridsecure.key_authority.checker.tables import AgreedReleaseRow
+from gridsecure.key_authority.vault.gate import Passage
 from gridsecure.messages import ReleaseRequest, Signed
 from gridsecure.policy.decisions import compare_policies
 from gridsecure.policy.language import parse_policy
@@ -49,6 +51,7 @@ def authority(authority: Authority) -> Iterator[Authority]:
     """An authority whose policy wants agreements, and that knows the registration office."""
     authority.zone = replace(authority.zone, policy=WANTING, agreements_by=proved_by())
     authority.vault.gate.policies = vault_policies(authority.folder / "wanting", WANTING)
+    authority.vault.gate.agreements_by = proved_by()
     return authority
 
 
@@ -71,10 +74,12 @@ def name(authority: Authority, shown: AgreementProof, *, bearer: str = CLERK) ->
     return ""
 
 
-def answered(authority: Authority, request: Signed) -> tuple[str, str | None]:
-    answer_request(authority.zone, request, view=authority.view, clock=lambda: NOW)
+def answered(
+    authority: Authority, request: Signed, *, now: datetime = NOW
+) -> tuple[str, str | None]:
+    answer_request(authority.zone, request, view=authority.view, clock=lambda: now)
     approve_all(authority.zone)
-    outcome = answer_request(authority.zone, request, view=authority.view, clock=lambda: NOW)
+    outcome = answer_request(authority.zone, request, view=authority.view, clock=lambda: now)
     return outcome.state, outcome.reason
 
 
@@ -177,6 +182,97 @@ def test_a_policy_without_agreements_is_looser_and_the_strictest_wants_them() ->
     with pytest.raises(GridSecureError) as refused:
         usage_of(WANTING, target="urn:gridsecure:x", assigner="grid")
     assert refused.value.reason == "odrl.agreement"
+
+
+CHECKED = "gridsecure.key_authority.checker.agreements:_find"
+
+
+@attack(
+    "a checker that looks at no agreement",
+    rule(
+        "No release is made but under an agreement, where policy wants one.",
+        "agreement.missing",
+        cut(CHECKED, "subject.purpose not in zone.policy.agreement", "True"),
+    ),
+    rule(
+        "The vault is shown the agreement by which it decrypts, and verifies it.",
+        "agreement.missing",
+        cut(
+            "gridsecure.key_authority.vault.gate:ReleaseGate._agreed_until",
+            "subject.purpose not in policy.agreement",
+            "True",
+        ),
+    ),
+)
+def test_the_vault_wants_the_agreement_itself(
+    authority: Authority, uploads: list[GridUpload], attacked: Attacked
+) -> None:
+    """Nobody named an agreement, and the checker's rule is taken out: the vault refuses alone."""
+    state, reason = answered(authority, request_of(authority, uploads))
+    assert (state == RELEASED) == attacked.goes_through
+    attacked.ends(reason)
+
+
+def test_the_vault_believes_no_checker_about_an_agreement(
+    authority: Authority, uploads: list[GridUpload], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checker that passes whatever was named: nothing that does not cover it is decrypted."""
+    request = request_of(authority, uploads)
+    release = name_of(request)
+    checker = "gridsecure.key_authority.checker"
+    shown: list[AgreementProof] = []
+    monkeypatch.setattr(f"{checker}.approvals.require_agreement", lambda *_a, **_k: shown[0])
+    monkeypatch.setattr(f"{checker}.releases.spend_agreement", lambda *_a, **_k: "")
+    agreed = agreement()
+    over = {
+        "begins_at": (NOW - timedelta(days=1)).isoformat(),
+        "ends_at": (NOW - timedelta(seconds=1)).isoformat(),
+    }
+    digest = proof(release).signatures[0].digest
+    for one in (
+        proof(release, agreement(plan="bill")),
+        proof(release, agreement(**over)),
+        proof(release, agreed, signers=("exchange-1", "exchange-2")),
+        proof("7" * 32),
+        proof(release, standing=standing(digest, at=NOW - timedelta(days=1))),
+        proof(release, standing=standing(digest, signer="rival-1")),
+    ):
+        shown[:] = [one]
+        assert answered(authority, request) == (WAITING, "agreement.missing")
+    shown[:] = [proof(release)]
+    gate = authority.vault.gate
+    monkeypatch.setattr(gate, "agreements_by", ProvedBy())
+    assert answered(authority, request) == (WAITING, "agreement.missing"), "its keys are its own"
+    gate.agreements_by = proved_by()
+    # The word was fresh when the order began, and is a day old at the first column.
+    opened = gate.open
+
+    def open_late(*asked: Any, **more: Any) -> Passage:
+        passage = opened(*asked, **more)
+        monkeypatch.setattr(gate, "_clock", lambda: NOW + timedelta(days=1))
+        return passage
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(gate, "open", open_late)
+        outcome = answer_request(authority.zone, request, view=authority.view, clock=lambda: NOW)
+        assert (outcome.state, outcome.reason) == (WAITING, "agreement.missing")
+    monkeypatch.setattr(gate, "_clock", lambda: NOW)
+    assert answered(authority, request) == (RELEASED, None)
+
+
+def test_an_agreement_is_named_again_when_the_markets_word_is_a_day_old(
+    authority: Authority, uploads: list[GridUpload]
+) -> None:
+    request = request_of(authority, uploads)
+    release = name_of(request)
+    for days, state in ((1, WAITING), (0, RELEASED)):
+        shown = proof(release)
+        word = standing(shown.signatures[0].digest, at=NOW - timedelta(days=days, seconds=-1))
+        named_at = NOW - timedelta(seconds=2) if days else NOW
+        shown = shown.model_copy(update={"standing": word})
+        record_agreement(authority.zone, shown, bearer=CLERK, now=named_at)
+        late = NOW + timedelta(seconds=5) if days else NOW
+        assert answered(authority, request, now=late)[0] == state
 
 
 @attack(

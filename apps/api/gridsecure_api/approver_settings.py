@@ -1,13 +1,14 @@
-"""The officers of a setting: who signs policies, and approves what is released under them."""
+"""Whose signatures count, as settings say: officers', and those that prove agreements."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from gridsecure.approvals import Approver, Approvers, pin_approvers
+from gridsecure.circulation.agreed_releases import ProvedBy
 from gridsecure.errors import InputError
 from gridsecure.policy.language import Policy, join_approvals
-from gridsecure_api.settings import ApproverEntry, public_key
+from gridsecure_api.settings import ApproverEntry, ProvingSettings, key_registry, public_key
 
 
 def read_approvers(entries: Iterable[ApproverEntry]) -> Approvers:
@@ -20,6 +21,16 @@ def read_approvers(entries: Iterable[ApproverEntry]) -> Approvers:
     return pin_approvers(
         Approver(one.person, one.role, public_key(one.public_key)) for one in entries
     )
+
+
+def read_proved_by(settings: ProvingSettings) -> ProvedBy:
+    """The keys that prove agreements, by their thumbprints.
+
+    Raises:
+        InvalidMessageError: A key is no point of the curve.
+    """
+    points = (settings.registrar_public_key, settings.market_public_key)
+    return ProvedBy(*(key_registry(point) if point else {} for point in points))
 
 
 def check_approvers(approvers: Approvers, policy: Policy) -> None:

@@ -26,7 +26,6 @@ from pydantic import TypeAdapter
 
 from gridsecure import frames
 from gridsecure.approvals import APPROVER_ROLES
-from gridsecure.circulation.agreed_releases import ProvedBy
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.errors import (
     AuthenticityError,
@@ -81,7 +80,7 @@ from gridsecure.zone_keys import (
     load_signing_key,
     make_zone_folder,
 )
-from gridsecure_api.approver_settings import check_approvers, read_approvers
+from gridsecure_api.approver_settings import check_approvers, read_approvers, read_proved_by
 from gridsecure_api.authority_approvals import router as approvals_router
 from gridsecure_api.authority_queries import QUERY_KEY, RETURNED
 from gridsecure_api.authority_queries import router as queries_router
@@ -516,15 +515,10 @@ def open_zone(
         vault=_open_door(settings),
         policy=policy,
         approvers=approvers,
-        agreements_by=_proved_by(settings),
+        agreements_by=read_proved_by(settings),
         shadow_questions=settings.shadow_questions,
         level=level,
     )
-
-
-def _proved_by(settings: AuthoritySettings) -> ProvedBy:
-    points = (settings.registrar_public_key, settings.market_public_key)
-    return ProvedBy(*(key_registry(point) if point else {} for point in points))
 
 
 def _open_checks(settings: AuthoritySettings, objects: ObjectStore, folder: Path) -> Checks:

@@ -494,7 +494,20 @@ class GatewaySettings(ZoneSettings):
     max_waiting_bytes: int = Field(default=16384 * MIB, ge=1)
 
 
-class AuthoritySettings(ZoneSettings):
+class ProvingSettings(BuildSettings):
+    """What agreements are proved by.
+
+    Args:
+        registrar_public_key: The registration office's of the data market, which says who signs
+            for whom; left out, no release that the policy wants an agreement for is made.
+        market_public_key: The data market's, which says that an agreement stands; likewise.
+    """
+
+    registrar_public_key: PublicPoint | None = None
+    market_public_key: PublicPoint | None = None
+
+
+class AuthoritySettings(ZoneSettings, ProvingSettings):
     """The key authority's checker. Where the vault keeps its keys is no setting of the checker.
 
     Args:
@@ -512,9 +525,6 @@ class AuthoritySettings(ZoneSettings):
         policy: The release policy of the first start: one that ships, or a signed policy's file
             (.json); left out, the strict one. Later ones are put in force by officers.
         approvers: The officers whose approval of releases counts.
-        registrar_public_key: The registration office's of the data market, which says who signs
-            for whom; left out, no release that the policy wants an agreement for is made.
-        market_public_key: The data market's, which says that an agreement stands; likewise.
     """
 
     model_config = SettingsConfigDict(
@@ -532,11 +542,9 @@ class AuthoritySettings(ZoneSettings):
     shadow_questions: int = Field(default=12, ge=0, lt=15)
     policy: str = ""
     approvers: tuple[ApproverEntry, ...] = ()
-    registrar_public_key: PublicPoint | None = None
-    market_public_key: PublicPoint | None = None
 
 
-class VaultSettings(BuildSettings):
+class VaultSettings(ProvingSettings):
     """The key authority's vault, told to it alone.
 
     Args:

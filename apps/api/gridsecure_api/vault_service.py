@@ -16,7 +16,7 @@ from gridsecure.key_authority.vault.held_policies import VaultPolicies
 from gridsecure.key_authority.vault.key_lock import KeyLock
 from gridsecure.key_authority.vault.service import hold_folder, keep_memory_private, listen, serve
 from gridsecure.zone_keys import make_zone_folder
-from gridsecure_api.approver_settings import check_approvers, read_approvers
+from gridsecure_api.approver_settings import check_approvers, read_approvers, read_proved_by
 from gridsecure_api.own_build import open_build
 from gridsecure_api.settings import VaultSettings, public_key
 from gridsecure_api.worker_sandboxes import hold_sandbox
@@ -50,7 +50,11 @@ def serve_vault(settings: VaultSettings, *, clock: Callable[[], datetime]) -> No
         approvers = read_approvers(settings.approvers)
         policies = VaultPolicies(key_lock, clock=key_lock.now, level=level)
         gate = ReleaseGate(
-            settings.folder, policies=policies, approvers=approvers, clock=key_lock.now
+            settings.folder,
+            policies=policies,
+            approvers=approvers,
+            clock=key_lock.now,
+            agreements_by=read_proved_by(settings),
         )
         check_approvers(approvers, gate.open_policies(settings.policy))
         vault = Vault(

@@ -1,12 +1,13 @@
 """A release under an agreement: what is shown to the key authority before it decrypts anything.
 
-The key authority asks no market. It is shown the agreement with both signatures, the market's word
-that it stands, the records by which the registration office says who signs for either side, and
-which request it is for, signed by somebody of the consumer's. Two keys verify all that: the
-market's, which alone looks at who may sell what, and the registration office's.
+Checker and vault each look at all of it. Neither asks a market. They are shown the agreement with
+both signatures, the market's word that it stands, the records by which the registration office says
+who signs for either side, and which request it is for, signed by somebody of the consumer's. Two
+keys verify all that: the market's, which alone looks at who may sell what, and the registration
+office's.
 
-What it cannot see: that the agreement was withdrawn since, or that a record was replaced by another
-one. Both end with the agreement's own time, or the policy's.
+What they cannot see: that the agreement was withdrawn, or a record replaced, since the market gave
+its word. So the word is a day old at most whenever something is decrypted.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from pydantic import Field
 
+from gridsecure.approvals import ReleaseSubject
 from gridsecure.circulation.documents import (
     MarketDocument,
     Member,
@@ -33,9 +35,10 @@ from gridsecure.errors import AuthenticityError, ReleaseRefusedError
 from gridsecure.messages import Digest, Message, Signed, open_message
 from gridsecure.plans.purposes import RESEARCH
 
+MISSING: Final = "agreement.missing"
 _SIDES = 2
 _FRESH = timedelta(days=1)
-"""So old may the market's word be when a release is named."""
+"""So old may the market's word be while something is decrypted."""
 
 
 class AgreedRelease(MarketDocument):
@@ -90,18 +93,29 @@ class ProvedBy(NamedTuple):
     market: Mapping[Digest, Sm2PublicKey] = MappingProxyType({})
 
 
+NOBODY: Final = ProvedBy()
+"""Proves nothing."""
+
+
 class ProvedAgreement(NamedTuple):
     """What a proof shows.
 
     Args:
         digest: Of the agreement.
         consumers: Names of the consumer's people.
+        stood_at: When it stood, in the market's word.
     """
 
     digest: Digest
     agreement: Agreement
     named: AgreedRelease
     consumers: frozenset[str]
+    stood_at: str
+
+    @property
+    def until(self) -> datetime:
+        """From when on it covers nothing, unless the market gives its word anew."""
+        return min(moment(self.agreement.ends_at), moment(self.stood_at) + _FRESH)
 
 
 def open_proof(proof: AgreementProof, *, by: ProvedBy, now: datetime) -> ProvedAgreement:
@@ -121,7 +135,7 @@ def open_proof(proof: AgreementProof, *, by: ProvedBy, now: datetime) -> ProvedA
         standing = open_message(proof.standing, expect=StandingAgreement, trusted=by.market)
     except AuthenticityError as error:
         raise _unproved("The registration office or the market did not sign its part") from error
-    if moment(standing.at) + _FRESH < now:
+    if moment(standing.at) + _FRESH <= now:
         raise _refused("The market's word that the agreement stands is old", "old")
     first, second = proof.signatures
     proved, people = _read(proof)
@@ -155,7 +169,8 @@ def _read(proof: AgreementProof) -> tuple[ProvedAgreement, dict[str, dict[Digest
     agreed = Agreement.parse(first.body)
     named = AgreedRelease.parse(proof.named.body)
     consumers = frozenset(one.person for one in people.get(agreed.consumer, {}).values())
-    return ProvedAgreement(first.digest, agreed, named, consumers), people
+    stood_at = StandingAgreement.parse(proof.standing.body).at
+    return ProvedAgreement(first.digest, agreed, named, consumers, stood_at), people
 
 
 def _verified(signatures: list[Signed], people: Mapping[Digest, Member]) -> bool:
@@ -168,27 +183,43 @@ def _verified(signatures: list[Signed], people: Mapping[Digest, Member]) -> bool
     return False
 
 
-class AskedUnder(NamedTuple):
-    """What is asked to be released, as far as an agreement speaks of it."""
+def prove_asked(
+    proof: AgreementProof, asked: ReleaseSubject, *, by: ProvedBy, now: datetime
+) -> ProvedAgreement:
+    """What a proof shows, of a release that its agreement covers now.
 
-    plan: str
-    purpose: str
-    policy: Digest
-    requested_by: str
+    Raises:
+        GridSecureError: As `open_proof` and `check_asked`.
+    """
+    proved = open_proof(proof, by=by, now=now)
+    check_asked(proved, asked, now=now)
+    return proved
 
 
-def check_asked(proved: ProvedAgreement, asked: AskedUnder, *, now: datetime) -> None:
+def missing_error(purpose: str, why: str) -> ReleaseRefusedError:
+    """No agreement covers a release of this purpose."""
+    return ReleaseRefusedError(
+        f"The policy wants an agreement for {purpose}: {why}",
+        reason=MISSING,
+        remedy="Have the consumer name one for this request (gridsecure market name-release).",
+    )
+
+
+def check_asked(proved: ProvedAgreement, asked: ReleaseSubject, *, now: datetime) -> None:
     """Refuse a release that its agreement is not about.
 
     Whoever asks for research has a pseudonym, and there the consumer's signature, which names the
     request, is all that says whose it is.
 
     Raises:
-        ReleaseRefusedError: It is of another plan or purpose (`agreement.purpose`), under another
-            policy than was agreed (`agreement.other-policy`), before or after its time
-            (`agreement.period`), or asked for by somebody else (`agreement.requester`).
+        ReleaseRefusedError: The agreement was named for another release (`agreement.named`); it is
+            of another plan or purpose (`agreement.purpose`), under another policy than was agreed
+            (`agreement.other-policy`), before or after its time (`agreement.period`), or asked for
+            by somebody else (`agreement.requester`).
     """
     agreed = proved.agreement
+    if proved.named.release != asked.request_id:
+        raise _refused("The agreement was named for another release", "named")
     if (asked.plan, asked.purpose) != (agreed.plan, agreed.purpose):
         raise _refused("The agreement is about another plan or purpose", "purpose")
     if asked.policy != agreed.policy:

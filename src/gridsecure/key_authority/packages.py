@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from gridsecure.circulation.agreed_releases import AgreementProof
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import EnvelopeError
 from gridsecure.messages import (
@@ -81,12 +82,14 @@ class Approved(Message):
         subject: The exact text of a `ReleaseSubject`.
         grounds: Signed approvals.
         level: Digest of the security level that the checker is held to; empty where there is none.
+        agreement: What shows the agreement that it is under, where policy wants one.
     """
 
     kind: ClassVar[str] = "vault-approved"
     subject: str
     grounds: list[Signed]
     level: Digest = ""
+    agreement: AgreementProof | None = None
 
 
 class WithheldCell(Message):

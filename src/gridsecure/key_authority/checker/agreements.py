@@ -2,8 +2,9 @@
 
 A request waits until somebody of a consumer's has named an agreement for it, as it waits for
 officers. What was named is verified when it comes, and once more when the release is made: time
-passes, and another policy may hold. Denied by default: without an agreement nothing is decrypted,
-and without the keys of registration office and market no agreement is one.
+passes, and another policy may hold. The vault is shown the same and verifies it with keys of its
+own (`vault.gate`); uses are counted here. Denied by default: without an agreement nothing is
+decrypted, and without the keys of registration office and market no agreement is one.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from sqlmodel import Session, col, func, select
 from gridsecure.approvals import ReleaseSubject
 from gridsecure.circulation.agreed_releases import (
     AgreementProof,
-    AskedUnder,
     ProvedAgreement,
-    check_asked,
+    missing_error,
     open_proof,
+    prove_asked,
     read_proof,
 )
 from gridsecure.errors import ConflictError, GridSecureError, ReleaseRefusedError
@@ -31,7 +32,6 @@ from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.rows import advance, keep
 
-MISSING: Final = "agreement.missing"
 NAMED: Final = "named"
 SPENT: Final = "spent"
 _MOST: Final = 16
@@ -98,20 +98,31 @@ def _consumer(row: AgreedReleaseRow) -> str:
     return read_proof(AgreementProof.parse(row.proof)).agreement.consumer
 
 
-def require_agreement(zone: AuthorityZone, subject: ReleaseSubject, *, now: datetime) -> None:
-    """Refuse a release of a purpose that policy wants an agreement for, as long as none holds.
+def require_agreement(
+    zone: AuthorityZone, subject: ReleaseSubject, *, now: datetime
+) -> AgreementProof | None:
+    """What shows the agreement that a release is under; None where policy wants none.
 
     Raises:
         ReleaseRefusedError: None was named, or none of them holds (`agreement.missing`).
     """
     with read_session(zone.engine) as session:
-        _find(session, zone, subject, now=now)
+        row = _find(session, zone, subject, now=now)
+    return None if row is None else AgreementProof.parse(row.proof)
 
 
 def spend_agreement(
-    session: Session, zone: AuthorityZone, subject: ReleaseSubject, *, at: datetime
+    session: Session,
+    zone: AuthorityZone,
+    subject: ReleaseSubject,
+    *,
+    shown: AgreementProof | None,
+    at: datetime,
 ) -> Digest:
     """Count a release as a use of its agreement, in the transaction that keeps its certificate.
+
+    Args:
+        shown: What the vault was shown: no other agreement is used.
 
     Returns:
         The agreement; empty where policy wants none.
@@ -119,7 +130,8 @@ def spend_agreement(
     Raises:
         ReleaseRefusedError: As `require_agreement`.
     """
-    named = _find(session, zone, subject, now=at)
+    only = "" if shown is None else read_proof(shown).digest
+    named = _find(session, zone, subject, only=only, now=at)
     if named is None:
         return ""
     agreement = named.agreement
@@ -129,32 +141,33 @@ def spend_agreement(
 
 
 def _find(
-    session: Session, zone: AuthorityZone, subject: ReleaseSubject, *, now: datetime
+    session: Session,
+    zone: AuthorityZone,
+    subject: ReleaseSubject,
+    *,
+    only: Digest | None = None,
+    now: datetime,
 ) -> AgreedReleaseRow | None:
-    """What was named for a release and holds; None where policy wants no agreement."""
+    """What was named for a release and holds; None where policy wants no agreement.
+
+    Args:
+        only: The one agreement that counts; any does with None.
+    """
     if subject.purpose not in zone.policy.agreement:
         return None
     why = "none was named"
     for row in _rows(session, subject.request_id):
+        if only is not None and row.agreement != only:
+            continue
         proof = AgreementProof.parse(row.proof)
         try:
-            # As when it came: the office or the market may have another key by now.
-            proved = open_proof(proof, by=zone.agreements_by, now=row.at)
-            check_asked(proved, _asked(subject), now=now)
+            proved = prove_asked(proof, subject, by=zone.agreements_by, now=now)
             _check_uses(session, proved)
         except GridSecureError as error:  # whatever one of them says, another may hold
             why = error.message
             continue
         return row
-    raise ReleaseRefusedError(
-        f"The policy wants an agreement for {subject.purpose}: {why}",
-        reason=MISSING,
-        remedy="Have the consumer name one for this request (gridsecure market name-release).",
-    )
-
-
-def _asked(subject: ReleaseSubject) -> AskedUnder:
-    return AskedUnder(subject.plan, subject.purpose, subject.policy, subject.requested_by)
+    raise missing_error(subject.purpose, why)
 
 
 def _check_uses(session: Session, proved: ProvedAgreement) -> None:

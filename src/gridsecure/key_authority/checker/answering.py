@@ -30,6 +30,7 @@ from typing import Final
 from sqlmodel import col, select
 
 from gridsecure.approvals import EXPIRED, MISSING, REVOKED
+from gridsecure.circulation import agreed_releases
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import (
     AuditBrokenError,
@@ -40,7 +41,6 @@ from gridsecure.errors import (
     ReleaseRefusedError,
     StorageError,
 )
-from gridsecure.key_authority.checker import agreements
 from gridsecure.key_authority.checker.approvals import gather_approvals
 from gridsecure.key_authority.checker.bill_versions import BillVersion, make_version
 from gridsecure.key_authority.checker.budgets import check_budget
@@ -231,7 +231,7 @@ def _state(error: GridSecureError) -> str:
 
     A store or a process that is down, and damage in this zone, are not the request's fault.
     """
-    if error.reason in {MISSING, EXPIRED, REVOKED, agreements.MISSING}:
+    if error.reason in {MISSING, EXPIRED, REVOKED, agreed_releases.MISSING}:
         return WAITING
     is_failure = type(error) is GridSecureError or isinstance(
         error, StorageError | AuditBrokenError
@@ -250,7 +250,7 @@ def _enter(
     **more: str,
 ) -> None:
     """Enter a refusal or failure in the evidence log; that it waits for approvals is there."""
-    if error.reason in {MISSING, agreements.MISSING}:
+    if error.reason in {MISSING, agreed_releases.MISSING}:
         return
     detail = {"request": name, "reason": error.reason, "error": type(error).__name__, **more}
     with write_session(zone.engine) as session:

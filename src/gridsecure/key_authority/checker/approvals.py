@@ -104,9 +104,9 @@ def gather_approvals(zone: AuthorityZone, subject: Subject, *, now: datetime) ->
         standing=message.standing,
         suppliers=message.suppliers,
     )
-    require_agreement(zone, message, now=now)
+    agreement = require_agreement(zone, message, now=now)
     level = zone.level.digest if zone.level else ""
-    return Approved(subject=subject.text, grounds=live, level=level)
+    return Approved(subject=subject.text, grounds=live, level=level, agreement=agreement)
 
 
 def record_approval(zone: AuthorityZone, envelope: Signed, *, bearer: str, now: datetime) -> None:

@@ -18,6 +18,7 @@ from typing import Final
 from sqlmodel import Session
 
 from gridsecure.approvals import EXPIRED, MISSING, REJECTION, REVOKED, ReleaseSubject
+from gridsecure.circulation import agreed_releases
 from gridsecure.credentials.queries import parse_query
 from gridsecure.credentials.sealed_questions import SealedQuestion, open_question
 from gridsecure.credentials.suites import frame_parts
@@ -33,7 +34,6 @@ from gridsecure.errors import (
     ReleaseRefusedError,
     StorageError,
 )
-from gridsecure.key_authority.checker import agreements
 from gridsecure.key_authority.checker.asked_questions import AskedQuestion
 from gridsecure.key_authority.checker.queried_uploads import QueriedData
 from gridsecure.key_authority.checker.returned_grants import find_returned
@@ -56,7 +56,7 @@ from gridsecure.store.rows import find, keep, load_row
 REFUSED: Final = "release.query"
 _KEPT: Final = "kept-answer"
 _NO_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_WAIT: Final = frozenset({MISSING, EXPIRED, REVOKED, agreements.MISSING})
+_WAIT: Final = frozenset({MISSING, EXPIRED, REVOKED, agreed_releases.MISSING})
 _OF_QUESTIONS: Final = (InputError, ReleaseRefusedError, EnvelopeError, OutOfRangeError)
 """What reading, laying out and looking at a question refuse it by."""
 

@@ -95,7 +95,7 @@ def certify(
         subject = ReleaseSubject.parse(approved.subject)
         spend_budget(session, zone.policy, subject, at=at)
         mark_told(session, zone.policy, subject, at=at)
-        agreement = spend_agreement(session, zone, subject, at=at)
+        agreement = spend_agreement(session, zone, subject, shown=approved.agreement, at=at)
         settle_subject(session, subject_digest(approved.subject))
         unlogged = _unlogged(zone, request, granted, approved, at=at)
         unlogged = unlogged.model_copy(update={"agreement": agreement})

@@ -6,10 +6,12 @@ it has the officers' public keys from its own settings, the policies that they s
 
 1. whether the subject is about an order of this kind, under the policy that the vault has;
 2. whether enough officers signed this very subject, none of them revoked, expired or the requester;
-3. whether the rosters and tariffs that it is handed are those of the subject, and whether an order
+3. whether, where its policy wants one, an agreement covers this very release, by the keys of market
+   and registration office from the vault's own settings;
+4. whether the rosters and tariffs that it is handed are those of the subject, and whether an order
    is about all the outputs of whole transcripts: totals of other cells, or of fewer rosters, would
    show a household by their difference;
-4. column by column, whether all that still holds, and before the first one whether the month's
+5. column by column, whether all that still holds, and before the first one whether the month's
    budget is spent, by a count of its own (`spent_budgets`).
 
 Of a correction the subject names the corrected bills. The outputs they are compared with, the bills
@@ -38,6 +40,13 @@ from gridsecure.approvals import (
     revoked_error,
     subject_digest,
 )
+from gridsecure.circulation.agreed_releases import (
+    NOBODY,
+    AgreementProof,
+    ProvedBy,
+    missing_error,
+    prove_asked,
+)
 from gridsecure.crypto.sm3 import sm3_hex
 from gridsecure.errors import GridSecureError, ReleaseRefusedError, StorageError
 from gridsecure.key_authority.packages import Approved
@@ -65,6 +74,7 @@ class ReleaseGate:
         folder: The vault's own; what was revoked is kept in it.
         policies: What may be released, of how many customers, with whose approval.
         clock: Tells the time.
+        agreements_by: The keys that prove agreements; without them none is one.
 
     Raises:
         StorageError: As `SpentBudgets`.
@@ -77,8 +87,10 @@ class ReleaseGate:
         policies: VaultPolicies,
         approvers: Approvers,
         clock: Callable[[], datetime],
+        agreements_by: ProvedBy = NOBODY,
     ) -> None:
         self.policies = policies
+        self.agreements_by = agreements_by
         self._folder = folder
         self._approvers = approvers
         self._clock = clock
@@ -96,8 +108,9 @@ class ReleaseGate:
         """Let an order of a kind pass, if officers approved it.
 
         Raises:
-            ReleaseRefusedError: The subject is about something else (`approval.order`), or as
-                `approvals.read_ground` and `approvals.check_grounds`.
+            ReleaseRefusedError: The subject is about something else (`approval.order`), or lacks an
+                agreement that policy wants (`agreement.missing`), or as `approvals.read_ground` and
+                `approvals.check_grounds`.
             GridSecureError: It is of another policy (`policy.differs`), or the vault's is not in
                 force yet or no longer (`policy.early`, `policy.expired`), or the checker is held to
                 another security level (`level.differs`): what was asked can wait.
@@ -132,7 +145,27 @@ class ReleaseGate:
             standing=needed.standing,
             suppliers=subject.suppliers,
         )
-        return Passage(self, policy, subject, digest, tuple(grounds))
+        # 3. under an agreement
+        until = self._agreed_until(policy, subject, approved.agreement, now=now)
+        return Passage(self, policy, subject, digest, tuple(grounds), until)
+
+    def _agreed_until(
+        self,
+        policy: Policy,
+        subject: ReleaseSubject,
+        proof: AgreementProof | None,
+        *,
+        now: datetime,
+    ) -> datetime | None:
+        """Until when an agreement covers a release; None where policy wants none."""
+        if subject.purpose not in policy.agreement:
+            return None
+        if proof is None:
+            raise missing_error(subject.purpose, "the vault was shown none.")
+        try:
+            return prove_asked(proof, subject, by=self.agreements_by, now=now).until
+        except GridSecureError as error:  # it waits: the consumer may name another one
+            raise missing_error(subject.purpose, error.message) from error
 
     def check(self, grounds: Iterable[Ground]) -> None:
         """Refuse what was revoked or expired since the order began.
@@ -200,6 +233,7 @@ class Passage:
         policy: What held when it began.
         digest: The subject's, which officers signed.
         grounds: What it rests on.
+        agreed_until: When its agreement, or the market's word on it, ends; None without one.
     """
 
     gate: ReleaseGate
@@ -207,6 +241,7 @@ class Passage:
     subject: ReleaseSubject
     digest: Digest
     grounds: tuple[Ground, ...]
+    agreed_until: datetime | None = None
 
     @property
     def places(self) -> frozenset[Place]:
@@ -222,10 +257,13 @@ class Passage:
         """Before a column is decrypted: let it be, where all still holds, and count the release.
 
         Raises:
-            ReleaseRefusedError: As `ReleaseGate.check`, of what this order rests on.
+            ReleaseRefusedError: As `ReleaseGate.check`, of what this order rests on, or its
+                agreement is over (`agreement.missing`).
             GridSecureError: As `SpentBudgets.spend`.
         """
         self.gate.check(self.grounds)
+        if self.agreed_until is not None and self.gate.now() >= self.agreed_until:
+            raise missing_error(self.subject.purpose, "it is over, or the market's word is old.")
         self.gate.budgets.spend(self.policy, self.subject, digest=self.digest, at=self.gate.now())
 
     def check_span(self, start: str, end: str) -> None:
