@@ -38,7 +38,9 @@ def make_desk(folder: Path) -> None:
         "measure": "energy", "period": {"month": "2026-07"}, "every": "day",
         "where": {"zone": ["futian"], "customer_class": ["shop"]}, "statistic": {"name": "mean"},
     }  # fmt: skip
-    published = verify_releases([paths[-2].read_bytes()], authority=PinnedAuthority(key.public_key))
+    published = verify_releases(
+        [paths[-2].read_bytes()], authorities=[PinnedAuthority(key.public_key)]
+    )
     kept = answer_published(asked, published)
     (folder / "segment.csv").write_bytes(csv_bytes(kept.frame))
 

@@ -25,6 +25,10 @@ def test_each_network_tells_what_its_homes_used(topology, tmp_path):
     answer = json.loads(result.stdout)
     assert answer["total_kwh"] == answer["plain_kwh"] == str(_plain_kwh(_simulated(METERS)))
     assert list(answer["told_kwh"]) == HUBS[topology]
+    # In a mesh each city has both, the neighbour's under an agreement and not before.
+    cities = HUBS[topology] if topology == "mesh" else []
+    assert answer["joined_kwh"] == dict.fromkeys(cities, answer["plain_kwh"])
+    assert answer["without_agreement"] == dict.fromkeys(cities, "agreement.missing")
     # Nobody of one tenant was let in at another's gateway, and of a joint total both owners agreed.
     assert answer["refused"]
     assert set(answer["refused"].values()) == {"authenticity.refused"}
@@ -34,7 +38,7 @@ def test_each_network_tells_what_its_homes_used(topology, tmp_path):
 
 def test_suppliers_divide_the_meter_points_and_leave_none_out(tmp_path):
     month = _simulated(METERS)
-    parts = list(_divided(month, 2, tmp_path))
+    parts = list(_divided(month, ["south", "north"], tmp_path))
     read = [read_readings(part.readings[0], timezone=TIMEZONE).readings for part in parts]
     names = [set(rows["meter_point_id"]) for rows in read]
     assert names[0] | names[1] == set(month.meter_point_ids)

@@ -8,8 +8,9 @@ from typing import Any
 
 from gridsecure.circulation.documents import REGISTRAR
 from gridsecure.cli.home import USERS
+from gridsecure.cli.market_stand import OFFICE
 from gridsecure.cli.meters import MeterFiles
-from gridsecure.cli.run_market import OFFICE, ORGANISATIONS, open_market
+from gridsecure.cli.run_market import ORGANISATIONS, open_market
 from tests.apps.zone_apps import TestClock
 from tests.market import market_world as world
 from tests.market.market_world import Market, key_of, market_at
@@ -39,9 +40,9 @@ class Caller:
 def test_the_example_stands_in_the_market(tmp_path: Path, monkeypatch: Any) -> None:
     contracts = tmp_path / "contracts.csv"
     clock = TestClock()
-    monkeypatch.setattr("gridsecure.cli.run_market.utc_now", lambda: clock.now)
+    monkeypatch.setattr("gridsecure.cli.market_stand.utc_now", lambda: clock.now)
     monkeypatch.setattr(
-        "gridsecure.cli.run_market.load_contracts",
+        "gridsecure.cli.market_stand.load_contracts",
         lambda _path: {"zone": ["futian", "luohu"]},
     )
     with market_at(tmp_path / "market", clock=clock) as market:

@@ -93,7 +93,6 @@ def test_a_release_waits_for_its_agreement_and_the_certificate_names_it(
     for other in (
         {"plan": "bill"},
         {"purpose": "tariff-design"},
-        {"policy": POLICY.digest, "policy_text": POLICY.text},
         {"ends_at": (NOW - timedelta(seconds=1)).isoformat(),
          "begins_at": (NOW - timedelta(days=1)).isoformat()},
     ):  # fmt: skip
@@ -273,6 +272,28 @@ def test_an_agreement_is_named_again_when_the_markets_word_is_a_day_old(
         record_agreement(authority.zone, shown, bearer=CLERK, now=named_at)
         late = NOW + timedelta(seconds=5) if days else NOW
         assert answered(authority, request, now=late)[0] == state
+
+
+@attack(
+    "a neighbour's total, told under another policy than both cities agreed on",
+    rule(
+        "A release under an agreement is under the policy that stands in it.",
+        "agreement.missing",
+        cut(
+            "gridsecure.circulation.agreed_releases:check_asked",
+            "asked.policy != agreed.policy",
+            "False",
+        ),
+    ),
+)
+def test_an_agreement_is_about_one_policy(
+    authority: Authority, uploads: list[GridUpload], attacked: Attacked
+) -> None:
+    """The supplier put another policy in force after both had signed."""
+    request = request_of(authority, uploads)
+    agreed = agreement(policy=POLICY.digest, policy_text=POLICY.text)
+    assert name(authority, proof(name_of(request), agreed)) == ""
+    attacked.ends(answered(authority, request)[1])
 
 
 @attack(

@@ -82,7 +82,7 @@ def test_from_sealed_readings_to_a_paid_registered_and_verified_index(
     issue = released(authority)
     pinned = PinnedAuthority(authority.grid.authority_key.public_key)
     # 3. the bank verifies the certificate by itself, and its index is that of the readings
-    published = desk.verify_releases([issue.model_dump_json().encode()], authority=pinned)
+    published = desk.verify_releases([issue.model_dump_json().encode()], authorities=[pinned])
     asked = desk.build_question(
         "energy", DAY, every="interval", statistic="load_factor",
         where={"zone": ["futian"], "customer_class": ["household"]},

@@ -1,6 +1,6 @@
 """An analyst's desk: a question in Python, and its answer as a tidy frame with what it rests on.
 
-    published = verify_releases(certificates, authority=pin_authority("04…"))
+    published = verify_releases(certificates, authorities=[pin_authority("04…")])
     question = build_question("energy", "2026-07", every="day", group_by=["zone"])
     answer = answer_published(question, published)
     answer.frame; answer.plot(); answer.chain
@@ -43,6 +43,7 @@ from gridsecure.queries.series import (
     join_policies,
 )
 from gridsecure.queries.totals import Totals
+from gridsecure.released_values import SignedCertificate
 
 
 class Link(NamedTuple):
@@ -166,19 +167,26 @@ def read_question(document: Question | Mapping[str, Any] | str) -> Question:
 
 
 def verify_releases(
-    certificates: Iterable[bytes], *, authority: PinnedAuthority
+    certificates: Iterable[bytes], *, authorities: Sequence[PinnedAuthority]
 ) -> tuple[Published, ...]:
     """Releases that questions are answered from, each verified with its entry in the log.
 
     Args:
         certificates: Release certificates, as their files hold them.
-        authority: The key authority, whose key signed them.
+        authorities: The key authorities, one of whose keys signed each: of several cities each
+            has its own.
 
     Raises:
         GridSecureError: As `certificates.verify_certificate`.
     """
+    first, *_ = authorities
+    by_key = {one.thumbprint: one for one in authorities}
     return tuple(
-        read_published(verify_certificate(content, authority=authority).release)
+        read_published(
+            verify_certificate(
+                content, authority=by_key.get(SignedCertificate.parse(content).signer, first)
+            ).release
+        )
         for content in certificates
     )
 

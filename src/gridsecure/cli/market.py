@@ -213,15 +213,9 @@ def name_release(
     own = office_files.officer_key(key)
     services: dict[Audience, str] = {"market": market, "authority": authority}
     with online.person(identity, key=key, services=services) as call:
-        told = call("market", "GET", f"/documents/{agreement}")
-        params = {"kind": "organisation", "side": "everybody"}
-        records = call("market", "GET", "/documents", params=params)
-        standing = call("market", "GET", f"/agreements/{agreement}/standing")
-        proof = market_files.make_proof(
-            told["signed"], [one["signed"][0] for one in records], standing,
-            release=release, key=own, signed_at=online.utc_now().isoformat(),
-        )  # fmt: skip
-        named = call("authority", "POST", "/release-agreements", json=proof.model_dump())
+        named = market_files.name_release(
+            call, agreement, release=release, key=own, now=online.utc_now()
+        )
     said = f"The release {named['release']} is asked for under {named['agreement']}."
     Console().print(said, soft_wrap=True, highlight=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from gridsecure.circulation.products import ProductDesign
 from gridsecure.circulation.trade import Agreement, check_agreement, make_agreement
 from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.errors import InputError
-from gridsecure.messages import Message, Signed, sign_message
+from gridsecure.messages import Digest, Message, Signed, sign_message
+from gridsecure.offices.officers import Call
 from gridsecure.policy.language import parse_policy
 
 _KIND = "kind"
@@ -91,6 +93,35 @@ def _other_document() -> InputError:
         reason="market.proof",
         remedy="Sign nothing, and ask the other side for the document itself.",
     )
+
+
+def name_release(
+    call: Call, agreement: Digest, *, release: str, key: Sm2PrivateKey, now: datetime
+) -> dict[str, Any]:
+    """Name an agreement for a release: what the market has of it is shown to the key authority.
+
+    Args:
+        call: Calls market and key authority as one of the consumer's people.
+        key: That person's.
+
+    Raises:
+        GridSecureError: As `make_proof`, or a service refused.
+    """
+    told = call("market", "GET", f"/documents/{agreement}")
+    params = {"kind": "organisation", "side": "everybody"}
+    records = call("market", "GET", "/documents", params=params)
+    proof = make_proof(
+        told["signed"],
+        [one["signed"][0] for one in records],
+        call("market", "GET", f"/agreements/{agreement}/standing"),
+        release=release,
+        key=key,
+        signed_at=now.isoformat(),
+    )
+    named: dict[str, Any] = call(
+        "authority", "POST", "/release-agreements", json=proof.model_dump()
+    )
+    return named
 
 
 def make_proof(

@@ -66,6 +66,8 @@ def _document(answer: NetworkAnswer) -> dict[str, object]:
         "plain_kwh": str(answer.plain),
         "approvals": {name: list(people) for name, people in answer.approvals.items()},
         "refused": dict(answer.refused),
+        "joined_kwh": {name: str(joined) for name, joined in answer.joined.items()},
+        "without_agreement": dict(answer.without),
         "is_exact": answer.is_exact,
     }
 
@@ -76,8 +78,12 @@ def _show(answer: NetworkAnswer, console: Console) -> None:
     for name, told in answer.told.items():
         table.add_row(f"told by {name}", str(told), ", ".join(answer.approvals[name]))
     table.add_row("together", str(answer.total), "")
+    for name, joined in answer.joined.items():
+        table.add_row(f"joined by {name}", str(joined), "")
     table.add_row("in the clear", str(answer.plain), "")
     console.print(table)
+    for name, reason in answer.without.items():
+        console.print(f"{name} tells nothing without an agreement: {reason}", highlight=False)
     for who, reason in answer.refused.items():
         console.print(f"{who}: {reason or 'LET IN'}", highlight=False)
     console.print("Equal." if answer.is_exact else "NOT EQUAL, or somebody was let in.")

@@ -88,7 +88,7 @@ def fetch(
                 continue
             told = call("authority", "GET", f"/releases/{one['release_id']}")
             content = json.dumps(told).encode()
-            (found,) = desk.verify_releases([content], authority=pinned)
+            (found,) = desk.verify_releases([content], authorities=[pinned])
             named = found.release  # and not the list's words: they make a file's name
             name = f"{named.plan}-{named.start:%Y-%m-%d}-{named.certificate_digest[:12]}.json"
             _write(folder / name, content)
@@ -163,7 +163,7 @@ def forecast(
 
 def _series(certificates: Iterable[Path], authority_key: str) -> list[OutlookSeries]:
     pinned = releases.pin_authority(authority_key)
-    published = desk.verify_releases(map(verify.read_file, certificates), authority=pinned)
+    published = desk.verify_releases(map(verify.read_file, certificates), authorities=[pinned])
     return outlook_series.read_series(one.release for one in published)
 
 

@@ -78,7 +78,10 @@ def answer(  # noqa: PLR0913 - one parameter an option
     question: QuestionArgument,
     *,
     release: Annotated[list[Path], typer.Option(help="A release certificate; repeat it.")],
-    authority_key: Annotated[str, typer.Option(help="The key authority's key (130 digits).")],
+    authority_key: Annotated[
+        list[str],
+        typer.Option(help="The key authority's key (130 digits); repeat it for several cities."),
+    ],
     series: SeriesOption = None,
     purpose: PurposeOption = RESEARCH,
     csv: CsvOption = None,
@@ -88,9 +91,9 @@ def answer(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Answer a question from published releases, on this machine: nobody is asked."""
     asked = read_question(question)
-    pinned = releases.pin_authority(authority_key)
+    pinned = [releases.pin_authority(one) for one in authority_key]
     joining = series_headers.joining_of(series, purpose=purpose)
-    published = desk.verify_releases(map(verify.read_file, release), authority=pinned)
+    published = desk.verify_releases(map(verify.read_file, release), authorities=pinned)
     found = desk.answer_published(asked, published, joining=joining)
     files = query_files.AnswerFiles(csv, parquet, chart)
     is_told = print_answer(found, files=files, output=output)

@@ -130,6 +130,7 @@ def _vault(known: Neighbours) -> dict[str, Any]:
         "checker_public_key": checker.public_key,
         **_keys(known, "billing-office"),
         **_approvers(known),
+        **_agreements(known),
         **_policy(known),
         **({} if checker.user is None else {"checker_uid": checker.user}),
     }
