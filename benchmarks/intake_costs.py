@@ -44,7 +44,7 @@ _ZONE: Final = "Asia/Shanghai"
 _DAYS: Final = 10
 _AT: Final = datetime(2026, 9, 1, tzinfo=UTC)
 _CHUNK: Final = 1 << 16
-_GOALS: Final = {"json": (50_000, 150_000), "csv": (150_000, 500_000), "parquet": (300_000, 10**6)}
+GOALS: Final = {"json": (50_000, 150_000), "csv": (150_000, 500_000), "parquet": (300_000, 10**6)}
 """Readings a second: must, and try for."""
 _LINES: Final = {
     "csv": "{},{},{}\n",
@@ -59,11 +59,11 @@ def intake_costs(*, sizes: BenchSizes) -> list[Figure]:
     """Figures of bodies of each format, and the memory that a CSV body of many readings takes."""
     figures = []
     with tempfile.TemporaryDirectory() as name:
-        for form, (must, try_for) in _GOALS.items():
+        for form, (must, try_for) in GOALS.items():
             is_csv = form == "csv"
             readings = sizes.large_body if is_csv else sizes.large_body // 20
             path = Path(name) / f"body.{form}"
-            _write_body(path, form, readings=readings)
+            write_body(path, form, readings=readings)
             seconds, growth = _measured(path, readings=readings)
             path.unlink()
             figures.append(
@@ -107,7 +107,7 @@ def _measured(path: Path, *, readings: int) -> tuple[float, float]:
     return told["seconds"], told["growth"]
 
 
-def _write_body(path: Path, form: str, *, readings: int) -> None:
+def write_body(path: Path, form: str, *, readings: int) -> None:
     """A body of half-hours, meter point after meter point."""
     starts = pd.date_range("2026-07-01", periods=48 * _DAYS, freq="30min", tz=_ZONE)
     texts = starts.strftime("%Y-%m-%dT%H:%M:%S+08:00")

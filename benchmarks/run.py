@@ -15,6 +15,7 @@ from benchmarks.gateway_costs import gateway_costs
 from benchmarks.group_totals import group_totals
 from benchmarks.identity_costs import identity_costs
 from benchmarks.intake_costs import intake_costs
+from benchmarks.intake_served import intake_served
 from benchmarks.key_sets import make_keys
 from benchmarks.library_vectors import library_vectors
 from benchmarks.list_readers import list_readers
@@ -64,7 +65,7 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     report(f"gateway, {sizes.gateway_meters:,} households × {sizes.gateway_days} days")
     figures += gateway_costs(keys, sizes=sizes)
     report(f"bodies of readings, {sizes.large_body:,} in the largest")
-    figures += intake_costs(sizes=sizes)
+    figures += [*intake_costs(sizes=sizes), *intake_served(sizes=sizes)]
     report(f"receipts, {sizes.sources} sources at once")
     figures += receipt_waits(sizes=sizes)
     report("one TenSEAL vector per meter")
