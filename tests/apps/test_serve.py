@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 from pydantic import ValidationError
 from uvicorn.server import ServerState
 
@@ -34,6 +34,7 @@ from gridsecure.wire.connections import TlsFiles, new_client, shown_context, tru
 from gridsecure_api import serve
 from gridsecure_api.bounded_connections import (
     IDLE_S,
+    MOST_UNSAID,
     ConnectionLimits,
     bounded_by,
     bounded_over_tls,
@@ -73,6 +74,10 @@ def small_app() -> FastAPI:
     @app.get("/long")
     def read_long() -> str:
         return "x" * (64 << 20)
+
+    @app.post("/said", dependencies=[Depends(require("billing"))])
+    async def repeat(request: Request) -> str:
+        return f"{(await request.body()).decode()} {'x-late' in request.headers}"
 
     @app.get("/broken")
     def fail() -> str:
@@ -334,6 +339,73 @@ def test_half_a_request_is_not_held_and_a_kept_connection_is() -> None:
             assert http.get("/health").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("more", "body", "answer"),
+    [
+        (
+            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nContent-Length: 5",
+            "GET /",
+            '"GET / False"',
+        ),
+        ("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\nX-Late: 1\r\n\r\n", '"hello False"'),
+    ],
+    ids=["upgrade", "trailer"],
+)
+def test_a_body_is_read_whole_and_what_stands_beside_it_is_passed_over(
+    more: str, body: str, answer: str
+) -> None:
+    token = bearer("platform", "billing")["Authorization"]
+    head = f"POST /said HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n{more}\r\n\r\n"
+    last = "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with served() as (_, port), socket.create_connection(("127.0.0.1", port)) as held:
+        held.sendall(f"{head}{body}{last}".encode())
+        answers = rest_of(held).decode()
+    assert answers.count("HTTP/1.1 200") == 2
+    assert answer in answers
+
+
+_GET = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+_CHUNKS = b"POST /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "piece", "is_told"),
+    [
+        (_GET, b"X: " + b"y" * 1000 + b"\r\n", True),
+        (_GET + b"X: ", b"y" * 1000, True),
+        (b"GET /", b"y" * 1000, True),
+        (b"\r\n", b"\r\n" * 500, True),
+        (_CHUNKS + b"1;", b"y" * 1000, True),
+        (_CHUNKS + b"1\r\nx\r\n0\r\n", b"X: " + b"y" * 1000 + b"\r\n", True),
+        (_GET + b"\r\n" + _GET, b"X: " + b"y" * 1000 + b"\r\n", False),
+        (b"", (_GET + b"\r\n") * 100, False),
+        (_GET + b"\r\n", b"no HTTP at all\r\n\r\n", False),
+        (b"", b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", True),
+    ],
+    ids=["headers", "header", "path", "lines", "chunk", "trailers", "next", "many", "not", "proxy"],
+)
+def test_what_a_connection_may_say_without_end_is_bounded(
+    first: bytes, piece: bytes, is_told: bool
+) -> None:
+    """Whoever has a whole request in work is told nothing: it would be read as its answer."""
+
+    async def said() -> tuple[int, bytes]:
+        peer, connection = Peer("198.51.100.7"), bounded_by(ConnectionLimits())(**parts())
+        connection.connection_made(peer)
+        connection.data_received(first)
+        pieces = 0
+        while not peer.is_closing() and pieces < 100:
+            connection.data_received(piece)
+            pieces += 1
+        connection.connection_lost(ConnectionAbortedError())
+        return pieces, peer.written
+
+    pieces, written = asyncio.run(said())
+    assert pieces <= MOST_UNSAID // 1000 + 1
+    assert written.startswith(b"HTTP/1.1 400") == is_told
+    assert is_told or not written
+
+
 def test_an_answer_that_nobody_reads_is_given_up() -> None:
     with served() as (server, port), socket.create_connection(("127.0.0.1", port)) as slow:
         protocol = server.config.http_protocol_class
@@ -381,6 +453,10 @@ class Peer(asyncio.Transport):
     def __init__(self, address: str) -> None:
         super().__init__({"peername": (address, 1)})
         self.is_ended = self._is_closing = False
+        self.written = b""
+
+    def pause_reading(self) -> None:
+        pass
 
     def is_closing(self) -> bool:
         return self._is_closing
@@ -391,8 +467,8 @@ class Peer(asyncio.Transport):
     def abort(self) -> None:
         self._is_closing = self.is_ended = True
 
-    def write(self, data: object) -> None:
-        pass
+    def write(self, data: bytes) -> None:
+        self.written += data
 
 
 def parts() -> dict[str, object]:

@@ -10,6 +10,12 @@ nothing before either. So what comes in is counted below TLS, too, and closed wi
 half as many again; shaking hands may take as long as headers.
 
 A proxy that is trusted speaks for many, and is not counted as one address; nor is the own machine.
+
+The parser is llhttp's, which bounds nothing by itself. Here a connection may send `MOST_UNSAID`
+bytes in a row that neither begin or end a request's headers nor belong to a body, and have
+`MOST_PIPELINED` requests wait for the answers before theirs. What comes behind a chunked body is no
+header. A wish for another protocol is passed over, as it may be (RFC 9110, 7.8); the parser would
+take the rest of the connection for that protocol's.
 """
 
 from __future__ import annotations
@@ -23,7 +29,8 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, ClassVar, Final
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gridsecure.loopback import is_loopback, source_of
 from gridsecure.wire.certificates import service_names
@@ -35,6 +42,12 @@ STALLED_S: Final = 60.0
 IDLE_S: Final = 30
 """How long a connection is kept for another request [s]: longer than clients keep theirs, which
 would else send one into a connection that is just being closed."""
+
+MOST_UNSAID: Final = 16 * 1024
+"""How much of a request's headers, of a chunk's or of what stands behind chunks may come in further
+pieces [bytes]."""
+MOST_PIPELINED: Final = 64
+"""How many requests of a connection may wait for the answers before theirs."""
 
 PEER_NAMES: Final = "peer_names"
 """In a request's state: what the peer's certificate says; absent where none is asked for."""
@@ -89,7 +102,7 @@ class ConnectionLimits:
         return any(ip_address(address) in network for network in self.proxies)
 
 
-class BoundedProtocol(H11Protocol):
+class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 of a connection that is not waited for without end.
 
     Attributes:
@@ -102,6 +115,8 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
         """Take a connection, unless there are too many."""
         super().connection_made(transport)
+        self._is_in_headers = self._has_said = False
+        self._unsaid = 0
         self._headers_due: asyncio.TimerHandle | None = None
         self._reader_due: asyncio.TimerHandle | None = None
         self._end_due: asyncio.TimerHandle | None = None
@@ -116,12 +131,48 @@ class BoundedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on; what has begun and is no whole request yet has its time."""
-        super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
+        self._unset_keepalive_if_required()
+        self._has_said = False
+        try:
+            self._parse(data)
+        except HttpParserError:
+            self.send_400_response("")
+            return
+        self._unsaid = 0 if self._has_said else self._unsaid + len(data)
+        if self._unsaid > MOST_UNSAID:
+            self.send_400_response("")
+        elif self.cycle is not None and not self.cycle.response_complete:
             _cancel(self._headers_due)
             self._headers_due = None
         else:
             self._expect_headers()
+
+    def on_message_begin(self) -> None:
+        """Begin a request's headers."""
+        self._is_in_headers = self._has_said = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what stands behind a body is none."""
+        if self._is_in_headers:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """End a request's headers, and answer it when its turn comes."""
+        if len(self.pipeline) >= MOST_PIPELINED:
+            raise HttpParserError("too many requests wait for the answers before theirs")
+        self._is_in_headers, self._has_said = False, True
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._has_said = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._has_said = True
+        super().on_message_complete()
 
     def pause_writing(self) -> None:
         """Nobody takes off what was sent."""
@@ -145,7 +196,7 @@ class BoundedProtocol(H11Protocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._end()
-        elif self.cycle.response_complete and self.conn.trailing_data[0]:
+        elif self.cycle.response_complete and self._is_in_headers:
             self._expect_headers()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -160,10 +211,37 @@ class BoundedProtocol(H11Protocol):
             self._end()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, with the headers of every answer and without its words."""
+        """Answer what is no HTTP, with the headers of every answer and without its words.
+
+        Whoever has a whole request in work is told nothing: it would be read as that one's answer.
+        """
         del msg
-        self.transport.write(_MALFORMED)
+        known = self.cycle
+        is_coming = known is not None and known.more_body and not known.response_started
+        if known is None or known.response_complete or (is_coming and not self.pipeline):
+            self.transport.write(_MALFORMED)
         self._end()
+
+    def _should_upgrade(self) -> bool:
+        """Whether the parser stopped at these headers, which are then read again (`_parse`)."""
+        return True
+
+    def _parse(self, data: bytes) -> None:
+        """Parse on; headers that wish for another protocol once more without that wish."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except HttpParserUpgrade as wished:
+                method, version = self.scope["method"], self.scope["http_version"]
+                if method == "CONNECT":
+                    raise HttpParserError("this is no proxy") from wished
+                kept = [one for one in self.headers if one[0] != b"upgrade"]
+                lines = [b"%s: %s\r\n" % one for one in kept]
+                begins = b"%s %s HTTP/%s\r\n" % (method.encode(), self.url, version.encode())
+                data = b"".join([begins, *lines, b"\r\n", data[wished.args[0] :]])
+                self.parser = HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def _expect_headers(self) -> None:
         if self._headers_due is None and not self.transport.is_closing():
