@@ -1,4 +1,4 @@
-"""The paged lists of every service, and rows of the size that each of them lists."""
+"""The lists of services, paged and whole, and rows of the size that each of them lists."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class PagedList:
-    """A list as it is asked for.
+    """A list as it is asked for; one that is short has no pages.
 
     Args:
         path: As OpenAPI names it.
@@ -132,6 +132,12 @@ def _lists() -> tuple[PagedList, ...]:
     source = {"source": SOURCE, "month": "2026-07"}
     told = {"receiver": SOURCE, "event": "release.done", "state": "told"}
     held = {"until_revision": gateway.CURRENT}
+    sent = {"message": _signed(_NOTICE), "generation": lambda number: number}
+    declared = {
+        "name": lambda number: f"source-{number}", "state": "active", "formats": "", "unit": "",
+        "meter_points": lambda number: f"M{number:05}-", "stamps": "start", "timezone": "",
+        "webhook": "",
+    }  # fmt: skip
     return (
         PagedList("authority", "/gateway-key-sets", "operator",
                   ((authority.KeySetRow, {"message": _signed(_NOTICE), "state": "in-force"}),)),
@@ -145,10 +151,16 @@ def _lists() -> tuple[PagedList, ...]:
                   ((authority.AuthorisationRow, standing),)),
         PagedList("authority", "/v1/receivers/{name}/notices", "operator",
                   ((authority.EventNoticeRow, told),)),
+        PagedList("authority", "/v1/receivers", "operator"),
+        PagedList("authority", "/approvers", "operator"),
         PagedList("platform", "/runs", "billing", ((platform.RunRow, done),)),
         PagedList("platform", "/release-requests", "authority",
                   ((platform.ReleaseRequestRow,
                     asked | {"message": "x" * 50_000, "state": "waiting", "closing": None}),)),
+        PagedList("platform", "/key-sets", "operator", ((platform.KeySetRow, sent),)),
+        PagedList("gateway", "/v1/sources", "operator", ((gateway.SourceRow, declared),)),
+        PagedList("gateway", "/v1/sources/{name}/gaps", "operator"),
+        PagedList("gateway", "/v1/receivers", "operator"),
         PagedList("gateway", "/v1/correction-orders", "operator",
                   ((gateway.CorrectionOrderRow, operator | {"state": "applied"}),)),
         PagedList("gateway", "/v1/sources/{name}/batches", "operator",

@@ -233,3 +233,16 @@ def test_a_page_of_runs_has_another_tag_after_every_step_of_a_run(platform):
     assert len(set(tags)) == len(tags)
     assert platform.get("/runs", headers={"If-None-Match": tags[-1]}).status_code == 304
     assert platform.get("/runs").json()[0]["request_id"] == "q"
+
+
+def test_a_whole_list_is_not_sent_again_until_it_differs(authority):
+    operator = bearer("authority", "operator")
+    first = authority.get("/v1/receivers", headers=operator)
+    tag = {"If-None-Match": first.headers["ETag"]}
+    again = authority.get("/v1/receivers", headers=operator | tag)
+    assert (again.status_code, again.content) == (304, b"")
+    declared = {"address": "http://127.0.0.1:9/events", "events": ["release.done"]}
+    authority.put("/v1/receivers/desk", json=declared, headers=operator).raise_for_status()
+    changed = authority.get("/v1/receivers", headers=operator | tag)
+    assert [one["name"] for one in changed.json()] == ["desk"]
+    assert "Link" not in changed.headers

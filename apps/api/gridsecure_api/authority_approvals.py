@@ -25,7 +25,7 @@ from gridsecure.wire.authority import (
 )
 from gridsecure_api.authority_state import State
 from gridsecure_api.deps import is_guest, read_claims, require
-from gridsecure_api.lists import PAGED, Paging, answer_page
+from gridsecure_api.lists import KEPT_ANSWERS, PAGED, Paging, answer_page, answer_whole
 
 Officer = Annotated[TokenClaims, Depends(require(*APPROVER_ROLES))]
 Reader = Depends(require(*APPROVER_ROLES, "billing", "custodian", "operator", "regulator"))
@@ -118,10 +118,20 @@ def name_agreement(proof: AgreementProof, member: Namer, state: State) -> Agreem
     return AgreementNamed(release=row.release_id, agreement=row.agreement, state=row.state)
 
 
-@router.get("/approvers", dependencies=[Reader])
-def read_approvers(state: State, keys: OwnKeys) -> list[ApproverListed]:
+@router.get(
+    "/approvers",
+    dependencies=[Reader],
+    response_model=list[ApproverListed],
+    responses=KEPT_ANSWERS,
+)
+async def read_approvers(request: Request, state: State, keys: OwnKeys) -> Response:
     """The officers whose approval counts; officers of other tenants are shown themselves."""
-    return [one for one in _approvers(state) if keys is None or one.thumbprint in keys]
+
+    def read() -> list[ApproverListed]:
+        seen = [one for one in _approvers(state) if keys is None or one.thumbprint in keys]
+        return seen
+
+    return await answer_whole(request, read, scope=keys)
 
 
 def _approvers(state: State) -> list[ApproverListed]:

@@ -66,6 +66,7 @@ from gridsecure_api.gateway_small_batches import SMALL_BATCHES, add_small_batche
 from gridsecure_api.gateway_state import FILE_LIST, Form, GatewayService, Service, form_files
 from gridsecure_api.gateway_timetable import Conductor, Due, Timetable
 from gridsecure_api.gateway_turns import BatchTurns
+from gridsecure_api.lists import KEPT_ANSWERS, answer_whole
 from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.own_build import open_build
 from gridsecure_api.peer_connections import Connect
@@ -163,10 +164,15 @@ def start_processing(month: str, service: Service) -> MonthStatus:
     return service.worker.status(month)
 
 
-@router.get("/months", dependencies=_readers)
-def read_months(service: Service) -> list[MonthOnBoard]:
+@router.get(
+    "/months",
+    dependencies=_readers,
+    response_model=list[MonthOnBoard],
+    responses=KEPT_ANSWERS,
+)
+async def read_months(request: Request, service: Service) -> Response:
     """The last two years' months that something was handed in for, the newest first."""
-    return service.timetable.board()
+    return await answer_whole(request, service.timetable.board)
 
 
 @router.get("/months/{month}", dependencies=_readers)
@@ -247,10 +253,15 @@ def read_day(day: str, service: Service) -> DayStatus:
     return service.worker.day(day)
 
 
-@router.get("/months/{month}/days", dependencies=_readers)
-def read_days(month: str, service: Service) -> list[DayStatus]:
+@router.get(
+    "/months/{month}/days",
+    dependencies=_readers,
+    response_model=list[DayStatus],
+    responses=KEPT_ANSWERS,
+)
+async def read_days(month: str, request: Request, service: Service) -> Response:
     """Where the days of a month stand that somebody began to seal, in their order."""
-    return service.worker.days(month)
+    return await answer_whole(request, lambda: service.worker.days(month))
 
 
 def _count(zone: GatewayZone, month: str) -> None:

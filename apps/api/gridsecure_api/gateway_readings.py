@@ -61,6 +61,7 @@ from gridsecure_api.lists import (
     Paging,
     answer_kept,
     answer_page,
+    answer_whole,
     join_texts,
 )
 from gridsecure_api.reading_examples import BODY, DONE, REFUSED, WAITS
@@ -321,11 +322,20 @@ def _rejected(row: RejectedRow, zone: GatewayZone) -> str:
     ).model_dump_json()
 
 
-@router.get("/sources/{name}/gaps", dependencies=visible)
-def read_gaps(name: str, intake: In) -> list[SequenceGap]:
+@router.get(
+    "/sources/{name}/gaps",
+    dependencies=visible,
+    response_model=list[SequenceGap],
+    responses=KEPT_ANSWERS,
+)
+async def read_gaps(name: str, request: Request, intake: In) -> Response:
     """Sequences that never came among the newest ten thousand; the first thousand gaps."""
-    gaps = find_gaps(intake.zone, source=name, limit=MAX_GAPS)
-    return [SequenceGap(first=first, last=last) for first, last in gaps]
+
+    def read() -> list[SequenceGap]:
+        gaps = find_gaps(intake.zone, source=name, limit=MAX_GAPS)
+        return [SequenceGap(first=first, last=last) for first, last in gaps]
+
+    return await answer_whole(request, read)
 
 
 @router.get(

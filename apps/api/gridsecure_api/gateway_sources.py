@@ -8,19 +8,25 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.gateway.ingestion.notices import retry_notices
 from gridsecure.gateway.ingestion.source_states import remove_source, replace_key, set_state
-from gridsecure.gateway.ingestion.sources import Source, list_sources, register_source
+from gridsecure.gateway.ingestion.sources import (
+    Source,
+    find_overlaps,
+    list_sources,
+    register_source,
+)
 from gridsecure.gateway.meanings import Unit
 from gridsecure.gateway.zone import GatewayZone
 from gridsecure.wire.gateway import SourceRegistered
 from gridsecure.wire.services import NoticesRetried
 from gridsecure_api.deps import require
 from gridsecure_api.gateway_readings import OPERATOR, In
+from gridsecure_api.lists import KEPT_ANSWERS, answer_whole
 from gridsecure_api.settings import PublicPoint, public_key
 
 Operator = Annotated[TokenClaims, Depends(require(OPERATOR))]
@@ -122,19 +128,28 @@ def delete_source(name: str, intake: In, claims: Operator) -> SourceRegistered:
     return _shown(intake.zone, source)
 
 
-@router.get("", dependencies=[Depends(require(OPERATOR))])
-def read_sources(intake: In) -> list[SourceRegistered]:
+@router.get(
+    "",
+    dependencies=[Depends(require(OPERATOR))],
+    response_model=list[SourceRegistered],
+    responses=KEPT_ANSWERS,
+)
+async def read_sources(request: Request, intake: In) -> Response:
     """All sources, by name; also those that are suspended or were removed."""
-    every = list_sources(intake.zone)
-    return [_registered(intake.zone, source, every) for source in every]
+
+    def read() -> list[SourceRegistered]:
+        every = list_sources(intake.zone)
+        overlaps = find_overlaps(every)
+        return [_registered(intake.zone, source, overlaps[source.name]) for source in every]
+
+    return await answer_whole(request, read)
 
 
 def _shown(zone: GatewayZone, source: Source) -> SourceRegistered:
-    return _registered(zone, source, list_sources(zone))
+    return _registered(zone, source, find_overlaps(list_sources(zone))[source.name])
 
 
-def _registered(zone: GatewayZone, source: Source, every: list[Source]) -> SourceRegistered:
-    others = (one for one in every if one.name != source.name and one.state != "removed")
+def _registered(zone: GatewayZone, source: Source, overlaps: list[str]) -> SourceRegistered:
     return SourceRegistered(
         name=source.name,
         thumbprint=source.thumbprint,
@@ -146,6 +161,6 @@ def _registered(zone: GatewayZone, source: Source, every: list[Source]) -> Sourc
         interval_minutes=source.interval_minutes,
         formats=list(source.formats),
         unit=source.unit,
-        overlaps=[one.name for one in others if one.overlaps(source)],
+        overlaps=overlaps,
         gateway_key=zone.signing_key.public_key.point.hex(),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field
 
 from gridsecure.crypto.tokens import TokenClaims
@@ -21,6 +21,7 @@ from gridsecure.identity.enrolments.source_keys import (
 from gridsecure.wire.identity import SourceKeyShown, SourceKeyWithdrawn
 from gridsecure_api.deps import require
 from gridsecure_api.identity_zone import Body, Zone
+from gridsecure_api.lists import KEPT_ANSWERS, answer_whole
 from gridsecure_api.settings import PublicPoint, public_key
 
 Operator = Annotated[TokenClaims, Depends(require("operator"))]
@@ -62,10 +63,15 @@ def delete_source_key(
     return SourceKeyWithdrawn(withdrawn=was_there)
 
 
-@router.get("", dependencies=[Depends(require("operator"))])
-def read_source_keys(zone: Zone) -> list[SourceKeyShown]:
+@router.get(
+    "",
+    dependencies=[Depends(require("operator"))],
+    response_model=list[SourceKeyShown],
+    responses=KEPT_ANSWERS,
+)
+async def read_source_keys(request: Request, zone: Zone) -> Response:
     """The keys that meter-data systems sign in with, by name."""
-    return [_shown(key) for key in list_keys(zone.enrolments)]
+    return await answer_whole(request, lambda: [_shown(key) for key in list_keys(zone.enrolments)])
 
 
 def _shown(key: SourceKey) -> SourceKeyShown:

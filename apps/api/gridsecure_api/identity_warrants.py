@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from gridsecure.credentials.opening import OFFICE_OF, Opener
@@ -43,6 +43,7 @@ from gridsecure.wire.identity import (
     WorkShown,
 )
 from gridsecure_api.deps import Clock, require
+from gridsecure_api.lists import KEPT_ANSWERS, answer_whole
 
 SUBJECT: Final = r"^[0-9a-f]{64}$"
 
@@ -183,12 +184,17 @@ def order_opening(order: SubjectOrder, service: Service, office: Office) -> Warr
     return show_warrant(warrant)
 
 
-@router.get("/warrants", tags=["warrants"])
-def list_warrants(service: Service, _office: Office) -> list[WarrantShown]:
+@router.get(
+    "/warrants", tags=["warrants"], response_model=list[WarrantShown], responses=KEPT_ANSWERS
+)
+async def list_warrants(request: Request, service: Service, _office: Office) -> Response:
     """Every order to open."""
-    return [
-        show_warrant(warrant) for warrant in service.desk.openings.warrants(now=service.clock())
-    ]
+
+    def read() -> list[WarrantShown]:
+        orders = service.desk.openings.warrants(now=service.clock())
+        return [show_warrant(order) for order in orders]
+
+    return await answer_whole(request, read)
 
 
 @router.get("/warrants/{entry}", tags=["warrants"])
@@ -245,10 +251,20 @@ def order_search(order: SearchOrder, service: Service, office: Office) -> Search
     return show_search(state)
 
 
-@router.get("/person-searches", tags=["revocations"])
-def list_searches(service: Service, _office: Office) -> list[SearchShown]:
+@router.get(
+    "/person-searches",
+    tags=["revocations"],
+    response_model=list[SearchShown],
+    responses=KEPT_ANSWERS,
+)
+async def list_searches(request: Request, service: Service, _office: Office) -> Response:
     """Searches in work, and those that ended within a quarter of an hour."""
-    return [show_search(state) for state in service.desk.searches.states(now=service.clock())]
+
+    def read() -> list[SearchShown]:
+        states = service.desk.searches.states(now=service.clock())
+        return [show_search(state) for state in states]
+
+    return await answer_whole(request, read)
 
 
 @router.get("/person-searches/{entry}", tags=["revocations"])

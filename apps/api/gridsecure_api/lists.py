@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 from sqlalchemy import Engine
 from sqlmodel import Session
 
@@ -119,6 +120,33 @@ async def answer_page(
         following = request.url.include_query_params(after=write_cursor(after))
         headers["Link"] = f'<?{following.query}>; rel="next"'
     return Response(body, media_type="application/json", headers=headers)
+
+
+async def answer_whole(
+    request: Request, read: Callable[[], BaseModel | Sequence[BaseModel]], *, scope: Hashable = ()
+) -> Response:
+    """A list that is short enough to have no pages, or 304 to who has it.
+
+    All who ask for the same at once are answered by one look, whose answer names itself.
+
+    Args:
+        scope: As of a page.
+    """
+
+    def look() -> _Seen:
+        found = read()
+        body = (
+            found.model_dump_json().encode()
+            if isinstance(found, BaseModel)
+            else join_texts([one.model_dump_json() for one in found])
+        )
+        return _Seen(f'"{sm3_hex(body)[:32]}"', (body, None))
+
+    seen = await _share(request, (request.url.path, request.url.query, scope), look)
+    headers = _KEPT | {"ETag": seen.tag}
+    if _is_known(request, seen.tag) or seen.page is None:
+        return Response(status_code=304, headers=headers)
+    return Response(seen.page[0], media_type="application/json", headers=headers)
 
 
 async def _share(request: Request, what: Hashable, look: Callable[[], _Seen]) -> _Seen:

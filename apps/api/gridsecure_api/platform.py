@@ -61,7 +61,14 @@ from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api import platform_queries, policies
 from gridsecure_api.approver_settings import read_approvers
 from gridsecure_api.deps import Clock, RawBody, require, utc_now
-from gridsecure_api.lists import PAGED, Paging, answer_page, join_texts
+from gridsecure_api.lists import (
+    KEPT_ANSWERS,
+    PAGED,
+    Paging,
+    answer_page,
+    answer_whole,
+    join_texts,
+)
 from gridsecure_api.log_pages import LOG, open_log
 from gridsecure_api.own_build import open_build
 from gridsecure_api.readiness import database_check, disk_check
@@ -191,14 +198,25 @@ def install_revocation(envelope: Signed, state: State) -> KeySetNamed:
     return KeySetNamed(key_id=revoked.key_id)
 
 
-@router.get("/key-sets", tags=["keys"], dependencies=[KeyReader])
-def list_key_sets(state: State) -> list[KnownKeySet]:
+@router.get(
+    "/key-sets",
+    tags=["keys"],
+    dependencies=[KeyReader],
+    response_model=list[KnownKeySet],
+    responses=KEPT_ANSWERS,
+)
+async def list_key_sets(request: Request, state: State) -> Response:
     """The gateways' key sets that were sent here, and whether each was revoked."""
-    known = key_sets.read_known_keys(state.zone.engine)
-    return [
-        KnownKeySet(**notice.model_dump(), revoked=notice.key_id in known.revoked)
-        for notice in known.notices
-    ]
+
+    def read() -> list[KnownKeySet]:
+        known = key_sets.read_known_keys(state.zone.engine)
+        listed = [
+            KnownKeySet(**notice.model_dump(), revoked=notice.key_id in known.revoked)
+            for notice in known.notices
+        ]
+        return listed
+
+    return await answer_whole(request, read)
 
 
 @router.post("/tariffs", tags=["uploads"], openapi_extra=TEXT_BODY)
@@ -266,21 +284,31 @@ def commit_upload(upload_id: str, state: State, gateway: SignedBy) -> UploadStat
     return intake.commit_upload(state.zone, upload_id, at=state.clock())
 
 
-@router.get("/closing-lists", tags=["runs"], dependencies=[RunReader])
-def list_closing_lists(start: Span, end: Span, state: State) -> ClosingLists:
+@router.get(
+    "/closing-lists",
+    tags=["runs"],
+    dependencies=[RunReader],
+    response_model=ClosingLists,
+    responses=KEPT_ANSWERS,
+)
+async def list_closing_lists(start: Span, end: Span, request: Request, state: State) -> Response:
     """A month's closing lists as signed, its committed uploads, and what a next run would meet.
 
     Open are the uploads that no list in force names.
     """
     month = {"start": start, "end": end}
-    lists = closings.list_closings(state.zone, **month)
-    return ClosingLists(
-        closed=[item.envelope for item in lists],
-        in_force=[item.envelope.digest for item in closings.find_in_force(lists)],
-        uploads=closings.list_first_uploads(state.zone, **month),
-        open=closings.open_uploads(state.zone, **month),
-        next=dict(closings.next_runs(state.zone, **month)),
-    )
+
+    def read() -> ClosingLists:
+        lists = closings.list_closings(state.zone, **month)
+        return ClosingLists(
+            closed=[item.envelope for item in lists],
+            in_force=[item.envelope.digest for item in closings.find_in_force(lists)],
+            uploads=closings.list_first_uploads(state.zone, **month),
+            open=closings.open_uploads(state.zone, **month),
+            next=dict(closings.next_runs(state.zone, **month)),
+        )
+
+    return await answer_whole(request, read)
 
 
 @router.post("/closing-lists", tags=["runs"], status_code=201)

@@ -16,7 +16,7 @@ from gridsecure.crypto.tokens import TokenClaims
 from gridsecure.store.receivers import Receiver, Receivers
 from gridsecure.wire.services import EventNoticeStatus, NoticesRetried, ReceiverRegistered
 from gridsecure_api.deps import Clock, require
-from gridsecure_api.lists import PAGED, Paging, answer_page
+from gridsecure_api.lists import KEPT_ANSWERS, PAGED, Paging, answer_page, answer_whole
 
 Operator = Annotated[TokenClaims, Depends(require("operator"))]
 
@@ -72,10 +72,18 @@ def put_receiver(
     return _registered(desk, done)
 
 
-@router.get("", dependencies=[Depends(require("operator"))])
-def read_receivers(desk: Desk) -> list[ReceiverRegistered]:
+@router.get(
+    "",
+    dependencies=[Depends(require("operator"))],
+    response_model=list[ReceiverRegistered],
+    responses=KEPT_ANSWERS,
+)
+async def read_receivers(request: Request, desk: Desk) -> Response:
     """All receivers, by name."""
-    return [_registered(desk, one) for one in desk.receivers.list_all()]
+    return await answer_whole(
+        request,
+        lambda: [_registered(desk, one) for one in desk.receivers.list_all()],
+    )
 
 
 @router.delete("/{name}")

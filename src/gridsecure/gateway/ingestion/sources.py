@@ -15,7 +15,9 @@ which reading counts is told by its quality and by when it came, whoever sent it
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -98,17 +100,27 @@ class Source:
         only = self.meter_points[0] if len(self.meter_points) == 1 else ""
         return Meaning(stamps=stamps, zone=zone, meter_point_id=only, unit=self.unit)
 
-    def overlaps(self, other: Source) -> bool:
-        """Whether both may send some reading of one meter point."""
-        if self.formats and other.formats and not {*self.formats}.intersection(other.formats):
-            return False
-        own, others = set(self.meter_points), set(other.meter_points)
-        return _has_beginning(own, others) or _has_beginning(others, own)
+    def has_format_of(self, other: Source) -> bool:
+        """Whether both may send some format; whoever declared none may send any."""
+        declared = bool(self.formats and other.formats)
+        return not declared or not set(self.formats).isdisjoint(other.formats)
 
 
-def _has_beginning(ids: set[str], beginnings: set[str]) -> bool:
-    """Whether one of some texts begins with one of others."""
-    return any(one[:length] in beginnings for one in ids for length in range(len(one) + 1))
+def find_overlaps(every: Sequence[Source]) -> dict[str, list[str]]:
+    """By source the others, not removed, that may send some reading of a meter point of its own."""
+    beginnings = defaultdict(list)
+    for source in every:
+        for beginning in source.meter_points:
+            beginnings[beginning].append(source)
+    found: dict[str, set[str]] = {source.name: set() for source in every}
+    for whole, longer in beginnings.items():
+        shorter = (one for end in range(len(whole) + 1) for one in beginnings.get(whole[:end], ()))
+        for one, other in itertools.product(shorter, longer):
+            if one.name != other.name and one.has_format_of(other):
+                found[one.name].add(other.name)
+                found[other.name].add(one.name)
+    removed = {source.name for source in every if source.state == "removed"}
+    return {name: sorted(others - removed) for name, others in found.items()}
 
 
 def register_source(  # noqa: PLR0913 - what a source declares, part by part
