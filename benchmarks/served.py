@@ -21,6 +21,8 @@ from gridsecure.crypto.sm2 import Sm2PrivateKey
 from gridsecure.crypto.tokens import TokenClaims, issue_token
 
 _LONGEST_S: Final = 60.0
+_LOOK_S: Final = 0.5
+_REST_S: Final = 0.02  # of the processor, that a service takes meanwhile which has nothing to do
 
 
 @contextmanager
@@ -91,3 +93,19 @@ def processor_s(pid: int) -> float:
     while more := {number for number, parent in parents.items() if parent in own} - own:
         own |= more
     return sum(worked[number] for number in own) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for_rest(pid: int) -> None:
+    """Wait until a service and the processes that it starts have started.
+
+    Raises:
+        AssertionError: They compute all the time.
+    """
+    deadline = time.monotonic() + _LONGEST_S
+    worked = processor_s(pid)
+    while time.monotonic() < deadline:
+        time.sleep(_LOOK_S)
+        before, worked = worked, processor_s(pid)
+        if worked - before <= _REST_S:
+            return
+    raise AssertionError("the service found no rest")

@@ -12,6 +12,7 @@ from gridsecure.errors import ConflictError
 from gridsecure.gateway.ingestion.batch_groups import SmallBatch
 from gridsecure.gateway.ingestion.batches import BatchName, TakenIn
 from gridsecure.gateway.ingestion.sources import Source
+from gridsecure_api import gateway_turns
 from gridsecure_api.gateway_turns import BatchTurns
 from tests.apps.queue_world import KEY, OTHER, Queueing, body
 from tests.apps.zone_apps import bearer, gateway_app, point
@@ -62,10 +63,20 @@ def test_processes_are_asked_for_once_there_is_a_source(tmp_path, monkeypatch):
     assert counts == [0, 2], "at registrations, and at a start with a source"
 
 
-def test_a_turn_beside_the_service_is_taken_as_its_own(world, turns):
+def test_a_turn_beside_the_service_is_taken_as_its_own(world, turns, monkeypatch):
     made, _ = turns
     sent = batches(1, count=2)
-    outcomes = made.take_in(sent)
+    with monkeypatch.context() as patched:
+        own = []
+        patched.setattr(
+            gateway_turns, "take_in_together", lambda _zone, sent, **_: own.extend(sent) or []
+        )
+        made._here.release()
+        try:
+            outcomes = made.take_in(sent)
+        finally:
+            made._here.acquire()
+    assert own == [], "turns of the service"
     assert [type(one) for one in outcomes] == [TakenIn, TakenIn]
     assert {"b1", "b2"} <= {one.batch_id for one in world.receipts()}
     gateway = made._zone.signing_key.public_key

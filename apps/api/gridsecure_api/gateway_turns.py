@@ -1,10 +1,10 @@
-"""Turns at which small batches are taken in: one in the service, others in worker processes.
+"""Turns at which small batches are taken in: in worker processes, and in the service without any.
 
-The interpreter runs one thread at a time, and what a batch costs is computing. So the service takes
-one turn by itself, and what comes meanwhile goes to processes of the same zone: each has its folder
-and key, and connections of its own to its database. They are started once there is a source, as to
-start one takes a second that batches would wait for; until they are there, they wait for the turn
-of the service.
+The interpreter runs one thread at a time, and what a batch costs is computing: a turn in the
+service takes the interpreter from all requests, and they from it, at every call that lets it go. So
+turns go to processes of the same zone: each has its folder and key, and connections of its own to
+its database. They are started once there is a source, as to start them takes seconds that batches
+would wait for; until they are there, the service takes turns itself, one at a time.
 
 A turn whose process ended is taken again here. Whatever of it was kept then has its receipt, which
 is answered as to every batch that is repeated.
@@ -59,7 +59,7 @@ class BatchTurns:
         settings: What a worker process opens the zone by.
 
     Attributes:
-        at_once: How many are taken at once when all processes are there.
+        at_once: How many are there at once: one of each process, and one that waits for the next.
     """
 
     def __init__(self, zone: GatewayZone, queue: BatchQueue, settings: GatewaySettings) -> None:
@@ -81,19 +81,15 @@ class BatchTurns:
     def take_in(self, sent: Sequence[SmallBatch]) -> Sequence[Outcome]:
         """Take in batches in one turn, as `take_in_together`."""
         turn = _Turn(sent, self._queue.waiting_sources())
-        if not self._here.acquire(blocking=False):
-            if self._are_there:
-                try:
-                    return self._submit(turn).result()
-                # Its process ended; or all are being replaced, and it had not begun.
-                except (BrokenProcessPool, CancelledError):
-                    self._are_there = self._is_asked_for = False
-            self.prepare()
-            self._here.acquire()
-        try:
+        if self._are_there:
+            try:
+                return self._submit(turn).result()
+            # Its process ended; or all are being replaced, and it had not begun.
+            except (BrokenProcessPool, CancelledError):
+                self._are_there = self._is_asked_for = False
+        self.prepare()
+        with self._here:
             return take_in_together(self._zone, sent, waiting=turn.waiting)
-        finally:
-            self._here.release()
 
     def prepare(self) -> None:
         """Have the processes started, unless they were asked for; nobody waits for them."""
@@ -119,7 +115,9 @@ class BatchTurns:
         try:
             with self._lock:
                 self._workers.close()  # those of which one ended
-            self._submit(_Turn((), frozenset())).result()
+            nothing = _Turn((), frozenset())
+            for one in [self._submit(nothing) for _ in range(self._workers.workers)]:
+                one.result()
         except (BrokenProcessPool, CancelledError, OSError):
             _log.warning("no process takes in batches beside the service, which does it alone")
         else:

@@ -464,8 +464,8 @@ class GatewaySettings(ZoneSettings):
             sent readings of it; without, an operator begins every day.
         queued_body_bytes: A body of readings with more, as it is sent, is answered before it is
             read [bytes].
-        batch_processes: Processes beside the service that take in small batches when many come at
-            once; they are started once there is a source. With 0 the service does it alone.
+        batch_processes: Processes beside the service that take in small batches; they are started
+            once there is a source. With 0 the service does it alone.
         max_waiting_bytes: What bodies of readings may take of the disk together, as they come and
             while they wait [bytes]; no body with more is taken.
     """
@@ -490,7 +490,7 @@ class GatewaySettings(ZoneSettings):
     correction_days: float | None = Field(default=None, ge=0, le=366)
     seal_hours: float | None = Field(default=None, ge=0, le=144)
     queued_body_bytes: int = Field(default=16 * MIB, ge=0)
-    batch_processes: int = Field(default=1, ge=0, le=64)
+    batch_processes: int = Field(default=2, ge=0, le=64)
     max_waiting_bytes: int = Field(default=16384 * MIB, ge=1)
 
 
