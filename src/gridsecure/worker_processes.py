@@ -20,8 +20,10 @@ from concurrent.futures.process import BrokenProcessPool, _ResultItem
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext, ForkServerContext
+from multiprocessing.forkserver import ensure_running
 from multiprocessing.queues import SimpleQueue
 from threading import Thread
+from types import ModuleType
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from gridsecure.errors import GridSecureError
@@ -217,6 +219,18 @@ def _workers(module: str, read: Callable[[str], Any] | None) -> BaseContext:
     context = get_context("forkserver") if read is None else _TextContext(read)
     context.set_forkserver_preload(["gridsecure.worker_environment", module])
     return context
+
+
+def load_ahead(module: ModuleType) -> None:
+    """Start the process that workers fork off, which loads what they need; nobody waits for it.
+
+    A service does so as it starts, or its first job would wait for the libraries.
+
+    Args:
+        module: Which has the function that the workers run.
+    """
+    _workers(module.__name__, None)
+    ensure_running()
 
 
 def _start_worker(start: Callable[[], None], confinement: Confinement) -> None:

@@ -34,7 +34,7 @@ from gridsecure.errors import (
     InvalidMessageError,
     StorageError,
 )
-from gridsecure.key_authority.checker import key_sets, release_lists, usage
+from gridsecure.key_authority.checker import key_sets, reexecution, release_lists, usage
 from gridsecure.key_authority.checker.answering import (
     FAILED,
     REFUSED,
@@ -73,6 +73,7 @@ from gridsecure.wire.client import service_client
 from gridsecure.wire.problems import LOCKED
 from gridsecure.wire.service_tokens import ServiceAuth, ServiceLoginClient
 from gridsecure.wire.services import StatePolicy
+from gridsecure.worker_processes import load_ahead
 from gridsecure.zone_keys import (
     load_blinding_key,
     load_log_signer,
@@ -426,7 +427,10 @@ def _policy_desk(app: FastAPI) -> PolicyDesk:
 
 def main_app() -> FastAPI:
     """The key authority as the environment describes it, for `uvicorn --factory`."""
-    return start_app(create_authority_app, AuthoritySettings)
+    app = start_app(create_authority_app, AuthoritySettings)
+    if app.state.authority.zone.checks.workers:
+        load_ahead(reexecution)
+    return app
 
 
 def answer_one(

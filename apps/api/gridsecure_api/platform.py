@@ -19,7 +19,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from gridsecure import frames
-from gridsecure.compute import closings, intake, key_sets, seating, shadows, usage
+from gridsecure.compute import closings, intake, jobs, key_sets, seating, shadows, usage
 from gridsecure.compute.containers import PlatformObjects
 from gridsecure.compute.desk import RunDesk, list_statuses, read_revision
 from gridsecure.compute.held_policies import policy_shelf
@@ -57,6 +57,7 @@ from gridsecure.wire.platform import (
     TariffKept,
     UploadStatus,
 )
+from gridsecure.worker_processes import load_ahead
 from gridsecure.zone_keys import load_signing_key, make_zone_folder
 from gridsecure_api import platform_queries, policies
 from gridsecure_api.approver_settings import read_approvers
@@ -525,7 +526,10 @@ def _policy_desk(
 
 def main_app() -> FastAPI:
     """The compute platform as the environment describes it, for `uvicorn --factory`."""
-    return start_app(create_platform_app, PlatformSettings)
+    app = start_app(create_platform_app, PlatformSettings)
+    if app.state.platform.warm_up:
+        load_ahead(jobs)
+    return app
 
 
 def platform_counts(zone: PlatformZone) -> dict[str, int]:

@@ -338,7 +338,8 @@ class PlatformSettings(ZoneSettings, EngineSettings):
     Args:
         authority_public_key: The authority whose key sets are put in force.
         billing_office_public_key: Whose signed lists close a month.
-        warm_up: Whether workers start when an upload begins, before a run needs them.
+        warm_up: Whether what workers load is loaded as the service starts, and they start when an
+            upload begins, before a run needs them.
         policy: The release policy of the first start, the very one of the key authority.
         approvers: The officers whose signatures other policies need, as the authority is told them.
     """
