@@ -53,8 +53,6 @@ def test_a_card_says_what_its_plan_does(library: ComponentLibrary) -> None:
     assert energy.references[0].largest == references.INTERVAL_BOUNDS_WH["household"]
     assert energy.minimum["strict"]["household"] == 100
     assert card_of(library, "measure", "bill").minimum["strict"]["household"] is None
-    refused = card_of(library, "measure", "export").references
-    assert {one.refusal for one in refused} == {"query.limits"}
     assert card_of(library, "statistic", "variance").parameters == []
     assert card_of(library, "statistic", "histogram").parameters == ["edges_kwh", "shown"]
 

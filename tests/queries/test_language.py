@@ -267,6 +267,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "query.every",
         "whole months",
     ),
+    "energy fed in": ({"measure": "export"}, "query.limits", "registers"),
     "a load factor of a month": ({"statistic": {"name": "load_factor"}}, "query.every", "day"),
     "a load factor of bills": (
         {"measure": "bill", "statistic": {"name": "load_factor"}},

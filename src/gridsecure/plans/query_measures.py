@@ -52,6 +52,7 @@ from gridsecure.plans.quantities import (
     register_quantity,
 )
 from gridsecure.plans.query_bills import BillRecipe, Rules, add_up_bills, bill_recipes
+from gridsecure.plans.query_counted import FEEDS_IN, check_counted, uncounted
 from gridsecure.plans.query_counts import (
     CAPPED,
     CountRecipe,
@@ -149,12 +150,11 @@ class AskedMonth:
             raise InputError(
                 "The question asks for a total that is not computed of sealed questions.",
                 reason="query.measure",
-                remedy="Ask for energy, register:NAME, export, demand, tier:N, bill, line:CHARGE,"
+                remedy="Ask for energy, register:NAME, demand, tier:N, bill, line:CHARGE,"
                 " or a statistic of the month's energy. How many meter points there are comes with"
                 " every answer.",
             )
-        if name == EXPORT_TOTAL:
-            raise _uncounted("energy fed in", "most feed in nothing, and no roster says who does")
+        check_counted(name)
         check_edges(self.edges_kwh)
 
     def own_rules(self, roster: RosterManifest) -> tuple[LineRule, ...]:
@@ -255,7 +255,7 @@ class AskedMonth:
         found = []
         for limits in self._limits_wh(self.rules_of(roster), roster, tariff):
             if (limits % WH_PER_KWH).any():
-                raise _uncounted("a bill's tiers", "a limit is not a whole number of kWh")
+                raise uncounted("a bill's tiers", "a limit is not a whole number of kWh")
             found.append(limits // WH_PER_KWH)
         return found
 
@@ -279,8 +279,8 @@ def _check_countable(rule: LineRule) -> None:
         return
     why = "it has limits that are not of the month's energy"
     if rule.basis == EXPORT:
-        why = "most feed in nothing, and no roster says who does"
-    raise _uncounted(f"the line {rule.charge!r}", why)
+        why = FEEDS_IN
+    raise uncounted(f"the line {rule.charge!r}", why)
 
 
 def _is_of_month(rule: LineRule) -> bool:
@@ -291,15 +291,6 @@ def _is_of_month(rule: LineRule) -> bool:
         and rule.reset == MONTH
         and rule.limit_unit in (KWH, KWH_PER_DAY)
         and not rule.step_wh
-    )
-
-
-def _uncounted(what: str, why: str) -> InputError:
-    return InputError(
-        f"Nobody could say how many customers {what} would be about: {why}.",
-        reason="query.limits",
-        remedy="Ask for the energy of registers and for other lines, or about customers of another"
-        " tariff.",
     )
 
 

@@ -87,7 +87,6 @@ SAMPLES: Final = (
 )
 _TOTALS: Final[Mapping[str, str]] = {
     "register": "register:peak",
-    "export": "export",
     "tier": "tier:2",
     "demand": "demand",
     "bill": "bill",

@@ -43,7 +43,7 @@ MONTHLY: Final[frozenset[Every]] = frozenset({"month"})
 
 ENERGY: Final = "energy"
 COUNT: Final = "count"
-ENERGIES: Final = frozenset({ENERGY, "register", "export", "tier"})
+ENERGIES: Final = frozenset({ENERGY, "register", "tier"})
 MONEYS: Final = frozenset({"bill", "line"})
 TOTALLED: Final = ENERGIES | MONEYS | {"demand"}
 

@@ -23,6 +23,7 @@ from gridsecure.errors import InputError
 from gridsecure.messages import Message
 from gridsecure.plans import cells, query_names
 from gridsecure.plans.noise import EPSILON_PATTERN, EPSILON_WORDS, read_epsilon
+from gridsecure.plans.query_counted import check_counted
 from gridsecure.queries.cohorts import Cohort, check_cohort
 from gridsecure.queries.exact import sort_texts
 from gridsecure.queries.forms import (
@@ -65,7 +66,7 @@ Resolution = Literal["interval", "daily", "monthly"]
 """The release policy's words."""
 
 _MEASURES: Final = (
-    "energy; of whole months register:NAME (of a time-of-use register, as register:peak), export,"
+    "energy; of whole months register:NAME (of a time-of-use register, as register:peak),"
     " tier:N (energy within that tier), demand (the sum of maximum demands), bill, line:CHARGE (of"
     " bills, as line:energy), and count (of meter points)"
 )
@@ -280,6 +281,7 @@ def _check_steps(question: Question) -> None:
     """A statistic is of some measures, and of steps that these are known in."""
     head, form = measure_head(question.measure), type(question.statistic)
     name = question.statistic.name
+    check_counted(question.measure)
     if head not in form.measures:
         raise InputError(
             f"The measure {head} has no statistic {name}.",
