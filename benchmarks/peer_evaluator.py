@@ -174,7 +174,7 @@ def evaluate(library: OpenFhe | Seal, program: dict[str, Any], *, repeats: int) 
     ]
     constants = {value: library.constant(value) for value in _constants(steps)}
     outputs: list[Numbers] = [[] for _ in program["outputs"]]
-    encrypting = computing = 0.0
+    encrypting = computing = decrypting = 0.0
     for start in range(0, slots, library.degree):
         part = slice(start, min(start + library.degree, slots))
         fresh_times, run_times = [], []
@@ -187,13 +187,16 @@ def evaluate(library: OpenFhe | Seal, program: dict[str, Any], *, repeats: int) 
             run_times.append(time.process_time() - encrypted)
         encrypting += min(fresh_times)
         computing += min(run_times)
+        computed = time.process_time()
         for number, told in enumerate(program["outputs"]):
             outputs[number] += library.decrypt(columns[told], slots=part.stop - part.start)
+        decrypting += time.process_time() - computed
     return {
         "outputs": outputs,
         "ring_degree": library.degree,
         "encrypt_seconds": encrypting,
         "run_seconds": computing,
+        "decrypt_seconds": decrypting,
     }
 
 

@@ -76,12 +76,14 @@ class Answer:
         ring_degree: The largest that it took.
         encrypt: Processor seconds to encrypt all columns.
         run: Processor seconds of all steps.
+        decrypt: Processor seconds to decrypt all outputs.
     """
 
     outputs: Mapping[str, NDArray[np.uint64]]
     ring_degree: int
     encrypt: float
     run: float
+    decrypt: float
 
 
 def find_libraries() -> dict[str, Library]:
@@ -159,6 +161,7 @@ def _joined(program: Program, answers: Sequence[Mapping[str, Any]]) -> Answer:
         max(answer["ring_degree"] for answer in answers),
         sum(answer["encrypt_seconds"] for answer in answers),
         sum(answer["run_seconds"] for answer in answers),
+        sum(answer["decrypt_seconds"] for answer in answers),
     )
 
 

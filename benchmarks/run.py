@@ -25,6 +25,7 @@ from benchmarks.peers import peers
 from benchmarks.policy_costs import policy_costs
 from benchmarks.query_circuits import query_circuits
 from benchmarks.query_costs import query_costs
+from benchmarks.question_peers import question_peers
 from benchmarks.receipt_costs import receipt_costs
 from benchmarks.receipt_waits import receipt_waits
 from benchmarks.release_costs import release_costs
@@ -71,7 +72,10 @@ def run_bench(*, sizes: BenchSizes, report: Callable[[str], None]) -> BenchResul
     report("one TenSEAL vector per meter")
     figures += library_vectors(sizes=sizes, platform=costs)
     report("OpenFHE and seal-python")
-    figures += peers(keys, sizes=sizes, report=report)
+    figures += [
+        *peers(keys, sizes=sizes, report=report),
+        *question_peers({figure.name: figure.value for figure in figures}, sizes=sizes),
+    ]
     report("presentations, grants, tokens, uploads, seats")
     figures += identity_costs(sizes=sizes)
     report(f"enrolment of {sizes.enrolled} meter points")

@@ -14,12 +14,12 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import credential_parts, identity_costs, peers
+from benchmarks import credential_parts, identity_costs, peers, question_peers
 from benchmarks.contention import others_seconds
 from benchmarks.exact_bills import differing_meters, encrypted_bills, oracle
 from benchmarks.figures import BenchResult, Comparison, Figure
 from benchmarks.key_sets import BenchKeys, make_keys
-from benchmarks.peer_libraries import HOW_TO, find_libraries
+from benchmarks.peer_libraries import HOW_TO, OPENFHE, find_libraries
 from benchmarks.random_meters import (
     FOUR_PERIOD,
     PEAK_VALLEY,
@@ -116,6 +116,20 @@ def test_other_libraries_compute_the_same_bills_and_totals(
         for name in (f"{w}_{library.package.replace('-', '_')}" for w in workloads):
             assert library.describe() in figures[name].note
             assert figures[f"{name}_encrypted"].try_for == 1
+
+
+def test_other_libraries_answer_the_same_questions(run: tuple[BenchResult, list[str]]) -> None:
+    figures = {figure.name: figure for figure in run[0].figures}
+    assert "to draw the noise" in figures["query_noise_opendp"].note
+    for question in ("query_roster", "query_variance"):
+        ratio = figures.get(f"{question}_openfhe")
+        assert (ratio is not None) == (OPENFHE in find_libraries())
+        assert ratio is None or f"ours {figures[question].value * 1e3:.1f} ms" in ratio.note
+
+
+def test_a_peer_that_answers_something_else_is_not_timed() -> None:
+    with pytest.raises(AssertionError, match="other totals"):
+        question_peers.compare_totals(np.array([[1, 2]]), np.array([[1, 3]]))
 
 
 def test_a_library_that_computes_another_bill_is_not_timed(
