@@ -24,7 +24,7 @@ from gridsecure.circulation.rights import Withdrawal
 from gridsecure.circulation.trade import Need
 from gridsecure.circulation.uses import SettlementStatement
 from gridsecure.errors import StorageError
-from gridsecure.market import metering, public_pages, trading
+from gridsecure.market import metering, public_pages, standing
 from gridsecure.market.intake import Sender, take_in
 from gridsecure.market.tables import SCHEMA, CounterRow, DocumentRow, PolicyRow, SignatureRow
 from gridsecure.market.usage import BOOK, find_statement_differences, list_done
@@ -306,7 +306,7 @@ def test_a_document_that_comes_again_is_answered_as_it_stands(published: Market)
     rule(
         "Of one organisation a number of offers and needs stand at once.",
         "market.many",
-        cut("gridsecure.market.trading:_check_standing", "if session", "if False and session"),
+        cut("gridsecure.market.standing:check_standing", "if standing", "if False and standing"),
     ),
 )
 def test_nobody_pushes_what_stands_off_the_portal(
@@ -316,7 +316,7 @@ def test_nobody_pushes_what_stands_off_the_portal(
     market.enter()
     for name, number in (("MOST", 4), ("_OF_ONE", 2), ("_LOOKED_AT", 6)):
         monkeypatch.setattr(public_pages, name, number)
-    monkeypatch.setattr(trading, "MOST_STANDING", 3)
+    monkeypatch.setattr(standing, "MOST_STANDING", 3)
 
     def need(person: str, number: int, **changes: object) -> Signed:
         said = Need.parse(world.need(person).body)
@@ -338,6 +338,36 @@ def test_nobody_pushes_what_stands_off_the_portal(
     else:
         assert sorted(shown()) == ["bank", "rival", "rival", "rival"]
     attacked.ends(answers[-1].get("reason"))
+
+
+def test_nobody_fills_the_portal_with_totals_or_products(
+    published: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = published.digests["design"]
+    monkeypatch.setattr(standing, "MOST_STANDING", 1)
+    published.take("totals", world.aggregate(made))
+    more = world.aggregate(made, released_at=(NOW + timedelta(seconds=1)).isoformat())
+    assert published.refusal(more) == "market.many"
+    published.take("no totals", withdrawal(published.digests["totals"], "exchange-1"))
+    published.take("other totals", more)
+    second = published.take("second", world.design(version=2))
+    review = published.take("review 2", world.step("grid-2", "review", of=second, after=second))
+    assert published.refusal(world.step("exchange-1", "publish", of=second, after=review)) == (
+        "market.many"
+    )
+
+
+def test_a_right_that_is_granted_after_a_release_was_missing_then(agreed: Market) -> None:
+    agreement = agreed.digests["agreement"]
+    agreed.clock.advance(hours=1)
+    agreed.take("no processing", withdrawal(agreed.digests["process"], "grid-1"))
+    agreed.clock.advance(hours=2)
+    agreed.take("again", world.grant("process", "workshop", note="again"))
+    agreed.clock.advance(hours=2)
+    for hours, reason in ((2, "rights.missing"), (4, "")):
+        at = (NOW + timedelta(hours=hours)).isoformat()
+        answer = agreed.bring(world.use(agreement, number=hours, released_at=at))
+        assert answer.json().get("reason", "") == reason
 
 
 def test_an_offer_is_concluded_while_it_stands(published: Market) -> None:

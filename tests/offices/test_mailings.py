@@ -30,6 +30,7 @@ from gridsecure.messages import sign_message
 from gridsecure.offices import mailings
 from gridsecure.offices.customers import Customers
 from gridsecure.offices.mailings import post_bills
+from gridsecure.whole_files import replace_file
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
@@ -196,6 +197,20 @@ def test_a_mailing_is_made_alone_and_nothing_is_left_of_one_that_fails(
     assert full.value.reason == "mailing.site"
     assert tried == [0o700], "a second one waits meanwhile"
     assert list(site.iterdir()) == []
+
+    def fill(path: Path, parts: list[bytes], *, mode: int) -> int:
+        if INDEX in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace_file(path, parts, mode=mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mailings, "replace_file", fill)
+        with pytest.raises(GridSecureError) as full:
+            post_bills(sealed, site, name="2026-07", key=OFFICE, customers=customers, now=NOW)
+    assert full.value.reason == "mailing.site"
+    assert list(site.iterdir()) == [], "no shelves without an index that names them"
+    assert post_bills(sealed, site, name="2026-07", key=OFFICE, customers=customers, now=NOW).bills
+    assert sorted(path.name for path in site.iterdir()) == ["2026-07", INDEX]
 
 
 def test_a_key_of_before_is_entered_again_with_what_its_bills_are_found_by() -> None:

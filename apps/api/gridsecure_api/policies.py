@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock
 from typing import Annotated, Final, get_args
 
@@ -28,6 +28,7 @@ from gridsecure_api.lists import KEPT_ANSWERS, answer_kept
 from gridsecure_api.settings import Role
 
 PATH: Final = "/policy"
+_TOLD_FOR: Final = timedelta(minutes=1)
 
 Reader = Depends(require(*get_args(Role)))
 Putter = Annotated[TokenClaims, Depends(require(*APPROVER_ROLES, "operator"))]
@@ -57,8 +58,8 @@ Desk = Annotated[PolicyDesk, Depends(_desk)]
 def state_policy(shelf: PolicyShelf, clock: Clock) -> StatePolicy:
     """How a service says at `/about` which policy is in force, with what it keeps them by.
 
-    One request reads at a time, and others are told what was read last: strangers who ask hold one
-    connection to the database, however slow it is.
+    One request reads at a time, and others are told what was read last, for a minute: strangers who
+    ask hold one connection to the database, however slow it is. Then nothing is said.
     """
 
     def read() -> PolicyStated | None:
@@ -68,15 +69,16 @@ def state_policy(shelf: PolicyShelf, clock: Clock) -> StatePolicy:
         policy = found.policy
         return PolicyStated(name=policy.name, version=policy.version, digest=policy.digest)
 
-    kept, reading = [read()], Lock()
+    kept, reading = [(clock(), read())], Lock()
 
     def state() -> PolicyStated | None:
         if reading.acquire(blocking=False):
             try:
-                kept[0] = read()
+                kept[0] = clock(), read()
             finally:
                 reading.release()
-        return kept[0]
+        at, said = kept[0]
+        return said if clock() - at <= _TOLD_FOR else None
 
     return state
 

@@ -278,7 +278,8 @@ def require_right(
 
     Args:
         now: The moment that is judged.
-        is_past: Whether that is over, so that what was withdrawn since was still in force then.
+        is_past: Whether that is over: what was withdrawn since was still in force then, and what
+            was granted since was not yet.
 
     Raises:
         ReleaseRefusedError: As `check_right`.
@@ -295,7 +296,8 @@ def require_right(
     grants = [
         RightGrant.parse(row.envelope.body)
         for row in session.exec(found)
-        if row.state == shelf.IN_FORCE or (is_past and was_withdrawn_since(session, row, now))
+        if (row.at <= now or not is_past)
+        and (row.state == shelf.IN_FORCE or (is_past and was_withdrawn_since(session, row, now)))
     ]
     check_right(step, wanted, grants, now=now)
 

@@ -8,6 +8,7 @@ from sqlmodel import Session, col, select
 
 from gridsecure.circulation.documents import Member
 from gridsecure.circulation.products import (
+    ON_SALE,
     ProductDesign,
     ProductState,
     ProductStep,
@@ -21,6 +22,7 @@ from gridsecure.crypto.sm2 import Sm2PublicKey
 from gridsecure.errors import ConflictError, ReleaseRefusedError
 from gridsecure.market import holdings, shelf
 from gridsecure.market.received import Received
+from gridsecure.market.standing import check_standing
 from gridsecure.market.tables import DocumentRow, PersonRow, PolicyRow
 from gridsecure.market.zone import MarketZone
 from gridsecure.messages import ReleaseCertificate
@@ -82,7 +84,8 @@ def keep_step(session: Session, received: Received[ProductStep]) -> DocumentRow:
 
     Raises:
         NotFoundError: There is no such design (`not-found.document`).
-        GridSecureError: As `take_step`; or the right to operate is missing for a publication.
+        GridSecureError: As `take_step`; or for a publication the right to operate is missing, or
+            too much of the designer's is on sale already (`market.many`).
     """
     said, member = received.said, received.member
     row = shelf.load_readable(session, said.design, member, kind=ProductDesign.kind)
@@ -99,6 +102,8 @@ def keep_step(session: Session, received: Received[ProductStep]) -> DocumentRow:
     )
     if said.step == "publish":
         holdings.require_design(session, "publish", member.organisation, design, now=received.now)
+        own = row.organisation
+        check_standing(session, row.kind, received, organisation=own, states=ON_SALE)
     shelf.keep_document(session, step, by=member.person)
     shelf.move(session, row, target=after)
     return step
@@ -145,7 +150,8 @@ def show_aggregate(session: Session, received: Received[ReleasedAggregate]) -> D
     Raises:
         GridSecureError: The product is not there or not published (`product.order`); as
             `check_is_of`; the market never had the certificate's policy (`use.policy`), or it keeps
-            values from analysts (`use.private`); or the right to operate is missing.
+            values from analysts (`use.private`); the right to operate is missing; or as
+            `check_standing`.
     """
     said, member = received.said, received.member
     row = shelf.load_readable(session, said.design, member, kind=ProductDesign.kind)
@@ -161,6 +167,7 @@ def show_aggregate(session: Session, received: Received[ReleasedAggregate]) -> D
     check_is_of(certificate, design, records=holdings.read_records(session, design))
     _check_policy(session, certificate)
     holdings.require_design(session, "show", member.organisation, design, now=received.now)
+    check_standing(session, said.kind, received)
     kept = received.row(said.certificate.digest, counterpart=design.organisation, about=said.design)
     shelf.keep_document(session, kept, by=member.person)
     return kept

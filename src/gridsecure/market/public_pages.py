@@ -19,6 +19,7 @@ from gridsecure.circulation.trade import Need, Offer
 from gridsecure.circulation.uses import ReleasedAggregate, read_aggregate
 from gridsecure.errors import GridSecureError
 from gridsecure.market import shelf
+from gridsecure.market.standing import MOST_STANDING
 from gridsecure.market.tables import DocumentRow
 from gridsecure.messages import CellTotal, Message, ReleaseCertificate
 from gridsecure.plans.cells import BILLS, ENERGY, MONEY
@@ -38,7 +39,9 @@ MOST: Final = 100
 """Rows of each list: the newest."""
 _OF_ONE: Final = 25
 """Rows of one organisation that come before others' older ones."""
-_LOOKED_AT: Final = 2 * MOST
+_LOOKED_AT: Final = MOST // _OF_ONE * MOST_STANDING
+"""So many of the newest rows hold a whole list, whoever they are of: no organisation has more than
+`MOST_STANDING`, so each row that is shown before others' older ones stands for four at the most."""
 MOST_CELLS: Final = 3000
 """Cells of all totals together, those of the newest first: strangers ask for them, and as often as
 they like, so a page stays small enough to be kept."""
@@ -150,13 +153,15 @@ def _rows(
     )
     if now is not None:
         looked = looked.where(col(DocumentRow.until) > now)
-    seen, ranked = Counter[str](), list[tuple[bool, int]]()
-    for number, organisation in session.exec(
-        looked.order_by(col(DocumentRow.id).desc()).limit(_LOOKED_AT)
-    ):
-        seen[organisation] += 1
-        ranked.append((seen[organisation] > _OF_ONE, -(number or 0)))
-    chosen = [-number for _, number in sorted(ranked)[:MOST]]
+    seen, first, older = Counter[str](), list[int | None](), list[int | None]()
+    newest = looked.order_by(col(DocumentRow.id).desc()).limit(_LOOKED_AT)
+    with session.exec(newest.execution_options(yield_per=MOST)) as rows:
+        for number, organisation in rows:
+            seen[organisation] += 1
+            (first if seen[organisation] <= _OF_ONE else older).append(number)
+            if len(first) == MOST:
+                break
+    chosen = [*first, *older][:MOST]
     found = select(DocumentRow).where(col(DocumentRow.id).in_(chosen))
     return list(session.exec(found.order_by(col(DocumentRow.id).desc())))
 

@@ -7,9 +7,7 @@ the other one's signature under the same digest.
 
 from __future__ import annotations
 
-from typing import Final
-
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, select
 
 from gridsecure.circulation.documents import moment
 from gridsecure.circulation.products import ProductDesign
@@ -27,6 +25,7 @@ from gridsecure.circulation.uses import check_zones
 from gridsecure.errors import ConflictError, ReleaseRefusedError
 from gridsecure.market import holdings, shelf
 from gridsecure.market.received import Received
+from gridsecure.market.standing import check_standing
 from gridsecure.market.tables import DocumentRow, SignatureRow
 from gridsecure.messages import Signed
 from gridsecure.policy.language import Policy
@@ -35,8 +34,6 @@ from gridsecure.store.rows import find, keep
 
 PROPOSED = "proposed"
 CONCLUDED = "concluded"
-MOST_STANDING: Final = 100
-"""Offers, and needs, of one organisation at once."""
 
 
 def keep_offer(session: Session, received: Received[Offer]) -> DocumentRow:
@@ -51,7 +48,7 @@ def keep_offer(session: Session, received: Received[Offer]) -> DocumentRow:
     check_open(said.valid_until, now=received.now, what="offer")
     design = _on_sale(session, said, received)
     holdings.require_design(session, "offer", member.organisation, design, now=received.now)
-    _check_standing(session, received)
+    check_standing(session, received.said.kind, received)
     row = received.row(received.envelope.digest, about=said.design)
     shelf.keep_document(session, row, by=member.person)
     return row
@@ -79,26 +76,10 @@ def keep_need(session: Session, received: Received[Need]) -> DocumentRow:
     """
     holdings.check_role(received.member, "consumer")
     check_open(received.said.valid_until, now=received.now, what="need")
-    _check_standing(session, received)
+    check_standing(session, received.said.kind, received)
     row = received.row(received.envelope.digest)
     shelf.keep_document(session, row, by=received.member.person)
     return row
-
-
-def _check_standing(session: Session, received: Received[Offer] | Received[Need]) -> None:
-    """Refuse more of a kind than the portal would show of anybody: others' would be pushed off."""
-    standing = select(func.count()).where(
-        DocumentRow.kind == received.said.kind,
-        DocumentRow.organisation == received.member.organisation,
-        DocumentRow.state == shelf.IN_FORCE,
-        col(DocumentRow.until) > received.now,
-    )
-    if session.exec(standing).one() >= MOST_STANDING:
-        raise ConflictError(
-            f"{MOST_STANDING} of the organisation's stand already.",
-            reason="market.many",
-            remedy="Withdraw some, or wait until they end.",
-        )
 
 
 def keep_request(session: Session, received: Received[OfferRequest]) -> DocumentRow:

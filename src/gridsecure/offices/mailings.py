@@ -112,7 +112,8 @@ def _post(
             " is not used again either.",
         )
     mailing, shelves = make_mailing(name, bills, office=key)
-    folder = site / f".{name}"
+    signed = add_mailing(index, mailing, office=key, now=now).model_dump_json()
+    folder, next_index = site / f".{name}", site / f".{INDEX}"
     try:
         if folder.exists():  # of a run that was killed
             rmtree(folder)
@@ -121,12 +122,14 @@ def _post(
             for number, content in enumerate(shelves):
                 replace_file(folder / shelf_name(number), [content], mode=_PUBLIC)
             folder.chmod(_FOLDER)
+            # Whatever can fail for want of room is written before anything appears.
+            replace_file(next_index, [signed.encode()], mode=_PUBLIC)
             folder.rename(site / name)
         except BaseException:  # two copies would differ by the bills that came in between
+            next_index.unlink(missing_ok=True)
             rmtree(folder)
             raise
-        signed = add_mailing(index, mailing, office=key, now=now).model_dump_json()
-        replace_file(site / INDEX, [signed.encode()], mode=_PUBLIC)
+        next_index.replace(site / INDEX)
     except OSError as error:
         raise _refused(error) from error
     posted = sum(map(len, bills.values()))

@@ -44,8 +44,14 @@ from typing import Final, Literal, NamedTuple
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
 
+from gridsecure.approvals import list_digest
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import ConflictError, GridSecureError, ReleaseRefusedError
+from gridsecure.errors import (
+    AuditBrokenError,
+    ConflictError,
+    GridSecureError,
+    ReleaseRefusedError,
+)
 from gridsecure.key_authority.checker.tables import (
     ClaimRow,
     CohortRow,
@@ -459,7 +465,7 @@ def _keep(session: Session, row: ClaimRow | SeedRow) -> bool:
 def _keep_cohort(session: Session, digest: str, data: RosterData, *, at: datetime) -> None:
     # A roster serves a year: who sits in it is written in the first of its months.
     period, seats = Period.of(data), data.roster.roster_id
-    if keep(session, SeatListRow(name=seats)):
+    if keep(session, SeatListRow(name=seats, digest=_seats_digest(data))):
         rows = ({"pseudonym": pseudonym, "seats": seats} for pseudonym in data.roster.pseudonyms)
         insert_all(session, ListedSeatRow, rows)
     cohort = CohortRow(
@@ -472,6 +478,10 @@ def _keep_cohort(session: Session, digest: str, data: RosterData, *, at: datetim
         at=at,
     )
     keep(session, cohort)
+
+
+def _seats_digest(data: RosterData) -> Digest:
+    return list_digest(data.roster.pseudonyms)
 
 
 def _cohort_name(digest: str, data: RosterData) -> str:
@@ -619,7 +629,11 @@ def read_told(
 
 
 def _read_members(session: Session, names: Sequence[str]) -> dict[str, Members]:
-    """The members of some lists, by the lists' names."""
+    """The members of some lists, by the lists' names.
+
+    Raises:
+        AuditBrokenError: One was never kept (`ledger.list`): that is no list of nobody.
+    """
     members: dict[str, set[Member]] = {name: set() for name in names}
     owners: dict[str, str] = {}
     asked = select(
@@ -632,6 +646,14 @@ def _read_members(session: Session, names: Sequence[str]) -> dict[str, Members]:
         ):
             # One text for each owner, however many members it has.
             members[listed].add(Member(name, owners.setdefault(owner, owner), counts))
+    nobody = [name for name, found in members.items() if not found]
+    if find_many(session, MemberListRow, nobody, by="name").keys() != set(nobody):
+        raise AuditBrokenError(
+            "The ledger names a list of members that was never kept.",
+            reason="ledger.list",
+            remedy="Restore the authority's database from a backup; until then nothing of the"
+            " period is told.",
+        )
     return {name: frozenset(members.pop(name)) for name in names}
 
 
@@ -704,9 +726,19 @@ def check_overlap(session: Session, datas: Mapping[str, RosterData]) -> None:
     """Refuse uploads that share a household with each other, or with another that was told of.
 
     Raises:
-        ReleaseRefusedError: `release.overlap`.
+        ReleaseRefusedError: `release.overlap`; or another roster was told of under the id of one
+            (`release.roster`): ids are half a digest, and by that one's list nobody of this one
+            would be found.
     """
     check_counted_once(data.roster for data in datas.values())
+    own_lists = {data.roster.roster_id: _seats_digest(data) for data in datas.values()}
+    for name, known in find_many(session, SeatListRow, list(own_lists), by="name").items():
+        if known.digest not in ("", own_lists[name]):
+            raise ReleaseRefusedError(
+                "Another roster was told of under this roster's id.",
+                reason="release.roster",
+                remedy="Have the gateway make the roster anew, and find out how it was made.",
+            )
     for digest, data in datas.items():
         others = _told_at_that_time(digest, data)
         own = data.roster.roster_id

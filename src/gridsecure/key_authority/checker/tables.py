@@ -326,14 +326,16 @@ class SeatListRow(Kept, Row, table=True):
     """The pseudonyms of a roster, kept once however many months it is billed.
 
     Attributes:
-        name: The roster's id, which is the digest of its content; of what was told before there
-            were lists, the cohort's name.
+        name: The roster's id, which is half the digest of its content; of what was told before
+            there were lists, the cohort's name.
+        digest: Of all its pseudonyms in their order; empty of lists of earlier releases.
     """
 
     __tablename__ = "seat_list"
     SAME: ClassVar = ("name",)
 
     name: str = Field(primary_key=True)
+    digest: str = Field(sa_column_kwargs={"server_default": ""})
 
 
 class ListedSeatRow(Kept, Row, table=True):
@@ -626,5 +628,5 @@ class EventNoticeRow(EventNoticeColumns, Row, table=True):
 
 
 SCHEMA = Schema(
-    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0024"
+    metadata=Row.metadata, scripts=Path(__file__).parent / "migrations", head="checker_0025"
 )
