@@ -102,15 +102,7 @@ def _post(
     left: int,
 ) -> Posted:
     index = _index(site, key=key)
-    known = set() if index is None else {one.name for one in index.mailings}
-    if name in known or (site / name).exists():
-        raise ConflictError(
-            f"There is a mailing {name} already.",
-            reason="mailing.exists",
-            remedy="Give another name, such as 2026-07-corrections: a shelf's place follows from"
-            " it. A folder that the index does not name is of a run that was interrupted; its name"
-            " is not used again either.",
-        )
+    _check_new(name, index, site=site)
     mailing, shelves = make_mailing(name, bills, office=key)
     signed = add_mailing(index, mailing, office=key, now=now).model_dump_json()
     folder, next_index = site / f".{name}", site / f".{INDEX}"
@@ -134,6 +126,18 @@ def _post(
         raise _refused(error) from error
     posted = sum(map(len, bills.values()))
     return Posted(posted, len(bills), left, 1 << mailing.bits, mailing.shelf_bytes)
+
+
+def _check_new(name: str, index: MailingIndex | None, *, site: Path) -> None:
+    known = set() if index is None else {one.name for one in index.mailings}
+    if name in known or (site / name).exists():
+        raise ConflictError(
+            f"There is a mailing {name} already.",
+            reason="mailing.exists",
+            remedy="Give another name, such as 2026-07-corrections: a shelf's place follows from"
+            " it. A folder that the index does not name is of a run that was interrupted; its name"
+            " is not used again either.",
+        )
 
 
 @contextmanager
