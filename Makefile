@@ -174,6 +174,10 @@ load: .venv/.runtime ## Load a gateway, overload it, stop it under load and look
 cloud: .venv/.dev ## Bill a month in an industry cloud on loopback, and kill a replica: ARGS="FOLDER" (docs/deployment.md).
 	@$(BIN)/python -W ignore -m tests.deploy.cloud_month $(ARGS)
 
+.PHONY: faults
+faults: .venv/.dev ## Bill months in that cloud in which every process is killed (docs/faults.md): ARGS="0 3".
+	@$(BIN)/python -W ignore -m tests.deploy.killed_month $(ARGS)
+
 .PHONY: scale
 scale: .venv/.dev ## Measure every request beside ten million rows (docs/architecture.md): ARGS="platform".
 	$(BIN)/python -m tests.scale $(ARGS)
