@@ -639,8 +639,8 @@ def _read_members(session: Session, names: Sequence[str]) -> dict[str, Members]:
     asked = select(
         ListedMemberRow.members, ListedMemberRow.name, ListedMemberRow.owner, ListedMemberRow.counts
     )
-    for first in range(0, len(names), _PORTION):
-        portion = asked.where(col(ListedMemberRow.members).in_(names[first : first + _PORTION]))
+    for some in _portions(names):
+        portion = asked.where(col(ListedMemberRow.members).in_(some))
         for listed, name, owner, counts in session.exec(
             portion.execution_options(yield_per=_PORTION)
         ):
@@ -747,14 +747,20 @@ def check_overlap(session: Session, datas: Mapping[str, RosterData]) -> None:
             raise _overlapping()
         if session.exec(others.limit(1)).first() is None:
             continue  # a roster's next month, as long as no other was told of in it
-        shared = others.join(ListedSeatRow, col(ListedSeatRow.seats) == col(CohortRow.seats))
-        names = data.roster.pseudonyms
-        for start in range(0, len(names), _PORTION):
-            # Its own list holds all of them, and is none of the others.
-            portion = col(ListedSeatRow.pseudonym).in_(names[start : start + _PORTION])
-            is_other = col(ListedSeatRow.seats) != own
-            if session.exec(shared.where(portion, is_other)).first() is not None:
+        names = set[str]()
+        for portion in _portions(data.roster.pseudonyms):
+            # Asked by pseudonym alone: joined with the cohorts, each of them would be looked up in
+            # the list of every other one. Its own list holds all of them, and is none of these.
+            found = select(ListedSeatRow.seats).where(col(ListedSeatRow.pseudonym).in_(portion))
+            names |= set(session.exec(found.where(col(ListedSeatRow.seats) != own).distinct()))
+        for portion in _portions(sorted(names)):
+            is_shared = col(CohortRow.seats).in_(portion)
+            if session.exec(others.where(is_shared).limit(1)).first() is not None:
                 raise _overlapping()
+
+
+def _portions(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[first : first + _PORTION] for first in range(0, len(names), _PORTION))
 
 
 def _told_at_that_time(digest: Digest, data: RosterData) -> SelectOfScalar[str]:
