@@ -24,10 +24,12 @@ from gridsecure.crypto.sm2 import generate_private_key
 from gridsecure.gateway.admission import REASONS
 from gridsecure.gateway.months import STAGES
 from gridsecure.policy.levels import list_levels
+from gridsecure.products.designs import read_design
 from gridsecure.released_values import SignedCertificate
 from gridsecure_dashboard import figures
 from gridsecure_dashboard.code_phrases import CODE_PHRASES
 from gridsecure_dashboard.phrases import PHRASES
+from gridsecure_dashboard.product_form import words_of
 from gridsecure_dashboard.wording import CHINESE, ENGLISH, LANGUAGES
 from tests.analyst.office_services import SUBJECT, search
 from tests.analyst.zone_services import MONTH, ZoneServices, certificate
@@ -201,7 +203,7 @@ FREE = frozenset(
             "file",
             "party",
         ),
-        *("field",),
+        *("field", "parameters"),
     ]
 )
 
@@ -221,6 +223,11 @@ def leaves(answer: Any, key: str = "") -> Iterator[str]:
             yield from leaves(json.loads(answer))
         elif key == "text" and "[[rules]]" in answer:  # a policy: its titles are its writer's
             yield from re.findall(r'title = "([^"]+)"', answer)
+        elif key == "file":  # a product: its words are its writer's
+            yield answer
+            yield from re.findall(r'"([^"]+)"', answer)
+            for part in read_design(answer).parts:  # in the form's field for all other conditions
+                yield json.dumps({"when": part.question.get("when")}, ensure_ascii=False)
         elif answer and (key in FREE or is_name(answer)):
             yield answer
             yield f"{answer[:12]}…"
@@ -257,6 +264,7 @@ def told(services: ZoneServices) -> set[str]:
         services.address,
         *PAGES,
         *list_levels(),
+        words_of("mean", "per"),
         "billing by key",
         services.key.public_key.thumbprint,
     }

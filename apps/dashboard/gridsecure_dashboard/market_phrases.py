@@ -110,10 +110,6 @@ MARKET_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "form_customer_class": ("用户类别（不选即全部）", "Classes (none: all)"),
     "form_parameter": ("参数", "Parameter"),
     "form_further": ("其他条件 (JSON)", "Further conditions (JSON)"),
-    "form_further_hint": (
-        '例如 {{"when": {{"weekdays": ["saturday", "sunday"]}}}}',
-        'As {{"when": {{"weekdays": ["saturday", "sunday"]}}}}',
-    ),
     "form_do": ("运算", "Computed as"),
     "form_do_sum": ("求和", "Sum"),
     "form_do_difference": ("相减", "Difference"),

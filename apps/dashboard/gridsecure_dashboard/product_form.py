@@ -192,15 +192,15 @@ def _parameters(began: Mapping[str, Any], card: ComponentCard, key: str) -> dict
             written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             label = f"{say('form_parameter')}: `{name}`"
             named = f"{key}_{card.name}_{name}"
-            words = _words_of(card.name, name)
+            words = words_of(card.name, name)
             text = st.text_input(label, written, placeholder=words, key=named).strip()
             if text:
                 said[name] = _read_value(text)
     return said
 
 
-def _words_of(statistic: str, parameter: str) -> str:
-    """The words that a parameter may be, where it is one of some."""
+def words_of(statistic: str, parameter: str) -> str:
+    """The words of the language that a parameter may be, where it is one of some."""
     (form,) = (form for form in list_forms() if form_name(form) == statistic)
     return " | ".join(form.model_json_schema()["properties"][parameter].get("enum", ()))
 
@@ -214,8 +214,7 @@ def _read_value(text: str) -> Any:
 
 def _further(rest: Mapping[str, Any], key: str) -> dict[str, Any]:
     written = json.dumps(rest, ensure_ascii=False) if rest else ""
-    label, hint = say("form_further"), say("form_further_hint")
-    text = st.text_input(label, written, placeholder=hint, key=f"{key}_further").strip()
+    text = st.text_input(say("form_further"), written, key=f"{key}_further").strip()
     further = _read_value(text or "{}")
     if isinstance(further, dict) and isinstance(further.get("where", {}), dict):
         return further
