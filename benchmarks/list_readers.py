@@ -1,10 +1,10 @@
 """How long readers of a list wait, at two hundred connections, while a writer commits.
 
-Lists of key authority, platform and gateway are asked for, one after the other. Each service runs as its users
-run it, in a process of its own, and the load comes over loopback. A connection asks again as soon
-as it is answered, so the time is that of a service at its limit. The writer adds an entry to the
-evidence log every hundredth of a second, and a row to the list every second, so that no answer is
-good for longer.
+Lists of key authority, platform and gateway are asked for, one after the other. Each service runs
+as its users run it, in a process of its own, and the load comes over loopback. A connection asks
+again as soon as it is answered, so the time is that of a service at its limit. The writer adds an
+entry to the evidence log every hundredth of a second, and a row to the list every second, so that
+no answer is good for longer.
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ class Services:
             billing_office_public_key=point(OFFICE),
             max_body_bytes=4_000_000,
             cycle_day=cycle_day,
+            batch_processes=0,  # turns are taken where a test sees them
         )
         if met:
             place_key(self.folder, self.grid.gateway_key)
