@@ -223,7 +223,7 @@ def leaves(answer: Any, key: str = "") -> Iterator[str]:
             yield from leaves(json.loads(answer))
         elif key == "text" and "[[rules]]" in answer:  # a policy: its titles are its writer's
             yield from re.findall(r'title = "([^"]+)"', answer)
-        elif key == "file":  # a product: its words are its writer's
+        elif key == "file" and "[[parts]]" in answer:  # a product: its words are its writer's
             yield answer
             yield from re.findall(r'"([^"]+)"', answer)
             for part in read_design(answer).parts:  # in the form's field for all other conditions
