@@ -180,4 +180,12 @@ def _gateway_zone(folder: Path, key: Sm2PrivateKey, pinned: PinnedKeys) -> Gatew
     engine = open_database(f"sqlite:///{make_zone_folder(folder) / 'zone.db'}")
     migrate(engine, SCHEMA)
     objects = open_objects(folder_url(folder / "objects"))
-    return GatewayZone(engine, folder, objects, key, {}, pinned, _SEED)
+    return GatewayZone(
+        engine=engine,
+        folder=folder,
+        objects=objects,
+        signing_key=key,
+        authority={},
+        pinned=pinned,
+        seed=_SEED,
+    )

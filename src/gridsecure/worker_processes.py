@@ -130,6 +130,7 @@ class WorkerProcesses(Generic[JobT, ResultT]):
     Args:
         run: Runs a job in a worker; a function of a module, which workers load once for them all.
         start: Called in every worker before its first job.
+        hand_over: Called before that, while a worker is not confined yet: what it opens stays open.
         workers: Number of processes.
         confinement: What they keep of files and network, and get of the environment.
         read: Reads a result from the text that `run` answers with; None where `run` answers with
@@ -149,11 +150,13 @@ class WorkerProcesses(Generic[JobT, ResultT]):
         workers: int,
         confinement: Confinement,
         read: Callable[[str], ResultT] | None = None,
+        hand_over: Callable[[], None] | None = None,
     ) -> None:
         self.workers = workers
         self._read = read
         self._run = run
         self._start = start
+        self._hand_over = hand_over or _do_nothing
         self._confinement = confinement
         self._executor: ProcessPoolExecutor | None = None
         self._jobs = 0
@@ -181,7 +184,7 @@ class WorkerProcesses(Generic[JobT, ResultT]):
                 self.workers,
                 mp_context=_workers(self._run.__module__, self._read),
                 initializer=_start_worker,
-                initargs=(self._start, self._confinement),
+                initargs=(self._hand_over, self._start, self._confinement),
             )
         self._jobs += len(jobs)
         return [self._executor.submit(_answer, self._run, job) for job in jobs]
@@ -233,8 +236,11 @@ def load_ahead(module: ModuleType) -> None:
     ensure_running()
 
 
-def _start_worker(start: Callable[[], None], confinement: Confinement) -> None:
+def _start_worker(
+    hand_over: Callable[[], None], start: Callable[[], None], confinement: Confinement
+) -> None:
     add_to_environment(confinement.variables)
+    hand_over()
     confine(confinement)  # before the thread below: none may be without
     # Ctrl-C reaches every process of a terminal at once; what to end is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 from fastapi.testclient import TestClient
 
-from gridsecure.errors import ConflictError
+from gridsecure.errors import ConflictError, GridSecureError
 from gridsecure.gateway.ingestion.batch_groups import SmallBatch
 from gridsecure.gateway.ingestion.batches import BatchName, TakenIn
 from gridsecure.gateway.ingestion.sources import Source
@@ -16,9 +17,16 @@ from gridsecure_api import gateway_turns
 from gridsecure_api.gateway_turns import BatchTurns
 from tests.apps.queue_world import KEY, OTHER, Queueing, body
 from tests.apps.zone_apps import bearer, gateway_app, point
+from tests.fork_servers import fork_server_of
 from tests.grid_simulator import NOW
 
 WAIT_S = 60.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fork_server():
+    with fork_server_of("gateway"):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +149,61 @@ def test_a_turn_that_a_replaced_process_never_began_is_taken_by_the_service(
     finally:
         made._here.acquire()
     assert [type(one) for one in outcomes] == [TakenIn, TakenIn]
+
+
+def test_a_process_that_lost_the_database_ends_and_another_takes_its_place(tmp_path, postgres_url):
+    """It is confined, so it cannot connect anew; and it needs no network while it is connected."""
+    world = Queueing(tmp_path, batch_processes=1, database=postgres_url, sandbox="required")
+    made = world.app.state.intake.turns
+    wait_until(lambda: made._are_there)
+    assert all(isinstance(one, TakenIn) for one in beside(made, batches(1, count=2)))
+    executor = made._workers._executor
+    with made._zone.engine.connect() as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    assert all(isinstance(one, TakenIn) for one in made.take_in(batches(3, count=2)))
+    wait_until(lambda: made._are_there and made._workers._executor is not executor)
+    assert all(isinstance(one, TakenIn) for one in beside(made, batches(5, count=2)))
+    assert len(world.receipts()) == 6
+    made.close()
+    world.end()
+
+
+def beside(made, sent):
+    """A turn while the service can take none."""
+    with made._here:
+        return made._submit(gateway_turns._Turn(sent, frozenset())).result(WAIT_S)
+
+
+def test_what_is_no_answer_is_not_read_as_one():
+    for text in ("[1]", '[{"kind":"Path","message":"","reason":"","remedy":""}]'):
+        with pytest.raises(GridSecureError) as refused:
+            gateway_turns._read_outcomes(text)
+        assert refused.value.reason == "batch.answer"
+
+
+def test_processes_that_do_not_start_are_tried_again_later(tmp_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr(gateway_turns, "_PAUSE_S", 0.2)
+    monkeypatch.setattr(
+        gateway_turns.TurnProcesses, "submit", lambda _self, _jobs: tried.append(1) or broken()
+    )
+    world = Queueing(tmp_path, batch_processes=1)
+    made = world.app.state.intake.turns
+    wait_until(lambda: len(tried) == 1 and not made._is_asked_for)
+    made.prepare()
+    assert (len(tried), made._is_asked_for) == (1, False), "it waits"
+    time.sleep(0.2)
+    made.prepare()
+    wait_until(lambda: len(tried) == 2)
+    made.close()
+    world.end()
+
+
+def broken():
+    raise BrokenProcessPool
 
 
 def wait_until(happened):

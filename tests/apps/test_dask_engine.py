@@ -47,6 +47,7 @@ def test_a_run_on_dask_outlives_a_worker_and_the_scheduler(tmp_path: Path) -> No
             cluster.start_scheduler()
             cluster.start_worker()
             wait_for(lambda: ended(zone.engine) == {"done": 2})
+            assert confined_beside(cluster.workers[-1].pid) == ["2"], "a filter, in the process"
             check_strangers(cluster, pool_of(desk), tmp_path)
             desk.stop()
 
@@ -57,6 +58,25 @@ def test_a_run_on_dask_outlives_a_worker_and_the_scheduler(tmp_path: Path) -> No
 
 def pool_of(desk: object) -> DaskPool:
     return desk._crew._pool
+
+
+def confined_beside(pid: int) -> list[str]:
+    """How the kernel filters the calls of the processes that compute for a Dask worker."""
+    stats = [path.parent / "status" for path in Path("/proc").glob("[0-9]*/stat")]
+    texts = [dict(line.split(":\t", 1) for line in read(path)) for path in stats]
+    parents = {text["Pid"]: text["PPid"] for text in texts if text}
+    return [
+        text["Seccomp"]
+        for text in texts
+        if text and parents.get(text["PPid"]) == str(pid)  # the process between makes them
+    ]
+
+
+def read(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:  # it ended
+        return []
 
 
 def count_at_work(desk: object) -> list[int]:

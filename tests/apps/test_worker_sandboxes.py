@@ -13,8 +13,8 @@ from gridsecure.errors import InputError
 from gridsecure.sandbox import SandboxWish, find_walls
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session
-from gridsecure_api.worker_sandboxes import CONFINED, state_sandbox
-from tests.apps.zone_apps import authority_app, platform_app
+from gridsecure_api.worker_sandboxes import CONFINED, state_job_sandbox, state_sandbox
+from tests.apps.zone_apps import authority_app, platform_app, platform_settings
 
 
 def test_about_says_what_is_in_force(tmp_path: Path) -> None:
@@ -28,6 +28,17 @@ def test_about_says_what_is_in_force(tmp_path: Path) -> None:
         {"files": True, "network": True, "programs": True, "by": by},
         {"files": False, "network": False, "programs": False, "by": []},
     ]
+
+
+def test_of_a_cluster_a_platform_says_what_it_requires(tmp_path: Path) -> None:
+    """Each worker of it has a kernel of its own."""
+    said = []
+    for wish, objects in (("available", ""), ("required", ""), ("required", "s3://bucket")):
+        settings = platform_settings(tmp_path, engine="tcp://127.0.0.1:1", sandbox=wish)
+        stated = state_job_sandbox(settings, objects or settings.objects_url)
+        said.append((stated.files, stated.network, stated.by))
+    held = ["each Dask worker"]
+    assert said == [(False, False, []), (True, True, held), (True, False, held)]
 
 
 def test_the_log_says_what_is_in_force_and_when_that_changed(tmp_path: Path) -> None:
@@ -67,10 +78,7 @@ def test_what_is_missing_is_said_at_the_start(
 SAID = "worker processes are not kept from:"
 
 
-def test_a_required_sandbox_without_processes_stops_the_start(tmp_path: Path) -> None:
+def test_a_required_sandbox_without_processes_stops_the_start() -> None:
     with pytest.raises(InputError) as refused:
         state_sandbox("required", workers=0, has_network=False)
     assert refused.value.reason == "sandbox.workers"
-    with pytest.raises(InputError) as refused:
-        platform_app(tmp_path, sandbox="required", engine="tcp://127.0.0.1:1")
-    assert refused.value.reason == "sandbox.engine"

@@ -6,23 +6,33 @@ import pickle
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from distributed import KilledWorker
 
-from gridsecure.compute import dask_tickets, job_engines
+from gridsecure.compute import dask_pool, dask_tickets, job_engines
 from gridsecure.compute.crew import _count_deaths
+from gridsecure.compute.dask_orders import OrderWorker
 from gridsecure.compute.dask_pool import DaskPool, JobPlugin, _hand_over
 from gridsecure.compute.dask_tickets import Ticket, run_ticket
 from gridsecure.compute.job_engines import choose_engine
 from gridsecure.compute.job_queue import MAX_DEATHS
-from gridsecure.compute.jobs import Job, JobResult, LoadCurveJob, Worker, WorkerPool
+from gridsecure.compute.jobs import (
+    Job,
+    JobResult,
+    LoadCurveJob,
+    LostWorkers,
+    Worker,
+    WorkerPool,
+)
 from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.runs import load_jobs, plan_run
 from gridsecure.errors import GridSecureError, InputError, KeyMismatchError
 from gridsecure.plans.key_ring import KnownKeys
+from gridsecure.sandbox import SandboxWish
 from gridsecure.store.objects import ObjectStore, open_objects
 from tests.grid_simulator import NOW, GridSimulator, delivered_grid
 
@@ -63,12 +73,13 @@ def pool_of(grid: GridSimulator, known: KnownKeys | None = None) -> DaskPool:
 def test_a_ticket_is_small_tells_no_seed_and_gives_the_same_files(grid: GridSimulator) -> None:
     zone = grid.platform_zone
     store = CountingStore(zone.objects.store)
-    plugin, keys = JobPlugin(store), read_known_keys(zone.engine)
+    worker, keys = OrderWorker(store), read_known_keys(zone.engine)
     for plan in ("bill", "load-curve"):
         for job in jobs_of(grid, plan):
             ticket = pool_of(grid)._ticket(job)  # a pool of its own, as another platform has
             sent = pickle.dumps(ticket)
-            result = plugin.run(pickle.loads(sent))  # noqa: S301 - as Dask does
+            received = pickle.loads(sent)  # noqa: S301 - as Dask does
+            result = worker.run(received.order, received.seed)
             assert result == Worker(zone.objects.store, keys).run(job)
             files = [zone.objects.store.get_extent(extent) for extent in result.extents]
             assert len(sent) < 300
@@ -85,28 +96,71 @@ def test_a_ticket_is_small_tells_no_seed_and_gives_the_same_files(grid: GridSimu
     assert {store.reads[digest] for digest in named} == {0, 1}, "a key set is opened twice"
 
 
-def test_a_worker_that_opened_a_key_set_heeds_its_revocation(grid: GridSimulator) -> None:
+@contextmanager
+def plugin_of(objects: ObjectStore, sandbox: SandboxWish = "available") -> Iterator[JobPlugin]:
+    made = JobPlugin(objects, sandbox=sandbox)
+    try:
+        yield made
+    finally:
+        made.teardown(None)
+
+
+def test_a_dask_worker_has_a_process_compute_and_tells_of_its_death(grid: GridSimulator) -> None:
+    """It heeds what was revoked since the process opened a key set."""
     zone = grid.platform_zone
-    plugin, keys = JobPlugin(zone.objects.store), read_known_keys(zone.engine)
-    job = jobs_of(grid, "bill")[0]
-    plugin.run(pool_of(grid)._ticket(job))
+    keys, job = read_known_keys(zone.engine), jobs_of(grid, "bill")[0]
     revoked = KnownKeys(keys.notices, frozenset(notice.key_id for notice in keys.notices))
-    with pytest.raises(KeyMismatchError) as refused:
-        plugin.run(pool_of(grid, revoked)._ticket(job))
-    assert refused.value.reason == "keys.revoked"
+    with plugin_of(zone.objects.store) as plugin:
+        done = plugin.run(pool_of(grid)._ticket(job))
+        assert done == Worker(zone.objects.store, keys).run(job)
+        with pytest.raises(KeyMismatchError) as refused:
+            plugin.run(pool_of(grid, revoked)._ticket(job))
+        assert refused.value.reason == "keys.revoked"
+        (process,) = plugin._process._executor._processes.values()
+        process.kill()
+        process.join()
+        with pytest.raises(LostWorkers) as lost:
+            plugin.run(pool_of(grid)._ticket(job))
+        assert pickle.loads(pickle.dumps(lost.value)).deaths == 1  # noqa: S301 - as Dask does
+        assert plugin.run(pool_of(grid)._ticket(job)) == done
 
 
 def test_workers_that_are_not_a_platforms_say_so(
     grid: GridSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticket = pool_of(grid)._ticket(jobs_of(grid, "bill")[0])
-    with pytest.raises(InputError) as elsewhere:
-        JobPlugin(open_objects((tmp_path / "other").as_uri())).run(ticket)
+    with (
+        plugin_of(open_objects((tmp_path / "other").as_uri())) as plugin,
+        pytest.raises(InputError) as elsewhere,
+    ):
+        plugin.run(ticket)
     assert elsewhere.value.reason == "engine.objects"
     monkeypatch.setattr(dask_tickets, "get_worker", lambda: SimpleNamespace(plugins={}))
     with pytest.raises(InputError) as plain:
         run_ticket(Ticket("0" * 64, b""))
     assert plain.value.reason == "engine.worker"
+
+
+def test_a_platform_that_requires_a_sandbox_gives_no_job_to_a_worker_without(
+    grid: GridSimulator,
+) -> None:
+    zone, ticket = grid.platform_zone, Ticket("0" * 64, b"", must_confine=True)
+    with plugin_of(zone.objects.store, "off") as open_, pytest.raises(InputError) as refused:
+        open_.run(ticket)
+    assert refused.value.reason == "engine.sandbox"
+    with plugin_of(zone.objects.store) as confined, pytest.raises(InputError) as absent:
+        confined.run(ticket)
+    assert absent.value.reason == "engine.objects", "it was looked for"
+
+
+def test_a_dask_worker_with_a_nanny_is_refused(
+    grid: GridSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python gives a daemon no processes of its own."""
+    monkeypatch.setattr(dask_pool, "current_process", lambda: SimpleNamespace(daemon=True))
+    with pytest.raises(InputError) as refused:
+        JobPlugin(grid.platform_zone.objects.store, sandbox="available")
+    assert refused.value.reason == "engine.nanny"
 
 
 @pytest.mark.parametrize(
@@ -178,6 +232,8 @@ def test_engines_are_opened_by_url(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert processes.workers == 3
     for url in (SCHEDULER, "tcp://localhost:8786", "tcp://[::1]:8786"):
         assert isinstance(opened(url), DaskPool)
+    strict = choose_engine(SCHEDULER, objects=objects, workers=1, tls=NO_TLS, sandbox="required")
+    assert [opened(SCHEDULER)._must_confine, strict(KnownKeys(()))._must_confine] == [False, True]
     empty = tmp_path / "empty.pem"
     empty.touch()
     for path in (None, tmp_path / "none.pem", empty):

@@ -23,9 +23,13 @@ from typing import Any
 import certifi
 import pytest
 
+from gridsecure.compute.dask_orders import OrderProcess
 from gridsecure.compute.job_engines import PROCESSES, choose_engine
 from gridsecure.compute.jobs import WorkerPool
 from gridsecure.errors import GridSecureError, InputError
+from gridsecure.gateway.ingestion.batches import batch_folder
+from gridsecure.gateway.tables import SCHEMA
+from gridsecure.gateway.zone import IntakeZone
 from gridsecure.key_authority.checker.reexecution import Checks
 from gridsecure.plans.key_ring import KnownKeys
 from gridsecure.sandbox import (
@@ -36,8 +40,14 @@ from gridsecure.sandbox import (
     confine,
     name_open,
 )
+from gridsecure.store.database import open_database
 from gridsecure.store.objects import folder_url, open_objects
+from gridsecure.store.schema import migrate
+from gridsecure.zone_keys import load_signing_key, make_zone_folder
+from gridsecure_api.gateway_peers import SEED_FILE
+from gridsecure_api.gateway_turns import TurnProcesses
 from tests.attacks import WITHHELD, Attacked, attack, rule
+from tests.fork_servers import fork_server_of
 
 NOBODY = KnownKeys(())
 
@@ -105,7 +115,30 @@ def bucket_workers(folder: Path, sandbox: SandboxWish) -> Any:
     return pool, folder / "bucket"
 
 
-@pytest.fixture(scope="module", params=[platform_workers, checker_workers, bucket_workers])
+def dask_workers(folder: Path, sandbox: SandboxWish) -> Any:
+    """The process that computes for a Dask worker."""
+    objects = open_objects(folder_url(folder / "objects"))
+    return OrderProcess(objects, sandbox=sandbox), folder / "objects"
+
+
+def gateway_workers(folder: Path, sandbox: SandboxWish) -> Any:
+    """A gateway's, which have its database open."""
+    own = make_zone_folder(folder / "gateway")
+    url = f"sqlite:///{own / 'zone.db'}"
+    engine = open_database(url)
+    migrate(engine, SCHEMA)
+    zone = IntakeZone(engine=engine, folder=own, signing_key=load_signing_key(own))
+    (own / SEED_FILE).touch()
+    pool = TurnProcesses(zone, url, processes=1, sandbox=sandbox)
+    with fork_server_of("gateway"):
+        pool.warm()
+    return pool, batch_folder(zone)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[platform_workers, checker_workers, bucket_workers, dask_workers, gateway_workers],
+)
 def places(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[SandboxWish, Place]]:
@@ -225,6 +258,46 @@ def test_a_worker_reads_no_other_tenant(tmp_path: Path, attacked: Attacked) -> N
     attacked.ends_both(held=held, without=without)
 
 
+@attack(
+    "a job that was taken over on a Dask cluster opens the network",
+    rule("The kernel keeps sockets from what decodes others' ciphertexts.", WITHHELD),
+    together=True,
+)
+def test_what_computes_for_dask_connects_nowhere(tmp_path: Path, attacked: Attacked) -> None:
+    held, without = try_both(dask_workers, tmp_path, ATTEMPTS["a connection"])
+    attacked.ends_both(held=held, without=without)
+
+
+@attack(
+    "a job that was taken over on a Dask cluster reads another tenant's files",
+    rule("The kernel keeps files from what decodes others' ciphertexts, but its own.", WITHHELD),
+    together=True,
+)
+def test_what_computes_for_dask_reads_no_other_tenant(tmp_path: Path, attacked: Attacked) -> None:
+    held, without = try_both(dask_workers, tmp_path, ATTEMPTS["another zone's key"])
+    attacked.ends_both(held=held, without=without)
+
+
+@attack(
+    "a batch that took over what reads it opens the network",
+    rule("The kernel keeps sockets from what reads others' batches.", WITHHELD),
+    together=True,
+)
+def test_what_reads_batches_connects_nowhere(tmp_path: Path, attacked: Attacked) -> None:
+    held, without = try_both(gateway_workers, tmp_path, ATTEMPTS["a connection"])
+    attacked.ends_both(held=held, without=without)
+
+
+@attack(
+    "a batch that took over what reads it takes the seed of all holders",
+    rule("The kernel keeps files from what reads others' batches, but their folder.", WITHHELD),
+    together=True,
+)
+def test_what_reads_batches_reads_no_seed(tmp_path: Path, attacked: Attacked) -> None:
+    held, without = try_both(gateway_workers, tmp_path, f"open(f'{{own}}/../{SEED_FILE}')")
+    attacked.ends_both(held=held, without=without)
+
+
 def test_its_own_folder_and_its_libraries_stay_open(places: dict[SandboxWish, Place]) -> None:
     """A folder that it has none of, where its objects are in a bucket."""
     confined = places["required"]
@@ -328,7 +401,7 @@ def test_files_count_as_closed_where_they_cannot_be_emptied() -> None:
 
 def test_an_answer_that_is_no_text_is_not_unpickled(tmp_path: Path) -> None:
     """What Python would make of it runs in the service; it counts as a worker that died."""
-    for make in (platform_workers, checker_workers):
+    for make in (platform_workers, checker_workers, dask_workers, gateway_workers):
         (tmp_path / make.__name__).mkdir()
         pool, _own = make(tmp_path / make.__name__, "required")
         with closing(pool):

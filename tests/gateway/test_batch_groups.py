@@ -87,14 +87,14 @@ class Gateway:
         migrate(engine, SCHEMA)
         key = grid_keys().identity
         self.zone = GatewayZone(
-            engine,
-            folder,
-            None,
-            key,
-            {},
-            None,
-            b"",
-            batch_turns=SharedTurns(),  # type: ignore[arg-type]
+            engine=engine,
+            folder=folder,
+            objects=None,  # type: ignore[arg-type]
+            signing_key=key,
+            authority={},
+            pinned=None,  # type: ignore[arg-type]
+            seed=b"",
+            batch_turns=SharedTurns(),
         )
         rows = [
             SourceRow(name=name, thumbprint=f"key-{name}", meter_points="MP", stamps="start",

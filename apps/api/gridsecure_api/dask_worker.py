@@ -8,20 +8,23 @@ from __future__ import annotations
 from typing import Any
 
 from gridsecure.compute.dask_pool import JobPlugin
-from gridsecure.compute.jobs import check_shared
-from gridsecure.store.objects import open_objects
+from gridsecure.store.objects import folder_of, open_objects
 from gridsecure_api.settings import DaskWorkerSettings
 from gridsecure_api.start import read_settings
+from gridsecure_api.worker_sandboxes import state_sandbox
 
 
 async def dask_setup(worker: Any) -> None:
-    """Give a worker the platform's object store.
+    """Give a worker the platform's object store, and the process that computes.
 
     Raises:
-        InputError: The URL names nothing that other machines can reach (`objects.url`), or as
-            `read_settings`.
+        InputError: A sandbox is required that this machine cannot make (`sandbox.unavailable`), or
+            as `JobPlugin` and `read_settings`.
         StorageError: The environment does not say enough to open the store (`storage.settings`).
     """
-    objects = open_objects(read_settings(DaskWorkerSettings).objects)
-    check_shared(objects)
-    await worker.plugin_add(JobPlugin(objects), catch_errors=False)
+    settings = read_settings(DaskWorkerSettings)
+    has_network = folder_of(settings.objects) is None
+    state_sandbox(settings.sandbox, workers=1, has_network=has_network)
+    plugin = JobPlugin(open_objects(settings.objects), sandbox=settings.sandbox)
+    plugin.warm()
+    await worker.plugin_add(plugin, catch_errors=False)

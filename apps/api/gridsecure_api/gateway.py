@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Final
 
@@ -42,6 +43,7 @@ from gridsecure.wire.gateway import (
     MonthStatus,
     SettlementProofs,
 )
+from gridsecure.wire.services import WorkerSandbox
 from gridsecure_api import (
     gateway_books,
     gateway_corrections,
@@ -76,6 +78,7 @@ from gridsecure_api.receiver_pages import ReceiverDesk
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, public_key
 from gridsecure_api.start import start_app
+from gridsecure_api.worker_sandboxes import enter_sandbox, state_sandbox
 
 _log = logging.getLogger(__name__)
 
@@ -355,8 +358,9 @@ def create_gateway_app(
         end=(conductor.stop, reader.stop, turns.close, courier.stop),
     )
     checks = (database_check(zone.engine), disk_check(settings.folder))
+    said = replace(DESCRIPTION, logs={LOG: served}, tenant=settings.tenant, checks=checks)
     app = new_app(
-        replace(DESCRIPTION, logs={LOG: served}, tenant=settings.tenant, checks=checks),
+        replace(said, facts={"sandbox": _state_sandbox(zone, settings, clock())}),
         identity_key=public_key(settings.identity_public_key),
         max_body_bytes=settings.max_body_bytes,
         clock=clock,
@@ -371,6 +375,13 @@ def create_gateway_app(
     for routes in (router, *(room.router for room in _ROOMS)):
         app.include_router(routes)
     return app
+
+
+def _state_sandbox(zone: GatewayZone, settings: GatewaySettings, at: datetime) -> WorkerSandbox:
+    """What is in force for its worker processes, said and entered in its log."""
+    stated = state_sandbox(settings.sandbox, workers=settings.batch_processes, has_network=False)
+    enter_sandbox(zone.engine, stated, at=at)
+    return stated
 
 
 def _prepare(zone: GatewayZone, turns: BatchTurns) -> None:

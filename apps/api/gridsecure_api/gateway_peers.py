@@ -84,16 +84,6 @@ def open_zone(settings: GatewaySettings) -> GatewayZone:
     return zone
 
 
-def open_zone_beside(settings: GatewaySettings) -> GatewayZone:
-    """Open the folder of a gateway that runs, for a worker process of it.
-
-    Raises:
-        StorageError: The folder or database cannot be used.
-    """
-    engine = open_database(settings.database_url, connections=1)
-    return _zone(settings, folder=settings.folder, engine=engine)
-
-
 def _zone(settings: GatewaySettings, *, folder: Path, engine: Engine) -> GatewayZone:
     return GatewayZone(
         engine=engine,

@@ -2,9 +2,15 @@
 
 The interpreter runs one thread at a time, and what a batch costs is computing: a turn in the
 service takes the interpreter from all requests, and they from it, at every call that lets it go. So
-turns go to processes of the same zone: each has its folder and key, and connections of its own to
-its database. They are started once there is a source, as to start them takes seconds that batches
-would wait for; until they are there, the service takes turns itself, one at a time.
+turns go to processes of the same zone. They are started once there is a source, as to start them
+takes seconds that batches would wait for; until they are there, the service takes turns itself, one
+at a time.
+
+A process reads what others sent, so it is handed what a turn takes and nothing else: the gateway's
+key, which signs receipts, and a connection to its database, both opened before it confines itself
+(`sandbox`). It then writes the folder of the batches, opens no other file and connects nowhere, and
+answers in text. It has neither the seed that the holders follow from, nor months, nor columns. One
+whose connection breaks cannot make another, and ends.
 
 A turn whose process ended is taken again here. Whatever of it was kept then has its receipt, which
 is answered as to every batch that is repeated.
@@ -13,27 +19,40 @@ is answered as to every batch that is repeated.
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
+from pydantic import TypeAdapter, ValidationError
+
+from gridsecure import errors
+from gridsecure.errors import GridSecureError
 from gridsecure.gateway.ingestion.batch_groups import Outcome, SmallBatch, take_in_together
 from gridsecure.gateway.ingestion.batch_queue import BatchQueue
-from gridsecure.gateway.zone import GatewayZone
-from gridsecure.sandbox import Confinement
-from gridsecure.worker_environment import store_environment
+from gridsecure.gateway.ingestion.batches import TakenIn, batch_folder
+from gridsecure.gateway.ingestion.sources import Source, find_sources
+from gridsecure.gateway.zone import GatewayZone, IntakeZone
+from gridsecure.sandbox import Confinement, SandboxWish
+from gridsecure.store.connections import OUT_OF_REACH
+from gridsecure.store.database import open_database
 from gridsecure.worker_processes import WorkerProcesses
-from gridsecure_api.gateway_peers import open_zone_beside
+from gridsecure.zone_keys import load_signing_key
 from gridsecure_api.settings import GatewaySettings
 
 _log = logging.getLogger(__name__)
 
 _TURNS_PER_PROCESS: Final = 4096
 """No library here keeps what it took, so processes last, but not for ever."""
+
+_PAUSE_S: Final = 60.0
+"""Until processes that could not be started are tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +67,46 @@ class _Turn:
     waiting: frozenset[str]
 
 
-class _TurnProcesses(WorkerProcesses[_Turn, list[Outcome]]):
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """An error as a worker answers it.
+
+    Args:
+        kind: Name of its class.
+    """
+
+    kind: str
+    message: str
+    reason: str
+    remedy: str
+
+
+_ANSWERS: Final = TypeAdapter(list[TakenIn | Source | _Refused])
+
+
+class TurnProcesses(WorkerProcesses[_Turn, list[Outcome]]):
+    """The processes of a gateway.
+
+    Args:
+        url: Of its database.
+        processes: How many.
+        sandbox: Whether they are confined.
+    """
+
     jobs_per_worker = _TURNS_PER_PROCESS
+
+    def __init__(self, zone: IntakeZone, url: str, *, processes: int, sandbox: SandboxWish) -> None:
+        opened = partial(
+            _open_zone, url, zone.folder, timezone=zone.timezone, cycle_day=zone.cycle_day
+        )
+        super().__init__(
+            _run,
+            start=_do_nothing,
+            hand_over=opened,
+            workers=processes,
+            confinement=Confinement(sandbox, writes=(str(batch_folder(zone)),)),
+            read=_read_outcomes,
+        )
 
 
 class BatchTurns:
@@ -69,14 +126,16 @@ class BatchTurns:
         self._here = threading.Lock()
         self._asking = threading.Lock()
         self._lock = threading.Lock()
-        self._workers = _TurnProcesses(
-            _run,
-            start=partial(_open_zone, settings),
-            workers=settings.batch_processes,
-            confinement=Confinement("off", variables=store_environment()),
+        self._workers = TurnProcesses(
+            zone,
+            settings.database_url,
+            processes=settings.batch_processes,
+            sandbox=settings.sandbox,
         )
         self._is_asked_for = settings.batch_processes == 0
         self._are_there = False
+        self._is_closed = False
+        self._next_try = 0.0
 
     def take_in(self, sent: Sequence[SmallBatch]) -> Sequence[Outcome]:
         """Take in batches in one turn, as `take_in_together`."""
@@ -94,7 +153,7 @@ class BatchTurns:
     def prepare(self) -> None:
         """Have the processes started, unless they were asked for; nobody waits for them."""
         with self._asking:
-            if self._is_asked_for:
+            if self._is_asked_for or time.monotonic() < self._next_try:
                 return
             self._is_asked_for = True
         threading.Thread(target=self._start_workers, name="batch-processes", daemon=True).start()
@@ -103,6 +162,7 @@ class BatchTurns:
         """End the processes once they are done with their turns."""
         with self._asking:
             self._are_there, self._is_asked_for = False, True
+            self._is_closed = True
         with self._lock:
             self._workers.close()
 
@@ -120,17 +180,70 @@ class BatchTurns:
                 one.result()
         except (BrokenProcessPool, CancelledError, OSError):
             _log.warning("no process takes in batches beside the service, which does it alone")
+            self._next_try = time.monotonic() + _PAUSE_S
+            with self._asking:
+                self._is_asked_for = self._is_closed
         else:
             self._are_there = True
 
 
-_opened: list[GatewayZone] = []
-"""The zone of a worker process."""
+_opened: list[IntakeZone] = []
+"""What a worker process was handed."""
 
 
-def _open_zone(settings: GatewaySettings) -> None:
-    _opened.append(open_zone_beside(settings))
+def _open_zone(url: str, folder: Path, *, timezone: str, cycle_day: int) -> None:
+    zone = IntakeZone(
+        engine=open_database(url, connections=1, opens_files=False),
+        folder=folder,
+        signing_key=load_signing_key(folder),
+        timezone=timezone,
+        cycle_day=cycle_day,
+    )
+    find_sources(zone, ())  # SQLite opens the rest of its files with the first query
+    _opened.append(zone)
 
 
-def _run(turn: _Turn) -> list[Outcome]:
-    return take_in_together(_opened[0], turn.sent, waiting=turn.waiting)
+def _do_nothing() -> None:
+    """All that a worker needs was handed over."""
+
+
+def _run(turn: _Turn) -> str:
+    try:
+        outcomes = take_in_together(_opened[0], turn.sent, waiting=turn.waiting)
+    except GridSecureError as failed:
+        if failed.reason == OUT_OF_REACH:
+            os._exit(1)
+        raise
+    return _ANSWERS.dump_json(list(map(_as_answer, outcomes))).decode()
+
+
+def _as_answer(outcome: Outcome) -> TakenIn | Source | _Refused:
+    if isinstance(outcome, GridSecureError):
+        kind = type(outcome).__name__
+        return _Refused(kind, outcome.message, outcome.reason, outcome.remedy)
+    return outcome
+
+
+def _read_outcomes(text: str) -> list[Outcome]:
+    try:
+        return list(map(_as_outcome, _ANSWERS.validate_json(text)))
+    except ValidationError as error:
+        raise _no_answer() from error
+
+
+def _as_outcome(answer: TakenIn | Source | _Refused) -> Outcome:
+    if not isinstance(answer, _Refused):
+        return answer
+    kind = getattr(errors, answer.kind, None)
+    if not (isinstance(kind, type) and issubclass(kind, GridSecureError)):
+        raise _no_answer()
+    return kind(answer.message, reason=answer.reason, remedy=answer.remedy)
+
+
+def _no_answer() -> GridSecureError:
+    return GridSecureError(
+        "A process that takes in batches answered with what is no result.",
+        reason="batch.answer",
+        remedy="Send the batches again. If it happens again, tell the security officer before "
+        "anything else.",
+    )

@@ -312,7 +312,8 @@ class EngineSettings(LevelSettings):
         engine_certificate: What this service shows there.
         engine_key: The key of that certificate.
         sandbox: Whether worker processes of this machine are confined by its kernel: as far as it
-            can, `required` to start at all, or `off`.
+            can, `required` to start at all, or `off`. Workers of a Dask cluster have a setting of
+            their own; `required` here has them refuse jobs where they are not wholly confined.
     """
 
     workers: int = Field(default=2, ge=1, le=1024)
@@ -427,11 +428,14 @@ class DaskWorkerSettings(BaseSettings):
 
     Args:
         objects: URL of the platform's objects, as `store.objects.open_objects` takes it.
+        sandbox: Whether the process that computes is confined by the kernel: as far as it can,
+            `required` to start at all, or `off`.
     """
 
     model_config = SettingsConfigDict(env_prefix="GRIDSECURE_DASK_", extra="forbid", frozen=True)
 
     objects: str = Field(min_length=1, repr=False)
+    sandbox: SandboxWish = "available"
 
 
 class GatewaySettings(ZoneSettings):
@@ -467,6 +471,8 @@ class GatewaySettings(ZoneSettings):
             read [bytes].
         batch_processes: Processes beside the service that take in small batches; they are started
             once there is a source. With 0 the service does it alone.
+        sandbox: Whether these processes are confined by the kernel: as far as it can, `required` to
+            start at all, or `off`.
         max_waiting_bytes: What bodies of readings may take of the disk together, as they come and
             while they wait [bytes]; no body with more is taken.
     """
@@ -492,6 +498,7 @@ class GatewaySettings(ZoneSettings):
     seal_hours: float | None = Field(default=None, ge=0, le=144)
     queued_body_bytes: int = Field(default=16 * MIB, ge=0)
     batch_processes: int = Field(default=2, ge=0, le=64)
+    sandbox: SandboxWish = "available"
     max_waiting_bytes: int = Field(default=16384 * MIB, ge=1)
 
 

@@ -77,18 +77,22 @@ def state_sandbox(wish: SandboxWish, *, workers: int, has_network: bool) -> Work
 def state_job_sandbox(settings: EngineSettings, objects: str) -> WorkerSandbox:
     """What is in force for the processes of a platform or of its worker.
 
+    Each worker of a Dask cluster has a kernel of its own, and says itself what that does. What a
+    platform can say is what it holds them to: with `required` they refuse its jobs otherwise.
+
     Args:
         objects: URL of the objects; what is no folder is reached by the network.
 
     Raises:
         InputError: As `state_sandbox`.
     """
-    is_here = settings.engine == PROCESSES
-    return state_sandbox(
-        settings.sandbox,
-        workers=settings.workers if is_here else 0,
-        has_network=folder_of(objects) is None,
-    )
+    has_network = folder_of(objects) is None
+    if settings.engine == PROCESSES:
+        return state_sandbox(settings.sandbox, workers=settings.workers, has_network=has_network)
+    if settings.sandbox != "required":
+        return state_sandbox(settings.sandbox, workers=0, has_network=has_network)
+    network = not has_network
+    return WorkerSandbox(files=True, network=network, programs=True, by=["each Dask worker"])
 
 
 def enter_sandbox(engine: Engine, stated: WorkerSandbox, *, at: datetime) -> None:

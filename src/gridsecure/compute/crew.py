@@ -44,6 +44,7 @@ from gridsecure.compute.key_sets import read_known_keys
 from gridsecure.compute.runs import load_jobs
 from gridsecure.errors import GridSecureError
 from gridsecure.plans.key_ring import KnownKeys
+from gridsecure.store.connections import OUT_OF_REACH
 
 _log = logging.getLogger(__name__)
 
@@ -51,8 +52,6 @@ _BUSY_SECONDS: Final = 0.2  # between two looks while others work on what is our
 _IDLE_SECONDS: Final = 1.0
 _STOP_SECONDS: Final = 0.1
 _RENEW_SECONDS: Final = LEASE.total_seconds() / 4
-OUT_OF_REACH: Final = "storage.connection"
-"""The reason of what passes by itself; a job that meets it waits."""
 
 _AHEAD: Final = 2
 """Jobs in hand per worker, so that none waits for the next round."""

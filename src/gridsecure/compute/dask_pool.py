@@ -4,9 +4,9 @@ Invariants:
 - The scheduler sees digests, seeds and names of outputs. What a job is to compute is an object of
   the store under a name of its own, which is removed when the job ends; ciphertexts and keys are
   objects anyway.
-- A Dask worker opens the store that its own environment names, so no credential passes through the
-  scheduler. It opens a key set once, for all jobs of all platforms, and only if it is the one that
-  a notice names.
+- A Dask worker computes nothing: a confined process beside it does (`dask_orders`). That opens the
+  store that the worker's environment names, so no credential passes through the scheduler, and a
+  key set once, for all jobs of all platforms, only if it is the one that a notice names.
 - The scheduler may go at any time. Then the pool has no workers, all its jobs count as not begun,
   and it looks for the scheduler again, less and less often.
 
@@ -21,21 +21,24 @@ import secrets
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
+from multiprocessing import current_process
 from threading import Lock
 from typing import Any, Final
 
 from distributed import Client, KilledWorker, Security, WorkerPlugin
 from distributed.utils import LoopRunner
-from pydantic import TypeAdapter
 
+from gridsecure.compute.dask_orders import ORDERS, Order, OrderProcess
 from gridsecure.compute.dask_tickets import PLUGIN, Ticket, run_ticket
-from gridsecure.compute.jobs import BillJob, Job, JobResult, LoadCurveJob, LostWorkers, Worker
-from gridsecure.errors import GridSecureError, InputError, NotFoundError
+from gridsecure.compute.jobs import BillJob, Job, JobResult, LoadCurveJob, LostWorkers
+from gridsecure.errors import GridSecureError, InputError
 from gridsecure.messages import UploadManifest
 from gridsecure.plans.key_ring import KnownKeys
+from gridsecure.sandbox import SandboxWish, find_walls
 from gridsecure.store.objects import ObjectStore
 
 _log = logging.getLogger(__name__)
@@ -46,53 +49,60 @@ _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What a worker is told of a job; `nonce` makes it an object of this submission alone."""
-
-    job: Job
-    known: KnownKeys
-    nonce: str
-
-
-_ORDERS: Final = TypeAdapter(_Order)
-
-
 class JobPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask's types are not checked
     """What a Dask worker keeps between jobs.
 
     Args:
         objects: The platform's objects.
+        sandbox: Whether the process that computes is confined.
+
+    Raises:
+        InputError: As `OrderProcess`, or this worker may have no process (`engine.nanny`).
     """
 
     name = PLUGIN
 
-    def __init__(self, objects: ObjectStore) -> None:
-        self._objects = objects
-        self._worker = Worker(objects, KnownKeys(()))
+    def __init__(self, objects: ObjectStore, *, sandbox: SandboxWish) -> None:
+        if current_process().daemon:
+            raise InputError(
+                "A Dask worker with a nanny may not have the process that computes for it.",
+                reason="engine.nanny",
+                remedy="Start it with --no-nanny --nthreads 1, once for each processor.",
+            )
+        self._process = OrderProcess(objects, sandbox=sandbox)
+        self._is_confined = sandbox != "off" and find_walls().are_whole
         self._lock = Lock()
 
     def run(self, ticket: Ticket) -> JobResult:
-        """Run one job; one at a time, because the library holds Python's lock anyway.
+        """Have one job run; one at a time, so that no other is lost with a process that dies.
 
         Raises:
-            InputError: The order is not in this worker's store (`engine.objects`).
-            GridSecureError: As `Worker.run`.
+            InputError: The platform wants a sandbox that is not there (`engine.sandbox`).
+            LostWorkers: The process died.
+            GridSecureError: As `OrderWorker.run`.
         """
-        try:
-            order = _ORDERS.validate_json(self._objects.get(ticket.order))
-        except NotFoundError as missing:
+        if ticket.must_confine and not self._is_confined:
             raise InputError(
-                "A Dask worker does not find its job in its object store.",
-                reason="engine.objects",
-                remedy="Start the Dask workers with the URL of the platform's objects.",
-            ) from missing
-        job = order.job
-        if isinstance(job, LoadCurveJob):
-            job = replace(job, seed=ticket.seed)
+                "The platform requires a sandbox, and a Dask worker has none, or not all of it.",
+                reason="engine.sandbox",
+                remedy="Set GRIDSECURE_DASK_SANDBOX=required for the workers and start them where "
+                "the kernel has Landlock and seccomp (docs/deployment.md).",
+            )
         with self._lock:
-            self._worker.learn(order.known)
-            return self._worker.run(job)
+            try:
+                (future,) = self._process.submit([(ticket.order, ticket.seed)])
+                return future.result()
+            except BrokenProcessPool:
+                self._process.close()
+                raise LostWorkers(1) from None
+
+    def warm(self) -> None:
+        """Start the process before there are jobs."""
+        self._process.warm()
+
+    def teardown(self, worker: Any) -> None:  # noqa: ARG002 - Dask's own signature
+        """End the process; Dask calls it as its worker ends."""
+        self._process.close()
 
 
 class DaskPool:
@@ -101,14 +111,22 @@ class DaskPool:
     Args:
         address: The scheduler's URL.
         security: Certificate, key and authority; None for a scheduler on this machine.
+        must_confine: Whether only confined processes get jobs.
     """
 
     room: Final = _NEVER_REPLACED
 
     def __init__(
-        self, objects: ObjectStore, known: KnownKeys, *, address: str, security: Security | None
+        self,
+        objects: ObjectStore,
+        known: KnownKeys,
+        *,
+        address: str,
+        security: Security | None,
+        must_confine: bool = False,
     ) -> None:
         self._objects = objects
+        self._must_confine = must_confine
         self._known = {notice.key_id: notice for notice in known.notices}
         self._revoked = known.revoked
         self._connect = partial(
@@ -175,8 +193,8 @@ class DaskPool:
         named = {column.key_id for text in uploads for column in UploadManifest.parse(text).columns}
         notices = tuple(self._known[name] for name in sorted(named & self._known.keys()))
         known = KnownKeys(notices, self._revoked & named)
-        order = _ORDERS.dump_json(_Order(job, known, secrets.token_hex(16)))
-        return Ticket(self._objects.put(order), seed)
+        order = ORDERS.dump_json(Order(job, known, secrets.token_hex(16)))
+        return Ticket(self._objects.put(order), seed, self._must_confine)
 
     def _send(self, ticket: Ticket) -> Future[JobResult]:
         future: Future[JobResult] = Future()

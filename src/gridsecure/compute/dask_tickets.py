@@ -19,10 +19,12 @@ class Ticket:
     Args:
         order: The object that says what to compute.
         seed: What must not lie in a store.
+        must_confine: Whether only a confined process may run it.
     """
 
     order: str
     seed: bytes = field(repr=False)
+    must_confine: bool = False
 
 
 def run_ticket(ticket: Ticket) -> Any:

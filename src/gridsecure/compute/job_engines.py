@@ -34,26 +34,20 @@ def choose_engine(
             it is on this machine.
         workers: Worker processes of this machine; a cluster has its own.
         tls: The files `ca`, `certificate` and `key`, in PEM, for `tls:`.
-        sandbox: Whether worker processes of this machine are confined.
+        sandbox: Whether worker processes of this machine are confined; `required` of a cluster has
+            its workers refuse jobs where they are not.
 
     Raises:
         InputError: It is none of these (`engine.url`), Dask is not installed (`engine.extra`), a
             file is missing or unsound (`engine.certificate`), nobody else can read the objects
-            (`objects.url`), a required sandbox cannot be made (`sandbox.unavailable`,
-            `sandbox.engine`), or workers would see more than a token (`sandbox.credentials`).
+            (`objects.url`), a required sandbox cannot be made (`sandbox.unavailable`), or workers
+            would see more than a token (`sandbox.credentials`).
     """
     check_shared(objects)
     if url == PROCESSES:
         check_walls(sandbox)
         confine_jobs(objects.url, sandbox=sandbox)
         return partial(WorkerPool, objects, workers=workers, sandbox=sandbox)
-    if sandbox == "required":
-        raise InputError(
-            "A sandbox is required, and workers of a Dask cluster are in none.",
-            reason="sandbox.engine",
-            remedy="Compute in processes:, or set the setting SANDBOX to available and confine the "
-            "cluster's workers by other means.",
-        )
     scheme = _check_dask_url(url)
     if find_spec("distributed") is None:
         raise InputError(
@@ -66,7 +60,8 @@ def choose_engine(
 
     files = {name: "" if path is None else str(path) for name, path in tls.items()}
     security = make_security(**files) if scheme == "tls" else None
-    return partial(DaskPool, objects, address=url, security=security)
+    must_confine = sandbox == "required"
+    return partial(DaskPool, objects, address=url, security=security, must_confine=must_confine)
 
 
 def _check_dask_url(url: str) -> str:

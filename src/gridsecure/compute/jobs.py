@@ -247,7 +247,7 @@ class LostWorkers(BrokenExecutor):
     """
 
     def __init__(self, deaths: int) -> None:
-        super().__init__()
+        super().__init__(deaths)  # by which it is made again where it crosses to another process
         self.deaths = deaths
 
 
@@ -301,7 +301,7 @@ class WorkerPool(WorkerProcesses[Job, JobResult]):
             start=start,
             workers=workers,
             confinement=confine_jobs(objects.url, sandbox=sandbox),
-            read=_read_result,
+            read=read_result,
         )
 
 
@@ -392,7 +392,17 @@ def _start_worker(url: str, notices: list[str], revoked: list[str]) -> None:
     _worker["only"] = Worker(open_objects(url), known)
 
 
-def _read_result(text: str) -> JobResult:
+def write_result(result: JobResult) -> str:
+    """A result as a worker process answers it."""
+    return _RESULTS.dump_json(result).decode()
+
+
+def read_result(text: str) -> JobResult:
+    """A result from a worker process's answer.
+
+    Raises:
+        GridSecureError: It is none (`job.answer`).
+    """
     try:
         return _RESULTS.validate_json(text)
     except ValidationError as error:
@@ -405,4 +415,4 @@ def _read_result(text: str) -> JobResult:
 
 
 def _run_in_worker(job: Job) -> str:
-    return _RESULTS.dump_json(_worker["only"].run(job)).decode()
+    return write_result(_worker["only"].run(job))

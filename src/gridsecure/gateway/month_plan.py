@@ -26,7 +26,7 @@ from gridsecure.gateway.tables import (
     MonthPlanRow,
     MonthReportRow,
 )
-from gridsecure.gateway.zone import GatewayZone
+from gridsecure.gateway.zone import GatewayZone, IntakeZone
 from gridsecure.messages import FIRST_REVISION
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
@@ -76,7 +76,7 @@ class MonthPlan:
         return tuple(upload_name(name, self.start, FIRST_REVISION) for name in self.rosters)
 
 
-def find_plan(zone: GatewayZone, month: str) -> MonthPlan | None:
+def find_plan(zone: IntakeZone, month: str) -> MonthPlan | None:
     """The plan of a month that is in force, or None while it is not fixed."""
     row = _plan_in_force(zone, month)
     if row is None:
@@ -102,7 +102,7 @@ def is_done(zone: GatewayZone, month: str) -> bool:
         return session.exec(found).first() is not None
 
 
-def corrected_until(zone: GatewayZone, month: str) -> int:
+def corrected_until(zone: IntakeZone, month: str) -> int:
     """The number of the last batch that counts in a correction of a month; 0 where none does."""
     last = select(func.max(CorrectionPlanRow.until_batch)).where(CorrectionPlanRow.month == month)
     with read_session(zone.engine) as session:
@@ -168,7 +168,7 @@ def load_plan(zone: GatewayZone, month: str) -> MonthPlan:
     return plan
 
 
-def _plan_in_force(zone: GatewayZone, month: str) -> MonthPlanRow | None:
+def _plan_in_force(zone: IntakeZone, month: str) -> MonthPlanRow | None:
     with read_session(zone.engine) as session:
         return session.exec(_IN_FORCE, params={"month": month}).first()
 

@@ -45,31 +45,41 @@ class PinnedKeys:
     signers: Mapping[Opener, Sm2PublicKey]
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayZone:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeZone:
+    """What it takes to take in readings: all of a gateway that a worker process is handed.
+
+    Args:
+        signing_key: By which services know the gateway; signs receipts, enrolment orders and
+            log-ins of the service.
+        timezone: Local time of its meters.
+        cycle_day: Day of the month that its billing periods begin on; a gateway has one cycle.
+    """
+
+    engine: Engine
+    folder: Path
+    signing_key: Sm2PrivateKey = field(repr=False)
+    timezone: str = "Asia/Shanghai"
+    cycle_day: int = CALENDAR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayZone(IntakeZone):
     """The gateway's stores and keys.
 
     Args:
         objects: Tariffs' texts, rosters' seats and the public keys it fetched.
-        signing_key: By which services know it; signs enrolment orders and log-ins of the service.
         authority: The key authority's key by thumbprint.
         seed: What the secrets of all its holders follow from [32 bytes].
-        timezone: Local time of its meters.
-        cycle_day: Day of the month that its billing periods begin on; a gateway has one cycle.
         supply: On which terms its owner supplies columns; None where there are none.
         max_readings: Readings of a month that are held at once.
         batch_turns: At which batches that come at once are committed together.
     """
 
-    engine: Engine
-    folder: Path
     objects: ObjectStore
-    signing_key: Sm2PrivateKey = field(repr=False)
     authority: Mapping[str, Sm2PublicKey]
     pinned: PinnedKeys
     seed: bytes = field(repr=False)
-    timezone: str = "Asia/Shanghai"
-    cycle_day: int = CALENDAR
     supply: SupplyTerms | None = None
     max_readings: int = MAX_READINGS
     batch_turns: SharedTurns[Any, Any] = field(

@@ -1,4 +1,4 @@
-"""How many connections a process opens; apart, as the vault reads settings and has no tables."""
+"""What is known of connections to stores; apart, as the vault reads settings and has no tables."""
 
 from __future__ import annotations
 
@@ -6,3 +6,6 @@ from typing import Final
 
 CONNECTIONS: Final = 16
 """Connections of a process to a database."""
+
+OUT_OF_REACH: Final = "storage.connection"
+"""The reason of what passes by itself: a connection broke, or cannot be made."""

@@ -56,19 +56,23 @@ _OTHERS: Final = (
 )
 
 
-def open_database(url: str, *, connections: int = CONNECTIONS) -> Engine:
+def open_database(url: str, *, connections: int = CONNECTIONS, opens_files: bool = True) -> Engine:
     """Open a database and prove that it answers. Every process opens its own engine.
 
     Args:
         url: `sqlite:///path/to/zone.db`, or `postgresql+psycopg://user@host/database` with the
             extra `postgres` installed.
         connections: How many this process opens, at most.
+        opens_files: Whether SQLite may open temporary files for what is large; else it keeps that
+            in memory.
 
     Raises:
         StorageError: It cannot be opened, or is of another kind.
     """
     try:
         engine = _engine(url, connections)
+        if not opens_files and engine.name == "sqlite":
+            event.listen(engine, "connect", _keep_in_memory)
         with engine.connect():
             event.listen(engine, "handle_error", _translate)
             return engine
@@ -270,6 +274,10 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _keep_in_memory(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA temp_store = MEMORY").close()
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -31,7 +31,7 @@ from gridsecure.gateway.tables import (
     HoldingRow,
     InstalledMeterRow,
 )
-from gridsecure.gateway.zone import GatewayZone
+from gridsecure.gateway.zone import GatewayZone, IntakeZone
 from gridsecure.periods import BillingPeriod
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
@@ -116,7 +116,7 @@ def meter_points_in(session: Session, names: Iterable[str]) -> dict[str, MeterPo
     return _meter_points(found)
 
 
-def find_contracted(zone: GatewayZone, names: Iterable[str]) -> set[str]:
+def find_contracted(zone: IntakeZone, names: Iterable[str]) -> set[str]:
     """Those of some meter points that have a contract, of whatever days, by the books of now."""
     wanted = sorted(set(names))
     found: set[str] = set()

@@ -35,7 +35,7 @@ from gridsecure.gateway.ingestion.batches import (
 from gridsecure.gateway.ingestion.plain_lines import read_plain_lines
 from gridsecure.gateway.ingestion.sources import Source, find_sources
 from gridsecure.gateway.ingestion.stored_readings import batch_file, disk_errors, energies_file
-from gridsecure.gateway.zone import GatewayZone
+from gridsecure.gateway.zone import IntakeZone
 from gridsecure.store.database import read_session
 
 Outcome = TakenIn | Source | GridSecureError
@@ -81,7 +81,7 @@ class _Arrived:
 
 
 def take_in_together(
-    zone: GatewayZone, sent: Sequence[SmallBatch], *, waiting: Collection[str]
+    zone: IntakeZone, sent: Sequence[SmallBatch], *, waiting: Collection[str]
 ) -> list[Outcome]:
     """Take in batches, in the order in which they came.
 
@@ -125,7 +125,7 @@ def _without_namesakes(arrived: Mapping[int, _Arrived]) -> list[int]:
     return group
 
 
-def _take_in(zone: GatewayZone, group: Sequence[_Arrived]) -> list[Outcome]:
+def _take_in(zone: IntakeZone, group: Sequence[_Arrived]) -> list[Outcome]:
     """Take in batches of different names."""
     outcomes: dict[int, Outcome] = {}
     written: dict[int, WrittenBatch] = {}
@@ -144,7 +144,7 @@ def _take_in(zone: GatewayZone, group: Sequence[_Arrived]) -> list[Outcome]:
 
 
 def _read(
-    zone: GatewayZone, one: _Arrived, *, known: KnownNames, pack: BatchPack
+    zone: IntakeZone, one: _Arrived, *, known: KnownNames, pack: BatchPack
 ) -> WrittenBatch | Outcome:
     """Put a batch's readings into a pack, or say why there are none."""
     try:
@@ -158,7 +158,7 @@ def _read(
         return one.arrival.source  # its route meets the same, and answers for it alone
 
 
-def _write(zone: GatewayZone, one: _Arrived, *, pack: BatchPack) -> WrittenBatch | None:
+def _write(zone: IntakeZone, one: _Arrived, *, pack: BatchPack) -> WrittenBatch | None:
     """Write a batch's readings and count them; None if it is not of the plainest form."""
     source = one.arrival.source
     plain = read_plain_lines(one.body, source)
@@ -174,7 +174,7 @@ def _write(zone: GatewayZone, one: _Arrived, *, pack: BatchPack) -> WrittenBatch
 
 
 def _keep(
-    zone: GatewayZone, written: Mapping[int, WrittenBatch], *, pack: BatchPack
+    zone: IntakeZone, written: Mapping[int, WrittenBatch], *, pack: BatchPack
 ) -> dict[int, Outcome]:
     """Sign for batches and keep them."""
     counts = [one.counts for one in written.values()]
@@ -201,7 +201,7 @@ def _keep(
     return outcomes
 
 
-def _first_receipt(zone: GatewayZone, arrival: Arrival) -> TakenIn | GridSecureError:
+def _first_receipt(zone: IntakeZone, arrival: Arrival) -> TakenIn | GridSecureError:
     """What the source of a batch that was taken in before is told."""
     try:
         return load_batch(zone, source=arrival.source.name, batch_id=arrival.name.batch_id)

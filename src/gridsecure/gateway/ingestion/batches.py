@@ -67,7 +67,7 @@ from gridsecure.gateway.ingestion.stored_readings import (
 )
 from gridsecure.gateway.month_plan import MonthPlan, corrected_until, find_plan
 from gridsecure.gateway.tables import BatchMonthRow, BatchRow, QueuedBatchRow
-from gridsecure.gateway.zone import GatewayZone
+from gridsecure.gateway.zone import GatewayZone, IntakeZone
 from gridsecure.messages import BatchReceipt, ReadingCounts, Signed, sign_message
 from gridsecure.periods import BillingPeriod
 from gridsecure.store.database import read_session, write_session
@@ -339,14 +339,14 @@ class PreparedBatch:
         row: Of its table, as values.
     """
 
-    zone: GatewayZone
+    zone: IntakeZone
     written: WrittenBatch
     taken_in: TakenIn
     row: Mapping[str, Any]
 
 
 def prepare_batch(
-    zone: GatewayZone,
+    zone: IntakeZone,
     written: WrittenBatch,
     *,
     months: Mapping[str, BatchState],
@@ -405,7 +405,7 @@ def _as_sent(state: BatchState) -> Literal["waiting", "late"]:
     return "waiting" if state == "waiting" else "late"
 
 
-def _row(zone: GatewayZone, receipt: BatchReceipt, counts: Counts) -> dict[str, Any]:
+def _row(zone: IntakeZone, receipt: BatchReceipt, counts: Counts) -> dict[str, Any]:
     # A batch without accepted readings is in no month.
     span = counts.accepted or [0]
     named = ("source", "batch_id", "sequence", "body_digest", "readings_digest")
@@ -488,7 +488,7 @@ def _keep(session: Session, batches: Sequence[PreparedBatch]) -> None:
 _INSERT: Final = insert(BatchRow).returning(col(BatchRow.id), sort_by_parameter_order=True)
 
 
-def states_of(zone: GatewayZone, months: Iterable[str]) -> dict[str, BatchState]:
+def states_of(zone: IntakeZone, months: Iterable[str]) -> dict[str, BatchState]:
     """What becomes of months that readings which come now lie in: they wait, or are late."""
     return {month: "waiting" if find_plan(zone, month) is None else "late" for month in months}
 
@@ -587,7 +587,7 @@ def find_gaps(zone: GatewayZone, *, source: str, limit: int) -> list[tuple[int, 
         return [(before + 1, sequence - 1) for before, sequence in session.execute(gaps)]
 
 
-def load_batch(zone: GatewayZone, *, source: str, batch_id: str) -> TakenIn:
+def load_batch(zone: IntakeZone, *, source: str, batch_id: str) -> TakenIn:
     """A batch's receipt, how far its months are by now, and what became of its readings.
 
     Raises:
@@ -631,7 +631,7 @@ def find_batch(session: Session, *, source: str, batch_id: str) -> BatchRow:
 
 
 def find_counts(
-    zone: GatewayZone, row: BatchRow, *, months: Iterable[str]
+    zone: IntakeZone, row: BatchRow, *, months: Iterable[str]
 ) -> dict[str, ReadingCounts]:
     """What became of a batch's readings, of each month of which it was counted."""
     own = select(BatchMonthRow.month, BatchMonthRow.counts).where(
@@ -657,7 +657,7 @@ def batch_state(row: BatchRow, plan: MonthPlan | None, *, corrected: int) -> Bat
     return "corrected" if number <= corrected else "late"
 
 
-def batch_folder(zone: GatewayZone) -> Path:
+def batch_folder(zone: IntakeZone) -> Path:
     """Where batches are kept, and bodies while they come."""
     return zone.folder / "readings"
 

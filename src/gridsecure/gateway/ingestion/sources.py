@@ -34,7 +34,7 @@ from gridsecure.errors import AccessDeniedError, ConflictError, GridSecureError,
 from gridsecure.gateway.formats import LAYOUT_NAMES, SYSTEM_NAMES
 from gridsecure.gateway.meanings import Meaning, Stamps, Unit
 from gridsecure.gateway.tables import SourceRow
-from gridsecure.gateway.zone import GatewayZone
+from gridsecure.gateway.zone import GatewayZone, IntakeZone
 from gridsecure.store import evidence
 from gridsecure.store.database import read_session, write_session
 from gridsecure.store.notices import may_be_told
@@ -354,7 +354,7 @@ def find_source(zone: GatewayZone, thumbprint: str) -> Source:
 
 
 def find_sources(
-    zone: GatewayZone, thumbprints: Collection[str]
+    zone: IntakeZone, thumbprints: Collection[str]
 ) -> dict[str, Source | GridSecureError]:
     """By thumbprint the source that has a key and may send, or the error of `find_source`."""
     with read_session(zone.engine) as session:
