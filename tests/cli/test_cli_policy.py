@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gridsecure.cli.main import app as command
-from gridsecure.policy.packs import list_packs, load_pack
+from gridsecure.policy.packs import REGIONS, list_packs, load_pack
 
 
 def run(*arguments):
@@ -24,6 +24,17 @@ def test_the_policies_that_ship_are_listed_and_shown():
     assert "research-non-residential: at least 15 customers, none above 15 %" in shown
     assert load_pack("strict").digest in shown
     assert "DEMONSTRATION ONLY" in run("show", "small-demonstration").stdout
+
+
+def test_a_regions_policy_is_shown_and_no_two_at_once():
+    assert run("show", "--region", "cn", "--text").stdout == load_pack("cn").text
+    rows = json.loads(run("list", "--format", "json").stdout)["policies"]
+    assert {row["region"]: row["name"] for row in rows if row["region"]} == REGIONS
+    why = run("explain", "cn", "--purpose", "operations", "--measure", "energy_wh",
+              "--resolution", "interval", "--class", "household").stdout  # fmt: skip
+    assert "《数据安全法》第二十一条" in why
+    both = run("show", "strict", "--region", "cn")
+    assert (both.exit_code, "policy.which" in both.output) == (1, True)
 
 
 def test_a_file_is_checked_before_it_is_used(tmp_path):

@@ -20,7 +20,7 @@ from gridsecure.policy.decisions import (
     find_terms,
 )
 from gridsecure.policy.language import Approvals, parse_policy
-from gridsecure.policy.packs import list_packs, load_pack
+from gridsecure.policy.packs import find_regional, list_packs, load_pack
 from gridsecure.policy.signed_policies import load_policy
 
 STRICT, UNIFORM = (load_pack(name).text for name in ("strict", "uniform-15"))
@@ -54,6 +54,19 @@ def test_the_strict_pack_tells_of_a_hundred_homes_or_fifteen_others():
     assert minima.of(FACTORY) == dict.fromkeys(MEASURES, 15)
     # Who is in no class that is named counts as residential.
     assert minima.of(("futian", "school")) == dict.fromkeys(MEASURES, 100)
+
+
+def test_the_policy_for_china_decides_as_the_strict_one_and_says_where_its_numbers_are_from():
+    """No Chinese rule that was found fixes a number, so it cites Chinese law for all but that."""
+    policy = find_regional("CN")
+    assert not compare_policies(load_pack("strict"), policy)
+    for rule in policy.rules:
+        assert {"numbers", "dsl-21", "pipl-6-51-73"} <= set(rule.sources)
+    assert "no Chinese law, measure or national standard" in policy.sources["numbers"]
+    assert find_regional("us") == load_pack("strict")
+    with pytest.raises(InputError) as unknown:
+        find_regional("fr")
+    assert unknown.value.reason == "policy.region"
 
 
 def test_what_no_rule_permits_is_refused():

@@ -190,6 +190,7 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "No policy is in force, so nothing is released.",
     ),
     "pack_strict": ("严格策略", "Strict"),
+    "pack_cn": ("中国大陆", "Mainland China"),
     "pack_strict-noise": ("严格策略，分析结果加噪声", "Strict, with noise for analysts"),
     "pack_uniform-15": ("统一 15 户", "Uniform, 15 customers"),
     "pack_billing-office": ("电费部门控制总数", "Control totals of the billing office"),
@@ -393,6 +394,12 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "任何申请：居民每组至少 100 户，其他至少 15 户且无一户超过 15%，并须两项审批",
         "At least 100 residential customers, or 15 others of whom none has above 15 %, and two "
         "approvals, for everything",
+    ),
+    "pack_title_cn": (
+        "居民每组至少 100 户，其他至少 15 户且无一户超过 15%，并须两项审批；户数取境外最严规则，"
+        "中国规则未定最少户数",
+        "As strict, by Chinese law; numbers of the strictest foreign rules, as no Chinese rule has "
+        "any",
     ),
     "pack_title_strict-noise": (
         "与严格策略相同，每次发布逐一审批，分析结果加噪声；声明每户至多两个计量点",

@@ -76,15 +76,20 @@ WITHHELD = "nothing told"
 @explain_errors
 def list_policies(*, output: FormatOption = OutputFormat.TABLE) -> None:
     """List the policies that ship."""
-    rows = [_head(packs.load_pack(name)) for name in packs.list_packs()]
+    regions = {name: region for region, name in packs.REGIONS.items()}
+    rows = [
+        _head(packs.load_pack(name)) | {"region": regions.get(name, "")}
+        for name in packs.list_packs()
+    ]
     print_result({"policies": rows}, output, show=lambda console: _show_heads(rows, console))
 
 
 @policy_app.command("show")
 @explain_errors
 def show(  # noqa: PLR0913 - one parameter an option
-    policy: NamedArgument = "strict",
+    policy: NamedArgument = "",
     *,
+    region: Annotated[str, typer.Option(help="The policy for a region, as cn or us.")] = "",
     text: Annotated[bool, typer.Option("--text", help="The file as it was written.")] = False,
     identity: AtIdentityOption = "",
     authority: AtAuthorityOption = "",
@@ -94,12 +99,20 @@ def show(  # noqa: PLR0913 - one parameter an option
     output: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """Print what a policy permits; with an address, the one that is in force there."""
+    if bool(region) + bool(policy) + bool(authority or platform) > 1:
+        raise InputError(
+            "One policy is shown: a named one, a region's, or the one in force at a service.",
+            reason="policy.which",
+            remedy="Leave the others out.",
+        )
     if authority or platform:
         with _signed_in(identity, authority, platform, key) as (call, service):
             known = known_vault(key, vault_key) if key is not None else None
             found = _read_in_force(call, service, known)
+    elif region:
+        found = packs.find_regional(region)
     else:
-        found = signed_policies.load_policy(policy)
+        found = signed_policies.load_policy(policy or packs.STRICT)
     if text:
         typer.echo(found.text, nl=False)
         return
@@ -442,9 +455,9 @@ def _document(policy: language.Policy) -> dict[str, Any]:
 
 
 def _show_heads(rows: list[dict[str, Any]], console: Console) -> None:
-    table = Table("name", "version", "what it says")
+    table = Table("name", "region", "version", "what it says")
     for row in rows:
-        table.add_row(row["name"], str(row["version"]), Text(row["title"]))
+        table.add_row(row["name"], row["region"], str(row["version"]), Text(row["title"]))
     console.print(table)
 
 

@@ -13,6 +13,9 @@ STRICT: Final = "strict"
 UNIFORM: Final = "uniform-15"
 """15 customers for everything that the services release."""
 
+REGIONS: Final = {"cn": "cn", "us": STRICT}
+"""The policy for each region whose rules one cites [ISO 3166, small letters]."""
+
 _FOLDER: Final = Path(__file__).with_name("packs")
 
 
@@ -35,6 +38,23 @@ def load_pack(name: str) -> Policy:
             remedy="Name one of those that `gridsecure policy list` prints, or a file.",
         )
     return parse_policy((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def find_regional(region: str) -> Policy:
+    """The policy for a region.
+
+    Raises:
+        InputError: None ships for it (`policy.region`).
+    """
+    name = REGIONS.get(region.lower())
+    if name is None:
+        raise InputError(
+            f"No policy ships for the region {region!r}.",
+            reason="policy.region",
+            remedy=f"Name one of: {', '.join(REGIONS)}. For another one, write a policy of your "
+            "own that names its sources (docs/policy.md).",
+        )
+    return load_pack(name)
 
 
 def read_policy_text(path: Path) -> str:
