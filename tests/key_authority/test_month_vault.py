@@ -18,8 +18,14 @@ from gridsecure.key_authority.query_orders import CheckedQuery, OrderedMonth
 from gridsecure.key_authority.vault.month_queries import check_month, total_answer
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import ENERGY, MONEY
-from gridsecure.plans.quantities import MONTH_MEASURE, register_quantity
-from gridsecure.plans.query_edges import EdgedSet, check_edges, divide_by_sets
+from gridsecure.plans.quantities import (
+    MONTH_MEASURE,
+    YEAR_AFTER,
+    YEAR_BEFORE,
+    Measure,
+    register_quantity,
+)
+from gridsecure.plans.query_edges import EdgedSet, check_edges, divide_by_sets, year_edge
 from gridsecure.plans.query_measures import (
     AskedMonth,
     check_what_if,
@@ -53,9 +59,14 @@ HOURS = tariff(
     rate("energy", "0.9", period="peak"),
     rate("energy", "0.3", period="valley"),
 )
+ANNUAL = tariff(
+    "annual", ladder("3120", "4800"), LADDER_RATES, rate("free-quota", "-0.617"),
+    options='tier_reset = "year"',
+)  # fmt: skip
 OTHER_HOURS = HOURS.replace("06:00", "08:00").replace('"hours"', '"other-hours"')
 TARIFFS = {
     "0" * 64: TIERS, "1" * 64: FLAT, "2" * 64: METERED, "3" * 64: HOURS, "4" * 64: OTHER_HOURS,
+    "5" * 64: ANNUAL,
 }  # fmt: skip
 SPREAD = rule(
     "Between two edges lie as many customers as policy wants, and never nobody.",
@@ -147,9 +158,19 @@ class Homes:
         return seen
 
     def _values(self, wh: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-        digits = thermometer(wh // 1000, digits=MONTH_MEASURE.digits)
-        named = {MONTH_MEASURE.digit(*place): own for place, own in digits.items()}
-        return {"total": wh, MONTH_MEASURE.energy: wh, **named}
+        return {"total": wh, **measured(MONTH_MEASURE, wh)}
+
+
+def measured(measure: Measure, wh: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """An energy with its digits."""
+    digits = thermometer(wh // 1000, digits=measure.digits)
+    return {measure.energy: wh} | {measure.digit(*place): own for place, own in digits.items()}
+
+
+def year_homes(wh: NDArray[np.int64], before: NDArray[np.int64], **more: Any) -> Homes:
+    """Homes under tiers of a year, who used so much before the month."""
+    years = measured(YEAR_BEFORE, before) | measured(YEAR_AFTER, before + wh)
+    return Homes([wh], ("5" * 64,), more=years, **more)
 
 
 def spread(low: int, middle: int, high: int) -> NDArray[np.int64]:
@@ -249,7 +270,8 @@ def test_nothing_is_told_of_energy_fed_in(total: str) -> None:
     ("other", "reason"),
     [
         (DYNAMIC, "query.other-tariff"),
-        (HOUSEHOLDS["annual"], "query.limits"),
+        (HOUSEHOLDS["annual"], "query.columns"),
+        (HOUSEHOLDS["annual-pro-rata"], "query.limits"),
         (HOUSEHOLDS["per-period"], "query.limits"),
     ],
 )
@@ -257,6 +279,40 @@ def test_tariffs_that_would_tell_more_are_refused_by_name(other: str, reason: st
     with pytest.raises(GridSecureError) as refused:
         Homes([spread(20, 16, 15)]).ask("bill:what-if", what_if=other)
     assert refused.value.reason == reason
+
+
+YEARS = np.repeat([2_500_000, 3_000_000, 4_600_000], 20) + np.arange(60) * 1_003
+"""Before the month 20 homes each are well below the first limit, or soon at the next one [Wh]."""
+
+
+def test_tiers_of_a_year_are_told_by_who_reaches_them_with_the_month() -> None:
+    """By the own tariff and by another one with limits of the published grid, to the fen."""
+    homes = year_homes(spread(20, 20, 20), YEARS)
+    (wh,), after = homes.wh, YEARS + homes.wh[0]
+    in_second = above(after, 3120) - above(YEARS, 3120) - above(after, 4800) + above(YEARS, 4800)
+    assert homes.ask("tier:2") == {"tier:2": [in_second]}
+    other = tariff(
+        "other", ladder("3000", "4560"), LADDER_RATES.replace("0.917", "1"),
+        options='tier_reset = "year"',
+    )  # fmt: skip
+    steps = [above(after, limit) - above(YEARS, limit) for limit in (3000, 4560)]
+    thousandths = 617 * int(wh.sum()) + 50 * steps[0] + 333 * steps[1]  # of a yuan a kWh
+    told = homes.ask("bill:what-if", what_if=other)["bill:what-if"]
+    assert told == [(thousandths + 5_000) // 10_000]
+    homes = year_homes(homes.wh[0], YEARS - 1_000_000)
+    assert homes.ask("bill:what-if", what_if=other) == {"bill:what-if": [None]}, "few are so far"
+
+
+@pytest.mark.parametrize(("limits", "facts"), [(("3000", "3121"), {}), (("260", "600"), {})])
+def test_limits_of_a_year_are_of_a_grid_of_their_own(
+    limits: tuple[str, str], facts: dict[str, Any]
+) -> None:
+    homes = year_homes(spread(20, 20, 20), YEARS, facts=facts)
+    other = tariff("other", ladder(*limits), LADDER_RATES, options='tier_reset = "year"')
+    with pytest.raises(GridSecureError) as refused:
+        homes.ask("bill:what-if", what_if=other)
+    assert refused.value.reason == "query.edge"
+    assert "those of a year are 120 apart" in refused.value.remedy
 
 
 # --- attacks -------------------------------------------------------------------------------------
@@ -269,6 +325,48 @@ def test_the_energy_of_a_tier_that_one_home_reaches(attacked: Attacked) -> None:
     if value is not None:
         assert 600_000 + value == homes.wh[0][-1], "to the Wh"
     attacked.ends(WITHHELD if value is None else "")
+
+
+@attack("the month of the one home that has reached the highest tier of the year", SPREAD)
+def test_the_energy_of_a_tier_of_the_year_that_one_home_reached(attacked: Attacked) -> None:
+    before = np.append(YEARS[:40], 4_900_000)
+    homes = year_homes(spread(20, 20, 1), before)
+    (value,) = homes.ask("tier:3")["tier:3"]
+    if value is not None:
+        assert value == homes.wh[0][-1], "to the Wh"
+    attacked.ends(WITHHELD if value is None else "")
+
+
+@attack(
+    "a home that uses much this month and little this year, by tiers of both",
+    rule(
+        "Edges of a month and of a year are never told of the same people.",
+        WITHHELD,
+        cut(
+            "gridsecure.plans.query_edges:keep_edges",
+            "not all(scales)",
+            "True",
+        ),
+    ),
+)
+def test_tiers_of_a_month_beside_tiers_of_the_year(attacked: Attacked) -> None:
+    """20 homes use little and 21 much; 21 are below the year's limit and 20 were above before."""
+    wh = np.concatenate([spread(20, 20, 0), [400_123]])
+    homes = year_homes(wh, np.append(np.repeat([1_000_000, 4_000_000], 20), 1_000_000))
+    year = tariff(
+        "by-year", ladder("3120"), rate("energy", "0", tier=1), rate("energy", "1", tier=2),
+        options='tier_reset = "year"',
+    )  # fmt: skip
+    month = tariff(
+        "by-month", ladder("250"), rate("energy", "0", tier=1), rate("energy", "1", tier=2)
+    )
+    (of_year,) = homes.ask("bill:what-if", what_if=year)["bill:what-if"]
+    homes.told = [EdgedSet(homes.names(*range(41)), frozenset({year_edge(3120)}), 15)]
+    (of_month,) = homes.ask("bill:what-if", what_if=month)["bill:what-if"]
+    (number,) = homes.ask("at-least:250")["at-least:250"]
+    if of_year is not None and of_month is not None and number is not None:
+        assert of_month + number * 25_000 - of_year == 40_012, "a tenth of a fen a Wh"
+    attacked.ends(WITHHELD if None in (of_month, number) else "")
 
 
 @attack("the same by a bill and the energy of the same homes", SPREAD)

@@ -29,6 +29,8 @@ from gridsecure.plans.query_bills import (
     bill_recipes,
     find_parameters_of,
 )
+from gridsecure.plans.query_counts import CountRecipe, edge_name
+from gridsecure.plans.query_edges import edge_kwh, year_edge
 from gridsecure.plans.query_parts import (
     PartsLayout,
     add_up_parts,
@@ -242,6 +244,42 @@ def test_encrypted_lines_of_groups_are_the_sums_of_the_bills(
     assert not set(others.values()) & set(files.values())
     for one in (again, other):
         assert one.amounts.tolist() == bills.amounts.tolist()
+
+
+def test_encrypted_tiers_of_a_year_and_who_reaches_them(world: QueryWorld) -> None:
+    """By a secret tariff, of homes with quotas; counted is with the energy of the month."""
+    own, settled, contracts = prepared(HOUSEHOLDS["annual"], quotas=True)
+    secret = parse_tariff(
+        tariff("mine", ladder("1200", "3600"), LADDER_RATES, options='tier_reset = "year"')
+    )
+    roster, rows = roster_of("yearly", contracts), np.arange(24) % 3 - 1
+    (bills,) = recipes = bill_recipes(
+        [roster], span=(START, END), parameters=[TIER], tariffs={MADE_UP: own}, what_if=secret
+    )
+    edges = [year_edge(kwh) for kwh in (1200, 3600)]
+    layouts = [
+        lay_out_parts([roster], recipes=[recipe], rows=[rows], minima=[2, 2])
+        for recipe in (bills, CountRecipe(tuple(edges), TIER))
+    ]
+    values = months_of(own, line_rules(own, PERIOD), settled, contracts)
+    needs = {need.quantity: need for layout in layouts for need in layout.needs[0]}
+    columns = {n: (values[n], need.high, need.parameters.name) for n, need in needs.items()}
+    data = world.upload(roster, columns)
+    parts: dict[str, NDArray[Any]] = {}
+    for layout in layouts:
+        _, outputs = execute_parts(
+            [data], layout=layout, seed=SEED, load=world.objects.__getitem__, keys=world.ring
+        )
+        parts |= add_up_parts(world.decrypt(outputs), layout=layout)
+    (found,) = add_up_bills(parts, recipes=recipes, rows=[rows], groups=2).values()
+    expected = oracle(secret, settled, roster, rows)
+    assert (found.quantities.tolist(), found.amounts.tolist()) == expected
+    assert all(sum(line) for line in expected[0]), "every tier has energy"
+    after = (settled["year_before_wh"] + settled["total_wh"]).to_numpy() // 1000
+    assert [parts[edge_name(edge)].tolist() for edge in edges] == [
+        [int((after[rows == group] >= edge_kwh(edge)).sum()) for group in range(2)]
+        for edge in edges
+    ]
 
 
 def test_parts_are_blinded_and_a_line_leaves_once(

@@ -43,7 +43,8 @@ from gridsecure.homomorphic.thresholds import (
     compare,
     find_needed_digits,
 )
-from gridsecure.plans.quantities import MONTH_MEASURE, ColumnNeed, Measure
+from gridsecure.plans.quantities import MONTH_MEASURE, YEAR_AFTER, ColumnNeed, Measure
+from gridsecure.plans.query_edges import edge_kwh, is_yearly
 
 CAP_KWH: Final = 3840
 """Where sums of squares stop telling meter points apart [kWh a month]."""
@@ -59,13 +60,14 @@ class CountRecipe:
     """How many meter points reach each of some edges.
 
     Args:
-        edges_kwh: Whole kWh, each above zero: everybody reaches zero.
+        edges: Whole kWh, each above zero: everybody reaches zero. Those of a year are compared
+            with the energy since 1 January, the month's included.
         parameters: The set of the digits.
-        measure: What is compared: the month's energy, a register's, kWh per kVA.
+        measure: What is compared otherwise: the month's energy, a register's, kWh per kVA.
         counts_capped: Whether it is counted as well how many are too large for sums of squares.
     """
 
-    edges_kwh: tuple[int, ...]
+    edges: tuple[int, ...]
     parameters: Parameters
     measure: Measure = MONTH_MEASURE
     counts_capped: bool = False
@@ -73,7 +75,8 @@ class CountRecipe:
     @property
     def published(self) -> tuple[ColumnNeed, ...]:
         """The digits."""
-        return tuple(self.measure.needs(self.parameters))
+        yearly = [YEAR_AFTER] if any(map(is_yearly, self.edges)) else []
+        return tuple(need for one in (self.measure, *yearly) for need in one.needs(self.parameters))
 
     def compute(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """[w >= T] for every edge, and c.
@@ -82,16 +85,17 @@ class CountRecipe:
             OutOfRangeError: An edge is not above zero, or beyond the digits (`plan.threshold`).
         """
         parts = {CAPPED: _capped(inputs, self.measure)} if self.counts_capped else {}
-        for edge in sorted(set(self.edges_kwh)):
-            thresholds = np.array(edge)
+        for edge in sorted(set(self.edges)):
+            measure = YEAR_AFTER if is_yearly(edge) else self.measure
+            thresholds = np.array(edge_kwh(edge))
             columns = {
-                place: inputs[self.measure.digit(*place)]
-                for place in sorted(find_needed_digits(thresholds, digits=self.measure.digits))
+                place: inputs[measure.digit(*place)]
+                for place in sorted(find_needed_digits(thresholds, digits=measure.digits))
             }
             gate = compare(
                 columns,
                 thresholds=thresholds,
-                digits=self.measure.digits,
+                digits=measure.digits,
                 parameters=self.parameters,
             )
             if gate is None:
@@ -108,9 +112,9 @@ def _capped(inputs: Mapping[str, Any], measure: Measure) -> Any:
     return inputs[measure.digit(2, measure.digits.radices[2] - 1)]
 
 
-def edge_name(edge_kwh: int) -> str:
+def edge_name(edge: int) -> str:
     """Name of the part that counts who reaches an edge."""
-    return f"reach:{edge_kwh}"
+    return f"reach:{edge}"
 
 
 @dataclass(frozen=True, slots=True)

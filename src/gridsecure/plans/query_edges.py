@@ -19,6 +19,13 @@ about this time.
 
 Who asks chooses edges from a published grid (`GRID_KWH`), so that what is withheld says no more of
 where edges would be than the grid does. The limits of customers' own tariffs are published as well.
+
+**Tiers of a year** depend on the energy since 1 January with the month, a, and without it, b. What
+of a month lies between two edges of the year is how much of the way from b to a does. Whoever's a
+lies there moves that number, so it is at a that meter points are counted: then enough move whatever
+is computed of such totals (decision 119). Edges of a year and of a month are never told of the same
+people: they are two ways to divide those, and what lies between an edge of one and an edge of the
+other may be one household's.
 """
 
 from __future__ import annotations
@@ -43,12 +50,37 @@ GRID_KWH: Final[tuple[int, ...]] = (
     *range(1_000, 3_801, 100),
 )
 """Edges that may be asked about [kWh a month]."""
+_YEARLY: Final = 1_000_000
+YEAR_GRID_KWH: Final[tuple[int, ...]] = tuple(range(120, 12_001, 120))
+"""Edges of a year that may be asked about: of 10 kWh a month each [kWh since 1 January]."""
 CELLS: Final = 4_000
 """Most cells of one question."""
 UNTOLD: Final = -1
 """The group of a cell that a question does not ask about."""
 _NO_EDGES: Final = 2
 """Counts where there is no edge: those of everybody and of nobody."""
+
+
+def year_edge(kwh: int) -> int:
+    """An edge of the energy since 1 January; such stand beyond all edges of a month.
+
+    >>> year_edge(3_120), is_yearly(year_edge(3_120)), edge_kwh(year_edge(3_120)), is_yearly(3_120)
+    (1003120, True, 3120, False)
+    """
+    return _YEARLY + kwh
+
+
+def is_yearly(edge: int) -> bool:
+    """Whether an edge is of the energy since 1 January, and not of a month's."""
+    return edge > _YEARLY
+
+
+def edge_kwh(edge: int) -> int:
+    """The energy of an edge [kWh]."""
+    return edge % _YEARLY
+
+
+_GRID: Final = frozenset({*GRID_KWH, *map(year_edge, YEAR_GRID_KWH)})
 
 
 def check_edges(edges_kwh: Iterable[int], *, known: Iterable[int] = ()) -> None:
@@ -60,18 +92,20 @@ def check_edges(edges_kwh: Iterable[int], *, known: Iterable[int] = ()) -> None:
     Raises:
         InputError: `query.edge`.
     """
-    allowed = {*GRID_KWH, *known}
+    allowed = {*_GRID, *known}
     wrong = [edge for edge in edges_kwh if edge not in allowed]
     if not wrong:
         return
-    below = max((edge for edge in allowed if edge < wrong[0]), default=None)
-    above = min((edge for edge in allowed if edge > wrong[0]), default=None)
-    near = " and ".join(str(edge) for edge in (below, above) if edge is not None)
+    alike = [edge for edge in allowed if is_yearly(edge) == is_yearly(wrong[0])]
+    below = max((edge for edge in alike if edge < wrong[0]), default=None)
+    above = min((edge for edge in alike if edge > wrong[0]), default=None)
+    near = " and ".join(str(edge_kwh(edge)) for edge in (below, above) if edge is not None)
+    what = "years" if is_yearly(wrong[0]) else "months"
     raise InputError(
-        f"{wrong[0]} kWh is not an edge that months are compared with.",
+        f"{edge_kwh(wrong[0])} kWh is not an edge that {what} are compared with.",
         reason="query.edge",
-        remedy=f"The nearest ones are {near}. Edges are 1 kWh, 5, then 10 apart up to 200, 50 up to"
-        " 1,000 and 100 up to 3,800.",
+        remedy=f"The nearest ones are {near}. Edges of a month are 1 kWh, 5, then 10 apart up to"
+        " 200, 50 up to 1,000 and 100 up to 3,800; those of a year are 120 apart up to 12,000.",
     )
 
 
@@ -80,7 +114,7 @@ class EdgedSet(NamedTuple):
 
     Args:
         names: Their pseudonyms.
-        edges: The edges [kWh].
+        edges: The edges, of months and of years.
         minimum: Fewest customers that policy wanted between edges then.
     """
 
@@ -284,7 +318,7 @@ def keep_edges(
     """The edges of a question that may be told of cells that hang together, beside those before.
 
     From the lowest on, each is told where enough lie between it and those told; so a bin of too few
-    is one with the next.
+    is one with the next. None is told of a cell that has edges of the other scale.
 
     Args:
         wanted: Edges that may be left out.
@@ -297,20 +331,23 @@ def keep_edges(
         Those of the wanted ones; None where already the others are not spread enough.
     """
 
-    def fits(told: Iterable[int]) -> bool:
-        return all(
+    def fits_in(cell: int, edges: list[int]) -> bool:
+        crowd = crowds[cell]
+        scales = [[edge for edge in edges if is_yearly(edge) == year] for year in (False, True)]
+        return not all(scales) and all(
             is_spread(
                 {
-                    owner: [
-                        reached[edge][cell].get(owner, 0) for edge in sorted({*told, *needed[cell]})
-                    ]
+                    owner: [reached[edge][cell].get(owner, 0) for edge in own]
                     for owner in crowd.by_owner()
                 },
                 crowd,
                 minimum=minima[cell],
             )
-            for cell, crowd in crowds.items()
+            for own in scales
         )
+
+    def fits(told: Iterable[int]) -> bool:
+        return all(fits_in(cell, sorted({*told, *needed[cell]})) for cell in crowds)
 
     kept: list[int] = []
     if not fits(kept):

@@ -47,6 +47,7 @@ from gridsecure.plans.lines.registry import circuit_parameters
 from gridsecure.plans.needs import published_needs
 from gridsecure.plans.quantities import (
     MONTH_MEASURE,
+    YEAR_AFTER,
     ColumnNeed,
     demand_quantity,
     register_quantity,
@@ -60,7 +61,13 @@ from gridsecure.plans.query_counts import (
     add_up_moments,
     edge_name,
 )
-from gridsecure.plans.query_edges import EdgedCells, check_edges, too_many_cells
+from gridsecure.plans.query_edges import (
+    EdgedCells,
+    check_edges,
+    is_yearly,
+    too_many_cells,
+    year_edge,
+)
 from gridsecure.plans.query_names import (
     AT_LEAST,
     BILL,
@@ -74,7 +81,7 @@ from gridsecure.plans.query_names import (
 )
 from gridsecure.plans.query_parts import PartsLayout, Recipe, lay_out_parts
 from gridsecure.plans.query_totals import OUTSIDE
-from gridsecure.tariffs.consistency import MONTH
+from gridsecure.tariffs.consistency import YEAR
 from gridsecure.tariffs.rows import KWH, KWH_PER_DAY
 from gridsecure.tariffs.tariff import Tariff
 
@@ -82,7 +89,7 @@ _LINEAR: Final = frozenset({REGISTER, TOTAL, DEMAND, DYNAMIC, CONTRACT})
 """What a line multiplies that depends on no edge. Energy fed in is none of them: most feed in
 nothing, and nobody counts who does."""
 _OF_SLOTS: Final = ("household_quota_wh", "unheld_days")
-"""What moves the limits of single slots."""
+"""What moves the limits of single slots, besides the month that their service begins in."""
 _MOST_COUNTS: Final = 500_000
 """Most numbers of meter points that are counted of one question: shares of cells times edges."""
 
@@ -243,7 +250,7 @@ class AskedMonth:
         return money_keys(roster, tariff=tariff, period=billing_period(*self.span, tariff=tariff))
 
     def slot_edges(self, roster: RosterManifest) -> list[NDArray[np.int64]]:
-        """The edges that a total depends on, each for all slots [kWh]; 0 or less is none.
+        """The edges that a total depends on, each for all slots; 0 or less is none.
 
         Raises:
             InputError: A limit is no whole kWh, at which alone is counted (`query.limits`), or as
@@ -253,42 +260,59 @@ class AskedMonth:
             return []
         tariff = self.what_if or self.tariffs[roster.tariff]
         found = []
-        for limits in self._limits_wh(self.rules_of(roster), roster, tariff):
+        for limits, is_of_year in self._limits_wh(self.rules_of(roster), roster, tariff):
             if (limits % WH_PER_KWH).any():
                 raise uncounted("a bill's tiers", "a limit is not a whole number of kWh")
-            found.append(limits // WH_PER_KWH)
+            found.append(_as_edges(limits, is_of_year=is_of_year))
         return found
 
+    def edges_of(self, roster: RosterManifest, edges: Iterable[int]) -> tuple[int, ...]:
+        """Those of some edges that a roster's digits are compared with."""
+        owned = self.owned(roster)
+        return tuple(
+            edge
+            for edge in edges
+            if (YEAR_AFTER if is_yearly(edge) else MONTH_MEASURE).energy in owned
+        )
+
     def published_edges(self, roster: RosterManifest) -> list[NDArray[np.int64]]:
-        """The limits of a roster's own tariff, each for all slots [kWh]; 0 or less is none."""
-        rules = [rule for rule in self.own_rules(roster) if _is_of_month(rule)]
+        """The limits of a roster's own tariff, each for all slots; 0 or less is none."""
+        rules = [rule for rule in self.own_rules(roster) if _is_counted(rule)]
         found = self._limits_wh(rules, roster, self.tariffs[roster.tariff])
-        return [limits // WH_PER_KWH for limits in found if not (limits % WH_PER_KWH).any()]
+        return [
+            _as_edges(limits, is_of_year=is_of_year)
+            for limits, is_of_year in found
+            if not (limits % WH_PER_KWH).any()
+        ]
 
     def _limits_wh(
         self, rules: Iterable[LineRule], roster: RosterManifest, tariff: Tariff
-    ) -> Iterator[NDArray[np.int64]]:
+    ) -> Iterator[tuple[NDArray[np.int64], bool]]:
         period, contracts = billing_period(*self.span, tariff=tariff), roster_contracts(roster)
         for rule in rules:
             for limits in tier_limits_wh(rule, contracts, period=period):
-                yield np.where(limits == OPEN_LIMIT_WH, 0, limits)
+                yield np.where(limits == OPEN_LIMIT_WH, 0, limits), rule.reset == YEAR
+
+
+def _as_edges(limits_wh: NDArray[np.int64], *, is_of_year: bool) -> NDArray[np.int64]:
+    kwh: NDArray[np.int64] = limits_wh // WH_PER_KWH
+    return np.where(kwh > 0, kwh + year_edge(0), 0) if is_of_year else kwh
 
 
 def _check_countable(rule: LineRule) -> None:
-    if rule.basis in _LINEAR or _is_of_month(rule):
+    if rule.basis in _LINEAR or _is_counted(rule):
         return
-    why = "it has limits that are not of the month's energy"
+    why = "it has limits that are not of the energy of a month or of the year"
     if rule.basis == EXPORT:
         why = FEEDS_IN
     raise uncounted(f"the line {rule.charge!r}", why)
 
 
-def _is_of_month(rule: LineRule) -> bool:
-    """Whether a line's limits are of the month's energy, at which meter points are counted."""
+def _is_counted(rule: LineRule) -> bool:
+    """Whether a line's limits are of the energy of a month or year, at which points are counted."""
     return (
         rule.basis == TIER_PART
         and rule.tou_period is None
-        and rule.reset == MONTH
         and rule.limit_unit in (KWH, KWH_PER_DAY)
         and not rule.step_wh
     )
@@ -299,8 +323,8 @@ def check_what_if(
 ) -> None:
     """Refuse another tariff whose limits are neither of the grid nor of a tariff in force.
 
-    What counts is the month's limit in kWh: by the day, and moved by quotas, as it is found. A
-    quota moves a limit to where the same customer's own tariff has one, or within the grid.
+    What counts is the limit in kWh: by the day, and moved by quotas and months of service, as it is
+    found. These move a limit to where the same customer's own tariff has one, or within the grid.
 
     Args:
         rows: Per roster, the group of each slot, or `OUTSIDE`.
@@ -315,7 +339,8 @@ def check_what_if(
     ]
     known: set[int] = set()
     for roster, _ in inside:
-        plain = roster.model_copy(update=dict.fromkeys(_OF_SLOTS, [0] * roster.slots))
+        unmoved = dict.fromkeys(_OF_SLOTS, [0] * roster.slots) | {"service_from": []}
+        plain = roster.model_copy(update=unmoved)
         known.update(*(own.tolist() for own in asked.published_edges(plain)))
     for roster, is_in in inside:
         own_edges = asked.published_edges(roster)
@@ -511,7 +536,7 @@ def lay_out_month(
 
     Args:
         cells: Those whose edges are counted; none where nothing depends on edges.
-        edges: The edges [kWh].
+        edges: The edges, of months and of years.
         minima: Fewest customers that each part's totals may be about.
 
     Raises:
@@ -525,19 +550,26 @@ def lay_out_month(
         raise too_many_cells()
     capped = asked.is_of_moments
 
-    def lay_out_shares(make: Callable[[Parameters], Recipe]) -> PartsLayout:
+    def lay_out_shares(make: Callable[[RosterManifest, Parameters], Recipe]) -> PartsLayout:
         recipes = [
-            make(circuit_parameters(asked.own_rules(roster)))
-            if (edges or capped) and (own >= 0).any() and asked.has_digits(roster)
+            make(roster, circuit_parameters(asked.own_rules(roster)))
+            if (own >= 0).any()
             else NoRecipe()
             for roster, own in zip(rosters, cells.rows, strict=True)
         ]
         minima = [0] * len(shares.cells)
         return lay_out_parts(rosters, recipes=recipes, rows=shares.rows, minima=minima)
 
-    reach = lay_out_shares(lambda used: CountRecipe(tuple(edges), used, counts_capped=capped))
+    def count(roster: RosterManifest, used: Parameters) -> Recipe:
+        own, counts = asked.edges_of(roster, edges), capped and asked.has_digits(roster)
+        return CountRecipe(own, used, counts_capped=counts) if own or counts else NoRecipe()
+
+    def square(roster: RosterManifest, used: Parameters) -> Recipe:
+        return MomentRecipe(used) if asked.has_digits(roster) else NoRecipe()
+
+    reach = lay_out_shares(count)
     # Whom moments are of has digits, all of them.
-    main = lay_out_shares(MomentRecipe) if capped else _lay_out_main(asked, rosters, parts, minima)
+    main = lay_out_shares(square) if capped else _lay_out_main(asked, rosters, parts, minima)
     return MonthLayout(main, reach, parts, tuple(edges), shares)
 
 
@@ -650,8 +682,10 @@ def total_month(
         np.add.at(totals, list(layout.parts.groups), own)
         return totals
 
+    # Where nobody of those asked about has the digits of an edge, nobody is seen to reach it.
+    nobody = np.zeros(len(layout.shares.cells), dtype=object)
     reached = {
-        edge: layout.shares.by_owner(reach[edge_name(edge)], cells=len(cells))
+        edge: layout.shares.by_owner(reach.get(edge_name(edge), nobody), cells=len(cells))
         for edge in layout.edges
     }
     if asked.edges_kwh:
