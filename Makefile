@@ -175,8 +175,8 @@ cloud: .venv/.dev ## Bill a month in an industry cloud on loopback, and kill a r
 	@$(BIN)/python -W ignore -m tests.deploy.cloud_month $(ARGS)
 
 .PHONY: faults
-faults: .venv/.dev ## Bill months in that cloud in which every process is killed (docs/faults.md): ARGS="0 3".
-	@$(BIN)/python -W ignore -m tests.deploy.killed_month $(ARGS)
+faults: .venv/.dev ## Bill months in that cloud with processes killed, clocks wrong, links cut (docs/faults.md): ARGS="clocks 0".
+	@$(BIN)/python -W ignore -m tests.deploy.faults $(ARGS)
 
 .PHONY: scale
 scale: .venv/.dev ## Measure every request beside ten million rows (docs/architecture.md): ARGS="platform".

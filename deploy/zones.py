@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -217,12 +218,20 @@ class Making:
 
 def call_here(words: Sequence[str]) -> None:
     """Run a command in this process: it begins in a moment instead of a second."""
-    from gridsecure.cli.main import app  # noqa: PLC0415 - `secrets` needs nothing of the product
-
     with redirect_stdout(io.StringIO()):
-        status = app(list(words), standalone_mode=False)
+        status = _command()(list(words), standalone_mode=False)
     if status:  # why is on the error stream
         sys.exit(status)
+
+
+@cache
+def _command() -> Callable[..., Any]:
+    """`gridsecure`, which Typer would make anew for every call."""
+    from typer.main import get_command  # noqa: PLC0415 - `secrets` needs nothing of the product
+
+    from gridsecure.cli.main import app  # noqa: PLC0415 - likewise
+
+    return get_command(app)
 
 
 def _draw(drawn: dict[str, str], name: str) -> str:

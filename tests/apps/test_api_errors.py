@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from array import array
@@ -256,3 +257,25 @@ def test_wrong_addresses_and_methods_have_the_same_body(shapes):
         assert answer.json()["reason"] == reason
         assert set(answer.json()) == set(Problem.model_fields)
         assert SECRET not in answer.text
+
+
+def test_a_body_that_breaks_off_is_no_fault_of_the_service(tmp_path, caplog):
+    app, sent = platform_app(tmp_path), []
+    coming = iter([{"type": "http.request", "body": b"some", "more_body": True}])
+
+    async def receive():
+        return next(coming, {"type": "http.disconnect"})
+
+    async def send(message):
+        sent.append(message)
+
+    told = bearer("platform", "gateway", person=grid_keys().gateway.public_key.thumbprint)
+    headers = [(name.lower().encode(), text.encode()) for name, text in told.items()]
+    scope = {
+        "type": "http", "method": "POST", "path": "/rosters", "raw_path": b"/rosters",
+        "query_string": b"", "headers": [*headers, (b"content-length", b"9")],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "scheme": "http",
+    }  # fmt: skip
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == HTTPStatus.BAD_REQUEST
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]

@@ -96,7 +96,8 @@ def home_of(made: Cloud) -> CloudHome:
     people |= {name: people["cleo"] for name in ("billing", "operator")}
     people |= {"custodian": load_signing_key(srv / "utility")}
     people |= {"regulator": load_signing_key(srv / "regulator")}
-    return CloudHome(srv, keys, people, ("", ""), {}, made.ports)
+    host = made.place.hosts["identity"].rpartition(":")[0]
+    return CloudHome(srv, keys, people, ("", ""), {}, made.ports, host=host)
 
 
 def unlock(client: ServicesClient, srv: Path) -> None:

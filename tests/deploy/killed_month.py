@@ -1,6 +1,4 @@
-"""`make faults`: a month in the cloud in which every process is killed, between and within steps.
-
-python -m tests.deploy.killed_month [NUMBER…]     begins with these; with none, with each in turn
+"""A month in the cloud in which every process is killed, between and within steps.
 
 Before each step that changes something the next process of a ring is killed (SIGKILL) and started
 again, as its supervisor would. Within steps: the replica that has an order in hand, the gateway
@@ -11,8 +9,6 @@ all of them are killed at once, and started in the opposite order.
 from __future__ import annotations
 
 import itertools
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +16,6 @@ from pathlib import Path
 from threading import Timer
 from typing import Any, Final
 
-from gridsecure.cli import processes
 from gridsecure.cli.run_result import MonthResult
 from gridsecure.cli.services_client import ServicesClient
 from gridsecure.errors import GridSecureError
@@ -149,25 +144,3 @@ def kill_through(folder: Path, *, first: int = 0) -> tuple[MonthResult, Killing,
         result = bill_month(made, client, folder)
         released = client.call("billing", "authority", "GET", "/releases")
         return result, client, sorted(one["plan"] for one in released)
-
-
-def main(arguments: list[str]) -> None:
-    """Months that begin with one process after the other, and what came of each."""
-    processes.MOST_RESTARTS = 1000
-    failed = 0
-    for first in map(int, arguments or range(len(PROCESSES))):
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="gridsecure-killed-") as folder:
-            result, client, released = kill_through(Path(folder), first=first)
-        failed += result.mismatches != 0
-        print(
-            f"{first}, {PROCESSES[first]} first: {result.bills} bills, {result.mismatches} "
-            f"differences, {len(client.kills)} kills, released {' and '.join(released)}; "
-            f"{time.monotonic() - began:.0f} s",
-            flush=True,
-        )
-    sys.exit(failed != 0)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -14,9 +14,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import httpx
@@ -32,20 +33,36 @@ from gridsecure.wire.connections import TlsFiles, trust
 from tests.postgres_server import PostgresServer, open_folder, require_server, server_account
 
 HERE: Final = "127.0.0.1"
+PARTIES: Final = ("identity", "gateway", "platform", "authority")
+"""Listeners at which others than the own zone ask."""
 PROXY: Final = "haproxy"
 REQUIRED: Final = "GRIDSECURE_REQUIRE_PROXY"
 START_SECONDS: Final = 300
 BUCKET: Final = "gridsecure-platform"
 _SIGNED: Final = "AWS4-HMAC-SHA256 Credential=gridsecure/20260803/us-east-1/s3/aws4_request"
 _OURS: Final = ("GRIDSECURE_", "AWS_", "SSL_CERT_")
+Links = Callable[[Sequence[int]], AbstractContextManager[str]]
+"""Opens links to ports of this machine, and says at which address they begin."""
 
 
+def no_links(ports: Sequence[int]) -> AbstractContextManager[str]:
+    """Everybody is reached where they listen."""
+    return nullcontext(HERE)
+
+
+@dataclass(frozen=True, slots=True)
 class CloudHome(Home):
-    """Where its parties are reached."""
+    """Where its parties are reached.
+
+    Args:
+        host: Of all of them.
+    """
+
+    host: str = HERE
 
     def url(self, service: str) -> str:
         """A party's address."""
-        return f"https://{HERE}:{self.ports[service]}"
+        return f"https://{self.host}:{self.ports[service]}"
 
 
 @dataclass(slots=True)
@@ -54,11 +71,13 @@ class Cloud:
 
     Args:
         folder: All of it.
+        clocks: Service -> what its clock is started with, in its environment.
         services: Its processes but PostgreSQL's.
     """
 
     folder: Path
     place: Place
+    clocks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     services: Services = field(default_factory=Services)
 
     @property
@@ -76,7 +95,7 @@ class Cloud:
         said, fill = services()[name], self.place.fill
         zone = said.get("zone", "")
         told = {key: fill(text) for key, text in said.get("environment", {}).items()}
-        port = self.ports.get(name)
+        at = self.place.hosts.get(name)
         return ServiceSpec(
             name=name,
             command=[
@@ -84,9 +103,9 @@ class Cloud:
                 *(*map(fill, said.get("reads", [])), "--"),
                 *(_program(fill(word)) for word in said["command"]),
             ],
-            environment=told,
+            environment=told | dict(self.clocks.get(name, {})),
             log=self.folder / f"{name}.log",
-            ready_url=f"https://{HERE}:{port}/health" if zone and port else "",
+            ready_url=f"https://{at}/health" if zone and at else "",
             ready_path=self.place.srv / "vault-door" / "vault.sock" if name == "vault" else None,
             folder=self.place.srv / zone if zone else self.folder,
             restarts=True,
@@ -105,7 +124,7 @@ class Cloud:
         """Whether a service says that it can do its work."""
         context = ssl.create_default_context(cafile=self.authorities)
         try:
-            url = f"https://{HERE}:{self.ports[name]}/ready"
+            url = f"https://{self.place.hosts[name]}/ready"
             return httpx.get(url, verify=context, trust_env=False).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
@@ -139,20 +158,31 @@ def wait_for(what: Callable[[], bool], *, seconds: float = START_SECONDS) -> Non
 
 
 @contextmanager
-def cloud(folder: Path, *, show: Callable[[str], None]) -> Iterator[Cloud]:
+def cloud(
+    folder: Path,
+    *,
+    show: Callable[[str], None],
+    links: Links = no_links,
+    clocks: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> Iterator[Cloud]:
     """Make an industry cloud and start all of it.
 
     Args:
         show: Told of each command that makes it.
+        links: What lies between parties, from their ports; at that address they reach each other.
+        clocks: As `Cloud`.
     """
     with ExitStack() as stack:
         stack.enter_context(_without(_OURS))
         ports = {name: _claim_any(stack) for name in TOPOLOGY["listeners"]}
-        hosts = {name: f"{HERE}:{port}" for name, port in ports.items()}
+        host = stack.enter_context(links([ports[name] for name in PARTIES]))
+        hosts = {
+            name: f"{host if name in PARTIES else HERE}:{port}" for name, port in ports.items()
+        }
         place = Place(
             folder / "srv", folder / "secrets", hosts, HERE, scratch=str(folder / "scratch")
         )
-        made = Cloud(folder, place)
+        made = Cloud(folder, place, clocks)
         make_secrets(place)
         making = Making(place, call_here, show)
         making.make_certificates()

@@ -107,10 +107,14 @@ def kill_at(stage: str, *, when: Callable[[int], bool] = lambda _done: True):
 
 @dataclass
 class Wire:
-    """Carries requests; `break_at` maps the number of a request, from 1, to what happens to it."""
+    """Carries requests; `break_at` maps the number of a request, from 1, to what happens to it.
+
+    A body of objects of more bytes than `most_bytes` breaks off.
+    """
 
     answer: Callable[[httpx.Request], httpx.Response]
     break_at: dict[int, str] = field(default_factory=dict)
+    most_bytes: float = float("inf")
     log: list[str] = field(default_factory=list)
 
     def client(self, auth: httpx.Auth | None = None) -> httpx.Client:
@@ -122,6 +126,8 @@ class Wire:
         fate = self.break_at.get(len(self.log))
         if fate == "request lost":
             raise httpx.ConnectError("refused")
+        if request.url.path.endswith("/objects") and len(request.content) > self.most_bytes:
+            raise httpx.WriteError("reset")
         response = self.answer(request)
         if fate == "answer lost":
             raise httpx.ReadError("reset")

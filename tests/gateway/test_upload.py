@@ -121,6 +121,24 @@ def test_unreachable_for_good_is_given_up_after_the_same_pauses(world):
     assert len(world.wire.log) == len(PAUSES_S) + 1
 
 
+def test_bodies_that_break_off_are_sent_as_smaller_ones(world):
+    upload = world.outgoing(days=2)
+    sizes = [entry.size for entry in upload.upload.columns]
+    world.wire.most_bytes = max(sizes) + 100
+    assert send(world, upload=upload) == sum(sizes)
+    assert (states(world), world.wire.count("/commit")) == (["committed"], 1)
+    assert world.wire.count("/objects") > len(PAUSES_S) + 2, (
+        "a whole body, six times, and its parts"
+    )
+
+
+def test_an_object_that_always_breaks_off_is_given_up(world):
+    world.wire.most_bytes = 100
+    with pytest.raises(GridSecureError) as refusal:
+        send(world)
+    assert (refusal.value.reason, states(world)) == ("platform.unreachable", ["pending"])
+
+
 def peer(answer, *, pauses=None):
     http = httpx.Client(
         transport=httpx.MockTransport(answer), base_url="http://p", follow_redirects=True

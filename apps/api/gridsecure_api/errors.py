@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from gridsecure.errors import (
     AuthenticityError,
@@ -125,6 +126,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_wrong_shape)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(UnicodeEncodeError, _on_half_a_character)
+    app.add_exception_handler(ClientDisconnect, _on_broken_body)
 
 
 def _on_own_error(_request: Request, error: Exception) -> JSONResponse:
@@ -138,6 +140,11 @@ def _on_half_a_character(_request: Request, _error: Exception) -> JSONResponse:
     return error_response(
         InvalidMessageError("A text of the request is not Unicode.", remedy="Send it as UTF-8.")
     )
+
+
+def _on_broken_body(_request: Request, _error: Exception) -> JSONResponse:
+    """Whoever sent it is gone, so nobody reads this: the log has it, and no fault of ours."""
+    return http_response(HTTPException(400))
 
 
 def _on_wrong_shape(_request: Request, error: Exception) -> JSONResponse:

@@ -15,10 +15,10 @@ from typing import Final, Protocol
 import httpx
 
 from gridsecure.crypto.sm3 import sm3_hex
-from gridsecure.errors import AuditBrokenError
+from gridsecure.errors import AuditBrokenError, GridSecureError
 from gridsecure.frames import CONTENT_TYPE, FRAME_HEAD, join_frames
 from gridsecure.messages import KeyNotice, Signed
-from gridsecure.wire.client import service_client
+from gridsecure.wire.client import is_broken_off, service_client
 from gridsecure.wire.platform import KeySetStatus, TariffKept, UploadStatus
 
 MAX_BATCH_BYTES: Final = 32_000_000
@@ -87,6 +87,7 @@ class PlatformClient:
     def __init__(self, http: httpx.Client, *, pause: Callable[[float], None]) -> None:
         self._peer = service_client(http, name="platform", pause=pause)
         self._has: set[str] = set()
+        self._most_bytes = MAX_BATCH_BYTES
 
     def send_tariff(self, text: str) -> str:
         """Send a tariff's text, once for each process, and return its digest.
@@ -140,13 +141,30 @@ class PlatformClient:
         return self._status(self._peer.post("/uploads", json=manifest.model_dump()), manifest)
 
     def send_objects(self, manifest: Signed, *, batch: Mapping[str, bytes]) -> None:
-        """Send one batch of objects, by digest."""
+        """Send one batch of objects, by digest: in smaller bodies where the network cuts them.
+
+        Of a body that is cut nothing is kept, so over a bad line a long one may never arrive.
+
+        Raises:
+            GridSecureError: As `Client.call`; `platform.unreachable` where a single object is
+                broken off each time.
+        """
+        for body in group_objects(batch.items(), limit=self._most_bytes):
+            try:
+                self._send_body(manifest, body)
+            except GridSecureError as error:
+                if len(body) == 1 or not is_broken_off(error):
+                    raise
+                self._most_bytes = sum(map(len, body.values())) // 2
+                self.send_objects(manifest, batch=body)
+
+    def _send_body(self, manifest: Signed, objects: Mapping[str, bytes]) -> None:
         self._peer.call(
             "POST",
             f"/uploads/{manifest.digest}/objects",
-            content=join_frames(batch.values()),
+            content=join_frames(objects.values()),
             headers={"Content-Type": CONTENT_TYPE},
-            extensions={OBJECTS: tuple(batch)},
+            extensions={OBJECTS: tuple(objects)},
         )
 
     def commit_upload(self, manifest: Signed) -> UploadStatus:

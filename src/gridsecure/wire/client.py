@@ -23,6 +23,7 @@ from typing import Any, Final, TypeVar
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from gridsecure.errors import GridSecureError
 from gridsecure.wire.problems import LATER
 from gridsecure.wire.words import ServiceWords, Words
 
@@ -216,6 +217,12 @@ def _read_pause(response: httpx.Response | None) -> float | None:
         return None
     said = response.headers.get("retry-after", "")
     return min(float(said), LONGEST_PAUSE_S) if said.isdecimal() else None
+
+
+def is_broken_off(error: GridSecureError) -> bool:
+    """Whether the last attempt found the service, and lost it before it had answered."""
+    lost = isinstance(error.__cause__, httpx.TransportError)
+    return lost and not isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout)
 
 
 def parse_answer(content: bytes, kind: type[AnswerT], *, words: Words) -> AnswerT:

@@ -217,7 +217,8 @@ REFUSED: Final = Problem.of(
     status=STATUS[AuthenticityError],
     detail="The request could not be trusted.",
     remedy="Sign in again for this service with a role that may do this; after repeated "
-    "failures wait five minutes.",
+    "failures wait five minutes. If that does not help, compare the machines' clocks "
+    "(gridsecure doctor).",
 )
 """What everybody outside reads of an `AuthenticityError`, whatever its status is."""
 
