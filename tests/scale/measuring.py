@@ -21,7 +21,7 @@ from tests.scale.gateway_world import gateway_at
 from tests.scale.identity_world import identity_at
 from tests.scale.market_world import market_at
 from tests.scale.platform_world import HerePool, platform_at
-from tests.scale.work_meter import WorkMeter
+from tests.scale.work_meter import Work, WorkMeter
 
 WORLDS: Final = {
     "platform": platform_at,
@@ -32,6 +32,10 @@ WORLDS: Final = {
     "encryption": encryption_at,
 }
 FACTOR: Final = 2
+SLACK_S: Final = 0.005
+"""What the time of a request differs by itself [s]."""
+SLACK_STEPS: Final = 50
+"""Below so many steps a statement of a background thread is nobody's concern."""
 
 LOGS: Final = {
     "identity": ("/registrations", "/enrolments"),
@@ -99,6 +103,46 @@ def measure(zone: str, size: Size, folder: Path) -> Measured:
         finally:
             gc.enable()
     return Measured(world.app, meter, world.rows, answers)
+
+
+Request = tuple[str, str, str]
+
+
+def grown_tables(small: Measured, large: Measured) -> set[str]:
+    """Tables that the large service has more of."""
+    return {name for name, rows in large.rows.items() if rows > FACTOR * small.rows[name]}
+
+
+def list_growing(small: Measured, large: Measured) -> dict[Request, str]:
+    """Requests that read more rows where there is more, or all of a table that grows."""
+    grew, found = grown_tables(small, large), {}
+    for key in large.meter.requests.keys() - AS_LONG_AS_IT_IS.keys():
+        few, many = small.meter.requests[key], large.meter.requests[key]
+        if scanned := grew & many.scans.keys():
+            found[key] = f"reads all of {', '.join(sorted(scanned))}"
+        elif many.steps > FACTOR * few.steps:
+            found[key] = f"reads {few.steps:,} rows, years later {many.steps:,}"
+    return found
+
+
+def list_slower(small: Measured, large: Measured) -> dict[Request, str]:
+    """Requests that take longer where there is more."""
+    requests, before = large.meter.requests, small.meter.requests
+    return {
+        key: f"takes {before[key].cpu * 1e3:.1f} ms, years later {requests[key].cpu * 1e3:.1f}"
+        for key in requests.keys() - AS_LONG_AS_IT_IS.keys()
+        if requests[key].cpu > FACTOR * before[key].cpu + SLACK_S
+    }
+
+
+def list_background(small: Measured, large: Measured) -> dict[str, str]:
+    """Statements of background threads that read more rows where there is more."""
+    grew, found = grown_tables(small, large), {}
+    for statement, many in large.meter.background.items():
+        few = small.meter.background.get(statement, Work())
+        if grew & many.scans.keys() or many.steps > FACTOR * max(few.steps, SLACK_STEPS):
+            found[statement] = f"reads {few.steps:,} rows, years later {many.steps:,}"
+    return found
 
 
 def tabulate(small: Measured, large: Measured) -> str:

@@ -6,6 +6,8 @@ routes is asked for at least once. `make scale` does so at full size.
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,15 +16,23 @@ import pytest
 from gridsecure.store.database import open_database
 from tests.apps.described_answers import Described
 from tests.scale.filling import Size
-from tests.scale.measuring import AS_LONG_AS_IT_IS, FACTOR, WORLDS, Measured, measure, tabulate
+from tests.scale.measuring import (
+    AS_LONG_AS_IT_IS,
+    FACTOR,
+    SLACK_STEPS,
+    WORLDS,
+    Measured,
+    grown_tables,
+    list_background,
+    list_growing,
+    list_slower,
+    measure,
+    tabulate,
+)
 from tests.scale.work_meter import Work, WorkMeter
 
 SMALL: Final = Size(uploads=72, seats=500, claims=500, entries=500)
 LARGE: Final = Size(uploads=7_200, seats=50_000, claims=50_000, entries=50_000)
-SLACK_S: Final = 0.005
-"""What the time of a request differs by itself [s]."""
-SLACK_STEPS: Final = 50
-"""Below so many steps a statement of a background thread is nobody's concern."""
 
 SIGNED_IN_TURN: Final = {
     ("Sm2PrivateKey.sign", "gridsecure.gateway.outbox._sign"),
@@ -44,12 +54,6 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     zone: str = request.param
     small, large = (measure(zone, size, tmp_path_factory.mktemp(zone)) for size in (SMALL, LARGE))
     return zone, small, large
-
-
-def growing(pair: Pair) -> set[str]:
-    """Tables that the large service has more of."""
-    _, small, large = pair
-    return {name for name, rows in large.rows.items() if rows > FACTOR * small.rows[name]}
 
 
 def test_no_request_was_forgotten(pair: Pair) -> None:
@@ -94,12 +98,8 @@ def test_the_meter_sees_what_it_counts(pair: Pair, tmp_path: Path) -> None:
 
 def test_requests_read_as_many_rows_whatever_there_is(pair: Pair) -> None:
     _, small, large = pair
-    grew = growing(pair)
-    assert "evidence" in grew
-    for key in large.meter.requests.keys() - AS_LONG_AS_IT_IS.keys():
-        few, many = small.meter.requests[key], large.meter.requests[key]
-        assert many.steps <= FACTOR * few.steps, (key, tabulate(small, large))
-        assert {name: sql for name, sql in many.scans.items() if name in grew} == {}, key
+    assert "evidence" in grown_tables(small, large)
+    assert list_growing(small, large) == {}, tabulate(small, large)
 
 
 def test_requests_hold_one_connection_at_a_time(pair: Pair) -> None:
@@ -112,27 +112,31 @@ def test_nobody_waits_for_a_computation(pair: Pair) -> None:
     assert (small.meter.held_over | large.meter.held_over) - SIGNED_IN_TURN == set()
 
 
-def list_slower(small: Measured, large: Measured) -> set[tuple[str, str, str]]:
-    """Requests that take longer where there is more."""
-    return {
-        key
-        for key in large.meter.requests.keys() - AS_LONG_AS_IT_IS.keys()
-        if large.meter.requests[key].cpu > FACTOR * small.meter.requests[key].cpu + SLACK_S
-    }
-
-
 def test_requests_take_as_long_whatever_there_is(pair: Pair, tmp_path: Path) -> None:
     zone, small, large = pair
-    slower = list_slower(small, large)
+    slower = set(list_slower(small, large))
     if slower:  # once more, because a busy machine takes its time for anything
-        slower &= list_slower(small, measure(zone, LARGE, tmp_path))
+        slower &= list_slower(small, measure(zone, LARGE, tmp_path)).keys()
     assert slower == set(), tabulate(small, large)
 
 
 def test_background_work_reads_as_many_rows_whatever_there_is(pair: Pair) -> None:
     _, small, large = pair
-    grew = growing(pair)
-    for statement, many in large.meter.background.items():
-        few = small.meter.background.get(statement, Work())
-        assert many.steps <= FACTOR * max(few.steps, SLACK_STEPS), statement
-        assert not grew & many.scans.keys(), statement
+    assert list_background(small, large) == {}
+
+
+def test_what_reads_or_takes_more_is_named(pair: Pair) -> None:
+    """Of two that are the same but for what was planted in one."""
+    _, small, large = pair
+    kept = [key for key in small.meter.requests if key not in AS_LONG_AS_IT_IS]
+    reader, scanner, sleeper = kept[:3]
+    meter = WorkMeter()
+    meter.requests |= {key: copy(work) for key, work in small.meter.requests.items()}
+    meter.requests[reader].steps = FACTOR * (small.meter.requests[reader].steps + 1)
+    meter.requests[scanner].scans = {"evidence": "SELECT"}
+    meter.requests[sleeper].cpu = FACTOR * small.meter.requests[sleeper].cpu + 1
+    meter.background["SELECT"] = Work(steps=FACTOR * SLACK_STEPS + 1)
+    planted = replace(large, meter=meter)
+    assert list_growing(small, planted).keys() == {reader, scanner}
+    assert list_slower(small, planted).keys() == {sleeper}
+    assert list_background(small, planted).keys() == {"SELECT"}
