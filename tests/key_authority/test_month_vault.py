@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,23 @@ from gridsecure.key_authority.query_orders import CheckedQuery, OrderedMonth
 from gridsecure.key_authority.vault.month_queries import check_month, total_answer
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import ENERGY, MONEY
+from gridsecure.plans.circuit import LIMB_MASK
 from gridsecure.plans.quantities import (
+    FACTOR_QUANTITY,
+    LIMB_BITS,
+    LIMBS,
+    LOWEST_STEP,
     MONTH_MEASURE,
     YEAR_AFTER,
     YEAR_BEFORE,
+    Divisor,
     Measure,
+    factor_quantity,
+    hours_measure,
+    limb_quantity,
     register_quantity,
 )
-from gridsecure.plans.query_edges import EdgedSet, check_edges, divide_by_sets, year_edge
+from gridsecure.plans.query_edges import EdgedSet, Scale, check_edges, divide_by_sets, edge_on
 from gridsecure.plans.query_measures import (
     AskedMonth,
     check_what_if,
@@ -33,13 +43,17 @@ from gridsecure.plans.query_measures import (
     narrow_rows,
 )
 from gridsecure.plans.query_parts import PartsLayout
+from gridsecure.tariffs.power_factor import adjustment_table
 from gridsecure.tariffs.tariff import parse_tariff
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 from tests.plans.element_tariffs import (
+    DEMAND,
+    DISCOUNT,
     DYNAMIC,
     HOUSEHOLDS,
     LADDER_RATES,
     PEAK_VALLEY,
+    POWER_FACTOR,
     ladder,
     rate,
     tariff,
@@ -63,10 +77,17 @@ ANNUAL = tariff(
     "annual", ladder("3120", "4800"), LADDER_RATES, rate("free-quota", "-0.617"),
     options='tier_reset = "year"',
 )  # fmt: skip
+FACTORED = tariff(
+    "factored",
+    rate("energy", "0.6"),
+    rate("standing", "5", unit="month"),
+    POWER_FACTOR + "excludes = []\n",
+)
+DISCOUNTED = tariff("discounted", rate("energy", "0.6"), DEMAND, DISCOUNT)
 OTHER_HOURS = HOURS.replace("06:00", "08:00").replace('"hours"', '"other-hours"')
 TARIFFS = {
     "0" * 64: TIERS, "1" * 64: FLAT, "2" * 64: METERED, "3" * 64: HOURS, "4" * 64: OTHER_HOURS,
-    "5" * 64: ANNUAL,
+    "5" * 64: ANNUAL, "6" * 64: FACTORED, "7" * 64: DISCOUNTED,
 }  # fmt: skip
 SPREAD = rule(
     "Between two edges lie as many customers as policy wants, and never nobody.",
@@ -171,6 +192,31 @@ def year_homes(wh: NDArray[np.int64], before: NDArray[np.int64], **more: Any) ->
     """Homes under tiers of a year, who used so much before the month."""
     years = measured(YEAR_BEFORE, before) | measured(YEAR_AFTER, before + wh)
     return Homes([wh], ("5" * 64,), more=years, **more)
+
+
+def limbs(quantity: str, values: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """A quantity in limbs."""
+    return {limb_quantity(quantity, n): values >> LIMB_BITS * n & LIMB_MASK for n in range(LIMBS)}
+
+
+def factored(wh: NDArray[np.int64], factors: list[int]) -> Homes:
+    """Meter points with a power factor, in hundredths."""
+    own = np.array(factors)
+    columns = {factor_quantity(n): (own >= n).astype(np.int64) for n in range(56, 101)}
+    lowest = {FACTOR_QUANTITY: np.minimum(own, LOWEST_STEP)}
+    return Homes([wh], ("6" * 64,), more=columns | lowest | limbs("total", wh))
+
+
+def discounted(wh: NDArray[np.int64], hours: NDArray[np.int64]) -> Homes:
+    """Meter points of 10 kVA that use so many kWh for each, with a maximum demand."""
+    by_hours = hours_measure("total", per=Divisor.CAPACITY)
+    digits = {
+        by_hours.digit(*place): own
+        for place, own in thermometer(hours, digits=by_hours.digits).items()
+    }
+    demand = np.arange(len(wh)) * 37 + 5_000
+    more = {"demand": demand, **digits, **limbs("demand", demand)}
+    return Homes([wh], ("7" * 64,), facts={"contracted_va": [10_000] * len(wh)}, more=more)
 
 
 def spread(low: int, middle: int, high: int) -> NDArray[np.int64]:
@@ -315,6 +361,55 @@ def test_limits_of_a_year_are_of_a_grid_of_their_own(
     assert "those of a year are 120 apart" in refused.value.remedy
 
 
+def test_a_power_factor_is_told_where_enough_have_another_percentage() -> None:
+    """To the fen, of the whole bill and of the line alone, also by another price."""
+    factors = [*[98] * 30, *[88] * 15, *range(50, 65)]
+    homes = factored(spread(20, 20, 20), factors)
+    (wh,) = homes.wh
+    percent = adjustment_table("0.90")[factors].astype(object)
+    base = wh.astype(object) * 6 + 50_000  # 0.6 yuan a kWh and 5 yuan [hundredths of a fen]
+    line = Fraction(sum(base * percent), 1_000_000)
+    half = Fraction(1, 2)
+    assert homes.ask("line:power-factor") == {"line:power-factor": [int(line + half)]}
+    assert homes.ask("bill") == {"bill": [int(Fraction(sum(base), 100) + line + half)]}
+    base += wh
+    exact = Fraction(sum(base), 100) + Fraction(sum(base * percent), 1_000_000)
+    told = homes.ask("bill:what-if", what_if=FACTORED.replace('"0.6"', '"0.7"'))
+    assert told == {"bill:what-if": [int(exact + half)]}
+    few = factored(wh, [*[98] * 46, *[88] * 14])
+    assert few.ask("bill") == {"bill": [None]}, "fourteen have another percentage than most"
+
+
+def test_a_discount_of_demand_is_told_where_enough_have_it_and_enough_do_not() -> None:
+    wh = spread(20, 20, 20)
+    homes = discounted(wh, np.repeat([100, 300], 30))
+    demand = homes.more["demand"]
+    tenths = 6 * int(wh.sum()) + 420 * int(demand.sum()) - 42 * int(demand[30:].sum())
+    assert homes.ask("bill") == {"bill": [(tenths + 50) // 100]}
+    other = DISCOUNTED.replace('"42"', '"40"').replace("= 260", "= 200")
+    told = homes.ask("bill:what-if", what_if=other)
+    assert told == {"bill:what-if": [(tenths - 20 * int(demand.sum()) + 50) // 100]}
+    assert discounted(wh, np.repeat([100, 300], [46, 14])).ask("bill") == {"bill": [None]}
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (FACTORED.replace('"0.90"', '"0.85"'), "query.other-tariff"),
+        (tariff("both", ladder("250"), LADDER_RATES[: LADDER_RATES.rindex("[[rates]]")],
+                POWER_FACTOR + 'excludes = ["energy"]\n'), "query.limits"),
+        (DISCOUNTED, "query.columns"),
+    ],
+    ids=["another table", "tiers and a power factor", "demand that nobody measured"],
+)  # fmt: skip
+def test_other_power_factors_and_demands_are_refused_by_name(other: str, reason: str) -> None:
+    homes = factored(spread(20, 20, 20), [98] * 30 + [88] * 30)
+    homes.facts = {"contracted_va": [10_000] * 60}
+    with pytest.raises(GridSecureError) as refused:
+        homes.ask("bill:what-if", what_if=other)
+    assert refused.value.reason == reason
+
+
 # --- attacks -------------------------------------------------------------------------------------
 
 
@@ -344,7 +439,7 @@ def test_the_energy_of_a_tier_of_the_year_that_one_home_reached(attacked: Attack
         WITHHELD,
         cut(
             "gridsecure.plans.query_edges:keep_edges",
-            "not all(scales)",
+            "len(scales) <= 1",
             "True",
         ),
     ),
@@ -361,12 +456,25 @@ def test_tiers_of_a_month_beside_tiers_of_the_year(attacked: Attacked) -> None:
         "by-month", ladder("250"), rate("energy", "0", tier=1), rate("energy", "1", tier=2)
     )
     (of_year,) = homes.ask("bill:what-if", what_if=year)["bill:what-if"]
-    homes.told = [EdgedSet(homes.names(*range(41)), frozenset({year_edge(3120)}), 15)]
+    homes.told = [EdgedSet(homes.names(*range(41)), frozenset({edge_on(Scale.YEAR, 3120)}), 15)]
     (of_month,) = homes.ask("bill:what-if", what_if=month)["bill:what-if"]
     (number,) = homes.ask("at-least:250")["at-least:250"]
     if of_year is not None and of_month is not None and number is not None:
         assert of_month + number * 25_000 - of_year == 40_012, "a tenth of a fen a Wh"
     attacked.ends(WITHHELD if None in (of_month, number) else "")
+
+
+@attack("the one customer with a poor power factor, by bills and the energy of the same", SPREAD)
+def test_a_bill_with_one_poor_power_factor(attacked: Attacked) -> None:
+    homes = factored(spread(20, 20, 1), [98] * 40 + [60])
+    (value,) = homes.ask("line:power-factor")["line:power-factor"]
+    if value is not None:
+        (wh,) = homes.wh
+        reward = int(wh.sum()) * 6 + 41 * 50_000  # of 0.75 % of so many hundredths of a fen
+        percent = int(adjustment_table("0.90")[60])
+        found = (value * 1_000_000 + reward * 75) / (percent + 75)
+        assert abs(found - (int(wh[-1]) * 6 + 50_000)) < 500, "to some fen"
+    attacked.ends(WITHHELD if value is None else "")
 
 
 @attack("the same by a bill and the energy of the same homes", SPREAD)

@@ -43,14 +43,28 @@ from gridsecure.homomorphic.thresholds import (
     compare,
     find_needed_digits,
 )
-from gridsecure.plans.quantities import MONTH_MEASURE, YEAR_AFTER, ColumnNeed, Measure
-from gridsecure.plans.query_edges import edge_kwh, is_yearly
+from gridsecure.plans.quantities import (
+    MONTH_MEASURE,
+    TOTAL_QUANTITY,
+    YEAR_AFTER,
+    ColumnNeed,
+    Divisor,
+    Measure,
+    factor_quantity,
+    hours_measure,
+)
+from gridsecure.plans.query_edges import Scale, number_of, scale_of
 
 CAP_KWH: Final = 3840
 """Where sums of squares stop telling meter points apart [kWh a month]."""
 CAP_WH: Final = CAP_KWH * WH_PER_KWH
 CAPPED: Final = "capped"
 """The part that counts who is at the cap."""
+_MEASURES: Final[Mapping[Scale, Measure]] = {
+    Scale.YEAR: YEAR_AFTER,
+    Scale.CAPACITY: hours_measure(TOTAL_QUANTITY, per=Divisor.CAPACITY),
+    Scale.DEMAND: hours_measure(TOTAL_QUANTITY, per=Divisor.DEMAND),
+}
 _WHOLE, _REST = "kwh", "rest"
 _WHOLE_SQUARED, _CROSSED, _REST_SQUARED = "kwh-kwh", "kwh-rest", "rest-rest"
 
@@ -60,8 +74,9 @@ class CountRecipe:
     """How many meter points reach each of some edges.
 
     Args:
-        edges: Whole kWh, each above zero: everybody reaches zero. Those of a year are compared
-            with the energy since 1 January, the month's included.
+        edges: Whole numbers, each above zero: everybody reaches zero. Those on other scales than
+            a month's energy are compared with what these count, as of a year the energy since 1
+            January, the month's included.
         parameters: The set of the digits.
         measure: What is compared otherwise: the month's energy, a register's, kWh per kVA.
         counts_capped: Whether it is counted as well how many are too large for sums of squares.
@@ -75,8 +90,9 @@ class CountRecipe:
     @property
     def published(self) -> tuple[ColumnNeed, ...]:
         """The digits."""
-        yearly = [YEAR_AFTER] if any(map(is_yearly, self.edges)) else []
-        return tuple(need for one in (self.measure, *yearly) for need in one.needs(self.parameters))
+        own = self.measure.needs(self.parameters)
+        needs = [*own, *(need for edge in self.edges for need in edge_needs(edge, self.parameters))]
+        return tuple({need.quantity: need for need in needs}.values())
 
     def compute(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """[w >= T] for every edge, and c.
@@ -86,8 +102,11 @@ class CountRecipe:
         """
         parts = {CAPPED: _capped(inputs, self.measure)} if self.counts_capped else {}
         for edge in sorted(set(self.edges)):
-            measure = YEAR_AFTER if is_yearly(edge) else self.measure
-            thresholds = np.array(edge_kwh(edge))
+            if scale_of(edge) is Scale.FACTOR:
+                parts[edge_name(edge)] = inputs[factor_quantity(number_of(edge))]
+                continue
+            measure = _MEASURES.get(scale_of(edge), self.measure)
+            thresholds = np.array(number_of(edge))
             columns = {
                 place: inputs[measure.digit(*place)]
                 for place in sorted(find_needed_digits(thresholds, digits=measure.digits))
@@ -110,6 +129,13 @@ class CountRecipe:
 
 def _capped(inputs: Mapping[str, Any], measure: Measure) -> Any:
     return inputs[measure.digit(2, measure.digits.radices[2] - 1)]
+
+
+def edge_needs(edge: int, parameters: Parameters) -> list[ColumnNeed]:
+    """The columns that an edge may be compared with."""
+    if scale_of(edge) is Scale.FACTOR:
+        return [ColumnNeed(factor_quantity(number_of(edge)), parameters, 1)]
+    return _MEASURES.get(scale_of(edge), MONTH_MEASURE).needs(parameters)
 
 
 def edge_name(edge: int) -> str:

@@ -25,14 +25,20 @@ of a month lies between two edges of the year is how much of the way from b to a
 lies there moves that number, so it is at a that meter points are counted: then enough move whatever
 is computed of such totals (decision 119). Edges of a year and of a month are never told of the same
 people: they are two ways to divide those, and what lies between an edge of one and an edge of the
-other may be one household's.
+other may be one household's. So it is with every two *scales* (`Scale`).
+
+**A power factor** takes a percentage of each bill that depends on the factor alone, by one table
+for all of a part. Whatever is made of such totals and of plain ones stands still for those who have
+one percentage, and moves with all others: so these have to be enough, whichever percentage that is
+(decision 120). All factors up to 0.55 are counted as if they had one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from enum import IntEnum
+from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -50,9 +56,12 @@ GRID_KWH: Final[tuple[int, ...]] = (
     *range(1_000, 3_801, 100),
 )
 """Edges that may be asked about [kWh a month]."""
-_YEARLY: Final = 1_000_000
 YEAR_GRID_KWH: Final[tuple[int, ...]] = tuple(range(120, 12_001, 120))
 """Edges of a year that may be asked about: of 10 kWh a month each [kWh since 1 January]."""
+GRID_HOURS: Final[tuple[int, ...]] = tuple(range(10, 741, 10))
+"""Edges of kWh per kVA or kW that may be asked about."""
+_FACTORS: Final = range(56, 101)
+_SCALE: Final = 1_000_000
 CELLS: Final = 4_000
 """Most cells of one question."""
 UNTOLD: Final = -1
@@ -61,26 +70,58 @@ _NO_EDGES: Final = 2
 """Counts where there is no edge: those of everybody and of nobody."""
 
 
-def year_edge(kwh: int) -> int:
-    """An edge of the energy since 1 January; such stand beyond all edges of a month.
+class Scale(IntEnum):
+    """What meter points are counted by. Edges of the second stand beyond all of the first, etc."""
 
-    >>> year_edge(3_120), is_yearly(year_edge(3_120)), edge_kwh(year_edge(3_120)), is_yearly(3_120)
-    (1003120, True, 3120, False)
+    MONTH = 0
+    YEAR = 1
+    CAPACITY = 2
+    DEMAND = 3
+    FACTOR = 4
+
+    @property
+    def words(self) -> str:
+        """In an error's words."""
+        return _WORDS[self]
+
+
+_WORDS: Final[Mapping[Scale, str]] = {
+    Scale.MONTH: "kWh a month",
+    Scale.YEAR: "kWh since 1 January",
+    Scale.CAPACITY: "kWh per kVA",
+    Scale.DEMAND: "kWh per kW",
+    Scale.FACTOR: "hundredths of a power factor",
+}
+
+
+def edge_on(scale: Scale, number: int) -> int:
+    """An edge on a scale.
+
+    >>> edge = edge_on(Scale.YEAR, 3_120)
+    >>> edge, scale_of(edge).words, number_of(edge), scale_of(3_120).words
+    (1003120, 'kWh since 1 January', 3120, 'kWh a month')
     """
-    return _YEARLY + kwh
+    return scale * _SCALE + number
 
 
-def is_yearly(edge: int) -> bool:
-    """Whether an edge is of the energy since 1 January, and not of a month's."""
-    return edge > _YEARLY
+def scale_of(edge: int) -> Scale:
+    """The scale of an edge."""
+    return Scale(max(edge, 0) // _SCALE)
 
 
-def edge_kwh(edge: int) -> int:
-    """The energy of an edge [kWh]."""
-    return edge % _YEARLY
+def number_of(edge: int) -> int:
+    """Where on its scale an edge is."""
+    return edge - edge_on(scale_of(edge), 0)
 
 
-_GRID: Final = frozenset({*GRID_KWH, *map(year_edge, YEAR_GRID_KWH)})
+_GRIDS: Final = {
+    Scale.MONTH: GRID_KWH,
+    Scale.YEAR: YEAR_GRID_KWH,
+    Scale.CAPACITY: GRID_HOURS,
+    Scale.DEMAND: GRID_HOURS,
+    Scale.FACTOR: _FACTORS,
+}
+_GRID: Final = frozenset(edge_on(scale, n) for scale, grid in _GRIDS.items() for n in grid)
 
 
 def check_edges(edges_kwh: Iterable[int], *, known: Iterable[int] = ()) -> None:
@@ -96,16 +137,17 @@ def check_edges(edges_kwh: Iterable[int], *, known: Iterable[int] = ()) -> None:
     wrong = [edge for edge in edges_kwh if edge not in allowed]
     if not wrong:
         return
-    alike = [edge for edge in allowed if is_yearly(edge) == is_yearly(wrong[0])]
+    scale = scale_of(wrong[0])
+    alike = [edge for edge in allowed if scale_of(edge) is scale]
     below = max((edge for edge in alike if edge < wrong[0]), default=None)
     above = min((edge for edge in alike if edge > wrong[0]), default=None)
-    near = " and ".join(str(edge_kwh(edge)) for edge in (below, above) if edge is not None)
-    what = "years" if is_yearly(wrong[0]) else "months"
+    near = " and ".join(str(number_of(edge)) for edge in (below, above) if edge is not None)
     raise InputError(
-        f"{edge_kwh(wrong[0])} kWh is not an edge that {what} are compared with.",
+        f"{number_of(wrong[0])} {scale.words} is not an edge that meter points are compared with.",
         reason="query.edge",
         remedy=f"The nearest ones are {near}. Edges of a month are 1 kWh, 5, then 10 apart up to"
-        " 200, 50 up to 1,000 and 100 up to 3,800; those of a year are 120 apart up to 12,000.",
+        " 200, 50 up to 1,000 and 100 up to 3,800; those of a year are 120 apart up to 12,000, and"
+        " those per kVA or kW 10 apart up to 740.",
     )
 
 
@@ -263,7 +305,13 @@ def _by_link(
     )
 
 
-def is_spread(reached: Mapping[str, Sequence[int]], crowd: Crowd, *, minimum: int) -> bool:
+def is_spread(
+    reached: Mapping[str, Sequence[int]],
+    crowd: Crowd,
+    *,
+    minimum: int,
+    scale: Scale = Scale.MONTH,
+) -> bool:
     """Whether between any two edges lie enough customers of a cell for a number about them.
 
     Only meter points are counted under encryption. So of all that do not count for their customer
@@ -287,13 +335,18 @@ def is_spread(reached: Mapping[str, Sequence[int]], crowd: Crowd, *, minimum: in
             [own for owner, own in reached.items() if owner != knower],
             [own for owner, own in owners.items() if owner != knower],
             minimum=minimum,
+            scale=scale,
         )
         for knower in known_to
     )
 
 
 def _is_spread_among(
-    reached: Sequence[Sequence[int]], owners: Sequence[tuple[int, int]], *, minimum: int
+    reached: Sequence[Sequence[int]],
+    owners: Sequence[tuple[int, int]],
+    *,
+    minimum: int,
+    scale: Scale,
 ) -> bool:
     """The same of some owners' meter points, whoever of them looks at it.
 
@@ -303,7 +356,9 @@ def _is_spread_among(
     points = sum(own for own, _ in owners)
     uncounted = points - sum(customers for _, customers in owners)
     counts = [points, *map(sum, zip(*reached, strict=True)), 0]
-    fewest = min(above - below for above, below in pairwise(counts))
+    bins = [above - below for above, below in pairwise(counts)]
+    # A percentage of all may be taken off, and leaves those who have another one.
+    fewest = points - max(bins) if scale is Scale.FACTOR else min(bins)
     return len(counts) == _NO_EDGES or fewest - uncounted >= max(minimum, 1)
 
 
@@ -333,8 +388,8 @@ def keep_edges(
 
     def fits_in(cell: int, edges: list[int]) -> bool:
         crowd = crowds[cell]
-        scales = [[edge for edge in edges if is_yearly(edge) == year] for year in (False, True)]
-        return not all(scales) and all(
+        scales = {scale: list(own) for scale, own in groupby(edges, scale_of)}
+        return len(scales) <= 1 and all(
             is_spread(
                 {
                     owner: [reached[edge][cell].get(owner, 0) for edge in own]
@@ -342,8 +397,9 @@ def keep_edges(
                 },
                 crowd,
                 minimum=minima[cell],
+                scale=scale,
             )
-            for own in scales
+            for scale, own in scales.items()
         )
 
     def fits(told: Iterable[int]) -> bool:

@@ -24,21 +24,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
 from gridsecure.billing.rounding import round_half_up
-from gridsecure.billing.rules import (
-    CONTRACT,
-    DEMAND,
-    DYNAMIC,
-    EXPORT,
-    REGISTER,
-    TIER_PART,
-    TOTAL,
-    LineRule,
-)
+from gridsecure.billing.rules import DYNAMIC, POWER_FACTOR, LineRule
 from gridsecure.errors import InputError
 from gridsecure.homomorphic.parameters import Parameters
-from gridsecure.homomorphic.thresholds import WH_PER_KWH
 from gridsecure.messages import Digest, RosterManifest
 from gridsecure.plans.bills import PlannedInputs
 from gridsecure.plans.cells import ENERGY, MONEY, money_keys
@@ -47,27 +36,26 @@ from gridsecure.plans.lines.registry import circuit_parameters
 from gridsecure.plans.needs import published_needs
 from gridsecure.plans.quantities import (
     MONTH_MEASURE,
-    YEAR_AFTER,
     ColumnNeed,
     demand_quantity,
     register_quantity,
 )
 from gridsecure.plans.query_bills import BillRecipe, Rules, add_up_bills, bill_recipes
-from gridsecure.plans.query_counted import FEEDS_IN, check_counted, uncounted
+from gridsecure.plans.query_counted import check_counted
 from gridsecure.plans.query_counts import (
     CAPPED,
     CountRecipe,
     MomentRecipe,
     add_up_moments,
     edge_name,
+    edge_needs,
 )
 from gridsecure.plans.query_edges import (
     EdgedCells,
     check_edges,
-    is_yearly,
     too_many_cells,
-    year_edge,
 )
+from gridsecure.plans.query_lines import check_countable, line_edges
 from gridsecure.plans.query_names import (
     AT_LEAST,
     BILL,
@@ -81,13 +69,8 @@ from gridsecure.plans.query_names import (
 )
 from gridsecure.plans.query_parts import PartsLayout, Recipe, lay_out_parts
 from gridsecure.plans.query_totals import OUTSIDE
-from gridsecure.tariffs.consistency import YEAR
-from gridsecure.tariffs.rows import KWH, KWH_PER_DAY
 from gridsecure.tariffs.tariff import Tariff
 
-_LINEAR: Final = frozenset({REGISTER, TOTAL, DEMAND, DYNAMIC, CONTRACT})
-"""What a line multiplies that depends on no edge. Energy fed in is none of them: most feed in
-nothing, and nobody counts who does."""
 _OF_SLOTS: Final = ("household_quota_wh", "unheld_days")
 """What moves the limits of single slots, besides the month that their service begins in."""
 _MOST_COUNTS: Final = 500_000
@@ -194,11 +177,11 @@ class AskedMonth:
         """
         name = self.name
         if name.startswith(LINE):
-            rules = tuple(rule for rule in rules if rule.charge == name.removeprefix(LINE))
+            rules = _lines_for(rules, name.removeprefix(LINE))
         if name.startswith(TIER):
             rules = tuple(rule for rule in rules if str(rule.tier) == name.removeprefix(TIER))
-        for rule in rules:
-            _check_countable(rule)
+        rules = rules[:1] if name.startswith(TIER) else rules
+        check_countable(rules)
         if self.what_if is not None and any(rule.basis == DYNAMIC for rule in rules):
             raise InputError(
                 "Another tariff has a price for each interval: with prices of the asker's own, its"
@@ -206,7 +189,7 @@ class AskedMonth:
                 reason="query.other-tariff",
                 remedy="Ask for energy by interval, and multiply it with prices.",
             )
-        return rules[:1] if name.startswith(TIER) else rules
+        return rules
 
     def rules_of(self, roster: RosterManifest) -> Rules:
         """The lines that are computed of a roster.
@@ -259,63 +242,32 @@ class AskedMonth:
         if not self.is_of_bills:
             return []
         tariff = self.what_if or self.tariffs[roster.tariff]
-        found = []
-        for limits, is_of_year in self._limits_wh(self.rules_of(roster), roster, tariff):
-            if (limits % WH_PER_KWH).any():
-                raise uncounted("a bill's tiers", "a limit is not a whole number of kWh")
-            found.append(_as_edges(limits, is_of_year=is_of_year))
-        return found
+        return self._edges(self.rules_of(roster), roster, tariff)
 
     def edges_of(self, roster: RosterManifest, edges: Iterable[int]) -> tuple[int, ...]:
-        """Those of some edges that a roster's digits are compared with."""
-        owned = self.owned(roster)
+        """Those of some edges that a roster has the columns of."""
+        owned, used = self.owned(roster), circuit_parameters(self.own_rules(roster))
         return tuple(
             edge
             for edge in edges
-            if (YEAR_AFTER if is_yearly(edge) else MONTH_MEASURE).energy in owned
+            if all(owned.get(need.quantity) == need for need in edge_needs(edge, used))
         )
 
     def published_edges(self, roster: RosterManifest) -> list[NDArray[np.int64]]:
         """The limits of a roster's own tariff, each for all slots; 0 or less is none."""
-        rules = [rule for rule in self.own_rules(roster) if _is_counted(rule)]
-        found = self._limits_wh(rules, roster, self.tariffs[roster.tariff])
-        return [
-            _as_edges(limits, is_of_year=is_of_year)
-            for limits, is_of_year in found
-            if not (limits % WH_PER_KWH).any()
-        ]
+        return self._edges(self.own_rules(roster), roster, self.tariffs[roster.tariff])
 
-    def _limits_wh(
+    def _edges(
         self, rules: Iterable[LineRule], roster: RosterManifest, tariff: Tariff
-    ) -> Iterator[tuple[NDArray[np.int64], bool]]:
+    ) -> list[NDArray[np.int64]]:
         period, contracts = billing_period(*self.span, tariff=tariff), roster_contracts(roster)
-        for rule in rules:
-            for limits in tier_limits_wh(rule, contracts, period=period):
-                yield np.where(limits == OPEN_LIMIT_WH, 0, limits), rule.reset == YEAR
+        return [edges for rule in rules for edges in line_edges(rule, contracts, period=period)]
 
 
-def _as_edges(limits_wh: NDArray[np.int64], *, is_of_year: bool) -> NDArray[np.int64]:
-    kwh: NDArray[np.int64] = limits_wh // WH_PER_KWH
-    return np.where(kwh > 0, kwh + year_edge(0), 0) if is_of_year else kwh
-
-
-def _check_countable(rule: LineRule) -> None:
-    if rule.basis in _LINEAR or _is_counted(rule):
-        return
-    why = "it has limits that are not of the energy of a month or of the year"
-    if rule.basis == EXPORT:
-        why = FEEDS_IN
-    raise uncounted(f"the line {rule.charge!r}", why)
-
-
-def _is_counted(rule: LineRule) -> bool:
-    """Whether a line's limits are of the energy of a month or year, at which points are counted."""
-    return (
-        rule.basis == TIER_PART
-        and rule.tou_period is None
-        and rule.limit_unit in (KWH, KWH_PER_DAY)
-        and not rule.step_wh
-    )
+def _lines_for(rules: Rules, charge: str) -> Rules:
+    """The lines of a charge; a power factor's with those that it is a percentage of."""
+    own = tuple(rule for rule in rules if rule.charge == charge)
+    return rules if any(rule.basis == POWER_FACTOR for rule in own) else own
 
 
 def check_what_if(
@@ -735,4 +687,7 @@ def _total_bills(
     if asked.name.startswith(TIER):
         found = [one.quantities.sum(axis=0) for one in bills]
         return join(np.sum(found, axis=0))
-    return round_half_up(join(np.sum([one.totals for one in bills], axis=0)))
+    charge = asked.name.removeprefix(LINE) if asked.name.startswith(LINE) else None
+    exact = join(np.sum([one.total(charge) for one in bills], axis=0))
+    # Half a fen is a whole number of 1e-11 yuan: what is cut toward zero rounds as it did.
+    return round_half_up(np.array([int(own) for own in exact], dtype=object))
