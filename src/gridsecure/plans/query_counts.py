@@ -26,8 +26,9 @@ beside it (`CountRecipe`), gateway by gateway: where none is, y is x.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -91,7 +92,7 @@ class CountRecipe:
     def published(self) -> tuple[ColumnNeed, ...]:
         """The digits."""
         own = self.measure.needs(self.parameters)
-        needs = [*own, *(need for edge in self.edges for need in edge_needs(edge, self.parameters))]
+        needs = [*own, *edge_needs(self.edges, self.parameters)]
         return tuple({need.quantity: need for need in needs}.values())
 
     def compute(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,11 +132,18 @@ def _capped(inputs: Mapping[str, Any], measure: Measure) -> Any:
     return inputs[measure.digit(2, measure.digits.radices[2] - 1)]
 
 
-def edge_needs(edge: int, parameters: Parameters) -> list[ColumnNeed]:
-    """The columns that an edge may be compared with."""
-    if scale_of(edge) is Scale.FACTOR:
-        return [ColumnNeed(factor_quantity(number_of(edge)), parameters, 1)]
-    return _MEASURES.get(scale_of(edge), MONTH_MEASURE).needs(parameters)
+def edge_needs(edges: Iterable[int], parameters: Parameters) -> list[ColumnNeed]:
+    """The columns that edges may be compared with."""
+    needs: dict[Measure, list[ColumnNeed]] = {}
+    factors = []
+    for edge in edges:
+        if scale_of(edge) is Scale.FACTOR:
+            factors.append(ColumnNeed(factor_quantity(number_of(edge)), parameters, 1))
+            continue
+        measure = _MEASURES.get(scale_of(edge), MONTH_MEASURE)
+        if measure not in needs:
+            needs[measure] = measure.needs(parameters)
+    return [*factors, *chain(*needs.values())]
 
 
 def edge_name(edge: int) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -50,11 +51,7 @@ from gridsecure.plans.query_counts import (
     edge_name,
     edge_needs,
 )
-from gridsecure.plans.query_edges import (
-    EdgedCells,
-    check_edges,
-    too_many_cells,
-)
+from gridsecure.plans.query_edges import EdgedCells, check_edges, scale_of, too_many_cells
 from gridsecure.plans.query_lines import check_countable, line_edges
 from gridsecure.plans.query_names import (
     AT_LEAST,
@@ -247,10 +244,12 @@ class AskedMonth:
     def edges_of(self, roster: RosterManifest, edges: Iterable[int]) -> tuple[int, ...]:
         """Those of some edges that a roster has the columns of."""
         owned, used = self.owned(roster), circuit_parameters(self.own_rules(roster))
+        by_scale = (list(own) for _, own in groupby(sorted(edges), scale_of))
         return tuple(
             edge
-            for edge in edges
-            if all(owned.get(need.quantity) == need for need in edge_needs(edge, used))
+            for own in by_scale
+            if all(owned.get(need.quantity) == need for need in edge_needs(own, used))
+            for edge in own
         )
 
     def published_edges(self, roster: RosterManifest) -> list[NDArray[np.int64]]:
