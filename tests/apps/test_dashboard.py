@@ -376,7 +376,7 @@ def test_billing_starts_with_the_month_its_change_and_what_waits(services) -> No
     assert [metric.value for metric in app.metric] == [
         "49.22 万 · 492.22 k", "710.00 MWh", "2,185", "0.6933",
     ]  # fmt: skip
-    assert app.metric[0].delta == "+25.0 % 比 2026 年 6 月 from June 2026"
+    assert app.metric[0].delta == "+25.0% 比 2026 年 6 月 from June 2026"
     assert "492,222.13" in app.metric[0].help
     assert "2,195 meter points taken in" in app.success[0].value
     assert "Releases waiting for approval: 1" in app.warning[0].value
@@ -457,11 +457,11 @@ def test_the_board_shows_every_month_from_due_to_released(services) -> None:
 def test_revenue_of_a_month_beside_the_one_before(services) -> None:
     services.publish(earlier_month(80))
     app = on_page("analyst", "revenue")
-    assert app.metric[0].delta.startswith("+25.0 %")
+    assert app.metric[0].delta.startswith("+25.0%")
     bridge, by_zone, by_class, by_month, _ = (table.value for table in app.dataframe)
     assert bridge["amount"].tolist()[0] == "393,777.68"
     assert bridge["amount"].tolist()[-1] == "492,222.13"
-    assert by_zone["change"].tolist() == ["+25.0 %", "+25.0 %"]
+    assert by_zone["change"].tolist() == ["+25.0%", "+25.0%"]
     assert by_class["change"].tolist()[-1] == figures.NOTHING
     assert by_month["name"].tolist() == ["2026-07", "2026-06"]
     app.segmented_control(key="compare_with").set_value("year_before").run()
@@ -714,6 +714,7 @@ def test_an_operator_sees_corrections_without_an_amount(services) -> None:
 def test_the_policy_says_its_rules_and_what_becomes_of_a_request(services) -> None:
     app = on_page("analyst", "policy")
     rules = app.dataframe[0].value
+    assert app.header[0].value.endswith("version 3")
     assert rules["policy_rule"].tolist()[0] == "月度控制总数 Control totals of a month"
     assert rules["minimum_members"].tolist() == ["15", "100", "15"]
     assert len(app.get("download_button")) == 3
@@ -733,7 +734,7 @@ def test_the_policy_says_its_rules_and_what_becomes_of_a_request(services) -> No
 @pytest.mark.parametrize("name", list_packs())
 def test_every_policy_that_ships_has_its_title_in_both_languages(name) -> None:
     chinese, english = PHRASES[f"pack_title_{name}"]
-    assert english == load_pack(name).title
+    assert load_pack(name).title.endswith(english)
     assert re.search("[一-龥]", chinese)
     assert f"pack_{name}" in PHRASES
 
@@ -956,16 +957,16 @@ def test_load_curve_begins_at_the_day_of_the_peak(services) -> None:
     app = on_page("billing", "load_curve")
     assert app.multiselect[0].value == ["2026-07-02"]
     values = [metric.value for metric in app.metric]
-    assert values[1:5] == ["7,066.290", "07-02 23:30", "5,936.645", "84.0 %"]
+    assert values[1:5] == ["7,066.290", "07-02 23:30", "5,936.645", "84.0%"]
 
 
 def test_load_curve_of_the_whole_month(services) -> None:
     app = on_page("billing", "load_curve")
-    assert [metric.value for metric in app.metric][6:] == ["2026-07-02", "7,066.290", "80.2 %"]
+    assert [metric.value for metric in app.metric][6:] == ["2026-07-02", "7,066.290", "80.2%"]
     days = app.dataframe[0].value
     assert days["split_day"].tolist() == ["2026-07-01", "2026-07-02"]
     assert days["peak_kw"].tolist() == ["6,423.900", "7,066.290"]
-    assert days["load_factor"].tolist() == ["84.0 %", "84.0 %"]
+    assert days["load_factor"].tolist() == ["84.0%", "84.0%"]
     assert any("No alarm" in text.value for text in app.caption)
     app.multiselect[0].set_value(["2026-07-01"]).run()  # days choose curves, not the month
     assert app.metric[6].value == "2026-07-02"
@@ -998,13 +999,15 @@ def test_a_choice_without_released_cells_says_so(services) -> None:
 def test_losses_of_zones_that_are_shown_in_full(services) -> None:
     app = on_page("analyst", "losses")
     assert "luohu,0" in app.code[-1].value
+    # The button of the file has the reader's words, and not those of the library.
+    assert any('content: "选择文件 Choose a file"' in one.proto.body for one in app.get("html"))
     stated(app, "zone\tenergy_kwh\n福田\t8,5\n")
     assert "`losses.energy`" in app.error[0].value
     stated(app, "zone,energy_kwh\nFutian,4000000\n福田,500000")
     (futian, luohu) = app.dataframe[0].value.to_dict("records")
     # 1,285 members of (100 + i) × 21 Wh over 48 half-hours of two days
     assert (futian["supplied_kwh"], futian["released_kwh"]) == ("4,500,000.000", "159,967.080")
-    assert futian["loss_ratio"] == "96.4 %"
+    assert futian["loss_ratio"] == "96.4%"
     assert (luohu["released_kwh"], luohu["cells_left_out"]) == (figures.NOTHING, "1")
     assert len(app.get("download_button")) == 3
     of_feeders = "zone,energy_kwh\n福田,5000000\n".encode("gb18030")
@@ -1394,6 +1397,9 @@ def test_a_product_is_proven_and_previewed_by_form_and_by_text(services) -> None
 
 def test_a_regulator_has_a_month_of_all_organisations_in_one_report(services) -> None:
     app = on_page("regulator", "supervision")
+    told = (one.value for one in app.dataframe)
+    metered = next(table for table in told if "75,100,000 B" in set(table["seen_at"]))
+    assert list(metered) == ["seen_name", "seen_at", "seen_who"]
     said = sent(app)
     for kind, papers in market_services.papers().items():
         for signed, *_ in papers:

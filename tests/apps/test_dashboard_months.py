@@ -212,7 +212,7 @@ def test_a_curve_reaches_the_end_of_its_day_and_of_no_other(clocks, ends) -> Non
 
 def test_changes_and_energy_are_written_with_sign_and_unit() -> None:
     assert [figures.change(Decimal(x)) for x in ("0.0324", "-0.004", "0")] == [
-        "+3.2 %", "-0.4 %", "0.0 %",
+        "+3.2%", "-0.4%", "0.0%",
     ]  # fmt: skip
     assert [figures.energy(Decimal(x)) for x in ("999.5", "49358527.355", "-2500")] == [
         "999.50 kWh", "49.36 GWh", "-2.50 MWh",

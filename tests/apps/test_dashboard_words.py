@@ -64,7 +64,7 @@ UNSEEN = frozenset(
 )
 # Written by people as they are, in every language: units, our name, and two spellings of times.
 KEPT = (
-    *("GridSecure", "kWh", "MWh", "GWh", "kW", "万", "亿", "k", "M", "MiB", "KiB", "GiB"),
+    *("GridSecure", "kWh", "MWh", "GWh", "kW", "万", "亿", "k", "M", "B", "MiB", "KiB", "GiB"),
     *("SM3", "SM2", "JSON", "CSV", "XLSX", "PDF", "gridsecure"),
 )
 

@@ -16,6 +16,7 @@ _CURVE_HEIGHT = 380
 _COLUMN_HEIGHT = 260
 _DAY_HEIGHT = 14
 _FEWEST_DAYS = 6
+_NAME_LIMIT = 150  # pixels: two zones and how many more
 _END_OF_DAY = "24:00"
 _MINUTES_OF_DAY = 24 * 60
 _THEME_COLORS = 7
@@ -41,7 +42,7 @@ def bars(
     bar = alt.Chart(drawn).mark_bar(cornerRadiusEnd=2, color=_TOTAL)
     chart: alt.Chart = bar.encode(
         x=alt.X("value:Q", title=value_title, axis=alt.Axis(format=",~f", tickCount=5)),
-        y=alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=90)),
+        y=alt.Y("name:N", title=None, sort=None, axis=alt.Axis(labelLimit=_NAME_LIMIT)),
         tooltip=[
             alt.Tooltip("name:N", title=name_title),
             alt.Tooltip("value:Q", title=value_title, format=",.4~f"),

@@ -234,7 +234,7 @@ CODE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "Tell the security officer.",
     ),
     "error_release.unsuppressed": (
-        "发布中有低于最小户数的数值，其内容一律不显示。请报告安全负责人。",
+        "发布中有低于最少户数的数值，其内容一律不显示。请报告安全负责人。",
         "The release gives a value to a cell below its own minimum. Nothing of it is shown. Tell "
         "the security officer.",
     ),

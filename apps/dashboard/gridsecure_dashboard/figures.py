@@ -64,7 +64,7 @@ def energy(kwh: Decimal | None) -> str:
 
 
 def change(ratio: Decimal | None) -> str:
-    """By how much something changed, as +3.2 % or -0.4 %."""
+    """By how much something changed, as +3.2% or -0.4%."""
     if ratio is None:
         return NOTHING
     return f"{'+' if ratio > 0 else ''}{percent(ratio)}"
@@ -76,8 +76,8 @@ def signed(number: Decimal, *, places: int) -> str:
 
 
 def percent(ratio: Decimal | None) -> str:
-    """A ratio as 45.6 %."""
-    return NOTHING if ratio is None else f"{decimal(ratio * 100, places=1)} %"
+    """A ratio as 45.6%."""
+    return NOTHING if ratio is None else f"{decimal(ratio * 100, places=1)}%"
 
 
 def bytes_text(number: int) -> str:

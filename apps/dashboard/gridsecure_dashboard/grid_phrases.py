@@ -111,7 +111,7 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     # key sets
     "page_keys": ("密钥组", "Key sets"),
     "shows_keys": (
-        "显示密钥组的状态与版次，没有任何密钥。",
+        "显示密钥组的状态与代次，没有任何密钥。",
         "States and generations of key sets; no key.",
     ),
     "keys_none": (
@@ -185,6 +185,7 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "显示哪些结果在何种条件下可以发布；没有任何数值。",
         "What may be released, and on which terms; no value.",
     ),
+    "policy_version": ("第 {version} 版", "version {version}"),
     "policy_none": (
         "尚无生效的发布策略，因此不会发布任何结果。",
         "No policy is in force, so nothing is released.",
@@ -240,7 +241,7 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "policy_wants": ("须经审批：{roles}。", "Each release is approved by: {roles}."),
     "policy_limits_share": (
         "单户占比不得超过 {share}%。",
-        "No customer may have more than {share} % of a group.",
+        "No customer may have more than {share}% of a group.",
     ),
     "policy_limits_budget": (
         "每个自然月最多发布 {budget} 次。",
@@ -291,7 +292,7 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     # offline verification of a certificate
     "verify_title": ("离线验证", "Offline verification"),
     "verify_how": (
-        "只用已固定的公钥验证签名、每个分组的最小户数，以及证书在存证日志中的包含证明；不询问任何服务。",
+        "只用已固定的公钥验证签名、每个分组的最少户数，以及证书在存证日志中的包含证明；不询问任何服务。",
         "The signature, the minimum of every group and the proof that the certificate is in the "
         "evidence log are checked with the pinned key alone; no service is asked.",
     ),
@@ -302,7 +303,7 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "The SM2 signature is good under the pinned key of the key authority.",
     ),
     "verify_step_cells": (
-        "全部 {count} 个数值符合证书自身的最小户数和占比规则。",
+        "全部 {count} 个数值符合证书自身的最少户数和占比规则。",
         "All {count} figures keep the certificate's own rules of minimum and share.",
     ),
     "verify_step_log": (
@@ -331,7 +332,7 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "replay_title": ("重新执行（回放）", "Replay"),
     "replay_needs": (
         "回放用密文重新执行全部计算并比对摘要，不需要私钥。密文和已签名的消息由监管方从计算平台取出一次，本页没有这些"
-        "数据，执行时间也与原计算相当，因此请在自己的计算机上用下面的命令回放。还需要密钥管理方和身份认证方的公钥。",
+        "数据，执行时间也与原计算相当，因此请在自己的计算机上用下面的命令回放。还需要密钥管理方和身份服务的公钥。",
         "A replay executes every plan again on the ciphertexts and compares digests, without a "
         "secret key. A regulator fetches the ciphertexts and signed messages from the platform "
         "once. This page has none of them, and a replay takes as long as the computation did, so "
@@ -364,9 +365,10 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "losses_compute": ("计算", "Compute"),
     "losses_supply": ("供电量", "Energy supplied"),
+    "losses_choose_file": ("选择文件", "Choose a file"),
     "losses_file": (
-        "或文件（CSV，UTF-8 或 GB 18030；有文件时不看上面的文本）",
-        "Or a file (CSV in UTF-8 or GB 18030; it counts in place of the text above)",
+        "或文件（CSV，UTF-8 或 GB 18030，至多 4 MB；有文件时不看上面的文本）",
+        "Or a file (CSV in UTF-8 or GB 18030, up to 4 MB; it counts in place of the text above)",
     ),
     "supplied": ("供电量", "Supplied"),
     "lost": ("损失电量", "Lost"),
@@ -398,8 +400,8 @@ GRID_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "pack_title_cn": (
         "居民每组至少 100 户，其他至少 15 户且无一户超过 15%，并须两项审批；户数取境外最严规则，"
         "中国规则未定最少户数",
-        "As strict, by Chinese law; numbers of the strictest foreign rules, as no Chinese rule has "
-        "any",
+        "Mainland China: as strict; by its law, and numbers of the strictest foreign rules, as no "
+        "Chinese rule has any",
     ),
     "pack_title_strict-noise": (
         "与严格策略相同，每次发布逐一审批，分析结果加噪声；声明每户至多两个计量点",

@@ -32,6 +32,8 @@ LOOKS = """<style>
     flex: 1 1 calc(50% - 1rem); min-width: calc(50% - 1rem); width: auto
   }
   [data-testid="stMetric"] { width: 100%; height: 100% }
+  [data-testid="stMetricDelta"] { height: auto }
+  [data-testid="stMetricLabel"] p, [data-testid="stMetricDelta"] p { white-space: normal }
 }
 [data-testid="stCaptionContainer"], [data-testid="stMetricDelta"] { opacity: 1; color: inherit }
 [data-testid="stCaptionContainer"] p { opacity: 0.85 }

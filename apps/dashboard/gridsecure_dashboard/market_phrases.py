@@ -7,7 +7,7 @@ from typing import Final
 
 # Terms follow docs/nomenclature.md and docs/market.md.
 MARKET_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
-    "role_member": ("市场成员", "Market member"),
+    "role_member": ("市场成员", "market member"),
     "service_market": ("数据市场", "Data market"),
     "page_catalogue": ("数据目录", "Catalogue"),
     "page_components": ("数据组件库", "Components"),
@@ -49,7 +49,7 @@ MARKET_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "catalogue_any": ("不限", "Any"),
     "catalogue_how": (
-        "每张卡片由市场已验证的发布证书生成；在自己的机器上验证，用 gridsecure catalogue fetch。",
+        "每张卡片由市场已验证的发布证书生成；在自己的计算机上验证，用 gridsecure catalogue fetch。",
         "Each card is made of a certificate that the market verified; gridsecure catalogue fetch "
         "verifies it on your own machine.",
     ),
@@ -131,7 +131,7 @@ MARKET_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "workshop_next": ("设计、审核、发布", "Design, review, publish"),
     "workshop_next_how": (
-        "设计人签署设计，另一人审核，经营方发布；每一步都在签署人自己的机器上签名。",
+        "设计人签署设计，另一人审核，经营方发布；每一步都在签署人自己的计算机上签名。",
         "The designer signs the design, another person reviews it, an operator publishes it; each "
         "signs on a machine of their own.",
     ),
@@ -163,7 +163,7 @@ MARKET_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "There is no product for you to see. Prove one in the workshop, then sign its design.",
     ),
     "products_sign": (
-        "查看全文与签名，在自己的机器上运行：",
+        "查看全文与签名，在自己的计算机上运行：",
         "Its whole text and signatures, on your own machine:",
     ),
     "choose_product": ("选择产品版本", "Choose a version"),
@@ -231,7 +231,7 @@ MARKET_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "market_none": ("没有。", "None."),
     "market_sign": ("签署与提交", "Sign and bring"),
     "market_sign_how": (
-        "文件在签署人自己的机器上签名，私钥不离开那里：",
+        "文件在签署人自己的计算机上签名，私钥不离开那里：",
         "Documents are signed on their signer's machine, and no key leaves it:",
     ),
     # supervision

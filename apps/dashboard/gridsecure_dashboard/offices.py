@@ -9,7 +9,7 @@ import streamlit as st
 from gridsecure.offices.warrants import office_of
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access
-from gridsecure_dashboard.wording import say, say_or, tell
+from gridsecure_dashboard.wording import colon, say, say_or, tell
 
 
 def begin(session: Session) -> str:
@@ -20,7 +20,7 @@ def begin(session: Session) -> str:
     """
     st.info(tell("keys_stay"), icon=":material/key:")
     office = office_of(session)
-    st.markdown(f"{say('your_office')}: **{say_or('office', office)}**")
+    st.markdown(f"{say('your_office')}{colon()}**{say_or('office', office)}**")
     note = access.page_memory().pop("note", None)
     if note is not None:
         st.success(tell(note))

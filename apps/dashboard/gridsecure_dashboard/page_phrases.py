@@ -130,7 +130,7 @@ PAGE_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
     "month_before": ("上月", "Last month"),
     "year_before": ("去年同月", "Same month last year"),
     "change": ("变化", "Change"),
-    "average_then": ("对比月均价", "Average then"),
+    "average_then": ("对比月均价", "Yuan/kWh then"),
     "against": ("比 {month}", "from {month}"),
     "like_for_like": (
         "变化只比较两个月都完整公布的分组：{groups} 组；其余 {others} 组不参与比较。",

@@ -19,7 +19,7 @@ from gridsecure.errors import InputError
 from gridsecure.products.components import ComponentCard, Sort, form_name, list_forms
 from gridsecure.products.designs import ProductDesign, Step, spell_design
 from gridsecure_dashboard.phrases import PHRASES
-from gridsecure_dashboard.wording import class_name, in_language, say, say_or, zone_name
+from gridsecure_dashboard.wording import class_name, colon, in_language, say, say_or, zone_name
 
 # Written with a name of its own, as `register:peak`.
 _NAMED: Final = ("register", "tier", "line")
@@ -190,7 +190,7 @@ def _parameters(began: Mapping[str, Any], card: ComponentCard, key: str) -> dict
         for name in card.parameters:
             value = began.get(name, "")
             written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            label = f"{say('form_parameter')}: `{name}`"
+            label = f"{say('form_parameter')}{colon()}`{name}`"
             named = f"{key}_{card.name}_{name}"
             words = words_of(card.name, name)
             text = st.text_input(label, written, placeholder=words, key=named).strip()

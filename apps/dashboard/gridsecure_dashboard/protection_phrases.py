@@ -106,7 +106,7 @@ PROTECTION_PHRASES: Final[Mapping[str, tuple[str, str]]] = {
         "The encryption service's operator has entered no organisation and duty for you.",
     ),
     "service_gateway": ("数据封装节点", "Gateway"),
-    "service_identity": ("身份管理方", "Identity service"),
+    "service_identity": ("身份服务", "Identity service"),
     "service_encryption": ("加密服务", "Encryption service"),
     "managed_none": (
         "本机构还没有密钥。密钥员用下面的命令生成：",

@@ -20,7 +20,7 @@ from gridsecure.errors import NotFoundError
 from gridsecure.wire.gateway import MonthStatus
 from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, figures
-from gridsecure_dashboard.wording import class_names, plain, say, say_or, tell, zone_names
+from gridsecure_dashboard.wording import class_names, colon, plain, say, say_or, tell, zone_names
 
 
 def show_reconciliation(
@@ -81,7 +81,7 @@ def _accounts(line: Accounts) -> None:
         for name, number in sorted(line.not_billed.items())
     ]
     if reasons:
-        text += f"  \n{say('excluded')}: {' · '.join(reasons)}"
+        text += f"  \n{say('excluded')}{colon()}{' · '.join(reasons)}"
     if line.closes:
         st.success(text, icon=":material/balance:")
     else:

@@ -99,7 +99,8 @@ def _steps(cycle: MonthCycle) -> None:
         },
         dtype=object,
     )
-    show_table(table, titles={str(name): say(str(name)) for name in table}, whole=True)
+    kept = [str(name) for name in table if any(table[name])]
+    show_table(table, titles={name: say(name) for name in kept}, whole=True)
 
 
 def _not_billed(cycle: MonthCycle) -> int:

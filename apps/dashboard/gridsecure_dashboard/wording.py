@@ -132,6 +132,11 @@ def listed(words: Iterable[str]) -> str:
     return _COMMAS[0 if _language() == CHINESE else 1].join(words)
 
 
+def colon() -> str:
+    """What stands between a label and its value."""
+    return "：" if _language() == CHINESE else ": "
+
+
 def plain(text: str) -> str:
     """Text from a service, so that Markdown shows it as it is."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|$:~" else sign for sign in text)
@@ -145,7 +150,7 @@ def show_error(error: GridSecureError) -> None:
         lines.append(tell(words))
     if words not in PHRASES or error.reason in _NAMING:
         lines += [plain(text) for text in (error.message, error.remedy) if text]
-    lines.append(f"{say('reason_code')}: `{error.reason.replace('`', '')}`")
+    lines.append(f"{say('reason_code')}{colon()}`{error.reason.replace('`', '')}`")
     st.error("  \n".join(lines), icon=":material/error:")
 
 

@@ -109,7 +109,7 @@ def _tables(
          [(RIGHTS[one.right], one.holder, one.basis) for one in bundle.ownership]),
         ("三、合规说明（自述）", ("条款", "说明", "证据"),
          [(one.clause, one.statement, one.evidence) for one in bundle.statements]),
-        ("四、最小户数（示范城市）", ("分项", "组", "户数", "策略最小户数"), groups),
+        ("四、最少户数（示范城市）", ("分项", "组", "户数", "策略最少户数"), groups),
         ("五、加工成本（自述）", ("月份", "使用方", "计量项", "数量", "单价（元）"), costs),
         ("六、组件版本", ("组件", "版本（SM3）"), list(bundle.components.items())),
         ("七、摘要", ("材料", "SM3"), list(bundle.digests.items())),

@@ -27,7 +27,7 @@ from gridsecure_dashboard.phrases import PHRASES
 from gridsecure_dashboard.reconciled import show_reconciliation
 from gridsecure_dashboard.settings import load_settings
 from gridsecure_dashboard.tables import Tile, counts_table, key_figures, show_table
-from gridsecure_dashboard.wording import plain, say, say_or, tell
+from gridsecure_dashboard.wording import colon, plain, say, say_or, tell
 
 _EVERY: Final = "2s"
 _RUNNING: Final = "running"
@@ -117,7 +117,7 @@ def _watch_month(session: Session, month: str) -> None:
         if now.state != _RUNNING:
             st.rerun()
         stage = plain(say_or("stage", now.stage))
-        text = f"{say_or('state', now.state)}: {stage} {now.done:,} / {now.of:,}"
+        text = f"{say_or('state', now.state)}{colon()}{stage} {now.done:,} / {now.of:,}"
         st.progress(min(now.done / now.of, 1.0) if now.of else 0.0, text=text)
 
 

@@ -63,7 +63,6 @@ def _table(cards: Sequence[DatasetCard]) -> None:
         {
             "dataset": [in_language(one.title_zh, one.title) for one in cards],
             "owner": [one.owner for one in cards],
-            "measure": [joined_names(one.measures, _measure) for one in cards],
             "zone": [joined_names(one.zones, zone_name) for one in cards],
             "customer_class": [joined_names(one.classes, class_name) for one in cards],
             "grade": [one.grade for one in cards],
@@ -71,6 +70,7 @@ def _table(cards: Sequence[DatasetCard]) -> None:
             "withheld": [one.withheld for one in cards],
             "measured": [_measured(one) for one in cards],
             "price_yuan": [one.price_yuan for one in cards],
+            "measure": [joined_names(one.measures, _measure) for one in cards],
         },
         dtype=object,
     )
@@ -80,7 +80,7 @@ def _table(cards: Sequence[DatasetCard]) -> None:
 
 
 def _measured(card: DatasetCard) -> str:
-    return figures.NOTHING if card.quality is None else f"{card.quality.measured_percent} %"
+    return figures.NOTHING if card.quality is None else f"{card.quality.measured_percent}%"
 
 
 if __name__ == "__main__":

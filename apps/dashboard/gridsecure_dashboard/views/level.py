@@ -182,7 +182,7 @@ def _class(name: str) -> str:
 
 
 def _share(dominance: int) -> str:
-    return "" if dominance == EVERY_SHARE else f" (≤ {dominance} %)"
+    return "" if dominance == EVERY_SHARE else f" (≤ {dominance}%)"
 
 
 def _noise(level: LevelShown) -> str:

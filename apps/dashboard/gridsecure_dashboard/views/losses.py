@@ -30,6 +30,12 @@ from gridsecure_dashboard.wording import joined_names, say, tell, zone_name
 _LONGEST: Final = 1 << 20
 _LARGEST_MB: Final = 4
 _NONE: Final = Decimal(0)
+# Streamlit's own words for it are English; how large a file may be is in our label.
+_UPLOAD: Final = """<style>
+[data-testid="stFileUploaderDropzone"] button p { font-size: 0 }
+[data-testid="stFileUploaderDropzone"] button p::after { content: "TEXT"; font-size: 0.875rem }
+[data-testid="stFileUploaderDropzoneInstructions"] { display: none }
+</style>"""
 _EXPORTED: Final = {
     "zone": 0, "supplied_kwh": 3, "released_kwh": 3, "lost_kwh": 3, "loss_ratio": 5,
 }  # fmt: skip
@@ -54,6 +60,7 @@ def show() -> None:
             text = st.text_area(
                 say("losses_supply"), max_chars=_LONGEST, height=200, key="losses_supply"
             )
+            st.html(_UPLOAD.replace("TEXT", say("losses_choose_file")))
             file = st.file_uploader(
                 say("losses_file"), type=["csv", "tsv", "txt"], max_upload_size=_LARGEST_MB,
                 key="losses_file",

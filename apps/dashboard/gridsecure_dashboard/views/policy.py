@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import pandas as pd
@@ -53,7 +53,8 @@ def show() -> None:
 
 
 def _name(taken: TakenInPolicy) -> str:
-    return plain(f"{say_or('pack', taken.policy.name)} · {taken.policy.version}")
+    version = say("policy_version", version=taken.policy.version)
+    return plain(f"{say_or('pack', taken.policy.name)} · {version}")
 
 
 def _head(taken: TakenInPolicy) -> None:
@@ -80,7 +81,8 @@ def _head(taken: TakenInPolicy) -> None:
 def _title(name: str, title: str) -> str:
     """A policy's own title; in the reader's language where it is the one that ships."""
     key = f"pack_title_{name}"
-    return say(key) if PHRASES.get(key, ("", ""))[1] == title else title
+    english = PHRASES.get(key, ("", ""))[1]
+    return say(key) if english and title.endswith(english) else title
 
 
 def _rules(session: Session, taken: TakenInPolicy) -> None:
@@ -92,9 +94,9 @@ def _rules(session: Session, taken: TakenInPolicy) -> None:
             "customer_class": _classes(list_classes(policy, sorted(rule.classes))),
             "minimum_members": rule.minimum,
             "policy_approvals": _words("role", sorted(rule.approvals)),
-            "measure": _words("measure", [m for m in ALL_MEASURES if m in rule.measures]),
+            "measure": _words("measure", rule.measures, ALL_MEASURES),
             "asked_resolutions": _words("resolution", list_resolutions(policy, rule)),
-            "purpose": _words("purpose", [p for p in ALL_PURPOSES if p in rule.purposes]),
+            "purpose": _words("purpose", rule.purposes, ALL_PURPOSES),
             "policy_share": _share(rule.dominance),
             "policy_budget": "" if rule.budget is None else rule.budget,
             "policy_merged": say("unbilled_yes") if rule.merge else "",
@@ -134,8 +136,11 @@ def _number(value: object) -> str:
     return figures.count(value) if isinstance(value, int) else ""
 
 
-def _words(prefix: str, words: list[str]) -> str:
-    return listed(say_or(prefix, one) for one in words)
+def _words(prefix: str, words: Collection[str], every: Sequence[str] = ()) -> str:
+    """Words in the reader's language, in the order of all that there are; "all" if it is all."""
+    if every and set(words) == set(every):
+        return say("all")
+    return listed(say_or(prefix, one) for one in (every or words) if one in words)
 
 
 def _classes(names: list[str]) -> str:
@@ -147,7 +152,7 @@ def _class(name: str) -> str:
 
 
 def _share(percent: int) -> str:
-    return "" if percent == EVERY_SHARE else f"{percent} %"
+    return "" if percent == EVERY_SHARE else f"{percent}%"
 
 
 def _explain(taken: TakenInPolicy) -> None:

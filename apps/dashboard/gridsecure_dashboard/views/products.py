@@ -13,7 +13,7 @@ from gridsecure.wire.sessions import Session
 from gridsecure_dashboard import access, commands, figures
 from gridsecure_dashboard.settings import load_settings
 from gridsecure_dashboard.tables import show_table
-from gridsecure_dashboard.wording import in_language, listed, plain, say, say_or, tell
+from gridsecure_dashboard.wording import colon, in_language, listed, plain, say, say_or, tell
 
 
 def show() -> None:
@@ -80,7 +80,7 @@ def _one(session: Session, papers: Sequence[MarketPaper]) -> None:
     if design.summary:
         st.markdown(plain(design.summary))
     measures = listed(say_or("measure", one) for one in design.measures)
-    st.markdown(f"{say('measure')}: {plain(measures)}")
+    st.markdown(f"{say('measure')}{colon()}{plain(measures)}")
     st.caption(say("workshop_digest"))
     st.code(design.recipe.digest, language=None, wrap_lines=True)
     _steps(session, chosen)

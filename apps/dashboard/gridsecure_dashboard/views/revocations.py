@@ -17,7 +17,7 @@ from gridsecure_dashboard import access, commands, figures
 from gridsecure_dashboard.offices import begin, office_names, order_form
 from gridsecure_dashboard.settings import load_settings
 from gridsecure_dashboard.tables import show_table
-from gridsecure_dashboard.wording import plain, say, say_or, tell
+from gridsecure_dashboard.wording import colon, plain, say, say_or, tell
 
 
 def show() -> None:
@@ -54,8 +54,8 @@ def _ask() -> None:
 def _confirm(session: Session, order: dict[str, str]) -> None:
     """Show once more what will be revoked; it happens on a second button only."""
     st.warning(
-        f"**{tell('revoke_check')}**  \n{say('subject')}: `{order['subject']}`  \n"
-        f"{say('reference')}: {plain(order['reference'])}",
+        f"**{tell('revoke_check')}**  \n{say('subject')}{colon()}`{order['subject']}`  \n"
+        f"{say('reference')}{colon()}{plain(order['reference'])}",
         icon=":material/warning:",
     )
     yes, no, _ = st.columns([1, 1, 2])

@@ -28,6 +28,11 @@ from gridsecure_dashboard.wording import say, say_or, tell
 _MONTHS: Final = 13
 _STATES: Final = ("waiting", "refused", "rejected")
 _DIGEST: Final = re.compile("[0-9a-f]{32,}")
+_METERED: Final = {
+    "seen_name": "usage_measure",
+    "seen_at": "usage_amount",
+    "seen_who": "usage_party",
+}
 _COLUMNS: Final = {
     "seen_what": 0, "seen_name": 0, "seen_who": 0, "seen_to": 0, "seen_state": 0, "seen_at": 0,
 }  # fmt: skip
@@ -109,7 +114,7 @@ def _market(session: Session, month: str) -> Iterator[Seen]:
                     f"kind_{kind}", told.digest, told.organisation, told.counterpart, state, told.at
                 )
     for used in market.usage(session, month=month).used:
-        yield Seen("seen_metering", _measure(used.measure), used.party, "", "", f"{used.amount}")
+        yield _metered(used.measure, used.party, used.amount)
 
 
 def _authority(session: Session, month: str) -> Iterator[Seen]:
@@ -131,13 +136,19 @@ def _authority(session: Session, month: str) -> Iterator[Seen]:
         yield Seen("seen_keys", key.key_id, figures.short(key.gateway), "", say(f"key_{key.state}"),
                    key.created_at)  # fmt: skip
     for used in client.usage(session, service=AUTHORITY, month=month).used:
-        yield Seen("seen_metering", _measure(used.measure), used.party, "", "", f"{used.amount}")
+        yield _metered(used.measure, used.party, used.amount)
 
 
 def _measure(name: str) -> str:
     """What is metered; the market counts its documents by kind."""
     kind = f"kind_{name.removesuffix('s')}"
     return say(kind) if kind in PHRASES else say_or("usage", name)
+
+
+def _metered(measure: str, party: str, amount: int) -> Seen:
+    """A line of what was used: whole, with the unit."""
+    told = f"{amount:,} B" if measure.startswith("bytes") else figures.count(amount)
+    return Seen("seen_metering", _measure(measure), party, "", "", told)
 
 
 def _short(text: str) -> str:
@@ -159,7 +170,11 @@ def _table(lines: list[Seen]) -> None:
         dtype=object,
     )
     kept = [str(name) for name in table if any(table[name])]
-    show_table(table, titles={name: say(name) for name in kept})
+    if lines[0].what == "seen_metering":
+        titles = {name: say(metered) for name, metered in _METERED.items()}
+        show_table(table, titles=titles, formats={"seen_at": str})
+        return
+    show_table(table, titles={name: say(name if name != "seen_at" else "at") for name in kept})
 
 
 def _report(session: Session, lines: list[Seen], month: str) -> None:

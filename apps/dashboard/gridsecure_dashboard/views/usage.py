@@ -66,10 +66,10 @@ def _fetch(session: Session, month: str) -> list[tuple[str, str, str, int]]:
 def _table(session: Session, used: list[tuple[str, str, str, int]], month: str) -> None:
     table = pd.DataFrame(
         {
-            "usage_zone": [say(f"service_{service}") for service, *_ in used],
-            "usage_party": [_party(party) for _, party, *_ in used],
             "usage_measure": [say_or("usage", measure) for *_, measure, _ in used],
             "usage_amount": [_amount(measure, amount) for *_, measure, amount in used],
+            "usage_party": [_party(party) for _, party, *_ in used],
+            "usage_zone": [say(f"service_{service}") for service, *_ in used],
         },
         dtype=object,
     )

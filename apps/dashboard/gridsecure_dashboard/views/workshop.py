@@ -21,7 +21,7 @@ from gridsecure_dashboard import access, commands, figures
 from gridsecure_dashboard.product_form import by_sort, compose_file
 from gridsecure_dashboard.settings import load_settings
 from gridsecure_dashboard.tables import Tile, key_figures, show_table
-from gridsecure_dashboard.wording import class_name, in_language, plain, say, say_or, tell
+from gridsecure_dashboard.wording import class_name, colon, in_language, plain, say, say_or, tell
 
 _PERIOD: Final = "2026-07"
 _FORM: Final = "form"
@@ -110,7 +110,7 @@ def _part(part: PartCheck) -> None:
     )
     approvals = ", ".join(say_or("role", role) for role in part.approvals)
     if approvals:
-        st.caption(f"{say('policy_approvals')}: {approvals}")
+        st.caption(f"{say('policy_approvals')}{colon()}{approvals}")
     table = pd.DataFrame(
         {
             "groups": [" · ".join(map(class_name, one.values)) for one in part.groups],
