@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 from fastapi.testclient import TestClient
 
-from gridsecure.errors import ConflictError, GridSecureError
+from gridsecure.errors import ConflictError, GridSecureError, InvalidMessageError
 from gridsecure.gateway.ingestion.batch_groups import SmallBatch
 from gridsecure.gateway.ingestion.batches import BatchName, TakenIn
 from gridsecure.gateway.ingestion.sources import Source
@@ -128,9 +128,7 @@ def test_batches_of_a_process_that_is_killed_are_each_taken_in_once(world, turns
     assert len(world.receipts()) == before + 400
 
 
-def test_a_turn_that_a_replaced_process_never_began_is_taken_by_the_service(
-    world, turns, monkeypatch
-):
+def test_a_turn_that_a_replaced_process_never_began_is_taken_by_others(world, turns, monkeypatch):
     made, pool = turns
     dropped = Future()
     dropped.cancel()
@@ -149,6 +147,54 @@ def test_a_turn_that_a_replaced_process_never_began_is_taken_by_the_service(
     finally:
         made._here.acquire()
     assert [type(one) for one in outcomes] == [TakenIn, TakenIn]
+
+
+@pytest.fixture
+def own(monkeypatch):
+    """Turns that the service takes itself."""
+    found = []
+    monkeypatch.setattr(
+        gateway_turns, "take_in_together", lambda _zone, sent, **_: found.append(sent) or []
+    )
+    return found
+
+
+def test_what_ends_its_process_is_never_read_by_the_service(world, turns, own, monkeypatch):
+    made, _ = turns
+    sent, submit, ended = batches(700, count=5), made._submit, []
+
+    def end_with_the_third(turn):
+        if sent[2] not in turn.sent:
+            return submit(turn)
+        ended.append(len(turn.sent))
+        lost = Future()
+        lost.set_exception(BrokenProcessPool())
+        return lost
+
+    monkeypatch.setattr(made, "_submit", end_with_the_third)
+    monkeypatch.setattr(made, "_lose", lambda _started: None)  # none did end
+    made._here.release()
+    try:
+        outcomes = made.take_in(sent)
+    finally:
+        made._here.acquire()
+    assert ended == [5, 3, 1, 1, 1, 1]
+    refused = outcomes.pop(2)
+    assert (type(refused), refused.reason) == (InvalidMessageError, "batch.reader")
+    assert [type(one) for one in outcomes] == [TakenIn] * 4
+    assert own == []
+
+
+def test_a_service_that_must_confine_waits_for_its_processes(tmp_path, own, monkeypatch):
+    world = Queueing(tmp_path, batch_processes=1, sandbox="required")
+    made = world.app.state.intake.turns
+    assert [type(one) for one in made.take_in(batches(1, count=2))] == [TakenIn, TakenIn]
+    monkeypatch.setattr(gateway_turns, "_START_S", 0.1)
+    made.close()
+    with pytest.raises(GridSecureError) as busy:
+        made.take_in(batches(3, count=1))
+    assert (busy.value.reason, own) == ("service.busy", [])
+    world.end()
 
 
 def test_a_process_that_lost_the_database_ends_and_another_takes_its_place(tmp_path, postgres_url):

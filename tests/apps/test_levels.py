@@ -62,6 +62,7 @@ from tests.approving import APPROVERS, signed_policy, signing_in
 from tests.apps.zone_apps import (
     TestClock,
     authority_settings,
+    gateway_app,
     identity_app,
     platform_app,
     point,
@@ -199,6 +200,7 @@ def weaker(folder: Path, level: Level, switch: str) -> Iterator[Attempt]:
         yield lambda: platform_app(folder / "platform", **own, sandbox="available")
         checker = authority_settings(folder / "authority", vault=folder / "v", **own)
         yield lambda: create_authority_app(checker, clock=TestClock())
+        yield lambda: gateway_app(folder / "gateway", **own, sandbox="available")
         worker = WorkerSettings(database="sqlite://", objects="file:///x", level=name)
         yield lambda: work(worker, until=Event())
     else:

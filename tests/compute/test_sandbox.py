@@ -280,7 +280,7 @@ def test_what_computes_for_dask_reads_no_other_tenant(tmp_path: Path, attacked: 
 
 @attack(
     "a batch that took over what reads it opens the network",
-    rule("The kernel keeps sockets from what reads others' batches.", WITHHELD),
+    rule("The kernel keeps sockets from what reads small batches.", WITHHELD),
     together=True,
 )
 def test_what_reads_batches_connects_nowhere(tmp_path: Path, attacked: Attacked) -> None:
@@ -290,7 +290,7 @@ def test_what_reads_batches_connects_nowhere(tmp_path: Path, attacked: Attacked)
 
 @attack(
     "a batch that took over what reads it takes the seed of all holders",
-    rule("The kernel keeps files from what reads others' batches, but their folder.", WITHHELD),
+    rule("The kernel keeps files from what reads small batches, but their folder.", WITHHELD),
     together=True,
 )
 def test_what_reads_batches_reads_no_seed(tmp_path: Path, attacked: Attacked) -> None:

@@ -78,7 +78,7 @@ from gridsecure_api.receiver_pages import ReceiverDesk
 from gridsecure_api.serving import OCTETS, ServiceDescription, binary, new_app
 from gridsecure_api.settings import GatewaySettings, public_key
 from gridsecure_api.start import start_app
-from gridsecure_api.worker_sandboxes import enter_sandbox, state_sandbox
+from gridsecure_api.worker_sandboxes import enter_sandbox, hold_sandbox, state_sandbox
 
 _log = logging.getLogger(__name__)
 
@@ -340,7 +340,9 @@ def create_gateway_app(
     Raises:
         GridSecureError: It must not start: engines, folder or settings are not sound.
     """
-    build, zone = open_build(settings, whose="the gateway"), open_zone(settings)
+    build = open_build(settings, whose="the gateway")
+    hold_sandbox(build.level, settings.sandbox, whose="the gateway")
+    zone = open_zone(settings)
     served = open_log(zone.engine, zone.folder, name="gateway", key=zone.signing_key)
     peers = open_peers(settings, zone=zone, build=build, connect=connect, clock=clock)
     receivers = receivers_of(zone)

@@ -12,8 +12,12 @@ key, which signs receipts, and a connection to its database, both opened before 
 answers in text. It has neither the seed that the holders follow from, nor months, nor columns. One
 whose connection breaks cannot make another, and ends.
 
-A turn whose process ended is taken again here. Whatever of it was kept then has its receipt, which
-is answered as to every batch that is repeated.
+A turn whose process ended is taken again by other processes, in halves, and never in the service:
+else a batch would only have to end its process to be read where everything is. Whatever of it was
+kept has its receipt, which is answered as to every batch that is repeated. Where a sandbox is
+required, the service takes no turn at all, and waits for its processes.
+
+What is not of the plainest form is read by its route, in the service, as larger bodies are.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -33,7 +37,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from gridsecure import errors
-from gridsecure.errors import GridSecureError
+from gridsecure.errors import GridSecureError, InvalidMessageError
 from gridsecure.gateway.ingestion.batch_groups import Outcome, SmallBatch, take_in_together
 from gridsecure.gateway.ingestion.batch_queue import BatchQueue
 from gridsecure.gateway.ingestion.batches import TakenIn, batch_folder
@@ -44,6 +48,7 @@ from gridsecure.store.connections import OUT_OF_REACH
 from gridsecure.store.database import open_database
 from gridsecure.worker_processes import WorkerProcesses
 from gridsecure.zone_keys import load_signing_key
+from gridsecure_api.errors import busy_error
 from gridsecure_api.settings import GatewaySettings
 
 _log = logging.getLogger(__name__)
@@ -53,6 +58,13 @@ _TURNS_PER_PROCESS: Final = 4096
 
 _PAUSE_S: Final = 60.0
 """Until processes that could not be started are tried again."""
+
+_START_S: Final = 30.0
+"""How long a turn waits for processes."""
+
+_LOOK_S: Final = 0.02
+_TRIES: Final = 3
+"""How often a batch is read once more of which a process ended while it read that alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,20 +147,58 @@ class BatchTurns:
         self._is_asked_for = settings.batch_processes == 0
         self._are_there = False
         self._is_closed = False
+        self._is_held = settings.sandbox == "required"
+        self._started = 0
         self._next_try = 0.0
 
     def take_in(self, sent: Sequence[SmallBatch]) -> Sequence[Outcome]:
-        """Take in batches in one turn, as `take_in_together`."""
+        """Take in batches in one turn, as `take_in_together`.
+
+        Raises:
+            GridSecureError: No process is there, and the service may not read batches itself
+                (`service.busy`).
+        """
         turn = _Turn(sent, self._queue.waiting_sources())
-        if self._are_there:
-            try:
-                return self._submit(turn).result()
-            # Its process ended; or all are being replaced, and it had not begun.
-            except (BrokenProcessPool, CancelledError):
-                self._are_there = self._is_asked_for = False
+        if self._are_there or self._is_held:
+            return self._take_beside(turn)
         self.prepare()
         with self._here:
             return take_in_together(self._zone, sent, waiting=turn.waiting)
+
+    def _take_beside(self, turn: _Turn, *, tried: int = 0) -> list[Outcome]:
+        """Have a process take a turn; where it ends, others take its batches by halves.
+
+        What ended a process may have done so to be read by the service, which is in no sandbox. So
+        it never is; and what ends one again by itself is refused.
+        """
+        self._await_processes()
+        started = self._started
+        try:
+            return self._submit(turn).result()
+        # Its process ended; or all are being replaced, and it had not begun.
+        except (BrokenProcessPool, CancelledError):
+            self._lose(started)
+        sent, middle = turn.sent, len(turn.sent) // 2
+        if middle:
+            halves = (replace(turn, sent=part) for part in (sent[:middle], sent[middle:]))
+            return [outcome for half in halves for outcome in self._take_beside(half)]
+        # Another's batch may have ended it, so once is not enough.
+        return [_ends_readers()] if tried == _TRIES else self._take_beside(turn, tried=tried + 1)
+
+    def _await_processes(self) -> None:
+        until = time.monotonic() + _START_S
+        while not self._are_there:
+            self.prepare()
+            if time.monotonic() > until or self._is_closed:
+                raise busy_error()
+            time.sleep(_LOOK_S)
+
+    def _lose(self, started: int) -> None:
+        """Have processes started anew, once for all whose turns were theirs."""
+        with self._asking:
+            if started == self._started and not self._is_closed:
+                self._are_there = self._is_asked_for = False
+                self._started += 1
 
     def prepare(self) -> None:
         """Have the processes started, unless they were asked for; nobody waits for them."""
@@ -238,6 +288,15 @@ def _as_outcome(answer: TakenIn | Source | _Refused) -> Outcome:
     if not (isinstance(kind, type) and issubclass(kind, GridSecureError)):
         raise _no_answer()
     return kind(answer.message, reason=answer.reason, remedy=answer.remedy)
+
+
+def _ends_readers() -> GridSecureError:
+    return InvalidMessageError(
+        "The process that reads this batch ended each time.",
+        reason="batch.reader",
+        remedy="Send it once more. If it happens again, tell the gateway's operator, and send its "
+        "readings in another form.",
+    )
 
 
 def _no_answer() -> GridSecureError:
