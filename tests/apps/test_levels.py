@@ -265,6 +265,7 @@ def test_which_policies_that_ship_keep_which_level() -> None:
     }
     assert kept == {
         "billing-office": ["L1", "L2"],
+        "cn": ["L1", "L2"],
         "small-demonstration": ["L1"],
         "strict": ["L1", "L2"],
         "strict-noise": ["L1", "L2", "L3"],
