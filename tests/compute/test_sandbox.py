@@ -301,6 +301,7 @@ def test_what_reads_batches_reads_no_seed(tmp_path: Path, attacked: Attacked) ->
 def test_its_own_folder_and_its_libraries_stay_open(places: dict[SandboxWish, Place]) -> None:
     """A folder that it has none of, where its objects are in a bucket."""
     confined = places["required"]
+    confined.own.mkdir(exist_ok=True)  # a store makes it with its first object
     (confined.own / "there").touch()
     for attempt in ("open(f'{own}/column', 'w')", "open(f'{own}/there')"):
         assert confined.lets_through(attempt) is not confined.has_network
