@@ -11,10 +11,15 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import select
 
-from gridsecure.approvals import ReleaseSubject
-from gridsecure.circulation.agreed_releases import AgreedRelease, AgreementProof, ProvedBy
+from gridsecure.approvals import ReleaseSubject, subject_digest
+from gridsecure.circulation.agreed_releases import (
+    AgreedRelease,
+    AgreementProof,
+    ProvedBy,
+    read_proof,
+)
 from gridsecure.circulation.organisations import OrganisationRecord
-from gridsecure.errors import GridSecureError
+from gridsecure.errors import GridSecureError, ReleaseRefusedError
 from gridsecure.key_authority.checker.agreements import (
     _MOST,
     record_agreement,
@@ -23,6 +28,7 @@ from gridsecure.key_authority.checker.agreements import (
 from gridsecure.key_authority.checker.answering import RELEASED, WAITING, answer_request
 from gridsecure.key_authority.checker.tables import AgreedReleaseRow
 from gridsecure.key_authority.vault.gate import Passage
+from gridsecure.key_authority.vault.spent_budgets import SpentBudgets
 from gridsecure.messages import ReleaseRequest, Signed
 from gridsecure.policy.decisions import compare_policies
 from gridsecure.policy.language import parse_policy
@@ -136,8 +142,9 @@ def test_what_shows_no_agreement_is_refused(authority: Authority) -> None:
     timeless = agreement(begins_at="never")
     assert name(authority, proof(release, timeless)) == "market.time"
     agreed = proof(release).signatures[0].digest
-    old = standing(agreed, at=NOW - timedelta(days=2))
-    assert name(authority, proof(release, standing=old)) == "agreement.old"
+    for days in (-2, 1, 300):
+        word = standing(agreed, at=NOW + timedelta(days=days))
+        assert name(authority, proof(release, standing=word)) == "agreement.old"
     for own in (standing("9" * 64), standing(agreed, signer="rival-1")):
         assert name(authority, proof(release, standing=own)) == "agreement.proof"
     for keys in (ProvedBy(), replace_market({})):
@@ -197,7 +204,7 @@ CHECKED = "gridsecure.key_authority.checker.agreements:_find"
         "The vault is shown the agreement by which it decrypts, and verifies it.",
         "agreement.missing",
         cut(
-            "gridsecure.key_authority.vault.gate:ReleaseGate._agreed_until",
+            "gridsecure.key_authority.vault.gate:ReleaseGate._prove_agreed",
             "subject.purpose not in policy.agreement",
             "True",
         ),
@@ -345,3 +352,26 @@ def test_an_agreement_is_used_as_often_as_agreed(
         attacked.ends(error.reason)
     else:
         attacked.ends("")
+
+
+def test_the_vault_counts_uses_itself_and_each_is_one_subject_for_good(
+    authority: Authority, uploads: list[GridUpload]
+) -> None:
+    """A checker that was taken over has one naming, and asks for more than was approved by it."""
+    request = request_of(authority, uploads)
+    release = name_of(request)
+    assert name(authority, proof(release)) == ""
+    assert answered(authority, request) == (RELEASED, None)
+    (certificate,) = authority.certificates
+    subject, own = ReleaseSubject.parse(certificate.subject), subject_digest(certificate.subject)
+    again = SpentBudgets(authority.vault.gate.policies.key_lock)  # after a restart
+    for budgets in (authority.vault.gate.budgets, again):
+        for digest, named in ((own, release), ("9" * 64, release), (own, "8" * 32)):
+            under = read_proof(proof(named))
+            if (digest, named) == (own, release):
+                budgets.spend(WANTING, subject, digest=digest, at=NOW, under=under)
+                continue
+            budgets._passed = ("", "")
+            with pytest.raises(ReleaseRefusedError) as refused:
+                budgets.spend(WANTING, subject, digest=digest, at=NOW, under=under)
+            assert refused.value.reason == "agreement.used"

@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 from sqlmodel import select, update
 
-from gridsecure.errors import AuditBrokenError
+from gridsecure.errors import AuditBrokenError, ReleaseRefusedError
 from gridsecure.key_authority.checker.answering import REFUSED, RELEASED
 from gridsecure.key_authority.checker.ledger import Period, check_overlap, read_told
 from gridsecure.key_authority.checker.tables import (
@@ -53,6 +53,24 @@ def test_a_roster_under_the_id_of_another_is_not_told_of(
         session.exec(update(SeatListRow).values(digest="0" * 64))
     outcome = authority.answer(authority.load_curve_request(uploads[:1]))
     assert (outcome.state, outcome.reason) == (REFUSED, "release.roster")
+
+
+def test_two_rosters_of_one_id_are_not_told_of_together(
+    authority: Authority, uploads: Uploads
+) -> None:
+    """The ledger keeps one list of an id, and would know nobody of the other's."""
+    own = uploads[0].roster.manifest
+    names = [name[::-1] for name in own.pseudonyms]
+    rosters = (own, own.model_copy(update={"pseudonyms": names}))
+    datas = {
+        str(number) * 64: RosterData(roster, uploads[0].manifest, {})
+        for number, roster in enumerate(rosters)
+    }
+    with read_session(authority.zone.engine) as session:
+        check_overlap(session, dict([*datas.items()][:1]))
+        with pytest.raises(ReleaseRefusedError) as refused:
+            check_overlap(session, datas)
+    assert refused.value.reason == "release.roster"
 
 
 def test_who_was_told_of_is_looked_up_once_beside_however_many_other_rosters(

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from gridsecure.approvals import ReleaseSubject
 from gridsecure.circulation.documents import (
+    SKEW,
     MarketDocument,
     Member,
     Named,
@@ -126,7 +127,7 @@ def open_proof(proof: AgreementProof, *, by: ProvedBy, now: datetime) -> ProvedA
             this agreement that it stands, or one of the signatures is nobody's of the side that it
             should be of (`agreement.proof`).
         ReleaseRefusedError: It names another agreement (`agreement.named`), or the market's word is
-            more than a day old (`agreement.old`).
+            more than a day old or of the future (`agreement.old`).
         InvalidMessageError: A message is of another shape, or a time is none (`market.time`).
     """
     try:
@@ -135,8 +136,9 @@ def open_proof(proof: AgreementProof, *, by: ProvedBy, now: datetime) -> ProvedA
         standing = open_message(proof.standing, expect=StandingAgreement, trusted=by.market)
     except AuthenticityError as error:
         raise _unproved("The registration office or the market did not sign its part") from error
-    if moment(standing.at) + _FRESH <= now:
-        raise _refused("The market's word that the agreement stands is old", "old")
+    said_at = moment(standing.at)
+    if not said_at - SKEW <= now < said_at + _FRESH:
+        raise _refused("The market's word that the agreement stands is not of today", "old")
     first, second = proof.signatures
     proved, people = _read(proof)
     sides = (proved.agreement.provider, proved.agreement.consumer)

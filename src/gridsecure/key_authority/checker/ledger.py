@@ -731,14 +731,14 @@ def check_overlap(session: Session, datas: Mapping[str, RosterData]) -> None:
             would be found.
     """
     check_counted_once(data.roster for data in datas.values())
-    own_lists = {data.roster.roster_id: _seats_digest(data) for data in datas.values()}
+    own_lists = dict[str, Digest]()
+    for data in datas.values():
+        digest = _seats_digest(data)
+        if own_lists.setdefault(data.roster.roster_id, digest) != digest:
+            raise _other_roster()
     for name, known in find_many(session, SeatListRow, list(own_lists), by="name").items():
         if known.digest not in ("", own_lists[name]):
-            raise ReleaseRefusedError(
-                "Another roster was told of under this roster's id.",
-                reason="release.roster",
-                remedy="Have the gateway make the roster anew, and find out how it was made.",
-            )
+            raise _other_roster()
     for digest, data in datas.items():
         others = _told_at_that_time(digest, data)
         own = data.roster.roster_id
@@ -776,6 +776,14 @@ def _told_at_that_time(digest: Digest, data: RosterData) -> SelectOfScalar[str]:
         # Periods overlap where each begins before the other ends.
         col(CohortRow.start_at) < period.end_at,
         col(CohortRow.end_at) > period.start_at,
+    )
+
+
+def _other_roster() -> ReleaseRefusedError:
+    return ReleaseRefusedError(
+        "Another roster was told of under this roster's id.",
+        reason="release.roster",
+        remedy="Have the gateway make the roster anew, and find out how it was made.",
     )
 
 

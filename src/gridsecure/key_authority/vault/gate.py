@@ -43,6 +43,7 @@ from gridsecure.approvals import (
 from gridsecure.circulation.agreed_releases import (
     NOBODY,
     AgreementProof,
+    ProvedAgreement,
     ProvedBy,
     missing_error,
     prove_asked,
@@ -146,24 +147,24 @@ class ReleaseGate:
             suppliers=subject.suppliers,
         )
         # 3. under an agreement
-        until = self._agreed_until(policy, subject, approved.agreement, now=now)
-        return Passage(self, policy, subject, digest, tuple(grounds), until)
+        agreed = self._prove_agreed(policy, subject, approved.agreement, now=now)
+        return Passage(self, policy, subject, digest, tuple(grounds), agreed)
 
-    def _agreed_until(
+    def _prove_agreed(
         self,
         policy: Policy,
         subject: ReleaseSubject,
         proof: AgreementProof | None,
         *,
         now: datetime,
-    ) -> datetime | None:
-        """Until when an agreement covers a release; None where policy wants none."""
+    ) -> ProvedAgreement | None:
+        """The agreement that covers a release; None where policy wants none."""
         if subject.purpose not in policy.agreement:
             return None
         if proof is None:
             raise missing_error(subject.purpose, "the vault was shown none.")
         try:
-            return prove_asked(proof, subject, by=self.agreements_by, now=now).until
+            return prove_asked(proof, subject, by=self.agreements_by, now=now)
         except GridSecureError as error:  # it waits: the consumer may name another one
             raise missing_error(subject.purpose, error.message) from error
 
@@ -233,7 +234,7 @@ class Passage:
         policy: What held when it began.
         digest: The subject's, which officers signed.
         grounds: What it rests on.
-        agreed_until: When its agreement, or the market's word on it, ends; None without one.
+        agreed: The agreement that covers it; None where policy wants none.
     """
 
     gate: ReleaseGate
@@ -241,7 +242,7 @@ class Passage:
     subject: ReleaseSubject
     digest: Digest
     grounds: tuple[Ground, ...]
-    agreed_until: datetime | None = None
+    agreed: ProvedAgreement | None = None
 
     @property
     def places(self) -> frozenset[Place]:
@@ -262,9 +263,10 @@ class Passage:
             GridSecureError: As `SpentBudgets.spend`.
         """
         self.gate.check(self.grounds)
-        if self.agreed_until is not None and self.gate.now() >= self.agreed_until:
+        now, agreed = self.gate.now(), self.agreed
+        if agreed is not None and now >= agreed.until:
             raise missing_error(self.subject.purpose, "it is over, or the market's word is old.")
-        self.gate.budgets.spend(self.policy, self.subject, digest=self.digest, at=self.gate.now())
+        self.gate.budgets.spend(self.policy, self.subject, digest=self.digest, at=now, under=agreed)
 
     def check_span(self, start: str, end: str) -> None:
         """Refuse an order about another time than was approved.

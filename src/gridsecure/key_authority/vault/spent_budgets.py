@@ -21,8 +21,9 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from gridsecure.approvals import ReleaseSubject
+from gridsecure.circulation.agreed_releases import ProvedAgreement
 from gridsecure.crypto.sm2 import Sm2PrivateKey
-from gridsecure.errors import GridSecureError, StorageError
+from gridsecure.errors import GridSecureError, ReleaseRefusedError, StorageError
 from gridsecure.key_authority.vault.key_lock import KeyLock
 from gridsecure.key_authority.vault.noise_budgets import SpentNoise, charge_noise
 from gridsecure.messages import Digest, Message, Signed, open_message, sign_message
@@ -46,18 +47,34 @@ class SpentCase(Message):
     subjects: list[Digest]
 
 
+class AgreedUse(Message):
+    """Which approved subject an agreement was named for under a release's id.
+
+    Args:
+        agreement: Its digest.
+        subject: The digest of what officers approved.
+    """
+
+    kind: ClassVar[str] = "vault-agreed-use"
+    agreement: Digest
+    release: str
+    subject: Digest
+
+
 class KeptSpending(Message):
     """What was counted in a month.
 
     Args:
         month: `2026-07`; empty before anything was.
         noise: Every question with noise that there ever was.
+        agreed: Every use of an agreement that there ever was.
     """
 
     kind: ClassVar[str] = "vault-spent-budgets"
     month: str = ""
     spent: list[SpentCase] = Field(default_factory=list)
     noise: list[SpentNoise] = Field(default_factory=list)
+    agreed: list[AgreedUse] = Field(default_factory=list)
 
 
 class SpentBudgets:
@@ -76,17 +93,26 @@ class SpentBudgets:
         self._passed = ("", "")
 
     def spend(
-        self, policy: Policy, subject: ReleaseSubject, *, digest: Digest, at: datetime
+        self,
+        policy: Policy,
+        subject: ReleaseSubject,
+        *,
+        digest: Digest,
+        at: datetime,
+        under: ProvedAgreement | None = None,
     ) -> None:
         """Count a release, once in a month, before anything of it is decrypted.
 
         Args:
             digest: The subject's, which officers signed.
+            under: The agreement that it is named for; a use of it is one subject, for good.
 
         Raises:
             GridSecureError: The month's budget of something in it is spent (`policy.budget`);
                 nothing is counted.
-            ReleaseRefusedError: As `charge_noise`; nothing is counted.
+            ReleaseRefusedError: As `charge_noise`, or the agreement was used as often as was
+                agreed, or for another subject of this release (`agreement.used`); nothing is
+                counted.
             StorageError: It cannot be kept; nothing is counted.
         """
         month = max(self.kept.month, budget_month(policy, at))
@@ -95,7 +121,8 @@ class SpentBudgets:
         before = self.kept.spent if month == self.kept.month else []
         spent = {tuple(one.case): one.subjects for one in before}
         noise = charge_noise(self.kept.noise, policy, subject, digest=digest)
-        is_new = len(noise) > len(self.kept.noise)
+        agreed = _use_agreement(self.kept.agreed, under, subject=digest)
+        is_new = len(noise) > len(self.kept.noise) or len(agreed) > len(self.kept.agreed)
         for case, budget in find_budgets(policy, subject).items():
             subjects = spent.get(case, [])
             if digest not in subjects:
@@ -105,7 +132,7 @@ class SpentBudgets:
                 is_new = True
         if is_new:
             cases = [SpentCase(case=list(case), subjects=own) for case, own in spent.items()]
-            self._keep(KeptSpending(month=month, spent=cases, noise=noise))
+            self._keep(KeptSpending(month=month, spent=cases, noise=noise, agreed=agreed))
         self._passed = (month, digest)
 
     def find_answer(self, subject: Digest) -> Digest:
@@ -142,6 +169,26 @@ class SpentBudgets:
                 reason="policy.kept",
                 remedy="Restore the vault's folder from its backup.",
             ) from error
+
+
+def _use_agreement(
+    kept: list[AgreedUse], under: ProvedAgreement | None, *, subject: Digest
+) -> list[AgreedUse]:
+    """The uses of agreements with one more, unless it was counted."""
+    if under is None:
+        return kept
+    own = {one.release: one.subject for one in kept if one.agreement == under.digest}
+    release = under.named.release
+    if own.get(release) == subject:
+        return kept
+    if release in own or len(own) >= under.agreement.uses:
+        raise ReleaseRefusedError(
+            "The agreement was used as often as was agreed, or for another content of this "
+            "request.",
+            reason="agreement.used",
+            remedy="Order the run anew and name the agreement for it; or agree on more uses.",
+        )
+    return [*kept, AgreedUse(agreement=under.digest, release=release, subject=subject)]
 
 
 def keep_spent(keys: Path, kept: KeptSpending, *, key: Sm2PrivateKey) -> None:
