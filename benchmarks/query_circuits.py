@@ -131,7 +131,7 @@ def _what_if(month: _Month, keys: BenchKeys, sizes: BenchSizes) -> list[Figure]:
         )
         parts = month.ask(recipes[0], keys)
         (bills,) = add_up_bills(parts, recipes=recipes, rows=[month.rows], groups=_GROUPS).values()
-        return bills.total()
+        return bills.totals
 
     seconds, totals = best_of(ask, sizes=sizes, clock=time.process_time)
     plain, expected = best_of(

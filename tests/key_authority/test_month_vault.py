@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -19,23 +18,8 @@ from gridsecure.key_authority.query_orders import CheckedQuery, OrderedMonth
 from gridsecure.key_authority.vault.month_queries import check_month, total_answer
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.cells import ENERGY, MONEY
-from gridsecure.plans.circuit import LIMB_MASK
-from gridsecure.plans.quantities import (
-    FACTOR_QUANTITY,
-    LIMB_BITS,
-    LIMBS,
-    LOWEST_STEP,
-    MONTH_MEASURE,
-    YEAR_AFTER,
-    YEAR_BEFORE,
-    Divisor,
-    Measure,
-    factor_quantity,
-    hours_measure,
-    limb_quantity,
-    register_quantity,
-)
-from gridsecure.plans.query_edges import EdgedSet, Scale, check_edges, divide_by_sets, edge_on
+from gridsecure.plans.quantities import MONTH_MEASURE, register_quantity
+from gridsecure.plans.query_edges import EdgedSet, check_edges, divide_by_sets
 from gridsecure.plans.query_measures import (
     AskedMonth,
     check_what_if,
@@ -43,17 +27,13 @@ from gridsecure.plans.query_measures import (
     narrow_rows,
 )
 from gridsecure.plans.query_parts import PartsLayout
-from gridsecure.tariffs.power_factor import adjustment_table
 from gridsecure.tariffs.tariff import parse_tariff
 from tests.attacks import WITHHELD, Attacked, attack, cut, rule
 from tests.plans.element_tariffs import (
-    DEMAND,
-    DISCOUNT,
     DYNAMIC,
     HOUSEHOLDS,
     LADDER_RATES,
     PEAK_VALLEY,
-    POWER_FACTOR,
     ladder,
     rate,
     tariff,
@@ -73,21 +53,9 @@ HOURS = tariff(
     rate("energy", "0.9", period="peak"),
     rate("energy", "0.3", period="valley"),
 )
-ANNUAL = tariff(
-    "annual", ladder("3120", "4800"), LADDER_RATES, rate("free-quota", "-0.617"),
-    options='tier_reset = "year"',
-)  # fmt: skip
-FACTORED = tariff(
-    "factored",
-    rate("energy", "0.6"),
-    rate("standing", "5", unit="month"),
-    POWER_FACTOR + "excludes = []\n",
-)
-DISCOUNTED = tariff("discounted", rate("energy", "0.6"), DEMAND, DISCOUNT)
 OTHER_HOURS = HOURS.replace("06:00", "08:00").replace('"hours"', '"other-hours"')
 TARIFFS = {
     "0" * 64: TIERS, "1" * 64: FLAT, "2" * 64: METERED, "3" * 64: HOURS, "4" * 64: OTHER_HOURS,
-    "5" * 64: ANNUAL, "6" * 64: FACTORED, "7" * 64: DISCOUNTED,
 }  # fmt: skip
 SPREAD = rule(
     "Between two edges lie as many customers as policy wants, and never nobody.",
@@ -179,44 +147,9 @@ class Homes:
         return seen
 
     def _values(self, wh: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-        return {"total": wh, **measured(MONTH_MEASURE, wh)}
-
-
-def measured(measure: Measure, wh: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-    """An energy with its digits."""
-    digits = thermometer(wh // 1000, digits=measure.digits)
-    return {measure.energy: wh} | {measure.digit(*place): own for place, own in digits.items()}
-
-
-def year_homes(wh: NDArray[np.int64], before: NDArray[np.int64], **more: Any) -> Homes:
-    """Homes under tiers of a year, who used so much before the month."""
-    years = measured(YEAR_BEFORE, before) | measured(YEAR_AFTER, before + wh)
-    return Homes([wh], ("5" * 64,), more=years, **more)
-
-
-def limbs(quantity: str, values: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-    """A quantity in limbs."""
-    return {limb_quantity(quantity, n): values >> LIMB_BITS * n & LIMB_MASK for n in range(LIMBS)}
-
-
-def factored(wh: NDArray[np.int64], factors: list[int]) -> Homes:
-    """Meter points with a power factor, in hundredths."""
-    own = np.array(factors)
-    columns = {factor_quantity(n): (own >= n).astype(np.int64) for n in range(56, 101)}
-    lowest = {FACTOR_QUANTITY: np.minimum(own, LOWEST_STEP)}
-    return Homes([wh], ("6" * 64,), more=columns | lowest | limbs("total", wh))
-
-
-def discounted(wh: NDArray[np.int64], hours: NDArray[np.int64]) -> Homes:
-    """Meter points of 10 kVA that use so many kWh for each, with a maximum demand."""
-    by_hours = hours_measure("total", per=Divisor.CAPACITY)
-    digits = {
-        by_hours.digit(*place): own
-        for place, own in thermometer(hours, digits=by_hours.digits).items()
-    }
-    demand = np.arange(len(wh)) * 37 + 5_000
-    more = {"demand": demand, **digits, **limbs("demand", demand)}
-    return Homes([wh], ("7" * 64,), facts={"contracted_va": [10_000] * len(wh)}, more=more)
+        digits = thermometer(wh // 1000, digits=MONTH_MEASURE.digits)
+        named = {MONTH_MEASURE.digit(*place): own for place, own in digits.items()}
+        return {"total": wh, MONTH_MEASURE.energy: wh, **named}
 
 
 def spread(low: int, middle: int, high: int) -> NDArray[np.int64]:
@@ -316,97 +249,13 @@ def test_nothing_is_told_of_energy_fed_in(total: str) -> None:
     ("other", "reason"),
     [
         (DYNAMIC, "query.other-tariff"),
-        (HOUSEHOLDS["annual"], "query.columns"),
-        (HOUSEHOLDS["annual-pro-rata"], "query.limits"),
+        (HOUSEHOLDS["annual"], "query.limits"),
         (HOUSEHOLDS["per-period"], "query.limits"),
     ],
 )
 def test_tariffs_that_would_tell_more_are_refused_by_name(other: str, reason: str) -> None:
     with pytest.raises(GridSecureError) as refused:
         Homes([spread(20, 16, 15)]).ask("bill:what-if", what_if=other)
-    assert refused.value.reason == reason
-
-
-YEARS = np.repeat([2_500_000, 3_000_000, 4_600_000], 20) + np.arange(60) * 1_003
-"""Before the month 20 homes each are well below the first limit, or soon at the next one [Wh]."""
-
-
-def test_tiers_of_a_year_are_told_by_who_reaches_them_with_the_month() -> None:
-    """By the own tariff and by another one with limits of the published grid, to the fen."""
-    homes = year_homes(spread(20, 20, 20), YEARS)
-    (wh,), after = homes.wh, YEARS + homes.wh[0]
-    in_second = above(after, 3120) - above(YEARS, 3120) - above(after, 4800) + above(YEARS, 4800)
-    assert homes.ask("tier:2") == {"tier:2": [in_second]}
-    other = tariff(
-        "other", ladder("3000", "4560"), LADDER_RATES.replace("0.917", "1"),
-        options='tier_reset = "year"',
-    )  # fmt: skip
-    steps = [above(after, limit) - above(YEARS, limit) for limit in (3000, 4560)]
-    thousandths = 617 * int(wh.sum()) + 50 * steps[0] + 333 * steps[1]  # of a yuan a kWh
-    told = homes.ask("bill:what-if", what_if=other)["bill:what-if"]
-    assert told == [(thousandths + 5_000) // 10_000]
-    homes = year_homes(homes.wh[0], YEARS - 1_000_000)
-    assert homes.ask("bill:what-if", what_if=other) == {"bill:what-if": [None]}, "few are so far"
-
-
-@pytest.mark.parametrize(("limits", "facts"), [(("3000", "3121"), {}), (("260", "600"), {})])
-def test_limits_of_a_year_are_of_a_grid_of_their_own(
-    limits: tuple[str, str], facts: dict[str, Any]
-) -> None:
-    homes = year_homes(spread(20, 20, 20), YEARS, facts=facts)
-    other = tariff("other", ladder(*limits), LADDER_RATES, options='tier_reset = "year"')
-    with pytest.raises(GridSecureError) as refused:
-        homes.ask("bill:what-if", what_if=other)
-    assert refused.value.reason == "query.edge"
-    assert "those of a year are 120 apart" in refused.value.remedy
-
-
-def test_a_power_factor_is_told_where_enough_have_another_percentage() -> None:
-    """To the fen, of the whole bill and of the line alone, also by another price."""
-    factors = [*[98] * 30, *[88] * 15, *range(50, 65)]
-    homes = factored(spread(20, 20, 20), factors)
-    (wh,) = homes.wh
-    percent = adjustment_table("0.90")[factors].astype(object)
-    base = wh.astype(object) * 6 + 50_000  # 0.6 yuan a kWh and 5 yuan [hundredths of a fen]
-    line = Fraction(sum(base * percent), 1_000_000)
-    half = Fraction(1, 2)
-    assert homes.ask("line:power-factor") == {"line:power-factor": [int(line + half)]}
-    assert homes.ask("bill") == {"bill": [int(Fraction(sum(base), 100) + line + half)]}
-    base += wh
-    exact = Fraction(sum(base), 100) + Fraction(sum(base * percent), 1_000_000)
-    told = homes.ask("bill:what-if", what_if=FACTORED.replace('"0.6"', '"0.7"'))
-    assert told == {"bill:what-if": [int(exact + half)]}
-    few = factored(wh, [*[98] * 46, *[88] * 14])
-    assert few.ask("bill") == {"bill": [None]}, "fourteen have another percentage than most"
-
-
-def test_a_discount_of_demand_is_told_where_enough_have_it_and_enough_do_not() -> None:
-    wh = spread(20, 20, 20)
-    homes = discounted(wh, np.repeat([100, 300], 30))
-    demand = homes.more["demand"]
-    tenths = 6 * int(wh.sum()) + 420 * int(demand.sum()) - 42 * int(demand[30:].sum())
-    assert homes.ask("bill") == {"bill": [(tenths + 50) // 100]}
-    other = DISCOUNTED.replace('"42"', '"40"').replace("= 260", "= 200")
-    told = homes.ask("bill:what-if", what_if=other)
-    assert told == {"bill:what-if": [(tenths - 20 * int(demand.sum()) + 50) // 100]}
-    assert discounted(wh, np.repeat([100, 300], [46, 14])).ask("bill") == {"bill": [None]}
-
-
-@pytest.mark.parametrize(
-    ("other", "reason"),
-    [
-        (FACTORED.replace('"0.90"', '"0.85"'), "query.other-tariff"),
-        (tariff("both", ladder("250"), LADDER_RATES[: LADDER_RATES.rindex("[[rates]]")],
-                POWER_FACTOR + 'excludes = ["energy"]\n'), "query.limits"),
-        (DISCOUNTED, "query.columns"),
-    ],
-    ids=["another table", "tiers and a power factor", "demand that nobody measured"],
-)  # fmt: skip
-def test_other_power_factors_and_demands_are_refused_by_name(other: str, reason: str) -> None:
-    homes = factored(spread(20, 20, 20), [98] * 30 + [88] * 30)
-    homes.facts = {"contracted_va": [10_000] * 60}
-    with pytest.raises(GridSecureError) as refused:
-        homes.ask("bill:what-if", what_if=other)
     assert refused.value.reason == reason
 
 
@@ -419,61 +268,6 @@ def test_the_energy_of_a_tier_that_one_home_reaches(attacked: Attacked) -> None:
     (value,) = homes.ask("tier:3")["tier:3"]
     if value is not None:
         assert 600_000 + value == homes.wh[0][-1], "to the Wh"
-    attacked.ends(WITHHELD if value is None else "")
-
-
-@attack("the month of the one home that has reached the highest tier of the year", SPREAD)
-def test_the_energy_of_a_tier_of_the_year_that_one_home_reached(attacked: Attacked) -> None:
-    before = np.append(YEARS[:40], 4_900_000)
-    homes = year_homes(spread(20, 20, 1), before)
-    (value,) = homes.ask("tier:3")["tier:3"]
-    if value is not None:
-        assert value == homes.wh[0][-1], "to the Wh"
-    attacked.ends(WITHHELD if value is None else "")
-
-
-@attack(
-    "a home that uses much this month and little this year, by tiers of both",
-    rule(
-        "Edges of a month and of a year are never told of the same people.",
-        WITHHELD,
-        cut(
-            "gridsecure.plans.query_edges:keep_edges",
-            "len(scales) <= 1",
-            "True",
-        ),
-    ),
-)
-def test_tiers_of_a_month_beside_tiers_of_the_year(attacked: Attacked) -> None:
-    """20 homes use little and 21 much; 21 are below the year's limit and 20 were above before."""
-    wh = np.concatenate([spread(20, 20, 0), [400_123]])
-    homes = year_homes(wh, np.append(np.repeat([1_000_000, 4_000_000], 20), 1_000_000))
-    year = tariff(
-        "by-year", ladder("3120"), rate("energy", "0", tier=1), rate("energy", "1", tier=2),
-        options='tier_reset = "year"',
-    )  # fmt: skip
-    month = tariff(
-        "by-month", ladder("250"), rate("energy", "0", tier=1), rate("energy", "1", tier=2)
-    )
-    (of_year,) = homes.ask("bill:what-if", what_if=year)["bill:what-if"]
-    homes.told = [EdgedSet(homes.names(*range(41)), frozenset({edge_on(Scale.YEAR, 3120)}), 15)]
-    (of_month,) = homes.ask("bill:what-if", what_if=month)["bill:what-if"]
-    (number,) = homes.ask("at-least:250")["at-least:250"]
-    if of_year is not None and of_month is not None and number is not None:
-        assert of_month + number * 25_000 - of_year == 40_012, "a tenth of a fen a Wh"
-    attacked.ends(WITHHELD if None in (of_month, number) else "")
-
-
-@attack("the one customer with a poor power factor, by bills and the energy of the same", SPREAD)
-def test_a_bill_with_one_poor_power_factor(attacked: Attacked) -> None:
-    homes = factored(spread(20, 20, 1), [98] * 40 + [60])
-    (value,) = homes.ask("line:power-factor")["line:power-factor"]
-    if value is not None:
-        (wh,) = homes.wh
-        reward = int(wh.sum()) * 6 + 41 * 50_000  # of 0.75 % of so many hundredths of a fen
-        percent = int(adjustment_table("0.90")[60])
-        found = (value * 1_000_000 + reward * 75) / (percent + 75)
-        assert abs(found - (int(wh[-1]) * 6 + 50_000)) < 500, "to some fen"
     attacked.ends(WITHHELD if value is None else "")
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from gridsecure.homomorphic.parameters import PRODUCT, REGISTER, TIER, find_para
 from gridsecure.homomorphic.plain import PlainColumn
 from gridsecure.messages import RosterManifest
 from gridsecure.plans.execution import RosterData, roster_contracts, roster_rules
-from gridsecure.plans.lines.registry import circuit_parameters
 from gridsecure.plans.needs import published_needs
 from gridsecure.plans.outputs import last_level
 from gridsecure.plans.query_bills import (
@@ -31,8 +29,6 @@ from gridsecure.plans.query_bills import (
     bill_recipes,
     find_parameters_of,
 )
-from gridsecure.plans.query_counts import CountRecipe, edge_name
-from gridsecure.plans.query_edges import Scale, edge_on, number_of
 from gridsecure.plans.query_parts import (
     PartsLayout,
     add_up_parts,
@@ -42,15 +38,7 @@ from gridsecure.plans.query_parts import (
 from gridsecure.plans.query_totals import OUTSIDE
 from gridsecure.plans.settlement_values import settlement_values
 from gridsecure.tariffs.tariff import Tariff, parse_tariff
-from tests.plans.element_tariffs import (
-    ALL_BY_NAME,
-    HOUSEHOLDS,
-    LADDER_RATES,
-    POWER_FACTOR,
-    ladder,
-    rate,
-    tariff,
-)
+from tests.plans.element_tariffs import ALL_BY_NAME, HOUSEHOLDS, LADDER_RATES, ladder, rate, tariff
 from tests.plans.query_world import END, START, QueryWorld, query_roster
 from tests.plans.test_elements import PERIOD, prepared
 
@@ -82,27 +70,24 @@ def roster_of(
     ).model_copy(update={"tariff": digest})  # fmt: skip
 
 
-def summed(table: NDArray[Any], rows: NDArray[np.int64], *, groups: int) -> list[list[Any]]:
-    return [[sum(row[rows == group].astype(object)) for group in range(groups)] for row in table]
+def summed(table: NDArray[Any], rows: NDArray[np.int64], *, groups: int) -> list[list[int]]:
+    return [
+        [int(sum(row[rows == group].astype(object))) for group in range(groups)] for row in table
+    ]
 
 
 def oracle(
     tariff: Tariff, settled: pd.DataFrame, roster: RosterManifest, rows: NDArray[np.int64]
-) -> tuple[list[list[Any]], list[list[Any]]]:
-    """Quantities and amounts of every line by group, from plaintext bills.
-
-    A power factor's amount is cut off in each bill; here it is the percentage of the lines.
-    """
-    rules = line_rules(tariff, PERIOD)
-    quantities, amounts = exact_lines(
-        rules, settlements=settled, contracts=roster_contracts(roster), period=PERIOD
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Quantities and amounts of every line by group, from plaintext bills."""
+    tables = exact_lines(
+        line_rules(tariff, PERIOD),
+        settlements=settled,
+        contracts=roster_contracts(roster),
+        period=PERIOD,
     )
-    exact = amounts.astype(object)
-    for line, rule in enumerate(rules):
-        if rule.basis == "power-factor":
-            percentages = quantities[line].astype(object) // 10
-            exact[line] = exact[list(rule.base)].sum(axis=0) * percentages * Fraction(1, 10_000)
-    return summed(quantities, rows, groups=2), summed(exact, rows, groups=2)
+    quantities, amounts = (summed(table, rows, groups=2) for table in tables)
+    return quantities, amounts
 
 
 def in_the_clear(
@@ -135,7 +120,7 @@ def months_of(tariff: Tariff, rules: Any, settled: pd.DataFrame, contracts: pd.D
 def is_sum(own: Tariff, contracts: pd.DataFrame) -> bool:
     """Whether every line of a bill is a sum over meter points, but for what is public."""
     rules = line_rules(own, PERIOD)
-    divides = {"share", "minimum"} & {rule.basis for rule in rules}
+    divides = {"share", "power-factor", "minimum"} & {rule.basis for rule in rules}
     parts = (month_share(rule, contracts, PERIOD) for rule in rules if rule.basis != "contract")
     return not divides and all(part is None for part in parts)
 
@@ -147,8 +132,7 @@ def test_every_element_is_exact_or_refused_by_name(name: str) -> None:
     roster = roster_of("one", contracts, large=name.startswith("wide"))
 
     def make() -> tuple[BillRecipe, ...]:
-        used = circuit_parameters(line_rules(own, PERIOD))
-        return bill_recipes([roster], span=(START, END), parameters=[used], tariffs={MADE_UP: own})
+        return bill_recipes([roster], span=(START, END), parameters=[TIER], tariffs={MADE_UP: own})
 
     if not is_sum(own, contracts):
         with pytest.raises(InputError) as refusal:
@@ -251,68 +235,13 @@ def test_encrypted_lines_of_groups_are_the_sums_of_the_bills(
     bills, files = ask(world, data, rows, what_if=what_if)
     expected = oracle(parse_tariff(text or TIERS), settled, data.roster, rows)
     assert (bills.quantities.tolist(), bills.amounts.tolist()) == expected
-    assert bills.total().tolist() == [sum(column) for column in zip(*expected[1], strict=True)]
+    assert bills.totals.tolist() == [sum(column) for column in zip(*expected[1], strict=True)]
     again, same = ask(world, data, rows, what_if=what_if)
     assert same == files
     other, others = ask(world, data, rows, what_if=what_if, seed=bytes(32))
     assert not set(others.values()) & set(files.values())
     for one in (again, other):
         assert one.amounts.tolist() == bills.amounts.tolist()
-
-
-BY_YEAR = tariff("mine", ladder("1200", "3600"), LADDER_RATES, options='tier_reset = "year"')
-FARM = tariff(
-    "mine", rate("energy", "0.31234567"), rate("fund", "0.02"), rate("standing", "3", unit="month"),
-    POWER_FACTOR.replace("0.90", "0.80") + "excludes = []\n",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "edges", "count"),
-    [
-        ("annual", BY_YEAR, [edge_on(Scale.YEAR, kwh) for kwh in (1200, 3600)],
-         lambda own: (own["year_before_wh"] + own["total_wh"]) // 1000),
-        ("power-factor-farm", FARM, [edge_on(Scale.FACTOR, n) for n in (56, 90)],
-         lambda own: own["power_factor"]),
-    ],
-    ids=["year", "power factor"],
-)  # fmt: skip
-def test_encrypted_lines_by_a_secret_tariff_and_who_reaches_its_edges(
-    world: QueryWorld,
-    name: str,
-    text: str,
-    edges: list[int],
-    count: Callable[[pd.DataFrame], pd.Series[int]],
-) -> None:
-    own, settled, contracts = prepared(ALL_BY_NAME[name], quotas=True)
-    secret, used = parse_tariff(text), circuit_parameters(line_rules(own, PERIOD))
-    roster, rows = roster_of(name, contracts), np.arange(24) % 3 - 1
-    (bills,) = recipes = bill_recipes(
-        [roster], span=(START, END), parameters=[used], tariffs={MADE_UP: own}, what_if=secret
-    )
-    layouts = [
-        lay_out_parts([roster], recipes=[recipe], rows=[rows], minima=[2, 2])
-        for recipe in (bills, CountRecipe(tuple(edges), used))
-    ]
-    values = months_of(own, line_rules(own, PERIOD), settled, contracts)
-    needs = {need.quantity: need for layout in layouts for need in layout.needs[0]}
-    columns = {n: (values[n], need.high, need.parameters.name) for n, need in needs.items()}
-    data = world.upload(roster, columns)
-    parts: dict[str, NDArray[Any]] = {}
-    for layout in layouts:
-        _, outputs = execute_parts(
-            [data], layout=layout, seed=SEED, load=world.objects.__getitem__, keys=world.ring
-        )
-        parts |= add_up_parts(world.decrypt(outputs), layout=layout)
-    (found,) = add_up_bills(parts, recipes=recipes, rows=[rows], groups=2).values()
-    expected = oracle(secret, settled, roster, rows)
-    assert (found.quantities.tolist(), found.amounts.tolist()) == expected
-    assert all(sum(line) for line in expected[1]), "every line has an amount"
-    numbers = count(settled).to_numpy()
-    assert [parts[edge_name(edge)].tolist() for edge in edges] == [
-        [int((numbers[rows == group] >= number_of(edge)).sum()) for group in range(2)]
-        for edge in edges
-    ]
 
 
 def test_parts_are_blinded_and_a_line_leaves_once(

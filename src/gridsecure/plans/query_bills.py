@@ -8,11 +8,9 @@ ciphertext, with the digits that gateways encrypt whatever the limits are.
     amount of a line [1e-11 yuan] = rate [1e-8 yuan] × Σ over the group of its parts [1e-3 unit]
 
 Amounts are sums of *unrounded* bill lines; bills round each line to the fen, so the sum of what was
-billed differs by up to half a fen a line and bill. A power factor's amount is a percentage of the
-other lines: of a product in limbs, divided by 10,000 in the sum as it is in each bill, where it is
-cut off at 1e-11 yuan and here is not. Refused is what is no sum over meter points: a pro-rata share
-divides, a minimum is a maximum, and a part of a month is cut off at 1e-11 yuan, each for every bill
-by itself (`query.not-linear`).
+billed differs by up to half a fen a line and bill. Refused is what is no sum over meter points: a
+pro-rata share divides, a power factor divides, a minimum is a maximum, and a part of a month is cut
+off at 1e-11 yuan, each for every bill by itself (`query.not-linear`).
 
 A tariff that a roster was not billed by can be asked about as far as its columns go: the same
 hours, days and intervals, and of each roster the columns that its own tariff's form needs.
@@ -22,21 +20,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridsecure.billing.charges import (
-    PERCENT_SCALE,
-    contract_quantity,
-    divide_months,
-    line_amounts,
-)
+from gridsecure.billing.charges import contract_quantity, divide_months, line_amounts
 from gridsecure.billing.part_months import month_share
 from gridsecure.billing.rules import (
     CONTRACT,
+    DYNAMIC,
     MINIMUM,
     OWN_DEMAND,
     POWER_FACTOR,
@@ -56,7 +49,7 @@ from gridsecure.plans.circuit import Circuit
 from gridsecure.plans.execution import RosterData, billing_period, roster_contracts, roster_rules
 from gridsecure.plans.lines.kind import Part
 from gridsecure.plans.lines.registry import DIVISOR, kind_of, split_line
-from gridsecure.plans.outputs import SUMMED_LIMB_BITS, last_level
+from gridsecure.plans.outputs import SUMMED_LIMB_BITS
 from gridsecure.plans.quantities import ColumnNeed
 from gridsecure.tariffs.tariff import Tariff
 
@@ -65,6 +58,7 @@ WHAT_IF: Final = "what-if"
 Rules = tuple[LineRule, ...]
 _NOT_LINEAR: Final = {
     SHARE: "a share of a tier is divided by each meter point's total",
+    POWER_FACTOR: "a power factor is a percentage that is cut off for each bill",
     MINIMUM: "a minimum compares each bill by itself",
 }
 _OWN_ONLY: Final = {
@@ -188,11 +182,7 @@ def _share_columns(recipes: Sequence[BillRecipe]) -> tuple[BillRecipe, ...]:
 def _check_linear(rules: Sequence[LineRule], contracts: TableRows, period: BillingPeriod) -> None:
     for number, rule in enumerate(rules, 1):
         why = _NOT_LINEAR.get(rule.basis)
-        # Of a charge by contract the amount is public, and so is where it is cut off.
-        measured = [rules[n] for n in rule.base] if rule.basis == POWER_FACTOR else [rule]
-        if rule.basis != CONTRACT and any(
-            month_share(one, contracts, period) is not None for one in measured
-        ):
+        if rule.basis != CONTRACT and month_share(rule, contracts, period) is not None:
             why = "a part of a month is cut off for each bill"
         if why:
             raise InputError(
@@ -214,9 +204,6 @@ def _check_alike(tariff: Tariff, own: Tariff, rules: Sequence[LineRule]) -> None
     interval = tariff.dynamic.interval if tariff.dynamic else None
     if interval is not None and (own.dynamic is None or own.dynamic.interval != interval):
         why = "energy was encrypted by other intervals"
-    factor, known = tariff.power_factor, own.power_factor
-    if factor is not None and known is not None and factor.standard != known.standard:
-        why = "the power factor of their own tariff is looked up in another table"
     if why:
         raise InputError(
             f"The tariff asked about cannot be computed for customers of another one: {why}.",
@@ -230,7 +217,7 @@ def _choose_limbs(recipe: BillRecipe, *, slots: int) -> dict[int, int]:
     """The widest limbs of prices whose sums over all meter points stay in range."""
     chosen: dict[int, int] = {}
     for line, rule in enumerate(recipe.rules):
-        if not kind_of(rule).is_summed:
+        if rule.basis != DYNAMIC:
             continue
         for bits in SUMMED_LIMB_BITS:
             if _fits(recipe, line, bits, slots=slots):
@@ -246,13 +233,12 @@ def _fits(recipe: BillRecipe, line: int, bits: int, *, slots: int) -> bool:
     )  # fmt: skip
     try:
         parts = split_line(circuit, line, {line: bits})
-        columns = [last_level(part.column) for part in parts]
-        for column in columns:
-            column.check(what="A sum over prices", signed=column.low < 0)
+        for part in parts:
+            part.column.check(what="A sum over prices", signed=part.column.low < 0)
     except GridSecureError:
         return False
-    spans = ((column.high - column.low) * slots for column in columns)
-    return max(spans) < columns[0].parameters.plain_modulus
+    spans = ((part.column.high - part.column.low) * slots for part in parts)
+    return max(spans) < parts[0].column.parameters.plain_modulus
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -262,18 +248,17 @@ class GroupBills:
     Args:
         rules: What each line is.
         quantities: Exact quantities [1e-3 unit], [lines, groups].
-        amounts: Exact amounts, not rounded [1e-11 yuan], [lines, groups]; a power factor's are
-            fractions.
+        amounts: Exact amounts, not rounded [1e-11 yuan], [lines, groups].
     """
 
     rules: tuple[LineRule, ...]
     quantities: NDArray[Any]
     amounts: NDArray[Any]
 
-    def total(self, charge: str | None = None) -> NDArray[Any]:
-        """Sums of the unrounded lines by group [1e-11 yuan], of all of them or of one charge."""
-        lines = [n for n, rule in enumerate(self.rules) if charge in (None, rule.charge)]
-        totals: NDArray[Any] = self.amounts[lines].sum(axis=0)
+    @property
+    def totals(self) -> NDArray[Any]:
+        """Sums of the unrounded lines by group [1e-11 yuan]."""
+        totals: NDArray[Any] = self.amounts.sum(axis=0)
         return totals
 
 
@@ -313,10 +298,7 @@ def add_up_bills(
             rule = recipe.rules[line]
             rate = rate_units(rule.rate) if part.is_priced else 1
             made.quantities[line] += total * part.quantity_weight
-            weight: int | Fraction = part.amount_weight * rate
-            if rule.basis == POWER_FACTOR:
-                weight = Fraction(weight, PERCENT_SCALE)
-            made.amounts[line] += total * weight
+            made.amounts[line] += total * (part.amount_weight * rate)
     return bills
 
 

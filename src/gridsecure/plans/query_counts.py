@@ -26,9 +26,8 @@ beside it (`CountRecipe`), gateway by gateway: where none is, y is x.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -44,28 +43,13 @@ from gridsecure.homomorphic.thresholds import (
     compare,
     find_needed_digits,
 )
-from gridsecure.plans.quantities import (
-    MONTH_MEASURE,
-    TOTAL_QUANTITY,
-    YEAR_AFTER,
-    ColumnNeed,
-    Divisor,
-    Measure,
-    factor_quantity,
-    hours_measure,
-)
-from gridsecure.plans.query_edges import Scale, number_of, scale_of
+from gridsecure.plans.quantities import MONTH_MEASURE, ColumnNeed, Measure
 
 CAP_KWH: Final = 3840
 """Where sums of squares stop telling meter points apart [kWh a month]."""
 CAP_WH: Final = CAP_KWH * WH_PER_KWH
 CAPPED: Final = "capped"
 """The part that counts who is at the cap."""
-_MEASURES: Final[Mapping[Scale, Measure]] = {
-    Scale.YEAR: YEAR_AFTER,
-    Scale.CAPACITY: hours_measure(TOTAL_QUANTITY, per=Divisor.CAPACITY),
-    Scale.DEMAND: hours_measure(TOTAL_QUANTITY, per=Divisor.DEMAND),
-}
 _WHOLE, _REST = "kwh", "rest"
 _WHOLE_SQUARED, _CROSSED, _REST_SQUARED = "kwh-kwh", "kwh-rest", "rest-rest"
 
@@ -75,15 +59,13 @@ class CountRecipe:
     """How many meter points reach each of some edges.
 
     Args:
-        edges: Whole numbers, each above zero: everybody reaches zero. Those on other scales than
-            a month's energy are compared with what these count, as of a year the energy since 1
-            January, the month's included.
+        edges_kwh: Whole kWh, each above zero: everybody reaches zero.
         parameters: The set of the digits.
-        measure: What is compared otherwise: the month's energy, a register's, kWh per kVA.
+        measure: What is compared: the month's energy, a register's, kWh per kVA.
         counts_capped: Whether it is counted as well how many are too large for sums of squares.
     """
 
-    edges: tuple[int, ...]
+    edges_kwh: tuple[int, ...]
     parameters: Parameters
     measure: Measure = MONTH_MEASURE
     counts_capped: bool = False
@@ -91,9 +73,7 @@ class CountRecipe:
     @property
     def published(self) -> tuple[ColumnNeed, ...]:
         """The digits."""
-        own = self.measure.needs(self.parameters)
-        needs = [*own, *edge_needs(self.edges, self.parameters)]
-        return tuple({need.quantity: need for need in needs}.values())
+        return tuple(self.measure.needs(self.parameters))
 
     def compute(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """[w >= T] for every edge, and c.
@@ -102,20 +82,16 @@ class CountRecipe:
             OutOfRangeError: An edge is not above zero, or beyond the digits (`plan.threshold`).
         """
         parts = {CAPPED: _capped(inputs, self.measure)} if self.counts_capped else {}
-        for edge in sorted(set(self.edges)):
-            if scale_of(edge) is Scale.FACTOR:
-                parts[edge_name(edge)] = inputs[factor_quantity(number_of(edge))]
-                continue
-            measure = _MEASURES.get(scale_of(edge), self.measure)
-            thresholds = np.array(number_of(edge))
+        for edge in sorted(set(self.edges_kwh)):
+            thresholds = np.array(edge)
             columns = {
-                place: inputs[measure.digit(*place)]
-                for place in sorted(find_needed_digits(thresholds, digits=measure.digits))
+                place: inputs[self.measure.digit(*place)]
+                for place in sorted(find_needed_digits(thresholds, digits=self.measure.digits))
             }
             gate = compare(
                 columns,
                 thresholds=thresholds,
-                digits=measure.digits,
+                digits=self.measure.digits,
                 parameters=self.parameters,
             )
             if gate is None:
@@ -132,23 +108,9 @@ def _capped(inputs: Mapping[str, Any], measure: Measure) -> Any:
     return inputs[measure.digit(2, measure.digits.radices[2] - 1)]
 
 
-def edge_needs(edges: Iterable[int], parameters: Parameters) -> list[ColumnNeed]:
-    """The columns that edges may be compared with."""
-    needs: dict[Measure, list[ColumnNeed]] = {}
-    factors = []
-    for edge in edges:
-        if scale_of(edge) is Scale.FACTOR:
-            factors.append(ColumnNeed(factor_quantity(number_of(edge)), parameters, 1))
-            continue
-        measure = _MEASURES.get(scale_of(edge), MONTH_MEASURE)
-        if measure not in needs:
-            needs[measure] = measure.needs(parameters)
-    return [*factors, *chain(*needs.values())]
-
-
-def edge_name(edge: int) -> str:
+def edge_name(edge_kwh: int) -> str:
     """Name of the part that counts who reaches an edge."""
-    return f"reach:{edge}"
+    return f"reach:{edge_kwh}"
 
 
 @dataclass(frozen=True, slots=True)

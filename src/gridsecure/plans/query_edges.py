@@ -19,26 +19,13 @@ about this time.
 
 Who asks chooses edges from a published grid (`GRID_KWH`), so that what is withheld says no more of
 where edges would be than the grid does. The limits of customers' own tariffs are published as well.
-
-**Tiers of a year** depend on the energy since 1 January with the month, a, and without it, b. What
-of a month lies between two edges of the year is how much of the way from b to a does. Whoever's a
-lies there moves that number, so it is at a that meter points are counted: then enough move whatever
-is computed of such totals (decision 119). Edges of a year and of a month are never told of the same
-people: they are two ways to divide those, and what lies between an edge of one and an edge of the
-other may be one household's. So it is with every two *scales* (`Scale`).
-
-**A power factor** takes a percentage of each bill that depends on the factor alone, by one table
-for all of a part. Whatever is made of such totals and of plain ones stands still for those who have
-one percentage, and moves with all others: so these have to be enough, whichever percentage that is
-(decision 120). All factors up to 0.55 are counted as if they had one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -56,72 +43,12 @@ GRID_KWH: Final[tuple[int, ...]] = (
     *range(1_000, 3_801, 100),
 )
 """Edges that may be asked about [kWh a month]."""
-YEAR_GRID_KWH: Final[tuple[int, ...]] = tuple(range(120, 12_001, 120))
-"""Edges of a year that may be asked about: of 10 kWh a month each [kWh since 1 January]."""
-GRID_HOURS: Final[tuple[int, ...]] = tuple(range(10, 741, 10))
-"""Edges of kWh per kVA or kW that may be asked about."""
-_FACTORS: Final = range(56, 101)
-_SCALE: Final = 1_000_000
 CELLS: Final = 4_000
 """Most cells of one question."""
 UNTOLD: Final = -1
 """The group of a cell that a question does not ask about."""
 _NO_EDGES: Final = 2
 """Counts where there is no edge: those of everybody and of nobody."""
-
-
-class Scale(IntEnum):
-    """What meter points are counted by. Edges of the second stand beyond all of the first, etc."""
-
-    MONTH = 0
-    YEAR = 1
-    CAPACITY = 2
-    DEMAND = 3
-    FACTOR = 4
-
-    @property
-    def words(self) -> str:
-        """In an error's words."""
-        return _WORDS[self]
-
-
-_WORDS: Final[Mapping[Scale, str]] = {
-    Scale.MONTH: "kWh a month",
-    Scale.YEAR: "kWh since 1 January",
-    Scale.CAPACITY: "kWh per kVA",
-    Scale.DEMAND: "kWh per kW",
-    Scale.FACTOR: "hundredths of a power factor",
-}
-
-
-def edge_on(scale: Scale, number: int) -> int:
-    """An edge on a scale.
-
-    >>> edge = edge_on(Scale.YEAR, 3_120)
-    >>> edge, scale_of(edge).words, number_of(edge), scale_of(3_120).words
-    (1003120, 'kWh since 1 January', 3120, 'kWh a month')
-    """
-    return scale * _SCALE + number
-
-
-def scale_of(edge: int) -> Scale:
-    """The scale of an edge."""
-    return Scale(max(edge, 0) // _SCALE)
-
-
-def number_of(edge: int) -> int:
-    """Where on its scale an edge is."""
-    return edge - edge_on(scale_of(edge), 0)
-
-
-_GRIDS: Final = {
-    Scale.MONTH: GRID_KWH,
-    Scale.YEAR: YEAR_GRID_KWH,
-    Scale.CAPACITY: GRID_HOURS,
-    Scale.DEMAND: GRID_HOURS,
-    Scale.FACTOR: _FACTORS,
-}
-_GRID: Final = frozenset(edge_on(scale, n) for scale, grid in _GRIDS.items() for n in grid)
 
 
 def check_edges(edges_kwh: Iterable[int], *, known: Iterable[int] = ()) -> None:
@@ -133,21 +60,18 @@ def check_edges(edges_kwh: Iterable[int], *, known: Iterable[int] = ()) -> None:
     Raises:
         InputError: `query.edge`.
     """
-    allowed = {*_GRID, *known}
+    allowed = {*GRID_KWH, *known}
     wrong = [edge for edge in edges_kwh if edge not in allowed]
     if not wrong:
         return
-    scale = scale_of(wrong[0])
-    alike = [edge for edge in allowed if scale_of(edge) is scale]
-    below = max((edge for edge in alike if edge < wrong[0]), default=None)
-    above = min((edge for edge in alike if edge > wrong[0]), default=None)
-    near = " and ".join(str(number_of(edge)) for edge in (below, above) if edge is not None)
+    below = max((edge for edge in allowed if edge < wrong[0]), default=None)
+    above = min((edge for edge in allowed if edge > wrong[0]), default=None)
+    near = " and ".join(str(edge) for edge in (below, above) if edge is not None)
     raise InputError(
-        f"{number_of(wrong[0])} {scale.words} is not an edge that meter points are compared with.",
+        f"{wrong[0]} kWh is not an edge that months are compared with.",
         reason="query.edge",
-        remedy=f"The nearest ones are {near}. Edges of a month are 1 kWh, 5, then 10 apart up to"
-        " 200, 50 up to 1,000 and 100 up to 3,800; those of a year are 120 apart up to 12,000, and"
-        " those per kVA or kW 10 apart up to 740.",
+        remedy=f"The nearest ones are {near}. Edges are 1 kWh, 5, then 10 apart up to 200, 50 up to"
+        " 1,000 and 100 up to 3,800.",
     )
 
 
@@ -156,7 +80,7 @@ class EdgedSet(NamedTuple):
 
     Args:
         names: Their pseudonyms.
-        edges: The edges, of months and of years.
+        edges: The edges [kWh].
         minimum: Fewest customers that policy wanted between edges then.
     """
 
@@ -305,13 +229,7 @@ def _by_link(
     )
 
 
-def is_spread(
-    reached: Mapping[str, Sequence[int]],
-    crowd: Crowd,
-    *,
-    minimum: int,
-    scale: Scale = Scale.MONTH,
-) -> bool:
+def is_spread(reached: Mapping[str, Sequence[int]], crowd: Crowd, *, minimum: int) -> bool:
     """Whether between any two edges lie enough customers of a cell for a number about them.
 
     Only meter points are counted under encryption. So of all that do not count for their customer
@@ -335,18 +253,13 @@ def is_spread(
             [own for owner, own in reached.items() if owner != knower],
             [own for owner, own in owners.items() if owner != knower],
             minimum=minimum,
-            scale=scale,
         )
         for knower in known_to
     )
 
 
 def _is_spread_among(
-    reached: Sequence[Sequence[int]],
-    owners: Sequence[tuple[int, int]],
-    *,
-    minimum: int,
-    scale: Scale,
+    reached: Sequence[Sequence[int]], owners: Sequence[tuple[int, int]], *, minimum: int
 ) -> bool:
     """The same of some owners' meter points, whoever of them looks at it.
 
@@ -356,9 +269,7 @@ def _is_spread_among(
     points = sum(own for own, _ in owners)
     uncounted = points - sum(customers for _, customers in owners)
     counts = [points, *map(sum, zip(*reached, strict=True)), 0]
-    bins = [above - below for above, below in pairwise(counts)]
-    # A percentage of all may be taken off, and leaves those who have another one.
-    fewest = points - max(bins) if scale is Scale.FACTOR else min(bins)
+    fewest = min(above - below for above, below in pairwise(counts))
     return len(counts) == _NO_EDGES or fewest - uncounted >= max(minimum, 1)
 
 
@@ -373,7 +284,7 @@ def keep_edges(
     """The edges of a question that may be told of cells that hang together, beside those before.
 
     From the lowest on, each is told where enough lie between it and those told; so a bin of too few
-    is one with the next. None is told of a cell that has edges of the other scale.
+    is one with the next.
 
     Args:
         wanted: Edges that may be left out.
@@ -386,24 +297,20 @@ def keep_edges(
         Those of the wanted ones; None where already the others are not spread enough.
     """
 
-    def fits_in(cell: int, edges: list[int]) -> bool:
-        crowd = crowds[cell]
-        scales = {scale: list(own) for scale, own in groupby(edges, scale_of)}
-        return len(scales) <= 1 and all(
+    def fits(told: Iterable[int]) -> bool:
+        return all(
             is_spread(
                 {
-                    owner: [reached[edge][cell].get(owner, 0) for edge in own]
+                    owner: [
+                        reached[edge][cell].get(owner, 0) for edge in sorted({*told, *needed[cell]})
+                    ]
                     for owner in crowd.by_owner()
                 },
                 crowd,
                 minimum=minima[cell],
-                scale=scale,
             )
-            for scale, own in scales.items()
+            for cell, crowd in crowds.items()
         )
-
-    def fits(told: Iterable[int]) -> bool:
-        return all(fits_in(cell, sorted({*told, *needed[cell]})) for cell in crowds)
 
     kept: list[int] = []
     if not fits(kept):

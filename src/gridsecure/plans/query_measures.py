@@ -19,16 +19,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridsecure.billing.limits import OPEN_LIMIT_WH, tier_limits_wh
 from gridsecure.billing.rounding import round_half_up
-from gridsecure.billing.rules import DYNAMIC, POWER_FACTOR, LineRule
+from gridsecure.billing.rules import (
+    CONTRACT,
+    DEMAND,
+    DYNAMIC,
+    EXPORT,
+    REGISTER,
+    TIER_PART,
+    TOTAL,
+    LineRule,
+)
 from gridsecure.errors import InputError
 from gridsecure.homomorphic.parameters import Parameters
+from gridsecure.homomorphic.thresholds import WH_PER_KWH
 from gridsecure.messages import Digest, RosterManifest
 from gridsecure.plans.bills import PlannedInputs
 from gridsecure.plans.cells import ENERGY, MONEY, money_keys
@@ -42,17 +52,15 @@ from gridsecure.plans.quantities import (
     register_quantity,
 )
 from gridsecure.plans.query_bills import BillRecipe, Rules, add_up_bills, bill_recipes
-from gridsecure.plans.query_counted import check_counted
+from gridsecure.plans.query_counted import FEEDS_IN, check_counted, uncounted
 from gridsecure.plans.query_counts import (
     CAPPED,
     CountRecipe,
     MomentRecipe,
     add_up_moments,
     edge_name,
-    edge_needs,
 )
-from gridsecure.plans.query_edges import EdgedCells, check_edges, scale_of, too_many_cells
-from gridsecure.plans.query_lines import check_countable, line_edges
+from gridsecure.plans.query_edges import EdgedCells, check_edges, too_many_cells
 from gridsecure.plans.query_names import (
     AT_LEAST,
     BILL,
@@ -66,10 +74,15 @@ from gridsecure.plans.query_names import (
 )
 from gridsecure.plans.query_parts import PartsLayout, Recipe, lay_out_parts
 from gridsecure.plans.query_totals import OUTSIDE
+from gridsecure.tariffs.consistency import MONTH
+from gridsecure.tariffs.rows import KWH, KWH_PER_DAY
 from gridsecure.tariffs.tariff import Tariff
 
+_LINEAR: Final = frozenset({REGISTER, TOTAL, DEMAND, DYNAMIC, CONTRACT})
+"""What a line multiplies that depends on no edge. Energy fed in is none of them: most feed in
+nothing, and nobody counts who does."""
 _OF_SLOTS: Final = ("household_quota_wh", "unheld_days")
-"""What moves the limits of single slots, besides the month that their service begins in."""
+"""What moves the limits of single slots."""
 _MOST_COUNTS: Final = 500_000
 """Most numbers of meter points that are counted of one question: shares of cells times edges."""
 
@@ -174,11 +187,11 @@ class AskedMonth:
         """
         name = self.name
         if name.startswith(LINE):
-            rules = _lines_for(rules, name.removeprefix(LINE))
+            rules = tuple(rule for rule in rules if rule.charge == name.removeprefix(LINE))
         if name.startswith(TIER):
             rules = tuple(rule for rule in rules if str(rule.tier) == name.removeprefix(TIER))
-        rules = rules[:1] if name.startswith(TIER) else rules
-        check_countable(rules)
+        for rule in rules:
+            _check_countable(rule)
         if self.what_if is not None and any(rule.basis == DYNAMIC for rule in rules):
             raise InputError(
                 "Another tariff has a price for each interval: with prices of the asker's own, its"
@@ -186,7 +199,7 @@ class AskedMonth:
                 reason="query.other-tariff",
                 remedy="Ask for energy by interval, and multiply it with prices.",
             )
-        return rules
+        return rules[:1] if name.startswith(TIER) else rules
 
     def rules_of(self, roster: RosterManifest) -> Rules:
         """The lines that are computed of a roster.
@@ -230,7 +243,7 @@ class AskedMonth:
         return money_keys(roster, tariff=tariff, period=billing_period(*self.span, tariff=tariff))
 
     def slot_edges(self, roster: RosterManifest) -> list[NDArray[np.int64]]:
-        """The edges that a total depends on, each for all slots; 0 or less is none.
+        """The edges that a total depends on, each for all slots [kWh]; 0 or less is none.
 
         Raises:
             InputError: A limit is no whole kWh, at which alone is counted (`query.limits`), or as
@@ -239,34 +252,46 @@ class AskedMonth:
         if not self.is_of_bills:
             return []
         tariff = self.what_if or self.tariffs[roster.tariff]
-        return self._edges(self.rules_of(roster), roster, tariff)
-
-    def edges_of(self, roster: RosterManifest, edges: Iterable[int]) -> tuple[int, ...]:
-        """Those of some edges that a roster has the columns of."""
-        owned, used = self.owned(roster), circuit_parameters(self.own_rules(roster))
-        by_scale = (list(own) for _, own in groupby(sorted(edges), scale_of))
-        return tuple(
-            edge
-            for own in by_scale
-            if all(owned.get(need.quantity) == need for need in edge_needs(own, used))
-            for edge in own
-        )
+        found = []
+        for limits in self._limits_wh(self.rules_of(roster), roster, tariff):
+            if (limits % WH_PER_KWH).any():
+                raise uncounted("a bill's tiers", "a limit is not a whole number of kWh")
+            found.append(limits // WH_PER_KWH)
+        return found
 
     def published_edges(self, roster: RosterManifest) -> list[NDArray[np.int64]]:
-        """The limits of a roster's own tariff, each for all slots; 0 or less is none."""
-        return self._edges(self.own_rules(roster), roster, self.tariffs[roster.tariff])
+        """The limits of a roster's own tariff, each for all slots [kWh]; 0 or less is none."""
+        rules = [rule for rule in self.own_rules(roster) if _is_of_month(rule)]
+        found = self._limits_wh(rules, roster, self.tariffs[roster.tariff])
+        return [limits // WH_PER_KWH for limits in found if not (limits % WH_PER_KWH).any()]
 
-    def _edges(
+    def _limits_wh(
         self, rules: Iterable[LineRule], roster: RosterManifest, tariff: Tariff
-    ) -> list[NDArray[np.int64]]:
+    ) -> Iterator[NDArray[np.int64]]:
         period, contracts = billing_period(*self.span, tariff=tariff), roster_contracts(roster)
-        return [edges for rule in rules for edges in line_edges(rule, contracts, period=period)]
+        for rule in rules:
+            for limits in tier_limits_wh(rule, contracts, period=period):
+                yield np.where(limits == OPEN_LIMIT_WH, 0, limits)
 
 
-def _lines_for(rules: Rules, charge: str) -> Rules:
-    """The lines of a charge; a power factor's with those that it is a percentage of."""
-    own = tuple(rule for rule in rules if rule.charge == charge)
-    return rules if any(rule.basis == POWER_FACTOR for rule in own) else own
+def _check_countable(rule: LineRule) -> None:
+    if rule.basis in _LINEAR or _is_of_month(rule):
+        return
+    why = "it has limits that are not of the month's energy"
+    if rule.basis == EXPORT:
+        why = FEEDS_IN
+    raise uncounted(f"the line {rule.charge!r}", why)
+
+
+def _is_of_month(rule: LineRule) -> bool:
+    """Whether a line's limits are of the month's energy, at which meter points are counted."""
+    return (
+        rule.basis == TIER_PART
+        and rule.tou_period is None
+        and rule.reset == MONTH
+        and rule.limit_unit in (KWH, KWH_PER_DAY)
+        and not rule.step_wh
+    )
 
 
 def check_what_if(
@@ -274,8 +299,8 @@ def check_what_if(
 ) -> None:
     """Refuse another tariff whose limits are neither of the grid nor of a tariff in force.
 
-    What counts is the limit in kWh: by the day, and moved by quotas and months of service, as it is
-    found. These move a limit to where the same customer's own tariff has one, or within the grid.
+    What counts is the month's limit in kWh: by the day, and moved by quotas, as it is found. A
+    quota moves a limit to where the same customer's own tariff has one, or within the grid.
 
     Args:
         rows: Per roster, the group of each slot, or `OUTSIDE`.
@@ -290,8 +315,7 @@ def check_what_if(
     ]
     known: set[int] = set()
     for roster, _ in inside:
-        unmoved = dict.fromkeys(_OF_SLOTS, [0] * roster.slots) | {"service_from": []}
-        plain = roster.model_copy(update=unmoved)
+        plain = roster.model_copy(update=dict.fromkeys(_OF_SLOTS, [0] * roster.slots))
         known.update(*(own.tolist() for own in asked.published_edges(plain)))
     for roster, is_in in inside:
         own_edges = asked.published_edges(roster)
@@ -487,7 +511,7 @@ def lay_out_month(
 
     Args:
         cells: Those whose edges are counted; none where nothing depends on edges.
-        edges: The edges, of months and of years.
+        edges: The edges [kWh].
         minima: Fewest customers that each part's totals may be about.
 
     Raises:
@@ -501,26 +525,19 @@ def lay_out_month(
         raise too_many_cells()
     capped = asked.is_of_moments
 
-    def lay_out_shares(make: Callable[[RosterManifest, Parameters], Recipe]) -> PartsLayout:
+    def lay_out_shares(make: Callable[[Parameters], Recipe]) -> PartsLayout:
         recipes = [
-            make(roster, circuit_parameters(asked.own_rules(roster)))
-            if (own >= 0).any()
+            make(circuit_parameters(asked.own_rules(roster)))
+            if (edges or capped) and (own >= 0).any() and asked.has_digits(roster)
             else NoRecipe()
             for roster, own in zip(rosters, cells.rows, strict=True)
         ]
         minima = [0] * len(shares.cells)
         return lay_out_parts(rosters, recipes=recipes, rows=shares.rows, minima=minima)
 
-    def count(roster: RosterManifest, used: Parameters) -> Recipe:
-        own, counts = asked.edges_of(roster, edges), capped and asked.has_digits(roster)
-        return CountRecipe(own, used, counts_capped=counts) if own or counts else NoRecipe()
-
-    def square(roster: RosterManifest, used: Parameters) -> Recipe:
-        return MomentRecipe(used) if asked.has_digits(roster) else NoRecipe()
-
-    reach = lay_out_shares(count)
+    reach = lay_out_shares(lambda used: CountRecipe(tuple(edges), used, counts_capped=capped))
     # Whom moments are of has digits, all of them.
-    main = lay_out_shares(square) if capped else _lay_out_main(asked, rosters, parts, minima)
+    main = lay_out_shares(MomentRecipe) if capped else _lay_out_main(asked, rosters, parts, minima)
     return MonthLayout(main, reach, parts, tuple(edges), shares)
 
 
@@ -633,10 +650,8 @@ def total_month(
         np.add.at(totals, list(layout.parts.groups), own)
         return totals
 
-    # Where nobody of those asked about has the digits of an edge, nobody is seen to reach it.
-    nobody = np.zeros(len(layout.shares.cells), dtype=object)
     reached = {
-        edge: layout.shares.by_owner(reach.get(edge_name(edge), nobody), cells=len(cells))
+        edge: layout.shares.by_owner(reach[edge_name(edge)], cells=len(cells))
         for edge in layout.edges
     }
     if asked.edges_kwh:
@@ -686,7 +701,4 @@ def _total_bills(
     if asked.name.startswith(TIER):
         found = [one.quantities.sum(axis=0) for one in bills]
         return join(np.sum(found, axis=0))
-    charge = asked.name.removeprefix(LINE) if asked.name.startswith(LINE) else None
-    exact = join(np.sum([one.total(charge) for one in bills], axis=0))
-    # Half a fen is a whole number of 1e-11 yuan: what is cut toward zero rounds as it did.
-    return round_half_up(np.array([int(own) for own in exact], dtype=object))
+    return round_half_up(join(np.sum([one.totals for one in bills], axis=0)))
