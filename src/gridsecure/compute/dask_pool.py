@@ -67,7 +67,7 @@ class JobPlugin(WorkerPlugin):  # type: ignore[misc]  # Dask's types are not che
             raise InputError(
                 "A Dask worker with a nanny may not have the process that computes for it.",
                 reason="engine.nanny",
-                remedy="Start it with --no-nanny --nthreads 1, once for each processor.",
+                remedy="Start it without a nanny, once for each processor (docs/deployment.md).",
             )
         self._process = OrderProcess(objects, sandbox=sandbox)
         self._is_confined = sandbox != "off" and find_walls().are_whole
